@@ -18,9 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from oss_wsgi import Grant, Metrics, Upload
-from oss_wsgi.cli.error_codes import PAGES
-from oss_wsgi.cli.error_codes import TABLE as CODES
 from oss_wsgi.cli.main import command_parser
+from oss_wsgi.explanations.rows import heading_of, rows
 from oss_wsgi.local.command_line import parser as local_parser
 from oss_wsgi.settings import TABLE as SETTINGS
 
@@ -128,20 +127,11 @@ def command_line() -> str:
 
 
 def reasons() -> str:
-    """Return the table of codes: those in our log, those of OSS, and EC numbers."""
-    ours = [row for row in CODES if not set(row.origins) & PAGES.keys()]
-    numbers = [row for row in CODES if row.code[:4].isdigit()]
-    outcomes = [row for row in CODES if row.origins == ("SWEEP",)]
-    theirs = [row for row in CODES if row not in ours and row not in numbers and row not in outcomes]
+    """Return the tables of codes: those in our log, those of OSS, and EC numbers."""
     parts = []
-    for title, rows in (
-        ("In this application's log", ours),
-        ("Outcomes of a sweep", outcomes),
-        ("Error codes of OSS", theirs),
-        ("EC numbers of OSS", numbers),
-    ):
-        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows]
-        parts.append(f"## {title}\n\n" + table(("code", "meaning", "what to do"), cells))
+    for kind in ("reason", "outcome", "code", "ec"):
+        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows(kind)]
+        parts.append(f"## {heading_of(kind)}\n\n" + table(("code", "meaning", "fix"), cells))
     return "\n".join(parts)
 
 

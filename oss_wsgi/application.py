@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 import secrets
@@ -39,20 +40,20 @@ from .ledger.url import ledger_from
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
-from .middleware.dispatcher import PathRouter, Subtree, at_original_path, blocking, native_path
+from .middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path, native_path
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
+from .recovery.delivery import Delivery
 from .recovery.events import EventOutcome
 from .recovery.reconciler import Reconciler
-from .recovery.recovery import Recovery
-from .recovery.sweep import Known, OnOrphan, Reconciliation
+from .recovery.recovery import Known, OnOrphan, Recovery
+from .recovery.sweep import Reconciliation
 from .settings import Settings
 from .settings_check import unshared
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
-from .wsgi.delivery import Delivery
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import header, request_target
 from .wsgi.observers import Observers
@@ -118,6 +119,9 @@ class DirectUpload:
     answers a page whose callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts,
     as Uppy's clients ask for them. Every other path goes to ``app`` unchanged.
 
+    ``prefix=""`` is for a DirectUpload that something else mounts: the endpoints are at ``/signature`` and so on below
+    the mount, every other path is 404, and ``app`` gets only what ``forward_callback`` passes on.
+
     ``reconcile`` and ``handle_event`` find uploads of which no report came at all.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
@@ -145,7 +149,8 @@ class DirectUpload:
         needed.
     :param known: ``(pairs of object and ETag) -> those that the application has handled``: asked by a sweep about what
         the ledger does not know, such as uploads from before its retention.
-    :param on_orphan: ``(Upload)``: called by a sweep with each stored upload that the checks refuse; none is deleted.
+    :param on_orphan: ``(Upload)``: called by a sweep or an event with each stored upload that the checks refuse, once;
+        none is deleted.
     :param clock: returns Unix seconds.
 
     Raises SettingsError for insufficient settings.
@@ -176,6 +181,9 @@ class DirectUpload:
     ) -> None:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+        for name, function in (("authorize", authorize), ("on_upload", on_upload)):
+            if inspect.iscoroutinefunction(function):
+                raise TypeError(f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call: mount that one.")
         if _host is not None:
             settings = _host.adapt_settings(settings, prefix)
             if metrics is None and _host.metrics is not None:
@@ -255,6 +263,14 @@ class DirectUpload:
         """
         return self._app.body_limit(method, path)
 
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is a callback of OSS, for which ``make_server`` keeps threads.
+
+        A forged one counts too: it is refused without waiting. One that names a key which has to be fetched first does
+        not count. ``path`` is decoded as PATH_INFO is.
+        """
+        return self._app.is_callback(method, path, headers)
+
     def reconcile(
         self,
         *,
@@ -315,7 +331,7 @@ class DirectUpload:
         return self._reconciler.handle_events(body)
 
     def oldest_untold_seconds(self) -> float | None:
-        """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
+        """Return the age of the oldest upload that may be untold; 0 if none, None before the first sweep."""
         return self._reconciler.oldest_untold_seconds()
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
@@ -402,7 +418,8 @@ class _Service:
     @functools.cached_property
     def delivery(self) -> Delivery:
         urls = self.callback_urls
-        return Delivery(self.once, self.callback_path, urls[0] if urls else None)
+        url = urls[0] if urls else None
+        return Delivery(self.once, self.callback_path, url, with_body=self.forward_callback)
 
     @functools.cached_property
     def recovery(self) -> Recovery:
@@ -413,7 +430,7 @@ class _Service:
 
     def observed(self, endpoint: WSGIApplication) -> WSGIApplication:
         """Return an endpoint that calls the observers, which may wait where they are the user's own."""
-        return endpoint if self.on_issued is None and self.on_refused is None else blocking(endpoint)
+        return endpoint if self.on_issued is None and self.on_refused is None else Blocking(endpoint)
 
 
 def _signature(service: _Service) -> WSGIApplication:
@@ -517,7 +534,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
     """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
     if settings.recover and not settings.receipts:
         log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
-    own_path = quote(prefix + CALLBACK_PATH)
+    own_path = quote((prefix or "/PATH-OF-THE-MOUNT") + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler and settings.multipart:
             log.warning(
@@ -538,14 +555,14 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         if unquote(path).endswith(prefix + CALLBACK_PATH):  # below a mount, or as it is
             continue
         parts = urlsplit(url)
-        cure = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
+        fix = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
         other_prefix = unquote(path.removesuffix(CALLBACK_PATH))
         if path.endswith(CALLBACK_PATH) and len(other_prefix) > 1:
-            cure += f", or DirectUpload(..., prefix={other_prefix!r})"
+            fix += f", or DirectUpload(..., prefix={other_prefix!r})"
         log.warning(
             "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: nobody here hears of an upload, unless a "
             "server in front turns %s into %s; set %s",
-            without_password(url), own_path, path, own_path, cure,
+            without_password(url), own_path, path, own_path, fix,
         )  # fmt: skip
 
 

@@ -89,7 +89,10 @@ class FetchError(OSSWSGIError):
 
 
 class ReasonedError(OSSWSGIError):
-    """An error with a stable ``reason`` code for programs and a ``hint`` for people."""
+    """An error with a stable ``reason`` code, and a ``hint``: what was wrong with this one.
+
+    What a reason means and how to fix it, whatever the hint, stands in its row of ``explanations/rows.toml``.
+    """
 
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__(f"{reason}: {hint}")

@@ -1,9 +1,11 @@
-"""Texts of HTTP: media types such as ``image/png`` or ``text/plain; charset=utf-8``, and urlencoded pairs."""
+"""Texts of HTTP: media types such as ``image/png`` or ``text/plain; charset=utf-8``, urlencoded pairs, and JSON."""
 
 from __future__ import annotations
 
 import functools
+import json
 import re
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 # RFC 9110 section 8.3.1, with the characters and lengths of RFC 6838 section 4.2, but no `$`: in a policy it marks
@@ -75,3 +77,23 @@ def urldecoded(text: str) -> str:
         if "%" in text:
             return unquote_to_bytes(text).decode()
     return text
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the members of a JSON object; None for anything else, and for texts in it that UTF-8 cannot express."""
+    try:
+        members = json.loads(body)
+        if isinstance(members, dict) and is_encodable(json.dumps(members, ensure_ascii=False)):
+            return members
+    except (ValueError, RecursionError):
+        pass
+    return None
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text has no lone surrogate, which JSON can express and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -280,8 +280,8 @@ class Settings:
     def bucket_and_host(self) -> tuple[str, str]:
         """Return the bucket, and the address that its forms are posted to; SettingsError if none is set."""
         if self.bucket is None or self.host is None:
-            hint = ", or try it with `oss-wsgi serve --app MODULE:NAME`, which needs none."
-            raise SettingsError(MISSING["bucket"].removesuffix(".") + hint)
+            fix = ", or try it with `oss-wsgi serve --app MODULE:NAME`, which needs none."
+            raise SettingsError(MISSING["bucket"].removesuffix(".") + fix)
         return self.bucket, self.host
 
 

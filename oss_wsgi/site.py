@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from .application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
 from .endpoints.static import StaticSite, shipped_folder
+from .explanations.rows import hint_of
 from .middleware.dispatcher import check_prefix
 from .settings import Settings
 from .wsgi.responses import SECURITY_HEADERS, refuse
@@ -49,7 +50,7 @@ def application_for(environ: Mapping[str, str]) -> WSGIApplication:
 
 
 def _refuse_unconfigured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    hint = "set OSS_BUCKET and the other OSS_* variables; only `python server.py` starts the local OSS"
+    hint = hint_of("not_configured")
     return refuse(log, environ, start_response, 503, "not_configured", hint, message="Not configured.")
 
 

@@ -2,7 +2,7 @@
 
 import { filesIn, isOfSystem, nameOfPasted } from "./choosing.js";
 import { Uploader } from "./upload.js";
-import { explain, loadWords, sizeIn, technical, typesIn, visible, wordsOf } from "./words.js";
+import { explain, explainItem, loadWords, sizeIn, technical, typesIn, visible, wordsOf } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
@@ -264,15 +264,11 @@ function isOffered({ state, resumable }) {
 }
 
 /** Returns the sentence under a file that did not simply succeed: what happened, and what to do. */
-function explainState({ state, error, complete, notStored, canAsk, file, resumable }) {
+function explainState(item) {
+  const { state, file, resumable } = item;
   if (state === "queued" && resumable?.isChanged) return words("errors.changed");
   if (state === "queued" && resumable) return words("resumableHint", { percent: percent.format(resumable.sent / file.size) });
-  if (state === "untold") return words(canAsk ? "untoldAskHint" : "untoldHint");
-  if (state === "unsure") return words("unsureHint");
-  if (state === "cancelled") return complete ? words("cancelledLate") : "";
-  if (state !== "failed" && state !== "retrying") return "";
-  if (notStored) return words("notStoredHint");
-  return [explain(error, words, file), error.complete && words("completeHint")].filter(Boolean).join(words("sentences"));
+  return explainItem(item, words);
 }
 
 /** Thumbnails are made one after another, so that a hundred photos do not stop the page. */

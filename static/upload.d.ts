@@ -145,6 +145,11 @@ export class UploadItem {
   readonly retryIn: number;
   /** Recent bytes per second; 0 while nobody can say. */
   rate(): number;
+  /**
+   * What happened to a file that did not simply succeed, and what to do, in the first of these languages that the module
+   * has; "" where there is nothing to say. The texts are loaded when they are first asked for.
+   */
+  explain(languages?: string | readonly string[]): Promise<string>;
 }
 
 export interface UploaderEvents {

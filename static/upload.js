@@ -11,9 +11,24 @@ const RETRY_DELAYS = [2, 5, 10, 20, 40];
 /** How often a server may send Retry-After before a file fails. */
 const MOST_WAITS = 50;
 
-const NOT_LOADED = /^zh\b/i.test(globalThis.navigator?.language)
-  ? "无法连接服务器。请检查网络，然后重新选择文件。"
-  : "The server could not be reached. Check the connection and choose the file again.";
+/** Said where the texts themselves cannot be loaded. */
+const NOT_LOADED = {
+  ar: "تعذّر الوصول إلى الخادم. تحقّق من الاتصال واختر الملف مرة أخرى.",
+  de: "Der Server ist nicht erreichbar. Prüfen Sie die Verbindung und wählen Sie die Datei erneut.",
+  en: "The server could not be reached. Check the connection and choose the file again.",
+  es: "No se pudo conectar con el servidor. Compruebe la conexión y elija el archivo de nuevo.",
+  fr: "Le serveur est injoignable. Vérifiez la connexion et choisissez de nouveau le fichier.",
+  ja: "サーバーに接続できません。接続を確認して、ファイルを選び直してください。",
+  ko: "서버에 연결할 수 없습니다. 연결을 확인하고 파일을 다시 선택하세요.",
+  pt: "Não foi possível acessar o servidor. Verifique a conexão e escolha o arquivo de novo.",
+  ru: "Сервер недоступен. Проверьте соединение и выберите файл снова.",
+  zh: "无法连接服务器。请检查网络，然后重新选择文件。",
+};
+
+function notLoaded() {
+  const tags = [...(globalThis.navigator?.languages ?? []), "en"].map((tag) => tag.toLowerCase().split("-")[0]);
+  return NOT_LOADED[tags.find((tag) => Object.hasOwn(NOT_LOADED, tag))];
+}
 
 const SMALLEST_PART = 102_400;
 
@@ -73,6 +88,11 @@ export class UploadItem {
 
   get retryIn() {
     return this.retryAt === null ? 0 : Math.max(0, (this.retryAt - performance.now()) / 1000);
+  }
+
+  async explain(languages = navigator.languages) {
+    const { explainItem, loadWords } = await import("./words.js");
+    return explainItem(this, await loadWords([languages].flat()));
   }
 
   note(loaded, total) {
@@ -676,7 +696,7 @@ async function withRest(input, name) {
   } catch {
     failures += 1;
     const output = outputOf(input);
-    if (output) output.textContent = input.files.length > 0 ? NOT_LOADED : "";
+    if (output) output.textContent = input.files.length > 0 ? notLoaded() : "";
   }
 }
 

@@ -83,6 +83,16 @@ export function typesIn(types, words) {
   return [...new Set(short.map((name) => name.toUpperCase()))].join(words("comma"));
 }
 
+/** Returns the sentences under a file that did not simply succeed: what happened, and what to do; else "". */
+export function explainItem({ state, error, complete, notStored, canAsk, file }, words) {
+  if (state === "untold") return words(canAsk ? "untoldAskHint" : "untoldHint");
+  if (state === "unsure") return words("unsureHint");
+  if (state === "cancelled") return complete ? words("cancelledLate") : "";
+  if (state !== "failed" && state !== "retrying") return "";
+  if (notStored) return words("notStoredHint");
+  return [explain(error, words, file), error.complete && words("completeHint")].filter(Boolean).join(words("sentences"));
+}
+
 /** Returns one sentence that says what happened and what to do. */
 export function explain(error, words, file) {
   const { kind, stage, code, limit } = error;

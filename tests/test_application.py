@@ -14,8 +14,10 @@ import pytest
 import webtest
 
 from oss_wsgi import (
+    AccessLog,
     AuthorizationPassthrough,
     DirectUpload,
+    Dispatcher,
     Grant,
     RateLimit,
     Settings,
@@ -23,6 +25,7 @@ from oss_wsgi import (
     Upload,
 )
 from oss_wsgi.application import public_key_store
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import LocalOSS
@@ -103,7 +106,49 @@ def test_another_prefix_moves_all_endpoints() -> None:
     assert app.get("/oss/health").text.startswith("''")
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/"])
+def mounted(**options: Any) -> webtest.TestApp:
+    """Return a client of an application that mounts a whole DirectUpload, without a prefix of its own."""
+    upload = DirectUpload(legacy, Settings(**VALUES), prefix="", public_keys=SIGNER.public_keys, **options)
+    return webtest.TestApp(Dispatcher(legacy, {"/a/oss": upload}))
+
+
+def test_without_a_prefix_the_endpoints_are_below_the_mount() -> None:
+    app = mounted()
+    assert app.get("/a/oss/signature?filename=a.png").json["method"] == "POST"
+    assert app.get("/a/oss/health").json == {"status": "ok"}
+    assert app.get("/a/oss/upload.js").content_type == "text/javascript"
+    answer = app.post("/a/oss/callback", BODY, headers=SIGNER.headers("/a/oss/callback", BODY))
+    assert answer.json == {"Status": "Ok"}
+    for path in ("/a/oss", "/a/oss/", "/a/oss/elsewhere", "/a/oss/oss/signature"):
+        assert app.get(path, status=404).json["error"]["code"] == "not_found"
+    assert app.get("/elsewhere").text == "'' '/elsewhere' None"
+
+
+def test_without_a_prefix_the_view_gets_the_callback_as_it_came() -> None:
+    answer = mounted(forward_callback=True).post(
+        "/a/oss/callback", BODY, headers=SIGNER.headers("/a/oss/callback", BODY)
+    )
+    assert answer.text == "'/a/oss' '/callback' user/eric/a.txt"
+
+
+def test_without_a_prefix_no_request_changes_the_environ_of_the_server() -> None:
+    environ = webtest.TestRequest.blank("/health").environ
+    before = dict(environ)
+    DirectUpload(legacy, Settings(**VALUES), prefix="")(environ, lambda *args: None)
+    assert environ["PATH_INFO"] == before["PATH_INFO"] == "/health"
+    assert environ["SCRIPT_NAME"] == before["SCRIPT_NAME"]
+
+
+@pytest.mark.parametrize("name", ["authorize", "on_upload"])
+def test_an_async_function_is_refused_and_its_place_named(name: str) -> None:
+    async def function(argument: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match=f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call"):
+        client(**{name: function})
+
+
+@pytest.mark.parametrize("prefix", ["/", "oss", "/oss/"])
 def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):
         client(prefix=prefix)
@@ -301,6 +346,37 @@ def test_the_application_says_how_long_bodies_may_be() -> None:
     assert app.body_limit("POST", "/x/s3/multipart/x/complete") is None
     assert DirectUpload(legacy, Settings(**VALUES)).body_limit("POST", complete) == 64 * 1024
     assert AuthorizationPassthrough(app).body_limit("POST", "/short") == 9
+
+
+def test_the_application_says_which_requests_are_callbacks() -> None:
+    class Wrapped:
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            return legacy(environ, start_response)
+
+        def is_callback(self, method: str, path: str, headers: Any) -> bool:
+            return path == "/own/callback"
+
+    def encoded(url: str) -> dict[str, str]:
+        return {"X_OSS_PUB_KEY_URL": base64.b64encode(url.encode()).decode()}
+
+    known = encoded("https://gosspublic.alicdn.com/callback_pub_key_v1.pem")
+    app = DirectUpload(Wrapped(), Settings(**VALUES))
+    logged: Any = AccessLog(app, clock=time.monotonic)
+    assert logged.body_limit("POST", "/oss/callback") == 64 * 1024
+    assert logged.is_nonblocking("GET", "/oss/signature", {})
+    assert not hasattr(AccessLog(legacy, clock=time.monotonic), "is_callback")
+    observed = DirectUpload(legacy, Settings(**VALUES), on_refused=print)
+    callback: Any
+    for callback in (app, AuthorizationPassthrough(app), logged, observed):
+        assert callback.is_callback("POST", "/oss/callback", known)
+        assert not callback.is_callback("GET", "/oss/callback", known)
+        assert not callback.is_callback("POST", "/oss/callback", {}), "it is refused at once"
+        assert not callback.is_callback("POST", "/oss/callback", encoded(OSS_PUBLIC_KEY_URLS[0].replace("v1", "v2")))
+        assert callback.is_callback("POST", "/oss/callback", encoded("https://example.com/")), "it is refused at once"
+        for path in ("/oss/signature", "/oss/recover", "/oss/s3/params", "/oss/callback/x", "/callback", "/", "/oss"):
+            assert not callback.is_callback("POST", path, known), path
+    assert app.is_callback("POST", "/own/callback", {})
+    assert DirectUpload(app, Settings(**VALUES), prefix="/more").is_callback("POST", "/oss/callback", known)
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:

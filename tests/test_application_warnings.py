@@ -28,6 +28,11 @@ def test_a_handler_without_a_callback_url_is_told_the_line_to_set(
     assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/my%20up/callback")
 
 
+def test_without_a_prefix_the_line_to_set_names_the_mount(caplog: pytest.LogCaptureFixture) -> None:
+    (text,) = warnings(caplog, None, prefix="", on_upload=print)
+    assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/PATH-OF-THE-MOUNT/callback")
+
+
 def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog, None) == []
 
@@ -39,6 +44,7 @@ def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFi
         ("/oss", "https://app.example.com/oss/callback?tenant=1"),
         ("/oss", "http://127.0.0.1:8080/legacy/oss/callback"),
         ("/oss", "https://a.example.com/oss/callback;https://b.example.com/oss/callback"),
+        ("", "https://app.example.com/files/oss/callback"),
         ("/上传", "https://app.example.com/%E4%B8%8A%E4%BC%A0/callback"),
         ("/my up", "https://app.example.com/my%20up/callback"),
     ],
@@ -48,7 +54,7 @@ def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("url", "cure"),
+    ("url", "fix"),
     [
         ("https://app.example.com/hooks", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
         ("https://app.example.com/oss/callback/", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
@@ -59,11 +65,11 @@ def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture
         ),
     ],
 )
-def test_a_url_of_another_path_names_both_and_the_cure(caplog: pytest.LogCaptureFixture, url: str, cure: str) -> None:
+def test_a_url_of_another_path_names_both_and_the_fix(caplog: pytest.LogCaptureFixture, url: str, fix: str) -> None:
     (text,) = warnings(caplog, url, on_upload=print)
     assert f"OSS_CALLBACK_URL is {url}, but DirectUpload receives reports at /oss/callback" in text
     assert "unless a server in front turns" in text
-    assert text.endswith(f"set {cure}")
+    assert text.endswith(f"set {fix}")
 
 
 def test_each_url_that_leads_elsewhere_is_named(caplog: pytest.LogCaptureFixture) -> None:

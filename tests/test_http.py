@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.http import essence, runs_in_browsers, urlencoded_pairs
+from oss_wsgi.http import essence, is_encodable, json_object, runs_in_browsers, urlencoded_pairs
 
 MEDIA_TYPE_NAME = st.text("abcXYZ019!#&^_.+-", min_size=1, max_size=127)
 
@@ -138,3 +138,31 @@ def test_too_many_pairs_are_refused() -> None:
 def test_text_that_is_not_utf_8_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         urlencoded_pairs(text, 10)
+
+
+@pytest.mark.parametrize(
+    ("body", "members"),
+    [
+        (b'{"a": "\xe7\x8c\xab", "b": [1]}', {"a": "猫", "b": [1]}),
+        (b'{"a": "\\ud83d\\ude00"}', {"a": "\N{GRINNING FACE}"}),
+        (b"{}", {}),
+        (b'{"a": "\\ud800"}', None),
+        (b'{"\\udfff": 1}', None),
+        (b'{"a": {"b": ["\\ud800"]}}', None),
+        (b"[]", None),
+        (b"null", None),
+        (b'"a"', None),
+        (b"", None),
+        (b'{"a"', None),
+        (b"\xff", None),
+        (b"[" * 100_000, None),
+        (b'{"a": ' * 100_000, None),
+    ],
+)
+def test_the_members_of_a_json_object_are_texts_that_utf8_can_express(body: bytes, members: object) -> None:
+    assert json_object(body) == members
+
+
+@pytest.mark.parametrize(("text", "answer"), [("", True), ("猫", True), ("\ud800", False), ("a\udfff", False)])
+def test_a_lone_surrogate_cannot_be_encoded(text: str, answer: bool) -> None:
+    assert is_encodable(text) is answer

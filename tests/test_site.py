@@ -43,7 +43,7 @@ def test_without_a_bucket_every_request_is_503(caplog: pytest.LogCaptureFixture)
     for path in ("/", "/oss/signature"):
         assert app.get(path, status=503).json["error"]["message"] == "Not configured."
     assert "reason=not_configured" in caplog.text
-    assert "set OSS_BUCKET" in caplog.text
+    assert "Set OSS_BUCKET" in caplog.text
 
 
 def test_the_page_is_public_and_redirects_to_the_endpoints_above_its_mount() -> None:

@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).parents[2]
 PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10")
 EXTRAS = "local,sdk,credentials,metrics"
 #: What dependencies need on some of the Pythons alone; pip asks this one.
-FURTHER = ("legacy-cgi", "async-timeout")
+FURTHER = ("legacy-cgi", "async-timeout", "tomli")
 #: What does not belong to the package, such as an earlier build, whose files would come along.
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "docs")
 UNPACK = Path(__file__).with_name("unpack.py")

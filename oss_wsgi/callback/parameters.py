@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..exceptions import PolicyError
+from ..http import is_encodable
 from .url import callback_url_problems, split_urls
 
 FORM = "application/x-www-form-urlencoded"
@@ -71,7 +72,7 @@ class CallbackParameters:
             problems.append(f"The callback body type must be {FORM} or {JSON}, not {self.body_type!r}.")
         if self.host and not _HOST.fullmatch(self.host):
             problems.append(f"The callback host must be HOST or HOST:PORT, not {self.host!r}.")
-        if any("\ud800" <= character <= "\udfff" for character in self.body):
+        if not is_encodable(self.body):
             problems.append("The callback body holds a lone surrogate, which UTF-8 cannot express: remove it.")
         if problems:
             raise PolicyError("\n".join(problems))

@@ -150,6 +150,12 @@ class PublicKeyStore(ForkAware):
             raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
         return self._fetched.get(match[1]) or self._newer_key(match[1], self._fetcher)
 
+    def is_at_hand(self, url: str) -> bool:
+        """Return whether ``get`` and ``replacement`` answer for a URL without a fetch, a running one included."""
+        match = None if url in self._pinned or self._fetcher is None else _FETCHABLE.fullmatch(url)
+        fetched_at = None if match is None else self._fetched_at.get(match[1])
+        return match is None or (fetched_at is not None and self._clock() - fetched_at < _DAY)
+
     def replacement(self, url: str, key: RSAPublicKey) -> RSAPublicKey | None:
         """Return the key that OSS has put in the place of ``key``, which did not verify a signature; None if none."""
         match = None if url in self._pinned else _FETCHABLE.fullmatch(url)

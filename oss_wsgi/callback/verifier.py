@@ -75,6 +75,13 @@ class CallbackVerifier:
             return False
         return True
 
+    def has_key(self, pub_key_url: str) -> bool:
+        """Return whether ``verify`` waits for no fetch of the key that this Base64 text names."""
+        try:
+            return self._public_keys.is_at_hand(_decode_url(pub_key_url))
+        except UnverifiedError:
+            return True  # it is refused at once
+
     def pinned_key_urls(self) -> frozenset[str]:
         """Return the texts of ``x-oss-pub-key-url``, in Base64, for whose keys ``verify`` never waits for a fetch."""
         return frozenset(binascii.b2a_base64(url.encode(), newline=False).decode() for url in self._public_keys.pinned)

@@ -45,10 +45,10 @@ def with_bucket(
             return work(client)
     except SDKRefusedError as error:
         bucket = settings.bucket or "BUCKET"
-        cure = error.cure(rights, f"{bucket} and acs:oss:*:*:{bucket}/*" if objects else bucket)
-        note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
+        fix = error.fix(rights, f"{bucket} and acs:oss:*:*:{bucket}/*" if objects else bucket)
+        note(f"{arguments.program}: {str(error).rstrip('.')}. {fix}")
         if arguments.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
+            print(json.dumps({"error": {"code": error.code, "message": str(error), "fix": fix}}, indent=1))
         return 1
 
 

@@ -11,11 +11,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .error_codes import BY_CODE, EC_PAGE, TABLE, Explanation, find
-from .known_lines import codes_of_sentences, explain_lines
-from .pasted import MAX_TEXT, FoundCode, find_codes
-from .statuses import rows_of
-from .string_to_sign import compare
+from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
+from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
+from .signature_difference import compare
 from .terminal import MisuseError, note, plain
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 #: A longer text is no misspelt code.
 _MAX_CODE = 60
-_STATUS_PAGE = "https://github.com/oss-wsgi/oss-wsgi/blob/main/docs/protocol.md, sections 2.5 and 10"
 
 
 def add(subparsers: Any) -> None:
@@ -66,7 +63,7 @@ def run(arguments: Namespace) -> int:
     comparison = compare(text, arguments.signed)
     if comparison is None and arguments.signed is not None:
         raise MisuseError("--signed needs the whole answer of OSS to compare with, with its StringToSign.")
-    explanations = [_members(line) for line in explain_lines(text)]
+    explanations = [_members(row) for row in find_rows(text)]
     explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
     if not explanations:
         return _report_unknown(text, found, arguments)
@@ -104,9 +101,9 @@ def _has_input() -> bool:
 
 def _list_all(arguments: Namespace) -> int:
     if arguments.json:
-        print(json.dumps([_members(row) for row in TABLE], indent=1))
+        print(json.dumps([_members(row) for row in rows(*CODE_KINDS)], indent=1))
     else:
-        print("\n".join(f"{row.code}: {row.meaning}" for row in TABLE))
+        print("\n".join(f"{row.code}: {row.meaning}" for row in rows(*CODE_KINDS)))
     return 0
 
 
@@ -115,27 +112,25 @@ def _explanation(found: FoundCode) -> dict[str, Any] | None:
     row = find(found.code)
     if row is not None:
         return _members(row)
-    if not found.code.isdigit():
-        return None
-    rows = rows_of(int(found.code), found.sender)
-    if not rows:
+    senders = rows_of_status(found.code, found.sender)
+    if not senders:
         return None
     return {
         "code": found.code,
-        "meaning": " ".join(f"From {row.sender}: {row.meaning}" for row in rows),
-        "do": " ".join(f"From {row.sender}: {row.fix}" for row in rows),
-        "sources": [_STATUS_PAGE],
-        "senders": [{"by": row.sender, "meaning": row.meaning, "do": row.fix} for row in rows],
+        "meaning": " ".join(f"From {row.by[0]}: {row.meaning}" for row in senders),
+        "fix": " ".join(f"From {row.by[0]}: {row.fix}" for row in senders),
+        "sources": senders[0].sources,
+        "senders": [{"by": row.by[0], "meaning": row.meaning, "fix": row.fix} for row in senders],
     }
 
 
 def _lines(explanation: dict[str, Any]) -> Iterator[str]:
     for sender in explanation.get("senders", ()):
         yield f"{explanation['code']} from {sender['by']}: {sender['meaning']}"
-        yield sender["do"]
+        yield sender["fix"]
     if "senders" not in explanation:
         yield f"{explanation['code']}: {explanation['meaning']}"
-        yield explanation["do"]
+        yield explanation["fix"]
     yield f"Source: {'; '.join(explanation['sources'])}"
 
 
@@ -152,7 +147,7 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
     elif len(text) > _MAX_CODE or "\n" in text:
         message = "there is no code in this text: paste the whole answer of OSS, or the line of the log."
     else:
-        similar = [BY_CODE[code].code for code in difflib.get_close_matches(text.lower(), BY_CODE, n=3)]
+        similar = [by_code()[code].code for code in difflib.get_close_matches(text.lower(), by_code(), n=3)]
         suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
         message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
     if arguments.json:
@@ -161,5 +156,5 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
     return 1
 
 
-def _members(row: Explanation) -> dict[str, Any]:
-    return {"code": row.code, "meaning": row.meaning, "do": row.fix, "sources": row.sources}
+def _members(row: Row) -> dict[str, Any]:
+    return {"code": row.code, "meaning": row.meaning, "fix": row.fix, "sources": row.sources}

@@ -21,6 +21,7 @@ from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..serving.socket_activation import inherited_sockets
 from ..settings import Settings
+from ..wsgi.nonblocking import nonblocking_test
 from .local import is_set
 from .process import (
     CannotListenError,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.nonblocking import NonBlockingTest
 
 MAX_HEADERS = 32 * 1024
 
@@ -47,7 +47,6 @@ _METRICS_BOUNDS: dict[str, Any] = {"connection_limit": 10, "buffered_bytes": 1 <
 
 def run_server(
     app: WSGIApplication,
-    is_nonblocking: NonBlockingTest,
     listeners: list[socket.socket],
     arguments: Namespace,
     stack: contextlib.ExitStack,
@@ -63,7 +62,7 @@ def run_server(
     server = make_server(
         AccessLog(app, clock=time.monotonic) if arguments.access_log else app,
         listeners,
-        is_nonblocking,
+        nonblocking_test(app),
         threads=8,
         ident=None,
         max_request_header_size=MAX_HEADERS,

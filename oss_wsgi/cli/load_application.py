@@ -214,7 +214,7 @@ def _application_problem(name: str, value: Any) -> str | None:
     if not callable(value):
         return f"{name} is {_kind(value)}, not a WSGI application: name what takes (environ, start_response)."
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
-        return f"{name} is an ASGI application: name a WSGI application, or put a2wsgi.ASGIMiddleware around it."
+        return _is_asgi(name, value)
     if inspect.isclass(value) and not hasattr(value, "__iter__"):
         return f"{name} is a class, not a WSGI application: name an instance of it."
     try:
@@ -226,8 +226,20 @@ def _application_problem(name: str, value: Any) -> str | None:
     if _takes(signature, 0) and not name.endswith("()"):
         return f"{name} takes no (environ, start_response). If it makes the application, write {name}()."
     if _takes(signature, 3):
-        return f"{name} takes three arguments, as an ASGI application does: name a WSGI application."
+        return _is_asgi(name, value)
     return f"{name} is {_kind(value)} that does not take (environ, start_response), so not a WSGI application."
+
+
+def _is_asgi(name: str, value: Any) -> str:
+    """Return the sentence for an ASGI application: another server runs it."""
+    module, kind = type(value).__module__, type(value).__name__
+    what = "an ASGI application" if inspect.isfunction(value) else f"an ASGI application, of type {kind}"
+    command = f"uvicorn --factory {name[:-2]}" if name.endswith("()") else f"uvicorn {name}"
+    if module.startswith("django."):
+        other = "Django has a WSGI application too, usually in the project's wsgi.py: name that, or"
+    else:
+        other = "This command serves WSGI applications:"
+    return f"{name} is {what}. {other} start it with `{command}`, and mount oss_wsgi.asgi.DirectUpload in it."
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:

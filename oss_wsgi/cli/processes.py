@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
+from ..serving.sharing import Share
 from .process import CannotStartError
 from .process_metrics import Family, add_up, counts_of
 from .reloading import CHILD_VARIABLE, Inheritance
@@ -38,6 +39,7 @@ _OF_THE_TERMINAL = {signal.SIGINT, signal.SIGHUP}
 
 # A child that has served so long ended for a reason of its own, and starts again at once.
 _LONG_LIFE = 10.0
+# One that has served may end once before that without a pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -132,6 +134,7 @@ class Processes:
         self._clock = clock
         self._children = [Child(number + 1) for number in range(inherited.processes)]
         self._listeners = list(inherited.listeners)
+        self._share = Share(inherited.processes)
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -169,6 +172,7 @@ class Processes:
             self._selector.close()
             self._wake_reader.close()
             self._wake_writer.close()
+            self._share.close()
 
     def drain(self, seconds: float, delay: float = 0.0) -> None:
         """End all processes in order, as the server's ``drain`` does. A signal's handler may call this."""
@@ -276,6 +280,7 @@ class Processes:
             "metrics_listeners": [],
             "lifeline": theirs.fileno(),
             "number": child.number,
+            "share": self._share.descriptors,
         }
         # Ctrl-C is for the parent: until a child ignores it, it is blocked there.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
@@ -283,7 +288,7 @@ class Processes:
             child.process = subprocess.Popen(  # noqa: S603 - the command line of this very process
                 [sys.executable, *sys.orig_argv[1:]],
                 env={**self._environ, CHILD_VARIABLE: json.dumps(values)},
-                pass_fds=[theirs.fileno(), *listeners],
+                pass_fds=[theirs.fileno(), *listeners, *self._share.descriptors],
             )
         except OSError as error:  # no memory, too many processes
             ours.close()
@@ -318,6 +323,7 @@ class Processes:
             self._selector.unregister(child.channel)
         # A start may take long by itself.
         lived = 0.0 if child.serving_since is None else self._clock() - child.serving_since
+        self._share.leave(child.number)
         with self._answers:
             child.close()
             self._past = add_up([*self._past, *counts_of(child.samples)])
@@ -335,7 +341,8 @@ class Processes:
 
     def _plan_restart(self, child: Child, lived: float) -> float:
         child.short_lives = 0 if lived >= _LONG_LIFE else child.short_lives + 1
-        pause = pause_before_restart(child.short_lives)
+        is_first = child.short_lives == 1 and lived > 0.0
+        pause = 0.0 if is_first else pause_before_restart(child.short_lives)
         child.start_at = self._clock() + pause
         return pause
 

@@ -157,6 +157,8 @@ def _imported(text: str) -> DirectUpload:
             raise MisuseError(f"{module_name} has no {name}.")
         found = getattr(found, part)
     if not isinstance(found, DirectUpload):
+        found = getattr(found, "wsgi", found)  # that of oss_wsgi.asgi has one
+    if not isinstance(found, DirectUpload):
         raise MisuseError(
             f"{text} is a {type(found).__name__}, not a DirectUpload: where middleware is around it, give the "
             "DirectUpload a name of its own, and name that."

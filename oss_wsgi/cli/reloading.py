@@ -45,7 +45,7 @@ class Inheritance:
     names of the files that the child has loaded from elsewhere. ``greeting``: the lines to print once the application
     is there. ``callback_url``: the one that the parent has filled in. ``processes``: how many serve side by side; where
     there are several, ``number`` is this one's, from 1 up, ``lifeline`` a socket to the parent, which serves the
-    metrics of all if ``has_metrics``.
+    metrics of all if ``has_metrics``. ``share`` are the descriptors of a `serving.sharing.Share`.
     """
 
     listeners: list[socket.socket]
@@ -57,6 +57,7 @@ class Inheritance:
     processes: int = 1
     number: int = 0
     has_metrics: bool = False
+    share: Sequence[int] = ()
 
 
 def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -69,7 +70,7 @@ def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
         values[name] = [socket.socket(fileno=descriptor) for descriptor in values[name]]
     child = Inheritance(**values)
     inherited = [listener.fileno() for listener in (*child.listeners, *child.metrics_listeners)]
-    for descriptor in (child.lifeline, child.report, *inherited):
+    for descriptor in (child.lifeline, child.report, *inherited, *child.share):
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     return child

@@ -9,8 +9,8 @@ from typing import Any
 from ..credentials import Credentials
 from ..sdk.bucket import network_reason, sdk_address
 from ..settings import Settings
-from .cures import REACH_OSS, cure_refusal
 from .http_client import OSSRefusal, read_refusal
+from .refusal_fix import REACH_OSS, fix_refusal
 from .terminal import MisuseError, plain
 
 _NO_REFUSAL = OSSRefusal("", "", "")
@@ -32,11 +32,11 @@ class SDKRefusedError(Exception):
         """Return the error code of OSS; "" without an answer."""
         return self.refusal.code
 
-    def cure(self, rights: str, bucket: str) -> str:
+    def fix(self, rights: str, bucket: str) -> str:
         """Return the sentences that say what to do; ``rights`` are the RAM actions that the request needs."""
         if not self.status:
             return REACH_OSS
-        return cure_refusal(self.refusal, self.status, rights, f"acs:oss:*:*:{bucket}")
+        return fix_refusal(self.refusal, self.status, rights, f"acs:oss:*:*:{bucket}")
 
 
 @contextlib.contextmanager

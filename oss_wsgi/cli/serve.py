@@ -27,7 +27,7 @@ from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .process import CannotStartError, local_url, run_until_stopped, signals_deferred
 from .reloading import Inheritance, inheritance
 from .serve_application import fill_in_local_oss, serve_application
-from .serve_processes import become_child, check_shared, serve_processes
+from .serve_processes import become_child, check_shared, serve_processes, share_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -127,7 +127,7 @@ def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.
     parent, metrics = become_child(arguments, child, stack, servers)
     uploads, ledger = _site(settings, arguments, metrics)
     stack.callback(ledger.close)
-    own = {"servers": servers, "serving": parent.serving, "shares_listeners": True}
+    own = {"servers": servers, "serving": parent.serving, "share": share_of(child)}
     _run_site(uploads, child.listeners, arguments, stack, (), **own)
 
 
@@ -151,13 +151,11 @@ def _run_site(
 ) -> None:
     run_server(
         uploads,
-        uploads.is_nonblocking,
         listeners,
         arguments,
         stack,
         greeting,
         max_request_body_size=MAX_BODY,
-        body_limit=uploads.body_limit,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
         **options,
     )

@@ -22,9 +22,8 @@ from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..serving.limits import default_file_bytes, raise_descriptor_limit
 from ..settings import Settings
-from ..wsgi.body_limit import body_limit_of
-from ..wsgi.nonblocking import nonblocking_test
-from ..wsgi.observers import RequestContext, context_of
+from ..wsgi.observers import RequestFacts, facts_of
+from ..wsgi.questions import pass_on
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
@@ -32,7 +31,7 @@ from .options import environ_of
 from .process import CannotStartError, local_url, signals_deferred
 from .processes import Parent
 from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
-from .serve_processes import become_child, serve_processes
+from .serve_processes import become_child, serve_processes, share_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -178,7 +177,9 @@ def _run_application(
 
     def adapt_settings(settings: Settings, prefix: str) -> Settings:
         made.append(settings)
-        follows_prefix = arguments.prefix == DEFAULT_PREFIX and settings.callback_url == inherited.callback_url
+        # Without a prefix it is mounted as a whole: --prefix says where.
+        is_usual = prefix and arguments.prefix == DEFAULT_PREFIX
+        follows_prefix = is_usual and settings.callback_url == inherited.callback_url
         if inherited.callback_url is None or not follows_prefix:
             return settings
         return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")
@@ -198,17 +199,15 @@ def _run_application(
     served = CallbackWatch(app, arguments.program, arguments.prefix) if inherited.callback_url else app
     run_server(
         served,
-        nonblocking_test(app),
         inherited.listeners,
         arguments,
         stack,
         greeting,
         servers,
         parent.serving if parent is not None else None,
-        body_limit=body_limit_of(app),
         file_bytes=default_file_bytes(inherited.processes),
         owns_listeners=owns_listeners,
-        shares_listeners=inherited.processes > 1,
+        share=share_of(inherited) if inherited.number else None,
     )
 
 
@@ -247,26 +246,27 @@ class CallbackWatch:
     def __init__(self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX) -> None:
         self._app = app
         self._program = program
-        self._cure = (
+        self._fix = (
             "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
             if prefix == DEFAULT_PREFIX
             else f"Start again without --prefix {prefix}: reports then go where DirectUpload's own prefix says. Only a "
             "DirectUpload that is mounted below a path as a whole needs --prefix: that path and its prefix together."
         )
         self._has_spoken = False
+        pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if "HTTP_X_OSS_PUB_KEY_URL" not in environ or self._has_spoken:
             return self._app(environ, start_response)
         path = (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or "")
-        context = context_of(environ)
+        facts = facts_of(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not self._has_spoken and _found_nobody(context, status, headers):
+            if not self._has_spoken and _found_nobody(facts, status, headers):
                 self._has_spoken = True
                 print(
                     f"{self._program}: OSS reported an upload to {path}, and no DirectUpload is there: the application "
-                    f"answered {status[:3]}. {self._cure}",
+                    f"answered {status[:3]}. {self._fix}",
                     file=sys.stderr,
                 )
             return start_response(status, headers, exc_info)
@@ -274,9 +274,9 @@ class CallbackWatch:
         return self._app(environ, start)
 
 
-def _found_nobody(context: RequestContext, status: str, headers: list[tuple[str, str]]) -> bool:
+def _found_nobody(facts: RequestFacts, status: str, headers: list[tuple[str, str]]) -> bool:
     """Return whether no DirectUpload has verified or refused a callback, so that the application itself answered it."""
-    if context.object is not None or context.reason not in (None, "not_found"):
+    if facts.object is not None or facts.reason not in (None, "not_found"):
         return False
     is_json = any(name.lower() == "content-type" and essence(value) == "application/json" for name, value in headers)
     return status.startswith("404") or not is_json

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..endpoints.metrics import Metrics
 from ..serving.handshakes import HANDSHAKE_SECONDS
 from ..serving.limits import default_connection_limit, most_connections
+from ..serving.sharing import Share
 from ..settings_check import unshared
 from .http_server import serve_metrics
 from .local import is_set
@@ -103,3 +104,8 @@ def become_child(
     parent = Parent(socket.socket(fileno=child.lifeline), end, arguments.drain, samples)
     stack.callback(parent.report)
     return parent, metrics
+
+
+def share_of(child: Inheritance) -> Share:
+    """Return what this process knows of the others, for its server."""
+    return Share(child.processes, child.number, list(child.share))

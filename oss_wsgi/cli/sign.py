@@ -89,8 +89,8 @@ def _settings(environ: Mapping[str, str], required: Sequence[str]) -> Settings:
     except SettingsError as error:
         if is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"):
             raise
-        hint = "To try it without a bucket: `oss-wsgi local` prints the variables."
-        raise SettingsError(*error.problems, hint) from None
+        fix = "To try it without a bucket: `oss-wsgi local` prints the variables."
+        raise SettingsError(*error.problems, fix) from None
 
 
 def _as_json(form: PresignedPost, arguments: Namespace) -> str:

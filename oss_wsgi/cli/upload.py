@@ -19,11 +19,10 @@ from urllib.parse import urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..settings_check import MAX_FORM_BYTES
-from .cures import cure_refusal, cure_status
-from .error_codes import see_also
 from .form_body import FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
 from .parts_client import AppRefusedError, PartsClient
+from .refusal_fix import fix_refusal, fix_status, see_also
 from .terminal import MisuseError, Progress, coloured, human_size, note, plain, system_reason, waiting
 from .upload_parts import PartsFailedError, PartsUpload, state_to_resume
 from .upload_state import StateError, UploadState, state_path
@@ -279,10 +278,10 @@ def _begin(client: PartsClient, path: str, file: BinaryIO, size: int, arguments:
 def _refused_by_application(error: AppRefusedError, other: str) -> Outcome:
     """Return the outcome of a refusal of the server, with what to do about it, or ``other`` if that does not help."""
     if error.status in (401, 403) and error.code in ("", "forbidden"):
-        hint = _FIX_ANONYMOUS
+        fix = _FIX_ANONYMOUS
     else:
-        hint = f". {cure_status(error.status, error.code) or _FIX_ENDPOINT}"
-    message = f"no upload in parts: {str(error).rstrip(' .')}{hint}{other}"
+        fix = f". {fix_status(error.status, error.code) or _FIX_ENDPOINT}"
+    message = f"no upload in parts: {str(error).rstrip(' .')}{fix}{other}"
     return Outcome(False, message, {"status": error.status, "error": {"code": error.code, "message": message}})
 
 
@@ -326,9 +325,9 @@ def _read_form(signed: Response) -> tuple[str, dict[str, str]] | Outcome:
         error = error if isinstance(error, dict) else {}
         # A request outside the grant is refused too, but with a code and a message of its own.
         anonymous = signed.status == 401 or (signed.status == 403 and error.get("code", "forbidden") == "forbidden")
-        hint = _FIX_ANONYMOUS if anonymous else f". {cure_status(signed.status, str(error.get('code', '')))}"
+        fix = _FIX_ANONYMOUS if anonymous else f". {fix_status(signed.status, str(error.get('code', '')))}"
         message = f"no signature: {signed.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        message = f"{message}{hint}".rstrip()
+        message = f"{message}{fix}".rstrip()
         return Outcome(False, message, {"status": signed.status, "error": {"message": message}})
     url, fields = members.get("url"), members.get("fields")
     if not isinstance(url, str) or not isinstance(fields, dict) or not all(isinstance(v, str) for v in fields.values()):
@@ -355,6 +354,6 @@ def _outcome(response: Response, fields: Mapping[str, str]) -> Outcome:
         return Outcome(True, message, members)
     refusal = read_refusal(response.body)
     stored = "stored, but the application was not told" if response.status == 203 else "refused"
-    cure = cure_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
-    message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {cure}"
-    return Outcome(False, message, {**members, "error": {**refusal.members(), "do": cure}})
+    fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
+    message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
+    return Outcome(False, message, {**members, "error": {**refusal.members(), "fix": fix}})

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..callback.url import without_password
-from .cures import cure_refusal
-from .error_codes import see_also
 from .form_body import FileChangedError
 from .http_client import Response, read_refusal
 from .parts_client import AppRefusedError, PartsClient, StoppedError, StoredPart, plain_etag
+from .refusal_fix import fix_refusal, see_also
 from .terminal import Progress, plain
 from .upload_state import StateError, UploadState, load_state
 
@@ -265,9 +264,9 @@ def _failure(state: UploadState, number: int, response: Response, etag: str) -> 
             "drops response headers"
         )
     refusal = read_refusal(response.body)
-    cure = cure_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
+    fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
     message = f"part {number} of {state.count} was refused: {response.status} {str(refusal).rstrip('.')}. "
     return PartsFailedError(
-        f"{message}{see_also(refusal)} {cure}".strip(),
-        {"status": response.status, "error": {**refusal.members(), "do": cure}},
+        f"{message}{see_also(refusal)} {fix}".strip(),
+        {"status": response.status, "error": {**refusal.members(), "fix": fix}},
     )

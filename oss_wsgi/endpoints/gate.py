@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import CredentialsError, GrantError, OSSWSGIError
+from ..explanations.rows import hint_of
 from ..signing.grant import Grant
 from ..wsgi.environ import with_authorization
 from ..wsgi.responses import (
@@ -73,8 +74,7 @@ class Gate:
         elif self._allow_anonymous:
             grant = _ANYTHING
         else:
-            hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
-            return _refusal(403, "anonymous", hint)
+            return _refusal(403, "anonymous", hint_of("anonymous"))
         return self.rate_refusal(grant.user, environ, slot) or grant
 
     def second_look(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..exceptions import GrantError
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.observers import CONTEXT_KEY, context_of
+from ..wsgi.observers import FACTS_KEY, facts_of
 from ..wsgi.responses import json_response
 from .gate import Gate, refuse_unsigned
 
@@ -51,8 +51,8 @@ class LimitsEndpoint:
             grant = self._gate.grant(environ)
             if not isinstance(grant, Grant):
                 return grant(environ, start_response)
-            if CONTEXT_KEY in environ:
-                context_of(environ).user = grant.user
+            if FACTS_KEY in environ:
+                facts_of(environ).user = grant.user
             limits = self._presigner.limits(grant)
         except GrantError as error:
             return refuse_unsigned(log, environ, start_response, error)

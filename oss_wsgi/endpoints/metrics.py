@@ -43,7 +43,7 @@ class Metrics:
                                                          response), a reason, application
     oss_wsgi_reconciled_total             outcome        objects of this process's sweeps, by ``Reconciliation.counts``
     oss_wsgi_events_total                 outcome        uploads that events named, as ``handle_event`` returns it
-    oss_wsgi_oldest_untold_seconds                       age of the oldest upload that the last sweep could not hand
+    oss_wsgi_oldest_untold_seconds                       age of the oldest upload that sweeps may not have handed
                                                          over; 0 if none
     ====================================  =============  ==============================================================
 
@@ -142,7 +142,7 @@ class Metrics:
         ages = [age for age in map(_told, self._untold_ages) if age is not None]
         if ages:
             yield GaugeMetricFamily(
-                "oss_wsgi_oldest_untold_seconds", "Age of the oldest upload that the last sweep left.", max(ages)
+                "oss_wsgi_oldest_untold_seconds", "Age of the oldest upload that sweeps may have left.", max(ages)
             )
 
     def describe(self) -> list[Any]:

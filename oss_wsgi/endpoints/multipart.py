@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from ..callback.upload import Upload, plain_etag
+from ..callback.upload import plain_etag
 from ..exceptions import (
     CallbackError,
     MalformedRequestError,
@@ -21,15 +21,17 @@ from ..exceptions import (
     SlotsTakenError,
     UploadRequestError,
 )
+from ..explanations.rows import hint_of
+from ..http import json_object
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
+from ..recovery.delivery import Delivery
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
-from ..wsgi.observers import Observers, context_of
-from ..wsgi.responses import Headers, ask_again, json_response, not_found, read_response, refuse, refuse_error
+from ..wsgi.observers import Observers, facts_of
+from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
 from .slots import SLOTS, Slot
 
@@ -156,7 +158,7 @@ class MultipartEndpoint:
         self._unknown_path = readable(functools.partial(not_found, log), gate.allowed_origins, _ANY_METHOD)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        context_of(environ)  # the copies below share it
+        facts_of(environ)  # the copies below share them
         try:
             return _with_message(self._respond, environ, start_response)
         finally:
@@ -214,8 +216,8 @@ class MultipartEndpoint:
         if not key:
             raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
-        context = context_of(environ)
-        context.user, context.object = opened.ticket.user, opened.key
+        facts = facts_of(environ)
+        facts.user, facts.object = opened.ticket.user, key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
         refusal = self._gate.rate_refusal(opened.ticket.user, environ, slot, opened.ticket.id)
@@ -243,8 +245,8 @@ class MultipartEndpoint:
         grant = self._gate.grant(environ)
         if not isinstance(grant, Grant):
             return grant(environ, start_response)
-        context = context_of(environ)
-        context.user = grant.user
+        facts = facts_of(environ)
+        facts.user = grant.user
         if filename is None and grant.key is None:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
         form = self._presigner.presign(
@@ -253,7 +255,7 @@ class MultipartEndpoint:
             content_type=parameters.get("type") or None,
             size=_digits(parameters.get("metadata[size]")),
         )
-        context.object = form.fields["key"]
+        facts.object = form.fields["key"]
         self._issued(grant, form.expire, "POST", environ)
         payload = {
             "method": "POST",
@@ -276,13 +278,13 @@ class MultipartEndpoint:
         grant = self._gate.grant(environ, slot)
         if not isinstance(grant, Grant):
             return grant(environ, start_response)
-        context = context_of(environ)
-        context.user = grant.user
+        facts = facts_of(environ)
+        facts.user = grant.user
         grant = self._presigner.in_folder(grant, _text(members, "relative_path"))
         begun = self._uploads.begin(
             grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
         )
-        context.object = begun.key
+        facts.object = begun.key
         self._issued(grant, begun.expire, "MULTIPART", environ)
         payload = {
             "key": begun.key,
@@ -297,10 +299,10 @@ class MultipartEndpoint:
 
     def _issued(self, grant: Grant, expire: int, method: str, environ: WSGIEnvironment) -> None:
         if self._observers is not None:
-            facts = {**context_of(environ).fields(environ), "expires": expire, "url": self._address}
+            issued = {**facts_of(environ).fields(environ), "expires": expire, "url": self._address}
             if method != "POST":
-                facts["upload_method"] = method
-            self._observers.issued(grant, facts)
+                issued["upload_method"] = method
+            self._observers.issued(grant, issued)
 
     def _part(
         self, opened: PartsTicket, number: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -317,10 +319,11 @@ class MultipartEndpoint:
     ) -> Iterable[bytes]:
         upload = self._uploads.abort(opened)
         if upload is not None:
-            status, headers, body = self._deliver(upload, beside)
-            if status.startswith("503"):  # OSS or the ledger could not be asked: cancelling again tells the application
-                start_response(status, headers)
-                return [body]
+            delivered = self._delivery(upload, beside)
+            # The ledger could not be asked: cancelling again tells the application.
+            if delivered.status.startswith("503"):
+                start_response(delivered.status, delivered.headers)
+                return [delivered.body]
         # Whether the application has taken it or not, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
@@ -332,29 +335,24 @@ class MultipartEndpoint:
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        upload = self._uploads.complete(opened, claimed)
-        status, headers, body = self._deliver(upload, beside)
-        if not status.startswith("2"):
-            start_response(status, headers)
-            return [body]
+        upload, key = self._uploads.complete(opened, claimed), opened.key
+        delivered = self._delivery(upload, beside)
+        if not delivered.is_success:
+            start_response(delivered.status, delivered.headers)
+            return [delivered.body]
         payload = {
-            "location": f"{self._address}/{quote(opened.key)}",
+            "location": f"{self._address}/{quote(key)}",
             "bucket": self._bucket,
-            "key": opened.key,
-            "answer": _json_or_text(body),
+            "key": key,
+            "answer": _json_or_text(delivered.body),
         }
         return json_response(environ, start_response, 200, payload)
-
-    def _deliver(self, upload: Upload, beside: WSGIEnvironment) -> tuple[str, Headers, bytes]:
-        return read_response(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
 
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
     """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
-    hint = "OSS_MULTIPART is off: nothing is uploaded in parts; set OSS_MULTIPART=on"
-
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        message = "Uploads in parts are off here."
+        hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
         return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
 
     origins = frozenset(origin.lower() for origin in allowed_origins)
@@ -393,12 +391,8 @@ def _query(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _members(body: bytes) -> dict[str, Any]:
-    try:
-        members = json.loads(body)
-        json.dumps(members, ensure_ascii=False).encode()  # ValueError for a lone surrogate
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
+    members = json_object(body)
+    if members is None:
         raise MalformedRequestError("multipart_malformed", "The body must be a JSON object.")
     return members
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, RecoveryError, SlotsTakenError
+from ..http import json_object
+from ..recovery.delivery import Delivery
 from ..recovery.recovery import Recovery
-from ..wsgi.delivery import Delivery
 from ..wsgi.environ import read_body
-from ..wsgi.observers import context_of
+from ..wsgi.observers import facts_of
 from ..wsgi.responses import ask_again, not_found, refuse_error
 from .gate import Gate
 from .slots import SLOTS, Slot
@@ -71,8 +71,8 @@ class RecoverEndpoint:
         try:
             proof, key = _proof_and_key(environ)
             ticket = self._recovery.open(proof, key)
-            context = context_of(environ)
-            context.user, context.object = ticket.user, key
+            facts = facts_of(environ)
+            facts.user, facts.object = ticket.user, key
             refusal = self._gate.rate_refusal(ticket.user, environ, slot, ticket.id)
             if refusal is not None:
                 return refusal(environ, start_response)
@@ -82,26 +82,15 @@ class RecoverEndpoint:
             return refuse_error(log, environ, start_response, error, message=message)
         except (CallbackError, RecoveryError) as error:
             return refuse_error(log, environ, start_response, error)
-        return self._respond(upload, oss_request_id, environ, start_response)
-
-    def _respond(
-        self, upload: Any, oss_request_id: str | None, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        status = 0
-
-        def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = int(text[:3])
-            return start_response(text, headers, exc_info) if exc_info else start_response(text, headers)
-
-        body = self._delivery.respond(upload, environ, start)
-        context = context_of(environ)
-        if 200 <= status < 300:
+        delivered = self._delivery(upload, environ)
+        if delivered.is_success:
             line = "recovered: outcome=%s request_id=%s head_request_id=%s"
-            extra = {**context.fields(environ), "oss_request_id": oss_request_id, "status": status}
-            outcome = "repeated" if context.reason == "repeated" else "handled"
-            log.info(line, outcome, context.id(environ), oss_request_id or "-", extra=extra)
-        return body
+            status = int(delivered.status[:3])
+            extra = {**facts.fields(environ), "oss_request_id": oss_request_id, "status": status}
+            outcome = "repeated" if delivered.reason == "repeated" else "handled"
+            log.info(line, outcome, facts.id(environ), oss_request_id or "-", extra=extra)
+        start_response(delivered.status, delivered.headers)
+        return [delivered.body]
 
 
 def recovery_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -115,21 +104,12 @@ def _proof_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
 
     Raises MalformedRecoveryError; LengthRequiredError, BodyTooLargeError, MalformedCallbackError for the body itself.
     """
-    body = read_body(environ, MAX_BODY_BYTES)
-    try:
-        members = json.loads(body)
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
+    members = json_object(read_body(environ, MAX_BODY_BYTES))
+    if members is None:
         hint = 'the body must be a JSON object: {"ticket": the ticket or the callback field, "object": the key}'
         raise MalformedRecoveryError("recover_malformed", hint)
     proof, key = members.get("ticket"), members.get("object")
-    if not (isinstance(proof, str) and isinstance(key, str) and proof and key) or not _is_encodable(proof + key):
+    if not (isinstance(proof, str) and isinstance(key, str) and proof and key):
         hint = "ticket and object must both be there, and be texts that are not empty"
         raise MalformedRecoveryError("recover_malformed", hint)
     return proof, key
-
-
-def _is_encodable(text: str) -> bool:
-    """Return whether a text has no lone surrogate, which JSON can express and UTF-8 cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -11,7 +11,7 @@ from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
 from ..wsgi.environ import query_pairs
-from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
+from ..wsgi.observers import FACTS_KEY, Observers, facts_of
 from ..wsgi.responses import json_bytes, refuse_error
 from .gate import Gate, refuse_unsigned
 
@@ -97,16 +97,16 @@ class SignatureEndpoint:
         try:
             signed = self._signed(grant, parameters)
         except Exception:
-            context_of(environ).user = grant.user
+            facts_of(environ).user = grant.user
             raise
-        if self._observers is not None or CONTEXT_KEY in environ:
-            context = context_of(environ)
-            context.user, context.object = grant.user, signed.key
+        if self._observers is not None or FACTS_KEY in environ:
+            facts = facts_of(environ)
+            facts.user, facts.object = grant.user, signed.key
             if self._observers is not None:
-                facts = {**context.fields(environ), "expires": signed.expire, "url": self._presigner.url}
+                issued = {**facts.fields(environ), "expires": signed.expire, "url": self._presigner.url}
                 if signed.method != "POST":
-                    facts["upload_method"] = signed.method
-                self._observers.issued(grant, facts)
+                    issued["upload_method"] = signed.method
+                self._observers.issued(grant, issued)
         return json_bytes(environ, start_response, 200, signed.json())
 
     def _signed(self, grant: Grant, parameters: Mapping[str, str]) -> PresignedPost | PresignedURL:

@@ -163,6 +163,8 @@ class Found(NamedTuple):
 
 
 NOTHING_FOUND = Found(None)
+#: The patience of a server's loop: it waits for no lock at all, not even for those that are held for a moment.
+IN_LOOP = -1.0
 _NOTED = StoredResponse("200 OK", "", b"")
 
 
@@ -319,10 +321,10 @@ class LoopLedger(OnceLedger):
         except LedgerUnavailableError:
             return None
         try:
-            claim = self._claim(identity, 0.0)
+            claim = self._claim(identity, IN_LOOP)
         except BaseException as error:
             self._gate.leave(place)
-            if isinstance(error, LedgerUnavailableError) and error.reason == "ledger_busy":
+            if _is_busy(error):
                 return None
             raise
 
@@ -337,10 +339,16 @@ class LoopLedger(OnceLedger):
             outcome = _respond(claim, identity, handle, lambda response: claim.begin_store(response, end))
         except BaseException as error:
             end(error)
+            if _is_busy(error):
+                return None
             raise
         if isinstance(outcome, StoredResponse):
             end(None)
         return outcome
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, LedgerUnavailableError) and error.reason == "ledger_busy"
 
 
 class Gate(ForkAware):

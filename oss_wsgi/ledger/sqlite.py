@@ -28,6 +28,7 @@ from ..exceptions import LedgerUnavailableError, SettingsError
 from ..private_file import open_private
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
+    IN_LOOP,
     NOTHING_FOUND,
     Claim,
     Found,
@@ -242,7 +243,7 @@ class SQLiteLedger(LoopLedger):
                 self._wait_for(place, patience)
         except OSError as error:
             raise self._unavailable(error) from error
-        return _SQLiteClaim(self, identity, place, may_wait=patience > 0)
+        return _SQLiteClaim(self, identity, place, patience)
 
     def _wait_for(self, place: int, patience: float) -> None:
         """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
@@ -287,8 +288,11 @@ class SQLiteLedger(LoopLedger):
 
     # Reading.
 
-    def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables."""
+    def _fetch(self, statement: str, values: Sequence[Any] = (), *, in_loop: bool = False) -> list[Any]:
+        """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables.
+
+        In a server's loop LedgerUnavailableError (``ledger_busy``) where both connections are in use.
+        """
         if self._writer.lock.acquire(blocking=False):  # its pages are in memory
             try:
                 return self._writer.opened().execute(statement, values).fetchall()
@@ -296,19 +300,22 @@ class SQLiteLedger(LoopLedger):
                 self._writer.close()  # the other one waits for a file that is locked for a moment, or raises it again
             finally:
                 self._writer.lock.release()
-        with self._reader.lock:
-            try:
-                return self._reader.opened().execute(statement, values).fetchall()
-            except _ERRORS as error:
-                self._reader.close()
-                raise self._unavailable(error) from error
+        if not self._reader.lock.acquire(blocking=not in_loop):
+            raise busy_error()
+        try:
+            return self._reader.opened().execute(statement, values).fetchall()
+        except _ERRORS as error:
+            self._reader.close()
+            raise self._unavailable(error) from error
+        finally:
+            self._reader.lock.release()
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response
 
-    def _find(self, identity: UploadIdentity) -> Found:
+    def _find(self, identity: UploadIdentity, *, in_loop: bool = False) -> Found:
         ticket, name, etag = _ticket(identity.ticket), identity.object, identity.etag
-        rows = self._fetch(_SELECT_TICKET, (ticket,))
+        rows = self._fetch(_SELECT_TICKET, (ticket,), in_loop=in_loop)
         if not rows:
             return NOTHING_FOUND
         answers = [row for row in rows if row[0] is not None]
@@ -320,21 +327,27 @@ class SQLiteLedger(LoopLedger):
         has_object = any(row[0] == name for row in answers)
         if len(answers) == 2:
             upload = _upload(name, etag)
-            found = self._fetch(_SELECT_RESPONSE, (ticket, upload, name, etag))
+            found = self._fetch(_SELECT_RESPONSE, (ticket, upload, name, etag), in_loop=in_loop)
             if found:
                 return Found(StoredResponse(*found[0]))
             if not has_object:
                 values = ticket, upload & -_HALF, upload | (_HALF - 1), name
-                has_object = bool(self._fetch(_OBJECT_EXISTS, values)[0][0])
+                has_object = bool(self._fetch(_OBJECT_EXISTS, values, in_loop=in_loop)[0][0])
         return Found(None, has_object, objects, {int(checksum) for checksum in notes})
 
     # Writing.
 
-    def _prepare(self, *, may_wait: bool) -> None:
-        """Write a probe where the last write failed or space is short; look at the clock now and then."""
+    def _prepare(self, patience: float) -> None:
+        """Write a probe where the last write failed or space is short; look at the clock now and then.
+
+        In a server's loop LedgerUnavailableError (``ledger_busy``) where that needs a probe.
+        """
+        may_wait = patience > 0
         if may_wait and _free_bytes(self._path) < _PLENTY_BYTES:
             self._is_proven = False
         if not self._is_proven or (may_wait and self._is_due()):
+            if patience == IN_LOOP:
+                raise busy_error()  # a write failed since `begin_once` looked
             with self._writing():
                 pass
 
@@ -658,21 +671,21 @@ class _Entry(Pending):
 class _SQLiteClaim(Claim):
     """The lock of a place, and what was found for it."""
 
-    __slots__ = ("_found", "_identity", "_ledger", "_may_wait", "_place")
+    __slots__ = ("_found", "_identity", "_ledger", "_patience", "_place")
 
-    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, *, may_wait: bool) -> None:
+    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float) -> None:
         self._ledger = ledger
         self._identity = identity
         self._place = place
-        self._may_wait = may_wait
+        self._patience = patience
         self._found = NOTHING_FOUND
 
     def find(self) -> Found:
-        self._found = self._ledger._find(self._identity)
+        self._found = self._ledger._find(self._identity, in_loop=self._patience == IN_LOOP)
         return self._found
 
     def handle(self, handle: Handle) -> StoredResponse:
-        self._ledger._prepare(may_wait=self._may_wait)
+        self._ledger._prepare(self._patience)
         return handle(None)
 
     def store(self, response: StoredResponse) -> StoredResponse:

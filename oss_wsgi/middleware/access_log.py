@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..log_format import cut
-from ..wsgi.observers import context_of, shown_path
+from ..wsgi.observers import facts_of, shown_path
+from ..wsgi.questions import pass_on
 from ..wsgi.responses import ClosingBody
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class AccessLog:
     def __init__(self, app: WSGIApplication, *, clock: Callable[[], float]) -> None:
         self._app = app
         self._clock = clock
+        pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         entry = _Entry(environ, self._clock)
@@ -50,7 +52,7 @@ class _Entry:
         self._method = environ["REQUEST_METHOD"]
         self._path = shown_path(environ)
         self._environ = environ
-        self._context = context_of(environ)
+        self._facts = facts_of(environ)
         self._clock = clock
         self._start = clock()
         self.status = "-"
@@ -58,7 +60,7 @@ class _Entry:
 
     def write(self) -> None:
         seconds = self._clock() - self._start
-        fields = self._context.fields(self._environ)
+        fields = self._facts.fields(self._environ)
         fields |= {"method": self._method, "path": self._path, "bytes": self.sent, "seconds": round(seconds, 6)}
         if self.status.isdigit():
             fields["status"] = int(self.status)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..wsgi.body_limit import body_limit_of
 from ..wsgi.environ import AUTHORIZATION_KEYS, with_authorization
-from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.questions import pass_on
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -46,9 +45,7 @@ class AuthorizationPassthrough:
                 raise ValueError(f"trusted_keys: {key!r} is a header's name; its environ key is {environ_key!r}.")
         self._app = app
         self._trusted_keys = tuple(trusted_keys)
-        #: The wrapped application's own: looking for the header never waits.
-        self.is_nonblocking = nonblocking_test(app)
-        self.body_limit = body_limit_of(app)
+        pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._app(with_authorization(environ, self._trusted_keys), start_response)

@@ -14,10 +14,11 @@ from ..callback.upload import UPLOAD_KEY, Upload
 from ..callback.url import callback_url_problems, split_urls, target_of
 from ..callback.verifier import CallbackVerifier
 from ..exceptions import CallbackError, UnverifiedError
+from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback
 from ..wsgi.nonblocking import nonblocking_test
-from ..wsgi.observers import CONTEXT_KEY, context_of
+from ..wsgi.observers import FACTS_KEY, facts_of
 from ..wsgi.responses import method_not_allowed, refuse_error
 
 if TYPE_CHECKING:
@@ -101,6 +102,13 @@ class CallbackGuard:
             and self._inner_is_nonblocking(method, path, headers)
         )
 
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request looks like a report of OSS, and is verified or refused without a fetch of a key."""
+        pub_key_url = headers.get("X_OSS_PUB_KEY_URL")
+        if method != "POST" or pub_key_url is None:
+            return False
+        return pub_key_url in self._pinned_key_urls or self._verifier.has_key(pub_key_url)
+
     @functools.cached_property
     def _pinned_key_urls(self) -> frozenset[str]:
         # A verifier of the user's own may do anything.
@@ -129,8 +137,7 @@ class CallbackGuard:
             target = configured
         upload = Upload.parse(received.body, received.content_type, target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
-            hint = "the report names another bucket than ours, or none: check OSS_BUCKET and the callback's body"
-            raise UnverifiedError("bucket_foreign", hint)
+            raise UnverifiedError("bucket_foreign", hint_of("bucket_foreign"))
         if self._tickets is not None:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             is_named = False
@@ -139,14 +146,14 @@ class CallbackGuard:
                 is_named = True
                 ticket.check_content(upload)
             except UnverifiedError:
-                context_of(environ).user = ticket.user
+                facts_of(environ).user = ticket.user
                 if is_named and self._on_mismatch is not None:
                     self._on_mismatch(upload.with_ticket(ticket), environ)
                 raise
             upload = upload.with_ticket(ticket)
-        if CONTEXT_KEY in environ:
-            context = context_of(environ)
-            context.user, context.object = upload.user, upload.object
+        if FACTS_KEY in environ:
+            facts = facts_of(environ)
+            facts.user, facts.object = upload.user, upload.object
         return upload
 
     def _configured_target(self, received: ReceivedCallback) -> bytes | None:

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..wsgi.body_limit import BodyLimit, body_limit_of
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
-from ..wsgi.observers import Observers, context_of
+from ..wsgi.observers import Observers, facts_of
+from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
 from ..wsgi.responses import ClosingBody, not_found
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class _Mount(NamedTuple):
     app: WSGIApplication
     is_nonblocking: NonBlockingTest
     body_limit: BodyLimit
+    is_callback: CallbackTest
+
+
+def _mount(prefix: str, app: WSGIApplication) -> _Mount:
+    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), callback_test(app))
 
 
 class _Router(ABC):
@@ -35,7 +40,8 @@ class _Router(ABC):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        prefix, app, _, _ = self._find(path)
+        mount = self._find(path)
+        prefix, app = mount.prefix, mount.app
         if not prefix:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME") or ""
@@ -52,6 +58,11 @@ class _Router(ABC):
         mount = self._find(path)
         return mount.body_limit(method, path[len(mount.prefix) :])
 
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether OSS sends a request, as the application says that it is passed to."""
+        mount = self._find(path)
+        return mount.is_callback(method, path[len(mount.prefix) :], headers)
+
     @abstractmethod
     def _find(self, path: str) -> _Mount:
         """Return the mount that a path is below; one without a prefix gets the environ unchanged."""
@@ -67,17 +78,18 @@ class Dispatcher(_Router):
 
     :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
         only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
+        The empty prefix takes every path that no other one takes, so that ``app`` gets none.
     """
 
     def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
-        for prefix in mounts:
+        for prefix in filter(None, mounts):
             check_prefix(prefix)
         native = {native_path(prefix): mounted for prefix, mounted in mounts.items()}
         self._mounts = [
-            _Mount(prefix, mounted, nonblocking_test(mounted), body_limit_of(mounted))
+            _mount(prefix, mounted)
             for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
         ]
-        self._unmounted = _Mount("", app, nonblocking_test(app), body_limit_of(app))
+        self._unmounted = _mount("", app)
 
     def _find(self, path: str) -> _Mount:
         for mount in self._mounts:
@@ -113,7 +125,7 @@ class Subtree(NamedTuple):
 class PathRouter(_Router):
     """Middleware that passes each of the given paths below a prefix to its endpoint, and responds 404 to any other.
 
-    Requests that are not below the prefix go to ``app`` unchanged.
+    Requests that are not below the prefix go to ``app`` unchanged; all are below an empty one.
 
     :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO.
     :param observers: called for each refusal and each response of an endpoint.
@@ -128,18 +140,19 @@ class PathRouter(_Router):
         observers: Observers | None = None,
         subtrees: Mapping[str, Subtree] | None = None,
     ) -> None:
-        check_prefix(prefix)
+        if prefix:
+            check_prefix(prefix)
         self._prefix = prefix = native_path(prefix)
-        self._app = _Mount("", app, nonblocking_test(app), body_limit_of(app))
+        self._app = _mount("", app)
         self._endpoints = {
-            prefix + path: _mount(prefix + path, endpoint, _endpoint_name(path), None, observers)
+            prefix + path: _own_mount(prefix + path, endpoint, _endpoint_name(path), None, observers)
             for path, endpoint in endpoints.items()
         }
         self._subtrees = {
-            prefix + path: _mount(prefix + path, subtree.app, _subtree_name(path, subtree), subtree, observers)
+            prefix + path: _own_mount(prefix + path, subtree.app, _subtree_name(path, subtree), subtree, observers)
             for path, subtree in (subtrees or {}).items()
         }
-        self._nothing = _mount(prefix, _nothing_here, lambda method, path: None, None, observers)
+        self._nothing = _own_mount(prefix, _nothing_here, lambda method, path: None, None, observers)
 
     def _find(self, path: str) -> _Mount:
         mount = self._endpoints.get(path)
@@ -151,7 +164,9 @@ class PathRouter(_Router):
         return self._subtrees.get(path if end < 0 else path[:end], self._nothing)
 
 
-def _mount(path: str, app: WSGIApplication, name: Name, subtree: Subtree | None, observers: Observers | None) -> _Mount:
+def _own_mount(
+    path: str, app: WSGIApplication, name: Name, subtree: Subtree | None, observers: Observers | None
+) -> _Mount:
     """Return the mount of what answers below our own prefix, whose bodies have 64 KiB where nothing else is said."""
 
     def body_limit(method: str, rest: str) -> int:
@@ -159,7 +174,7 @@ def _mount(path: str, app: WSGIApplication, name: Name, subtree: Subtree | None,
         return MAX_BODY_BYTES if most is None else most
 
     observed = app if observers is None else _observed(app, name, observers)
-    return _Mount(path, observed, nonblocking_test(app), body_limit)
+    return _mount(path, app)._replace(app=observed, body_limit=body_limit)
 
 
 def _endpoint_name(path: str) -> Name:
@@ -185,7 +200,7 @@ def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGI
         name = name_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
         timed = observers.is_timed and name is not None
         started = observers.clock() if timed else 0.0
-        context = context_of(environ)
+        facts = facts_of(environ)
         status = 0
 
         def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -194,10 +209,10 @@ def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGI
             return start_response(text, headers, exc_info)
 
         def observe() -> None:
-            if context.reason is not None and context.refused is not None:
-                observers.refused(context.reason, context.refused, context.fields(environ))
+            if facts.reason is not None and facts.refused is not None:
+                observers.refused(facts.reason, facts.refused, facts.fields(environ))
             if timed and name is not None:
-                observers.answered(name, status, observers.clock() - started, context.reason)
+                observers.answered(name, status, observers.clock() - started, facts.reason)
 
         try:
             response = app(environ, start)
@@ -228,6 +243,12 @@ def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplic
     return application
 
 
-def blocking(app: WSGIApplication) -> WSGIApplication:
-    """Return an application that does the same as ``app``, and that a server never runs in its I/O loop."""
-    return lambda environ, start_response: app(environ, start_response)
+class Blocking:
+    """Application that does the same as ``app``, and that a server never runs in its I/O loop."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self.is_callback = callback_test(app)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._app(environ, start_response)

@@ -21,7 +21,7 @@ from ..exceptions import (
 from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity, note
 from ..wsgi.environ import request_id
 from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
-from ..wsgi.observers import CONTEXT_KEY, context_of
+from ..wsgi.observers import FACTS_KEY, facts_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
-        identity = self._identity(upload, CONTEXT_KEY not in environ or context_of(environ).may_wait)
+        identity = self._identity(upload, FACTS_KEY not in environ or facts_of(environ).may_wait)
         call = _Call(self._app, environ)
         try:
             is_anothers = upload.recovered and self._is_known(identity)
@@ -139,8 +139,8 @@ def _respond(
     response: StoredResponse, call: _Call, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     headers = call.headers if response is call.response else None
-    if headers is None and CONTEXT_KEY in environ:
-        context_of(environ).reason = "repeated"
+    if headers is None and FACTS_KEY in environ:
+        facts_of(environ).reason = "repeated"
     # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
     if log.isEnabledFor(logging.DEBUG) and headers is not None and response.is_success:
         _log_handled(environ[UPLOAD_KEY], environ)
@@ -174,7 +174,7 @@ def _refuse_anothers(transaction: object | None) -> StoredResponse:
 def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
     if upload.recovered:  # the recovery logs it
         return
-    fields = context_of(environ).fields(environ)
+    fields = facts_of(environ).fields(environ)
     if upload.size is not None:
         fields["bytes"] = upload.size
     line = "handled: object=%r size=%s user=%r request_id=%s"

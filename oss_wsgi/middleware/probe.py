@@ -73,7 +73,6 @@ class Probe:
         received = ReceivedCallback.from_environ(environ)
         reaches_callback = header(environ, "PATH_INFO") == self._path
         has_authorization = received.authorization_key is not None
-        # `oss-wsgi doctor` of other versions reads these keys, `path_cure` and `cure` too: they stay as they are.
         arrived: dict[str, Any] = {
             "method": environ["REQUEST_METHOD"],
             "server": server_name(environ),
@@ -86,8 +85,8 @@ class Probe:
             "content_type": received.content_type,
             "path": decoded_path(environ).decode("utf-8", "replace"),
             "callback_path": decoded_path({**environ, "PATH_INFO": self._path}).decode("utf-8", "replace"),
-            "path_cure": wrong_signature(environ) if reaches_callback else missed_path(environ, self._path),
-            "cure": several_values(environ) if has_authorization else missing_authorization(environ),
+            "path_fix": wrong_signature(environ) if reaches_callback else missed_path(environ, self._path),
+            "fix": several_values(environ) if has_authorization else missing_authorization(environ),
         }
         arrived["ticket_secrets"] = self._gate.fingerprints
         if received.body_error is None:

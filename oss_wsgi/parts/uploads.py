@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
-from ..bucket import StoredObject, StoredPart
+from ..bucket import StoredPart
 from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, new_ticket
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
@@ -193,17 +192,14 @@ class PartUploads:
             raise OutsideGrantError("part_not_allowed", hint)
         query = {"partNumber": str(number), "uploadId": opened.upload_id}
         length = opened.length(number)
+        headers: Mapping[str, str] | None = None
         if length is None and typed and number == 1:
-            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query, headers=_OF_A_WHOLE_FILE)
-        if length is None or not self._urls.signs_additional_headers:
-            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query)
+            headers = _OF_A_WHOLE_FILE
+        elif length is not None and self._urls.signs_additional_headers:
+            headers = {"content-length": str(length)}
+        signed = () if length is None or headers is None else tuple(headers)
         return self._urls.presign(
-            "PUT",
-            opened.key,
-            expires=PART_SECONDS,
-            query=query,
-            headers={"content-length": str(length)},
-            additional_headers=("content-length",),
+            "PUT", opened.key, expires=PART_SECONDS, query=query, headers=headers, additional_headers=signed
         )
 
     def list(self, opened: PartsTicket) -> Sequence[StoredPart]:
@@ -234,7 +230,7 @@ class PartUploads:
         except PartsRefusedError as error:
             return self._completed_meanwhile(opened, error)
         self._expect(opened, listed)
-        return self._join(opened, listed)
+        return self._join(opened, claimed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
         """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
@@ -289,11 +285,11 @@ class PartUploads:
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
 
-    def _join(self, opened: PartsTicket, listed: Sequence[StoredPart]) -> Upload:
-        headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
+    def _join(self, opened: PartsTicket, claimed: Mapping[int, str]) -> Upload:
+        headers = {"x-oss-forbid-overwrite": "true"} if opened.ticket.forbid_overwrite else {}
         if opened.acl is not None:
             headers["x-oss-object-acl"] = opened.acl
-        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
+        parts = [(number, f'"{etag}"') for number, etag in sorted(claimed.items())]
         try:
             stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
         except NotStoredError:
@@ -304,7 +300,7 @@ class PartUploads:
             # OSS goes on with what it got; perhaps it never got the request.
             self._note_unanswered(opened)
             raise
-        return self._upload(opened, stored)
+        return self._recovery.accept(stored, opened.ticket, recovered=False).upload
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed; raise what its refusal means if not."""
@@ -347,26 +343,14 @@ class PartUploads:
     def _find(self, opened: PartsTicket) -> Upload | None:
         """Return the upload if its object is stored, and None if there is none, or another one."""
         try:
-            return _reported(self._recovery.find(opened.ticket, opened.key).upload)
+            return self._recovery.find(opened.ticket, opened.key, recovered=False).upload
         except (NotStoredError, NotYoursError):
             return None
-
-    def _upload(self, opened: PartsTicket, stored: StoredObject) -> Upload:
-        return _reported(self._recovery.accept(stored, opened.ticket).upload)
-
-
-def _reported(upload: Upload) -> Upload:
-    """Return an upload as reported, not recovered: the client that completed it has reported it."""
-    return replace(upload, recovered=False)
 
 
 def _unanswered(opened: PartsTicket, moment: float) -> str:
     """Return what stands in the place of an ETag."""
     return f"end of {opened.ticket.id}: {int(moment // UNSETTLED_SECONDS)}"
-
-
-def _forbid_overwrite(forbid: bool) -> dict[str, str]:
-    return {"x-oss-forbid-overwrite": "true"} if forbid else {}
 
 
 def _file_exists() -> PartsRefusedError:

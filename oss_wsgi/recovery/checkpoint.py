@@ -5,24 +5,12 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from ..ledger.base import Ledger
 
 #: What is stored under a name: values of JSON by name.
 State = dict[str, Any]
-
-
-class Checkpoint(Protocol):
-    """Stores states of sweeps by name."""
-
-    def load(self, name: str) -> State:
-        """Return what was saved last under a name; empty if nothing was, or it cannot be read."""
-        ...
-
-    def save(self, name: str, state: State) -> None:
-        """Replace what is stored under a name, as a whole."""
-        ...
 
 
 class LedgerCheckpoint:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..exceptions import MalformedRecoveryError
+from ..http import is_encodable
 
 #: The events that a finished upload causes. ``UploadPart`` comes once for each part, and names no finished object.
 UPLOAD_EVENTS = frozenset(
@@ -23,6 +24,7 @@ UPLOAD_EVENTS = frozenset(
 MAX_BODY_BYTES = 1024 * 1024
 # OSS's have 32 characters, and a few more after an upload in parts.
 _ETAG = re.compile(r"[!-~]{0,64}")
+_MAX_DEPTH = 4  # of events in each other, such as those in a CloudEvent's data
 _MAX_WRAPPERS = 3  # such as a push of SMQ around the Base64 of the message
 
 log = logging.getLogger(__name__)
@@ -54,29 +56,24 @@ def read_events(body: bytes | str) -> list[UploadEvent]:
     """Return the events in a message's body: JSON or its Base64, in the layouts of SMQ and of EventBridge.
 
     A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures. Anything else
-    among the events is logged and skipped.
+    among the events is logged and skipped. A message may have no events, and then there is nothing to do.
 
-    Raises MalformedRecoveryError, reason ``event_malformed``, if nothing in the body is an event.
+    Raises MalformedRecoveryError, reason ``event_malformed``, if something is in the body and none of it is an event.
     """
     if len(body) > MAX_BODY_BYTES:
         raise _malformed(f"it is over {MAX_BODY_BYTES} bytes")
     try:
         text = body.decode() if isinstance(body, (bytes, bytearray)) else body
         document = _document(text.strip().lstrip("\ufeff"))
-        members = list(_members(document))
     except (ValueError, RecursionError):
         raise _malformed("it is neither JSON nor the Base64 of JSON, in UTF-8") from None
-    events: list[UploadEvent] = []
-    problem: MalformedRecoveryError | None = None
-    for member in members:
-        try:
-            events.append(_event(member))
-        except MalformedRecoveryError as error:
-            problem = error
-    if problem is not None and not events:
-        raise problem
-    if problem is not None:
-        log.warning("%d of %d events in a message are left out: %s", len(members) - len(events), len(members), problem)
+    members = list(_members(document))
+    events = [member for member in members if isinstance(member, UploadEvent)]
+    problems = [member for member in members if isinstance(member, MalformedRecoveryError)]
+    if problems and not events:
+        raise problems[-1]
+    if problems:
+        log.warning("%d of %d events in a message are left out: %s", len(problems), len(members), problems[-1])
     return events
 
 
@@ -96,28 +93,31 @@ def _document(text: str) -> Any:
     raise binascii.Error
 
 
-def _members(document: Any) -> Iterator[dict[str, Any]]:
-    """Yield each event of a document: one or several, in ``events``, in a CloudEvent's ``data``, or bare."""
+def _members(document: Any, depth: int = 0) -> Iterator[UploadEvent | MalformedRecoveryError]:
+    """Yield each event of a document: one or several, in ``events``, in a CloudEvent's ``data``, or bare.
+
+    In the place of anything else yields the error that it is.
+    """
     for item in document if isinstance(document, list) else [document]:
-        if not isinstance(item, dict):
-            raise _malformed("its JSON is not an object")
-        if isinstance(item.get("events"), list):
-            yield from _members(item["events"])
-        elif isinstance(item.get("data"), dict):
-            yield from _members({"eventName": item.get("type"), **item["data"]})
-        elif isinstance(item.get("data"), str):  # a CloudEvent whose data is a text of JSON
-            yield from _members({"eventName": item.get("type"), **_object(item["data"])})
-        elif isinstance(item.get("data_base64"), str):
-            yield from _members({"eventName": item.get("type"), **_object(item["data_base64"])})
-        else:
-            yield item
-
-
-def _object(text: str) -> dict[str, Any]:
-    document = _document(text)
-    if not isinstance(document, dict):
-        raise _malformed("its data is not an object")
-    return document
+        try:
+            if not isinstance(item, dict) or depth == _MAX_DEPTH:
+                raise _malformed("its JSON is not an object, or has too many inside each other")
+            events, data = item.get("events"), item.get("data")
+            if not isinstance(data, (dict, str)):
+                data = item.get("data_base64")
+            if isinstance(events, list):
+                yield from _members(events, depth + 1)
+            elif isinstance(data, (dict, str)):  # a text of JSON, or its Base64
+                inner = _document(data) if isinstance(data, str) else data
+                if not isinstance(inner, dict):
+                    raise _malformed("its data is not an object")
+                yield from _members({"eventName": item.get("type"), **inner}, depth + 1)
+            else:
+                yield _event(item)
+        except MalformedRecoveryError as error:
+            yield error
+        except (ValueError, RecursionError):
+            yield _malformed("its data is neither JSON nor the Base64 of JSON")
 
 
 def _event(members: dict[str, Any]) -> UploadEvent:
@@ -132,7 +132,7 @@ def _event(members: dict[str, Any]) -> UploadEvent:
     if not (isinstance(name, str) and name and isinstance(bucket_name, str) and isinstance(key, str) and key):
         raise _malformed("it does not name the event, the bucket and the object")
     etag = etag.strip('"').upper() if isinstance(etag, str) else ""
-    if any("\ud800" <= character <= "\udfff" for text in (name, bucket_name, key) for character in text):
+    if not is_encodable(name + bucket_name + key):
         raise _malformed("a name in it is not text")
     if not _ETAG.fullmatch(etag):
         raise _malformed("its ETag is none of OSS's")

@@ -1,10 +1,13 @@
-"""Sweeps and events together: which window and checkpoint a sweep has, and what an event does."""
+"""Sweeps and events together: the window and the checkpoint of a sweep, and what an event does."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import unquote, unquote_plus
@@ -13,10 +16,11 @@ from ..bucket import ListedObject
 from ..exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
 from ..ledger.base import Ledger
 from ..settings import Settings
-from .checkpoint import FileCheckpoint, LedgerCheckpoint
+from .checkpoint import FileCheckpoint, LedgerCheckpoint, State
+from .delivery import Delivery
 from .events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
-from .recovery import Deliver, Recovery
-from .sweep import Known, OnOrphan, Reconciliation, Sweep, last_report, moments
+from .recovery import Known, LostUploads, OnOrphan, Recovery
+from .sweep import Reconciliation, Sweep, distinct, moments
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ class Reconciler:
 
     :param recovery: returns what asks the bucket. It is called when something must be asked, so that a server that
         never sweeps needs no client of the bucket.
-    :param deliver: passes an upload through the ledger to the application.
+    :param delivery: passes an upload through the ledger to the application.
     :param prefixes: what a sweep lists when it is given none.
     :param known: as of ``DirectUpload``, like ``on_orphan``.
     :param clock: returns Unix seconds.
@@ -48,7 +52,7 @@ class Reconciler:
         self,
         settings: Settings,
         recovery: Callable[[], Recovery],
-        deliver: Deliver,
+        delivery: Delivery,
         ledger: Ledger,
         *,
         prefixes: Sequence[str],
@@ -58,8 +62,11 @@ class Reconciler:
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
+        self._bucket, _ = settings.bucket_and_host()
+        # What all sweeps of the bucket share: a ledger may serve several buckets.
+        self._name = f"sweep {self._bucket}"
         self._recovery = recovery
-        self._deliver = deliver
+        self._delivery = delivery
         self._ledger = ledger
         self._checkpoint = LedgerCheckpoint(ledger)
         self._prefixes = prefixes
@@ -93,20 +100,35 @@ class Reconciler:
                 f"{keep / 3600:.1f} h, so that older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
                 "less, or give known=."
             )
-        sweep = Sweep(
-            self._recovery(),
-            self._deliver,
-            self._ledger,
-            self._checkpoint if checkpoint is None else FileCheckpoint(checkpoint),
-            known=known,
-            on_orphan=self._on_orphan if on_orphan is None else on_orphan,
-            skip_old_days=self._settings.upload_names == "unique",
-            sharded=self._settings.name_shards,
-        )
-        prefixes = self._prefixes if prefixes is None else prefixes
-        not_before = min(window[0], now - keep) if known is None else 0.0
-        report = sweep.run(prefixes, *window, not_before=not_before, dry_run=dry_run, progress=progress)
-        log.info("reconcile: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
+        lost = self._lost_uploads(known, on_orphan, now - window[0], dry_run=dry_run)
+        prefixes = distinct(self._prefixes if prefixes is None else prefixes)
+        places = self._checkpoint if checkpoint is None else FileCheckpoint(checkpoint)
+        place = f"{self._name} {hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:16]}"
+        untold_since = self._checkpoint.load(self._name)
+
+        def save(state: State) -> None:
+            nonlocal untold_since
+            if dry_run:
+                return
+            places.save(place, state)
+            if untold_since != {"untold_since": sweep.untold_since}:  # the server's metrics know no file
+                untold_since = {"untold_since": sweep.untold_since}
+                self._checkpoint.save(self._name, untold_since)
+
+        with nullcontext() if dry_run else self._ledger.hold(self._name):
+            sweep = Sweep(
+                lost,
+                prefixes,
+                Reconciliation(*window, dry_run),
+                {} if dry_run else places.load(place),
+                save=save,
+                progress=progress,
+                not_before=min(window[0], now - keep) if known is None else 0.0,
+                skip_old_days=self._settings.upload_names == "unique",
+                sharded=self._settings.name_shards,
+            )
+            report = sweep.run()
+        log.info("sweep: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
         if self._counters is not None and not dry_run:
             self._counters.on_reconciled(report.counts)
         return report
@@ -129,26 +151,40 @@ class Reconciler:
         return outcomes
 
     def oldest_untold_seconds(self) -> float | None:
-        """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
-        report = last_report(self._checkpoint, self._settings.bucket_and_host()[0])
-        if report is None:
+        """Return the age of the oldest upload that may be untold; 0 if none, None before the first sweep."""
+        state = self._checkpoint.load(self._name)
+        if "untold_since" not in state:
             return None
-        return 0.0 if report.oldest_untold is None else max(0.0, self._clock() - report.oldest_untold)
+        since = state["untold_since"]
+        # A clock that was set back, and what was damaged, is no age.
+        return max(0.0, self._clock() - since) if isinstance(since, int | float) else 0.0
 
     def _handle_event(self, event: UploadEvent) -> EventOutcome:
-        bucket, _ = self._settings.bucket_and_host()
-        if event.bucket != bucket or event.name not in UPLOAD_EVENTS:
+        if event.bucket != self._bucket or event.name not in UPLOAD_EVENTS:
             return EventOutcome("ignored", event.key)
-        sweep = Sweep(self._recovery(), self._deliver, self._ledger, self._checkpoint, known=self.known)
+        lost = self._lost_uploads(self.known)
         listed = ListedObject(event.key, 0, event.etag, self._clock())
-        if event.etag and not sweep.unknown([listed]):
+        if event.etag and not lost.unknown([listed]):
             return EventOutcome("known", event.key)
-        outcome, reason = sweep.outcome_of(listed, dry_run=False)
+        outcome, reason = lost.handle(listed)
         for decoded in dict.fromkeys((unquote(event.key), unquote_plus(event.key))):
             if outcome == "gone" and decoded != event.key:  # OSS does not say whether and how it encodes the name
                 listed = listed._replace(key=decoded)
-                outcome, reason = sweep.outcome_of(listed, dry_run=False)
+                outcome, reason = lost.handle(listed)
         if outcome in ("failed", "unavailable"):
             hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
             raise NotDeliveredError("not_delivered", hint)
-        return EventOutcome(outcome, listed.key, reason)
+        return EventOutcome("refused" if outcome == "settled" else outcome, listed.key, reason)
+
+    def _lost_uploads(
+        self, known: Known | None, on_orphan: OnOrphan | None = None, look_back: float = 0.0, *, dry_run: bool = False
+    ) -> LostUploads:
+        return LostUploads(
+            self._recovery(),
+            self._delivery,
+            self._ledger,
+            known=known,
+            on_orphan=self._on_orphan if on_orphan is None else on_orphan,
+            remember_until=int(self._clock() + max(look_back, self._settings.ledger_keep)),
+            dry_run=dry_run,
+        )

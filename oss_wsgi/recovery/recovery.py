@@ -1,40 +1,47 @@
-"""Finds a stored object whose report was lost, and makes the upload that its callback would have reported."""
+"""Recovers one upload whose report was lost: finds its object, decides whose it is, and has it handled."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from ..bucket import BucketClient, StoredObject
+from ..bucket import BucketClient, ListedObject, StoredObject
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.ticket import RECEIPT_NAME, Receipt, ReceiptBook, Ticket, TicketBook
 from ..callback.upload import Upload
-from ..exceptions import NotStoredError, NotYoursError, UnverifiedError
-from ..object_names import MAX_KEY_BYTES
+from ..exceptions import (
+    BucketRefusedError,
+    HandlerCommittedError,
+    LedgerUnavailableError,
+    NotStoredError,
+    NotYoursError,
+    UnverifiedError,
+)
+from ..ledger.base import Ledger, StoredResponse, UploadIdentity
+from ..object_names import MAX_KEY_BYTES, has_dot_segment
+from .delivery import Delivered
 
+Pair = tuple[str, str]
+Known = Callable[[Sequence[Pair]], Iterable[Pair]]
+OnOrphan = Callable[[Upload], object]
+#: The outcome of one object, and the reason where it was not handled.
+Outcome = tuple[str, str | None]
+
+_UNREACHABLE: Outcome = "refused", "name_unreachable"
+#: What stands in the ledger in the place of an object's name, with a hash of object and ETag.
+_ORPHAN = "oss_wsgi orphan"
+_TOLD = StoredResponse("200 OK", "", b"")
+_NOT_TOLD = StoredResponse("500 Internal Server Error", "", b"")
 _TICKET_IN_BODY = re.compile(rf"""(?:^|[&,{{])\s*"?{TICKET_MEMBER}"?\s*[=:]\s*"?([A-Za-z0-9_-]+)""")
 
-
-class Delivered(NamedTuple):
-    """How the application answered an upload: the status, the JSON, and the reason of a refusal.
-
-    The reason is ``repeated`` for a stored response, None where the application handled the upload now.
-    """
-
-    status: int
-    reason: str | None
-    body: bytes
-
-
-class Deliver(Protocol):
-    """Passes an upload to what receives callbacks, through the ledger, and returns the answer."""
-
-    def __call__(self, upload: Upload) -> Delivered: ...
+log = logging.getLogger(__name__)
 
 
 class FoundUpload(NamedTuple):
@@ -84,15 +91,17 @@ class Recovery:
             raise UnverifiedError("recover_mismatch", "the ticket is for another object than the page asks for")
         return ticket
 
-    def find(self, ticket: Ticket, key: str) -> FoundUpload:
+    def find(self, ticket: Ticket, key: str, *, recovered: bool = True) -> FoundUpload:
         """Return the upload of a ticket, as OSS has stored it.
+
+        ``recovered`` is False for the client that completes its own upload in parts, and so reports it.
 
         Raises NotStoredError; NotYoursError unless the object's receipt is this ticket's; UnverifiedError if the ticket
         does not allow what was stored; BucketError.
         """
-        return self.accept(self._head(key), ticket)
+        return self.accept(self._head(key), ticket, recovered=recovered)
 
-    def accept(self, stored: StoredObject, ticket: Ticket) -> FoundUpload:
+    def accept(self, stored: StoredObject, ticket: Ticket, *, recovered: bool = True) -> FoundUpload:
         """Return the upload of a ticket whose object the bucket has just described; raises as ``find`` does."""
         try:
             receipt = self._receipts.open(stored.metadata.get(RECEIPT_NAME))
@@ -100,7 +109,7 @@ class Recovery:
             raise NotYoursError("not_yours", f"the object is not of this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
             raise NotYoursError("not_yours", "the object's receipt is another ticket's")
-        return self._checked(stored, receipt._replace(ticket=ticket))
+        return self._checked(stored, receipt._replace(ticket=ticket), recovered=recovered)
 
     def find_by_receipt(self, key: str) -> FoundUpload:
         """Return the upload that an object's own receipt describes.
@@ -119,19 +128,19 @@ class Recovery:
             raise NotStoredError("not_stored", "OSS was asked, and holds no such object: it may be sent again")
         return stored
 
-    def _checked(self, stored: StoredObject, receipt: Receipt) -> FoundUpload:
+    def _checked(self, stored: StoredObject, receipt: Receipt, *, recovered: bool = True) -> FoundUpload:
         ticket = receipt.ticket
-        upload = upload_of(stored, self.bucket_name, receipt)
+        upload = upload_of(stored, self.bucket_name, receipt).with_ticket(ticket)
         try:
             ticket.check(upload)
             receipt.check(stored)
         except UnverifiedError as error:
-            error.upload = upload.with_ticket(ticket)
+            error.upload = upload
             raise
-        upload = replace(upload.with_ticket(ticket), recovered=True, confirmed=True)
         # The ledger must remember it for as long as a sweep may find it again, although the ticket has expired.
         until = max(ticket.expires_at, int(self._clock()))
-        return FoundUpload(replace(upload, ticket_until=until), stored.request_id)
+        upload = replace(upload, recovered=recovered, confirmed=True, ticket_until=until)
+        return FoundUpload(upload, stored.request_id)
 
 
 def upload_of(stored: StoredObject, bucket: str, receipt: Receipt) -> Upload:
@@ -171,3 +180,141 @@ def _ticket_in(proof: str) -> str:
     except (ValueError, binascii.Error, LookupError, TypeError, RecursionError):
         return proof
     return match[1] if match is not None else proof
+
+
+class LostUploads:
+    """Recovers stored objects by their names, one at a time, and passes them to the application.
+
+    :param deliver: passes an upload through the ledger to the application.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``, asked for what the ledger
+        does not know.
+    :param on_orphan: called with each upload that the checks refuse, through the ledger: once, and again only where an
+        exception or the end of the process cut it off.
+    :param remember_until: the Unix seconds until which the ledger remembers that.
+    :param dry_run: handle nothing, call nothing, store nothing.
+    """
+
+    def __init__(
+        self,
+        recovery: Recovery,
+        deliver: Callable[[Upload], Delivered],
+        ledger: Ledger,
+        *,
+        known: Known | None,
+        on_orphan: OnOrphan | None,
+        remember_until: int,
+        dry_run: bool,
+    ) -> None:
+        self.bucket = recovery.bucket
+        self._recovery = recovery
+        self._deliver = deliver
+        self._ledger = ledger
+        self._known = known
+        self._on_orphan = on_orphan
+        self._remember_until = remember_until
+        self._dry_run = dry_run
+
+    def unknown(self, page: Sequence[ListedObject]) -> list[ListedObject]:
+        """Return the objects of a page that neither the ledger nor the application knows."""
+        pairs = [(listed.key, listed.etag) for listed in page]
+        known = self._ledger.known(pairs) if pairs else set()
+        rest = [pair for pair in pairs if pair not in known]
+        known = known.union(self._known_to_application(rest))
+        return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
+
+    def _known_to_application(self, pairs: Sequence[Pair]) -> set[Pair]:
+        """Ask the application's ``known``; LedgerUnavailableError if it fails: nothing may be handled then."""
+        if not pairs or self._known is None:
+            return set()
+        try:
+            return {(name, etag) for name, etag in self._known(pairs)}
+        except Exception as error:
+            log.exception("known= failed, so nobody can tell what was handled")
+            hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
+            raise LedgerUnavailableError("known_failed", hint) from error
+
+    def handle_listed(self, listed: ListedObject) -> Outcome:
+        """Do what ``handle`` does with an object that OSS has listed, so that it is there whatever its name."""
+        try:
+            outcome, reason = self.handle(listed)
+        except BucketRefusedError as error:
+            if error.code != "SignatureDoesNotMatch":  # the listing was answered to the same key
+                raise
+            outcome, reason = _UNREACHABLE
+        if (outcome, reason) == _UNREACHABLE:
+            hint = "HTTP clients change this name, or OSS refuses it, so no exact form stored it: it is left behind"
+            orphan = Upload(self._recovery.bucket_name, listed.key, listed.etag or None, listed.size)
+            unreachable = UnverifiedError("name_unreachable", hint)
+            return self._refuse(orphan, unreachable.reason, unreachable.hint)
+        return outcome, reason
+
+    def handle(self, listed: ListedObject) -> Outcome:
+        """Handle one object that the ledger does not know; return its outcome and the reason. Raises BucketError."""
+        if has_dot_segment(listed.key):  # nothing of ours: such names are not signed
+            return _UNREACHABLE
+        try:
+            upload, head_request_id = self._recovery.find_by_receipt(listed.key)
+        except NotStoredError:
+            return "gone", None
+        except BucketRefusedError as error:
+            if error.code != "InvalidObjectName":
+                raise
+            return _UNREACHABLE
+        except UnverifiedError as error:
+            if error.reason == "receipt_missing":
+                return "no_receipt", error.reason
+            if error.reason.startswith("receipt_"):
+                return "foreign", error.reason
+            orphan = error.upload if isinstance(error.upload, Upload) else Upload(object=listed.key, etag=listed.etag)
+            return self._refuse(orphan, error.reason, error.hint)
+        pair = upload.object or "", upload.etag or ""
+        if pair != (listed.key, listed.etag) and not self.unknown([listed._replace(key=pair[0], etag=pair[1])]):
+            return "known", None
+        if self._dry_run:
+            return "untold", None
+        delivered = self._deliver(upload)
+        outcome = _outcome_of(delivered)
+        line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
+        log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
+        if outcome == "refused":
+            return self._refuse(upload, delivered.reason or outcome, "the application's side refused it")
+        return outcome, delivered.reason
+
+    def _refuse(self, orphan: Upload, reason: str, hint: str) -> Outcome:
+        """Return the outcome of an upload that can never be handled: ``refused`` when it is told, ``settled`` later."""
+        text = json.dumps([self._recovery.bucket_name, orphan.object, orphan.etag])
+        digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not store what OSS allows in a name
+        identity = UploadIdentity(digest[:32], _ORPHAN, digest, self._remember_until, may_wait=False)
+        if self._dry_run:
+            return ("settled" if self._ledger.known([(_ORPHAN, digest)]) else "refused"), reason
+        outcome = "settled"
+
+        def tell(transaction: object | None) -> StoredResponse:
+            nonlocal outcome
+            outcome = "refused"
+            log.warning("recover refused %r: reason=%s hint=%r", orphan.object, reason, hint)
+            try:
+                if self._on_orphan is not None:
+                    self._on_orphan(replace(orphan, transaction=transaction))
+            except Exception:
+                log.exception("on_orphan raised for %r; it is called again for it", orphan.object)
+                return _NOT_TOLD
+            return _TOLD
+
+        try:
+            self._ledger.run_once(identity, tell)
+        except HandlerCommittedError:
+            log.exception("on_orphan did not leave the ledger's transaction as it was; it is called again")
+        except LedgerUnavailableError as error:
+            if error.reason != "ledger_busy":  # another thread or process is telling it
+                raise
+        return outcome, reason
+
+
+def _outcome_of(delivered: Delivered) -> str:
+    """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
+    if delivered.is_success:
+        return "known" if delivered.reason == "repeated" else "recovered"
+    if delivered.reason in ("ticket_used", "not_yours", "not_confirmed", "crc64_mismatch"):
+        return "refused"
+    return "unavailable" if delivered.status.startswith("503") else "failed"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..callback.upload import plain_etag
-from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
+from ..credentials import CredentialsProvider, StaticCredentialsProvider, valid_credentials
 from ..exceptions import BucketRefusedError, BucketUnreachableError, CredentialsError, NotStoredError, SettingsError
 from ..settings import Settings
 from ..threads import TimeLimitError, call_within
@@ -240,9 +240,7 @@ class _CredentialsForSDK:
         self._clock = clock
 
     def get_credentials(self) -> Any:
-        key: Credentials = self._provider.get_credentials()
-        if key.expiration is not None and key.expiration.timestamp() <= self._clock():
-            raise CredentialsError("The credentials have expired: the provider must return new ones.")
+        key = valid_credentials(self._provider, self._clock())
         return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
 
 

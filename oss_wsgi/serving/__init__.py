@@ -1,4 +1,7 @@
-"""`make_server`: waitress's parser, tasks and threads under our own loop."""
+"""`make_server`: waitress's parser and tasks under our own loop and threads.
+
+docs/serving.md says why there is a loop of our own, what it gains, and what to check when waitress makes a release.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import waitress
 from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
-from waitress.task import ThreadedTaskDispatcher
 
-from ..wsgi.body_limit import BodyLimit, body_limit_of
+from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
 from .limits import (
     MEMORY_BODY_BYTES,
     Limits,
@@ -24,7 +26,9 @@ from .limits import (
     default_file_bytes,
 )
 from .server import Server
-from .stock import make_stock_server
+from .sharing import Share
+from .threads import Threads
+from .unknown_release import make_stock_server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -47,7 +51,9 @@ def make_server(
     clock: Callable[[], float] = time.monotonic,
     owns_listeners: bool = False,
     shares_listeners: bool = False,
+    share: Share | None = None,
     body_limit: BodyLimit | None = None,
+    is_callback: CallbackTest | None = None,
     **options: Any,
 ) -> Any:
     """Return a server for one listening socket or several.
@@ -66,9 +72,13 @@ def make_server(
         it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
     :param shares_listeners: other processes accept from these sockets at the same time. Then this one takes a few new
         connections in a turn, and the next ones wake another process.
+    :param share: what these processes know of each other, so that each gets its share of the connections.
     :param body_limit: ``(method, path) -> int | None``: how many bytes the body of a request to ``app`` may have, up to
         1 MiB, or ``max_request_body_size`` if that is more. None: what the latter allows. By default the ``body_limit``
         of ``app``, if it has one, as DirectUpload has. A body that comes with its header is left to ``app``.
+    :param is_callback: ``(method, path, headers) -> bool``, as for ``is_nonblocking``: which requests are callbacks of
+        OSS. They have a quarter more threads (at least one) than ``threads`` says, except beside a single one; so they
+        do not wait for other requests. By default the ``is_callback`` of ``app``, if it has one, as DirectUpload has.
     :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
         ``write_timeout``, ``connections_per_address``, ``buffered_bytes``, ``file_bytes``), and waitress's own. Without
         ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
@@ -81,6 +91,8 @@ def make_server(
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     if body_limit is None and hasattr(app, "body_limit"):
         body_limit = body_limit_of(app)
+    if is_callback is None and hasattr(app, "is_callback"):
+        is_callback = callback_test(app)
     version = waitress_version()
     if not version.startswith(_KNOWN):
         log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
@@ -115,13 +127,21 @@ def make_server(
     # What threads have written and nobody reads is at most half of the files.
     watermark = max(file_bytes // 2 // adj.threads, adj.outbuf_overflow)
     adj.outbuf_high_watermark = min(adj.outbuf_high_watermark, watermark)
-    dispatcher = ThreadedTaskDispatcher()
-    # It would warn of every request that waits for a thread, in the log's lock; the server warns once a minute.
-    dispatcher.queue_logger = logging.Logger("waitress.queue", logging.ERROR)
-    dispatcher.set_thread_count(adj.threads)
-    owns, shares = owns_listeners, shares_listeners
     return Server(
-        *(app, listeners, adj, limits, file_bytes, limit, dispatcher, is_nonblocking, body_limit, clock, owns, shares)
+        app,
+        listeners,
+        adj,
+        limits,
+        file_bytes=file_bytes,
+        connection_limit=limit,
+        threads=Threads(adj.threads, has_callbacks=is_callback is not None),
+        is_nonblocking=is_nonblocking,
+        body_limit=body_limit,
+        is_callback=is_callback,
+        clock=clock,
+        owns_listeners=owns_listeners,
+        shares_listeners=shares_listeners or share is not None,
+        share=share,
     )
 
 

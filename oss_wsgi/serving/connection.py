@@ -7,6 +7,7 @@ thread may write too; ``lock`` guards what both touch. Nothing is registered, lo
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import socket
 import struct
@@ -27,8 +28,40 @@ from .parser import RequestParser
 from .poller import READ, WRITE
 from .task import ErrorTask, LoopTask, PutOffError, ThreadTask
 
-#: What a connection waits for.
-NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = range(8)
+
+class Phase(enum.IntEnum):
+    """What a connection waits for."""
+
+    #: Its first byte.
+    NEW = 0
+    #: The rest of a request's header.
+    HEADER = 1
+    #: The rest of a request's body.
+    BODY = 2
+    #: The response: the loop's turn, a thread, another try, or the end of what the application awaits.
+    HANDLING = 3
+    #: A peer that reads the response.
+    WRITING = 4
+    #: The first byte of the next request.
+    IDLE = 5
+    #: What the peer still sends after the response, so that a close does not destroy that.
+    LINGERING = 6
+    CLOSED = 7
+
+
+NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = Phase
+
+#: The phases that may follow each one. The tests of this room check every change; here that would cost a call each.
+NEXT_PHASES = {
+    NEW: {HEADER, CLOSED},
+    HEADER: {BODY, HANDLING, CLOSED},
+    BODY: {HANDLING, CLOSED},
+    HANDLING: {WRITING, IDLE, LINGERING, CLOSED},
+    WRITING: {IDLE, LINGERING, CLOSED},
+    IDLE: {HEADER, CLOSED},
+    LINGERING: {CLOSED},
+    CLOSED: set(),
+}
 
 # A peer that sends or takes this many bytes earns a second.
 BYTES_FOR_A_SECOND = 500
@@ -85,7 +118,7 @@ class Connection:
         self.addr = addr
         #: Who counts as one peer: an IPv4 address, or a network of 64 bits of IPv6.
         self.address = address
-        self.phase = NEW
+        self.phase: Phase = NEW
         #: When the phase, or the request that it belongs to, began.
         self.since = server.now
         #: When the loop gives up; checked once a second.
@@ -192,6 +225,8 @@ class Connection:
                 return
             if request.expect_continue and request.headers_finished and not self.sent_continue:
                 self._send_continue(request)
+                if self.phase == CLOSED:
+                    return
             if request.chunked and data:
                 self.unread = data
                 break
@@ -297,7 +332,7 @@ class Connection:
         else:
             self._answered()
 
-    def hand_to_thread(self) -> None:
+    def hand_to_thread(self, *, is_callback: bool) -> None:
         """Let a thread answer the request; it calls `service`."""
         self.phase = HANDLING
         self.deadline = inf
@@ -305,7 +340,7 @@ class Connection:
         self.lock = threading.Condition()
         if self.server.adj.channel_request_lookahead:
             self.wait_for(READ)
-        self.server.task_dispatcher.add_task(self)
+        self.server.task_dispatcher.add_task(self, is_callback=is_callback)
 
     def _wake(self) -> None:
         self.server.report(self)
@@ -537,7 +572,7 @@ class Connection:
         if len(self.unread) > _MAX_READ_AHEAD:
             self.wait_for(0)
 
-    # What tasks and the threads of waitress's dispatcher call.
+    # What tasks and threads call.
 
     def service(self) -> None:
         """Answer the request in a thread."""

@@ -53,7 +53,7 @@ _OBJECTS_BYTES = 2048
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a plain header, a body that came with it, and whole chunks, in one step; waitress reads everything else.
 
-    ``adj.body_limit``, where it is there, is `wsgi.body_limit.BodyLimit`. It is asked about bodies that do not come
+    ``adj.body_limit``, where it is there, is `wsgi.questions.BodyLimit`. It is asked about bodies that do not come
     with their header.
     """
 

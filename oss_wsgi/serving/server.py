@@ -19,16 +19,18 @@ from ..wsgi.responses import Again
 from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
-from .memory import give_back
+from .malloc_trim import give_back
 from .poller import EXCLUSIVE, READ, make_poller
+from .sharing import Share
 from .task import path_info
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.body_limit import BodyLimit
     from ..wsgi.nonblocking import NonBlockingTest
+    from ..wsgi.questions import BodyLimit, CallbackTest
     from .limits import Limits
+    from .threads import Threads
 
 #: How many connections the loop answers before it sends to them, and accepts in a turn.
 BATCH_SIZE = 64
@@ -54,8 +56,9 @@ _DRAINING_TURN_SECONDS = 0.1
 # On a connection that has sent nothing when the listener closes, a request may be on its way.
 FIRST_REQUEST_SECONDS = 2.0
 
-# After an accept failed for want of descriptors or memory.
+# After an accept failed for want of descriptors or memory, and while another process has fewer connections.
 _PAUSE_SECONDS = 0.5
+_LEAVING_SECONDS = 0.02
 _LOG_SECONDS = 60.0
 #: Requests that wait for each thread from which on the log says so; a burst is no matter.
 _MANY_WAITING = 4
@@ -115,28 +118,35 @@ class Server:
         listeners: Sequence[socket.socket],
         adj: Any,
         limits: Limits,
+        *,
         file_bytes: int,
         connection_limit: int,
-        dispatcher: Any,
+        threads: Threads,
         is_nonblocking: NonBlockingTest | None,
         body_limit: BodyLimit | None,
+        is_callback: CallbackTest | None,
         clock: Callable[[], float],
         owns_listeners: bool,
-        shares_listeners: bool = False,
+        shares_listeners: bool,
+        share: Share | None,
     ) -> None:
         self.application = application
         self.adj = adj
         self.limits = limits
         self.file_bytes = file_bytes
         self.connection_limit = connection_limit
-        self.task_dispatcher = dispatcher
+        self.task_dispatcher = threads
         self.server_name = adj.server_name
         self._is_nonblocking = is_nonblocking
+        self._is_callback = is_callback
         self._body_limit = body_limit
         adj.body_limit = self._longest_body if body_limit is not None else None
         self._clock = clock
         self._owns_listeners = owns_listeners
         self._shares_listeners = shares_listeners
+        self._share = share
+        self._bell = -1 if share is None else share.bell
+        self._closed = 0
         #: The time of this turn of the loop.
         self.now = clock()
         self.poller = make_poller()
@@ -186,6 +196,8 @@ class Server:
         # Those that have come since handlers last ran for certain.
         self._seen_signals: set[int] = set()
         self.poller.register(self._wake_reader.fileno(), READ)
+        if share is not None:
+            self.poller.register(share.bell, READ)
         self._resume_accepting()
 
     # The interface.
@@ -238,9 +250,6 @@ class Server:
         for host, port in self.effective_listen:
             log.info("%s", format_str.format(f"[{host}]" if ":" in str(host) else host, port))
 
-    def add_task(self, task: Any) -> None:
-        self.task_dispatcher.add_task(task)
-
     def pull_trigger(self) -> None:
         """Wake the loop; any thread and any signal's handler may call this."""
         if not self._is_woken:
@@ -253,22 +262,24 @@ class Server:
     def dispatch(self, connection: Connection) -> None:
         """Route a connection whose request is complete: to the loop, or to a thread."""
         request = connection.request
-        if request.error or self._answers_in_loop(request):
+        if request.error or self._is_so("is_nonblocking", self._is_nonblocking, request):
             self._ready.append(connection)
         else:
             self.hand_over(connection)
 
     def hand_over(self, connection: Connection) -> None:
         """Let a thread answer a connection's request; 503 without memory to wait in."""
-        request = connection.request
+        request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
-        if self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes:
+        is_callback = self._is_so("is_callback", self._is_callback, request)
+        has_memory = self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes
+        if has_memory or (is_callback and threads.has_idle):
             self._offer_another_try(connection)
-            connection.hand_to_thread()
-            waiting, threads = len(self.task_dispatcher.queue), len(self.task_dispatcher.threads)
-            if waiting > _MANY_WAITING * threads:
+            connection.hand_to_thread(is_callback=is_callback)
+            waiting = threads.waiting
+            if waiting > _MANY_WAITING * threads.count:
                 message = "%d requests wait for one of %d threads: more threads may help, or a faster application"
-                self._log_now_and_then("threads", message, waiting, threads)
+                self._log_now_and_then("threads", message, waiting, threads.count)
             return
         request.error = OverloadedError("too many requests wait for a thread: try again later")
         self.hold(connection, 0)
@@ -279,7 +290,7 @@ class Server:
         if again is None:
             again = connection.again = Again()
         again.is_asked = False
-        again.is_offered = len(self._put_off) < _MOST_PUT_OFF
+        again.is_offered = len(self._put_off) < _MOST_PUT_OFF and not self.is_stopping
         if again.since is not None:
             moves = self.now - max(again.since, self._ended_at) < _STANDSTILL_SECONDS
             again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
@@ -306,6 +317,7 @@ class Server:
     def forget(self, connection: Connection) -> None:
         """Remove a connection that closes; its descriptor is still its own."""
         del self.connections[connection.fd]
+        self._closed += 1
         address = connection.address
         left = self.counts[address] - 1
         if left:
@@ -356,6 +368,8 @@ class Server:
                 self.queue(connection, event)
             elif fd in self._listener_of:
                 listening.append(self._listener_of[fd])
+            elif fd == self._bell:
+                listening = self._hear()
             else:
                 self._read_wake()
         while self._reports:
@@ -375,8 +389,12 @@ class Server:
         self._answer()
         if now >= self._next_sweep or self._is_sweeping:
             self._sweep(now)
+        if self._accept_again is not None and now >= self._accept_again:
+            self._resume_accepting()
         if self.draining:
             self._continue_drain(now)
+        if self._share is not None and not self.is_stopping:
+            self._share.tell(len(self.connections), now)
 
     def _take(
         self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int | None = None
@@ -396,12 +414,13 @@ class Server:
 
     def _timeout(self) -> float:
         soonest = min((each.again.due for each in self._put_off if each.again), default=self._next_sweep)
-        wait = max(min(soonest, self._next_sweep) - self._clock(), 0.0)
+        soonest = min(soonest, self._next_sweep, self._accept_again or inf)
+        wait = max(soonest - self._clock(), 0.0)
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
 
     def _try_again(self, now: float) -> None:
-        """Hand the requests to threads whose next try is due."""
-        due = [each for each in self._put_off if each.again is None or each.again.due <= now]
+        """Hand the requests to threads whose next try is due; at the end each has its last one now."""
+        due = [each for each in self._put_off if self.is_stopping or each.again is None or each.again.due <= now]
         if due:
             self._put_off = deque(each for each in self._put_off if each not in due)
             self._each([each for each in due if each.phase == HANDLING], self.dispatch)
@@ -433,15 +452,16 @@ class Server:
         log.exception("a connection ends for an error of the server")
         connection.abort()
 
-    def _answers_in_loop(self, request: Any) -> bool:
-        if self._is_nonblocking is None:
+    def _is_so(self, name: str, test: NonBlockingTest | CallbackTest | None, request: Any) -> bool:
+        """Ask the application about a request; return False where it does not say, or fails."""
+        if test is None:
             return False
         try:
-            return self._is_nonblocking(request.command, path_info(request.path, self.adj.url_prefix), request.headers)
+            return test(request.command, path_info(request.path, self.adj.url_prefix), request.headers)
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("is_nonblocking failed, and a thread answers the request")
+            log.exception("%s failed, and a thread answers the request as any other", name)
             return False
 
     def _longest_body(self, method: str, path: str) -> int | None:
@@ -461,8 +481,9 @@ class Server:
             self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
             if not self._is_sweeping:
                 self._unswept = list(self.connections.values())
-            if self._accept_again is not None and now >= self._accept_again:
-                self._resume_accepting()
+            if self._share is not None:
+                self._share.note_closed(self._closed)
+            self._closed = 0
             if self._peak > _PEAK_BYTES and self.held < self._peak // 4:
                 self._peak = self.held
                 give_back()
@@ -521,8 +542,19 @@ class Server:
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
-        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest."""
-        self._accept(listener, SHARED_BATCH_SIZE)
+        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest.
+
+        Where another process has fewer connections, leave them to that one for a moment.
+        """
+        room = SHARED_BATCH_SIZE
+        if self._share is not None:
+            room = min(room, self._share.room(len(self.connections), self.now))
+            if room <= 0:
+                self._stop_listening()
+                self._accept_again = self.now + _LEAVING_SECONDS
+                self._share.ring(self.now)
+                return
+        self._accept(listener, room)
         if listener.is_registered:
             self.poller.unregister(listener.fd)
             self.poller.register(listener.fd, READ | EXCLUSIVE)
@@ -530,12 +562,21 @@ class Server:
     def _pause_accepting(self, error: OSError) -> None:
         """Accept nothing for a moment: the descriptors, or the memory, are used up."""
         self._log_now_and_then("accept", "no connection can be accepted for the moment: %s", error.strerror or error)
+        self._stop_listening()
+        self._accept_again = self.now + _PAUSE_SECONDS
+
+    def _stop_listening(self) -> None:
         for listener in self.listeners:
             if listener.is_registered:
                 self.poller.unregister(listener.fd)
                 listener.is_registered = False
-        self._accept_again = self.now + _PAUSE_SECONDS
-        self._next_sweep = min(self._next_sweep, self._accept_again)
+
+    def _hear(self) -> list[Listener]:
+        """Return the listeners from which to accept, as another process leaves new connections to this one."""
+        if self._share is not None:
+            self._share.hear()
+            self._resume_accepting()
+        return self.listeners
 
     def _resume_accepting(self) -> None:
         self._accept_again = None
@@ -607,6 +648,8 @@ class Server:
         Where descriptors or memory are short the listeners stay open, and the next turn goes on, until ``end``.
         """
         self.is_stopping = True
+        if self._share is not None:
+            self._share.leave()
         is_taken = self._take_backlogs()
         if not is_taken:
             self._close_idle_connections()  # for their descriptors
@@ -639,10 +682,8 @@ class Server:
                     connection.close()
 
     def _close_listeners(self) -> None:
+        self._stop_listening()
         for listener in self.listeners:
-            if listener.is_registered:
-                self.poller.unregister(listener.fd)
-                listener.is_registered = False
             listener.socket.close()
         self.listeners = []
         self._listener_of = {}
@@ -652,21 +693,11 @@ class Server:
         self._close_listeners()
         for connection in list(self.connections.values()):
             connection.close()
-        self._wait_for_threads()
-        self.task_dispatcher.shutdown(timeout=0)
+        # Threads finish what they handle, also for clients that have gone, as long as `drain` allows; another call of
+        # `drain`, for a second signal, may shorten that meanwhile.
+        start = self._clock()
+        self.task_dispatcher.shutdown(lambda: max(self._drain_times[1] - start, 0.5) if self._drain_times else 5.0)
         self.close()
-
-    def _wait_for_threads(self) -> None:
-        """Let threads finish what they handle, also for clients that have gone, as long as `drain` allows."""
-        dispatcher, start, waited = self.task_dispatcher, self._clock(), 0.0
-        dispatcher.set_thread_count(0)
-        with dispatcher.lock:
-            while dispatcher.threads:
-                # Another call of `drain`, for a second signal, may shorten it meanwhile.
-                if waited >= (max(self._drain_times[1] - start, 0.5) if self._drain_times else 5.0):
-                    break
-                dispatcher.thread_exit_cv.wait(0.1)
-                waited += 0.1
 
     @contextlib.contextmanager
     def _signals_wake(self) -> Iterator[None]:

@@ -129,6 +129,8 @@ class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         self.response_headers.extend(SECURITY_HEADERS)
+        if self.request.error.code == 503:
+            self.response_headers.append(("Retry-After", "1"))
         super().execute()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from ..explanations.rows import row_of
 from .environ import AUTHORIZATION_KEYS, decoded_path, header, raw_target, request_target, usable
 
 if TYPE_CHECKING:
@@ -18,22 +19,6 @@ if TYPE_CHECKING:
 
     Test = Callable[[WSGIEnvironment], bool]
 
-_CGI_FIX = (
-    "Apache does not pass Authorization to CGI-style programs: add `CGIPassAuth On` in <Directory>, <Location> or "
-    '.htaccess (Apache 2.4.13 or later), or `SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1`'
-)
-_FCGID_FIX = f"{_CGI_FIX}, or where mod_fcgid is loaded `FcgidPassHeader Authorization`"
-_MOD_WSGI_FIX = (
-    "it withheld Authorization: add `WSGIPassAuthorization On` to the virtual host, or `CGIPassAuth On` to the "
-    "<Directory> or .htaccess"
-)
-_PROXY_REMOVED = (
-    'a proxy in front removed it: nginx by `proxy_set_header Authorization "";` (write '
-    "`proxy_set_header Authorization $http_authorization;`), Apache by `RequestHeader unset Authorization` (remove "
-    "it); API gateways rename it"
-)
-_PROXY_FIX = f"it passes Authorization, so {_PROXY_REMOVED}"
-_UNKNOWN_FIX = f"if it passes Authorization to applications, {_PROXY_REMOVED}"
 # Where a rule or a proxy may have put the value; REMOTE_USER counts only if it holds what looks like a signature.
 _COPY = re.compile(r"HTTP_X_(\w+_)?AUTHORIZATION")
 _USERS = ("REMOTE_USER", "REDIRECT_REMOTE_USER")
@@ -42,18 +27,6 @@ _PROXY_CHANGES_PATH = (
     "a proxy in front may strip or add a prefix, merge `//` or re-encode the path or the query: if it does, set "
     "OSS_CALLBACK_URL to the public URL"
 )
-_ROUTING_FIXES = {
-    "Apache mod_proxy_fcgi": (
-        ': add `ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"` and '
-        '`ProxyFCGISetEnvIf "true" SCRIPT_NAME ""`'
-    ),
-    "Apache mod_proxy_scgi": (
-        ": add `SetEnvIf Request_URI . proxy-scgi-pathinfo=1` if the path needs no percent-encoding; "
-        "otherwise use mod_proxy_http or mod_wsgi"
-    ),
-    "an SCGI gateway": ': for nginx add `scgi_param SCRIPT_NAME "";` and `scgi_param PATH_INFO $document_uri;`',
-    "nginx": ': add `fastcgi_param SCRIPT_NAME "";` and `fastcgi_param PATH_INFO $fastcgi_script_name;`',
-}
 
 
 def _key(name: str) -> Test:
@@ -82,44 +55,47 @@ def _ajp(environ: WSGIEnvironment) -> bool:
 
 _apache = _software("Apache")
 
-# Name, how to recognize it, what to do about a missing header; the first match is used.
-_SERVERS: tuple[tuple[str, Test, str], ...] = (
-    ("Apache mod_wsgi", _key("mod_wsgi.version"), _MOD_WSGI_FIX),
-    ("Phusion Passenger", _key("passenger.hijack"), _PROXY_FIX),
-    ("Apache mod_proxy_fcgi", _proxied("fcgi"), _CGI_FIX),
-    ("Apache mod_proxy_scgi", _proxied("scgi"), _CGI_FIX),
-    ("Apache mod_proxy_uwsgi", _proxied("uwsgi"), _PROXY_FIX),
-    ("uWSGI", _key("uwsgi.version"), _PROXY_FIX),
+# Name and how to recognize it; the first match is used. Rows of the kinds `server` and `route` have the fixes.
+_SERVERS: tuple[tuple[str, Test], ...] = (
+    ("Apache mod_wsgi", _key("mod_wsgi.version")),
+    ("Phusion Passenger", _key("passenger.hijack")),
+    ("Apache mod_proxy_fcgi", _proxied("fcgi")),
+    ("Apache mod_proxy_scgi", _proxied("scgi")),
+    ("Apache mod_proxy_uwsgi", _proxied("uwsgi")),
+    ("uWSGI", _key("uwsgi.version")),
     # Apache names mod_fcgid wherever it is loaded, also in front of a CGI program.
-    ("Apache CGI", _both(_apache, lambda environ: environ.get("wsgi.run_once") is True), _CGI_FIX),
-    ("Apache mod_fcgid", _both(_apache, _software("mod_fcgid")), _FCGID_FIX),
-    ("Apache mod_fcgid", _both(_apache, _input("flup", "flipflop")), _FCGID_FIX),
-    ("gunicorn", _key("gunicorn.socket"), _PROXY_FIX),
-    ("waitress", _key("waitress.client_disconnected"), _PROXY_FIX),
-    ("werkzeug", _key("werkzeug.socket"), _PROXY_FIX),
-    ("eventlet", _key("eventlet.input"), _PROXY_FIX),
-    ("Paste", _key("paste.httpserver.thread_pool"), _PROXY_FIX),
-    ("aiohttp", _key("aiohttp.request"), _PROXY_FIX),
-    ("an ASGI server", _key("asgi.scope"), _PROXY_FIX),
-    ("cheroot", _software("Cheroot"), _PROXY_FIX),
-    ("gevent", _software("gevent"), _PROXY_FIX),
-    ("granian", _software("Granian"), _PROXY_FIX),
-    ("Rocket", _software("Rocket"), _PROXY_FIX),
-    ("Twisted", _input("twisted."), _PROXY_FIX),
-    ("Django runserver", _both(_software("WSGIServer"), _input("django.")), _PROXY_FIX),
-    ("wsgiref", _software("WSGIServer"), _PROXY_FIX),
-    ("lighttpd", _software("lighttpd"), _PROXY_FIX),
-    ("nginx", _software("nginx"), _PROXY_FIX),
-    ("Caddy", _software("Caddy"), _PROXY_FIX),
-    ("Apache CGI", _both(_apache, _key("GATEWAY_INTERFACE")), _CGI_FIX),
-    ("an SCGI gateway", _key("SCGI"), _PROXY_FIX),
-    ("an AJP gateway", _ajp, _PROXY_FIX),
+    ("Apache CGI", _both(_apache, lambda environ: environ.get("wsgi.run_once") is True)),
+    ("Apache mod_fcgid", _both(_apache, _software("mod_fcgid"))),
+    ("Apache mod_fcgid", _both(_apache, _input("flup", "flipflop"))),
+    ("gunicorn", _key("gunicorn.socket")),
+    ("waitress", _key("waitress.client_disconnected")),
+    ("werkzeug", _key("werkzeug.socket")),
+    ("eventlet", _key("eventlet.input")),
+    ("Paste", _key("paste.httpserver.thread_pool")),
+    ("aiohttp", _key("aiohttp.request")),
+    ("an ASGI server", _key("asgi.scope")),
+    ("cheroot", _software("Cheroot")),
+    ("gevent", _software("gevent")),
+    ("granian", _software("Granian")),
+    ("Rocket", _software("Rocket")),
+    ("Twisted", _input("twisted.")),
+    ("Django runserver", _both(_software("WSGIServer"), _input("django."))),
+    ("wsgiref", _software("WSGIServer")),
+    ("lighttpd", _software("lighttpd")),
+    ("nginx", _software("nginx")),
+    ("Caddy", _software("Caddy")),
+    ("Apache CGI", _both(_apache, _key("GATEWAY_INTERFACE"))),
+    ("an SCGI gateway", _key("SCGI")),
+    ("an AJP gateway", _ajp),
 )
 
 
 def server_name(environ: WSGIEnvironment) -> str:
     """Return the name of the server that made an environ, such as ``Apache mod_wsgi (daemon)``; it may be unknown."""
-    return _server(environ)[0]
+    name = _server(environ)
+    if "mod_wsgi.version" in environ:
+        return f"{name} (daemon)" if environ.get("mod_wsgi.process_group") else f"{name} (embedded)"
+    return name or "an unknown server"
 
 
 def missing_authorization(environ: WSGIEnvironment) -> str:
@@ -128,15 +104,16 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
         return (
             "both headers of OSS are missing: this is no callback of OSS, or a proxy passes only the headers it knows"
         )
-    name, fix = _server(environ)
+    server = _server(environ)
+    row = row_of("server", server or "unknown", default="other")
     copies = _copies(environ)
     clues = [*_unusable_values(environ, (*AUTHORIZATION_KEYS, *copies)), *_usable_copies(environ, copies)]
-    if not clues and fix not in (_PROXY_FIX, _UNKNOWN_FIX) and "SCRIPT_URL" in environ:
+    if not clues and row.name == server and "SCRIPT_URL" in environ:
         clues.append(
             "mod_rewrite runs here but no rule sets it: a <VirtualHost> does not inherit the rules of the main server, "
             "and an .htaccess with rules replaces those of <Directory>"
         )
-    return "; ".join([f"the server is {name}: {fix}", *clues])
+    return "; ".join([f"the server is {server_name(environ)}: {row.meaning}: {row.fix}", *clues])
 
 
 def missing_key_url(environ: WSGIEnvironment) -> str:
@@ -173,7 +150,8 @@ def wrong_signature(environ: WSGIEnvironment) -> str:
 def wrong_path(environ: WSGIEnvironment) -> str:
     """Say how PATH_INFO differs from the requested path, and what to change."""
     name = server_name(environ)
-    fix = _ROUTING_FIXES.get(name, "")
+    row = row_of("route", _server(environ), default="other")
+    fix = f": {row.fix}" if row.fix else ""
     if _fits(environ):
         return (
             f"the server is {name}, and PATH_INFO holds only the end of the path: mount the application so that "
@@ -182,7 +160,7 @@ def wrong_path(environ: WSGIEnvironment) -> str:
     key = raw_target(environ)[0] or "the request"
     return (
         f"the server is {name}, and PATH_INFO is not the end of the path in {key}, where the target was read: "
-        f"routing by PATH_INFO is broken here{fix}"
+        f"{row.meaning}{fix}"
     )
 
 
@@ -202,14 +180,9 @@ def _fits(environ: WSGIEnvironment) -> bool:
     return any(target.endswith((_normalized(path), _normalized(unquote_to_bytes(path)))) for path in paths)
 
 
-def _server(environ: WSGIEnvironment) -> tuple[str, str]:
-    """Return the server's name, and what to do about a missing header."""
-    for name, matches, fix in _SERVERS:
-        if matches(environ):
-            if "mod_wsgi.version" in environ:
-                name += " (daemon)" if environ.get("mod_wsgi.process_group") else " (embedded)"
-            return name, fix
-    return "an unknown server", _UNKNOWN_FIX
+def _server(environ: WSGIEnvironment) -> str:
+    """Return the name of the server, or ""."""
+    return next((name for name, matches in _SERVERS if matches(environ)), "")
 
 
 def _copies(environ: WSGIEnvironment) -> list[str]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     #: ``(endpoint, status, seconds, reason)``
     OnAnswered = Callable[[str, int, float, str | None], object]
 
-#: Environ key of the request's context.
-CONTEXT_KEY = "oss_wsgi.facts"
+#: Environ key of the request's facts.
+FACTS_KEY = "oss_wsgi.facts"
 
 # The ID of an upload in parts has 300 characters and more.
 _MIN_SEALED = 100
@@ -78,7 +78,7 @@ def _call(name: str, observer: Callable[..., object], *arguments: Any) -> None:
         log.exception("%s raised; the response is unchanged", name)
 
 
-class RequestContext:
+class RequestFacts:
     """Facts about one request, added as they become known; it exists only where somebody uses them.
 
     ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
@@ -127,14 +127,14 @@ def shown_path(environ: WSGIEnvironment) -> str:
     return _SEALED.sub("/***", path) if len(path) > _MIN_SEALED else path
 
 
-def context_of(environ: WSGIEnvironment) -> RequestContext:
-    """Return the context of a request; make one, with what a verified upload says, where there is none yet.
+def facts_of(environ: WSGIEnvironment) -> RequestFacts:
+    """Return the facts of a request; make them, with what a verified upload says, where there are none yet.
 
-    Copies of the environ share it. On the hot paths call this only if ``CONTEXT_KEY`` is in the environ.
+    Copies of the environ share them. On the hot paths call this only if ``FACTS_KEY`` is in the environ.
     """
-    context = environ.get(CONTEXT_KEY)
-    if not isinstance(context, RequestContext):
+    facts = environ.get(FACTS_KEY)
+    if not isinstance(facts, RequestFacts):
         upload = environ.get(UPLOAD_KEY)
-        context = RequestContext(upload.user, upload.object) if isinstance(upload, Upload) else RequestContext()
-        environ[CONTEXT_KEY] = context
-    return context
+        facts = RequestFacts(upload.user, upload.object) if isinstance(upload, Upload) else RequestFacts()
+        environ[FACTS_KEY] = facts
+    return facts

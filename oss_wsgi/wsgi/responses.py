@@ -43,7 +43,7 @@ from ..exceptions import (
     VerificationError,
 )
 from .environ import request_id
-from .observers import context_of
+from .observers import facts_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -162,14 +162,14 @@ def log_refusal(
     hint: str,
     exc_info: BaseException | None = None,
 ) -> None:
-    """Log one line with the reason, the hint and OSS's request ID, and note the refusal in the request's context.
+    """Log one line with the reason, the hint and OSS's request ID, and note the refusal in the request's facts.
 
     With ``exc_info`` the line has the traceback of that exception.
     """
-    context = context_of(environ)
-    context.reason, context.refused = reason, status
+    facts = facts_of(environ)
+    facts.reason, facts.refused = reason, status
     line = "refused: status=%d reason=%s hint=%r request_id=%s"
-    extra = {**context.fields(environ), "status": status}
+    extra = {**facts.fields(environ), "status": status}
     level = logging.INFO if reason == _QUIET else _LEVELS.get(status, logging.WARNING)
     log.log(level, line, status, reason, hint, request_id(environ), exc_info=exc_info, extra=extra)
 
@@ -320,8 +320,8 @@ def ask_again(environ: WSGIEnvironment) -> None:
 
     The end of any other request lets one that waits have its try.
     """
-    again, context = again_of(environ), context_of(environ)
+    again, facts = again_of(environ), facts_of(environ)
     if again is not None:
-        is_passing = context.refused == 503 and context.reason in _PASSING
+        is_passing = facts.refused == 503 and facts.reason in _PASSING
         again.is_asked = is_passing and again.is_offered
         again.frees_others = not is_passing

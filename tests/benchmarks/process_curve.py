@@ -158,12 +158,40 @@ def spread(processes: int, connections: int, seconds: int, folder: Path) -> None
         _print_counts("one by one, kept", counts)
         for connection in held:
             connection.close()
+        _print_counts("2,000 in batches, kept", _in_batches(port, 16, 2000))
         _print_counts("16 clients, one for each request", _closed(port, 16, 250))
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), "-H", "Connection: close"]
         output = subprocess.run([*command, server.url], check=True, capture_output=True, text=True).stdout
         answered = re.search("answered: (.*)", output)
         pairs = [pair.partition("=") for pair in (answered[1] if answered else "").split()]
         _print_counts("wrk, one for each request", Counter({name: int(count) for name, _, count in pairs}))
+
+
+def _in_batches(port: int, clients: int, connections: int) -> Counter[str]:
+    """Open connections in batches of up to 100 and keep them; ask each only when all are open."""
+    held: list[socket.socket] = []
+
+    def connect() -> None:
+        left = connections // clients
+        while left > 0:
+            batch = [socket.socket() for _ in range(min(left, 100))]
+            for connection in batch:
+                connection.setblocking(False)
+                connection.connect_ex(("127.0.0.1", port))
+            held.extend(batch)
+            left -= len(batch)
+
+    threads = [threading.Thread(target=connect) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts: Counter[str] = Counter()
+    for connection in held:
+        connection.settimeout(60)
+        counts[_ask(connection)] += 1
+        connection.close()
+    return counts
 
 
 def _closed(port: int, clients: int, requests: int) -> Counter[str]:

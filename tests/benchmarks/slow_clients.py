@@ -11,8 +11,9 @@ server closes comes back a second later, so the clients are as many all the time
 in a process of their own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of
 them in milliseconds, how many connections were held and came back, and the server's memory and descriptors before, at
 most during, and after.
-gone, handler and silent are browsers' requests that would wait (``waiting_requests`` says what they ask), from 8, 32
-and 128 connections whatever --clients says, beside one report of OSS a second: prints how long the reports took.
+gone, handler, silent, sign, params, limits, view and key are requests that would wait (``waiting_requests`` says what
+they ask), from 8, 32 and 128 connections whatever --clients says, beside one report of OSS a second: prints how long
+the reports took.
 Exit status 1 if less than 99 % were in time, if a report took over a second, if the server took more than 150 MiB, or
 if descriptors or more than 8 MiB are left half a minute after.
 Further arguments after ``--`` are server.py's. Loopback only.

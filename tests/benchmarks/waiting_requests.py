@@ -5,6 +5,9 @@
 gone    completes an upload that was aborted
 handler completes one upload whose handler takes 8 s
 silent  asks for a lost report, while OSS does not answer
+sign    asks for a form, params for an upload of Uppy, and limits for what may be uploaded; authorize takes 5 s
+view    asks the application's own page, which takes 5 s
+key     sends forged reports whose key must be fetched, from a host that does not answer for 5 s
 
 Run as a module it is the server of ``measure``: our own with 8 threads, and a bucket in its memory. The attackers have
 8 addresses, so that only the sum of the slots bounds them.
@@ -13,6 +16,7 @@ Run as a module it is the server of ``measure``: our own with 8 threads, and a b
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -29,21 +33,33 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from oss_wsgi import DirectUpload, Settings, Upload
+import webob
+
+from oss_wsgi import DirectUpload, Grant, PublicKeyStore, Settings, Upload
 from oss_wsgi.bucket import StoredObject, StoredPart
-from oss_wsgi.exceptions import BucketUnreachableError, NotStoredError
+from oss_wsgi.exceptions import BucketUnreachableError, FetchError, NotStoredError
 from oss_wsgi.serving import make_server
 
 from ..running_server import clean_environ, serving
 from .callbacks import Reporter
 
-KINDS = ("gone", "handler", "silent")
+# Requests that need no preparation; those with a cookie meet an application that is slow.
+_SLOW_PATHS = {
+    "sign": "/oss/signature",
+    "params": "/oss/s3/params?filename=a.png&type=image/png",
+    "limits": "/oss/limits",
+    "view": "/",
+}
+KINDS = ("gone", "handler", "silent", *_SLOW_PATHS, "key")
 CONNECTIONS = (8, 32, 128)
 IN_TIME = 1.0
 
 _ADDRESSES = 8
 _HANDLER_SECONDS = 8.0
 _SILENT_SECONDS = 20.0
+_SLOW_SECONDS = 5.0
+_SLOW = "slow=1"
+_NEWER_KEY = base64.b64encode(b"https://gosspublic.alicdn.com/callback_pub_key_v2.pem").decode()
 _GIVE_UP_SECONDS = 30.0
 
 
@@ -98,12 +114,31 @@ def serve() -> None:
         if upload.operation == "CompleteMultipartUpload":
             time.sleep(_HANDLER_SECONDS)
 
+    def authorize(request: webob.Request) -> Grant:
+        if request.headers.get("Cookie") == _SLOW:
+            time.sleep(_SLOW_SECONDS)
+        return Grant()
+
     def legacy(environ: Any, start_response: Any) -> Iterable[bytes]:
+        time.sleep(_SLOW_SECONDS)
         start_response("404 Not Found", [("Content-Length", "0")])
         return []
 
+    def fetch(url: str) -> bytes:
+        time.sleep(_SLOW_SECONDS)
+        raise FetchError("no answer")
+
     settings = Settings.from_environ(os.environ)
-    application = DirectUpload(legacy, settings, on_upload=save, bucket_client=MemoryBucket())  # type: ignore[arg-type]
+    application = DirectUpload(
+        legacy,
+        settings,
+        authorize=authorize,
+        on_upload=save,
+        bucket_client=MemoryBucket(),  # type: ignore[arg-type]
+        public_keys=PublicKeyStore(
+            {url: Path(file).read_text() for url, file in settings.trusted_keys}, fetcher=fetch, clock=time.monotonic
+        ),
+    )
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(f"Serving http://127.0.0.1:{listener.getsockname()[1]}/ ", flush=True)
     server = make_server(application, listener, application.is_nonblocking, threads=8)
@@ -192,6 +227,10 @@ async def _attack(port: int, kind: str, connections: int, stop: threading.Event,
 
 async def _request_of(port: int, kind: str) -> bytes:
     """Begin what the attack needs, and return the request that it repeats."""
+    if kind in _SLOW_PATHS:
+        return _raw("GET", _SLOW_PATHS[kind], cookie=_SLOW)
+    if kind == "key":
+        return _raw("POST", "/oss/callback", {}, x_oss_pub_key_url=_NEWER_KEY, authorization="AAAA")
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def call(method: str, path: str, body: Any = None) -> Any:
@@ -216,10 +255,11 @@ async def _request_of(port: int, kind: str) -> bytes:
         writer.close()
 
 
-def _raw(method: str, path: str, body: Any = None) -> bytes:
+def _raw(method: str, path: str, body: Any = None, **headers: str) -> bytes:
     content = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: {len(content)}\r\n\r\n"
-    return head.encode() + content
+    lines = [f"{method} {path} HTTP/1.1", "Host: app.example.com", f"Content-Length: {len(content)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join((*lines, "", "")).encode() + content
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:

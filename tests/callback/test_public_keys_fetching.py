@@ -54,6 +54,40 @@ def test_a_newer_key_without_a_fetcher_is_unavailable() -> None:
     assert not isinstance(raised.value, UnverifiedError)
 
 
+@pytest.mark.slow
+def test_a_key_is_at_hand_while_nobody_waits_for_a_fetch_of_it(clock: FrozenClock) -> None:
+    fetching, release = threading.Event(), threading.Event()
+    fetcher = Fetcher()
+
+    def slow(url: str) -> bytes:
+        fetching.set()
+        assert release.wait(60)
+        return fetcher(url)
+
+    store = PublicKeyStore({"http://127.0.0.1/key": PEM}, fetcher=slow, clock=clock)
+    assert store.is_at_hand("http://127.0.0.1/key")
+    assert store.is_at_hand(OSS_PUBLIC_KEY_URLS[0])
+    assert store.is_at_hand("http://example.com/key.pem")  # it is refused at once
+    assert PublicKeyStore().is_at_hand(V2)  # it is refused at once, as there is no fetcher
+    assert not store.is_at_hand(V2)
+    thread = threading.Thread(target=store.get, args=[V2])
+    thread.start()
+    try:
+        assert fetching.wait(60)
+        assert not store.is_at_hand(V2)
+    finally:
+        release.set()
+        thread.join()
+    assert store.is_at_hand(V2)
+    clock.now += DAY - 0.001
+    assert store.is_at_hand(V2)
+    clock.now += 0.001
+    assert not store.is_at_hand(V2)  # where a signature does not fit, it is fetched again
+    assert store.replacement(V2, store.get(V2)) is None
+    assert store.is_at_hand(V2)
+    assert fetcher.urls == [V2, V2]
+
+
 @pytest.mark.parametrize(
     ("failure", "pause"),
     [

@@ -114,7 +114,7 @@ def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment
     nobody = deployment.environ | {"OSS_HOST": "http://127.0.0.1:1/examplebucket"}
     error = json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **nobody).stdout)["error"]
     assert error["message"] == "OSS could not be asked: Connection refused"
-    assert "OSS_ENDPOINT" in error["do"]
+    assert "OSS_ENDPOINT" in error["fix"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.error_codes import TABLE
+from oss_wsgi.explanations.rows import CODE_KINDS, rows
 
 from .command import oss_wsgi
 
@@ -53,9 +53,11 @@ def test_the_source_of_a_status_is_an_address_that_everybody_can_open() -> None:
 
 def test_the_json_and_the_list_have_every_row() -> None:
     row = json.loads(oss_wsgi("explain", "ticket_foreign", "--json").stdout)
-    assert set(row) == {"code", "meaning", "do", "sources"}
-    assert [row["code"] for row in json.loads(oss_wsgi("explain", "--json").stdout)] == [row.code for row in TABLE]
-    assert len(oss_wsgi("explain").stdout.splitlines()) == len(TABLE)
+    assert set(row) == {"code", "meaning", "fix", "sources"}
+    assert [row["code"] for row in json.loads(oss_wsgi("explain", "--json").stdout)] == [
+        row.code for row in rows(*CODE_KINDS)
+    ]
+    assert len(oss_wsgi("explain").stdout.splitlines()) == len(rows(*CODE_KINDS))
 
 
 def test_a_status_is_explained_by_who_sends_it() -> None:
@@ -65,7 +67,7 @@ def test_a_status_is_explained_by_who_sends_it() -> None:
     row = json.loads(oss_wsgi("explain", "HTTP 413", "--json").stdout)
     assert [sender["by"] for sender in row["senders"]] == ["this application", "a server in front"]
     assert row["code"] == "413"
-    assert all(row[name] for name in ("meaning", "do", "sources"))
+    assert all(row[name] for name in ("meaning", "fix", "sources"))
 
 
 USUAL = [200, 201, 203, 204, 400, 401, 403, 404, 405, 408, 409, 411, 413, 429, 500, 502, 503]
@@ -127,7 +129,7 @@ def test_what_oss_signed_is_shown_beside_what_we_signed(tmp_path: Path) -> None:
     file.write_text(json.dumps(SIGNED))
     output = oss_wsgi("explain", "--signed", str(file), stdin=CHANGED).stdout
     assert "  ! content-type\n      OSS:    text/plain\n      signed: image/png\n" in output
-    assert "Content-Type is signed always." in output
+    assert "Content-Type is always signed." in output
     answer = json.loads(oss_wsgi("explain", "--json", "--signed", json.dumps(SIGNED), stdin=CHANGED).stdout)
     different = [row for row in answer["signed"] if row["differs"]]
     assert different == [{"name": "content-type", "oss": "text/plain", "ours": "image/png", "differs": True}]

@@ -34,6 +34,16 @@ class Holder:
     app = application
 
 holder = Holder
+
+class FastAPI:
+    async def __call__(self, scope, receive, send):
+        pass
+
+fast = FastAPI()
+django = type("ASGIHandler", (FastAPI,), {"__module__": "django.core.handlers.asgi"})()
+
+def make_fast():
+    return fast
 """
 
 
@@ -119,7 +129,11 @@ def test_another_spelling_is_refused_with_the_right_one(name: str, better: str) 
         ("shop:text()", "shop:text is of type str and cannot be called"),
         ("shop:make", "write shop:make()"),
         ("shop:make_nothing()", "shop:make_nothing() is None, not a WSGI application"),
-        ("shop:asgi", "ASGI"),
+        ("shop:asgi", "shop:asgi is an ASGI application. This command serves WSGI applications: start it"),
+        ("shop:fast", "shop:fast is an ASGI application, of type FastAPI. This command serves WSGI applications: sta"),
+        ("shop:fast", "start it with `uvicorn shop:fast`, and mount oss_wsgi.asgi.DirectUpload in it."),
+        ("shop:make_fast()", "`uvicorn --factory shop:make_fast`"),
+        ("shop:django", "usually in the project's wsgi.py: name that, or start it with `uvicorn shop:django`"),
         ("shop:Holder", "is a class"),
     ],
 )

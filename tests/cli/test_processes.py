@@ -28,20 +28,20 @@ def processes(clock: FrozenClock) -> Iterator[Any]:
     inherited = Inheritance([], [], -1, -1, [], None, processes=1)
     processes = Processes(inherited, {}, owns_listeners=False, clock=clock)
     yield processes
-    for part in (processes._selector, processes._wake_reader, processes._wake_writer):
+    for part in (processes._selector, processes._wake_reader, processes._wake_writer, processes._share):
         part.close()
 
 
-@pytest.mark.parametrize(("serves", "pauses"), [(True, [0, 0]), (False, [0.5, 1])])
-def test_a_start_that_takes_long_is_no_long_life(
-    processes: Any, clock: FrozenClock, serves: bool, pauses: list[float]
+@pytest.mark.parametrize(("served", "pauses"), [(10, [0, 0]), (1, [0, 1]), (0, [0.5, 1])])
+def test_what_has_served_starts_again_at_once_but_not_again_and_again(
+    processes: Any, clock: FrozenClock, served: float, pauses: list[float]
 ) -> None:
-    """Or a process that fails at the end of it would start again and again without a pause."""
+    """A start that takes long is no long life."""
     (child,) = processes._children
     for pause in pauses:
         child.process = SimpleNamespace(pid=7, returncode=7)
         clock.advance(60)
-        if serves:
-            child.serving_since = clock() - 10
+        if served:
+            child.serving_since = clock() - served
         processes._bury(child, child.process)
         assert child.start_at - clock() == pause

@@ -143,6 +143,23 @@ def test_lost_uploads_reach_the_named_application_and_nothing_is_left(project: P
     assert project.told() == lost
 
 
+def test_an_application_over_asgi_is_swept_with_its_async_handler(project: Project) -> None:
+    pytest.importorskip("a2wsgi")
+    with (project.folder / "shop.py").open("a") as file:
+        file.write("""
+import oss_wsgi.asgi
+
+async def save_later(upload):
+    save(upload)
+
+uploads = oss_wsgi.asgi.DirectUpload(settings, authorize=lambda request: None, on_upload=save_later)
+""")
+    lost = project.lose(2)
+    run = oss_wsgi("reconcile", "shop:uploads", "--until", "0", cwd=project.folder, **project.environ)
+    assert "2 recovered: handled now" in run.stdout
+    assert project.told() == lost
+
+
 def test_what_is_left_is_told_with_status_1(project: Project) -> None:
     (name,) = project.lose(1)
     (project.folder / "table.db.failing").touch()

@@ -54,6 +54,8 @@ def nothing_here(environ, start_response):
     return []
 
 mounted = Dispatcher(nothing_here, {"/files": application})
+bare = DirectUpload(legacy, settings, prefix="", authorize=allow, on_upload=save)
+usual = Dispatcher(nothing_here, {"/oss": bare})
 """
 
 
@@ -103,6 +105,7 @@ def test_a_large_body_reaches_the_application(folder: Path) -> None:
     [
         ("elsewhere", [], "/my%20uploads"),  # the DirectUpload's own prefix
         ("mounted", ["--prefix", "/files/oss"], "/files/oss"),
+        ("usual", [], "/oss"),  # without a prefix it is taken to be mounted there
     ],
 )
 def test_the_callback_url_follows_the_prefix(folder: Path, name: str, arguments: list[str], prefix: str) -> None:

@@ -332,7 +332,7 @@ def test_only_an_expired_url_is_signed_anew(
     assert ended == status
     if status:
         assert "403 AccessDenied" in members["error"]["message"] or members["error"]["code"] == "AccessDenied"
-        assert "oss:PutObject" in members["error"]["do"]
+        assert "oss:PutObject" in members["error"]["fix"]
 
 
 def test_an_aborted_upload_begins_anew(deployment: Deployment, large: Path) -> None:

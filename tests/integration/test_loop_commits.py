@@ -35,9 +35,9 @@ class Running:
         self.in_threads = 0
         add_task = self.server.task_dispatcher.add_task
 
-        def count(task: Any) -> None:
+        def count(task: Any, **options: Any) -> None:
             self.in_threads += 1
-            add_task(task)
+            add_task(task, **options)
 
         self.server.task_dispatcher.add_task = count
         self._thread = threading.Thread(target=self.server.run)
@@ -118,6 +118,18 @@ def test_a_commit_that_fails_is_answered_and_counted_as_503(
     assert "the ledger cannot store that: database or disk is full" in caplog.text
     assert "reason=ledger_unavailable" in caplog.text
     assert (running.counted("ledger_unavailable"), running.counted("accepted")) == (1, 1)
+
+
+def test_a_refused_report_of_a_prefix_form_is_noted_in_a_thread(
+    running: Running, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The note is a write, for which the loop would wait."""
+    requests = [callback_request("/oss/signature", size=1 << 40) for _ in range(3)]
+    assert running.post([*requests, callback_request()]) == [b"HTTP/1.1 403 Forbidden"] * 3 + [b"HTTP/1.1 200 OK"]
+    running.end()
+    assert (len(ledger), running.in_threads) == (4, 3)
+    assert sorted(lines(caplog)) == ["200", "403", "403", "403"]
+    assert running.counted("ticket_mismatch") == 3
 
 
 def test_a_report_whose_ticket_is_busy_waits_in_a_thread(running: Running, ledger: SQLiteLedger) -> None:

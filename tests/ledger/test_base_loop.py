@@ -177,6 +177,35 @@ def test_a_commit_that_fails_is_the_error_of_its_responses(
     assert handler.calls == 1
 
 
+def test_a_loop_does_not_wait_while_both_connections_are_in_use(ledger: SQLiteLedger) -> None:
+    """Threads read with one, and write with the other."""
+    handler = Handler()
+    with ledger._writer.lock, ledger._reader.lock:
+        outcome: list[Any] = []
+        asking = threading.Thread(target=lambda: outcome.append(ledger.begin_once(identity(), handler)), daemon=True)
+        asking.start()
+        asking.join(DEADLINE)
+    assert outcome == [None]
+    assert handler.calls == 0
+    assert ledger.run_once(identity(), handler) == SUCCESS
+
+
+def test_a_loop_writes_no_probe_where_a_write_fails_after_its_first_look(
+    ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, handler = ledger._find, Handler()
+
+    def fail_meanwhile(*arguments: Any, **options: Any) -> Any:
+        ledger._is_proven = False
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(ledger, "_find", fail_meanwhile)
+    assert ledger.begin_once(identity(), handler) is None
+    assert handler.calls == 0
+    assert not ledger._is_proven
+    assert ledger.run_once(identity(), handler) == SUCCESS
+
+
 def test_what_interrupts_a_commit_leaves_no_upload_locked(
     ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,11 @@ import pytest
 import webtest
 
 from oss_wsgi import AccessLog
-from oss_wsgi.wsgi.observers import context_of
+from oss_wsgi.wsgi.observers import facts_of
 
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    context_of(environ).user = "eric"
+    facts_of(environ).user = "eric"
     environ["PATH_INFO"] = "/moved"
     start_response("418 Teapot", [("Content-Type", "text/plain")])
     return [b"123", b"456"]

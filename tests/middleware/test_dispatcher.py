@@ -69,7 +69,13 @@ def test_a_missing_path_goes_to_the_wrapped_application() -> None:
     assert list(app({}, lambda *args: None)) == [b"below"]
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/", "//oss", "/oss?x", "/oss#x"])
+def test_the_empty_prefix_takes_what_no_other_takes() -> None:
+    app = webtest.TestApp(Dispatcher(named("legacy"), {"": named("rest"), "/oss": named("oss")}))
+    assert app.get("/oss/a").text == "oss '/oss' '/a'"
+    assert app.get("/ossified").text == "rest '' '/ossified'"
+
+
+@pytest.mark.parametrize("prefix", ["/", "oss", "/oss/", "//oss", "/oss?x", "/oss#x"])
 def test_a_malformed_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
         Dispatcher(named("legacy"), {prefix: named("oss")})

@@ -83,13 +83,13 @@ def test_without_authorization_a_probe_gets_server_and_fix(clock: FrozenClock) -
     arrived = probed(app, prove(SECRET, clock.now), Authorization="").json[PROBE_MEMBER]
     assert arrived["authorization"] is None
     assert arrived["server"] == "Apache mod_wsgi (daemon)"
-    assert "WSGIPassAuthorization On" in arrived["cure"]
+    assert "WSGIPassAuthorization On" in arrived["fix"]
 
 
 def test_with_a_changed_authorization_a_probe_gets_the_cause(clock: FrozenClock) -> None:
     arrived = probed(client(clock), prove(SECRET, clock.now), Authorization="AAAA,AAAA").json[PROBE_MEMBER]
     assert arrived["authorization"] == sha256(b"AAAA,AAAA")
-    assert "OSS sends the header once and bare" in arrived["cure"]
+    assert "OSS sends the header once and bare" in arrived["fix"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_routing_is_blamed_only_where_it_is_wrong(
     app.extra_environ = environ
     arrived = probed(app, prove(SECRET, clock.now), path).json[PROBE_MEMBER]
     assert arrived["callback_path"] == f"{environ.get('SCRIPT_NAME', '')}/oss/callback"
-    assert arrived["path_cure"] is None if fix is None else fix in arrived["path_cure"]
+    assert arrived["path_fix"] is None if fix is None else fix in arrived["path_fix"]
 
 
 def test_a_probe_without_a_length_gets_the_problem(clock: FrozenClock) -> None:

@@ -96,7 +96,7 @@ def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
     assert {"oss_wsgi/static/languages/de.js", "oss_wsgi/static/upload.d.ts"} <= set(names)
     inspector = {f"oss_wsgi/local/inspector/{name}" for name in ("inspector.css", "inspector.js", "icon.svg")}
-    assert inspector <= set(names)
+    assert inspector | {"oss_wsgi/explanations/rows.toml"} <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "oss_wsgi").rglob("*.py")}
     assert modules - {"oss_wsgi/static/__init__.py"} - set(names) == set()
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))

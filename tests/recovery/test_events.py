@@ -152,3 +152,31 @@ def test_anything_else_is_no_event(body: bytes) -> None:
     with pytest.raises(MalformedRecoveryError, match="this is not an event of OSS") as raised:
         read_events(body)
     assert raised.value.reason == "event_malformed"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        1,
+        "text",
+        [],
+        {},
+        {"data": "%%%"},
+        {"data": "[]"},
+        {"data": {}},
+        {"data_base64": "e30"},
+        {"events": [None]},
+        {"data": {"data": {"data": {"data": {"data": {}}}}}},
+        {**EVENT, "oss": {"bucket": {"name": "b"}, "object": {"key": "\ud800"}}},
+    ],
+)
+def test_an_odd_member_does_not_keep_others_from_being_read(odd: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_events(json.dumps({"events": [EVENT, odd, EVENT]})) == [EXPECTED, EXPECTED]
+    assert read_events(json.dumps([odd, CLOUD_EVENT])) == [EXPECTED]
+    assert "1 of 3 events in a message are left out" in caplog.text
+
+
+@pytest.mark.parametrize("body", ['{"events": []}', "[]", '{"data": {"events": []}}', '[{"events": []}]'])
+def test_a_message_without_events_has_nothing_to_do(body: str) -> None:
+    assert read_events(body) == []

@@ -17,10 +17,12 @@ from oss_wsgi.bucket import ListedObject
 from oss_wsgi.exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
+    HandlerCommittedError,
     LedgerUnavailableError,
     SettingsError,
     SweepRunningError,
 )
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.recovery import sweep
 from oss_wsgi.recovery.sweep import Reconciliation, moments
 from oss_wsgi.testing import FrozenClock
@@ -386,6 +388,30 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
 
 
+def test_a_sweep_that_is_stopped_again_and_again_looks_at_each_object_once(site: Site) -> None:
+    for number in range(5):
+        site.put(f"user-dir-prefix/{number}")
+        with pytest.raises(KilledError):
+            site.reconcile(progress=killing_at(site, 0))
+        site.clock.advance(60)
+    site.bucket.requests.clear()
+    report = site.reconcile()
+    assert (report.listed, report.no_receipt, len(site.heads())) == (5, 5, 5)
+
+
+def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out(site: Site) -> None:
+    site.put("user-dir-prefix/a")
+    site.clock.advance(10 * HOUR)
+    for name in ("m1", "m2", "m3"):
+        site.put(f"user-dir-prefix/{name}")
+    with pytest.raises(KilledError):
+        site.reconcile(since="1h", progress=killing_at(site, 1))
+    site.bucket.requests.clear()
+    report = site.reconcile(since="26h")
+    assert (report.resumed, report.since, report.listed) == (True, site.clock() - 26 * HOUR, 4)
+    assert sorted(site.heads()) == [f"user-dir-prefix/{name}" for name in ("a", "m2", "m3")]
+
+
 def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Site], tmp_path: Path) -> None:
     checkpoint = tmp_path / "sweep.json"
     site, other = make(), make({"bucket": "other-bucket", "host": "http://127.0.0.1:8081/other-bucket"})
@@ -414,20 +440,25 @@ def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Sit
         '{"report": 5, "segments": []}',
         '{"report": {"since": "a", "until": "b"}, "segments": []}',
         '{"report": {"since": null, "until": null}, "segments": []}',
-        '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": []}',
-        '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]]}',
-        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [[[0, ""], 1, 2]]}',
-        '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]]}',
-        '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]]}',
-        '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]]}',
-        '{"report": {"since": 1, "until": 2}, "segments": 5}',
+        '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": [], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": 5, "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], 1, 2]]}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], 1, 2]], "unseen_since": "x"}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[0.5, ""], 1, 2]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[0, 5], 1, 2]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2}, "segments": [], "unseen_since": 1%s}' % ("0" * 400),
     ],
 )
 def test_a_damaged_state_is_begun_anew(make: Callable[..., Site], state: str) -> None:
     ledger = MemoryLedger(clock=lambda: NOW)
     site = make(ledger=ledger)
     site.reconcile(prefixes=[""])
-    name = json.loads(ledger.load("sweep examplebucket") or "")["last"]
+    (name,) = (name for name in ledger._texts if name != "sweep examplebucket")
     ledger.save(name, state)
     site.upload()
     assert not site.application.oldest_untold_seconds()
@@ -435,13 +466,13 @@ def test_a_damaged_state_is_begun_anew(make: Callable[..., Site], state: str) ->
     assert (report.resumed, report.recovered, report.left) == (False, 1, {})
 
 
-@pytest.mark.parametrize("state", ["5", '{"last": 5, "settled": 5}', '{"last": "x", "settled": [5]}'])
+@pytest.mark.parametrize("state", ["5", "{", '{"untold_since": "x"}', '{"untold_since": NaN}'])
 def test_a_damaged_state_of_a_bucket_is_begun_anew(make: Callable[..., Site], state: str) -> None:
     ledger = MemoryLedger(clock=lambda: NOW)
     ledger.save("sweep examplebucket", state)
     site = make(ledger=ledger)
     site.upload()
-    assert site.application.oldest_untold_seconds() is None
+    assert not site.application.oldest_untold_seconds()
     assert site.reconcile(prefixes=[""]).recovered == 1
 
 
@@ -492,6 +523,82 @@ def test_a_bucket_that_stays_unreachable_ends_the_sweep_which_asks_again_for_all
     report = site.reconcile()
     assert (report.recovered, report.unavailable, report.left) == (6, 0, {})
     assert len({upload.object for upload in site.uploads}) == len(site.uploads) == 6
+
+
+def test_an_unreachable_bucket_leaves_each_part_of_the_listing_where_it_was(site: Site) -> None:
+    """A resumed sweep has two parts: the rest of the stopped one, and what was stored meanwhile."""
+    site.put("user-dir-prefix/m1")
+    site.put("user-dir-prefix/m2")
+    site.clock.advance(60)
+    with pytest.raises(KilledError):
+        site.reconcile(progress=killing_at(site, 1))  # m2 is asked for, and the place is behind m1
+    site.clock.advance(60)
+    site.put("user-dir-prefix/a1")
+    site.put("user-dir-prefix/a2")
+    original = site.bucket.head
+    site.put("user-dir-prefix/z")
+    site.bucket.head = unreachable(site, failures=3)  # type: ignore[method-assign]
+    with pytest.raises(BucketUnreachableError):
+        site.reconcile()
+    site.bucket.head = original  # type: ignore[method-assign]
+    site.bucket.requests.clear()
+    report = site.reconcile()
+    assert report.resumed
+    assert {name[-2:] for name in site.heads()} == {"m2", "a1", "a2", "/z"}
+
+
+def unreachable(site: Site, failures: int) -> Callable[[str], Any]:
+    """Return a HEAD that OSS does not answer the first times."""
+    original = site.bucket.head
+    left = [UNREACHABLE] * failures
+
+    def head(key: str) -> Any:
+        if left:
+            raise left.pop()
+        return original(key)
+
+    return head
+
+
+@pytest.mark.parametrize("method", ["head", "list"])
+@pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), UNREACHABLE])
+def test_the_alarm_rises_while_each_sweep_fails(make: Callable[..., Site], method: str, error: Exception) -> None:
+    site = make()
+    site.reconcile()
+    assert site.application.oldest_untold_seconds() == 0
+    for number in range(4):
+        site.upload(name=f"{number}.png")
+
+    def fail(*arguments: Any) -> Any:
+        raise error
+
+    original = getattr(site.bucket, method)
+    setattr(site.bucket, method, fail)
+    for _ in range(3):
+        site.clock.advance(HOUR)
+        with pytest.raises(type(error)):
+            site.reconcile()
+    assert site.application.oldest_untold_seconds() == 3 * HOUR
+    setattr(site.bucket, method, original)
+    assert site.reconcile().recovered == 4
+    assert site.application.oldest_untold_seconds() == 0
+
+
+def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
+    keys = sorted(site.upload(lost=False, name=f"{number}.png") for number in range(6))
+    site.failing.update(keys)
+    lost = keys[2:]
+    for key in lost:
+        stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
+        assert stored is not None
+        site.put(key, b"HELLO", {**stored.headers})
+    original = site.bucket.head
+    site.bucket.head = unreachable(site, failures=9)  # type: ignore[method-assign]
+    with pytest.raises(BucketUnreachableError):
+        site.reconcile()
+    site.bucket.head = original  # type: ignore[method-assign]
+    report = site.reconcile()
+    assert (report.listed, report.known, sum(report.counts.values())) == (6, 2, 6)
 
 
 def test_one_unreachable_moment_is_counted_and_the_sweep_goes_on(site: Site) -> None:
@@ -622,12 +729,11 @@ def test_what_can_never_be_handled_is_told_once_for_each_object_and_etag(
             raise failures.pop()
         orphans.append(upload.size)
 
-    def sweep() -> Reconciliation:
-        site = make(on_orphan=on_orphan, bucket_client=bucket, **ledger_of())
-        return site.reconcile(checkpoint=tmp_path / "checkpoint") if kind == "memory" else site.reconcile()
+    memory = MemoryLedger(clock=lambda: NOW)
 
-    def ledger_of() -> dict[str, Any]:
-        return {"ledger": SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW)} if kind == "sqlite" else {}
+    def sweep() -> Reconciliation:
+        ledger = SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW) if kind == "sqlite" else memory
+        return make(on_orphan=on_orphan, bucket_client=bucket, ledger=ledger).reconcile()
 
     site = make()
     bucket = site.bucket
@@ -641,6 +747,114 @@ def test_what_can_never_be_handled_is_told_once_for_each_object_and_etag(
     assert (again.settled, again.refused, again.left, again.reasons, orphans) == (1, 0, {}, {}, [12])
     site.put(key, b"a third size", stored.headers)
     assert (sweep().refused, orphans) == (1, [12, 12]), "another ETag is another upload"
+
+
+def refused_upload(site: Site, name: str = "a.png") -> str:
+    """Store what no ticket allows, and return its name."""
+    key = site.upload(name=name)
+    stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
+    assert stored is not None
+    site.put(key, b"another size", stored.headers)
+    return key
+
+
+def test_a_dry_run_counts_what_was_told_as_settled(site: Site) -> None:
+    refused_upload(site)
+    assert site.reconcile(dry_run=True).refused == 1
+    assert site.reconcile().refused == 1
+    refused_upload(site, "b.png")
+    report = site.reconcile(dry_run=True)
+    assert (report.settled, report.refused) == (1, 1)
+
+
+def test_any_number_of_refused_objects_is_told_once(make: Callable[..., Site]) -> None:
+    orphans: list[Upload] = []
+    site = make(on_orphan=orphans.append)
+    listing = [ListedObject(f"{number:04}/../x", 1, "E", NOW) for number in range(2100)]
+    site.bucket.list = lambda prefix, after, limit: [o for o in listing if o.key > after][:limit]  # type: ignore[method-assign]
+    assert site.reconcile(prefixes=[""]).refused == 2100
+    again = site.reconcile(prefixes=[""])
+    assert (again.settled, again.left, len(orphans)) == (2100, {}, 2100)
+
+
+def test_an_orphan_is_told_once_by_event_and_sweep(make: Callable[..., Site]) -> None:
+    orphans: list[Upload] = []
+    site = make(on_orphan=orphans.append)
+    by_event, by_sweep = refused_upload(site), refused_upload(site, "b.png")
+    body = json.dumps({"eventName": "ObjectCreated:PutObject", "oss": {
+        "bucket": {"name": "examplebucket"}, "object": {"key": by_event}}})  # fmt: skip
+    for _ in range(2):
+        (outcome,) = site.application.handle_event(body)
+        assert (outcome.outcome, outcome.reason) == ("refused", "ticket_mismatch")
+    assert [(upload.object, upload.size) for upload in orphans] == [(by_event, 12)]
+    report = site.reconcile()
+    assert (report.settled, report.refused) == (1, 1)
+    assert [upload.object for upload in orphans] == [by_event, by_sweep]
+
+
+def test_an_orphan_that_is_just_being_told_keeps_nobody_waiting(make: Callable[..., Site]) -> None:
+    reports: list[Reconciliation] = []
+
+    def on_orphan(upload: Upload) -> None:
+        reports.append(site.reconcile())
+
+    site = make(on_orphan=on_orphan)
+    key = refused_upload(site)
+    oss = {"bucket": {"name": "examplebucket"}, "object": {"key": key}}
+    (outcome,) = site.application.handle_event(json.dumps({"eventName": "ObjectCreated:PutObject", "oss": oss}))
+    assert (outcome.outcome, [report.settled for report in reports]) == ("refused", [1])
+
+
+def test_an_orphan_is_told_in_the_ledgers_transaction_and_again_where_that_is_ended(make: Callable[..., Site]) -> None:
+    orphans: list[Any] = []
+    ends = [True]
+
+    class Sharing(MemoryLedger):
+        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+            def in_transaction(transaction: Any) -> StoredResponse:
+                response = handle("transaction")
+                if ends:
+                    ends.pop()
+                    raise HandlerCommittedError("handler_committed", "it was ended")
+                return response
+
+            return super().run_once(identity, in_transaction)
+
+    site = make(ledger=Sharing(clock=lambda: NOW), on_orphan=lambda upload: orphans.append(upload.transaction))
+    refused_upload(site)
+    assert [site.reconcile().refused for _ in range(3)] == [1, 1, 0]
+    assert orphans == ["transaction"] * 2
+
+
+def test_an_orphan_is_told_again_only_where_its_telling_was_cut_off(make: Callable[..., Site]) -> None:
+    orphans: list[Upload] = []
+    kills: list[BaseException] = [KilledError()]
+
+    def on_orphan(upload: Upload) -> None:
+        orphans.append(upload)
+        if kills:
+            raise kills.pop()
+
+    site = make(on_orphan=on_orphan)
+    refused_upload(site)
+    with pytest.raises(KilledError):
+        site.reconcile()
+    for _ in range(3):
+        with pytest.raises(KilledError):
+            site.reconcile(progress=killing_at(site, 0))  # told, and killed before it saved its place
+    assert len(orphans) == 2
+    assert site.reconcile().refused == 0
+
+
+def test_the_age_of_what_was_left_is_known_whatever_keeps_the_place(make: Callable[..., Site], tmp_path: Path) -> None:
+    site = make()
+    site.failing.add(site.upload())
+    site.clock.advance(60)
+    site.reconcile(checkpoint=tmp_path / "checkpoint")
+    assert site.application.oldest_untold_seconds() == 60
+    site.failing.clear()
+    site.reconcile(checkpoint=tmp_path / "checkpoint")
+    assert site.application.oldest_untold_seconds() == 0
 
 
 def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:
@@ -687,7 +901,13 @@ def test_one_sweep_runs_at_a_time(make: Callable[..., Site], tmp_path: Path, kin
 # What it says.
 
 
-def test_progress_is_told_after_each_object_and_page(site: Site) -> None:
+def test_progress_is_told_after_each_object_that_is_asked_for_and_each_page(site: Site) -> None:
+    for number in range(30):
+        site.upload(lost=False, name=f"{number}.png")
+    calls: list[int] = []
+    site.reconcile(progress=lambda report: calls.append(report.listed))
+    assert calls == [30, 30], "the page, and the end of the prefix"
+    site.clock.advance(60 * HOUR)
     for number in range(3):
         site.upload(name=f"{number}.png")
     seen: list[tuple[int, float]] = []

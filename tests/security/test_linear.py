@@ -23,7 +23,7 @@ from oss_wsgi.http import essence, urldecoded, urlencoded_pairs
 from oss_wsgi.object_names import original_name, unique_name
 from oss_wsgi.wsgi.diagnosis import missed_path, missing_authorization, several_values, wrong_signature
 from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, read_body, request_id, usable
-from oss_wsgi.wsgi.observers import context_of
+from oss_wsgi.wsgi.observers import facts_of
 
 from ..linear import MARGIN, slowdown
 
@@ -112,7 +112,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "length": lambda text: read_body(environ(CONTENT_LENGTH=text, HTTP_TRANSFER_ENCODING=text), 10),
     "identifiers": lambda text: (
         request_id({"HTTP_X_OSS_REQUEST_ID": text}),
-        context_of({}).id({"HTTP_X_REQUEST_ID": text}),
+        facts_of({}).id({"HTTP_X_REQUEST_ID": text}),
     ),
     "origin": lambda text: foreign_origin({"HTTP_ORIGIN": text, "HTTP_HOST": text, "HTTP_SEC_FETCH_SITE": text}, ()),
     "form": lambda text: Upload.parse(text.encode(), FORM),

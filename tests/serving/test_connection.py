@@ -20,8 +20,11 @@ from waitress.server import create_server
 
 from oss_wsgi.serving import connection as connections
 from oss_wsgi.serving import make_server
+from oss_wsgi.serving.connection import Connection
 from oss_wsgi.wsgi.nonblocking import HOLD_KEY
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
+
+from .server_thread import running, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -226,7 +229,7 @@ def test_responses_equal_those_of_stock_waitress(kind: str, ident: str | None) -
 def test_the_loop_answers_nonblocking_requests_and_threads_the_others() -> None:
     site = Site()
     with serve(site, LOOP) as server, connect(server) as connection:
-        for path, names in (("/", {"loop"}), ("/spin", {"waitress"})):
+        for path, names in (("/", {"loop"}), ("/spin", {"request"})):
             site.threads.clear()
             connection.request("GET", path)
             connection.getresponse().read()
@@ -515,3 +518,35 @@ def test_the_environ_equals_that_of_stock_waitress(options: dict[str, Any]) -> N
         found.append([{name: value for name, value in each.items() if name not in ours} for each in seen])
         assert all(set(own) <= each.keys() for each in seen)
     assert found[0] == found[1]
+
+
+def test_a_peer_that_goes_before_100_continue_leaves_a_closed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its whole request has come, and is not handled; the connection is not forgotten twice."""
+    seen: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    class Gone:
+        def __init__(self, client: socket.socket) -> None:
+            self._client = client
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._client, name)
+
+        def send(self, *arguments: Any) -> int:
+            raise ConnectionResetError
+
+    init = Connection.__init__
+
+    def with_gone_peer(self: Connection, listener: Any, client: Any, *rest: Any) -> None:
+        init(self, listener, Gone(client), *rest)
+
+    monkeypatch.setattr(Connection, "__init__", with_gone_peer)
+    with running(application) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
+        assert client.recv(100) == b""
+        wait_until(lambda: not server.connections)
+    assert seen == []

@@ -121,6 +121,18 @@ def test_a_try_that_took_long_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -
     assert len(application.bodies) == 1
 
 
+def test_a_drain_answers_what_waits_for_its_try() -> None:
+    """The clock stands, so that no other try is due."""
+    clock = SetClock()
+    application = Refuses(1000)
+    with running(application, in_loop=False, clock=clock) as server, connect(server) as client:
+        client.sendall(POST)
+        wait_until(lambda: len(server._put_off) == 1)
+        server.drain(60)
+        assert read_response(client).startswith(b"HTTP/1.1 503 ")
+        assert len(application.bodies) == 2
+
+
 def test_the_loop_ends_while_a_request_waits_for_its_try() -> None:
     clock = SetClock()
     application = Refuses(1000)

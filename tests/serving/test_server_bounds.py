@@ -320,7 +320,7 @@ def test_requests_that_wait_for_a_thread_are_one_line_of_the_log(caplog: pytest.
         try:
             for client in clients:
                 client.sendall(REQUEST)
-            wait_until(lambda: len(server.task_dispatcher.queue) == 10)
+            wait_until(lambda: server.task_dispatcher.waiting == 10)
         finally:
             may_end.set()
         for client in clients:
@@ -329,6 +329,41 @@ def test_requests_that_wait_for_a_thread_are_one_line_of_the_log(caplog: pytest.
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "9 requests wait for one of 2 threads: more threads may help, or a faster application"
     ]
+
+
+def test_a_callback_that_finds_a_thread_is_answered_where_no_other_request_may_wait() -> None:
+    may_end = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] != "/callback":
+            may_end.wait(60)
+        return small(environ, start_response)
+
+    def post(client: socket.socket, path: str) -> None:
+        client.sendall(b"POST %s HTTP/1.1\r\nContent-Length: 40000\r\n\r\n" % path.encode() + bytes(40_000))
+
+    def is_callback(method: str, path: str, headers: Any) -> bool:
+        return path == "/callback"
+
+    with running(application, in_loop=False, buffered_bytes=100_000, is_callback=is_callback) as server:
+        waiting = [connect(server) for _ in range(2)]
+        try:
+            for client in waiting:
+                post(client, "/")
+            wait_until(lambda: server.held > 80_000)
+            with connect(server) as client:
+                post(client, "/callback")
+                assert read_response(client).startswith(b"HTTP/1.1 200 ")
+            with connect(server) as client:
+                post(client, "/")
+                head = read_all(client).partition(b"\r\n\r\n")[0]
+                assert head.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: 1" in head
+        finally:
+            may_end.set()
+        for client in waiting:
+            assert read_response(client).startswith(b"HTTP/1.1 200 ")
+            client.close()
 
 
 def test_bodies_in_files_are_bounded_together() -> None:

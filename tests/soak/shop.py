@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import oss_wsgi.application
 from oss_wsgi import DirectUpload, Settings, Upload
 from oss_wsgi.endpoints.callback import CallbackEndpoint
-from oss_wsgi.wsgi.delivery import Delivery
+from oss_wsgi.recovery.delivery import Delivery
 
 from .tables import BREAK, DATABASE, SLOW_SECONDS, connect
 
@@ -44,7 +44,7 @@ def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 if os.environ.get(BREAK):
     oss_wsgi.application.Delivery = (  # type: ignore[misc, assignment]
-        lambda once, *rest: Delivery(CallbackEndpoint(save), *rest)
+        lambda once, *rest, **options: Delivery(CallbackEndpoint(save), *rest, **options)
     )
 
 application = DirectUpload(page, Settings.from_environ(os.environ), on_upload=save)

@@ -15,7 +15,7 @@ from oss_wsgi import (
     OncePerUpload,
     SQLiteLedger,
 )
-from oss_wsgi.middleware.dispatcher import Dispatcher, PathRouter, blocking
+from oss_wsgi.middleware.dispatcher import Blocking, Dispatcher, PathRouter
 from oss_wsgi.testing import CallbackSigner, FrozenClock
 from oss_wsgi.wsgi.nonblocking import nonblocking_test
 
@@ -67,7 +67,7 @@ def test_a_router_asks_the_endpoint_at_the_path() -> None:
 
 
 def test_a_blocking_application_answers_as_before_and_blocks() -> None:
-    app = blocking(Quick())
+    app = Blocking(Quick())
     assert list(app({}, lambda *arguments: lambda data: None)) == [b"quick"]
     assert not nonblocking_test(app)("GET", "/", {})
 

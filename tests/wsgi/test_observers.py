@@ -1,4 +1,4 @@
-"""Observers hear what happens and change nothing; RequestContext holds the facts of a request."""
+"""Observers hear what happens and change nothing; RequestFacts holds the facts of a request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import webtest
 
 from oss_wsgi import AccessLog, DirectUpload, Grant, Settings, Upload
 from oss_wsgi.testing import CallbackSigner, UploadClient, callback_body
-from oss_wsgi.wsgi.observers import CONTEXT_KEY, Observers, RequestContext, context_of
+from oss_wsgi.wsgi.observers import FACTS_KEY, Observers, RequestFacts, facts_of
 
 SIGNER = CallbackSigner()
 SECRET = "ExampleSecret0000000000000000A"
@@ -157,23 +157,23 @@ def test_a_whole_upload_works_with_observers() -> None:
 
 @pytest.mark.parametrize("sent", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
 def test_a_well_formed_request_id_is_used(sent: str) -> None:
-    assert RequestContext().id({"HTTP_X_REQUEST_ID": sent}) == sent
+    assert RequestFacts().id({"HTTP_X_REQUEST_ID": sent}) == sent
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
 def test_a_malformed_request_id_is_replaced(sent: str | None) -> None:
-    assert re.fullmatch("[0-9a-f]{16}", RequestContext().id({"HTTP_X_REQUEST_ID": sent} if sent is not None else {}))
+    assert re.fullmatch("[0-9a-f]{16}", RequestFacts().id({"HTTP_X_REQUEST_ID": sent} if sent is not None else {}))
 
 
 def test_a_random_id_belongs_to_one_request() -> None:
     environ: dict[str, object] = {}
-    first = context_of(environ).id(environ)
-    assert context_of(dict(environ)).id(environ) == first
-    assert context_of({}).id({}) != first
+    first = facts_of(environ).id(environ)
+    assert facts_of(dict(environ)).id(environ) == first
+    assert facts_of({}).id({}) != first
 
 
 def test_fields_hold_only_what_is_known() -> None:
-    facts = RequestContext()
+    facts = RequestFacts()
     facts.user = "eric"
     environ = {
         "HTTP_X_REQUEST_ID": "r1",
@@ -193,13 +193,13 @@ def test_fields_hold_only_what_is_known() -> None:
         "path": "/oss/callback",
         "user": "eric",
     }
-    assert set(RequestContext().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
+    assert set(RequestFacts().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
 
 
 def test_a_new_context_takes_user_and_object_from_the_upload() -> None:
     environ: dict[str, Any] = {"oss_wsgi.upload": Upload(object="a.txt", user="eric")}
-    assert (context_of(environ).user, context_of(environ).object) == ("eric", "a.txt")
-    assert context_of({"oss_wsgi.upload": "forged"}).user is None
+    assert (facts_of(environ).user, facts_of(environ).object) == ("eric", "a.txt")
+    assert facts_of({"oss_wsgi.upload": "forged"}).user is None
 
 
 def test_without_a_listener_no_context_is_made() -> None:
@@ -220,7 +220,7 @@ def test_without_a_listener_no_context_is_made() -> None:
     for _ in range(2):
         app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
     assert len(environs) == 2
-    assert not any(CONTEXT_KEY in environ for environ in environs)
+    assert not any(FACTS_KEY in environ for environ in environs)
 
 
 def test_the_access_log_has_user_and_object_of_a_verified_callback(caplog: pytest.LogCaptureFixture) -> None:

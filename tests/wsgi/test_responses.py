@@ -21,7 +21,7 @@ from oss_wsgi import (
     exceptions,
 )
 from oss_wsgi.testing import CallbackSigner
-from oss_wsgi.wsgi.observers import context_of
+from oss_wsgi.wsgi.observers import facts_of
 from oss_wsgi.wsgi.responses import STATUSES, refuse, refuse_error, refuse_unconfirmed, status_of
 
 from ..endpoints.test_signature import SETTINGS
@@ -132,7 +132,7 @@ def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCa
 def test_a_refusal_notes_reason_and_status_in_the_context() -> None:
     environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
     refuse(log, environ, lambda *arguments: lambda data: None, 403, "some_reason", "hint")
-    assert (context_of(environ).reason, context_of(environ).refused) == ("some_reason", 403)
+    assert (facts_of(environ).reason, facts_of(environ).refused) == ("some_reason", 403)
 
 
 # Every room that refuses with an error: a custom part may raise a subclass of ours.

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
 from ..cors import rule_for
-from ..cures import cure_refusal, region_of
-from ..error_codes import see_also
 from ..http_client import UnreachableError, read_refusal, request
+from ..refusal_fix import fix_refusal, region_of, see_also
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, unreachable, warning
@@ -128,8 +127,8 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
     else:
         message = f"OSS refused a form signed with these settings: {response.status} {refusal}"
         rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
-        cure = cure_refusal(refusal, response.status, *rights) if refusal.code else _FIX_NOT_OSS
-        yield error(message, f"{cure} {see_also(refusal)}".strip())
+        fix = fix_refusal(refusal, response.status, *rights) if refusal.code else _FIX_NOT_OSS
+        yield error(message, f"{fix} {see_also(refusal)}".strip())
 
 
 def check_cors(context: CheckContext) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.parameters import FORM
 from ...callback.url import callback_url_problems, split_urls, target_of, without_password
+from ...explanations.rows import FRONT, rows_of_status
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
 from ..http_client import NoNetworkError, Response, TooSlowError, UnknownHostError, UnreachableError, is_json
@@ -35,21 +36,6 @@ _FIX_LENGTH = (
     "CGI-style answers (CGI, mod_fcgid, mod_proxy_fcgi): add `SetEnvIf Request_URI . ap_trust_cgilike_cl=1`."
 )
 _FIX_SLOW = "Find out what the server in front waits for, and whether all its workers are busy."
-_FIX_WRONG_URL = "Another application answers there: let the URL end in the prefix and the callback's path."
-_FIX_NO_BACK_END = (
-    "The server in front does not reach the application: check that it runs, and the address configured there."
-)
-_FIX_BY_STATUS = {
-    200: _FIX_WRONG_URL,
-    401: "The server asks for a password: exempt the callback's path from it (AuthType None, auth_basic off).",
-    404: "Mount the application there, and check that the URL ends in the prefix and the callback's path.",
-    405: _FIX_WRONG_URL,
-    411: "Let the proxy in front buffer requests: it sends the body in chunks.",
-    413: "Raise the body limit of the proxy in front.",
-    502: _FIX_NO_BACK_END,
-    503: _FIX_NO_BACK_END,
-    504: _FIX_NO_BACK_END,
-}
 _FIX_CHANGED_PATH = (
     "a proxy in front changes the path. nginx: remove the path from proxy_pass (`proxy_pass http://127.0.0.1:8080;`). "
     "Apache: write the same path on both sides of ProxyPass. Or mount the application with `prefix=` / `--prefix`"
@@ -175,12 +161,13 @@ def _unexpected_response(url: str, message: str, response: Response) -> Finding:
             f"{message}: it redirects{destination}, and OSS does not follow redirects",
             f"Set OSS_CALLBACK_URL to the final URL. {_redirect_line(url, location or '')}",
         )
-    fix = _FIX_BY_STATUS.get(response.status, "Read the logs of the server in front and of the application.")
+    row = next((row for row in rows_of_status(response.status, FRONT) if row.by == (FRONT,)), None)
+    fix = f"{row.meaning} {row.fix}" if row else "Read the logs of the server in front and of the application."
     return error(message, fix)
 
 
 def _redirect_line(url: str, location: str) -> str:
-    """Return the line that cures a redirect: the new URL if it is still a callback's, or what shows the way."""
+    """Return the line that fixes a redirect: the new URL if it is still a callback's, or what shows the way."""
     destination = urljoin(url, location)
     if urlsplit(destination).path == urlsplit(url).path and destination != url and not urlsplit(destination).query:
         return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
@@ -201,7 +188,7 @@ def _check_message(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
     authorization = report.get("authorization")
     if authorization != _digest(call.authorization):
         change = "does not arrive" if authorization is None else "arrives changed"
-        fix = plain(str(report.get("cure") or "look for a rule that sets or extends Authorization"))
+        fix = plain(str(report.get("fix") or "look for a rule that sets or extends Authorization"))
         yield error(f"Authorization {change} behind {server}", f"{fix[:1].upper()}{fix[1:]}.")
     key_url = report.get("pub_key_url")
     if key_url != _digest(call.key_url):
@@ -233,13 +220,13 @@ def _check_routing(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
         yield error(
             f"{target} arrives as {arrived}: real callbacks are refused, signature_wrong",
             "Set OSS_CALLBACK_URL, where the application runs, to exactly this URL: the application verifies over it "
-            f"too; {plain(str(report.get('path_cure')))}.",
+            f"too; {plain(str(report.get('path_fix')))}.",
         )
 
 
 def _fix_routing(target: str, arrived: str, report: dict[str, Any]) -> str:
-    if report.get("path_cure"):
-        return f"Mount the application so that its callback is at this path; {plain(str(report['path_cure']))}."
+    if report.get("path_fix"):
+        return f"Mount the application so that its callback is at this path; {plain(str(report['path_fix']))}."
     sent_path, arrived_path = (text.partition("?")[0] for text in (target, arrived))
     if target_digest(sent_path.encode()) == target_digest(arrived_path.encode()):
         path = plain(str(report.get("callback_path")))

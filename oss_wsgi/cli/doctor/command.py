@@ -133,18 +133,18 @@ def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -
 
 def _with_line(name: str, finding: Finding) -> Finding:
     """Return a finding whose fix has a line to copy. If no line can fix it, use the one that checks it again."""
-    if not finding.fix or "`" in finding.cure or _ASSIGNMENT.search(finding.fix):
+    if not finding.fix or "`" in finding.whole_fix or _ASSIGNMENT.search(finding.fix):
         return finding
     return replace(finding, fix=f"{finding.fix} Then try again: `oss-wsgi doctor --only {name}`.")
 
 
 def _members(name: str, finding: Finding) -> dict[str, str]:
     # Programs read these keys: they stay as they are.
-    return {"check": name, "colour": finding.colour, "said": finding.message, "cure": finding.cure}
+    return {"check": name, "colour": finding.colour, "said": finding.message, "fix": finding.whole_fix}
 
 
 def _print(name: str, finding: Finding, arguments: Namespace) -> None:
     colour = coloured(f"{finding.colour:<6}", finding.colour, arguments.environ)
     print(f"{colour} {name}: {plain(finding.message)}", flush=True)
     if finding.fix:
-        print(f"       {plain(finding.cure)}", flush=True)
+        print(f"       {plain(finding.whole_fix)}", flush=True)

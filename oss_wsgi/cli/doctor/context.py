@@ -68,8 +68,8 @@ class Finding:
         return self.message.removeprefix(NOT_CHECKED)
 
     @property
-    def cure(self) -> str:
-        """Return what to do, with the line to copy."""
+    def whole_fix(self) -> str:
+        """Return the fix with the line to copy."""
         return f"{self.fix} `{self.line}`" if self.line else self.fix
 
 

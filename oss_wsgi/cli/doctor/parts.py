@@ -13,10 +13,9 @@ from ...parts.uploads import UPLOAD_SECONDS
 from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.presigned_url import URLPresigner
-from ..cures import cure_refusal
-from ..error_codes import see_also
 from ..http_client import UnreachableError, read_refusal, request
 from ..lifecycle import RIGHTS, read_rules
+from ..refusal_fix import fix_refusal, see_also
 from ..sdk_client import SDKRefusedError, sdk_client
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, error, ok, unreachable, warning
 from .rights import ABSENT, Right, bucket_client, delete_object, try_rights
@@ -65,7 +64,7 @@ def _check_rule(context: CheckContext) -> Finding:
         with sdk_client(context.settings, key=context.credentials) as client:
             rules, _ = read_rules(client)
     except SDKRefusedError as cause:
-        fix = f"{cause.cure(RIGHTS, client.bucket)} Or see in the console whether there is a rule."
+        fix = f"{cause.fix(RIGHTS, client.bucket)} Or see in the console whether there is a rule."
         return warning(f"the lifecycle rules cannot be read: {cause}", fix)
     days = [rule.abort_days for rule in rules if rule.aborts(prefix, _LONG)]
     shortest = min((day for day in days if day is not None), default=None)
@@ -140,9 +139,9 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
         if response.status != 200:
             refusal = read_refusal(response.body)
             rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
-            cure = cure_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
+            fix = fix_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
             message = f"part {number} of a test upload was refused: {response.status} {refusal}"
-            return error(message, f"{cure} {see_also(refusal)}".strip())
+            return error(message, f"{fix} {see_also(refusal)}".strip())
         etag = (response.headers.get("ETag") or "").strip('"').lower()
         if etag != hashlib.md5(content, usedforsecurity=False).hexdigest():
             message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ...application import public_key_store
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...exceptions import LedgerUnavailableError, SettingsError
+from ...explanations.rows import row_of
 from ...ledger.sqlite import SQLiteLedger
 from ...ledger.url import is_url, ledger_from, shown
 from ..http_client import read_refusal
@@ -18,12 +19,10 @@ from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
 
 #: Minutes below which the remaining life of a temporary key is a warning.
 _SHORT_LIFE = 15
-_FIX_BY_CODE = {
-    "InvalidAccessKeyId": "Check OSS_ACCESS_KEY_ID in the RAM console: it must exist and be enabled.",
-    "InvalidSecurityToken": "Set OSS_SESSION_TOKEN to the token that came with the key.",
-    "SecurityTokenExpired": "Get a new key from STS, or use a credentials provider that renews it.",
-    "AccessKeyIdAndSecurityTokenNotMatch": "Take ID, secret and token from the same answer of STS.",
-}
+#: Refusals of a key, whatever is signed with it.
+_KEY_CODES = frozenset(
+    {"InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired", "AccessKeyIdAndSecurityTokenNotMatch"}
+)
 
 
 def check_settings(context: CheckContext) -> Iterator[Finding]:
@@ -121,8 +120,8 @@ def check_credentials(context: CheckContext) -> Iterator[Finding]:
     else:
         yield ok(f"{shown} is a key that does not expire; it should be a RAM user's with oss:PutObject only")
     refusal = read_refusal(context.dry_run_response.body)
-    if refusal.code in _FIX_BY_CODE:
-        yield error(f"OSS does not accept the key: {refusal}", _FIX_BY_CODE[refusal.code])
+    if refusal.code in _KEY_CODES:
+        yield error(f"OSS does not accept the key: {refusal}", row_of("code", refusal.code).fix)
     elif refusal.code == "SignatureDoesNotMatch":
         yield error(
             "the secret does not belong to this AccessKey ID", "Set OSS_ACCESS_KEY_SECRET to the secret of this ID."

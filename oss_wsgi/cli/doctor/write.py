@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from ...callback.ticket import TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import OSSWSGIError
+from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
 from ...sdk.bucket import has_sdk
 from ...settings import Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
-from ..cures import cure_refusal
-from ..error_codes import see_also
 from ..form_body import FormBody
 from ..http_client import OSSRefusal, Response, UnreachableError, is_json, read_refusal, request
+from ..refusal_fix import fix_refusal, see_also
 from .callback import SLOW
 from .context import FIX_HOST, FIX_SETTINGS, CheckContext, Finding, error, ok, unreachable, warning
 from .parts import write_parts
@@ -29,18 +29,12 @@ _CONTENT = b"a test of oss-wsgi doctor\n"
 _TIMEOUT = 30.0
 _STATUS = re.compile(r"Error status ?: ?(-?[0-9]+)", re.IGNORECASE)
 _FIX_SLOW = "Do slow work after the answer: OSS waits 5 s."
-_FIX_TOO_SLOW = f"Answer sooner: the application, or the way to it, takes longer than 5 s. {_FIX_SLOW}"
 _FIX_WITHOUT_TICKETS = (
     "Set OSS_TICKET_SECRET to the application's and try again: without it the application cannot accept this upload's "
     "ticket."
 )
-#: By EC number, or by the status that OSS's message names.
-_FIXES = {
-    "0007-00000202": _FIX_TOO_SLOW,
-    "0007-00000205": "Let the handler, or the view, answer JSON: the application's answer is not JSON.",
-    "403": "Read the reason in the application's log. If it is ticket_foreign, OSS_TICKET_SECRET differs from the one "
-    "here.",
-}
+_TOO_SLOW = "0007-00000202"
+_FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_HANDLER = (
     "Read the log of the application, or of the server in front of it: one of them answered 500. The application got "
     "the upload as one of the user {!r}: if its handler knows only real users, name one: "
@@ -89,8 +83,8 @@ def _check_upload(key: str, response: Response, settings: Settings, user: str) -
     if response.status != 200:
         message = f"the upload was refused: {response.status} {refusal}"
         rights = "oss:PutObject", f"acs:oss:*:*:{settings.bucket}/{settings.upload_dir}*"
-        cure = cure_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
-        return error(message, f"{cure} {see_also(refusal)}".strip())
+        fix = fix_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
+        return error(message, f"{fix} {see_also(refusal)}".strip())
     if not settings.callback_url:
         return ok(f"{key} was stored")
     if not is_json(response.body):
@@ -105,11 +99,15 @@ def _fix_callback(refusal: OSSRefusal, settings: Settings, user: str) -> str:
     if "content-length" in message:
         return "Answer with a Content-Length, and switch compression and chunked encoding off in the server in front."
     if "timeout" in message:
-        return _FIX_TOO_SLOW
+        return row_of("ec", _TOO_SLOW).fix
     match = _STATUS.search(refusal.message)
     status = match[1] if match else ""
     if status == "403" and not settings.ticket_secret:
         return _FIX_WITHOUT_TICKETS
     if status == "500":
         return _FIX_HANDLER.format(user)
-    return _FIXES.get(refusal.ec) or _FIXES.get(status) or "Read the application's log, and see the check `callback`."
+    rows = rows_of_status(status, APPLICATION)
+    if rows:
+        return f"{rows[0].fix} {_FIX_FOREIGN}" if status == "403" else rows[0].fix
+    row = find(refusal.ec)
+    return row.fix if row else "Read the application's log, and see the check `callback`."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from .cures import CURES
+from ...explanations.rows import find
 from .markup import visible
 from .masks import Masks
 from .story import Story
@@ -43,13 +43,13 @@ def outcome(story: Story) -> tuple[Level, str]:
 
 
 def reason(story: Story) -> tuple[str, str]:
-    """Return why it failed and what helps, for `explain` users in the same words; "" where there is nothing to say."""
+    """Return why it failed and its fix, in the words of `explain`; "" where there is nothing to say."""
     if story.origin:
         failure = next((call.failure for call in reversed(story.calls) if call.failure), None)
         return (failure.message, "") if failure else ("", "")
     if story.status == 203 and story.error:
-        meaning, cure = CURES.get(story.error.ec, ("", ""))
-        return f"{story.error.message} {meaning}".strip(), cure
+        row = find(story.error.ec)
+        return (f"{story.error.message} {row.meaning}", row.fix) if row else (story.error.message, "")
     if story.dropped:
         return "No answer was sent, as a fault asked for.", ""
     if story.error and story.kind == "cors":
@@ -80,7 +80,7 @@ def log_line(story: Story, masks: Masks, link: str) -> str | None:
         status = call.reply.status if call.reply else "no reply"
         url = f"{call.request.url.scheme}://{call.request.url.netloc}{call.request.url.path}"
         facts.append(f"callback {status} in {round(call.seconds * 1000)} ms {url}")
-    why, cure = reason(story)
-    facts += [part.rstrip(".") for part in (why, cure) if part]
+    why, fix = reason(story)
+    facts += [part.rstrip(".") for part in (why, fix) if part]
     text = masks("; ".join(facts)) + (f" {link}" if level in ("bad", "warn") else "")
     return "".join(character if character.isprintable() else "\ufffd" for character in visible(text))

@@ -36,7 +36,7 @@ def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> lis
         assert command.run(parsed) == status, output.getvalue()
     findings: list[dict[str, str]] = json.loads(output.getvalue())
     assert (status == 1) == any(finding["colour"] == "red" for finding in findings)
-    assert all(finding["cure"] for finding in findings if finding["colour"] != "green")
+    assert all(finding["fix"] for finding in findings if finding["colour"] != "green")
     return findings
 
 

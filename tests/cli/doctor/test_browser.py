@@ -169,8 +169,8 @@ def test_a_front_server_that_passes_only_the_callback_is_red(
         finding = finding_of("signature", deployment.environ | secret)
         run_doctor(deployment.environ, "--only", "callback")
     assert f"{deployment.url}/oss/signature" in finding["said"] or "not its signature" in finding["said"]
-    assert "`location /oss/ { proxy_pass http://127.0.0.1:8080; }`" in finding["cure"]
-    assert "`ProxyPass /oss http://127.0.0.1:8080/oss`" in finding["cure"]
+    assert "`location /oss/ { proxy_pass http://127.0.0.1:8080; }`" in finding["fix"]
+    assert "`ProxyPass /oss http://127.0.0.1:8080/oss`" in finding["fix"]
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_a_front_server_that_asks_for_a_login_is_not_checked(front: Front, tmp_p
     with deployed(tmp_path, front=front) as deployment:
         finding = finding_of("signature", deployment.environ, "yellow")
     assert finding["said"].startswith("not checked: ")
-    assert "`curl -i '" in finding["cure"]
+    assert "`curl -i '" in finding["fix"]
 
 
 def stripping(app: Any) -> Any:

@@ -135,12 +135,12 @@ def test_a_wrong_clock_is_found(apart: int, colour: str, tmp_path: Path) -> None
     with deployed(tmp_path, oss={"clock": lambda: time.time() - apart}) as deployment:
         finding = finding_of("clock", deployment.environ, colour)
     assert ("ahead of" if apart > 0 else "behind") in finding["said"]
-    assert "NTP" in finding["cure"]
+    assert "NTP" in finding["fix"]
 
 
 def test_a_wrong_region_is_red_and_the_fix_names_the_right_one(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_REGION": "cn-beijing"}
-    assert finding_of("region", environ)["cure"] == "Set OSS_REGION=cn-hangzhou."
+    assert finding_of("region", environ)["fix"] == "Set OSS_REGION=cn-hangzhou."
     assert "OSS refused a form" in finding_of("v4", environ)["said"]
 
 
@@ -173,7 +173,7 @@ def test_signature_version_v1_is_yellow(tmp_path: Path) -> None:
 def test_cors_rules_that_stop_a_page_are_found(deployment: Deployment, tmp_path: Path) -> None:
     environ = deployment.environ | {"OSS_ALLOWED_ORIGINS": f"{ORIGIN},https://new.example.com"}
     finding = finding_of("cors", environ)
-    assert finding["cure"] == "Add the rule: `oss-wsgi cors apply 'https://new.example.com'`."
+    assert finding["fix"] == "Add the rule: `oss-wsgi cors apply 'https://new.example.com'`."
     nothing = deployment.environ | {"OSS_ALLOWED_ORIGINS": "", "OSS_CALLBACK_URL": ""}
     assert "there is no origin to try" in finding_of("cors", nothing, "yellow")["said"]
     hides = CORSRule([ORIGIN, "http://127.0.0.1:*"], expose_headers=())
@@ -193,7 +193,7 @@ def test_the_origin_of_the_callback_url_is_tried_too(deployment: Deployment, tmp
     with deployed(tmp_path / "none", oss={"cors_rules": []}) as none:
         findings = run_doctor(none.environ, "--only", "cors", status=1)
         assert {finding["colour"] for finding in findings} == {"red"}
-        assert f"cors apply '{none.url}'" in findings[1]["cure"]
+        assert f"cors apply '{none.url}'" in findings[1]["fix"]
 
 
 def test_an_answer_without_a_date_is_yellow() -> None:

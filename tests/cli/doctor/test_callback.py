@@ -167,7 +167,7 @@ def test_what_a_front_server_changes_is_red_with_its_fix(front: Front, message: 
         findings = run_doctor(deployment.environ, "--only", "callback", status=1)
     reds = [finding for finding in findings if finding["colour"] == "red"]
     assert message in reds[0]["said"]
-    assert fix in reds[0]["cure"]
+    assert fix in reds[0]["fix"]
 
 
 def test_a_lost_content_type_or_a_parameter_of_it_is_green(tmp_path: Path) -> None:
@@ -204,14 +204,14 @@ def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(front: Front, pa
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback?a=b"}
         finding = finding_of("callback", environ)
     assert f"but not its callback: it arrives as {path}" in finding["said"]
-    assert finding["cure"].startswith(f"`/oss/callback` arrives as `{path}`: a proxy in front changes the path. ")
-    assert "PATH_INFO" not in finding["cure"]
+    assert finding["fix"].startswith(f"`/oss/callback` arrives as `{path}`: a proxy in front changes the path. ")
+    assert "PATH_INFO" not in finding["fix"]
 
 
 def test_a_url_with_another_path_is_red_with_the_callbacks_path(deployment: Deployment) -> None:
     for path in ("/oss/health", "/site/oss/callback"):
         finding = finding_of("callback", deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}{path}"})
-        assert finding["cure"].startswith("Use the callback's path, /oss/callback, in OSS_CALLBACK_URL, or mount")
+        assert finding["fix"].startswith("Use the callback's path, /oss/callback, in OSS_CALLBACK_URL, or mount")
 
 
 def stripped(app: Any) -> Any:
@@ -228,7 +228,7 @@ def test_a_changed_path_is_red_unless_the_application_knows_the_url(tmp_path: Pa
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
         finding = finding_of("callback", environ)
     assert "/site/oss/callback arrives as /oss/callback: real callbacks are refused" in finding["said"]
-    assert "Set OSS_CALLBACK_URL, where the application runs" in finding["cure"]
+    assert "Set OSS_CALLBACK_URL, where the application runs" in finding["fix"]
     # Over the configured URL's target the callback verifies all the same.
     known = {"OSS_CALLBACK_URL": "http://127.0.0.1/site/oss/callback"}
     with deployed(tmp_path / "known", front=stripped, settings=known) as deployment:
@@ -245,7 +245,7 @@ def test_a_query_added_on_the_way_is_red(tmp_path: Path) -> None:
 
 def test_another_ticket_secret_than_the_applications_is_red(deployment: Deployment) -> None:
     finding = finding_of("callback", deployment.environ | {"OSS_TICKET_SECRET": "x" * 32})
-    assert "Use the same OSS_TICKET_SECRET" in finding["cure"]
+    assert "Use the same OSS_TICKET_SECRET" in finding["fix"]
 
 
 def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment) -> None:
@@ -253,7 +253,7 @@ def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment
     assert "arrive unchanged is unknown" in finding_of("callback", environ, "yellow")["said"]
     assert "403, JSON with a length" in finding_of("answer", environ, "green")["said"]
     finding = next(f for f in run_doctor(environ, "--only", "write", status=1) if f["colour"] == "red")
-    assert finding["cure"].startswith("Set OSS_TICKET_SECRET to the application's")
+    assert finding["fix"].startswith("Set OSS_TICKET_SECRET to the application's")
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_an_answer_that_comes_too_late_has_a_fix_of_its_own() -> None:
 
 
 def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
-    report = {"server": "nginx", "target": "/oss/callback", "path_cure": "routing by PATH_INFO is broken here"}
+    report = {"server": "nginx", "target": "/oss/callback", "path_fix": "routing by PATH_INFO is broken here"}
     problems = {"method": "POST", "authorization": None, "body": "", **report}
     response = Response(200, Message(), json.dumps({"oss_wsgi_probe": problems}).encode(), 0.1)
     *_, finding = check_arrival(ProbeCall("https://app.example.com/oss/callback", "", "", True, response))
@@ -354,7 +354,7 @@ def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
 def test_a_redirect_is_red_with_the_line_that_cures_it(location: str, line: str, tmp_path: Path) -> None:
     with deployed(tmp_path, front=saying("308 Moved", ("Location", location))) as deployment:
         for secret in ({}, {"OSS_TICKET_SECRET": ""}):
-            assert line in finding_of("callback", deployment.environ | secret)["cure"]
+            assert line in finding_of("callback", deployment.environ | secret)["fix"]
 
 
 @pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_NONAME])
@@ -411,4 +411,4 @@ def test_every_finding_that_is_not_green_has_a_line_to_copy(deployment: Deployme
         status = 0 if change in ({"OSS_CALLBACK_URL": ""},) else 1
         for finding in run_doctor(environ, status=status):
             if finding["colour"] != "green":
-                assert "`" in finding["cure"] or re.search("OSS_[A-Z_]+=", finding["cure"]), finding
+                assert "`" in finding["fix"] or re.search("OSS_[A-Z_]+=", finding["fix"]), finding

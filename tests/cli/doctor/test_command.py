@@ -20,9 +20,9 @@ def test_a_good_deployment_is_green_but_for_the_unmeasured_handler(deployment: D
     (handler,) = (finding for finding in findings if finding["colour"] != "green")
     assert (handler["check"], handler["colour"]) == ("answer", "yellow")
     assert "not your own handler" in handler["said"]
-    assert "with --write" in handler["cure"]
+    assert "with --write" in handler["fix"]
     assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}
-    assert {key for finding in findings for key in finding} == {"check", "colour", "said", "cure"}
+    assert {key for finding in findings for key in finding} == {"check", "colour", "said", "fix"}
     bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
     assert bucket.page() == ([], False)
 
@@ -63,7 +63,7 @@ def test_without_the_sdk_only_region_and_deletion_are_yellow(
 
 def test_without_settings_each_cause_is_printed_once() -> None:
     lines = oss_wsgi("doctor", status=1).stdout.splitlines()
-    assert sum("no bucket is set" in line for line in lines) == 2, "once with its cure, once for all that depends on it"
+    assert sum("no bucket is set" in line for line in lines) == 2, "once with its fix, once for all that depends on it"
     assert sum("OSS_CALLBACK_URL is not set" in line for line in lines) == 2
     assert sum("export OSS_BUCKET" in line for line in lines) == 1
     assert "`oss-wsgi serve`" in "".join(lines)
@@ -82,6 +82,6 @@ def test_a_check_that_is_run_alone_says_its_cause_in_full() -> None:
 
 def test_no_line_to_paste_lets_everybody_upload(deployment: Deployment) -> None:
     findings = run_doctor(deployment.environ | {"OSS_ALLOW_ANONYMOUS": ""}, "--only", "settings")
-    (cure,) = (finding["cure"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
-    assert "If it has one, all is well." in cure
-    assert "OSS_ALLOW_ANONYMOUS=on" not in cure
+    (fix,) = (finding["fix"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
+    assert "If it has one, all is well." in fix
+    assert "OSS_ALLOW_ANONYMOUS=on" not in fix

@@ -67,7 +67,7 @@ def test_a_server_that_withholds_the_header_is_named_with_the_fix(
     require(*needs(back_end))
     findings = callback_findings(start(uploads, back_end, Recipe("none", ())), status=1)
     assert findings[0]["said"] == f"Authorization does not arrive behind {server}"
-    assert fix in findings[0]["cure"]
+    assert fix in findings[0]["fix"]
 
 
 @pytest.mark.parametrize("server", WITHHOLDING)
@@ -88,7 +88,7 @@ def test_an_answer_whose_length_apache_drops_is_red_with_the_fix(uploads: Site, 
     arrival, answer = callback_findings(start(uploads, CGID, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
     assert arrival["colour"] == "green"
     assert "the answer has no Content-Length" in answer["said"]
-    assert LENGTH.strip() in answer["cure"]
+    assert LENGTH.strip() in answer["fix"]
 
 
 def test_a_path_that_the_server_reroutes_is_red_with_the_fix(uploads: Site, require: Callable[..., None]) -> None:
@@ -96,7 +96,7 @@ def test_a_path_that_the_server_reroutes_is_red_with_the_fix(uploads: Site, requ
     findings = callback_findings(start(uploads, PROXY_FCGI, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
     finding = findings[0]
     assert "reaches the application behind Apache mod_proxy_fcgi, but not its callback" in finding["said"]
-    assert 'ProxyFCGISetEnvIf "true" PATH_INFO' in finding["cure"]
+    assert 'ProxyFCGISetEnvIf "true" PATH_INFO' in finding["fix"]
 
 
 @pytest.mark.parametrize("server", PASSING, ids=lambda server: server.name)

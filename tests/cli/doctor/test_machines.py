@@ -61,7 +61,7 @@ def test_machines_with_other_secrets_are_red(first: str, others: list[str], tmp_
     finding = machines_finding(tmp_path, ONE, first, *others)
     assert "reached a machine with another ticket secret" in finding["said"]
     assert secret_fingerprint(ONE) in finding["said"]
-    assert "`export OSS_TICKET_SECRET=" in finding["cure"]
+    assert "`export OSS_TICKET_SECRET=" in finding["fix"]
     for secret in (ONE, OTHER):
         assert secret not in str(finding)
 
@@ -70,7 +70,7 @@ def test_a_machine_that_seals_with_what_another_cannot_open_is_red(tmp_path: Pat
     finding = machines_finding(tmp_path, ONE, ONE, f"{OTHER},{ONE}")
     sealing, opening = secret_fingerprint(OTHER), secret_fingerprint(ONE)
     assert f"one seals with {sealing}, another opens only {opening}" in finding["said"]
-    assert "`export OSS_TICKET_SECRET=" in finding["cure"]
+    assert "`export OSS_TICKET_SECRET=" in finding["fix"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_machines_follow_their_files(tmp_path: Path) -> None:
         clock.advance(10)
         finding = finding_of("machines", environ)
         assert f"one seals with {secret_fingerprint(OTHER)}" in finding["said"]
-        assert "OSS_TICKET_SECRET_FILE" in finding["cure"]
+        assert "OSS_TICKET_SECRET_FILE" in finding["fix"]
         for file in files[1:]:
             file.write_text(f"{OTHER}\n{ONE}\n", encoding="ascii")
         clock.advance(10)

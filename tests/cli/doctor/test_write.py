@@ -41,8 +41,8 @@ def saving_by_number(upload: Any) -> dict[str, Any]:
 def test_the_test_upload_is_of_a_user_whom_the_handler_knows(tmp_path: Path) -> None:
     with deployed(tmp_path, app={"on_upload": saving_by_number}) as deployment:
         red, _ = run_doctor(deployment.environ, "--only", "write", status=1)
-        assert "as one of the user 'oss-wsgi-doctor'" in red["cure"]
-        assert "--user NAME" in red["cure"]
+        assert "as one of the user 'oss-wsgi-doctor'" in red["fix"]
+        assert "--user NAME" in red["fix"]
         green, _ = run_doctor(deployment.environ, "--write", "--only", "write", "--user", "7")
     assert green["colour"] == "green"
 
@@ -61,7 +61,7 @@ def page(environ: Any, start_response: Any) -> list[bytes]:
     ("app", "fix"),
     [
         pytest.param({"on_upload": raising}, "one of them answered 500", id="raises"),
-        pytest.param({"forward_callback": True}, "is not JSON", id="answers a page"),
+        pytest.param({"forward_callback": True}, "the view, answer JSON", id="answers a page"),
     ],
 )
 def test_a_failing_handler_is_red_in_write_only(app: dict[str, Any], fix: str, tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_a_failing_handler_is_red_in_write_only(app: dict[str, Any], fix: str, t
         assert "not your own handler" in finding_of("answer", deployment.environ, "yellow")["said"]
         (finding,) = (f for f in run_doctor(deployment.environ, "--only", "write", status=1) if f["colour"] == "red")
     assert "was stored, but the callback failed" in finding["said"]
-    assert fix in finding["cure"]
-    assert "`oss-wsgi explain " in finding["cure"]
+    assert fix in finding["fix"]
+    assert "`oss-wsgi explain " in finding["fix"]
 
 
 def test_a_handler_that_answers_too_late_is_red_in_write(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_handler_that_answers_too_late_is_red_in_write(tmp_path: Path) -> None
             finding = finding_of("write", deployment.environ)
         finally:
             reported.set()
-    assert "takes longer than 5 s" in finding["cure"]
+    assert "takes longer than 5 s" in finding["fix"]
 
 
 def test_an_upload_whose_callback_fails_is_red_and_deleted(deployment: Deployment) -> None:

@@ -1,5 +1,9 @@
 import pytest
 
+from oss_wsgi.explanations.rows import find
+from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply, cannot_connect, timed_out
+from oss_wsgi.local.callbacks.sender import FAULT_REPLIES, accepted_body
+
 from ..form_client import callback_field, form, policy, post, sign_v1
 
 
@@ -22,7 +26,7 @@ def test_an_upload_is_one_line(upload, lines):
     assert lines[0].endswith(" ms http://app.example.com/oss/callback")
 
 
-def test_what_failed_has_its_cure_and_a_link(upload, lines, recorder):
+def test_what_failed_has_its_fix_and_a_link(upload, lines, recorder):
     recorder.status = "403 Forbidden"
     value = callback_field()
     upload(callback=value, conditions=[{"callback": value}])
@@ -66,3 +70,15 @@ def test_lines_come_without_the_inspector_too(make_oss, lines, tmp_path):
     oss = make_oss(log=lines.append, inspector=False, directory=tmp_path / "other")
     post(TestApp(oss), form({"key": "a", **sign_v1(oss, policy())}), status=204)
     assert len(lines) == 1
+
+
+def test_every_way_in_which_a_callback_fails_has_a_row():
+    errors = [cannot_connect(), timed_out("127.0.0.1:80", 5)]
+    for reply in [*FAULT_REPLIES.values(), CallbackReply(500), CallbackReply(302)]:
+        try:
+            accepted_body(reply)
+        except CallbackError as error:
+            errors.append(error)
+    assert len(errors) == len(FAULT_REPLIES) + 4
+    for error in errors:
+        assert "the file is stored" in find(error.ec).meaning

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from oss_wsgi import Upload
-from oss_wsgi.wsgi.delivery import Delivery
-from oss_wsgi.wsgi.observers import CONTEXT_KEY, context_of
+from oss_wsgi.recovery.delivery import Delivery
+from oss_wsgi.wsgi.observers import FACTS_KEY, facts_of
 
 UPLOAD = Upload(object="u/猫.png", size=5, user="eric", members={"filename": "u/猫.png", "size": "5"}, recovered=True)
 #: What servers, gateways, middleware and frameworks put into the environ of a person who is logged in.
@@ -77,10 +77,8 @@ def seen(environ: dict[str, Any] | None) -> dict[str, Any]:
         return [b"{}"]
 
     delivery = Delivery(handler, "/oss/callback", "https://app.example.com/site/oss/callback")
-    if environ is None:
-        delivery(UPLOAD)
-    else:
-        delivery.respond(UPLOAD, environ, lambda *arguments: lambda data: None)
+    delivered = delivery(UPLOAD, environ)
+    assert (delivered.status, delivered.body, delivered.is_success) == ("200 OK", b"{}", True)
     return found[0]
 
 
@@ -98,14 +96,14 @@ def test_a_sweep_and_a_page_bring_the_same_keys() -> None:
 
 def test_urls_and_log_lines_can_be_made_from_what_is_passed() -> None:
     asked = request(REMOTE_ADDR="203.0.113.7")
-    context = context_of(asked)
+    facts = facts_of(asked)
     environ = seen(asked)
     passed = ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme", "wsgi.errors", "HTTP_X_REQUEST_ID")
     assert [environ[name] for name in passed] == [asked[name] for name in passed]
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/site/oss/callback", "", "")
-    assert environ[CONTEXT_KEY] is context
-    assert (context.user, context.object) == ("eric", "u/猫.png")
-    assert context.fields(environ)["address"] == "203.0.113.7"
+    assert environ[FACTS_KEY] is facts
+    assert (facts.user, facts.object) == ("eric", "u/猫.png")
+    assert facts.fields(environ)["address"] == "203.0.113.7"
 
 
 @pytest.mark.parametrize("environ", [None, request()], ids=["sweep", "page"])
@@ -115,3 +113,11 @@ def test_method_and_body_are_those_of_a_callback(environ: dict[str, Any] | None)
     assert (found["REQUEST_METHOD"], found["CONTENT_LENGTH"]) == ("POST", str(len(body)))
     assert body == b"filename=u%2F%E7%8C%AB.png&size=5"
     assert found["oss_wsgi.upload"] is UPLOAD
+
+
+def test_a_handler_that_reads_no_body_gets_none() -> None:
+    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["CONTENT_LENGTH"].encode(), environ["wsgi.input"].read()]
+
+    assert Delivery(handler, "/oss/callback", None, with_body=False)(UPLOAD).body == b"0"

@@ -1,16 +1,20 @@
-"""Finds the codes in a pasted text: an answer in XML or JSON, a line of a log, or a code alone."""
+"""Finds what a row explains in a text: codes and statuses in XML, JSON and logs, known lines, and the page's sentences.
+
+An answer of OSS, a line of a log, what a user read on the page in any of its languages, or a code alone.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from .error_codes import BY_CODE, find
+from ..endpoints.static import shipped_folder
+from ..explanations.rows import APPLICATION, OSS, Row, by_code, find, rows, rows_of_status
 from .http_client import read_refusal
-from .statuses import APPLICATION, OSS, rows_of
 
 #: The most characters that are read of a text.
 MAX_TEXT = 1024 * 1024
@@ -30,6 +34,8 @@ _STATUS = re.compile(
 )
 #: OSS quotes the application's own status in the message of a callback that failed.
 _CALLBACK_STATUS = re.compile(r"Error status ?: ?([1-5][0-9]{2})\b", re.IGNORECASE)
+_LANGUAGES = "languages"
+_PAGE_TEXT = re.compile(r'^ +(\w+): "(.{8,})",$|^ +(\w+): \{$', re.MULTILINE)
 _NAMES = {name.lower(): status.value for name, status in HTTPStatus.__members__.items()}
 
 
@@ -106,14 +112,14 @@ def _in_value(value: Any, depth: int = 0) -> Iterator[FoundCode]:
         for name in ("ec", "code", "reason"):
             code = members.get(name)
             if isinstance(code, str) and find(code) is not None:
-                yield FoundCode(BY_CODE[code.lower()].code if code.lower() in BY_CODE else code)
+                yield FoundCode(by_code()[code.lower()].code if code.lower() in by_code() else code)
             elif isinstance(code, str) and code in _NAMES:
                 yield FoundCode(str(_NAMES[code]), APPLICATION)
             elif isinstance(code, str) and _EC.fullmatch(code):
                 yield FoundCode(code)
         for name in ("status", "statuscode", "status_code"):
             status = members.get(name)
-            if str(status).isdigit() and rows_of(int(str(status)[:4])):
+            if str(status).isdigit() and rows_of_status(int(str(status)[:4])):
                 yield FoundCode(str(status), sender)
         for member in value.values():
             yield from _in_value(member, depth + 1)
@@ -126,7 +132,7 @@ def _in_words(text: str) -> Iterator[FoundCode]:
     """Yield the words of a text that look like codes."""
     yield from (FoundCode(number) for number in _EC.findall(text))
     words = [*_REASON.findall(text), *_CODE.findall(text)]
-    yield from (FoundCode(word) for word in words if word.lower() in BY_CODE and BY_CODE[word.lower()].code == word)
+    yield from (FoundCode(word) for word in words if word.lower() in by_code() and by_code()[word.lower()].code == word)
     if "<Code>" in text:
         return
     for status in _CALLBACK_STATUS.findall(text):
@@ -134,5 +140,52 @@ def _in_words(text: str) -> Iterator[FoundCode]:
     is_ours = "refused: status=" in text or "oss_wsgi." in text
     rest = _CALLBACK_STATUS.sub("", text)
     for match in _STATUS.finditer(rest):
-        if rows_of(int(match[1])):
+        if rows_of_status(match[1]):
             yield FoundCode(match[1], APPLICATION if is_ours else OSS if match[0].lower().startswith("ref") else None)
+
+
+def find_rows(text: str, language: str = "en") -> list[Row]:
+    """Return the rows of the known lines and of the page's sentences in a text, each once."""
+    text = text[:MAX_TEXT]
+    sentences = {row.name: row for row in rows("sentence", language=language)}
+    names = [name for _, name in _page_texts(text)]
+    names += [name for name, row in sentences.items() if row.pattern and re.search(row.pattern, text)]
+    lines = [row for row in rows("line", language=language) if re.search(row.pattern, text)]
+    return [*lines, *(sentences[name] for name in dict.fromkeys(names) if name in sentences)]
+
+
+def codes_of_sentences(text: str) -> list[FoundCode]:
+    """Return the codes for which the page shows the sentences in a text."""
+    found = []
+    for section, name in _page_texts(text[:MAX_TEXT]):
+        if section == "server" and len(name) == 3:
+            found.append(FoundCode(name, APPLICATION))
+        elif section == "storage" and name[0].isupper():
+            found.append(FoundCode(name))
+    return found
+
+
+def _page_texts(text: str) -> Iterator[tuple[str, str]]:
+    """Yield section and name of each text of the page that a text holds."""
+    text = " ".join(text.casefold().split())
+    for sentence, place in _sentences().items():
+        if sentence in text:
+            text = text.replace(sentence, "")
+            yield place
+
+
+@functools.cache
+def _sentences() -> dict[str, tuple[str, str]]:
+    """Return the texts of the page for single files, in all its languages -> section and name.
+
+    Of equal texts the first one counts. The longest come first, since one may be a part of another.
+    """
+    sentences: dict[str, tuple[str, str]] = {}
+    for language in sorted((shipped_folder() / _LANGUAGES).glob("*.js")):
+        section = ""
+        for match in _PAGE_TEXT.finditer(language.read_text(encoding="utf-8")):
+            name, sentence, opened = match.groups()
+            section = opened or section
+            if not opened and section in ("states", "errors", "server", "storage"):
+                sentences.setdefault(sentence.casefold().rstrip(".。"), (section, name))
+    return dict(sorted(sentences.items(), key=lambda item: len(item[0]), reverse=True))

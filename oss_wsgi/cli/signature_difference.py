@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from ..explanations.rows import row_of
 from ..http import urlencoded_pairs
 from ..signing.presigned_url import canonical_request, string_to_sign_v1
-from .pasted import MAX_TEXT
+from .codes_in_text import MAX_TEXT
 from .terminal import MisuseError
 
 _MAX_SHOWN = 100
@@ -23,10 +24,6 @@ _SIGNATURES = ("x-oss-signature", "Signature")
 _SEALED = ("security-token", "oss-wsgi")
 #: An answer of the signature endpoint does not have these, which clients send by themselves.
 _SENT_BY_ITSELF = ("content-length", "host")
-_CONTENT_TYPE = (
-    "Content-Type is signed always. fetch and XMLHttpRequest send a File's own type unless the header is set; curl -T "
-    "sends none, curl -d application/x-www-form-urlencoded. Send the headers of the signature's answer as they are."
-)
 
 
 class Row(NamedTuple):
@@ -45,13 +42,13 @@ class Comparison(NamedTuple):
     """OSS's text item by item, beside ours where that is known, and what follows from the differences."""
 
     rows: list[Row]
-    advice: list[str]
+    fixes: list[str]
 
     def members(self) -> dict[str, Any]:
         """Return the members of JSON, with long values shortened."""
         texts = [(row, _shown(row.name, row.oss), _shown(row.name, row.ours)) for row in self.rows]
         rows = [{"name": row.name, "oss": oss, "ours": ours, "differs": row.differs} for row, oss, ours in texts]
-        return {"signed": rows, "advice": self.advice}
+        return {"signed": rows, "fixes": self.fixes}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for a person; ``!`` marks a difference."""
@@ -63,7 +60,7 @@ class Comparison(NamedTuple):
             yield f"  ! {row.name}"
             yield f"      OSS:    {_shown(row.name, row.oss)}"
             yield f"      signed: {_shown(row.name, row.ours)}"
-        yield from self.advice
+        yield from self.fixes
 
 
 def compare(answer: str, signed: str | None) -> Comparison | None:
@@ -79,37 +76,38 @@ def compare(answer: str, signed: str | None) -> Comparison | None:
     ours = None if signed is None else _read_signed(signed, oss)
     if ours is None:
         rows = [Row(name, value, _UNKNOWN) for name, value in oss.items()]
-        hint = "Compare this with the signature's answer, or have it done: --signed FILE, the answer's JSON in a file."
-        return Comparison(rows, [_CONTENT_TYPE, hint] if "content-type" in oss else [hint])
+        return Comparison(
+            rows, [_told(name) for name in ("content-type", "unsigned") if name != "content-type" or name in oss]
+        )
     names = [*oss, *(name for name in ours if name not in oss)]
     rows = [Row(name, oss.get(name), ours.get(name)) for name in names]
     rows = [row for row in rows if row.differs or not row.name.startswith(("parameter ", "policy"))]
-    return Comparison(rows, list(_advice(rows)))
+    return Comparison(rows, list(_fixes(rows)))
 
 
-def _advice(rows: list[Row]) -> Iterator[str]:
+def _fixes(rows: list[Row]) -> Iterator[str]:
     different = [row for row in rows if row.differs]
     length = next((row for row in rows if row.name == "content-length" and row.oss is not None), None)
     if any(row.name == "content-type" for row in different):
-        yield _CONTENT_TYPE
+        yield _told("content-type")
     others = [row for row in different if row.name != "content-type"]
-    missing = [row.name for row in others if row.oss is None]
-    added = [row.name for row in others if row.ours is None]
-    changed = [row.name for row in others if row.oss is not None and row.ours is not None]
-    if missing:
-        yield f"Not sent: {', '.join(missing)}. Send the answer's URL and headers as they are."
-    if added:
-        yield f"Sent, but not signed: {', '.join(added)}. Leave it out."
-    if changed:
-        yield f"Changed on the way: {', '.join(changed)}. Send the answer's URL, headers and fields as they are."
-    if different:
-        return
-    if length is not None:
-        yield (
-            f"All that is known is the same. The size is signed too: OSS got {length.oss} bytes, which must be the "
-            "`size` that the signature was asked for."
-        )
-    yield "If nothing differs, the secret does not belong to the AccessKey ID: `oss-wsgi doctor --only v4`."
+    for name, names in (
+        ("missing", [row.name for row in others if row.oss is None]),
+        ("added", [row.name for row in others if row.ours is None]),
+        ("changed", [row.name for row in others if None not in (row.oss, row.ours)]),
+    ):
+        if names:
+            yield _told(name, names=", ".join(names))
+    if not different and length is not None:
+        yield _told("size", bytes=str(length.oss))
+    if not different:
+        yield _told("none")
+
+
+def _told(difference: str, **values: str) -> str:
+    """Return the meaning and the fix of a difference, with the values that they name."""
+    row = row_of("difference", difference)
+    return f"{row.meaning} {row.fix}".format_map(values)
 
 
 def _read_answer(text: str) -> dict[str, str] | None:

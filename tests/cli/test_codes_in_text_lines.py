@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.cli.known_lines import codes_of_sentences, explain_lines
-from oss_wsgi.cli.pasted import FoundCode
+from oss_wsgi.cli.codes_in_text import FoundCode, codes_of_sentences, find_rows
 from oss_wsgi.cli.serve_application import CallbackWatch
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 
@@ -24,7 +23,7 @@ VALUES = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "
 
 
 def names(text: str) -> list[str]:
-    return [explanation.code for explanation in explain_lines(text)]
+    return [explanation.code for explanation in find_rows(text)]
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -133,5 +132,5 @@ def test_the_command_explains_a_sentence_and_a_code_of_one_text() -> None:
     text = "cat.png: Stored, but the application was not told\nrefused: status=403 reason=ticket_foreign hint='x'"
     answer = json.loads(oss_wsgi("explain", "--json", text).stdout)
     assert answer["code"] == "page: stored, but the application was not told"
-    assert "oss-wsgi doctor --only callback" in answer["do"]
+    assert "oss-wsgi doctor --only callback" in answer["fix"]
     assert [other["code"] for other in answer["also"]] == ["ticket_foreign"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import webob
 
-from oss_wsgi.cli.string_to_sign import Comparison, compare
+from oss_wsgi.cli.signature_difference import Comparison, compare
 from oss_wsgi.cli.terminal import MisuseError
 from oss_wsgi.testing import multipart
 
@@ -31,7 +31,7 @@ def differences(comparison: Comparison | None) -> dict[str, tuple[str | None, st
 
 
 CHANGES: list[tuple[dict[str, Any], dict[str, tuple[str | None, str | None]], str]] = [
-    ({"content_type": "text/plain"}, {"content-type": ("text/plain", "image/png")}, "Content-Type is signed always."),
+    ({"content_type": "text/plain"}, {"content-type": ("text/plain", "image/png")}, "Content-Type is always signed."),
     ({"content_type": None}, {"content-type": (None, "image/png")}, "curl -T sends none"),
     ({"x_oss_meta_a": "b"}, {"x-oss-meta-a": ("b", None)}, "Sent, but not signed: x-oss-meta-a."),
     ({"x_oss_forbid_overwrite": None}, {"x-oss-forbid-overwrite": (None, "true")}, "Not sent: x-oss-forbid-overwrite."),
@@ -50,8 +50,8 @@ def test_a_changed_header_is_found(site: Site, change: dict[str, Any], expected:
     comparison = compare(answer, json.dumps(signed))
     assert differences(comparison) == expected
     assert comparison is not None
-    assert any(said in advice for advice in comparison.advice)
-    assert not any("AccessKey" in advice for advice in comparison.advice)
+    assert any(said in fix for fix in comparison.fixes)
+    assert not any("AccessKey" in fix for fix in comparison.fixes)
 
 
 def test_a_changed_path_and_query_are_found(site: Site) -> None:
@@ -67,7 +67,7 @@ def test_another_length_is_named_where_nothing_else_differs() -> None:
     comparison = compare(site.put(signed, b"hello!").text, json.dumps(signed))
     assert differences(comparison) == {}
     assert comparison is not None
-    assert "OSS got 6 bytes" in comparison.advice[0]
+    assert "OSS got 6 bytes" in comparison.fixes[0]
     site.close()
 
 
@@ -78,7 +78,7 @@ def test_another_secret_is_named_where_nothing_differs(site: Site) -> None:
     comparison = compare(answer, json.dumps(signed))
     assert differences(comparison) == {}
     assert comparison is not None
-    assert "the secret does not belong to the AccessKey ID" in comparison.advice[-1]
+    assert "the secret does not belong to the AccessKey ID" in comparison.fixes[-1]
 
 
 def test_with_the_url_alone_the_headers_are_shown_and_not_compared(site: Site) -> None:
@@ -94,7 +94,7 @@ def test_without_what_was_signed_oss_is_shown_and_content_type_explained(site: S
     assert differences(comparison) == {}
     assert comparison is not None
     assert ("content-type", "text/plain", "?") in comparison.rows
-    assert "--signed" in comparison.advice[-1]
+    assert "--signed" in comparison.fixes[-1]
 
 
 def test_a_forms_policy_is_compared(site: Site) -> None:

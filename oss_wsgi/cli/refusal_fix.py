@@ -1,11 +1,10 @@
-"""What helps after an error of a command: which variable, which right of the key, which region."""
+"""The fix of a refusal that a command meets: which variable, which right of the key, which region."""
 
 from __future__ import annotations
 
 from .. import settings_check
-from .error_codes import find
+from ..explanations.rows import APPLICATION, EC_PAGE, OSS, find, rows_of_status
 from .http_client import OSSRefusal
-from .statuses import APPLICATION, OSS, rows_of
 
 REACH_OSS = "Check OSS_REGION, OSS_ENDPOINT and OSS_HOST, the DNS and the firewall: `oss-wsgi doctor --only bucket`."
 
@@ -19,7 +18,7 @@ def region_of(host_name: str) -> str | None:
     return settings_check.region_of(host_name) or settings_check.region_of(host_name.partition(".")[2])
 
 
-def cure_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) -> str:
+def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) -> str:
     """Return the sentences that say what to do about a refusal of OSS.
 
     :param rights: the RAM actions that the request needs, such as ``oss:PutObject``.
@@ -35,18 +34,26 @@ def cure_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) -
     if refusal.code in _KEY_CODES and not find(refusal.ec):
         return _KEY
     for code in (refusal.ec, refusal.code):
-        row = find(code) if code else None
+        row = find(code)
         if row is not None:
             return row.fix
-    return " ".join(row.fix for row in rows_of(status, OSS)[:1]) or REACH_OSS
+    return " ".join(row.fix for row in rows_of_status(status, OSS)[:1]) or REACH_OSS
 
 
-def cure_status(status: int, code: str) -> str:
+def fix_status(status: int, code: str) -> str:
     """Return what to do about a refusal of the application: by the code in its answer, or else by its status."""
-    row = find(code) if code else None
-    if row is not None:
-        return row.fix
-    return " ".join(row.fix for row in rows_of(status, APPLICATION)[:1])
+    row = find(code)
+    return row.fix if row else " ".join(row.fix for row in rows_of_status(status, APPLICATION)[:1])
+
+
+def see_also(refusal: OSSRefusal) -> str:
+    """Return a sentence that says where a refusal is explained: in a row if it has one; "" where nowhere."""
+    for code in (refusal.ec, refusal.code):
+        if find(code) is not None:
+            return f"For more run `oss-wsgi explain {code}`."
+    if refusal.ec:
+        return f"For more see {EC_PAGE}{refusal.ec}."
+    return f"See {refusal.code} in the help of OSS." if refusal.code else ""
 
 
 def _is_without_right(refusal: OSSRefusal) -> bool:

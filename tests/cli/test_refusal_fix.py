@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.cures import REACH_OSS, cure_refusal, cure_status, region_of
-from oss_wsgi.cli.error_codes import TABLE
 from oss_wsgi.cli.http_client import OSSRefusal
+from oss_wsgi.cli.refusal_fix import REACH_OSS, fix_refusal, fix_status, region_of, see_also
+from oss_wsgi.explanations.rows import CODE_KINDS, rows
 
 from .command import oss_wsgi
 from .deployment import Deployment, deployed
@@ -28,25 +28,39 @@ from .deployment import Deployment, deployed
         (OSSRefusal("NobodyKnows", "", ""), "oss-wsgi explain"),
     ],
 )
-def test_a_refusal_has_a_cure(refusal: OSSRefusal, part: str) -> None:
-    assert part in cure_refusal(refusal, 403, "oss:PutObject", "acs:oss:*:*:b/*")
+def test_a_refusal_has_a_fix(refusal: OSSRefusal, part: str) -> None:
+    assert part in fix_refusal(refusal, 403, "oss:PutObject", "acs:oss:*:*:b/*")
 
 
 def test_a_status_that_nobody_knows_leads_to_the_address() -> None:
-    assert cure_refusal(OSSRefusal("", "", ""), 299, "", "") == REACH_OSS
+    assert fix_refusal(OSSRefusal("", "", ""), 299, "", "") == REACH_OSS
 
 
-def test_every_code_has_a_cure() -> None:
-    for row in TABLE:
+def test_every_code_has_a_fix() -> None:
+    for row in rows(*CODE_KINDS):
         number = row.code[:4].isdigit()
         refusal = OSSRefusal("X" if number else row.code, "some text", row.code if number else "")
-        assert cure_refusal(refusal, 400, "oss:PutObject", "x").endswith((".", "`.")), row.code
+        assert fix_refusal(refusal, 400, "oss:PutObject", "x").endswith((".", "`.")), row.code
 
 
-def test_a_refusal_of_the_application_has_a_cure() -> None:
-    assert "OSS_UPLOAD_MAX_SIZE" in cure_status(403, "size_not_allowed")
-    assert "rate_limit" in cure_status(429, "too_many_requests")
-    assert "prefix" in cure_status(404, "")
+def test_a_refusal_of_the_application_has_a_fix() -> None:
+    assert "OSS_UPLOAD_MAX_SIZE" in fix_status(403, "size_not_allowed")
+    assert "rate_limit" in fix_status(429, "too_many_requests")
+    assert "prefix" in fix_status(404, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "ec", "sentence"),
+    [
+        ("InvalidArgument", "0002-00000701", "For more run `oss-wsgi explain 0002-00000701`."),
+        ("InvalidArgument", "0099-00000001", "For more run `oss-wsgi explain InvalidArgument`."),
+        ("Unknown", "0099-00000001", "For more see https://api.aliyun.com/troubleshoot?q=0099-00000001."),
+        ("Unknown", "", "See Unknown in the help of OSS."),
+        ("", "", ""),
+    ],
+)
+def test_a_refusal_points_to_its_row_or_to_the_help_of_oss(code: str, ec: str, sentence: str) -> None:
+    assert see_also(OSSRefusal(code, "", ec)) == sentence
 
 
 def test_an_acceleration_endpoint_names_no_region() -> None:
@@ -55,7 +69,7 @@ def test_an_acceleration_endpoint_names_no_region() -> None:
 
 
 @pytest.mark.slow
-def test_errors_of_upload_end_with_the_cure(tmp_path: Path, deployment: Deployment) -> None:
+def test_errors_of_upload_end_with_the_fix(tmp_path: Path, deployment: Deployment) -> None:
     file = tmp_path / "a.txt"
     file.write_text("hello")
     command = ["upload", str(file), "--endpoint"]
@@ -72,7 +86,7 @@ def test_errors_of_upload_end_with_the_cure(tmp_path: Path, deployment: Deployme
 
 
 @pytest.mark.slow
-def test_errors_of_cors_end_with_the_cure(deployment: Deployment) -> None:
+def test_errors_of_cors_end_with_the_fix(deployment: Deployment) -> None:
     command = ["cors", "diff", "https://new.example.com"]
     error = oss_wsgi(*command, status=1, **(deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another"})).stderr
     assert "OSS_ACCESS_KEY_SECRET" in error

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oss_wsgi.serving import memory, server
+from oss_wsgi.serving import malloc_trim, server
 from oss_wsgi.serving.connection import HEADER
 
 from .server_thread import REQUEST, SetClock, connect, phases, read_response, running, wait_until
@@ -29,19 +29,19 @@ def test_free_blocks_below_one_in_use_go_back() -> None:
     last = b"x" * _BLOCK
     most = resident_bytes()
     del blocks
-    memory.give_back()
+    malloc_trim.give_back()
     assert resident_bytes() < most - 30_000_000
     assert len(last) == _BLOCK
 
 
 def test_another_c_library_has_nothing_to_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
-    memory._malloc_trim.cache_clear()
+    malloc_trim._malloc_trim.cache_clear()
     try:
-        memory.give_back()
-        assert memory._malloc_trim() is None
+        malloc_trim.give_back()
+        assert malloc_trim._malloc_trim() is None
     finally:
-        memory._malloc_trim.cache_clear()
+        malloc_trim._malloc_trim.cache_clear()
 
 
 @pytest.mark.slow

@@ -1,0 +1,361 @@
+"""DirectUpload for Starlette, FastAPI and other ASGI applications, whose ``async def`` functions decide and save."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import wait
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .application import CALLBACK_PATH, ledger_of
+from .application import DirectUpload as WSGIDirectUpload
+from .settings import Settings
+from .wsgi.responses import THREADS_KEY, not_found
+
+try:
+    from a2wsgi import WSGIMiddleware
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("oss_wsgi.asgi needs a2wsgi: pip install 'oss-wsgi[asgi]'.", name=error.name) from error
+
+if TYPE_CHECKING:
+    import webob
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .callback.upload import Upload
+    from .recovery.events import EventOutcome
+    from .recovery.sweep import Reconciliation
+    from .signing.grant import Grant
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+
+# What a function gets to end in after its time: to roll a transaction back, for instance.
+_GRACE = 0.5
+
+#: Member of the scope that a2wsgi gets: the scope as it came.
+_SCOPE_KEY = "original"
+
+#: The loop of the request that a thread answers.
+_LOOP: ContextVar[asyncio.AbstractEventLoop] = ContextVar("loop")
+
+log = logging.getLogger(__name__)
+
+
+class DirectUpload:
+    """Direct uploads to OSS as an ASGI application, to be mounted in another one.
+
+        app.mount("/oss", DirectUpload(Settings.from_environ(os.environ), authorize=allow, on_upload=save))
+
+    It answers as ``oss_wsgi.DirectUpload`` does and takes the same keywords, apart from ``forward_callback``. The
+    endpoints are at ``/signature``, ``/callback`` and so on below the mount; every other path there is 404.
+
+    ``authorize`` and ``on_upload`` may be ``async def``: then they run on the application's own event loop. Plain
+    functions run in a thread, as do all other callables. The request of ``authorize`` has the scope, and with it the
+    session, in ``request.environ["asgi.scope"]``. A Starlette ``HTTPException`` that it raises is the response.
+
+    OSS's reports have threads of their own, so a slow ``authorize`` does not delay them.
+
+    :param time_limit: seconds that an async ``authorize`` or ``on_upload`` may take. Then it is cancelled, and fails
+        with TimeoutError. OSS waits 5 seconds for the response to a report.
+    :param threads: how many threads answer OSS's reports, and how many more answer browsers.
+    :param options: those of ``oss_wsgi.DirectUpload``.
+
+    Raises SettingsError for insufficient settings, TypeError and ValueError for wrong arguments.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        prefix: str = "",
+        authorize: Callable[[webob.Request], Grant | Awaitable[Grant | None] | None] | None = None,
+        on_upload: Callable[[Upload], dict[str, Any] | Awaitable[dict[str, Any] | None] | None] | None = None,
+        time_limit: float = 4.0,
+        threads: int = 20,
+        **options: Any,
+    ) -> None:
+        _check(settings, time_limit, threads, options)
+        if options.get("ledger") is None:
+            settings.bucket_and_host()
+            if options.get("credentials") is None:
+                settings.credentials()  # raises if there is none, before a file is opened
+            options["ledger"] = ledger_of(settings, options.get("clock", time.time), threads=2 * threads)
+        self._time_limit = time_limit
+        self._threads = threads
+        self._last_loop: asyncio.AbstractEventLoop | None = None
+        #: The WSGI application that answers; the tools of ``oss_wsgi.testing`` take it.
+        self.wsgi = WSGIDirectUpload(
+            _nothing,
+            settings,
+            prefix=prefix,
+            authorize=None if authorize is None else self._plain(authorize, "authorize"),
+            on_upload=None if on_upload is None else self._plain(on_upload, "on_upload"),
+            **options,
+        )
+        self._callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
+        respond: Any = self._respond  # a2wsgi has types of its own for what WSGI is
+        # Threads of their own for what never waits for a browser's request.
+        self._reports = WSGIMiddleware(respond, workers=threads)
+        self._browsers = WSGIMiddleware(respond, workers=threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("lifespan", "websocket"):  # accepted, and closed
+            bridge: Any = self._browsers
+        elif scope["type"] == "http":
+            path = _paths(scope)[1]
+            body = await _body(scope, receive, self.wsgi.body_limit(scope["method"], path) or 0)
+            if body is None:
+                return
+            bridge, receive = self._bridge(scope["method"], path), _replay(body)
+            scope = _plain_scope(scope)
+        else:
+            raise ValueError(f"oss_wsgi.asgi.DirectUpload answers HTTP requests, not {scope['type']!r}.")
+        self._last_loop = asyncio.get_running_loop()
+        token = _LOOP.set(self._last_loop)
+        try:
+            await bridge(scope, receive, send)
+        finally:
+            _LOOP.reset(token)
+
+    async def reconcile(self, **options: Any) -> Reconciliation:
+        """Sweep the bucket as ``oss_wsgi.DirectUpload.reconcile`` does, with its arguments, in a thread."""
+        return await self._in_thread(functools.partial(self.wsgi.reconcile, **options))
+
+    async def handle_event(self, body: bytes | str) -> list[EventOutcome]:
+        """Handle a message of OSS as ``oss_wsgi.DirectUpload.handle_event`` does, in a thread."""
+        return await self._in_thread(functools.partial(self.wsgi.handle_event, body))
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        token = _LOOP.set(asyncio.get_running_loop())
+        try:
+            return await asyncio.to_thread(function)
+        finally:
+            _LOOP.reset(token)
+
+    def _bridge(self, method: str, path: str) -> WSGIMiddleware:
+        """Return the threads for a request: those of reports for one that waits for none of a browser's."""
+        is_report = method == "POST" and path == self._callback_path
+        return self._reports if is_report or self.wsgi.is_nonblocking(method, path, {}) else self._browsers
+
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request, in a thread, with an environ that fits the scope as it came."""
+        scope = environ["asgi.scope"][_SCOPE_KEY]
+        script_name, path = _paths(scope)
+        environ |= {
+            "asgi.scope": scope,
+            "SCRIPT_NAME": script_name,
+            "PATH_INFO": path,
+            "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
+            "wsgi.errors": sys.stderr,
+            THREADS_KEY: self._threads,
+        }
+        return self.wsgi(environ, start_response)
+
+    def _plain(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """Return a plain function that does what ``function`` does, also where that is ``async def``."""
+        if isinstance(function, functools.partial):  # it stays one: the gate looks at what it fills in
+            return functools.partial(self._plain(function.func, name), *function.args, **function.keywords)
+
+        @functools.wraps(function, updated=())  # what marks a function as async is not taken over
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                result = function(*arguments, **named)
+                if not inspect.isawaitable(result):
+                    return result
+                if getattr(arguments[0], "transaction", None) is not None:
+                    _close(result)
+                    raise TypeError(
+                        f"{name} is async, but the ledger's transaction can be used in this thread alone: make it a "
+                        "plain function, or use a ledger that does not share its transaction"
+                    )
+                return self._wait_for(result, name)
+            except Exception as error:
+                response = _response_of(error) if name == "authorize" else None
+                if response is None:
+                    raise
+                raise response from error
+
+        return call
+
+    def _wait_for(self, awaitable: Awaitable[Any], name: str) -> Any:
+        """Run an awaitable on the application's loop, and return its result, within the limit of time."""
+        loop = self._loop()
+        limit = self._time_limit
+        deadline = loop.time() + limit
+        if _running_loop() is loop:
+            _close(awaitable)
+            raise RuntimeError(
+                f"{name} is async and was called in the thread of its own event loop, which would wait for itself: "
+                "await the methods of oss_wsgi.asgi.DirectUpload, or call those of its .wsgi in another thread"
+            )
+        blocked = (
+            f"the event loop had no time for {name} within {limit:g} s: something in the application blocks it; look "
+            "for code in an async def that waits without await, such as time.sleep, requests or a plain database driver"
+        )
+
+        async def finish() -> tuple[Any, BaseException | None]:
+            if loop.time() >= deadline:
+                _close(awaitable)
+                raise TimeoutError(blocked)
+            task = asyncio.ensure_future(_with_error(awaitable))
+            await asyncio.wait({task}, timeout=deadline - loop.time())
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_GRACE)
+                if not task.done():
+                    raise TimeoutError(f"{name} did not end within {limit:g} s, nor when it was cancelled: it runs on")
+                if task.cancelled():
+                    raise TimeoutError(
+                        f"{name} did not end within {limit:g} s and was cancelled: do slow work later, since OSS waits "
+                        "5 s for the response to a report, or give DirectUpload another time_limit"
+                    )
+            return task.result()  # of one that was cancelled too: what it has done counts
+
+        coroutine = finish()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:  # the loop is closed: the server ends
+            coroutine.close()
+            _close(awaitable)
+            raise
+        wait([future], timeout=limit + 2 * _GRACE)
+        if not future.done():
+            raise TimeoutError(blocked)
+        result, error = future.result()
+        if error is not None:
+            raise error
+        return result
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of the request; outside of one the loop that served last, or one in the background."""
+        loop = _LOOP.get(None)
+        if loop is None and self._last_loop is not None and self._last_loop.is_running():
+            loop = self._last_loop
+        return loop or _background_loop()
+
+
+def _check(settings: object, time_limit: object, threads: object, options: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError for arguments that cannot work."""
+    if not isinstance(settings, Settings):
+        raise TypeError(
+            f"The first argument must be Settings, not {type(settings).__name__}: oss_wsgi.asgi.DirectUpload takes no "
+            "application, but is mounted in it: app.mount('/oss', DirectUpload(settings, ...))."
+        )
+    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
+        raise ValueError(f"time_limit must be seconds over 0, not {time_limit!r}.")
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads must be a number of at least 1, not {threads!r}.")
+    if "forward_callback" in options:
+        raise TypeError("There is no WSGI application to forward the callback to: leave forward_callback out.")
+    for name, option in options.items():
+        if inspect.iscoroutinefunction(option) or inspect.iscoroutinefunction(getattr(option, "__call__", None)):  # noqa: B004
+            raise TypeError(f"{name} must be a plain function: only authorize and on_upload may be async def.")
+
+
+def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer what is outside the prefix."""
+    return not_found(log, environ, start_response)
+
+
+def _paths(scope: Scope) -> tuple[str, str]:
+    """Return SCRIPT_NAME and PATH_INFO of a scope.
+
+    ``path`` holds the whole path in ASGI, with ``root_path`` before it. But Starlette adds a mount to ``root_path``
+    also where ``path`` does not begin with the server's own part, ``app_root_path``; and older routers cut ``path``.
+    """
+    path, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
+    for prefix in (root, root.removeprefix(str(scope.get("app_root_path") or "").rstrip("/"))):
+        if path == prefix or path.startswith(f"{prefix}/"):
+            path = path[len(prefix) :]
+            break
+    return _native(root), _native(path)
+
+
+def _native(text: str) -> str:
+    """Return a text as WSGI has it: UTF-8 read as latin-1."""
+    return text.encode("utf-8", "replace").decode("latin-1")
+
+
+def _plain_scope(scope: Scope) -> Scope:
+    """Return a scope for a2wsgi, with the original one in it.
+
+    It has no headers with an underscore, which would be taken for those with a hyphen that a proxy sets or removes.
+    a2wsgi decodes path and query and fails for some; the original scope's are used instead.
+    """
+    headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
+    return {**scope, "path": "/", "root_path": "", "query_string": b"", "headers": headers, _SCOPE_KEY: scope}
+
+
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """Return the body of a request, read before it gets a thread; None if the client is gone.
+
+    Empty for a body without a length, or with one over the limit: that is refused, and never read.
+    """
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    if not length.isdigit() or len(length) > 18 or int(length) > limit:
+        return b""
+    body = bytearray()
+    more = True
+    while more and len(body) <= limit:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _replay(body: bytes) -> Receive:
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _response_of(error: Exception) -> Exception | None:
+    """Return a Starlette ``HTTPException``, which FastAPI's are too, as one of WebOb's; None for another error."""
+    starlette: Any = sys.modules.get("starlette.exceptions")
+    if starlette is None or not isinstance(error, starlette.HTTPException):
+        return None
+    import webob.exc  # WebOb warns about `cgi` when imported
+
+    kind = webob.exc.status_map.get(error.status_code) if error.status_code >= 400 else None
+    return None if kind is None else kind(detail=str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _with_error(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Return what an awaitable returns, and what it raises where that would end the loop, and with it the server."""
+    try:
+        return await awaitable, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _close(awaitable: Awaitable[Any]) -> None:
+    """End a coroutine that nobody will await, so that Python does not warn of it."""
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()
+
+
+@functools.cache
+def _background_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop for a program that serves nothing, such as a sweep, which runs until the program ends."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="oss_wsgi.asgi", daemon=True).start()
+    return loop

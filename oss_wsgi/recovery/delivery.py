@@ -1,0 +1,118 @@
+"""Delivers an upload that no callback brought to the application that receives callbacks: the one way to it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote_to_bytes, urlencode, urlsplit
+
+from ..callback.parameters import FORM
+from ..callback.upload import UPLOAD_KEY, Upload
+from ..wsgi.environ import header
+from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.responses import Headers, read_response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+#: What a request for a recovery has in common with a callback's request: the server that got it, and its number.
+_OF_THE_SERVER = (
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "HTTP_HOST",
+    "HTTP_X_REQUEST_ID",
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+)
+
+
+class Delivered(NamedTuple):
+    """What the application responded to an upload: status line, headers and body.
+
+    The reason is that of a refusal, ``repeated`` for a stored response, None where the application handled it now.
+    """
+
+    status: str
+    headers: Headers
+    body: bytes
+    reason: str | None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the upload counts as handled: any 2xx."""
+        return self.status[:1] == "2"
+
+
+class Delivery:
+    """Calls ``app``, the ledger's middleware behind ``CallbackGuard``, with an upload of which no callback came.
+
+    Pages, sweeps, events and uploads in parts all come this way. ``app`` sees what a verified callback brings: POST to
+    the callback's path, the upload in the environ, and a body in the usual form. All of it is made from the upload. Of
+    the request of the person whose page asks it sees the server's name, port and scheme, Host, X-Request-ID and
+    wsgi.errors, and nothing else: no address, no login, whatever it is called, and no key of a middleware.
+
+    :param path: PATH_INFO of the callback endpoint, prefix included, as WSGI has it (UTF-8 read as latin-1).
+    :param url: the callback's public URL, for requests that no browser sends; None means localhost.
+    :param with_body: the application's own view answers, and may read the body; ours reads the upload alone.
+    """
+
+    def __init__(self, app: WSGIApplication, path: str, url: str | None, *, with_body: bool = True) -> None:
+        self._app = app
+        self._path = path
+        self._with_body = with_body
+        parts = urlsplit(url or f"http://localhost{quote(path.encode('latin-1'))}")
+        own_path = unquote_to_bytes(parts.path).decode("latin-1")
+        self._own = {
+            "SCRIPT_NAME": own_path if own_path.endswith(path) else path,
+            "SERVER_NAME": parts.hostname or "localhost",
+            "SERVER_PORT": str(parts.port or _DEFAULT_PORTS.get(parts.scheme, "80")),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": parts.netloc.rpartition("@")[2] or "localhost",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": parts.scheme if parts.scheme in _DEFAULT_PORTS else "http",
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+
+    def __call__(self, upload: Upload, asked: WSGIEnvironment | None = None) -> Delivered:
+        """Deliver an upload, and return what the application responded.
+
+        ``asked`` is the environ of a browser's request for it, at a path beside the callback's. A browser asks again by
+        itself, so its upload waits in the ledger for no other call. Its context gets the user, the object and the
+        reason.
+        """
+        if asked is None:
+            environ: WSGIEnvironment = {**self._own, "wsgi.errors": sys.stderr}
+        else:
+            facts = facts_of(asked)
+            facts.address = header(asked, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
+            facts.may_wait = False
+            environ = {name: asked[name] for name in _OF_THE_SERVER if name in asked}
+            parent = asked["SCRIPT_NAME"].rpartition("/")[0]
+            environ |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", FACTS_KEY: facts}
+        body = _body(upload) if self._with_body else b""
+        environ |= {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "",
+            "QUERY_STRING": "",
+            "CONTENT_TYPE": FORM,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            UPLOAD_KEY: upload,
+        }
+        facts = facts_of(environ)
+        facts.user, facts.object = upload.user, upload.object
+        return Delivered(*read_response(self._app, environ), facts.reason)
+
+
+def _body(upload: Upload) -> bytes:
+    members = [(name, value) for name, value in upload.members.items() if isinstance(value, str)]
+    return urlencode(members, safe=":", quote_via=quote).encode()

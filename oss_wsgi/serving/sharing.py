@@ -1,0 +1,121 @@
+"""Spreads new connections over processes that accept from the same sockets.
+
+For a new connection the kernel wakes one of those that wait, and while they are idle that may always be the same one:
+of 2,000 connections that stay, one of two processes got between 0 and 28 %. So each process writes into memory that all
+share how many connections it has. One that has more than another leaves new ones to that other, and rings its bell.
+
+A process that does not answer its bell is left out until it goes on, so that a stopped one delays nobody for long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import tempfile
+from math import inf
+
+# A process may have so many connections more than the one with the fewest, and one for each eight of that one. Where
+# connections come and go, their number says little, and waking each other for each one would cost as much as it.
+_MORE_OF_KEPT, _MORE_OF_SHORT = 1, 32
+_EIGHTHS = 8
+# So many must have closed since the last look, about a second ago, to count as coming and going.
+_MANY_CLOSED = 8
+# A loop that has had no turn for so long does not count; an idle one has a turn each second.
+_ALIVE_SECONDS = 2.0
+# How long a process that heard its bell may take until it has a turn.
+_PATIENCE = 0.05
+
+
+class Share:
+    """What one of ``count`` processes knows of the others. Each process has its own, over the same descriptors.
+
+    :param number: this process's, from 1 up; 0 for the parent, which accepts nothing.
+    :param descriptors: those of another Share; without, new ones are made.
+    """
+
+    def __init__(self, count: int, number: int = 0, descriptors: list[int] | None = None) -> None:
+        self._number = number
+        self.descriptors = _make_descriptors(count) if descriptors is None else descriptors
+        memory, *bells = self.descriptors
+        self._readers, self._writers = bells[::2], bells[1::2]
+        # For each process its connections, and the time of its last turn.
+        self._memory = mmap.mmap(memory, 16 * count)
+        self._table = memoryview(self._memory).cast("d")
+        self._more = _MORE_OF_KEPT
+        # When this process rang the bell of another.
+        self._rung = [-inf] * count
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._table.release()
+        self._memory.close()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    @property
+    def bell(self) -> int:
+        """The descriptor that can be read when another process leaves new connections to this one."""
+        return self._readers[self._number - 1]
+
+    def hear(self) -> None:
+        """Read what the bell has said."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.bell, 4096)
+
+    def tell(self, connections: int, now: float) -> None:
+        """Tell the others how many connections this process has, at the end of each turn."""
+        place = 2 * (self._number - 1)
+        self._table[place] = connections
+        self._table[place + 1] = now
+
+    def leave(self, number: int = 0) -> None:
+        """Count no more; for the parent: a process that has ended does not."""
+        self._table[2 * ((number or self._number) - 1) + 1] = 0.0
+
+    def note_closed(self, closed: int) -> None:
+        """Note how many connections of this process have closed since the last call, about once a second."""
+        self._more = _MORE_OF_SHORT if closed > _MANY_CLOSED else _MORE_OF_KEPT
+
+    def room(self, connections: int, now: float) -> int:
+        """Return how many connections this process may take, which has so many."""
+        if connections < self._more:
+            return self._more - connections
+        fewest = min((self._table[2 * other] for other in self._others(now)), default=None)
+        return 1 << 30 if fewest is None else int(fewest) + self._more + int(fewest) // _EIGHTHS - connections
+
+    def ring(self, now: float) -> None:
+        """Wake the process that has the fewest connections."""
+        other = min(self._others(now), key=lambda other: self._table[2 * other], default=None)
+        if other is None:
+            return
+        if self._rung[other] <= self._table[2 * other + 1]:  # it has had a turn since
+            self._rung[other] = now
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writers[other], b"\0")
+
+    def _others(self, now: float) -> list[int]:
+        """Return the places of the other processes that accept."""
+        others = []
+        for other in range(len(self._rung)):
+            turn, rung = self._table[2 * other + 1], self._rung[other]
+            is_deaf = turn < rung < now - _PATIENCE
+            if other != self._number - 1 and now - turn < _ALIVE_SECONDS and not is_deaf:
+                others.append(other)
+        return others
+
+
+def _make_descriptors(count: int) -> list[int]:
+    """Return a file of memory, and for each process the two ends of its bell."""
+    if hasattr(os, "memfd_create"):
+        memory = os.memfd_create("oss_wsgi")
+    else:
+        with tempfile.TemporaryFile() as file:
+            memory = os.dup(file.fileno())
+    os.ftruncate(memory, 16 * count)
+    descriptors = [memory]
+    for _ in range(count):
+        descriptors += os.pipe()
+    for descriptor in descriptors[1:]:
+        os.set_blocking(descriptor, False)
+    return descriptors
