@@ -40,7 +40,7 @@ from .ledger.url import ledger_from
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
-from .middleware.dispatcher import Blocking, Dispatcher, PathRouter, Subtree, at_original_path
+from .middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path, native_path
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
@@ -191,130 +191,52 @@ class DirectUpload:
             if credentials is None and _host.credentials is not None:
                 credentials = _host.credentials(settings)
             _check_shared(_host.processes, settings, ledger)
-        bucket, host = settings.bucket_and_host()
+        settings.bucket_and_host()  # raises if there is none, before a file is opened and warnings are logged
         if credentials is None:
-            settings.credentials()  # raises if there is none, before a file is opened and warnings are logged
-        ledger = ledger_of(settings, clock) if ledger is None else ledger
-        public_keys = public_keys or public_key_store(settings)
-        ticket_secrets = _ticket_secrets(settings, clock)
-        tickets = TicketBook(ticket_secrets, clock=clock)
-        receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep, tickets=tickets)
-        callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
-        observers = _observers(on_issued, on_refused, metrics)
-
-        presigner = PostPresigner(
-            settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
+            settings.credentials()
+        service = _Service(
+            app=app,
+            settings=settings,
+            prefix=prefix,
+            authorize=authorize,
+            on_upload=on_upload,
+            forward_callback=forward_callback,
+            confirm=confirm,
+            rate_limit=rate_limit,
+            credentials=credentials,
+            on_issued=on_issued,
+            on_refused=on_refused,
+            metrics=metrics,
+            serve_metrics=serve_metrics,
+            ledger=ledger_of(settings, clock) if ledger is None else ledger,
+            public_keys=public_keys or public_key_store(settings),
+            bucket_client=bucket_client,
+            clock=clock,
         )
-        gate_options: dict[str, Any] = {
-            "authorize": authorize,
-            "allow_anonymous": settings.allow_anonymous,
-            "allowed_origins": settings.allowed_origins,
-            "rate_limit": rate_limit,
-        }
-        signature: WSGIApplication = SignatureEndpoint(presigner, **gate_options, observers=observers)
-        # Without a callback there is no ticket, without receipts nothing that the ticket could be compared with.
-        can_recover = settings.recover and settings.receipts and bool(callback_urls)
-        limits: WSGIApplication = LimitsEndpoint(
-            presigner,
-            Gate(**gate_options),
-            recover=can_recover,
-            part_size=settings.part_size if settings.multipart else None,
-        )
-
-        if forward_callback:
-            receiver = _forward(app, prefix, confirm)
-        else:
-            receiver = CallbackEndpoint(on_upload, confirm=confirm)
-        once = OncePerUpload(receiver, ledger, keep_seconds=settings.ledger_keep)
-        callback: WSGIApplication = CallbackGuard(
-            once,
-            CallbackVerifier(public_keys),
-            tickets=tickets,
-            bucket=bucket,
-            callback_urls=callback_urls,
-            on_mismatch=once.note_refused,
-        )
-
-        # The user's own view reads Authorization where every application finds it; the guard finds it anywhere.
-        if forward_callback:
-            callback = AuthorizationPassthrough(callback)
-        if on_issued is not None or on_refused is not None:  # the user's observers may wait
-            signature, limits, callback = Blocking(signature), Blocking(limits), Blocking(callback)
-        endpoints: dict[str, WSGIApplication] = {
-            SIGNATURE_PATH: signature,
-            CALLBACK_PATH: callback,
-            LIMITS_PATH: limits,
-            **_browser_modules(settings),
-            HEALTH_PATH: HealthEndpoint(),
-            READINESS_PATH: ReadinessEndpoint(_readiness_checks(ledger, presigner), clock=time.monotonic),
-        }
         #: The ledger, for those who ask which uploads were handled.
-        self.ledger = ledger
+        self.ledger = service.ledger
         self.settings = settings
-        callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
-        delivery = Delivery(
-            once, callback_path, callback_urls[0] if callback_urls else None, with_body=forward_callback
-        )
-
-        @functools.cache
-        def recovery() -> Recovery:
-            client = _sdk_bucket(settings, credentials, clock) if bucket_client is None else bucket_client
-            return Recovery(client, bucket, tickets, receipts, clock=clock)
-
+        self._callback_path = service.callback_path
         self._reconciler = Reconciler(
             settings,
-            recovery,
-            delivery,
-            ledger,
+            lambda: service.recovery,
+            service.delivery,
+            service.ledger,
             prefixes=[settings.upload_dir] if authorize is None else [""],
             known=known,
             on_orphan=on_orphan,
             counters=metrics,
             clock=clock,
         )
-        if settings.recover:
-            endpoints[RECOVER_PATH] = RecoverEndpoint(
-                recovery(), delivery, allowed_origins=settings.allowed_origins, rate_limit=rate_limit
-            )
-        else:
-            endpoints[RECOVER_PATH] = recovery_is_off
-        multipart: WSGIApplication = multipart_is_off(settings.allowed_origins)
-        if settings.multipart:
-            multipart = MultipartEndpoint(
-                PartUploads(
-                    recovery(),
-                    presigner,
-                    URLPresigner(settings, credentials, clock=clock),
-                    tickets=tickets,
-                    receipts=receipts,
-                    book=PartsBook(ticket_secrets, clock=clock, tickets=tickets),
-                    ledger=ledger,
-                    keep_seconds=settings.ledger_keep,
-                    part_size=settings.part_size,
-                    clock=clock,
-                ),
-                presigner,
-                Gate(**gate_options),
-                delivery,
-                bucket=bucket,
-                address=host,
-                clock=clock,
-                observers=observers,
-            )
-            if on_issued is not None or on_refused is not None:
-                multipart = Blocking(multipart)
         if metrics is not None:
-            metrics.watch(ledger, public_keys, self.oldest_untold_seconds)
-            if serve_metrics:
-                endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
+            metrics.watch(service.ledger, service.public_keys, self.oldest_untold_seconds)
+        built = {path: build(service) for path, build in _ENDPOINTS.items()}
+        endpoints = {path: endpoint for path, endpoint in built.items() if endpoint is not None}
+        subtrees = {path: build(service) for path, build in _SUBTREES.items()}
+        router = PathRouter(app, prefix, endpoints | _browser_modules(settings), service.observers, subtrees)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
-        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name, longest_body if settings.multipart else None)}
-        self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers, subtrees)})
-        self._callback_path = callback_path
-        self._probe: Probe | None = None
-        if settings.ticket_secret or settings.ticket_secret_file:
-            gate = ProbeGate(ticket_secrets, clock=clock)
-            self._probe = Probe(self._app, gate, self._callback_path, callback_urls)
+        self._app = router
+        self._probe = _probe(service, router)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if "HTTP_X_OSS_PUB_KEY_URL" in environ and not header(environ, "PATH_INFO").endswith(self._callback_path):
@@ -419,6 +341,195 @@ class DirectUpload:
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
 
+@dataclass(frozen=True)
+class _Service:
+    """The options of a DirectUpload, and what its endpoints share, which is made when it is first needed."""
+
+    app: WSGIApplication
+    settings: Settings
+    prefix: str
+    authorize: Callable[[webob.Request], Grant | None] | None
+    on_upload: Callable[[Upload], dict[str, Any] | None] | None
+    forward_callback: bool
+    confirm: Confirm | None
+    rate_limit: Callable[[str], float | None] | None
+    credentials: CredentialsProvider | None
+    on_issued: OnIssued | None
+    on_refused: OnRefused | None
+    metrics: Metrics | None
+    serve_metrics: bool
+    ledger: Ledger
+    public_keys: PublicKeyStore
+    bucket_client: BucketClient | None
+    clock: Callable[[], float]
+
+    @property
+    def bucket(self) -> str:
+        return self.settings.bucket_and_host()[0]
+
+    @property
+    def callback_urls(self) -> list[str]:
+        return split_urls(self.settings.callback_url) if self.settings.callback_url else []
+
+    @property
+    def callback_path(self) -> str:
+        """PATH_INFO of the callback."""
+        return native_path(self.prefix) + CALLBACK_PATH
+
+    @property
+    def gate_options(self) -> dict[str, Any]:
+        return {
+            "authorize": self.authorize,
+            "allow_anonymous": self.settings.allow_anonymous,
+            "allowed_origins": self.settings.allowed_origins,
+            "rate_limit": self.rate_limit,
+        }
+
+    @functools.cached_property
+    def ticket_secrets(self) -> Secrets:
+        return _ticket_secrets(self.settings, self.clock)
+
+    @functools.cached_property
+    def tickets(self) -> TicketBook:
+        return TicketBook(self.ticket_secrets, clock=self.clock)
+
+    @functools.cached_property
+    def receipts(self) -> ReceiptBook:
+        return ReceiptBook(self.ticket_secrets, clock=self.clock, keep_seconds=self.settings.ledger_keep)
+
+    @functools.cached_property
+    def observers(self) -> Observers | None:
+        return _observers(self.on_issued, self.on_refused, self.metrics)
+
+    @functools.cached_property
+    def presigner(self) -> PostPresigner:
+        receipts = self.receipts if self.settings.receipts else None
+        return PostPresigner(self.settings, self.credentials, clock=self.clock, tickets=self.tickets, receipts=receipts)
+
+    @functools.cached_property
+    def once(self) -> OncePerUpload:
+        """What passes each verified upload on once: to the handler, or to the application's own view."""
+        if self.forward_callback:
+            receiver = _forward(self.app, self.prefix, self.confirm)
+        else:
+            receiver = CallbackEndpoint(self.on_upload, confirm=self.confirm)
+        return OncePerUpload(receiver, self.ledger, keep_seconds=self.settings.ledger_keep)
+
+    @functools.cached_property
+    def delivery(self) -> Delivery:
+        urls = self.callback_urls
+        url = urls[0] if urls else None
+        return Delivery(self.once, self.callback_path, url, with_body=self.forward_callback)
+
+    @functools.cached_property
+    def recovery(self) -> Recovery:
+        client = self.bucket_client
+        if client is None:
+            client = _sdk_bucket(self.settings, self.credentials, self.clock)
+        return Recovery(client, self.bucket, self.tickets, self.receipts, clock=self.clock)
+
+    def observed(self, endpoint: WSGIApplication) -> WSGIApplication:
+        """Return an endpoint that calls the observers, which may wait where they are the user's own."""
+        return endpoint if self.on_issued is None and self.on_refused is None else Blocking(endpoint)
+
+
+def _signature(service: _Service) -> WSGIApplication:
+    endpoint = SignatureEndpoint(service.presigner, **service.gate_options, observers=service.observers)
+    return service.observed(endpoint)
+
+
+def _callback(service: _Service) -> WSGIApplication:
+    guard = CallbackGuard(
+        service.once,
+        CallbackVerifier(service.public_keys),
+        tickets=service.tickets,
+        bucket=service.bucket,
+        callback_urls=service.callback_urls,
+        on_mismatch=service.once.note_refused,
+    )
+    # The user's own view reads Authorization where every application finds it; the guard finds it anywhere.
+    return service.observed(AuthorizationPassthrough(guard) if service.forward_callback else guard)
+
+
+def _limits(service: _Service) -> WSGIApplication:
+    settings = service.settings
+    # Without a callback there is no ticket, without receipts nothing that the ticket could be compared with.
+    can_recover = settings.recover and settings.receipts and bool(service.callback_urls)
+    part_size = settings.part_size if settings.multipart else None
+    gate = Gate(**service.gate_options)
+    return service.observed(LimitsEndpoint(service.presigner, gate, recover=can_recover, part_size=part_size))
+
+
+def _recover(service: _Service) -> WSGIApplication:
+    if not service.settings.recover:
+        return recovery_is_off
+    origins = service.settings.allowed_origins
+    return RecoverEndpoint(service.recovery, service.delivery, allowed_origins=origins, rate_limit=service.rate_limit)
+
+
+def _health(service: _Service) -> WSGIApplication:
+    return HealthEndpoint()
+
+
+def _readiness(service: _Service) -> WSGIApplication:
+    checks = {"ledger": lambda: service.ledger.check(), "credentials": service.presigner.check}
+    return ReadinessEndpoint(checks, clock=time.monotonic)
+
+
+def _metrics(service: _Service) -> WSGIApplication | None:
+    return MetricsEndpoint(service.metrics) if service.metrics is not None and service.serve_metrics else None
+
+
+def _multipart(service: _Service) -> Subtree:
+    settings = service.settings
+    if not settings.multipart:
+        return Subtree(multipart_is_off(settings.allowed_origins), step_name)
+    uploads = PartUploads(
+        service.recovery,
+        service.presigner,
+        URLPresigner(settings, service.credentials, clock=service.clock),
+        receipts=service.receipts,
+        book=PartsBook(service.ticket_secrets, clock=service.clock),
+        ledger=service.ledger,
+        keep_seconds=settings.ledger_keep,
+        part_size=settings.part_size,
+        clock=service.clock,
+    )
+    bucket, host = settings.bucket_and_host()
+    endpoint = MultipartEndpoint(
+        uploads,
+        service.presigner,
+        Gate(**service.gate_options),
+        service.delivery,
+        bucket=bucket,
+        address=host,
+        clock=service.clock,
+        observers=service.observers,
+    )
+    return Subtree(service.observed(endpoint), step_name, longest_body)
+
+
+#: What answers at each path below the prefix; None where it is off.
+_ENDPOINTS: dict[str, Callable[[_Service], WSGIApplication | None]] = {
+    SIGNATURE_PATH: _signature,
+    CALLBACK_PATH: _callback,
+    LIMITS_PATH: _limits,
+    RECOVER_PATH: _recover,
+    HEALTH_PATH: _health,
+    READINESS_PATH: _readiness,
+    METRICS_PATH: _metrics,
+}
+_SUBTREES: dict[str, Callable[[_Service], Subtree]] = {MULTIPART_PATH: _multipart}
+
+
+def _probe(service: _Service, app: WSGIApplication) -> Probe | None:
+    """Return what answers `doctor` before ``app`` does; None where the ticket secret is known to this process only."""
+    if not (service.settings.ticket_secret or service.settings.ticket_secret_file):
+        return None
+    gate = ProbeGate(service.ticket_secrets, clock=service.clock)
+    return Probe(app, gate, service.callback_path, service.callback_urls)
+
+
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
     """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
     if settings.recover and not settings.receipts:
@@ -487,11 +598,6 @@ def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics
         on_answered=[metrics.on_answered] if metrics is not None else [],
         clock=time.monotonic,
     )
-
-
-def _readiness_checks(ledger: Ledger, presigner: PostPresigner) -> dict[str, Callable[[], object]]:
-    """Name what must work for the application to be ready."""
-    return {"ledger": lambda: ledger.check(), "credentials": presigner.check}
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from .exceptions import CredentialsError
+from .threads import ForkAware
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +96,7 @@ class _Cached(NamedTuple):
     refresh_at: float
 
 
-class _Refresh(NamedTuple):
-    process: int
-    done: threading.Event
-
-
-class RefreshingCredentialsProvider:
+class RefreshingCredentialsProvider(ForkAware):
     """Caches the credentials of ``provider``; no request waits while there are valid ones.
 
     A thread fetches new ones, one at a time, ``ahead`` seconds before the cached ones expire. If that fails, the
@@ -124,6 +119,7 @@ class RefreshingCredentialsProvider:
         recheck: float = 300.0,
         wait_timeout: float = 3.0,
     ) -> None:
+        super().__init__()
         self._provider = provider
         self._clock = clock
         self._ahead = ahead
@@ -131,7 +127,7 @@ class RefreshingCredentialsProvider:
         self._recheck = recheck
         self._wait_timeout = wait_timeout
         self._cached: _Cached | None = None
-        self._refresh: _Refresh | None = None
+        self._refresh: threading.Event | None = None
         self._next_attempt = float("-inf")
         self._error = "The provider has not returned the first credentials yet: try again."
         self._lock = threading.Lock()
@@ -146,23 +142,26 @@ class RefreshingCredentialsProvider:
         if cached is not None and _is_valid(cached.credentials, now):
             return cached.credentials
         if refresh is not None:
-            refresh.done.wait(self._wait_timeout)
+            refresh.wait(self._wait_timeout)
         cached = self._cached
         if cached is not None and _is_valid(cached.credentials, self._clock()):
             return cached.credentials
         raise CredentialsError(self._error)
 
-    def _refresh_if_due(self, now: float) -> _Refresh | None:
-        """Start a refresh if one is due and none is running; return the running one, if any."""
+    def _after_fork(self, *, is_child: bool) -> None:
+        if is_child:  # the thread that refreshes does not run here
+            self._lock, self._refresh = threading.Lock(), None
+
+    def _refresh_if_due(self, now: float) -> threading.Event | None:
+        """Start a refresh if one is due and none is running; return the end of the running one, if any."""
         with self._lock:
             if self._cached is not None and now < self._cached.refresh_at:
                 return None
-            # A fork does not copy the thread: a refresh of another process never ends in this one.
-            if self._refresh is not None and self._refresh.process == os.getpid():
+            if self._refresh is not None:
                 return self._refresh
             if now < self._next_attempt:
                 return None
-            refresh = self._refresh = _Refresh(os.getpid(), threading.Event())
+            refresh = self._refresh = threading.Event()
         try:
             threading.Thread(target=self._fetch, args=[refresh], name="oss_wsgi-credentials", daemon=True).start()
         except RuntimeError as error:  # the process has no thread left
@@ -170,7 +169,7 @@ class RefreshingCredentialsProvider:
             self._finish(refresh)
         return refresh
 
-    def _fetch(self, refresh: _Refresh) -> None:
+    def _fetch(self, refresh: threading.Event) -> None:
         try:
             credentials = self._provider.get_credentials()
             now = self._clock()
@@ -201,11 +200,11 @@ class RefreshingCredentialsProvider:
         log.warning("the credentials were not refreshed; the old ones are used until they expire: %s", message)
         self._schedule_refresh(self._retry)
 
-    def _finish(self, refresh: _Refresh) -> None:
+    def _finish(self, refresh: threading.Event) -> None:
         with self._lock:
             if self._refresh is refresh:
                 self._refresh = None
-        refresh.done.set()
+        refresh.set()
 
     def _schedule_refresh(self, seconds: float) -> None:
         """Start the next refresh in time, even if no request comes until then."""

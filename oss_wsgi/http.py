@@ -62,7 +62,9 @@ def urlencoded_pairs(text: str, limit: int) -> list[tuple[str, str]]:
     for piece in pieces:
         if piece:
             name, _, value = piece.partition("=")
-            pairs.append((urldecoded(name), urldecoded(value)))
+            if "%" in piece or "+" in piece:
+                name, value = urldecoded(name), urldecoded(value)
+            pairs.append((name, value))
     return pairs
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .callback.secret_file import read_secrets
 from .credentials import Credentials, access_key_from
 from .exceptions import SettingsError
 from .ledger.url import passwords_in
@@ -330,3 +331,10 @@ def _pairs_of(value: Any) -> tuple[tuple[str, str], ...]:
 
 def _is_pair(entry: object) -> bool:
     return isinstance(entry, tuple) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+
+
+def with_secrets_read(settings: Settings) -> Settings:
+    """Return settings that hold the secrets of OSS_TICKET_SECRET_FILE as they are now. Raises SettingsError."""
+    if settings.ticket_secret_file is None:
+        return settings
+    return replace(settings, ticket_secret=read_secrets(settings.ticket_secret_file), ticket_secret_file=None)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from .callback.parameters import CallbackParameters
+from .callback.secret_file import MIN_TICKET_SECRET
 from .callback.url import without_password
 from .exceptions import PolicyError
 from .http import essence
@@ -22,7 +23,6 @@ MIN_PART_BYTES = 100 * 1024
 MAX_PART_BYTES = 5 * 1024**3
 MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 MAX_EXPIRES = 7 * 24 * 3600  # protocol.md 5.4
-MIN_TICKET_SECRET = 32
 MAX_LEDGER_KEEP = 3660 * 24 * 3600
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -126,12 +126,12 @@ def _read_endpoint(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {shown!r}."
         return
     host_name = endpoint.hostname or ""
-    if _region_of(host_name.partition(".")[2]) is not None:
+    if region_of(host_name.partition(".")[2]) is not None:
         yield (
             f"OSS_ENDPOINT must not begin with a bucket's name, as {values['endpoint']!r} does: "
             "move the name to OSS_BUCKET."
         )
-    yield from _merge(values, "region", _region_of(host_name), "OSS_ENDPOINT")
+    yield from _merge(values, "region", region_of(host_name), "OSS_ENDPOINT")
 
 
 def _read_host(values: dict[str, Any]) -> Iterator[str]:
@@ -143,7 +143,7 @@ def _read_host(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {shown!r}."
         return
     bucket, _, endpoint_host = (host.hostname or "").partition(".")
-    region = _region_of(endpoint_host)
+    region = region_of(endpoint_host)
     if region is not None or endpoint_host.startswith("oss-accelerate"):
         yield from _merge(values, "bucket", bucket, "OSS_HOST")
         yield from _merge(values, "region", region, "OSS_HOST")
@@ -171,7 +171,8 @@ def _web_address(text: str) -> SplitResult | None:
     return parts
 
 
-def _region_of(host_name: str) -> str | None:
+def region_of(host_name: str) -> str | None:
+    """Return the region that the host name of an endpoint says, or None; an acceleration endpoint says none."""
     match = _ENDPOINT_HOST.fullmatch(host_name)
     return match.group(1) if match and match.group(1) not in _NO_REGION else None
 

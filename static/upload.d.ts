@@ -15,8 +15,6 @@ export interface UploaderOptions {
   limitsUrl?: string | null;
   /** How many files are sent at a time. Default: 3. */
   concurrency?: number;
-  /** An older name of `concurrency`. */
-  parallel?: number;
   /** Called once for each file, when its turn comes: returns what is sent in its place, such as a smaller picture. */
   prepare?: ((file: File) => File | Blob | null | undefined | Promise<File | Blob | null | undefined>) | null;
   /** Headers of the requests to your own server, such as a CSRF token; a function is called for each. */

@@ -141,8 +141,7 @@ export class Uploader extends EventTarget {
     serverUrl = SERVER_URL,
     recoverUrl,
     limitsUrl,
-    parallel = 3,
-    concurrency = parallel,
+    concurrency = 3,
     prepare,
     headers,
     storage,
@@ -151,7 +150,7 @@ export class Uploader extends EventTarget {
   } = {}) {
     super();
     Object.assign(this, { serverUrl, recoverUrl, limitsUrl, prepare, headers, fetch, XMLHttpRequest });
-    this.concurrency = this.parallel = Math.max(1, concurrency);
+    this.concurrency = Math.max(1, concurrency);
     try {
       storage = storage === undefined ? globalThis.sessionStorage : storage;
     } catch {
@@ -274,7 +273,7 @@ export class Uploader extends EventTarget {
   }
 
   #pump() {
-    while (this.#active < this.parallel && this.#waiting.length > 0) {
+    while (this.#active < this.concurrency && this.#waiting.length > 0) {
       this.#active += 1;
       this.#run(this.#waiting.shift()).finally(() => {
         this.#active -= 1;

@@ -151,7 +151,7 @@ SHARED_WITH_LOCAL = (
     "oss_wsgi.local",
     "oss_wsgi.explanations",
     "oss_wsgi.private_file",
-    "oss_wsgi.time_limit",
+    "oss_wsgi.threads",
     "oss_wsgi.serving",
 )
 

@@ -10,7 +10,7 @@ import threading
 from urllib.parse import urlsplit
 
 from ..exceptions import FetchError
-from ..time_limit import TimeLimitError, call_within
+from ..threads import TimeLimitError, call_within
 
 
 class HTTPSFetcher:

@@ -6,11 +6,11 @@ import logging
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..exceptions import SettingsError
-from ..settings import Settings
-from ..settings_check import MIN_TICKET_SECRET
+
+#: Characters of a secret at least.
+MIN_TICKET_SECRET = 32
 
 #: Seconds after which the next use of the secrets reads the file again.
 CHECK_SECONDS = 3.0
@@ -49,13 +49,6 @@ def read_secrets(path: str) -> tuple[str, ...]:
     if not secrets:
         raise _unusable(path, f"it holds no secret: {_HOW}")
     return tuple(secrets)
-
-
-def with_secrets_read(settings: Settings) -> Settings:
-    """Return settings that hold the secrets of OSS_TICKET_SECRET_FILE as they are now. Raises SettingsError."""
-    if settings.ticket_secret_file is None:
-        return settings
-    return replace(settings, ticket_secret=read_secrets(settings.ticket_secret_file), ticket_secret_file=None)
 
 
 class SecretFile:

@@ -80,10 +80,10 @@ class Ticket(NamedTuple):
 
     ``id`` has 32 hex digits: the signature's expiry, so that a ledger's keys come in the order of time, and 24 random
     ones. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
-    ``content_types`` lists the allowed types, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
-    ``data`` are the grant's. ``forbid_overwrite`` says that the form pins ``x-oss-forbid-overwrite`` for its one
-    object, which can then have one ETag only. ``max_objects`` is how many objects the ticket is valid for: with ``key``
-    that one, with ``prefix`` the grant's number.
+    ``content_types`` lists the allowed types, empty for any; ``expires_at`` are the Unix seconds after which a report
+    is refused; ``user`` and ``data`` are the grant's. ``forbid_overwrite`` says that the form pins
+    ``x-oss-forbid-overwrite`` for its one object, which can then have one ETag only. ``max_objects`` is how many
+    objects the ticket is valid for: with ``key`` that one, with ``prefix`` the grant's number.
     """
 
     id: str
@@ -93,7 +93,7 @@ class Ticket(NamedTuple):
     min_size: int
     max_size: int
     content_types: Sequence[str]
-    accepted_until: int
+    expires_at: int
     user: str | None
     data: Mapping[str, Any]
     forbid_overwrite: bool = False
@@ -155,6 +155,50 @@ class DerivedSecrets(Generic[T]):
         self._hash = hash(secrets)
 
 
+class NewTicket(NamedTuple):
+    """A ticket before it is sealed: a nonce, which is the random half of its ID, and its JSON.
+
+    A receipt and the ID of an upload in parts hold the same, each sealed under keys of its own.
+    """
+
+    nonce: bytes
+    json: bytes
+
+    def with_members(self, *members: Any) -> NewTicket:
+        """Return the ticket with further members at the end of its JSON."""
+        more = json.dumps(members, separators=(",", ":")).encode()
+        return NewTicket(self.nonce, b"%s,%s" % (self.json[:-1], more[1:]))
+
+
+_MEMBERS = 10  # of a ticket's JSON
+
+
+def new_ticket(
+    *,
+    bucket: str,
+    key: str | None,
+    prefix: str,
+    sizes: tuple[int, int],
+    content_types: Sequence[str],
+    expires_at: int,
+    user: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    forbid_overwrite: bool = False,
+    max_objects: int = 1,
+) -> NewTicket:
+    """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``."""
+    min_size, max_size = sizes
+    types = ",".join(map(_quoted, content_types))
+    text = (
+        f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires_at},"
+        f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
+        f"{max_objects if key is None else int(forbid_overwrite)}]"
+    )
+    # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that is
+    # 50,000 tickets a second.
+    return NewTicket(urandom(12), text.encode())
+
+
 class TicketBook:
     """Issues tickets and opens them.
 
@@ -165,9 +209,10 @@ class TicketBook:
 
     :param secrets: texts of at least 32 characters each, or a callable that returns those of now.
     :param clock: returns Unix seconds.
-    :param upload_seconds: how long a ticket opens after its signature has expired, which is the time for the upload.
+    :param upload_seconds: how long a ticket is valid after its signature has expired, which is the time for the upload.
     :param label: what the keys are derived for. A book opens nothing that was sealed under another label.
     :param max_text: characters of a sealed text; a longer one is not opened.
+    :param keep_seconds: how long a ticket still opens once it is no longer valid.
     """
 
     def __init__(
@@ -178,6 +223,7 @@ class TicketBook:
         upload_seconds: int = UPLOAD_SECONDS,
         label: bytes = _LABEL,
         max_text: int = _MAX_TEXT,
+        keep_seconds: int = 0,
     ) -> None:
         if isinstance(secrets, str) or not secrets:
             raise ValueError("TicketBook needs a sequence of one or more secrets.")
@@ -185,8 +231,7 @@ class TicketBook:
         self._clock = clock
         self._upload_seconds = upload_seconds
         self._max_text = max_text
-        #: Text, nonce and plain JSON of the ticket that any thread issued last: its receipt needs all three.
-        self.last_issued: tuple[str, bytes, bytes] = "", b"", b""
+        self._keep_seconds = keep_seconds
 
     def issue(
         self,
@@ -207,20 +252,20 @@ class TicketBook:
         ``sizes`` are the smallest and the largest in bytes, ``expires`` the policy's Unix seconds; for the rest see
         ``Ticket``. ``forbid_overwrite`` counts with ``key`` only, ``max_objects`` without.
         """
-        min_size, max_size = sizes
-        types = ",".join(map(_quoted, content_types))
-        number = max_objects if key is None else int(forbid_overwrite)
-        end = f",{number}]" if number else "]"
-        plain = (
-            f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires},"
-            f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}{end}"
-        ).encode()
-        # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that
-        # is 50,000 tickets a second.
-        nonce = urandom(12)
-        text = self.seal(nonce, plain)
-        self.last_issued = text, nonce, plain
-        return text
+        return self.seal(
+            new_ticket(
+                bucket=bucket,
+                key=key,
+                prefix=prefix,
+                sizes=sizes,
+                content_types=content_types,
+                expires_at=expires,
+                user=user,
+                data=data,
+                forbid_overwrite=forbid_overwrite,
+                max_objects=max_objects,
+            )
+        )
 
     def open(self, text: object) -> Ticket:
         """Return the ticket that was sealed as ``text``.
@@ -228,64 +273,63 @@ class TicketBook:
         Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``
         or ``ticket_expired``.
         """
-        nonce, plain = self.unseal(text)
+        nonce, _, plain = self.unseal(text)
         return self.read(nonce, _JSON.raw_decode(plain)[0])
 
     def read(self, nonce: bytes, members: list[Any]) -> Ticket:
         """Return the ticket of unsealed members; UnverifiedError ``ticket_expired``."""
-        # The number says how many objects may be below the prefix, or is 1 where the one key may not be overwritten. An
-        # older ticket has none: it is for one object, which may be overwritten.
-        bucket, key, prefix, min_size, max_size, types, expires, user, data, *number = members
-        accepted_until = expires + self._upload_seconds
-        if self._clock() > accepted_until:
+        # The number says how many objects may be below the prefix, or is 1 where the one key may not be overwritten.
+        bucket, key, prefix, min_size, max_size, types, expires, user, data, number = members
+        expires_at = expires + self._upload_seconds
+        if self._clock() > expires_at + self._keep_seconds:
             raise UnverifiedError(
                 "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
             )
-        forbid_overwrite = key is not None and number == [1]
-        max_objects = number[0] if key is None and number else 1
         return Ticket(
-            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, accepted_until, user, data,
-            forbid_overwrite, max_objects,
+            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
+            key is not None and number == 1, number if key is None else 1,
         )  # fmt: skip
 
-    def unseal(self, text: object) -> tuple[bytes, str]:
-        """Return the nonce and the JSON of a sealed text; UnverifiedError for any other text."""
+    def unseal(self, text: object) -> tuple[bytes, int, str]:
+        """Return the nonce, the day and the JSON of a sealed text; UnverifiedError for any other text."""
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
         sealed = _decode(text, self._max_text)
-        secret = next((each for each in self._secrets.current() if each.id == sealed[:4]), None)
-        if secret is None:
-            raise UnverifiedError(
-                "ticket_foreign", "the ticket was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?"
-            )
-        header, nonce = sealed[:8], sealed[8:20]
-        try:
-            plain = secret.cipher(int.from_bytes(header[4:], "big")).decrypt(nonce, sealed[20:], header)
-        except InvalidTag:
-            raise _altered() from None
-        return nonce, plain.decode()
+        header, nonce, key_id = sealed[:8], sealed[8:20], sealed[:4]
+        day = int.from_bytes(header[4:], "big")
+        for secret in self._secrets.current():
+            if secret.id == key_id:
+                try:
+                    return nonce, day, secret[day].decrypt(nonce, sealed[20:], header).decode()
+                except InvalidTag:
+                    raise _altered() from None
+        raise UnverifiedError(
+            "ticket_foreign", "the ticket was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?"
+        )
 
-    def seal(self, nonce: bytes, plain: bytes) -> str:
-        """Return a text sealed under the first secret and today's key; a nonce may come only once under a label."""
+    def seal(self, ticket: NewTicket) -> str:
+        """Return a ticket sealed under the first secret and today's key."""
+        nonce, plain = ticket
         day = int(self._clock()) // _DAY
         secret = self._secrets.current()[0]
         header = secret.id + day.to_bytes(4, "big")
-        return _encode(header + nonce + secret.cipher(day).encrypt(nonce, plain + b" " * (-len(plain) % 3), header))
+        sealed = secret[day].encrypt(nonce, plain + b" " * (-len(plain) % 3), header)
+        return binascii.b2a_base64(header + nonce + sealed, newline=False).translate(_TO_URL_SAFE).decode()
 
 
 class Receipt(NamedTuple):
     """What the signature of one upload allowed.
 
     ``operation`` is OSS's name of the upload, ``custom`` has the ``x:`` variables. ``metadata`` are the fingerprints of
-    the object's other user metadata; None means that nothing is known of it. ``issued_after`` is the beginning of the
-    day on which the receipt was sealed, in Unix seconds.
+    the object's other user metadata. ``issued_after`` is the beginning of the day on which the receipt was sealed, in
+    Unix seconds.
     """
 
     ticket: Ticket
     operation: str
     custom: Mapping[str, str]
-    metadata: Sequence[str] | None = None
-    issued_after: int = 0
+    metadata: Sequence[str]
+    issued_after: int
 
     def check(self, stored: StoredObject) -> None:
         """Raise UnverifiedError if the object cannot be that of the upload for which the receipt was issued.
@@ -293,18 +337,17 @@ class Receipt(NamedTuple):
         Whoever may read an object can copy its receipt, so the receipt alone does not say whose upload the object is.
         The ticket checks bucket, name, size and type.
         """
-        first, last = self.issued_after - _CLOCK_SLACK, self.ticket.accepted_until + _CLOCK_SLACK
+        first, last = self.issued_after - _CLOCK_SLACK, self.ticket.expires_at + _CLOCK_SLACK
         if stored.last_modified and not first <= stored.last_modified <= last:  # 0 where the client does not know it
             raise _another_upload("time")
         object_type = "Multipart" if self.operation == COMPLETE_OPERATION else "Normal"
         if stored.object_type not in (None, object_type):
             raise _another_upload("type of object")
-        if self.metadata is not None:
-            pinned = set(self.metadata)
-            found = set(_fingerprints({name: text for name, text in stored.metadata.items() if name != RECEIPT_NAME}))
-            # A form may have further fields that no condition names; everything of a PUT or of parts is signed.
-            if not pinned <= found or (self.operation != POST_OBJECT and found != pinned):
-                raise _another_upload("metadata")
+        pinned = set(self.metadata)
+        found = set(_fingerprints({name: text for name, text in stored.metadata.items() if name != RECEIPT_NAME}))
+        # A form may have further fields that no condition names; everything of a PUT or of parts is signed.
+        if not pinned <= found or (self.operation != POST_OBJECT and found != pinned):
+            raise _another_upload("metadata")
 
 
 class ReceiptBook:
@@ -315,67 +358,51 @@ class ReceiptBook:
     because both have the same nonce.
 
     :param secrets: those of the tickets.
-    :param tickets: the book that issues the tickets, which saves opening each for its receipt.
     :param clock: returns Unix seconds.
     :param keep_seconds: how long a receipt opens after the form has expired, at least as long as a ticket does.
     """
 
-    def __init__(
-        self,
-        secrets: Secrets,
-        *,
-        clock: Callable[[], float],
-        keep_seconds: int,
-        tickets: TicketBook | None = None,
-    ) -> None:
-        self._tickets = tickets or TicketBook(secrets, clock=clock)
-        reach = max(keep_seconds, UPLOAD_SECONDS)
+    def __init__(self, secrets: Secrets, *, clock: Callable[[], float], keep_seconds: int) -> None:
         # A receipt also has the `x:` variables, so it may be longer than any ticket.
         self._receipts = TicketBook(
-            secrets, clock=clock, upload_seconds=reach, label=_RECEIPT_LABEL, max_text=MAX_METADATA_BYTES
+            secrets,
+            clock=clock,
+            label=_RECEIPT_LABEL,
+            max_text=MAX_METADATA_BYTES,
+            keep_seconds=max(keep_seconds - UPLOAD_SECONDS, 0),
         )
-        self._beyond_ticket = reach - UPLOAD_SECONDS
 
-    def issue(
+    def seal(
         self,
-        ticket: str,
+        ticket: NewTicket,
         *,
         operation: str = POST_OBJECT,
         custom: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """Return the receipt of a ticket that ``TicketBook.issue`` has just returned; 300 to 700 characters usually.
+        """Return the receipt of a ticket; 300 to 700 characters usually.
 
         ``operation`` is what OSS calls the upload in a callback, ``custom`` the ``x:`` variables by name, ``metadata``
         the object's user metadata by name, without ``x-oss-meta-``.
         """
-        text, nonce, plain = self._tickets.last_issued
-        if text is not ticket:  # another thread has issued one meanwhile
-            nonce, opened = self._tickets.unseal(ticket)
-            plain = opened.rstrip().encode()
         if operation != POST_OBJECT or custom or metadata:
-            rest = [operation, dict(custom or {}), _fingerprints(metadata or {})]
-            plain += json.dumps(rest, separators=(",", ":")).encode()
-        return self._receipts.seal(nonce, plain)
+            ticket = ticket.with_members(operation, dict(custom or {}), _fingerprints(metadata or {}))
+        return self._receipts.seal(ticket)
 
     def open(self, text: str | None) -> Receipt:
         """Return the receipt in ``text``, the object's metadata ``oss-wsgi``; None means that it has none.
 
-        Its ticket's ``accepted_until`` is that of the ticket itself.
-
         Raises UnverifiedError: ``receipt_missing``, ``receipt_foreign``, ``receipt_altered``, ``receipt_expired``.
         """
         try:
-            nonce, plain = self._receipts.unseal(text)
-            members, end = _JSON.raw_decode(plain)
-            ticket = self._receipts.read(nonce, members)
+            nonce, day, plain = self._receipts.unseal(text)
+            members = json.loads(plain)
+            ticket = self._receipts.read(nonce, members[:_MEMBERS])
         except UnverifiedError as error:
             problem = error.reason.removeprefix("ticket_")
             raise UnverifiedError(f"receipt_{problem}", _RECEIPT_HINTS[problem]) from None
-        rest: list[Any] = json.loads(plain[end:]) if plain[end:].strip() else [POST_OBJECT, {}]
-        ticket = ticket._replace(accepted_until=ticket.accepted_until - self._beyond_ticket)
-        day = int.from_bytes(_decode(text, MAX_METADATA_BYTES)[4:8], "big")
-        return Receipt(ticket, *rest)._replace(issued_after=day * _DAY)
+        operation, custom, metadata = members[_MEMBERS:] or (POST_OBJECT, {}, [])
+        return Receipt(ticket, operation, custom, metadata, day * _DAY)
 
 
 def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
@@ -386,22 +413,19 @@ def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
     ]
 
 
-class _Secret:
+class _Secret(dict[int, AESGCM]):
     """One secret: its ID, and the keys of the days, which are derived from it."""
 
     def __init__(self, text: str, label: bytes) -> None:
         derived = HKDF(SHA256(), 36, salt=None, info=label).derive(text.encode())
         self.id, self._root = derived[:4], derived[4:]
-        self._ciphers: dict[int, AESGCM] = {}
 
-    def cipher(self, day: int) -> AESGCM:
-        cipher = self._ciphers.get(day)
-        if cipher is None:
-            key = HKDF(SHA256(), 32, salt=None, info=b"day %d" % day).derive(self._root)
-            if len(self._ciphers) > 8:  # a forged ticket may name any day
-                self._ciphers.clear()
-            cipher = self._ciphers[day] = AESGCM(key)
-        return cipher
+    def __missing__(self, day: int) -> AESGCM:
+        key = HKDF(SHA256(), 32, salt=None, info=b"day %d" % day).derive(self._root)
+        if len(self) > 8:  # a forged ticket may name any day
+            self.clear()
+        self[day] = AESGCM(key)
+        return self[day]
 
 
 _quoted = encode_basestring_ascii  # a text in JSON; json.dumps takes four times as long
@@ -409,10 +433,6 @@ _quoted = encode_basestring_ascii  # a text in JSON; json.dumps takes four times
 
 def _quoted_or_null(text: str | None) -> str:
     return "null" if text is None else _quoted(text)
-
-
-def _encode(raw: bytes) -> str:
-    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).decode()
 
 
 def _decode(text: object, max_text: int) -> bytes:

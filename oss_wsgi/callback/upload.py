@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import MalformedCallbackError
 from ..http import urldecoded, urlencoded_pairs
-from .parameters import FORM, TICKET_MEMBER, VARIABLES
+from .parameters import FORM, JSON, TICKET_MEMBER, VARIABLES
 
 if TYPE_CHECKING:
     from .ticket import Ticket
@@ -99,25 +99,27 @@ class Upload:
 
         Raises MalformedCallbackError, also for a member that occurs twice.
         """
-        members = _own_form_members(body) if content_type == FORM else None
         image: Mapping[str, Any]
-        if members is not None:
-            image, custom = members, {}
+        custom: Mapping[str, Any] = {}
+        own = _own_form_members(body) if content_type == FORM else None
+        if own is not None:
+            image = members = own
             # The expression has checked that these are digits.
-            size, width, height, crc64 = [int(text) if text else None for text in _numbers_of(members)]
+            size, width, height, crc64 = [int(text) if text else None for text in _texts_of_numbers(own)]
         else:
-            is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == "application/json"
+            is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == JSON
             members = _json_members(body) if is_json else _form_members(body)
-            image_info = members.get("imageInfo")
-            image = {**image_info, **members} if isinstance(image_info, dict) else members
+            image = _with_image_info(members)
+            custom = {name[2:]: value for name, value in members.items() if name.startswith("x:")}
             if is_json:
                 _check_texts(image)
-            custom = {name[2:]: value for name, value in members.items() if name.startswith("x:")}
             size, crc64 = _number("size", members.get("size")), _number("crc64", members.get("crc64"))
-            width = _number("width", image.get("width"), image.get("imageInfo.width"))
-            height = _number("height", image.get("height"), image.get("imageInfo.height"))
+            width, height = _number("width", image.get("width")), _number("height", image.get("height"))
         get = members.get
-        return cls._of(
+        upload = object.__new__(cls)  # the constructor of a frozen dataclass makes a call for each attribute
+        object.__setattr__(
+            upload,
+            "__dict__",
             {
                 "bucket": get("bucket") or None,
                 "object": get("object") or get("filename") or None,
@@ -126,7 +128,7 @@ class Upload:
                 "mime_type": get("mimeType") or None,
                 "image_width": width,
                 "image_height": height,
-                "image_format": image.get("format") or image.get("imageInfo.format") or None,
+                "image_format": image.get("format") or None,
                 "crc64": crc64,
                 "request_id": get("reqId") or None,
                 "operation": get("operation") or None,
@@ -142,24 +144,20 @@ class Upload:
                 "forbid_overwrite": False,
                 "max_objects": 1,
                 "by_prefix": False,
-            }
+            },
         )
-
-    @classmethod
-    def _of(cls, attributes: dict[str, Any]) -> Upload:
-        """Return an upload of attributes; the constructor of a frozen dataclass makes a call for each of them."""
-        upload = object.__new__(cls)
-        object.__setattr__(upload, "__dict__", attributes)
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
         """Return a copy with what a ticket says: user, data, ID, time, whether overwriting is forbidden, objects."""
         attributes = dict(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
-        attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
+        attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.expires_at
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
         attributes["by_prefix"] = ticket.key is None
-        return self._of(attributes)
+        upload = object.__new__(type(self))
+        object.__setattr__(upload, "__dict__", attributes)
+        return upload
 
 
 def plain_etag(text: str) -> str:
@@ -171,7 +169,7 @@ _NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare, and left to the
 _PLAIN_TEXT = "[0-9A-Za-z._-]*"  # it needs no escape
 _ESCAPED = ("filename", "mimeType")
 _NUMBERS = ("size", "width", "height", "crc64")
-_numbers_of = itemgetter(*_NUMBERS)
+_texts_of_numbers = itemgetter(*_NUMBERS)
 _PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | {
     **dict.fromkeys(_ESCAPED, "[^&]*"),
     **dict.fromkeys(_NUMBERS, _NUMBER),
@@ -199,8 +197,7 @@ def _own_form_members(body: bytes) -> dict[str, Any] | None:
 
 def _form_members(body: bytes) -> dict[str, Any]:
     try:
-        text = body.decode()
-        pairs = urlencoded_pairs(text, _MAX_MEMBERS)
+        pairs = urlencoded_pairs(body.decode(), _MAX_MEMBERS)
     except ValueError:
         raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None
     return _distinct(pairs)
@@ -239,6 +236,16 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
+def _with_image_info(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members with what ``imageInfo`` says of the image where no member of the body's own does."""
+    image_info = members.get("imageInfo")
+    image = {**image_info, **members} if isinstance(image_info, dict) else dict(members)
+    for name in ("width", "height", "format"):
+        if image.get(name) in (None, ""):
+            image[name] = image.get(f"imageInfo.{name}")
+    return image
+
+
 def _check_texts(members: Mapping[str, Any]) -> None:
     """Refuse texts that are something else, which only JSON can express."""
     for name in _TEXTS:
@@ -246,15 +253,10 @@ def _check_texts(members: Mapping[str, Any]) -> None:
             raise MalformedCallbackError("body_malformed", f"{name} is not a text")
 
 
-def _number(name: str, value: Any, other: Any = None) -> int | None:
-    """Return a number, or that in a text: templates are often written with quotes around the variable.
-
-    ``other`` counts where ``value`` is empty.
-    """
+def _number(name: str, value: Any) -> int | None:
+    """Return a number, or that in a text: templates are often written with quotes around the variable."""
     if value is None or value == "":
-        value = other
-        if value is None or value == "":
-            return None
+        return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
         value = int(value)
     if type(value) is int and 0 <= value <= _MAX_NUMBER:

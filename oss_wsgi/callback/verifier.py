@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..exceptions import UnverifiedError, VerificationError
-from .public_keys import PublicKey, PublicKeyStore
-from .rsa import DIGEST_INFO, PlainKey, verify_by_arithmetic
+from .public_keys import PublicKeyStore
+from .rsa import DIGEST_INFO, verify_by_arithmetic
 
 _PADDING = PKCS1v15()
 _MAX_TEXT = 4096
@@ -49,19 +49,23 @@ class CallbackVerifier:
         """
         signature = _decode(authorization, "authorization")
         url = _decode_url(pub_key_url)
+        message = string_to_sign(target, body)
         key = self._public_keys.in_use.get(url)
-        if key is not None:
-            _verify(key, signature, target, body)
-            return
-        key = self._public_keys.get(url)
-        try:
-            _verify(key, signature, target, body)
-        except UnverifiedError:
+        if key is None:
+            key = self._public_keys.get(url)
+        if not verify_rsa_md5(key, signature, message):
             newer = self._public_keys.replacement(url, key)
-            if newer is None:
-                raise
-            _verify(newer, signature, target, body)
-        self._public_keys.has_verified(url)
+            if newer is not None and verify_rsa_md5(newer, signature, message):
+                self._public_keys.has_verified(url)
+                return
+            hint = "the signature does not fit the path, the query and the body as they arrived"
+            if len(signature) != (key.key_size + 7) // 8:
+                hint = (
+                    "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
+                )
+            raise UnverifiedError("signature_wrong", hint)
+        if url not in self._public_keys.in_use:
+            self._public_keys.has_verified(url)
 
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
         """Return whether ``verify`` succeeds; False also when the key cannot be had now."""
@@ -83,7 +87,7 @@ class CallbackVerifier:
         return frozenset(binascii.b2a_base64(url.encode(), newline=False).decode() for url in self._public_keys.pinned)
 
 
-def verify_rsa_md5(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
+def verify_rsa_md5(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
     """Return whether a signature is right, even where the library refuses to verify it.
 
     The library checks and removes the padding; what is left must be exactly the DigestInfo (RFC 8017 section 9.2). Its
@@ -98,16 +102,6 @@ def verify_rsa_md5(key: RSAPublicKey | PlainKey, signature: bytes, message: byte
     except (UnsupportedAlgorithm, InternalError, ValueError):
         return verify_by_arithmetic(key, signature, message)
     return recovered == DIGEST_INFO + hashlib.md5(message, usedforsecurity=False).digest()
-
-
-def _verify(key: PublicKey, signature: bytes, target: bytes, body: bytes) -> None:
-    """Raise UnverifiedError unless the signature is right."""
-    if verify_rsa_md5(key, signature, string_to_sign(target, body)):
-        return
-    hint = "the signature does not fit the path, the query and the body as they arrived"
-    if len(signature) != (key.key_size + 7) // 8:
-        hint = "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
-    raise UnverifiedError("signature_wrong", hint)
 
 
 @functools.lru_cache(maxsize=16)  # OSS sends one or two; errors are not cached

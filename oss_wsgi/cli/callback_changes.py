@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from ..callback.rsa import PlainKey, signature_block
+from ..callback.rsa import signature_block
 from ..callback.verifier import string_to_sign
 
 
@@ -19,13 +19,13 @@ def md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-def signed_digest(key: RSAPublicKey | PlainKey, authorization: str) -> bytes | None:
+def signed_digest(key: RSAPublicKey, authorization: str) -> bytes | None:
     """Return the MD5 digest that a signature holds, or None if this key made no such signature."""
     try:
         signature = base64.b64decode(authorization, validate=True)
     except (ValueError, binascii.Error):
         return None
-    numbers = key if isinstance(key, PlainKey) else key.public_numbers()
+    numbers = key.public_numbers()
     size = (key.key_size + 7) // 8
     number = int.from_bytes(signature, "big")
     if len(signature) != size or number >= numbers.n:

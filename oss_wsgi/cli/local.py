@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..callback.secret_file import MIN_TICKET_SECRET
 from ..credentials import access_key_from
 from ..ledger.url import is_url
 from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
-from ..settings_check import MIN_TICKET_SECRET
 from ..signing.presigned_url import URLPresigner
 from .until_stopped import (
     CannotStartError,

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
+from .. import settings_check
 from ..explanations.rows import APPLICATION, EC_PAGE, OSS, find, rows_of_status
 from .http_client import OSSRefusal
 
 REACH_OSS = "Check OSS_REGION, OSS_ENDPOINT and OSS_HOST, the DNS and the firewall: `oss-wsgi doctor --only bucket`."
 
-# Acceleration endpoints look alike, but name no region.
-_ENDPOINT = re.compile(r"(?:^|\.)oss-(?!accelerate)([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 _NO_RIGHT = "0003-00000001"
 _KEY_CODES = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _KEY = "Check OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET: the key must exist, be enabled and belong together."
 
 
-def region_of(endpoint: str) -> str | None:
-    """Return the region that an endpoint of OSS names, or None."""
-    match = _ENDPOINT.search(endpoint)
-    return match[1] if match else None
+def region_of(host_name: str) -> str | None:
+    """Return the region that an endpoint of OSS says, with a bucket's name before it or without; or None."""
+    return settings_check.region_of(host_name) or settings_check.region_of(host_name.partition(".")[2])
 
 
 def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) -> str:

@@ -11,11 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..exceptions import SettingsError, UploadRequestError
 from ..sdk.credentials import SDKCredentialsProvider
-from ..settings import Settings
+from ..settings import Settings, with_secrets_read
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner, PresignedPost
 from .local import is_set

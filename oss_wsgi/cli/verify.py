@@ -12,20 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..application import public_key_store
-from ..callback.public_keys import PublicKey, PublicKeyStore
+from ..callback.public_keys import PublicKeyStore
 from ..callback.recording import Recording
-from ..callback.rsa import PlainKey
-from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..callback.url import split_urls, target_of
 from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback_guard import CallbackGuard
-from ..settings import Settings
+from ..settings import Settings, with_secrets_read
 from ..wsgi.environ import request_target
 from .callback_changes import find_change, md5, signed_digest
 from .options import EPILOG, add_settings, environ_of
@@ -116,7 +115,7 @@ def _read_recording(file: str) -> Recording:
         raise MisuseError(_NOT_A_CALLBACK) from error
 
 
-def _named_key(environ: Mapping[str, Any], keys: PublicKeyStore) -> tuple[str, PublicKey | None]:
+def _named_key(environ: Mapping[str, Any], keys: PublicKeyStore) -> tuple[str, RSAPublicKey | None]:
     """Return the key URL that the callback names, and its key, or None if it is not trusted or not available."""
     try:
         url = base64.b64decode(environ.get("HTTP_X_OSS_PUB_KEY_URL", ""), validate=True).decode("ascii")
@@ -128,12 +127,9 @@ def _named_key(environ: Mapping[str, Any], keys: PublicKeyStore) -> tuple[str, P
         return url, None
 
 
-def fingerprint(key: PublicKey) -> str:
+def fingerprint(key: RSAPublicKey) -> str:
     """Return the SHA-256 of a key's SubjectPublicKeyInfo, as the log shows it."""
-    if isinstance(key, PlainKey):
-        der = key.der
-    else:
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
 

@@ -57,7 +57,7 @@ class CallbackEndpoint:
         except (NotConfirmedError, ConfirmationUnavailableError) as error:
             return refuse_unconfirmed(log, environ, start_response, error)
         try:
-            body = self._response_body(upload)
+            body = _OK if self._on_upload is None else _response_body(self._on_upload(upload))
         except BaseException as error:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: a handler must end neither the server's thread nor
             # the process, and leave no connection without a response. Signals do not come this way: server.py handles
@@ -71,13 +71,14 @@ class CallbackEndpoint:
         """Return whether a request is answered without waiting: only without ``on_upload`` and ``confirm``."""
         return self._on_upload is None and self._confirm is None
 
-    def _response_body(self, upload: Upload) -> bytes:
-        members = self._on_upload(upload) if self._on_upload is not None else None
-        if members is not None and not isinstance(members, dict):
-            raise TypeError(f"on_upload must return a dict or None, not {type(members).__name__}")
-        if not members:
-            return _OK
-        body = json.dumps({"Status": "Ok", **members}, allow_nan=False).encode()
-        if len(body) > _MAX_RESPONSE_BYTES:
-            raise ValueError("on_upload returned more than 1 MB of JSON, which OSS does not relay")
-        return body
+
+def _response_body(members: object) -> bytes:
+    """Return the response of a handler that returned ``members``."""
+    if members is not None and not isinstance(members, dict):
+        raise TypeError(f"on_upload must return a dict or None, not {type(members).__name__}")
+    if not members:
+        return _OK
+    body = json.dumps({"Status": "Ok", **members}, allow_nan=False).encode()
+    if len(body) > _MAX_RESPONSE_BYTES:
+        raise ValueError("on_upload returned more than 1 MB of JSON, which OSS does not relay")
+    return body

@@ -60,7 +60,7 @@ class LimitsEndpoint:
             "max_size": limits.max_size,
             "min_size": limits.min_size,
             "content_types": limits.content_types,
-            "expires": limits.expires,
+            "expires": limits.lifetime,
             "methods": ["post", "put"] if self._part_size is None else ["post", "put", "multipart"],
             "multipart_from": self._part_size,
             "part_size": self._part_size,

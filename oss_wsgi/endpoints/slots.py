@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..exceptions import SlotsTakenError
+from ..threads import ForkAware
 from ..wsgi.responses import THREADS_KEY
 
 if TYPE_CHECKING:
@@ -21,19 +21,20 @@ SLOTS_PER_CALLER = 2
 ASSUMED_THREADS = 4
 
 
-class Slots:
+class Slots(ForkAware):
     """Counts the requests of browsers that may wait: for OSS, for a ledger or for the application's own code.
 
     They hold at most half of the server's threads, and at least one; one caller holds ``SLOTS_PER_CALLER`` at most.
     """
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget what is held, as a forked child must, where the threads that hold it do not run."""
+        super().__init__()
         self._lock = threading.Lock()
         self._held: list[Slot] = []
+
+    def _after_fork(self, *, is_child: bool) -> None:
+        if is_child:  # the threads that hold slots do not run here
+            self._lock, self._held = threading.Lock(), []
 
     @contextmanager
     def hold(self, environ: WSGIEnvironment) -> Iterator[Slot]:
@@ -82,6 +83,3 @@ class Slot:
 
 #: Those of this process: all its applications share the server's threads.
 SLOTS = Slots()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=SLOTS.forget)

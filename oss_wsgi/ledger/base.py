@@ -15,9 +15,7 @@ order, the decision and the gate are here.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +23,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
+from ..threads import ForkAware
 
 #: Seconds to wait for another call that handles the same upload: OSS itself gives up after 5.
 DEFAULT_WAIT_TIMEOUT = 4.0
@@ -219,16 +218,16 @@ _L = TypeVar("_L", bound="OnceLedger")
 _R = TypeVar("_R")
 
 
-class OnceLedger(ABC):
+class OnceLedger(ForkAware, ABC):
     """A ledger that follows the algorithm of this module; a subclass is the store.
 
     :param wait_timeout: seconds for which a call waits for others.
     """
 
     def __init__(self, wait_timeout: float) -> None:
+        super().__init__()
         self._wait_timeout = wait_timeout
         self._gate = Gate(wait_timeout)
-        _ledgers.add(self)
 
     def __enter__(self: _L) -> _L:
         return self
@@ -305,14 +304,6 @@ class OnceLedger(ABC):
     def _hold(self, name: str) -> AbstractContextManager[None]:
         """Hold a lock among processes; SweepRunningError (``held_error``) when another one has it."""
 
-    def _before_fork(self) -> None:
-        """Release what must not pass into a child, and let no call begin until ``_after_fork``."""
-        return
-
-    def _after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again; a child has none of its parent's."""
-        return
-
 
 def _respond(
     claim: Claim, identity: UploadIdentity, handle: Handle, store: Callable[[StoredResponse], _R]
@@ -370,15 +361,19 @@ def _is_busy(error: BaseException) -> bool:
     return isinstance(error, LedgerUnavailableError) and error.reason == "ledger_busy"
 
 
-class Gate:
+class Gate(ForkAware):
     """Decides which calls of one process go on: one for each place, with one that waits for it."""
 
     def __init__(self, wait_timeout: float) -> None:
+        super().__init__()
         self._wait_timeout = wait_timeout
-        self.reset()
+        self._forget()
 
-    def reset(self) -> None:
-        """Forget all calls, as a forked child must, where their threads do not run."""
+    def _after_fork(self, *, is_child: bool) -> None:
+        if is_child:  # the threads of the calls do not run here
+            self._forget()
+
+    def _forget(self) -> None:
         self._lock = threading.Lock()
         #: Places that are taken, each with the lock on which a call waits for it.
         self._taken: dict[Hashable, threading.Lock | None] = {}
@@ -480,29 +475,3 @@ def busy_error() -> LedgerUnavailableError:
 def held_error() -> SweepRunningError:
     """Return the error for a lock that another thread or process holds."""
     return SweepRunningError("sweep_running", "another sweep is running: wait until it ends; nothing is lost")
-
-
-_ledgers: weakref.WeakSet[OnceLedger] = weakref.WeakSet()
-_forking: list[OnceLedger] = []
-
-
-def _before_fork() -> None:
-    _forking.extend(_ledgers)
-    for ledger in _forking:
-        ledger._before_fork()
-
-
-def _after_fork(*, is_child: bool) -> None:
-    while _forking:
-        ledger = _forking.pop()
-        if is_child:
-            ledger._gate.reset()
-        ledger._after_fork(is_child=is_child)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(is_child=False),
-        after_in_child=lambda: _after_fork(is_child=True),
-    )

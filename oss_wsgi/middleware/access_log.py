@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..log_format import cut
 from ..wsgi.observers import facts_of, shown_path
 from ..wsgi.questions import pass_on
+from ..wsgi.responses import ClosingBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -68,22 +69,14 @@ class _Entry:
         log.info(line, *values, extra=fields)
 
 
-class _LoggedBody:
-    """The application's response body, which counts its bytes and closes what it wraps."""
+class _LoggedBody(ClosingBody):
+    """The application's response body, which counts its bytes and writes the line when it is closed."""
 
     def __init__(self, body: Iterable[bytes], entry: _Entry) -> None:
-        self._body = body
+        super().__init__(body, entry.write)
         self._entry = entry
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._body:
             self._entry.sent += len(piece)
             yield piece
-
-    def close(self) -> None:
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._entry.write()

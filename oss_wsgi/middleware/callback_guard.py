@@ -122,7 +122,19 @@ class CallbackGuard:
         received = ReceivedCallback.from_environ(environ)
         if received.body_error is not None:
             raise received.body_error
-        target = self._verified_target(received)
+        try:
+            self._verifier.verify(
+                target=received.target,
+                body=received.body,
+                authorization=received.authorization,
+                pub_key_url=received.pub_key_url,
+            )
+            target = received.target
+        except UnverifiedError:
+            configured = self._configured_target(received)
+            if configured is None:
+                raise
+            target = configured
         upload = Upload.parse(received.body, received.content_type, target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", hint_of("bucket_foreign"))
@@ -144,25 +156,20 @@ class CallbackGuard:
             facts.user, facts.object = upload.user, upload.object
         return upload
 
-    def _verified_target(self, received: ReceivedCallback) -> bytes:
-        """Return the target that the signature fits: the received one, or that of a configured callback URL."""
-        authorization, pub_key_url = received.authorization, received.pub_key_url
-        try:
-            self._verifier.verify(
-                target=received.target, body=received.body, authorization=authorization, pub_key_url=pub_key_url
-            )
-        except UnverifiedError:
-            for number, target in enumerate(self._targets, start=1):
-                if self._verifier.is_valid(
-                    target=target, body=received.body, authorization=authorization, pub_key_url=pub_key_url
-                ):
-                    path = target.partition(b"?")[0].decode()
-                    line = "verified over the target of configured callback URL %d of %d, %s, not over the one received"
-                    log.info(line, number, len(self._targets), path)
-                    return target
-            raise
-        log.debug("verified over the target as received")
-        return received.target
+    def _configured_target(self, received: ReceivedCallback) -> bytes | None:
+        """Return the target of a configured callback URL that the signature fits, or None."""
+        for number, target in enumerate(self._targets, start=1):
+            if self._verifier.is_valid(
+                target=target,
+                body=received.body,
+                authorization=received.authorization,
+                pub_key_url=received.pub_key_url,
+            ):
+                path = target.partition(b"?")[0].decode()
+                line = "verified over the target of configured callback URL %d of %d, %s, not over the one received"
+                log.info(line, number, len(self._targets), path)
+                return target
+        return None
 
 
 def _targets(callback_urls: Sequence[str]) -> tuple[bytes, ...]:

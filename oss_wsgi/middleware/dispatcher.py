@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
 from ..wsgi.observers import Observers, facts_of
 from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
-from ..wsgi.responses import not_found
+from ..wsgi.responses import ClosingBody, not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    Name = Callable[[str, str], str | None]
 
 log = logging.getLogger(__name__)
 
@@ -32,35 +35,14 @@ def _mount(prefix: str, app: WSGIApplication) -> _Mount:
     return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), callback_test(app))
 
 
-class Dispatcher:
-    """Middleware that passes requests below a prefix to the application mounted there, and all others to ``app``.
-
-    The longest prefix wins; it ends at a ``/`` or at the path's end, so that ``/oss`` does not match ``/ossified``. The
-    mounted application sees the prefix in SCRIPT_NAME and the rest in PATH_INFO; ``app`` gets the environ unchanged.
-
-        application = Dispatcher(legacy_app, {"/oss": upload_app})
-
-    :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
-        only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
-        The empty prefix takes every path that no other one takes, so that ``app`` gets none.
-    """
-
-    def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
-        for prefix in filter(None, mounts):
-            check_prefix(prefix)
-        # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
-        native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
-        self._mounts = [
-            _mount(prefix, mounted)
-            for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
-        ]
-        self._unmounted = _mount("", app)
+class _Router(ABC):
+    """Passes a request to the mount of its path, which sees the prefix in SCRIPT_NAME and the rest in PATH_INFO."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
         mount = self._find(path)
         prefix, app = mount.prefix, mount.app
-        if mount is self._unmounted:
+        if not prefix:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME") or ""
         moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
@@ -81,11 +63,37 @@ class Dispatcher:
         mount = self._find(path)
         return mount.is_callback(method, path[len(mount.prefix) :], headers)
 
+    @abstractmethod
     def _find(self, path: str) -> _Mount:
-        """Return the mount that a path is below."""
+        """Return the mount that a path is below; one without a prefix gets the environ unchanged."""
+
+
+class Dispatcher(_Router):
+    """Middleware that passes requests below a prefix to the application mounted there, and all others to ``app``.
+
+    The longest prefix wins; it ends at a ``/`` or at the path's end, so that ``/oss`` does not match ``/ossified``. The
+    mounted application sees the prefix in SCRIPT_NAME and the rest in PATH_INFO; ``app`` gets the environ unchanged.
+
+        application = Dispatcher(legacy_app, {"/oss": upload_app})
+
+    :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
+        only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
+        The empty prefix takes every path that no other one takes, so that ``app`` gets none.
+    """
+
+    def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
+        for prefix in filter(None, mounts):
+            check_prefix(prefix)
+        native = {native_path(prefix): mounted for prefix, mounted in mounts.items()}
+        self._mounts = [
+            _mount(prefix, mounted)
+            for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
+        ]
+        self._unmounted = _mount("", app)
+
+    def _find(self, path: str) -> _Mount:
         for mount in self._mounts:
-            prefix = mount.prefix
-            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+            if is_below(path, mount.prefix):
                 return mount
         return self._unmounted
 
@@ -96,85 +104,100 @@ def check_prefix(prefix: str) -> None:
         raise ValueError(f"A prefix must be like '/uploads', beginning with '/' and not ending in one, not {prefix!r}.")
 
 
+def native_path(path: str) -> str:
+    """Return a path as PATH_INFO holds it: its UTF-8 bytes read as latin-1 (PEP 3333)."""
+    return path.encode().decode("latin-1")
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Return whether a path is a prefix or begins with it and a ``/``."""
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
+
+
 class Subtree(NamedTuple):
     """An application that answers all paths below one, ``(method, path) -> name`` for the metrics, and its bodies."""
 
     app: WSGIApplication
-    name: Callable[[str, str], str | None]
+    name: Name
     body_limit: BodyLimit | None = None
 
 
-class PathRouter:
-    """Application that passes each of the given paths to its endpoint, and responds 404 to any other.
+class PathRouter(_Router):
+    """Middleware that passes each of the given paths below a prefix to its endpoint, and responds 404 to any other.
 
-    It must be mounted by a ``Dispatcher``, because it changes the environ that it gets.
+    Requests that are not below the prefix go to ``app`` unchanged; all are below an empty one.
 
-    :param endpoints: path -> application, which sees the path in SCRIPT_NAME and an empty PATH_INFO.
+    :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO.
     :param observers: called for each refusal and each response of an endpoint.
-    :param subtrees: path -> application, which sees the path in SCRIPT_NAME and what follows its ``/`` in PATH_INFO.
+    :param subtrees: path below the prefix, of one segment -> application, which sees in PATH_INFO what follows it.
     """
 
     def __init__(
         self,
+        app: WSGIApplication,
+        prefix: str,
         endpoints: Mapping[str, WSGIApplication],
         observers: Observers | None = None,
         subtrees: Mapping[str, Subtree] | None = None,
     ) -> None:
-        self._endpoints = dict(endpoints)
-        self._subtrees = dict(subtrees or {})
-        self._nonblocking_tests = {path: nonblocking_test(endpoint) for path, endpoint in endpoints.items()}
-        self._callback_tests = {
-            path: callback_test(endpoint) for path, endpoint in endpoints.items() if hasattr(endpoint, "is_callback")
+        if prefix:
+            check_prefix(prefix)
+        self._prefix = prefix = native_path(prefix)
+        self._app = _mount("", app)
+        self._endpoints = {
+            prefix + path: _own_mount(prefix + path, endpoint, _endpoint_name(path), None, observers)
+            for path, endpoint in endpoints.items()
         }
-        self._observers = observers
+        self._subtrees = {
+            prefix + path: _own_mount(prefix + path, subtree.app, _subtree_name(path, subtree), subtree, observers)
+            for path, subtree in (subtrees or {}).items()
+        }
+        self._nothing = _own_mount(prefix, _nothing_here, lambda method, path: None, None, observers)
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._observers is None:
-            return self._route(environ, start_response)
-        return self._observe(self._observers, environ, start_response)
+    def _find(self, path: str) -> _Mount:
+        mount = self._endpoints.get(path)
+        if mount is not None:
+            return mount
+        if not is_below(path, self._prefix):
+            return self._app
+        end = path.find("/", len(self._prefix) + 1)
+        return self._subtrees.get(path if end < 0 else path[:end], self._nothing)
 
-    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether the endpoint at a path answers a request without waiting."""
-        test = self._nonblocking_tests.get(path)
-        if test is None:
-            top = self._top(path)
-            subtree = self._subtrees.get(top)
-            return subtree is not None and nonblocking_test(subtree.app)(method, path[len(top) :], headers)
-        return test(method, "", headers)
 
-    def body_limit(self, method: str, path: str) -> int | None:
-        """Return how many bytes the body of a request may have: 64 KiB at a path whose subtree says nothing."""
-        top = self._top(path)
-        subtree = self._subtrees.get(top)
-        body_limit = None if subtree is None else subtree.body_limit
-        most = None if body_limit is None else body_limit(method, path[len(top) :])
+def _own_mount(
+    path: str, app: WSGIApplication, name: Name, subtree: Subtree | None, observers: Observers | None
+) -> _Mount:
+    """Return the mount of what answers below our own prefix, whose bodies have 64 KiB where nothing else is said."""
+
+    def body_limit(method: str, rest: str) -> int:
+        most = None if subtree is None or subtree.body_limit is None else subtree.body_limit(method, rest)
         return MAX_BODY_BYTES if most is None else most
 
-    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether OSS sends a request, as the endpoint at its path says."""
-        test = self._callback_tests.get(path)
-        return test is not None and test(method, "", headers)
+    observed = app if observers is None else _observed(app, name, observers)
+    return _mount(path, app)._replace(app=observed, body_limit=body_limit)
 
-    def _route(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        endpoint = self._endpoints.get(path)
-        if endpoint is None:
-            top = self._top(path)
-            subtree = self._subtrees.get(top)
-            if subtree is None:
-                return not_found(log, environ, start_response)
-            environ["SCRIPT_NAME"] += top
-            environ["PATH_INFO"] = path[len(top) :]
-            return subtree.app(environ, start_response)
-        environ["SCRIPT_NAME"] += path
-        environ["PATH_INFO"] = ""
-        return endpoint(environ, start_response)
 
-    def _observe(
-        self, observers: Observers, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        name = self._name(environ["REQUEST_METHOD"], path)
+def _endpoint_name(path: str) -> Name:
+    return lambda method, rest: path[1:]
+
+
+def _subtree_name(path: str, subtree: Subtree) -> Name:
+    def name(method: str, rest: str) -> str | None:
+        step = subtree.name(method, rest)
+        return None if step is None else f"{path[1:]}/{step}"
+
+    return name
+
+
+def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return not_found(log, environ, start_response)
+
+
+def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGIApplication:
+    """Return an application that answers as ``app`` does, and tells the observers; without a name only refusals."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        name = name_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
         timed = observers.is_timed and name is not None
         started = observers.clock() if timed else 0.0
         facts = facts_of(environ)
@@ -192,57 +215,26 @@ class PathRouter:
                 observers.answered(name, status, observers.clock() - started, facts.reason)
 
         try:
-            response = self._route(environ, start)
+            response = app(environ, start)
         except WouldWaitError:
             raise
         except BaseException:
             observe()
             raise
-        if not status:
-            return _ObservedBody(response, observe)
+        if not status:  # it begins when it is iterated
+            return ClosingBody(response, observe)
         observe()
         return response
 
-    def _name(self, method: str, path: str) -> str | None:
-        """Return the name of the endpoint at a path, for the metrics; None if there is none."""
-        if path in self._endpoints:
-            return path[1:]
-        top = self._top(path)
-        subtree = self._subtrees.get(top)
-        name = None if subtree is None else subtree.name(method, path[len(top) :])
-        return None if name is None else f"{top[1:]}/{name}"
-
-    @staticmethod
-    def _top(path: str) -> str:
-        """Return the first segment of a path, with the ``/`` before it."""
-        return path[: path.find("/", 1)] if "/" in path[1:] else path
-
-
-class _ObservedBody:
-    """The body of a response that begins when it is iterated; it is observed at its end."""
-
-    def __init__(self, body: Iterable[bytes], observe: Callable[[], None]) -> None:
-        self._body = body
-        self._observe = observe
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
-
-    def close(self) -> None:
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._observe()
+    return application
 
 
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
     """Return an application that calls ``app`` with the original SCRIPT_NAME and PATH_INFO.
 
-    It stands at ``path`` of a ``PathRouter`` that is mounted at ``prefix``.
+    It stands at ``path`` of a ``PathRouter`` for ``prefix``.
     """
-    original = prefix.encode().decode("latin-1") + path
+    original = native_path(prefix) + path
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         script_name = environ["SCRIPT_NAME"].removesuffix(original)

@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..callback.ticket import Secrets, Ticket, TicketBook
+from ..callback.ticket import NewTicket, Secrets, Ticket, TicketBook
 from .sizes import allowed_parts, part_count
 
 _LABEL = b"oss_wsgi upload in parts"
-_JSON = json.JSONDecoder()
 
 
 class PartsTicket(NamedTuple):
@@ -56,23 +55,18 @@ class PartsBook:
     ticket that they contain, whose nonce they share.
 
     :param secrets: those of the tickets.
-    :param tickets: the book that issues the tickets in them.
     :param clock: returns Unix seconds.
     """
 
-    def __init__(self, secrets: Secrets, *, clock: Callable[[], float], tickets: TicketBook) -> None:
-        self._tickets = tickets
+    def __init__(self, secrets: Secrets, *, clock: Callable[[], float]) -> None:
         self._sealed = TicketBook(secrets, clock=clock, label=_LABEL)
 
-    def issue(self, ticket: str, upload_id: str, part_size: int | None, acl: str | None) -> str:
-        """Return the sealed text for a ticket of ``TicketBook.issue``: letters, digits, ``-`` and ``_``."""
-        nonce, opened = self._tickets.unseal(ticket)
-        members = json.dumps([upload_id, part_size, acl], separators=(",", ":"))
-        return self._sealed.seal(nonce, f"{opened.rstrip()}{members}".encode())
+    def seal(self, ticket: NewTicket, upload_id: str, part_size: int | None, acl: str | None) -> str:
+        """Return the ID of an upload in parts for its ticket: letters, digits, ``-`` and ``_``."""
+        return self._sealed.seal(ticket.with_members(upload_id, part_size, acl))
 
     def open(self, text: str) -> PartsTicket:
         """Return what was sealed as ``text``; UnverifiedError as ``TicketBook.open`` raises it."""
-        nonce, plain = self._sealed.unseal(text)
-        members, end = _JSON.raw_decode(plain)
-        ticket = self._sealed.read(nonce, members)
-        return PartsTicket(ticket, *json.loads(plain[end:]))
+        nonce, _, plain = self._sealed.unseal(text)
+        *members, upload_id, part_size, acl = json.loads(plain)
+        return PartsTicket(self._sealed.read(nonce, members), upload_id, part_size, acl)

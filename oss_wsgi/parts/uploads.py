@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..bucket import StoredPart
-from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, new_ticket
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketRefusedError,
@@ -94,7 +94,6 @@ class PartUploads:
         presigner: PostPresigner,
         urls: URLPresigner,
         *,
-        tickets: TicketBook,
         receipts: ReceiptBook,
         book: PartsBook,
         ledger: Ledger,
@@ -112,7 +111,6 @@ class PartUploads:
         self._bucket = recovery.bucket
         self._presigner = presigner
         self._urls = urls
-        self._tickets = tickets
         self._receipts = receipts
         self._book = book
         self._ledger = ledger
@@ -142,19 +140,19 @@ class PartUploads:
             hint = f"The part_size must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB)."
             raise MalformedRequestError("part_size_malformed", hint)
         target = self._presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
-        expire = int(self._clock()) + UPLOAD_SECONDS
-        ticket = self._tickets.issue(
+        expires_at = int(self._clock()) + UPLOAD_SECONDS
+        ticket = new_ticket(
             bucket=self._recovery.bucket_name,
             key=target.key,
             prefix="",
             sizes=target.sizes,
             content_types=target.content_types,
-            expires=expire,
+            expires_at=expires_at,
             user=grant.user,
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,
         )
-        receipt = self._receipts.issue(
+        receipt = self._receipts.seal(
             ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata
         )
         check_metadata_size(target.headers, receipt)
@@ -169,8 +167,8 @@ class PartUploads:
         if size is not None:
             chosen = fitting_part_size(size, chosen)
         exact = chosen if size is not None and part_size is not None else None
-        text = self._book.issue(ticket, upload_id, exact, grant.acl)
-        return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expire)
+        text = self._book.seal(ticket, upload_id, exact, grant.acl)
+        return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expires_at)
 
     def open(self, text: str, key: str) -> PartsTicket:
         """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object or bucket."""
@@ -267,7 +265,7 @@ class PartUploads:
         """
         pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
         if len(pairs) == len(parts):
-            expires = opened.ticket.accepted_until + self._keep_seconds
+            expires = opened.ticket.expires_at + self._keep_seconds
             self._ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
 
     def _note_unanswered(self, opened: PartsTicket) -> None:

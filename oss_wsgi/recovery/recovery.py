@@ -138,7 +138,7 @@ class Recovery:
             error.upload = upload
             raise
         # The ledger must remember it for as long as a sweep may find it again, although the ticket has expired.
-        until = max(ticket.accepted_until, int(self._clock()))
+        until = max(ticket.expires_at, int(self._clock()))
         upload = replace(upload, recovered=recovered, confirmed=True, ticket_until=until)
         return FoundUpload(upload, stored.request_id)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import threading
-import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from ..exceptions import SettingsError
+from ..threads import ForkAware
 
 #: Schemes of URLs, and redis-py's name for each.
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
@@ -43,7 +42,7 @@ class Script(NamedTuple):
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-class RedisServer:
+class RedisServer(ForkAware):
     """Runs scripts on a Redis or Valkey server, or on a cluster.
 
     A client that is made from a URL is made when it is first needed, and again in a forked child. A URL of any node of
@@ -79,7 +78,7 @@ class RedisServer:
             self._is_cluster = hasattr(url_or_client, "get_node_from_key")
             #: How messages name the server: without user, password and parameters.
             self.shown = _shown_client(url_or_client)
-        _servers.add(self)
+        super().__init__()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown!r})"
@@ -164,11 +163,11 @@ class RedisServer:
         text = f"{str(error) or type(error).__name__}"
         return text.replace(self._password, "...") if self._password else text
 
-    def after_fork(self) -> None:
-        """Forget what belongs to the parent process."""
-        self._lock = threading.Lock()
-        if self._url:
-            self._client = None
+    def _after_fork(self, *, is_child: bool) -> None:
+        if is_child:
+            self._lock = threading.Lock()
+            if self._url:
+                self._client = None
 
     def _read_url(self, url: str, own_options: Sequence[str]) -> None:
         parts = _split(url)
@@ -283,15 +282,3 @@ def _shown_client(client: Any) -> str:
     if "host" in options:
         return f"redis://{options['host']}:{options.get('port', 6379)}/{options.get('db', 0)}"
     return type(client).__name__
-
-
-_servers: weakref.WeakSet[RedisServer] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for server in list(_servers):
-        server.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -14,7 +14,7 @@ from ..callback.upload import plain_etag
 from ..credentials import CredentialsProvider, StaticCredentialsProvider, valid_credentials
 from ..exceptions import BucketRefusedError, BucketUnreachableError, CredentialsError, NotStoredError, SettingsError
 from ..settings import Settings
-from ..time_limit import TimeLimitError, call_within
+from ..threads import TimeLimitError, call_within
 
 T = TypeVar("T")
 

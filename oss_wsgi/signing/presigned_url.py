@@ -112,7 +112,7 @@ class URLPresigner:
         self._credentials = settings.credentials() if credentials is None else credentials
         self._clock = clock
         self._region = settings.region or ""
-        self._signing_key = v4.SigningKeyCache()
+        self._signing_key = v4.signing_key_cache()
         #: Whether headers beside Content-Type, Content-MD5 and ``x-oss-*`` are signed, Content-Length among them: V4.
         self.signs_additional_headers = settings.signature_version == "v4"
 

@@ -9,7 +9,15 @@ from os import urandom
 from typing import Any, ClassVar, NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template, encode_variables
-from ..callback.ticket import MAX_METADATA_BYTES, PUT_OBJECT, RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..callback.ticket import (
+    MAX_METADATA_BYTES,
+    POST_OBJECT,
+    PUT_OBJECT,
+    RECEIPT_FIELD,
+    ReceiptBook,
+    TicketBook,
+    new_ticket,
+)
 from ..credentials import Credentials, CredentialsProvider, valid_credentials
 from ..exceptions import GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..http import essence, runs_in_browsers
@@ -108,7 +116,7 @@ class UploadLimits(NamedTuple):
     max_size: int
     min_size: int
     content_types: list[str]
-    expires: int
+    lifetime: int
 
 
 class PartsTarget(NamedTuple):
@@ -160,7 +168,7 @@ class PostPresigner:
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
-        self._signing_key = v4.SigningKeyCache()
+        self._signing_key = v4.signing_key_cache()
         self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
@@ -190,28 +198,14 @@ class PostPresigner:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
 
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
-        expire = self._expire(grant, credentials, now)
+        expires_at = self._expires_at(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
-        callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, ticket_types, expire)
+        callback, receipt = self._callback_and_receipt(grant, key, prefix, sizes, ticket_types, expires_at)
         pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
-
-        conditions = [self._bucket_condition, starts_with("key", prefix) if key is None else eq("key", key)]
-        if content_type is None and types:
-            conditions.append(one_of("content-type", types))
-        elif content_type is not None and key is None:
-            conditions.append(eq("content-type", content_type))
-        if callback is not None and settings.callback_required:
-            conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
-        receipt = None
-        if key is not None:
-            if ticket is not None and self._receipts is not None:
-                receipt = self._receipts.issue(ticket, custom=grant.custom, metadata=grant.metadata)
-                conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')  # Base64 needs no escape
-            if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
-                check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
-        conditions += [pinned.conditions, content_length_range(*sizes)]
-        policy = encode_policy(expire, conditions)
-
+        if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
+            check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
+        conditions = self._conditions(key, prefix, content_type, types, callback, receipt)
+        policy = encode_policy(expires_at, [*conditions, pinned.conditions, content_length_range(*sizes)])
         fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": policy}
         if callback is not None:
             fields["callback"] = callback
@@ -221,7 +215,7 @@ class PostPresigner:
         name, signature = self._signature(credentials, date[:8], policy)
         fields[name] = signature
         fields["success_action_status"] = "200"
-        return PresignedPost(self.url, fields, expire, prefix, credentials.access_key_id)
+        return PresignedPost(self.url, fields, expires_at, prefix, credentials.access_key_id)
 
     def presign_put(
         self, grant: Grant | None = None, *, filename: str | None, size: int | None, content_type: str | None
@@ -243,18 +237,18 @@ class PostPresigner:
         sizes = self._sizes(grant, size)
         prefix, key = self._prefix_and_exact_key(grant, filename, v4.format_date(now)[:8])
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
-        expire = self._expire(grant, credentials, now)
-        callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, [requested_type], expire)
-        headers, receipt = _request_headers(grant, content_type), None
-        if ticket is not None and self._receipts is not None:
-            receipt = self._receipts.issue(ticket, operation=PUT_OBJECT, custom=grant.custom, metadata=grant.metadata)
+        expires_at = self._expires_at(grant, credentials, now)
+        callback, receipt = self._callback_and_receipt(
+            grant, key, prefix, sizes, [requested_type], expires_at, operation=PUT_OBJECT
+        )
+        headers = _request_headers(grant, content_type)
         check_metadata_size(headers, receipt)
         if receipt is not None:
             headers[RECEIPT_FIELD] = receipt
         return self._urls.presign(
             "PUT",
             key,
-            expires=expire - now,
+            expires=expires_at - now,
             query=_callback_query(callback, grant.custom),
             headers={**headers, "Content-Length": str(size)},
             additional_headers=["Content-Length", *({"Content-Disposition"} & headers.keys())],
@@ -305,12 +299,12 @@ class PostPresigner:
         """Raise CredentialsError if the presigner cannot sign now."""
         valid_credentials(self._credentials, int(self._clock()))
 
-    def _expire(self, grant: Grant, credentials: Credentials, now: int) -> int:
-        """Return when a signature ends, in Unix seconds: no later than its access key."""
-        expire = now + (grant.expires or self._settings.upload_expires)
+    def _expires_at(self, grant: Grant, credentials: Credentials, now: int) -> int:
+        """Return when a signature expires, in Unix seconds: no later than its access key."""
+        expires_at = now + (grant.expires or self._settings.upload_expires)
         if credentials.expiration is not None:
-            expire = min(expire, int(credentials.expiration.timestamp()))
-        return expire
+            expires_at = min(expires_at, int(credentials.expiration.timestamp()))
+        return expires_at
 
     def _sizes(self, grant: Grant, size: int | None, largest: int = MAX_FORM_BYTES) -> tuple[int, int]:
         """Return the sizes allowed, or ``size`` twice; ``largest`` is the most that the way to upload can take."""
@@ -356,16 +350,41 @@ class PostPresigner:
             raise MalformedRequestError("filename_malformed", hint)
         return prefix, key
 
-    def _callback_and_ticket(
+    def _conditions(
+        self,
+        key: str | None,
+        prefix: str,
+        content_type: str | None,
+        types: Sequence[str],
+        callback: str | None,
+        receipt: str | None,
+    ) -> list[str]:
+        """Return the policy's conditions but those of the pinned fields and the size."""
+        conditions = [self._bucket_condition, starts_with("key", prefix) if key is None else eq("key", key)]
+        if content_type is None and types:
+            conditions.append(one_of("content-type", types))
+        elif content_type is not None and key is None:
+            conditions.append(eq("content-type", content_type))
+        if callback is not None and self._settings.callback_required:
+            conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
+        if receipt is not None:
+            conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')
+        return conditions
+
+    def _callback_and_receipt(
         self,
         grant: Grant,
         key: str | None,
         prefix: str,
         sizes: tuple[int, int],
         content_types: Sequence[str],
-        expire: int,
+        expires_at: int,
+        operation: str = POST_OBJECT,
     ) -> tuple[str | None, str | None]:
-        """Return the text of the ``callback`` field, and the ticket in it; None for what is not configured."""
+        """Return the callback's text with a new ticket in it, and the receipt of that ticket; None for what is off.
+
+        Only an object whose name is exact has a receipt.
+        """
         parameters, ticketed = self._callback, self._ticketed
         if parameters is None or ticketed is None:
             return None, None
@@ -375,22 +394,25 @@ class PostPresigner:
             ticketed = TicketedCallback(parameters)
         if self._tickets is None:
             return parameters.encode(), None
-        ticket = self._tickets.issue(
+        ticket = new_ticket(
             bucket=self._bucket,
             key=key,
             prefix=prefix,
             sizes=sizes,
             content_types=content_types,
-            expires=expire,
+            expires_at=expires_at,
             user=grant.user,
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,  # pinned by `_exact_form_fields`
             max_objects=grant.max_objects,
         )
         try:
-            return ticketed.encode(ticket), ticket
+            callback = ticketed.encode(self._tickets.seal(ticket))
         except PolicyError as error:
             raise GrantError(str(error)) from error
+        if key is None or self._receipts is None:
+            return callback, None
+        return callback, self._receipts.seal(ticket, operation=operation, custom=grant.custom, metadata=grant.metadata)
 
     def _signature(self, credentials: Credentials, day: str, policy: str) -> tuple[str, str]:
         """Return the name of the signature's field, and the signature."""

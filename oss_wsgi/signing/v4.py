@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hmac
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 ALGORITHM = "OSS4-HMAC-SHA256"
@@ -49,18 +50,9 @@ def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
     return key
 
 
-class SigningKeyCache:
-    """`signing_key` that remembers its last result: most signatures of one day have the same. Threads may share it."""
-
-    def __init__(self) -> None:
-        self._last: tuple[tuple[str, str, str], bytes] | None = None
-
-    def __call__(self, access_key_secret: str, day: str, region: str) -> bytes:
-        parts = access_key_secret, day, region
-        last = self._last
-        if last is None or last[0] != parts:
-            last = self._last = parts, signing_key(*parts)
-        return last[1]
+def signing_key_cache() -> Callable[[str, str, str], bytes]:
+    """Return `signing_key` that remembers its last results: most signatures of one day have the same."""
+    return functools.lru_cache(maxsize=2)(signing_key)
 
 
 def signature(key: bytes, text: str) -> str:

@@ -14,11 +14,10 @@ from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, RECOVER_PA
 from ..bucket import BucketClient
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
-from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
-from ..settings import Settings
+from ..settings import Settings, with_secrets_read
 from ..signing.form_body import FormBody
 from ..signing.grant import Grant
 from ..wsgi.environ import request_target

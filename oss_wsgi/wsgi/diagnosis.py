@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from ..explanations.rows import row_of
-from .environ import AUTHORIZATION_KEYS, decoded_path, header, is_usable, raw_target, request_target
+from .environ import AUTHORIZATION_KEYS, decoded_path, header, raw_target, request_target, usable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -194,7 +194,7 @@ def _copies(environ: WSGIEnvironment) -> list[str]:
 def _unusable_values(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         value = environ.get(key)
-        if not isinstance(value, str) or is_usable(value):
+        if not isinstance(value, str) or usable(value):
             continue
         if not value.strip():
             yield (
@@ -209,7 +209,7 @@ def _unusable_values(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[
 
 def _usable_copies(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
-        if is_usable(header(environ, key)):
+        if usable(environ.get(key)):
             yield (
                 f"{key} holds a value: if your front server sets that header for every request, trust it with "
                 f'AuthorizationPassthrough(app, trusted_keys=["{key}"])'

@@ -108,8 +108,8 @@ def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
     """
     for key in (*AUTHORIZATION_KEYS, *trusted_keys) if trusted_keys else AUTHORIZATION_KEYS:
         if key in environ:
-            value = header(environ, key).strip(_BLANKS)
-            if is_usable(value):
+            value = usable(environ[key])
+            if value:
                 return key, value
     return None
 
@@ -123,10 +123,10 @@ def with_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
     return {**environ, "HTTP_AUTHORIZATION": value, AUTHORIZATION_SOURCE_KEY: key}
 
 
-def is_usable(value: str) -> bool:
-    """Return whether a value may be an Authorization: neither blank nor an unexpanded placeholder."""
-    value = value.strip(_BLANKS)
-    return value != "" and "%{" not in value and not _UNEXPANDED.fullmatch(value)
+def usable(value: object) -> str:
+    """Return a value that may be an Authorization, without surrounding blanks; "" for an unexpanded placeholder."""
+    text = value.strip(_BLANKS) if isinstance(value, str) else ""
+    return "" if "%{" in text or _UNEXPANDED.fullmatch(text) else text
 
 
 def request_target(environ: WSGIEnvironment) -> bytes:
@@ -140,17 +140,17 @@ def request_target(environ: WSGIEnvironment) -> bytes:
         target = _without_authority(target)
     if key is None:
         target = quote_from_bytes(target, safe="/!$&'()*+,:;=@~").encode()
-    query = header(environ, "QUERY_STRING")
-    if query and b"?" not in target:
-        target += b"?" + _bytes(query)
+    if b"?" not in target and environ.get("QUERY_STRING"):
+        query = header(environ, "QUERY_STRING")
+        target += b"?" + _bytes(query) if query else b""
     return target.partition(b"#")[0]
 
 
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
     """Return the environ key that holds the raw target, and its bytes; without any, None and the decoded path."""
     for key in ("RAW_URI", "REQUEST_URI"):
-        text = header(environ, key)
-        if text:
+        text = environ.get(key)
+        if text and isinstance(text, str):
             return key, _bytes(text)
     scope = environ.get("asgi.scope")
     if isinstance(scope, dict) and isinstance(scope.get("raw_path"), bytes) and scope["raw_path"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -267,6 +267,25 @@ def read_response(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, 
         if close is not None:
             close()
     return *started[-1], b"".join(pieces)
+
+
+class ClosingBody:
+    """The body of a response that calls ``at_end`` when it is closed, whatever its own ``close`` raises."""
+
+    def __init__(self, body: Iterable[bytes], at_end: Callable[[], None]) -> None:
+        self._body = body
+        self._at_end = at_end
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._at_end()
 
 
 class Again:

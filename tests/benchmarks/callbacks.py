@@ -68,7 +68,7 @@ class Report(NamedTuple):
         """Return what a ledger knows this report's upload by."""
         members = parse_qs(self.body.decode())
         ticket = tickets.open(members[TICKET_MEMBER][0])
-        return UploadIdentity(ticket.id, members["filename"][0], members["etag"][0], ticket.accepted_until)
+        return UploadIdentity(ticket.id, members["filename"][0], members["etag"][0], ticket.expires_at)
 
 
 class Reporter:

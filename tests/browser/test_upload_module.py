@@ -16,7 +16,7 @@ STATIC = Path(__file__).parents[2] / "static"
 
 USE = """async () => {
   const { Uploader } = await import("./upload.js");
-  const uploader = new Uploader({ serverUrl: "oss/signature?from=elsewhere", parallel: 1 });
+  const uploader = new Uploader({ serverUrl: "oss/signature?from=elsewhere", concurrency: 1 });
   const events = [];
   for (const type of ["add", "state", "done", "fail", "cancel", "remove", "idle"]) {
     uploader.addEventListener(type, ({ detail: { item } }) =>

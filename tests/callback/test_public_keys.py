@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +19,7 @@ from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, P
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
 from oss_wsgi.testing import FrozenClock
 
-from .signing_keys import DAY, N512, OTHER, OTHER_PEM, PEM, PEM_BYTES, V2, Fetcher, number_of
+from .signing_keys import N512, OTHER, OTHER_PEM, PEM, PEM_BYTES, V2, Fetcher, number_of
 
 UNTRUSTED = [
     "",
@@ -194,12 +193,6 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.callback.public_keys"]
 
 
-def end_of_refreshes() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "oss_wsgi-key":
-            thread.join(60)
-
-
 def test_each_key_is_logged_once_with_its_size_and_fingerprint(
     clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,10 +204,6 @@ def test_each_key_is_logged_once_with_its_size_and_fingerprint(
     for _ in range(3):
         for url in (*OSS_PUBLIC_KEY_URLS, *trusted, V2):
             store.get(url)
-    for _ in range(2):
-        clock.now += DAY
-        store.get(V2)
-        end_of_refreshes()
     der = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert lines_of(caplog) == [
         f"callback key {OSS_PUBLIC_KEY_URLS[0]}: 512 bits, the size that OSS itself has chosen, "
@@ -223,11 +212,6 @@ def test_each_key_is_logged_once_with_its_size_and_fingerprint(
         f"callback key {V2}: 512 bits, SHA-256 d6d68871960ba22356bba893178cb62df04fa69cd6cb53c8d07531187a59b437",
     ]
     assert {record.levelname for record in caplog.records} == {"INFO"}
-    clock.now += DAY
-    fetcher.answer = OTHER_PEM
-    store.get(V2)
-    end_of_refreshes()
-    assert lines_of(caplog)[3:] == [f"callback key {V2}: 2048 bits, SHA-256 {hashlib.sha256(der).hexdigest()}"]
 
 
 def test_a_key_that_is_refused_is_not_logged(clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:

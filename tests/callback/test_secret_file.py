@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import webob
 
-from oss_wsgi.callback.secret_file import SecretFile, read_secrets, with_secrets_read
-from oss_wsgi.callback.ticket import ReceiptBook, TicketBook
+from oss_wsgi.callback.secret_file import SecretFile, read_secrets
+from oss_wsgi.callback.ticket import ReceiptBook, TicketBook, new_ticket
 from oss_wsgi.exceptions import SettingsError, UnverifiedError
 from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, ProbeGate, prove, secret_fingerprint
-from oss_wsgi.settings import Settings
+from oss_wsgi.settings import Settings, with_secrets_read
 from oss_wsgi.testing import FrozenClock, UploadClient
 from oss_wsgi.testing.clients import get_response
 from tests.ledger.processes import POSIX
@@ -161,13 +161,18 @@ TICKET = {"bucket": "b", "key": "k", "prefix": "", "sizes": (0, 1), "content_typ
 def test_tickets_and_receipts_follow_the_file(path: Path, clock: FrozenClock) -> None:
     secrets = SecretFile(str(path), clock=clock)
     tickets = TicketBook(secrets, clock=clock)
-    receipts = ReceiptBook(secrets, clock=clock, keep_seconds=900, tickets=tickets)
-    first = tickets.issue(**TICKET)
-    first_receipt = receipts.issue(first)
+    receipts = ReceiptBook(secrets, clock=clock, keep_seconds=900)
+
+    def sealed() -> tuple[str, str]:
+        ticket = new_ticket(
+            bucket="b", key="k", prefix="", sizes=(0, 1), content_types=(), expires_at=TICKET["expires"]
+        )
+        return tickets.seal(ticket), receipts.seal(ticket)
+
+    first, first_receipt = sealed()
     write_anew(path, f"{NEW}\n{OLD}\n")
     clock.advance(SOON)
-    second = tickets.issue(**TICKET)
-    second_receipt = receipts.issue(second)
+    second, second_receipt = sealed()
     assert tickets.open(first).id != tickets.open(second).id
     assert receipts.open(first_receipt).ticket.id == tickets.open(first).id
     alone = TicketBook([NEW], clock=clock)

@@ -391,9 +391,7 @@ def test_only_post_is_allowed(site: Site, method: str) -> None:
     assert (answer.status_int, answer.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
-def test_without_the_setting_there_is_no_such_path(
-    make: Callable[..., Site], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_the_setting_there_is_no_such_path(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     site = make({"recover": False})
     site.lose()

@@ -42,7 +42,7 @@ def test_the_module_and_its_imports_are_javascript(prefix: str) -> None:
 def test_the_module_asks_for_signatures_beside_itself() -> None:
     text = client().get("/oss/upload.js").text
     assert 'const SERVER_URL = new URL("signature", import.meta.url).href;' in text
-    assert "oss/signature\";" not in text
+    assert 'oss/signature";' not in text
 
 
 def test_caches_keep_it_and_ask_again_by_its_etag() -> None:
@@ -76,7 +76,7 @@ def test_it_needs_no_login_and_never_waits() -> None:
 
 
 def test_imports_are_followed_in_each_way_of_writing(tmp_path: Path) -> None:
-    (tmp_path / "a.js").write_text("import x from './b.js';\nexport * from \"./c.js\"; await import(\"./d.js\");")
+    (tmp_path / "a.js").write_text('import x from \'./b.js\';\nexport * from "./c.js"; await import("./d.js");')
     (tmp_path / "b.js").write_text('import "./a.js"; import(`./tongues/${name}.js`);')
     (tmp_path / "tongues").mkdir()
     for name in ("c", "d", "unused", "tongues/e", "tongues/f"):

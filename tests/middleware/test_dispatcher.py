@@ -81,7 +81,7 @@ def test_a_malformed_prefix_is_refused(prefix: str) -> None:
         Dispatcher(named("legacy"), {prefix: named("oss")})
 
 
-ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site/oss"}
+ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site"}
 
 
 def endpoint(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -91,18 +91,23 @@ def endpoint(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 def call(app: Any, path: str) -> tuple[str, bytes]:
     statuses: list[str] = []
-    body = b"".join(app({**ENVIRON, "PATH_INFO": path}, lambda status, headers, exc_info=None: statuses.append(status)))
+    body = b"".join(
+        app({**ENVIRON, "PATH_INFO": f"/oss{path}"}, lambda status, headers, exc_info=None: statuses.append(status))
+    )
     return statuses[0], body
 
 
 def test_an_endpoint_is_served_only_at_its_path() -> None:
-    app = PathRouter({"/one": endpoint})
+    app = PathRouter(named("legacy"), "/oss", {"/one": endpoint})
     assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
-    assert {call(app, path)[0] for path in ("", "/", "/one/", "/two")} == {"404 Not Found"}
+    assert {call(app, path)[0] for path in ("", "/", "/one/", "/two", "/oss/one")} == {"404 Not Found"}
+    assert call(app, "ified/one")[0] == "200 OK", "not below the prefix"
 
 
 def test_a_subtree_gets_all_paths_below_its_own() -> None:
-    app = PathRouter({"/one": endpoint}, subtrees={"/s3": Subtree(endpoint, lambda method, path: None)})
+    app = PathRouter(
+        named("legacy"), "/oss", {"/one": endpoint}, subtrees={"/s3": Subtree(endpoint, lambda method, path: None)}
+    )
     assert call(app, "/s3") == ("201 Created", b"/site/oss/s3 ''")
     assert call(app, "/s3/a/b") == ("201 Created", b"/site/oss/s3 '/a/b'")
     assert {call(app, path)[0] for path in ("/s3x", "/s3x/a", "/", "//s3")} == {"404 Not Found"}
@@ -113,14 +118,16 @@ def test_a_subtree_names_its_requests_for_the_observers() -> None:
     responses: list[Any] = []
     observers = Observers(on_answered=[lambda *answer: responses.append(answer[0])], clock=lambda: 0.0)
     names = {"/a": "first"}
-    app = PathRouter({}, observers, {"/s3": Subtree(endpoint, lambda method, path: names.get(path))})
+    app = PathRouter(
+        named("legacy"), "/oss", {}, observers, {"/s3": Subtree(endpoint, lambda method, path: names.get(path))}
+    )
     for path in ("/s3/a", "/s3/b"):
         call(app, path)
     assert responses == ["s3/first"]
 
 
 def test_at_original_path_restores_the_path() -> None:
-    app = PathRouter({"/one": at_original_path(endpoint, "/one", "/oss")})
+    app = PathRouter(named("legacy"), "/oss", {"/one": at_original_path(endpoint, "/one", "/oss")})
     assert call(app, "/one") == ("201 Created", b"/site '/oss/one'")
 
 
@@ -132,7 +139,7 @@ def test_responses_and_failures_are_observed_with_their_seconds() -> None:
         raise OSError("no")
 
     observers = Observers(on_answered=[lambda *answer: responses.append(answer)], clock=lambda: next(ticks))
-    app = PathRouter({"/one": endpoint, "/two": broken}, observers)
+    app = PathRouter(named("legacy"), "/oss", {"/one": endpoint, "/two": broken}, observers)
     call(app, "/one")
     call(app, "/nothing")
     with pytest.raises(OSError, match="no"):
@@ -142,4 +149,4 @@ def test_responses_and_failures_are_observed_with_their_seconds() -> None:
 
 def test_without_on_answered_the_clock_is_not_called() -> None:
     observers = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
-    assert call(PathRouter({"/one": endpoint}, observers), "/one")[0] == "201 Created"
+    assert call(PathRouter(named("legacy"), "/oss", {"/one": endpoint}, observers), "/one")[0] == "201 Created"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.callback.ticket import ReceiptBook, TicketBook
+from oss_wsgi.callback.ticket import NewTicket, ReceiptBook, TicketBook, new_ticket
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.parts.ticket import PartsBook
 from oss_wsgi.testing import FrozenClock
@@ -16,28 +16,28 @@ from .site import NOW, PART, SECRET
 
 def books(clock: FrozenClock, secrets: tuple[str, ...] = (SECRET,)) -> tuple[TicketBook, PartsBook]:
     tickets = TicketBook(secrets, clock=clock)
-    return tickets, PartsBook(secrets, clock=clock, tickets=tickets)
+    return tickets, PartsBook(secrets, clock=clock)
 
 
-def issue(tickets: TicketBook, **members: Any) -> str:
+def a_ticket(**members: Any) -> NewTicket:
     options: dict[str, Any] = {
         "bucket": "examplebucket",
         "key": "u/大 film.mp4",
         "prefix": "",
         "sizes": (0, 10**9),
         "content_types": [],
-        "expires": int(NOW) + 60,
+        "expires_at": int(NOW) + 60,
         "user": "eric",
         "data": {"album": 7},
     }
-    return tickets.issue(**{**options, **members})
+    return new_ticket(**{**options, **members})
 
 
 def test_it_holds_the_ticket_and_what_oss_calls_the_upload() -> None:
     tickets, book = books(FrozenClock(NOW))
-    ticket = issue(tickets)
-    opened = book.open(book.issue(ticket, "0004B9894A22E5B1888A1E29F8230000", PART, "private"))
-    assert opened.ticket == tickets.open(ticket)
+    new = a_ticket()
+    opened = book.open(book.seal(new, "0004B9894A22E5B1888A1E29F8230000", PART, "private"))
+    assert opened.ticket == tickets.open(tickets.seal(new))
     assert (opened.key, opened.upload_id) == ("u/大 film.mp4", "0004B9894A22E5B1888A1E29F8230000")
     assert (opened.part_size, opened.acl, opened.size) == (PART, "private", None)
 
@@ -55,8 +55,8 @@ def test_it_holds_the_ticket_and_what_oss_calls_the_upload() -> None:
 def test_it_says_how_many_parts_there_may_be_and_how_long(
     sizes: tuple[int, int], part_size: int | None, allowed: int, lengths: list[int | None]
 ) -> None:
-    tickets, book = books(FrozenClock(NOW))
-    opened = book.open(book.issue(issue(tickets, sizes=sizes), "ID", part_size, None))
+    _, book = books(FrozenClock(NOW))
+    opened = book.open(book.seal(a_ticket(sizes=sizes), "ID", part_size, None))
     assert opened.allowed_parts == allowed
     assert [opened.length(number) for number in range(1, len(lengths) + 1)] == lengths
 
@@ -64,9 +64,9 @@ def test_it_says_how_many_parts_there_may_be_and_how_long(
 def test_tickets_receipts_and_ids_do_not_open_as_one_another() -> None:
     clock = FrozenClock(NOW)
     tickets, book = books(clock)
-    receipts = ReceiptBook([SECRET], clock=clock, keep_seconds=60, tickets=tickets)
-    ticket = issue(tickets)
-    upload_id, receipt = book.issue(ticket, "ID", None, None), receipts.issue(ticket)
+    receipts = ReceiptBook([SECRET], clock=clock, keep_seconds=60)
+    new = a_ticket()
+    ticket, upload_id, receipt = tickets.seal(new), book.seal(new, "ID", None, None), receipts.seal(new)
     for text in (ticket, receipt, "", "garbage", upload_id[:-4] + "AAAA"):
         with pytest.raises(UnverifiedError):
             book.open(text)
@@ -79,8 +79,8 @@ def test_tickets_receipts_and_ids_do_not_open_as_one_another() -> None:
 
 def test_it_expires_and_a_secret_can_be_rotated() -> None:
     clock = FrozenClock(NOW)
-    tickets, book = books(clock)
-    text = book.issue(issue(tickets), "ID", None, None)
+    _, book = books(clock)
+    text = book.seal(a_ticket(), "ID", None, None)
     assert books(clock, ("a new secret of 32 characters at least", SECRET))[1].open(text).upload_id == "ID"
     clock.advance(12 * 3600 + 61)
     with pytest.raises(UnverifiedError, match="ticket_expired"):
@@ -88,7 +88,7 @@ def test_it_expires_and_a_secret_can_be_rotated() -> None:
 
 
 def test_the_longest_fits_into_a_path() -> None:
-    tickets, book = books(FrozenClock(NOW))
-    longest = issue(tickets, user="u" * 256, data={"x": "d" * 1000}, key="k" * 1023)
-    text = book.issue(longest, "0" * 32, 5 * 1024**3, "public-read-write")
+    _, book = books(FrozenClock(NOW))
+    longest = a_ticket(user="u" * 256, data={"x": "d" * 1000}, key="k" * 1023)
+    text = book.seal(longest, "0" * 32, 5 * 1024**3, "public-read-write")
     assert len(text) < 4000, "the header buffer of uWSGI has 4 KB"

@@ -157,9 +157,7 @@ def test_parts_that_another_page_takes_away_by_completing_are_not_missing(
     assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
 
 
-def test_whether_parts_are_missing_or_completed_nobody_can_tell_while_oss_is_silent(
-    site: Site, bucket: Bucket
-) -> None:
+def test_whether_parts_are_missing_or_completed_nobody_can_tell_while_oss_is_silent(site: Site, bucket: Bucket) -> None:
     file = site.upload()
     bucket.silent_heads = {1}
     assert says(site.complete(file, []), 503, "10")

@@ -26,7 +26,7 @@ from .attacks import CALLBACK, OSS, VALUES, Site, changed, refused, ticket_of
 from .processes import RecordingSite, new_report, report, sign
 
 
-def test_a_thousand_made_up_key_urls_cause_one_fetch() -> None:
+def test_a_thousand_made_up_key_urls_cause_few_fetches() -> None:
     fetched_urls: list[str] = []
 
     def fetch(url: str) -> bytes:
@@ -39,7 +39,7 @@ def test_a_thousand_made_up_key_urls_cause_one_fetch() -> None:
         url = f"https://gosspublic.alicdn.com/callback_pub_key_v{number}.pem"
         headers = {"x-oss-pub-key-url": base64.b64encode(url.encode()).decode()}
         assert refused(site, site.report(body, headers=headers), 403, 503)
-    assert len(fetched_urls) <= 1
+    assert len(fetched_urls) <= 9 + 1, "of the nine that may be next each, and of all others one"
     assert site.report(body).status_int == 200
 
 
@@ -61,8 +61,8 @@ def test_the_cache_of_daily_keys_is_bounded() -> None:
     book = TicketBook(VALUES["ticket_secret"], clock=FrozenClock())
     secret = book._secrets.current()[0]
     for day in range(10_000):
-        secret.cipher(day)
-        assert len(secret._ciphers) <= 9
+        assert secret[day] is secret[day]
+        assert len(secret) <= 9
 
 
 def stored_size(ledger: MemoryLedger) -> int:

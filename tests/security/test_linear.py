@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi import AccessLog
-from oss_wsgi.callback.rsa import load_plain_key
+from oss_wsgi.callback.public_keys import load_public_key
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.callback.url import callback_url_problems, target_of, without_password
 from oss_wsgi.endpoints.gate import foreign_origin
@@ -22,7 +22,7 @@ from oss_wsgi.exceptions import CallbackError
 from oss_wsgi.http import essence, urldecoded, urlencoded_pairs
 from oss_wsgi.object_names import original_name, unique_name
 from oss_wsgi.wsgi.diagnosis import missed_path, missing_authorization, several_values, wrong_signature
-from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, is_usable, read_body, request_id
+from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, read_body, request_id, usable
 from oss_wsgi.wsgi.observers import facts_of
 
 from ..linear import MARGIN, slowdown
@@ -108,7 +108,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "headers": lambda text: ReceivedCallback.from_environ(
         environ(HTTP_AUTHORIZATION=text, HTTP_X_OSS_PUB_KEY_URL=text, CONTENT_TYPE=text)
     ),
-    "authorization": lambda text: (find_authorization({"HTTP_AUTHORIZATION": text}), is_usable(text)),
+    "authorization": lambda text: (find_authorization({"HTTP_AUTHORIZATION": text}), usable(text)),
     "length": lambda text: read_body(environ(CONTENT_LENGTH=text, HTTP_TRANSFER_ENCODING=text), 10),
     "identifiers": lambda text: (
         request_id({"HTTP_X_OSS_REQUEST_ID": text}),
@@ -125,7 +125,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "file name": lambda text: (original_name(text), unique_name(text, "20300101", "0" * 32)),
     "callback URL": lambda text: (callback_url_problems(text), target_of(f"http://a/{text}")),
     "password": lambda text: without_password(f"http://a@{text}"),
-    "public key": lambda text: load_plain_key(text.encode()),
+    "public key": lambda text: load_public_key(text),
     "missing authorization": diagnosed(missing_authorization),
     "several values": diagnosed(several_values),
     "wrong signature": diagnosed(wrong_signature),
@@ -164,7 +164,7 @@ def test_time_grows_with_the_length_of_hostile_bodies(hostile: Callable[[int], s
 
 def test_a_key_of_blanks_is_refused_in_linear_time() -> None:
     hostile = repeated(" ", "-----BEGIN PUBLIC KEY-----", "!")
-    assert slowdown(without_error(lambda text: load_plain_key(text.encode())), hostile) < MARGIN
+    assert slowdown(without_error(lambda text: load_public_key(text)), hostile) < MARGIN
 
 
 def test_the_measure_finds_the_square() -> None:

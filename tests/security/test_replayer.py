@@ -188,6 +188,7 @@ def test_after_a_kill_in_the_handler_the_next_report_is_handled(place: str, runs
         with pytest.raises(OSError):
             report(site.port, body)
         assert site.wait() == -signal.SIGKILL
+
     def report_until_answered(number: int) -> tuple[int, dict[str, Any]]:
         while (answer := report(site.port, body))[0] == 503:  # one is handled and one waits
             pass

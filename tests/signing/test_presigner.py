@@ -280,7 +280,7 @@ def test_the_ticket_has_the_limits_of_the_policy(custom: dict[str, str]) -> None
     assert (ticket.bucket, ticket.key, ticket.prefix) == ("examplebucket", form.fields["key"], "users/eric/")
     assert (ticket.min_size, ticket.max_size, list(ticket.content_types)) == (7, 7, ["image/png"])
     assert (ticket.user, ticket.data) == ("eric", {"album": 7})
-    assert ticket.accepted_until == form.expire + UPLOAD_SECONDS
+    assert ticket.expires_at == form.expire + UPLOAD_SECONDS
     assert_every_field_is_pinned(form)
 
 

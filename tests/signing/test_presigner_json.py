@@ -17,10 +17,8 @@ from tests.signing.forms import CALLBACK, HOST, ID, NOW, SCOPE, SECRET, TOKEN, p
 @pytest.mark.parametrize("version", ["v1", "v4"])
 @pytest.mark.parametrize("token", [None, "Token+/=="])
 @pytest.mark.parametrize("callback_url", [None, "https://app.example.com/oss/callback"])
-@pytest.mark.parametrize("filename", [None, "猫\".png"])
-def test_json_is_the_payload(
-    version: str, token: str | None, callback_url: str | None, filename: str | None
-) -> None:
+@pytest.mark.parametrize("filename", [None, '猫".png'])
+def test_json_is_the_payload(version: str, token: str | None, callback_url: str | None, filename: str | None) -> None:
     signer = presigner(
         tickets=TicketBook(["t" * 32], clock=lambda: NOW),
         signature_version=version,

@@ -99,9 +99,7 @@ def test_the_types_of_a_grant_replace_those_of_the_settings() -> None:
         (Grant(max_size=0), 0, (0, 0)),
     ],
 )
-def test_the_size_is_a_range_or_exact(
-    grant: Grant | None, size: int | None, expected: tuple[int, int]
-) -> None:
+def test_the_size_is_a_range_or_exact(grant: Grant | None, size: int | None, expected: tuple[int, int]) -> None:
     form = presigner(upload_max_size=1000).presign(grant, size=size)
     assert ("content-length-range", *expected) in conditions(form)
 
@@ -135,9 +133,7 @@ def test_a_range_that_no_file_fits_is_not_signed() -> None:
         (None, timedelta(seconds=1), NOW + 1),
     ],
 )
-def test_the_policy_never_outlives_the_credentials(
-    grant: Grant | None, left: timedelta | None, expected: int
-) -> None:
+def test_the_policy_never_outlives_the_credentials(grant: Grant | None, left: timedelta | None, expected: int) -> None:
     expiration = None if left is None else datetime.fromtimestamp(NOW, timezone(timedelta(hours=8))) + left
     form = presigner(Provider(Credentials(ID, SECRET, TOKEN, expiration))).presign(grant)
     assert form.expire == expected

@@ -55,12 +55,12 @@ def test_the_ticket_pins_the_one_object_its_size_and_its_type() -> None:
     assert (ticket.key, ticket.prefix, ticket.bucket) == (url.key, "u/", "examplebucket")
     assert (ticket.min_size, ticket.max_size, ticket.content_types) == (6, 6, ["image/png"])
     assert (ticket.user, ticket.data, ticket.forbid_overwrite, ticket.max_objects) == ("eric", {"a": 1}, True, 1)
-    assert ticket.accepted_until == url.expire + 12 * 3600
+    assert ticket.expires_at == url.expire + 12 * 3600
 
 
 def test_the_receipt_says_put_object() -> None:
     tickets = TicketBook(SECRETS, clock=lambda: NOW)
-    receipts = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=60, tickets=tickets)
+    receipts = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=60)
     signing = presigner(tickets=tickets, callback_url=CALLBACK)
     signing._receipts = receipts
     url = signing.presign_put(Grant(custom={"a": "b"}), **FILE)

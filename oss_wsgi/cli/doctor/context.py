@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
-from ...callback.secret_file import with_secrets_read
 from ...callback.ticket import TicketBook
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...sdk.credentials import SDKCredentialsProvider
-from ...settings import TABLE, Settings
+from ...settings import TABLE, Settings, with_secrets_read
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost

@@ -1,6 +1,6 @@
 """A legacy application of 3 kB a page, alone or wrapped, on waitress as it comes or as we start it.
 
-    python legacy.py alone|wrapped|ours PORT
+python legacy.py alone|wrapped|ours PORT
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The least that a sample does in Python: a V4 form for a new name, and a callback verified with a kept key.
 
-    python sample.py webob PORT         WebOb on waitress, as it comes
-    python sample.py http.server PORT   the standard library alone
+python sample.py webob PORT         WebOb on waitress, as it comes
+python sample.py http.server PORT   the standard library alone
 """
 
 from __future__ import annotations

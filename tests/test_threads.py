@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from oss_wsgi.time_limit import TimeLimitError, call_within
+from oss_wsgi.threads import TimeLimitError, call_within
 
 
 def test_the_result_is_returned() -> None:

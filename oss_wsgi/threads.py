@@ -1,0 +1,75 @@
+"""What threads need: a time limit for a whole call, and word of a fork, which copies locks and no threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class TimeLimitError(Exception):
+    """Raised when a function has not returned within its time limit."""
+
+
+def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) -> T:
+    """Return what ``function`` returns, or raise what it raises. Raises TimeLimitError after ``seconds``.
+
+    Socket and SDK timeouts limit each step, not the call. So a daemon thread runs the function, and after the limit the
+    caller stops waiting.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # a SystemExit would otherwise be noticed only after the time limit
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name=thread_name).start()
+    wait([future], timeout=seconds)
+    if not future.done():
+        raise TimeLimitError(f"no result within {seconds} s")
+    return future.result()
+
+
+class ForkAware:
+    """Hears of each fork of the process, as long as it lives."""
+
+    def __init__(self) -> None:
+        _fork_aware.add(self)
+
+    def _before_fork(self) -> None:
+        """Release what must not pass into a child, and let no call begin until ``_after_fork``."""
+        return
+
+    def _after_fork(self, *, is_child: bool) -> None:
+        """Allow calls again. A child has none of its parent's, and must not wait for them."""
+        return
+
+
+_fork_aware: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_forking: list[ForkAware] = []
+
+
+def _before_fork() -> None:
+    _forking.extend(_fork_aware)
+    for each in _forking:
+        each._before_fork()
+
+
+def _after_fork(*, is_child: bool) -> None:
+    while _forking:
+        _forking.pop()._after_fork(is_child=is_child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(is_child=False),
+        after_in_child=lambda: _after_fork(is_child=True),
+    )
