@@ -43,7 +43,7 @@ ENTRY = re.compile(r"^- \[([^\n]+)\]\(([^)\s#]+)\)(?:（英文）)?$", re.MULTIL
 HAN = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 COMMENTS = {
     "#": re.compile(r"(^|\s)#(?= ).*$", re.MULTILINE),
-    "//": re.compile(r"(^|\s)//(?= ).*$", re.MULTILINE),
+    "//": re.compile(r"(^|\s)//(?= ).*$|^ */\*\* .* \*/$", re.MULTILINE),
     ";": re.compile(r"^;(?= ).*$", re.MULTILINE),
     "<!--": COMMENT,
 }

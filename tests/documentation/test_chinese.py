@@ -23,7 +23,6 @@ ENGLISH_ONLY = {
 #: Pages that have no Chinese one yet, one a line: take a page out that you have translated.
 MISSING = {
     "explanation/limits.md",
-    "explanation/once.md",
     "explanation/speed.md",
     "explanation/tickets.md",
     "explanation/trust.md",
@@ -32,8 +31,6 @@ MISSING = {
     "how-to/delete-files.md",
     "how-to/from-the-sample.md",
     "how-to/kubernetes.md",
-    "how-to/large-files-operation.md",
-    "how-to/large-files.md",
     "how-to/local-oss.md",
     "how-to/mini-programs.md",
     "how-to/own-domain.md",
