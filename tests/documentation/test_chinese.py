@@ -22,10 +22,6 @@ ENGLISH_ONLY = {
 }
 #: Pages that have no Chinese one yet, one a line: take a page out that you have translated.
 MISSING = {
-    "explanation/limits.md",
-    "explanation/speed.md",
-    "explanation/tickets.md",
-    "explanation/trust.md",
     "how-to/ali-oss.md",
     "how-to/cgi-script.md",
     "how-to/delete-files.md",
@@ -44,7 +40,6 @@ MISSING = {
     "how-to/shared-ledger.md",
     "how-to/single-file.md",
     "how-to/slow-handlers.md",
-    "never-lost.md",
     "reference/events.md",
     "scaling.md",
     "serving.md",
