@@ -183,6 +183,13 @@ def test_the_command_leads_links_to_the_chinese_page(pair: tuple[Path, Path]) ->
     assert "(../b.md#more)" in with_links(page)
 
 
+@pytest.mark.parametrize(
+    ("language", "comment"), [("python", "# told"), ("ini", "; told"), ("js", "// told"), ("js", "/** told: `a` */")]
+)
+def test_a_comment_is_no_line_of_code(language: str, comment: str) -> None:
+    assert chinese.code_lines(language, f"{comment}\na = 1;\n") == ["a = 1;"]
+
+
 def test_a_page_without_steps_of_its_own_is_typed_with_those_of_the_english_page(pair: tuple[Path, Path]) -> None:
     english, page = pair
     hidden = BEFORE.replace("# Title", "# Title\n\n<!-- stop -->")
