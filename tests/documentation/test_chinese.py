@@ -43,7 +43,6 @@ MISSING = {
     "how-to/testing.md",
     "how-to/ticket-secrets.md",
     "never-lost.md",
-    "reference/events.md",
     "scaling.md",
     "serving.md",
 }
