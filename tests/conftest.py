@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections import defaultdict
@@ -65,6 +66,17 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, lambda number, frame: None)
     # By default the garbage collector walks all collected tests again and again.
     gc.set_threshold(200_000, 20, 20)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run the tests: two for a core, for they wait more than they compute; fast ones do not.
+
+    Files that are named run in this process, for each worker takes a second to start.
+    """
+    if any(argument.partition("::")[0].endswith(".py") for argument in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores if config.option.markexpr == "fast" else 2 * cores, 8)
 
 
 def need_of(path: Path) -> str | None:
