@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -135,6 +136,16 @@ def _refuse_slow_events(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_slow_events)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_key() -> Iterator[None]:
+    """Let every local OSS have the same callback key: making one takes longer than most tests."""
+    from oss_wsgi.local.callbacks.signing_key import CallbackKey
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CallbackKey, "generate", functools.cache(CallbackKey.generate))
+        yield
 
 
 @pytest.fixture(autouse=True)

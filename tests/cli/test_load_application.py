@@ -12,7 +12,7 @@ from oss_wsgi.cli.load_application import load_application
 from oss_wsgi.cli.process import CannotStartError
 from oss_wsgi.exceptions import SettingsError
 
-SHOP = '''
+SHOP = """
 text = "hello"
 
 def application(environ, start_response):
@@ -44,7 +44,7 @@ django = type("ASGIHandler", (FastAPI,), {"__module__": "django.core.handlers.as
 
 def make_fast():
     return fast
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
