@@ -41,7 +41,13 @@ NEEDS = {
     ),
     "sdks": ("examples/test_mini_programs.py", "local/sdks"),
     "bundles": ("examples/test_kubernetes_examples.py", "packaging"),
-    "soak": ("integration/test_scale.py", "security/test_soak.py", "soak"),
+    "soak": (
+        "integration/test_restarts.py",
+        "integration/test_scale.py",
+        "integration/test_slow_clients.py",
+        "security/test_soak.py",
+        "soak",
+    ),
     "pages": (),
 }
 
