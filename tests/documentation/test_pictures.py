@@ -21,7 +21,7 @@ PICTURES = ROOT / "docs" / "pictures"
 def named() -> set[str]:
     """Return the pictures that the pages show."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
-    return set(re.findall(r"[(\"](?:[\w./-]*/)?pictures/([\w.-]+)[)\" ]", text))
+    return set(re.findall(r"[(\"](?:[\w./-]*/)?pictures/([\w-]+(?:\.[\w-]+)+)[)\" ]", text))
 
 
 def test_every_picture_that_a_page_names_is_committed_and_no_other() -> None:
