@@ -109,6 +109,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     need = need_of(collection_path)
     if need is not None:
         return not is_asked_for(expression, need) or None
+    if expression in NEEDS and collection_path.is_file():
+        return f"mark.{expression}" not in collection_path.read_text(encoding="utf-8") or None
     if expression != "fast":
         return None
     if collection_path.is_dir():
@@ -149,8 +151,10 @@ def _one_key() -> Iterator[None]:
     """Let every local OSS have the same callback key: making one takes longer than most tests."""
     from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
+    generate = CallbackKey.generate
+    kept = functools.cache(generate)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CallbackKey, "generate", functools.cache(CallbackKey.generate))
+        patch.setattr(CallbackKey, "generate", lambda bits: kept(bits) if bits >= 1024 else generate(bits))
         yield
 
 

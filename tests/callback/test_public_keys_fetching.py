@@ -264,6 +264,7 @@ def test_any_number_of_keys_that_have_verified_stays(clock: FrozenClock) -> None
     assert fetcher.urls == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [FetchError("down"), b"<html>", NOT_FOUND], ids=["down", "html", "404"])
 def test_a_stranger_who_names_the_next_key_first_delays_it_for_a_minute(
     failure: bytes | Exception, clock: FrozenClock
