@@ -110,7 +110,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Call):
         for number in range(len(node.keywords)):
             yield ast.Call(node.func, node.args, node.keywords[:number] + node.keywords[number + 1 :])
-        if len(node.args) > 1:
+        if len(node.args) > 1 and ast.unparse(node.func) not in ("max", "min"):
             yield ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
     elif isinstance(node, ast.Return) and node.value is not None and not is_constant(node.value, None):
         yield ast.Return(ast.Constant(None))
