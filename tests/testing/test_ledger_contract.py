@@ -12,8 +12,7 @@ import pytest
 
 from . import broken_ledgers
 
-# One process runs all of them, for the fixture runs the contract on all broken ledgers.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("broken ledgers")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 BROKEN = [
