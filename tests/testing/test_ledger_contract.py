@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,25 +21,6 @@ BROKEN = [
     for value in vars(broken_ledgers).values()
     if inspect.isclass(value) and issubclass(value, broken_ledgers.Broken) and value is not broken_ledgers.Broken
 ]
-#: Runs pytest in a fork for each class, some at once: a new process would spend most of its time with imports.
-RUN = """
-import os, sys, pytest
-import oss_wsgi.ledger.memory, oss_wsgi.testing.ledger_contract
-options = ["-q", "-n0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-folder, file, *names = sys.argv[1:]
-running = 0
-while names or running:
-    if names and running < 12:
-        name = names.pop()
-        if os.fork() == 0:
-            status = pytest.main([*options, f"--junitxml={folder}/{name}.xml", f"{file}::{name}"])
-            os._exit(0 if status == 1 else 1)
-        running += 1
-    else:
-        _, status = os.wait()
-        running -= 1
-        assert status == 0
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +31,22 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """
     folder = tmp_path_factory.mktemp("reports")
 
-    names = [broken.__name__ for broken in BROKEN]
-    command = [sys.executable, "-c", RUN, str(folder), str(Path("tests", "testing", "broken_ledgers.py")), *names]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    failing: dict[str, set[str]] = {name: set() for name in names}
-    for name in names:
-        for case in ElementTree.parse(folder / f"{name}.xml").iter("testcase"):
+    def run(broken: type[broken_ledgers.Broken]) -> tuple[str, set[str]]:
+        report = folder / f"{broken.__name__}.xml"
+        options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        test = f"{Path('tests', 'testing', 'broken_ledgers.py')}::{broken.__name__}"
+        command = [sys.executable, "-m", "pytest", *options, test]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+        assert ended.returncode == 1, ended.stdout
+        failing = set()
+        for case in ElementTree.parse(report).iter("testcase"):
             assert case.find("error") is None, case.attrib
             if case.find("failure") is not None:
-                failing[name].add(case.attrib["name"].partition("[")[0])
-    return failing
+                failing.add(case.attrib["name"].partition("[")[0])
+        return broken.__name__, failing
+
+    with ThreadPoolExecutor(12) as runs:
+        return dict(runs.map(run, BROKEN))
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__.removeprefix("Test"))
