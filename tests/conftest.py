@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import os
 import signal
 import sys
 from collections import defaultdict
@@ -39,7 +41,13 @@ NEEDS = {
     ),
     "sdks": ("examples/test_mini_programs.py", "local/sdks"),
     "bundles": ("examples/test_kubernetes_examples.py", "packaging"),
-    "soak": ("integration/test_scale.py", "security/test_soak.py", "soak"),
+    "soak": (
+        "integration/test_restarts.py",
+        "integration/test_scale.py",
+        "integration/test_slow_clients.py",
+        "security/test_soak.py",
+        "soak",
+    ),
     "pages": (),
 }
 
@@ -67,6 +75,17 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.set_threshold(200_000, 20, 20)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run the tests: two for a core, for they wait more than they compute; fast ones do not.
+
+    Files that are named run in this process, for each worker takes a second to start.
+    """
+    if any(argument.partition("::")[0].endswith(".py") for argument in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores if config.option.markexpr == "fast" else 2 * cores, 8)
+
+
 def need_of(path: Path) -> str | None:
     """Return the marker of a folder or file in NEEDS, or of a folder above it."""
     return next((need for need, places in NEEDS.items() if is_within(path, places)), None)
@@ -90,6 +109,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     need = need_of(collection_path)
     if need is not None:
         return not is_asked_for(expression, need) or None
+    if expression in NEEDS and collection_path.is_file():
+        return f"mark.{expression}" not in collection_path.read_text(encoding="utf-8") or None
     if expression != "fast":
         return None
     if collection_path.is_dir():
@@ -123,6 +144,18 @@ def _refuse_slow_events(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_slow_events)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_key() -> Iterator[None]:
+    """Let every local OSS have the same callback key: making one takes longer than most tests."""
+    from oss_wsgi.local.callbacks.signing_key import CallbackKey
+
+    generate = CallbackKey.generate
+    kept = functools.cache(generate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CallbackKey, "generate", lambda bits: kept(bits) if bits >= 1024 else generate(bits))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from typing import TypeVar
 T = TypeVar("T", str, bytes)
 
 FACTOR = 8
-# Linear is 1, and the square is 8.
-MARGIN = 3.0
+# Linear is 1, with caches that are too small 3.5 at the most, and the square is 8.
+MARGIN = 5.0
 # Below this the clock and the caches decide.
 _LEAST_SECONDS = 0.0002
 _ATTEMPTS = 8

@@ -3,8 +3,8 @@
     python -m tests.mutation oss_wsgi/callback/ticket.py
     python -m tests.mutation oss_wsgi/endpoints/gate.py --lines 40-80 --jobs 2 tests/endpoints/test_gate.py
 
-Without names of tests it runs those of the module's room, and every other file of the default set that imports the
-module. It works in copies of the checkout, so that several people may run it at once.
+Without names of tests it runs those of the module's room, and the other files of the default set that import the module
+and are fast. It works in copies of the checkout, so that several people may run it at once.
 
 A mutant costs less than a second. The tests are collected once. For a bug inside a function a forked process replaces
 the function's code, and runs the tests that call it. What survives this, and any bug outside of functions, is written
@@ -110,7 +110,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Call):
         for number in range(len(node.keywords)):
             yield ast.Call(node.func, node.args, node.keywords[:number] + node.keywords[number + 1 :])
-        if len(node.args) > 1:
+        if len(node.args) > 1 and ast.unparse(node.func) not in ("max", "min"):
             yield ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
     elif isinstance(node, ast.Return) and node.value is not None and not is_constant(node.value, None):
         yield ast.Return(ast.Constant(None))
@@ -430,18 +430,18 @@ def work(module: str, mutants: list[Mutant], tests: list[str]) -> None:
 
 
 def tests_of(module: Path) -> list[str]:
-    """Return the tests of a module's room, and the other files that import the module."""
+    """Return the tests of a module's room, and the other files that import the module and are not slow as a whole."""
     parts = module.relative_to("oss_wsgi").with_suffix("").parts
     name = ".".join(("oss_wsgi", *parts))
     room = Path("tests", *parts[:-1]) if len(parts) > 1 else None
-    from .conftest import SLOW_FOLDERS, is_within, need_of
+    from .conftest import SLOW_FOLDERS, SLOW_MODULE, is_within, need_of
 
     found = [str(room)] if room is not None and (ROOT / room).is_dir() else []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if need_of(path) or is_within(path, SLOW_FOLDERS) or (room and path.is_relative_to(ROOT / room)):
             continue
         text = path.read_text(encoding="utf-8")
-        if name in text or path.name == f"test_{parts[-1]}.py":
+        if (name in text and SLOW_MODULE not in text) or path.name == f"test_{parts[-1]}.py":
             found.append(str(path.relative_to(ROOT)))
     return found
 
@@ -472,6 +472,7 @@ def main() -> None:
             command = [sys.executable, str(copy / "tests" / "mutation.py"), str(arguments.module), *tests]
             command += ["--lines", arguments.lines, "--work", f"{number}/{jobs}"]
             environ = {**os.environ, "PYTHONPATH": str(copy)}
+            environ.pop("PYTHONDONTWRITEBYTECODE", None)
             processes.append(subprocess.Popen(command, cwd=copy, env=environ, stdout=subprocess.PIPE, text=True))
         lines = "".join(process.communicate()[0] for process in processes).splitlines()
     if any(process.returncode for process in processes):

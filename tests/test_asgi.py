@@ -360,6 +360,7 @@ def test_an_async_authorize_gets_its_second_look(filled_in: dict[str, str], expe
     assert asked == expected
 
 
+@pytest.mark.slow
 def test_one_handler_at_a_time_and_once_for_each_upload_of_fifty_reports() -> None:
     saved: list[str] = []
 

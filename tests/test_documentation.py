@@ -81,7 +81,7 @@ def test_each_link_to_the_repository_names_a_file() -> None:
             assert (ROOT / name).exists(), f"{path.name}: {name}"
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     if not all(importlib.util.find_spec(name) for name in ("sphinx", "myst_parser", "furo", "sphinx_copybutton")):
         skip_or_fail("oss-wsgi[docs]")

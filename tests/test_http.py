@@ -117,6 +117,7 @@ def test_a_type_of_over_255_characters_has_no_essence() -> None:
 ODD_TEXT = st.lists(st.sampled_from([*"ab&=+%20F;é猫\x00 ", "%2F", "%25"])).map("".join)
 
 
+@pytest.mark.slow
 @given(text=st.one_of(st.text(st.characters(exclude_categories=["Cs"])), ODD_TEXT))
 def test_pairs_are_those_of_the_standard_library(text: str) -> None:
     try:

@@ -72,6 +72,7 @@ def test_an_original_name_is_cleaned_and_keeps_its_chinese(filename: str, expect
     assert original_name(filename) == expected
 
 
+@pytest.mark.slow
 @given(filename=NASTY | st.text(st.characters(), max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_an_original_name_is_always_a_safe_last_part(filename: str) -> None:
@@ -138,6 +139,7 @@ def test_a_sharded_name_has_the_first_digits_of_the_token_before_the_day() -> No
     assert unique_name("a.PNG", "20241203", "0123abcd", sharded=True) == "01/20241203/0123abcd.png"
 
 
+@pytest.mark.slow
 @given(filename=NASTY | st.text(st.characters(), max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_a_unique_name_is_always_plain_ascii(filename: str) -> None:

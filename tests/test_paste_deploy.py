@@ -171,7 +171,7 @@ def test_the_example_serves_both_side_by_side(ini: Ini) -> None:
     assert "<h1>Guest book</h1>" in client.get("/anything").text
 
 
-@pytest.mark.slow
+@pytest.mark.servers
 def test_pserve_serves_the_example(tmp_path: Path) -> None:
     copy = tmp_path / "paste.ini"
     copy.write_text(EXAMPLE.read_text().replace("127.0.0.1:8080", "127.0.0.1:0"))

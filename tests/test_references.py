@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PLACES = (
@@ -56,6 +58,7 @@ def problems(path: Path, text: str, sections: dict[str, set[str]]) -> Iterator[s
         yield f"{at(match)}: {text[match.start() :].split(maxsplit=1)[0]!r} cites notes that are not here"
 
 
+@pytest.mark.slow
 def test_each_reference_names_a_section_that_exists() -> None:
     sections = {path.name: set(HEADING.findall(path.read_text(encoding="utf-8"))) for path in DOCS.rglob("*.md")}
     bad = [problem for path, text in texts() for problem in problems(path, text, sections)]

@@ -129,6 +129,7 @@ def test_a_url_that_resembles_osss_is_refused_without_a_fetch(url: str, clock: F
     assert fetcher.urls == []
 
 
+@pytest.mark.slow
 @given(text=st.text(max_size=30))
 @settings(max_examples=100, deadline=None)
 def test_only_digits_after_the_v_lead_to_a_fetch(text: str) -> None:

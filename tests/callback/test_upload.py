@@ -285,6 +285,7 @@ def test_the_body_is_not_in_the_repr() -> None:
     assert "swordfish" not in repr(Upload.parse(b"token=swordfish"))
 
 
+@pytest.mark.slow
 @given(members=st.dictionaries(TEXT.filter(bool), TEXT, max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_a_percent_encoded_form_is_decoded(members: dict[str, str]) -> None:

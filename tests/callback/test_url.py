@@ -110,6 +110,7 @@ def test_the_target_is_path_and_query_as_written(url: str, expected: str) -> Non
     assert target_of(url) == expected
 
 
+@pytest.mark.slow
 @given(text=st.text(max_size=60) | st.text("htps:/@?#[];%.0a", max_size=30).map(lambda rest: f"http://{rest}"))
 @settings(max_examples=200, deadline=None)
 def test_every_text_has_problems_or_an_ascii_target(text: str) -> None:

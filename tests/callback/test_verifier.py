@@ -359,6 +359,7 @@ def test_an_unavailable_key_is_not_a_wrong_signature() -> None:
     assert verifier.is_valid(**arguments) is False
 
 
+@pytest.mark.slow
 @given(text=st.text(max_size=120), url=st.text(max_size=120))
 @settings(max_examples=100, deadline=None)
 def test_any_header_text_raises_a_verification_error(text: str, url: str) -> None:

@@ -99,6 +99,7 @@ def test_the_sender_of_a_status_is_told_where_it_is_known() -> None:
 LONG = ["A" * 1_000_000, "a_" * 500_000, "status " * 150_000, "0000-" * 200_000, "{" * 999_999]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LONG, ids=lambda text: text[:7])
 def test_a_long_text_takes_no_long_time(text: str) -> None:
     start = time.process_time()

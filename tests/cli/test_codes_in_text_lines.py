@@ -58,6 +58,7 @@ def test_a_note_of_serve_is_known(prefix: str, capsys: pytest.CaptureFixture[str
     assert ("start with --prefix PATH" in note) is (prefix == "/oss")
 
 
+@pytest.mark.slow
 def test_lines_of_handled_and_recovered_uploads_are_known(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     site = Site()

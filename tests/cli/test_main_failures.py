@@ -19,7 +19,7 @@ from oss_wsgi.cli import explain
 from oss_wsgi.cli.main import main
 
 from ..running_server import clean_environ
-from .command import COMMAND, oss_wsgi
+from .command import COMMAND, oss_wsgi, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ FAILING = [
 
 @pytest.mark.parametrize("arguments", FAILING, ids=" ".join)
 def test_standard_output_is_one_json_document_whatever_fails(arguments: list[str]) -> None:
-    run = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=clean_environ(), timeout=120)
+    run = run_command(*arguments)
     assert run.returncode in (1, 2)
     assert json.loads(run.stdout)["error"]["message"]
     assert "Traceback" not in run.stderr
@@ -137,8 +137,7 @@ def runs_with(value: str) -> Iterator[tuple[list[str], dict[str, str]]]:
 def test_no_message_has_the_name_of_an_exception(rubbish: list[str], tmp_path: Path) -> None:
     for value in rubbish:
         for arguments, environ in runs_with(value):
-            command, env = [*COMMAND, *arguments], clean_environ(**environ)
-            run = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, cwd=tmp_path)
+            run = run_command(*arguments, cwd=tmp_path, **environ)
             assert run.returncode in (0, 1, 2), arguments
             assert EXCEPTION.findall(run.stdout + run.stderr) == [], arguments
 

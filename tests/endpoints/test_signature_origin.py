@@ -151,6 +151,7 @@ def test_a_request_without_a_host_is_answered() -> None:
 HEADER = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=40)
 
 
+@pytest.mark.slow
 @given(site=HEADER, origin=HEADER)
 def test_no_header_text_gives_500_or_a_signature(site: str, origin: str) -> None:
     response = ask({"Sec-Fetch-Site": f"x{site}", "Origin": f"x{origin}"}, allowed_origins=[LISTED])

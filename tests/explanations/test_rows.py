@@ -183,6 +183,7 @@ def without_row(codes: set[str]) -> set[str]:
     return {pattern for pattern in codes if not any(re.fullmatch(pattern, code) for code in CODES)}
 
 
+@pytest.mark.slow
 def test_the_codes_of_the_local_oss_are_those_whose_rows_say_so() -> None:
     patterns_of_codes: set[str] = set()
     for tree in trees(local=True).values():
@@ -323,6 +324,7 @@ def sent_by(sender: str) -> set[int]:
     return {int(row.code) for row in rows("status") if row.by == (sender,)}
 
 
+@pytest.mark.slow
 def test_every_status_of_the_local_oss_has_a_row() -> None:
     statuses = statuses_in(PACKAGE / "local", {"OSSError", "Response"})
     assert {200, 203, 304, 403, 409, 411, 503} <= statuses
@@ -331,6 +333,7 @@ def test_every_status_of_the_local_oss_has_a_row() -> None:
     assert sent_by(OSS) - statuses == {206, 301, 307}
 
 
+@pytest.mark.slow
 def test_every_status_of_the_application_has_a_row() -> None:
     statuses = set(STATUSES.values())
     for room in ("endpoints", "middleware", "wsgi"):

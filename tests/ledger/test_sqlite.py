@@ -497,6 +497,7 @@ def test_expired_responses_are_deleted_a_few_at_a_time(path: Path, ledger: SQLit
     assert counts == [(10,), (0,), (0,), (0,), (0,)]
 
 
+@pytest.mark.slow
 def test_what_has_expired_is_deleted_as_fast_as_responses_come(path: Path) -> None:
     clock = LedgerClock()
     with SQLiteLedger(path, clock=clock) as ledger:
@@ -516,6 +517,7 @@ def test_a_response_that_one_time_calls_valid_stays(
     assert rows(path, f"SELECT COUNT(*) FROM answers WHERE expires = {expires}") == [(10,)]
 
 
+@pytest.mark.slow
 def test_the_count_of_a_ticket_is_deleted_after_its_responses(path: Path) -> None:
     clock = LedgerClock()
     with SQLiteLedger(path, clock=clock) as ledger:
@@ -545,6 +547,7 @@ def test_a_clock_that_jumps_over_a_restart_forgets_nothing(path: Path, jump: int
         assert again.calls == 0
 
 
+@pytest.mark.slow
 def test_a_long_pause_forgets_only_what_has_expired(path: Path) -> None:
     """A process that is started again after a week finds a steady time that lags; it deletes later, not too early."""
     week = 7 * 86_400
@@ -642,6 +645,7 @@ def test_known_reads_texts_and_not_only_hashes(ledger: SQLiteLedger, monkeypatch
     assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
 
 
+@pytest.mark.slow
 def test_a_long_ticket_is_found_by_its_index(ledger: SQLiteLedger) -> None:
     """Among many objects of one ticket, and many ETags of one object."""
     uploads = [identity(object=f"o{number % 50}", etag=f"e{number}", max_objects=50) for number in range(200)]

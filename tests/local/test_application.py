@@ -196,6 +196,7 @@ def strange_requests():
             yield payload, {"REQUEST_METHOD": method, "PATH_INFO": f"/examplebucket/{text}", "HTTP_RANGE": text}
 
 
+@pytest.mark.slow
 def test_no_malformed_request_is_an_internal_error(oss):
     for payload, changes in strange_requests():
         environ = {

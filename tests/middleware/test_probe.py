@@ -214,6 +214,7 @@ def test_a_proof_with_another_secret_is_invalid(gate: ProbeGate, clock: FrozenCl
     assert not gate.accepts(prove("x" * 32, clock.now))
 
 
+@pytest.mark.slow
 def test_a_flood_of_proofs_is_refused(gate: ProbeGate, clock: FrozenClock) -> None:
     taken = [gate.accepts(prove(SECRET, clock.now)) for _ in range(1100)]
     assert taken.count(True) == 1000

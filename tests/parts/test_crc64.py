@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from fastcrc import crc64 as fastcrc
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ def test_it_is_the_crc_of_the_published_check() -> None:
     assert crc64.joined([(fastcrc.xz(b"1234"), 4), (fastcrc.xz(b"56789"), 5)]) == 0x995DC9BBDF1939FA
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=300), max_size=8))
 def test_joined_is_the_crc_of_all_parts(parts: list[bytes]) -> None:
     pairs = [(fastcrc.xz(part), len(part)) for part in parts]
@@ -26,6 +28,7 @@ def test_the_order_counts() -> None:
     assert len({crc64.joined(order) for order in itertools.permutations(parts)}) == 6
 
 
+@pytest.mark.slow
 def test_sizes_beyond_any_memory_are_joined() -> None:
     size = 5 * 1024**3
     zeros = 0

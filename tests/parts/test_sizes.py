@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from oss_wsgi.parts.sizes import allowed_parts, fitting_part_size, part_count
 from oss_wsgi.settings_check import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 
 
+@pytest.mark.slow
 @given(st.integers(0, MAX_OBJECT_BYTES), st.integers(MIN_PART_BYTES, MAX_PART_BYTES))
 def test_a_file_of_any_size_fits_into_10_000_parts(size: int, part_size: int) -> None:
     chosen = fitting_part_size(size, part_size)

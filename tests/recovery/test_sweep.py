@@ -210,6 +210,7 @@ def test_a_sweep_that_looks_further_back_than_the_ledger_is_refused(make: Callab
     assert site.reconcile(known=lambda pairs: set()).listed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_the_ledger_remembers_for_as_long_as_a_sweep_looks_back(
     make: Callable[..., Site], tmp_path: Path, kind: str
@@ -266,6 +267,7 @@ def test_many_pages_are_listed_in_order(site: Site, monkeypatch: pytest.MonkeyPa
     assert {upload.object for upload in site.uploads} == keys
 
 
+@pytest.mark.slow
 def test_folders_of_old_days_are_passed_over_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "PAGE", 5)
     for day in ("20200101", "20200102"):
@@ -284,6 +286,7 @@ def test_folders_of_old_days_are_passed_over_at_once(site: Site, monkeypatch: py
     assert site.uploads[0].object == lost
 
 
+@pytest.mark.slow
 def test_shards_are_swept_without_their_old_days(make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "PAGE", 5)
     site = make({"name_shards": True})
@@ -341,6 +344,7 @@ def killing_at(site: Site, number: int) -> Callable[[Reconciliation], None]:
     return progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_a_sweep_that_is_stopped_anywhere_goes_on_and_handles_nothing_twice(
     make: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -95,6 +95,7 @@ def test_the_key_in_the_environment_comes_first(environment: Any) -> None:
     assert credentials.expiration is None
 
 
+@pytest.mark.slow
 def test_a_profile_is_read(environment: Any, tmp_path: Path) -> None:
     (tmp_path / "credentials.ini").write_text(
         "[default]\ntype = access_key\naccess_key_id = profile-id\naccess_key_secret = profile-secret\n"
@@ -218,11 +219,13 @@ class _Raising:
         return "mine"
 
 
+@pytest.mark.slow
 def test_the_error_names_all_sources_that_were_tried(environment: Any) -> None:
     with pytest.raises(CredentialsError, match=r"env \(Cred.*cli_profile \(Cred.*profile \(Cred"):
         provider().get_credentials()
 
 
+@pytest.mark.slow
 def test_a_role_that_cannot_be_assumed_is_refused_at_once(environment: Any) -> None:
     with pytest.raises(SettingsError, match="900s"):
         provider(role_arn=ROLE, duration=60)

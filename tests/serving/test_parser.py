@@ -295,6 +295,7 @@ def mutated(choose: random.Random) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 def test_mutated_requests_are_read_as_waitress_reads_them() -> None:
     choose = random.Random(14)
     for _ in range(MUTATIONS):
@@ -404,6 +405,7 @@ def test_the_application_says_how_long_a_body_may_be(header: str, path: str, len
             assert parser.get_body_stream().read() == b"x" * length
 
 
+@pytest.mark.slow
 @given(
     pieces=st.lists(
         st.sampled_from([b"1\r\na\r\n", b"03\r\nb\r\n\r\n", b"2;a=b\r\ncc\r\n", b"\r\n", b"A\r\n"]), max_size=9

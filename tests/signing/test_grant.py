@@ -156,6 +156,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert starts == ["dir", "key", "min_size", "expires", "content_types", "acl", "metadata", "content_disposition,"]
 
 
+@pytest.mark.slow
 @given(name=st.text(st.sampled_from("ab/.\\${}filename \u202e\n中"), max_size=20))
 @settings(max_examples=200, deadline=None)
 def test_a_valid_dir_ends_in_a_slash_and_never_leaves_its_place(name: str) -> None:

@@ -140,6 +140,7 @@ def test_the_time_can_be_read_back(timestamp: int) -> None:
     assert time_read.timestamp() == timestamp
 
 
+@pytest.mark.slow
 @given(value=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 @settings(max_examples=100, deadline=None)
 def test_any_text_can_be_read_back_from_the_policy(value: str) -> None:
@@ -190,6 +191,7 @@ def test_an_invalid_condition_is_refused(condition: Any) -> None:
         PostPolicy(NOON, [BUCKET, condition])
 
 
+@pytest.mark.slow
 @given(field=TEXT, value=TEXT, values=st.lists(TEXT, min_size=1, max_size=3), low=st.integers(0, 99))
 @settings(deadline=None)
 def test_a_condition_is_the_json_of_its_plain_form(field: str, value: str, values: list[str], low: int) -> None:

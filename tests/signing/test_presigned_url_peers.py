@@ -102,6 +102,7 @@ def signed_by_the_sdk(
     return str(request.url)
 
 
+@pytest.mark.slow
 @given(
     credentials=CREDENTIALS,
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE", "HEAD"]),
@@ -122,6 +123,7 @@ def test_a_v4_url_is_the_sdks_letter_for_letter(
     assert ours.url == signed_by_the_sdk("v4", credentials, method, key, query, headers, listed)
 
 
+@pytest.mark.slow
 @given(
     credentials=CREDENTIALS,
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
@@ -223,6 +225,7 @@ def send(oss: LocalOSS, url: PresignedURL, body: bytes = b"", **headers: str) ->
     return TestApp(oss, lint=False).request(url.url, method=url.method, headers=sent, body=body, expect_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v4"])
 @given(
     key=KEYS,

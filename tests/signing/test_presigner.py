@@ -334,6 +334,7 @@ def test_sharded_names_spread_over_256_parts() -> None:
 # Properties
 
 
+@pytest.mark.slow
 @given(
     filename=st.text(min_size=1, max_size=40),
     names=st.sampled_from(["unique", "original"]),

@@ -34,6 +34,7 @@ def test_json_is_the_payload(version: str, token: str | None, callback_url: str 
     assert form.json() == json.dumps(form.payload()).encode()
 
 
+@pytest.mark.slow
 @given(values=st.lists(st.text(), min_size=4, max_size=4))
 def test_any_text_is_escaped_as_json(values: list[str]) -> None:
     fields = {"key": values[0], "policy": "cA==", "Signature": f"s{values[1]}"}

@@ -1,6 +1,8 @@
 import threading
 import tracemalloc
 
+import pytest
+
 from oss_wsgi.local.inspector.journal import MAX_BYTES, MAX_STORIES, Journal
 from oss_wsgi.local.inspector.story import MAX_VALUE, Story
 
@@ -51,6 +53,7 @@ def test_what_is_under_way_grows_within_8_mib():
     assert len(journal.stories()) < 100
 
 
+@pytest.mark.slow
 def test_8_mib_are_the_most_and_that_is_what_the_memory_takes():
     journal = Journal()
     tracemalloc.start()

@@ -62,6 +62,7 @@ def test_an_upload_is_aborted_after_its_days_and_not_before(oss, bucket, put_rul
     assert uploads(bucket) == ["other/a"]
 
 
+@pytest.mark.slow
 def test_more_than_a_page_of_uploads_is_aborted(oss, bucket, put_rules):
     put_rules(rule())
     for number in range(1002):
