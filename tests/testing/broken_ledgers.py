@@ -15,7 +15,7 @@ import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError
 from oss_wsgi.ledger import base
-from oss_wsgi.ledger.base import Claim, Found, Handle, StoredResponse, UploadIdentity, busy_error, ticket_used_error
+from oss_wsgi.ledger.base import Found, Handle, StoredResponse, UploadIdentity, busy_error, ticket_used_error
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing import ledger_contract
@@ -525,10 +525,10 @@ class TestHandlesNothingWhileALockIsHeld(Broken):
     failing: ClassVar = {"test_uploads_are_handled_while_a_lock_is_held"}
 
     class Ledger(MemoryLedger):
-        def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
+        def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
             if ("held", "a") in self._gate._taken:
                 raise busy_error()
-            return super()._claim(identity, patience)
+            return super()._run(identity, handle, patience)
 
 
 class TestForgetsTextsWhenClosed(Broken):
