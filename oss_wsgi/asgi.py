@@ -14,8 +14,8 @@ from concurrent.futures import wait
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .application import ledger_of
 from .application import DirectUpload as WSGIDirectUpload
+from .application import ledger_of
 from .settings import Settings
 from .wsgi.responses import THREADS_KEY, not_found
 
