@@ -9,11 +9,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
+from weakref import WeakSet
 
 from .bucket import BucketClient
 from .callback.confirm import Confirm
@@ -91,13 +92,15 @@ class Host:
     """What the program that serves an application lends to each DirectUpload that the application makes.
 
     ``adapt_settings(settings, prefix)`` returns the settings to use. ``metrics`` and ``credentials`` are used where the
-    application names none. ``processes``: how many serve the application side by side.
+    application names none. ``processes``: how many serve the application side by side. ``uploads`` has each
+    DirectUpload that was made, as long as it is used.
     """
 
     adapt_settings: Callable[[Settings, str], Settings]
     metrics: Metrics | None = None
     credentials: Callable[[Settings], CredentialsProvider] | None = None
     processes: int = 1
+    uploads: WeakSet[DirectUpload] = field(default_factory=WeakSet)
 
 
 _host: Host | None = None
@@ -237,6 +240,8 @@ class DirectUpload:
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
         self._app = router
         self._probe = _probe(service, router)
+        if _host is not None:
+            _host.uploads.add(self)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if "HTTP_X_OSS_PUB_KEY_URL" in environ and not header(environ, "PATH_INFO").endswith(self._callback_path):

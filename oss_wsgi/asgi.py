@@ -14,8 +14,8 @@ from concurrent.futures import wait
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .application import CALLBACK_PATH, ledger_of
 from .application import DirectUpload as WSGIDirectUpload
+from .application import ledger_of
 from .settings import Settings
 from .wsgi.responses import THREADS_KEY, not_found
 
@@ -101,7 +101,6 @@ class DirectUpload:
             on_upload=None if on_upload is None else self._plain(on_upload, "on_upload"),
             **options,
         )
-        self._callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
         respond: Any = self._respond  # a2wsgi has types of its own for what WSGI is
         # Threads of their own for what never waits for a browser's request.
         self._reports = WSGIMiddleware(respond, workers=threads)
@@ -115,7 +114,7 @@ class DirectUpload:
             body = await _body(scope, receive, self.wsgi.body_limit(scope["method"], path) or 0)
             if body is None:
                 return
-            bridge, receive = self._bridge(scope["method"], path), _replay(body)
+            bridge, receive = self._bridge(scope, path), _replay(body)
             scope = _plain_scope(scope)
         else:
             raise ValueError(f"oss_wsgi.asgi.DirectUpload answers HTTP requests, not {scope['type']!r}.")
@@ -141,10 +140,17 @@ class DirectUpload:
         finally:
             _LOOP.reset(token)
 
-    def _bridge(self, method: str, path: str) -> WSGIMiddleware:
-        """Return the threads for a request: those of reports for one that waits for none of a browser's."""
-        is_report = method == "POST" and path == self._callback_path
-        return self._reports if is_report or self.wsgi.is_nonblocking(method, path, {}) else self._browsers
+    def _bridge(self, scope: Scope, path: str) -> WSGIMiddleware:
+        """Return the threads for a request: those of reports for one that waits for none of a browser's.
+
+        A report whose key has to be fetched first is not among these: anybody may name such a key.
+        """
+        key_url = dict(scope["headers"]).get(b"x-oss-pub-key-url")
+        headers = {} if key_url is None else {"X_OSS_PUB_KEY_URL": key_url.decode("latin-1")}
+        for is_so in (self.wsgi.is_callback, self.wsgi.is_nonblocking):
+            if is_so(scope["method"], path, headers):
+                return self._reports
+        return self._browsers
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, in a thread, with an environ that fits the scope as it came."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import functools
 import json
@@ -19,9 +20,9 @@ import webob.exc
 import webtest
 
 import oss_wsgi
-from oss_wsgi import Grant, Settings, Upload
+from oss_wsgi import Grant, PublicKeyStore, Settings, Upload
 from oss_wsgi.asgi import DirectUpload
-from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.exceptions import FetchError, SettingsError
 from oss_wsgi.testing import callback_body
 
 from .recovery.site import Site
@@ -408,6 +409,37 @@ def test_reports_and_probes_do_not_wait_for_a_slow_authorize(is_async: bool) -> 
         return [answer.status for answer in await asyncio.gather(*slow)]
 
     assert run(requests()) == [200] * 8
+
+
+def test_reports_do_not_wait_for_the_keys_that_forged_ones_name() -> None:
+    begun, released = threading.Semaphore(0), threading.Event()
+
+    def fetch(url: str) -> bytes:
+        begun.release()
+        assert released.wait(WAIT)
+        raise FetchError("no answer")
+
+    keys = PublicKeyStore({SIGNER.url: SIGNER.pem}, fetcher=fetch, clock=time.monotonic)
+    app = application(public_keys=keys, threads=2)
+
+    async def forged(version: int) -> int:
+        url = f"https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem"
+        headers = {"x-oss-pub-key-url": base64.b64encode(url.encode()).decode(), "Authorization": "AAAA"}
+        return (await ask(app, "POST", "/oss/callback", b"x=1", headers)).status
+
+    async def requests() -> list[int]:
+        form = await signed(app)
+        slow = [asyncio.create_task(forged(version)) for version in range(2, 6)]
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=WAIT)
+        honest = asyncio.create_task(report(app, form))
+        await asyncio.wait([honest], timeout=WAIT / 2)
+        assert honest.done()
+        released.set()
+        assert honest.result().status == 200
+        return list(await asyncio.gather(*slow))
+
+    assert run(requests()) == [503] * 4
 
 
 def test_an_exception_fails_the_report_and_the_next_one_is_handled(caplog: pytest.LogCaptureFixture) -> None:

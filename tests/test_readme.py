@@ -18,7 +18,8 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 
 @pytest.mark.parametrize("name", READMES)
 def test_the_readme_has_at_most_160_lines(name: str) -> None:
-    assert len(READMES[name].splitlines()) <= 160
+    lines = [line for line in READMES[name].splitlines() if not line.startswith("<!-- en ")]
+    assert len(lines) <= 160
 
 
 @pytest.mark.parametrize("name", READMES)
@@ -47,7 +48,9 @@ def test_both_languages_have_the_same_blocks() -> None:
 
 def test_both_languages_have_the_same_links_and_sections() -> None:
     def links(text: str) -> set[str]:
-        return {target for target in re.findall(r"\]\(([^)]+)\)", text) if "README" not in target}
+        """Return the pages that a text leads to; a Chinese one counts as the English one that it says."""
+        targets = (target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text))
+        return {target.replace("docs/zh-CN/", "docs/") for target in targets if "README" not in target}
 
     assert links(READMES["README.md"]) == links(READMES["README.zh-CN.md"])
     sections = [[line.count("#") for line in text.splitlines() if re.match("#+ ", line)] for text in READMES.values()]
@@ -79,7 +82,7 @@ def test_every_public_name_has_a_docstring() -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_the_readme_leads_a_cgi_script_to_its_page(name: str) -> None:
-    sentence = re.search(r"CGI[^。.]*docs/how-to/cgi-script\.md", READMES[name])
+    sentence = re.search(r"CGI[^。.]*docs/(?:zh-CN/)?how-to/cgi-script\.md", READMES[name])
     assert sentence is not None
     assert "WSGI" in sentence[0]
 

@@ -171,9 +171,15 @@ def _run_application(
         return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")
 
     credentials = library_credentials if arguments.credentials_library else None
-    lend(Host(adapt_settings, metrics, credentials, inherited.processes))
+    host = Host(adapt_settings, metrics, credentials, inherited.processes)
+    lend(host)
     stack.callback(lend, None)
     app = load_application(arguments.app)
+    uploads = tuple(host.uploads)
+
+    def is_callback(method: str, path: str, headers: Mapping[str, str]) -> bool:
+        return any(upload.is_callback(method, path, headers) for upload in uploads)
+
     if not made and inherited.number <= 1:
         print(
             f"{arguments.program}: {arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
@@ -194,6 +200,8 @@ def _run_application(
         file_bytes=default_file_bytes(inherited.processes),
         owns_listeners=owns_listeners,
         share=share_of(inherited) if inherited.number else None,
+        # Middleware around DirectUpload may not say what a callback is.
+        is_callback=is_callback if uploads and not hasattr(app, "is_callback") else None,
     )
 
 

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,40 @@ def test_options_of_settings_metrics_and_the_access_log_apply(folder: Path) -> N
         assert "GET '/oss/limits' 200" in running.log("GET '/oss/limits' 200")
         metrics = next(line for line in running.lines if line.startswith("Metrics at ")).split()[2].rstrip(".")
         assert b"oss_wsgi_signatures_issued_total 1.0" in fetch(metrics)
+
+
+HIDDEN = """
+import os, time
+from shop import DirectUpload, allow, save, settings
+
+def slow(environ, start_response):
+    print("begun")
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+
+uploads = DirectUpload(slow, settings, authorize=allow, on_upload=save)
+
+def application(environ, start_response):
+    return uploads(environ, start_response)
+"""
+
+
+def test_a_callback_finds_a_thread_where_middleware_hides_what_it_is(folder: Path) -> None:
+    (folder / "hidden.py").write_text(HIDDEN)
+    with served(folder, "--app", "hidden:application") as running, ThreadPoolExecutor(9) as clients:
+        form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
+        pages = [clients.submit(fetch, f"{running.url}/") for _ in range(8)]
+        try:
+            assert becomes_true(lambda: running.log().count("begun") == 8)
+            content_type, body = multipart(form["fields"], "a.txt", b"hello")
+            answer = json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
+            assert answer["name"].startswith("users/eric/")
+            assert not any(page.done() for page in pages)
+        finally:
+            (folder / "go").touch()
+        assert [page.result() for page in pages] == [b""] * 8
 
 
 def test_a_real_bucket_starts_no_local_oss(folder: Path) -> None:
