@@ -166,6 +166,23 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
 }
 
+#: The rights of operations that are not named as they are (RAM's page of OSS's actions).
+ACTIONS = {
+    "HeadObject": "GetObject",
+    "GetObjectMeta": "GetObject",
+    "GetObjectACL": "GetObjectAcl",
+    "PutObjectACL": "PutObjectAcl",
+    "UploadPart": "PutObject",
+    "CopyObject": "PutObject",
+    "UploadPartCopy": "PutObject",
+    "InitiateMultipartUpload": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "ListObjectsV2": "ListObjects",
+    "HeadBucket": "GetBucketInfo",
+}
+#: Operations that check their rights themselves, for each object.
+_OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
+
 KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
     *({name, *operation.parameters} for operations in TABLE.values() for name, operation in operations.items())
 )
@@ -209,6 +226,9 @@ def find_operation(request: Request) -> Operation:
             raise not_implemented(f"{header}: leave it out")
     if not (request.signed or operation.anonymous):
         raise _anonymous_access()
+    if operation.name not in _OWN_CHECK:
+        action = ACTIONS.get(operation.name, operation.name)
+        request.check_right(f"oss:{action}", request.bucket, request.key)
     return operation
 
 
