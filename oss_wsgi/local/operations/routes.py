@@ -43,7 +43,7 @@ from .multipart import (
     upload_part,
     upload_part_copy,
 )
-from .read_objects import OVERRIDABLE, get_object, get_object_meta
+from .read_objects import OVERRIDABLE, PROCESS, get_object, get_object_meta
 from .write_objects import (
     COPY_SOURCE,
     check_version,
@@ -104,7 +104,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "acl": Operation("GetObjectACL", get_object_acl, _VERSION),
         "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
         "uploadId": Operation("ListParts", list_parts, "max-parts part-number-marker encoding-type"),
-        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
+        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION} {PROCESS}", anonymous=True),
     },
     ("Object", "HEAD"): {
         "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
