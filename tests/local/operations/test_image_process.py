@@ -2,16 +2,13 @@
 
 import io
 import struct
-import time
 import zlib
 from urllib.parse import quote
 
-import oss2
 import pytest
 from PIL import Image
 from webtest import TestApp
 
-from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.operations import image_process
 from oss_wsgi.local.operations.routes import PROCESS
 
@@ -201,24 +198,6 @@ def test_who_may_not_read_gets_no_thumbnail_and_a_signed_url_does(make_oss):
     # V1 signs the parameter, so one that is added is another request.
     url = f"{oss.signed_url('p')}&{PROCESS}=image/info"
     assert app.get(url, status=403).xml.findtext("Code") == "SignatureDoesNotMatch"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("version", ["v1", "v4"])
-def test_the_sdk_asks_for_a_thumbnail_and_signs_a_url_of_one(make_oss, version):
-    oss = make_oss(acl="private", clock=time.time)
-    stored.put(oss.storage.bucket("examplebucket"), "p", picture())
-    server = LocalOSSServer(oss)
-    server.start()
-    try:
-        auth = oss2.make_auth(oss.access_key_id, oss.access_key_secret, version)
-        bucket = oss2.Bucket(auth, server.url, "examplebucket", region="cn-hangzhou", is_path_style=True)
-        processed = bucket.get_object("p", process="image/resize,w_100").read()
-        assert Image.open(io.BytesIO(processed)).size == (100, 50)
-        url = bucket.sign_url("GET", "p", 60, params={PROCESS: "image/resize,w_100"}, slash_safe=True)
-        assert bucket.get_object_with_url(url).read() == processed
-    finally:
-        server.stop()
 
 
 def test_an_object_that_does_not_exist(app):
