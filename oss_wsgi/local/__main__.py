@@ -114,8 +114,12 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
         raise CannotStartError(f"--dir: {arguments.dir!r} cannot be used: {reason}.") from error
     host, port = arguments.listen
     try:
-        server = LocalOSSServer(oss, host, port)
+        server = LocalOSSServer(oss, host, port, tls=arguments.tls)
+    except ValueError as error:
+        raise CannotStartError(f"--tls: {error}.") from error
     except OSError as error:
+        if error.filename:
+            raise CannotStartError(f"--tls: {error.filename!r} cannot be used: {error.strerror}.") from error
         # socket.create_server adds the address to the system's message.
         reason = (error.strerror or str(error)).partition(" (while")[0]
         raise CannotStartError(

@@ -33,6 +33,7 @@ from .inspector.mistakes import diagnose
 from .inspector.story import Story
 from .inspector.trust import object_headers
 from .kept_keys import kept_keys, new_keys
+from .operations.assume_role import assume_role, rpc_parameters
 from .operations.buckets import ACLS
 from .operations.lifecycle import LifecycleReport, apply_rules
 from .operations.routes import check_parameters, find_operation, operation_name
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PUBLIC_KEY_PATH = "callback_pub_key.pem"
+ASSUME_ROLE = "AssumeRole"
 
 logger = logging.getLogger(__name__)
 
@@ -267,13 +269,15 @@ class LocalOSS:
             ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
         ]
         response.headers += self._cors(environ).headers(environ)
-        story.finish(response.status, response.headers, response.body, time.monotonic() - clock)
+        shown = b"" if story.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
+        story.finish(response.status, response.headers, shown, time.monotonic() - clock)
         self._inspector.record(story)
         return _send(environ, start_response, response)
 
     def _note_error(self, environ: WSGIEnvironment, story: Story, error: OSSError) -> None:
         story.note_error(error)
-        if error.code == "SignatureDoesNotMatch":
+        is_own = error.members.get("OSSAccessKeyId") == self.access_key_id  # and not a temporary key
+        if error.code == "SignatureDoesNotMatch" and is_own:
             try:
                 address = self._resolver().candidates(environ)[0]
                 story.computed, story.mistake = diagnose(
@@ -286,6 +290,10 @@ class LocalOSS:
         now = story.started
         content_length(environ.get("CONTENT_LENGTH") or "0")
         method = environ["REQUEST_METHOD"]
+        parameters = rpc_parameters(environ)
+        if parameters:
+            story.operation = ASSUME_ROLE
+            return assume_role(method, parameters, self._account, arrival(environ, now), story.id)
         resolver = self._resolver()
         try:
             candidates = resolver.candidates(environ)
@@ -303,7 +311,7 @@ class LocalOSS:
             return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         faults = self._request_faults(environ)
         try:
-            address, signed = signed_address(
+            address, signer = signed_address(
                 environ,
                 candidates,
                 self._account,
@@ -328,7 +336,7 @@ class LocalOSS:
             now=now,
             url=self.url,
             public_key_url=self.public_key_url,
-            signed=signed,
+            signer=signer,
             faults=faults,
             story=story,
             names_bucket=bool(resolver.bucket_of_host(environ))

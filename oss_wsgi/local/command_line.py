@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,11 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="default: %(default)s"
+    )
+    options.add_argument(
+        "--tls",
+        action="store_true",
+        help="serve HTTPS with a certificate of its own for 127.0.0.1 and localhost, kept in --dir",
     )
     options.add_argument("--dir", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder")
     options.add_argument(
@@ -165,6 +171,8 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}.{opened}"
     yield f"AccessKey ID {oss.access_key_id}, secret {secret}{token}."
     yield f"Objects go to {folder}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
+    if arguments.tls:
+        yield f"Let clients trust its certificate, {_certificate(oss)}, by SSL_CERT_FILE, REQUESTS_CA_BUNDLE or such."
     if arguments.cname:
         yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cname)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
@@ -191,14 +199,14 @@ def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -
         f"  ossutil  ossutil ls oss://{bucket} -e {url} --region {region} --addressing-style path "
         f"-i {oss.access_key_id} -k SECRET{' -t TOKEN' if is_temporary else ''}"
     )
-    yield f"  curl     curl {oss.host}/NAME, if everybody may read (--acl public-read)"
+    yield f"  curl     {_curl(oss)} {oss.host}/NAME, if everybody may read (--acl public-read)"
     yield from _oss_wsgi_lines(oss, secret, is_temporary=is_temporary)
 
 
 def _oss_wsgi_lines(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:
     """Yield lines to paste into another shell: then `oss-wsgi sign`, and an application, use this local OSS."""
     yield "oss-wsgi, or an application with it: paste these lines into its shell:"
-    yield f"  curl -so oss-key.pem {oss.public_key_url}"
+    yield f"  {_curl(oss)} -so oss-key.pem {oss.public_key_url}"
     yield (
         f"  export OSS_BUCKET={oss.bucket} OSS_REGION={oss.region} OSS_HOST={oss.host} "
         f'OSS_TRUSTED_KEYS="{oss.public_key_url}=$PWD/oss-key.pem" '
@@ -209,3 +217,13 @@ def _oss_wsgi_lines(oss: LocalOSS, secret: str | None, *, is_temporary: bool) ->
     if given:
         reads = "; ".join(f"printf '{name}: '; read -r {name}" for name in given)
         yield f"  {reads}; export {' '.join(given)}"
+
+
+def _curl(oss: LocalOSS) -> str:
+    return f"curl --cacert {shlex.quote(_certificate(oss))}" if oss.url.startswith("https:") else "curl"
+
+
+def _certificate(oss: LocalOSS) -> str:
+    from .serving.tls import CERTIFICATE_FILE
+
+    return str((oss.directory / CERTIFICATE_FILE).absolute())

@@ -44,7 +44,7 @@ class Request:
 
     :param now: Unix seconds when the request began.
     :param url: the base URL of this OSS.
-    :param signed: False for an anonymous request, which has few rights.
+    :param signer: the key that signed it; None for an anonymous request, which has few rights.
     :param faults: the faults that this request can trigger.
     :param story: what the inspector shows of it.
     :param names_bucket: False for a request to the default bucket because it names none.
@@ -57,7 +57,7 @@ class Request:
     now: float
     url: str
     public_key_url: str
-    signed: bool
+    signer: Account | None
     faults: Faults
     story: Story = field(default_factory=Story)
     names_bucket: bool = True
@@ -79,6 +79,15 @@ class Request:
     def storage(self) -> Bucket:
         """The bucket in the storage; raises OSSError if it does not exist."""
         return self.service.storage.bucket(self.bucket)
+
+    @property
+    def signed(self) -> bool:
+        return self.signer is not None
+
+    def check_right(self, action: str, bucket: str, key: str = "") -> None:
+        """Raise OSSError unless the key that signed may do this; what is not signed has its own checks."""
+        if self.signer:
+            self.signer.check_right(action, bucket, key)
 
     @property
     def client_ip(self) -> str:

@@ -4,12 +4,14 @@ import contextlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -362,3 +364,23 @@ def test_the_log_is_one_line_an_upload():
             pass
         with urllib.request.urlopen(f"{url_of(output)}/local-bucket/dir/a.txt"):
             pass
+
+
+def test_tls_prints_the_certificate_that_clients_trust_after_a_restart_too(tmp_path):
+    certificates = []
+    for _ in range(2):
+        with running("--tls", "--dir", str(tmp_path)) as output:
+            url = re.match(r"Local OSS at (https://127\.0\.0\.1:[0-9]+), ", output)[1]
+            path = re.search(r"trust its certificate, (\S+), by SSL_CERT_FILE", output)[1]
+            assert f"curl --cacert {path} -so oss-key.pem {url}/callback_pub_key.pem\n" in output
+            certificates.append(Path(path).read_text())
+            context = ssl.create_default_context(cadata=certificates[0])
+            with urllib.request.urlopen(f"{url}/callback_pub_key.pem", context=context) as response:
+                assert response.read().startswith(b"-----BEGIN PUBLIC KEY")
+
+
+def test_a_damaged_certificate_is_named(tmp_path):
+    (tmp_path / ".tls.pem").write_text("?")
+    errors = refused("--tls", "--dir", str(tmp_path), "--listen", "127.0.0.1:0")
+    assert errors.endswith("/.tls.pem' holds no certificate: remove it, and a new one is made.\n")
+    assert ": --tls: '" in errors

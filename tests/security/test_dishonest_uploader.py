@@ -297,7 +297,6 @@ def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: st
         ("x-oss-meta-other", "mine"),
         ("success_action_redirect", "https://evil.example/"),
         ("x-oss-server-side-encryption", "KMS"),
-        ("x-oss-tagging", "a=b"),
         ("x:other", "1"),
         ("dir", "users/bob/"),
         ("user", "admin"),

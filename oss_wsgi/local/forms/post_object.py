@@ -31,7 +31,7 @@ def post_object(request: Request) -> Response:
         )
         raise invalid_argument(message, name="key")
     now = arrival(environ, service.options.clock())
-    check_signature(fields, service.account, service.options.region, now)
+    signer = check_signature(fields, service.account, service.options.region, now)
     policy = parse_policy(fields["policy"])
     file_type = form.file.content_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.options.strict)
@@ -39,6 +39,7 @@ def post_object(request: Request) -> Response:
     # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file.filename)
     check_key(key)
+    signer.check_right("oss:PutObject", request.bucket, key)
     stored_type = content_type(fields, file_type)
     headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""), bucket.storage_class)
     forbid_overwrite = forbids_overwrite(fields)

@@ -23,6 +23,9 @@ READABLE = ("public-read", "public-read-write")
 #: Stored with an object, but not sent as a header.
 HIDDEN = (OBJECT_ACL,)
 
+#: The parameter that asks for a thumbnail and the like.
+PROCESS = "x-oss-process"
+
 _VARY = ("Vary", "Accept-Encoding")
 
 OVERRIDABLE = (
@@ -51,8 +54,11 @@ def get_object(request: Request) -> Response:
     overrides = _overrides(request)
     stored, file = _open(request)
     try:
-        response = _object_response(stored, file, request, overrides)
-    except OSSError:
+        if request.query.get(PROCESS):
+            response = _processed(stored, file, request.query[PROCESS], overrides)
+        else:
+            response = _object_response(stored, file, request, overrides)
+    except Exception:
         file.close()
         raise
     if not isinstance(response.body, FileRange):
@@ -217,6 +223,15 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
     headers.append(("Content-Length", str(length)))
     status = 206 if part else 200
     return Response(status, headers, b"" if request.method == "HEAD" else FileRange(file, start, length))
+
+
+def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[str, str]) -> Response:
+    from .image_process import process  # which loads Pillow
+
+    response = process(text, stored, file)
+    modified = ("Last-Modified", formatdate(stored.last_modified, usegmt=True))
+    headers = {**dict(response.headers), **overrides}
+    return Response(200, [modified, *((name, header_value(value)) for name, value in headers.items())], response.body)
 
 
 def _is_compressed(request: Request, described: Mapping[str, str], size: int) -> bool:

@@ -43,7 +43,7 @@ from .multipart import (
     upload_part,
     upload_part_copy,
 )
-from .read_objects import OVERRIDABLE, get_object, get_object_meta
+from .read_objects import OVERRIDABLE, PROCESS, get_object, get_object_meta
 from .write_objects import (
     COPY_SOURCE,
     check_version,
@@ -104,7 +104,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "acl": Operation("GetObjectACL", get_object_acl, _VERSION),
         "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
         "uploadId": Operation("ListParts", list_parts, "max-parts part-number-marker encoding-type"),
-        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
+        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION} {PROCESS}", anonymous=True),
     },
     ("Object", "HEAD"): {
         "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
@@ -166,6 +166,23 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
 }
 
+#: The rights of operations that are not named as they are (RAM's page of OSS's actions).
+ACTIONS = {
+    "HeadObject": "GetObject",
+    "GetObjectMeta": "GetObject",
+    "GetObjectACL": "GetObjectAcl",
+    "PutObjectACL": "PutObjectAcl",
+    "UploadPart": "PutObject",
+    "CopyObject": "PutObject",
+    "UploadPartCopy": "PutObject",
+    "InitiateMultipartUpload": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "ListObjectsV2": "ListObjects",
+    "HeadBucket": "GetBucketInfo",
+}
+#: Operations that check their rights themselves, for each object.
+_OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
+
 KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
     *({name, *operation.parameters} for operations in TABLE.values() for name, operation in operations.items())
 )
@@ -209,6 +226,9 @@ def find_operation(request: Request) -> Operation:
             raise not_implemented(f"{header}: leave it out")
     if not (request.signed or operation.anonymous):
         raise _anonymous_access()
+    if operation.name not in _OWN_CHECK:
+        action = ACTIONS.get(operation.name, operation.name)
+        request.check_right(f"oss:{action}", request.bucket, request.key)
     return operation
 
 

@@ -96,6 +96,8 @@ def delete_multiple_objects(request: Request) -> Response:
     for version in document.iterfind("Object/VersionId"):
         check_version(version.text or "")
     for key in keys:
+        request.check_right("oss:DeleteObject", request.bucket, key)
+    for key in keys:
         request.storage.delete(key)
     deleted: list[Node] = [] if quiet == "true" else [("Deleted", [("Key", encoding(key))]) for key in keys]
     return xml_response("DeleteResult", [*encoding.nodes, *deleted])
@@ -149,6 +151,7 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
     :raises OSSError: the header is malformed, there is no such object, or a condition does not hold.
     """
     bucket, key = _source(request)
+    request.check_right("oss:GetObject", bucket, key)
     opened = request.service.storage.bucket(bucket).open(key)
     if opened is None:
         raise no_such_key(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import time
 from typing import Any
 
@@ -15,17 +16,21 @@ from ..environ import ARRIVED
 from ..forms.form import MAX_BODY_SIZE
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from .body import RequestBody, Spool
+from .tls import TLSSocket
 
 _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
 
 
-def channel_class(spool: Spool) -> type[Any]:
+def channel_class(spool: Spool, tls: ssl.SSLContext | None = None) -> type[Any]:
     """Return the class of a server's connections.
 
     :param spool: opens a named file for a body; returns None when an unnamed temporary file will do.
+    :param tls: the context of HTTPS.
     """
 
     class SpoolingChannel(Channel):
+        tls_context = tls
+
         @staticmethod
         def parser_class(adjustments: Any) -> Any:
             return Parser(adjustments, spool)
@@ -104,13 +109,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """
 
     task_class = Task
+    tls_context: ssl.SSLContext | None = None
     unread = False
     _discarding = False
+
+    def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(server, TLSSocket(sock, self.tls_context) if self.tls_context else sock, *args, **kwargs)
 
     def readable(self) -> bool:
         return self._discarding or bool(super().readable())
 
     def handle_read(self) -> None:
+        if isinstance(self.socket, TLSSocket) and not self.socket.fill(self.adj.recv_bytes):
+            return
         if self._discarding:
             self.recv(self.adj.recv_bytes)
         else:

@@ -17,6 +17,7 @@ from waitress.task import ThreadedTaskDispatcher
 from ..faults import ConnectionDroppedError
 from ..forms.form import MAX_BODY_SIZE
 from .channel import channel_class
+from .tls import CERTIFICATE_FILE, server_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -35,15 +36,20 @@ class LocalOSSServer:
     """A server that binds its port at once, and serves between start() and stop().
 
     :param port: 0 for a free port; `port` and `url` then have its number.
-    :raises OSError: the port is taken.
+    :param tls: serve HTTPS, with a certificate that is kept in the folder of `oss`; `certificate` is the file to trust.
+    :raises OSError: the port is taken, or the certificate cannot be read or written.
+    :raises ValueError: the file of the certificate holds none.
     """
 
-    def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False) -> None:
         self.oss = oss  # whoever tests may put an application of its own here
         self._start_streams, self._stop_streams = oss.start_streams, oss.stop_streams
+        context = server_context(oss.directory) if tls else None
+        self.certificate = oss.directory / CERTIFICATE_FILE if tls else None
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{_url_host(host)}:{self.port}"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://{_url_host(host)}:{self.port}"
         oss.url = self.url
         self._thread: threading.Thread | None = None
         self._channels: dict[int, Any] = {}
@@ -54,6 +60,7 @@ class LocalOSSServer:
             sockets=[self._socket],
             connection_limit=MAX_CONNECTIONS,
             ident="AliyunOSS",
+            url_scheme=scheme,
             recv_bytes=256 * 1024,
             asyncore_use_poll=True,  # select() fails for descriptors above 1,023
             max_request_body_size=MAX_BODY_SIZE + 1,  # for chunked bodies; a length is checked with the headers
@@ -64,7 +71,7 @@ class LocalOSSServer:
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )
-        self._server.channel_class = channel_class(oss.storage.spool)
+        self._server.channel_class = channel_class(oss.storage.spool, context)
 
     def start(self) -> None:
         _return_freed_memory()

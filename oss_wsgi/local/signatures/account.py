@@ -1,11 +1,12 @@
-"""The access key that this OSS accepts, and the checks that all signatures share."""
+"""The access keys that this OSS accepts, and the checks that all signatures share."""
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
 
-from ..errors import OSSError
+from ..errors import OSSError, access_denied
+from .session import ID_PREFIX, Session, SessionPolicy
 
 #: Seconds that the clock of a client may differ.
 SKEW = 15 * 60
@@ -13,19 +14,36 @@ SKEW = 15 * 60
 
 @dataclass(frozen=True)
 class Account:
-    """The one access key of this OSS; with a security token it is temporary and works only with that token.
+    """An access key; with a security token it is temporary and works only with that token.
 
     :param expires: Unix seconds, after which the token is refused.
+    :param policy: what the key may do; None for everything.
     """
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
     expires: float | None = None
+    policy: SessionPolicy | None = None
+
+    def check_right(self, action: str, bucket: str, key: str = "") -> None:
+        """Raise OSSError unless the key may do this with a bucket, or with an object in it."""
+        if self.policy and not self.policy.allows(action, f"{bucket}/{key}" if key else bucket or "*"):
+            raise access_denied(f"The policy of the security token does not allow {action}.", "0003-00000301")
 
 
-def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> None:
-    """Raise OSSError unless this is the account's key with its token, not yet expired."""
+def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> Account:
+    """Return the key that has this ID: the account's, or a temporary one that AssumeRole made with it.
+
+    :raises OSSError: there is none, it has another token, or it has expired.
+    """
+    if token and access_key_id.startswith(ID_PREFIX) and access_key_id != account.access_key_id:
+        session = Session.read(account.access_key_secret, token)
+        if session is None:
+            message = "The security token you provided is invalid."
+            raise OSSError(403, "InvalidSecurityToken", message, "0002-00000006")
+        policy = SessionPolicy.parse(session.policy) if session.policy else None
+        account = Account(session.access_key_id, session.access_key_secret, token, session.expires, policy)
     is_known = hmac.compare_digest(access_key_id.encode(), account.access_key_id.encode())
     # A token belongs to a temporary key: neither is known without the other.
     if not is_known or bool(account.security_token) != bool(token):
@@ -36,6 +54,7 @@ def check_access_key(access_key_id: str, token: str | None, account: Account, no
     if account.expires is not None and now > account.expires:
         message = "The security token you provided has expired."
         raise OSSError(403, "SecurityTokenExpired", message, "0002-00000007")
+    return account
 
 
 def compare_signatures(

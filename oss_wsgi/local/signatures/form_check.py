@@ -16,19 +16,18 @@ _ACCESS_KEY_ID = re.compile(r"[\w.-]+/", re.ASCII)
 _DAY = re.compile(r"[0-9]{8}")
 
 
-def check_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
-    """Raise OSSError unless the fields hold the account's signature of their `policy`."""
+def check_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> Account:
+    """Return the key whose signature of their `policy` the fields hold; raise OSSError without one."""
     version = fields.get("x-oss-signature-version")
     if version is None:
-        _check_v1(fields, account, now)
-    elif version == V4:
-        _check_v4(fields, account, region, now)
-    else:
-        message = "The signature version of the form is not supported."
-        raise invalid_argument(message, "0002-00000701", name="x-oss-signature-version", value=version)
+        return _check_v1(fields, account, now)
+    if version == V4:
+        return _check_v4(fields, account, region, now)
+    message = "The signature version of the form is not supported."
+    raise invalid_argument(message, "0002-00000701", name="x-oss-signature-version", value=version)
 
 
-def _check_v1(fields: Mapping[str, str], account: Account, now: float) -> None:
+def _check_v1(fields: Mapping[str, str], account: Account, now: float) -> Account:
     access_key_id, signature, policy = (fields.get(name) for name in ("ossaccesskeyid", "signature", "policy"))
     if access_key_id is None and signature is None and policy is None:
         raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
@@ -39,12 +38,13 @@ def _check_v1(fields: Mapping[str, str], account: Account, now: float) -> None:
         raise _empty("Signature", "signature", "0002-00000703" if signature is None else "0002-00000704")
     if not policy:
         raise invalid_policy("The policy is empty.", "0006-00000205")
-    check_access_key(access_key_id, fields.get("x-oss-security-token"), account, now)
+    account = check_access_key(access_key_id, fields.get("x-oss-security-token"), account, now)
     expected = sign(account.access_key_secret, policy)
     compare_signatures(expected, signature, access_key_id, policy, "0002-00000705")
+    return account
 
 
-def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
+def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: float) -> Account:
     policy, signature = fields.get("policy"), fields.get("x-oss-signature")
     text, date = fields.get(_CREDENTIAL), fields.get("x-oss-date")
     if not policy:
@@ -62,9 +62,10 @@ def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: flo
     if not now - LIFETIME <= moment <= now + SKEW:
         message = "The difference between the request time and the current time is too large."
         raise OSSError(403, "RequestTimeTooSkewed", message, _INVALID_DATE)
-    check_access_key(credential.access_key_id, fields.get("x-oss-security-token"), account, now)
+    account = check_access_key(credential.access_key_id, fields.get("x-oss-security-token"), account, now)
     expected = sign_v4(account.access_key_secret, credential, policy)
     compare_signatures(expected, signature, credential.access_key_id, policy, "0002-00000705")
+    return account
 
 
 def _parse_credential(text: str) -> Credential:

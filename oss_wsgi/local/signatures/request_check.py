@@ -27,8 +27,8 @@ def signed_address(
     now: float,
     *,
     more_candidates: Callable[[], Iterable[Address]] = tuple,
-) -> tuple[Address, bool]:
-    """Return the address that the request means, and whether it is signed.
+) -> tuple[Address, Account | None]:
+    """Return the address that the request means, and the key that signed it.
 
     That is the candidate that the signature fits, which is one at most, since each is another resource to sign. An
     unsigned request means the first.
@@ -44,29 +44,28 @@ def signed_address(
             raise
         for other in itertools.chain(others, more_candidates()):
             with suppress(OSSError):
-                if check_request_signature(environ, other, account, region, now):
-                    return other, True
+                signer = check_request_signature(environ, other, account, region, now)
+                if signer:
+                    return other, signer
         raise
 
 
 def check_request_signature(
     environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float
-) -> bool:
-    """Return whether the request is signed; raise OSSError if its signature is not the account's."""
+) -> Account | None:
+    """Return the key that signed the request, None for one that is not signed; raise OSSError for another's."""
     request = SignedRequest.read(environ, address)
     if _is_form(request):
-        return False
+        return None
     in_header = bool(request.headers.get("authorization"))
     in_query_v1, in_query_v4 = (_has_any(request, names) for names in (_QUERY_V1, _QUERY_V4))
     if in_header + in_query_v1 + in_query_v4 > 1:
         raise invalid_argument("The request carries more than one signature.", name="Authorization")
     if in_query_v1:
-        check_query_v1(request, account, now)
-    elif in_query_v4:
-        check_query_v4(request, account, region, now)
-    elif in_header:
-        _check_header(request, account, region, now)
-    return in_header or in_query_v1 or in_query_v4
+        return check_query_v1(request, account, now)
+    if in_query_v4:
+        return check_query_v4(request, account, region, now)
+    return _check_header(request, account, region, now) if in_header else None
 
 
 def _is_form(request: SignedRequest) -> bool:
@@ -78,15 +77,14 @@ def _is_form(request: SignedRequest) -> bool:
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
 
 
-def _check_header(request: SignedRequest, account: Account, region: str, now: float) -> None:
+def _check_header(request: SignedRequest, account: Account, region: str, now: float) -> Account:
     algorithm = request.headers["authorization"].partition(" ")[0]
     if algorithm == "OSS":
-        check_header_v1(request, account, now)
-    elif algorithm == V4:
-        check_header_v4(request, account, region, now)
-    else:
-        message = f"The Authorization header begins with neither OSS nor {V4}."
-        raise invalid_argument(message, name="Authorization", value=algorithm)
+        return check_header_v1(request, account, now)
+    if algorithm == V4:
+        return check_header_v4(request, account, region, now)
+    message = f"The Authorization header begins with neither OSS nor {V4}."
+    raise invalid_argument(message, name="Authorization", value=algorithm)
 
 
 def _has_any(request: SignedRequest, names: tuple[str, ...]) -> bool:

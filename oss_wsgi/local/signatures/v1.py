@@ -34,8 +34,8 @@ SUB_RESOURCES = frozenset(
 )
 
 
-def check_header_v1(request: SignedRequest, account: Account, now: float) -> None:
-    """Raise OSSError unless the Authorization header holds the account's signature of the request."""
+def check_header_v1(request: SignedRequest, account: Account, now: float) -> Account:
+    """Return the key whose signature of the request the Authorization header holds; raise OSSError without one."""
     headers = request.headers
     match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
     if not match:
@@ -46,22 +46,24 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Non
     _check_date(date, now)
     # The second SDK for Python gives the token's header the name that V1 has for the parameter.
     token = headers.get("x-oss-security-token") or headers.get("security-token")
-    check_access_key(match[1], token, account, now)
+    account = check_access_key(match[1], token, account, now)
     text = string_to_sign(request, date)
     compare_signatures(sign(account.access_key_secret, text), match[2], match[1], text, "0002-00000040")
+    return account
 
 
-def check_query_v1(request: SignedRequest, account: Account, now: float) -> None:
-    """Raise OSSError unless the URL holds the account's signature of the request and has not expired."""
+def check_query_v1(request: SignedRequest, account: Account, now: float) -> Account:
+    """Return the key whose signature of the request the URL holds; raise OSSError without a valid one."""
     access_key_id, expires, signature = (
         request.required_parameter(name) for name in ("OSSAccessKeyId", "Expires", "Signature")
     )
     if not re.fullmatch(r"[0-9]{1,12}", expires):
         raise access_denied("Invalid date (should be seconds since epoch).", "0002-00000070")
     check_not_expired(int(expires), now)
-    check_access_key(access_key_id, request.parameter("security-token"), account, now)
+    account = check_access_key(access_key_id, request.parameter("security-token"), account, now)
     text = string_to_sign(request, expires)
     compare_signatures(sign(account.access_key_secret, text), signature, access_key_id, text, "0002-00000040")
+    return account
 
 
 def signed_path(address: Address, account: Account, expires: float) -> str:

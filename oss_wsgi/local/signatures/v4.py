@@ -83,8 +83,8 @@ def sign_v4(secret: str, credential: Credential, text: str) -> str:
     return hmac.digest(key, text.encode(), hashlib.sha256).hex()
 
 
-def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
-    """Raise OSSError unless the Authorization header holds the account's signature of the request."""
+def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
+    """Return the key whose signature of the request the Authorization header holds; raise OSSError without one."""
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
@@ -96,15 +96,16 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
     if payload != UNSIGNED_PAYLOAD:
         message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
         raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
-    check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
+    account = check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
     additional = members.get("AdditionalHeaders")
     _check_additional_headers(request, additional, name="AdditionalHeaders", empty="0002-00000209")
     canonical = canonical_request(request, additional or "")
     _check_signature(canonical, date, credential, members["Signature"], account)
+    return account
 
 
-def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
-    """Raise OSSError unless the URL holds the account's signature of the request and is valid now."""
+def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
+    """Return the key whose signature of the request the URL holds; raise OSSError without one that is valid now."""
     version = request.required_parameter("x-oss-signature-version")
     if version != V4:
         message = f"This OSS reads {V4} in a URL, and no other version."
@@ -121,11 +122,12 @@ def check_query_v4(request: SignedRequest, account: Account, region: str, now: f
     if moment > now + SKEW:
         raise access_denied("Request is not valid yet.")
     check_not_expired(moment + int(expires), now)
-    check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
+    account = check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
     additional = request.parameter(_ADDITIONAL)
     _check_additional_headers(request, additional, name=_ADDITIONAL, empty="0002-00000076", absent="0002-00000077")
     canonical = canonical_request(request, additional or "")
     _check_signature(canonical, date, credential, signature, account)
+    return account
 
 
 def canonical_request(request: SignedRequest, additional: str = "") -> str:

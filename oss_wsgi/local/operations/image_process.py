@@ -1,0 +1,291 @@
+"""`x-oss-process`: thumbnails by Pillow, and what a picture says of itself (protocol.md 14.2)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, ImageOps
+
+from ..callbacks.image_info import ImageInfo, read_image_info
+from ..errors import OSSError, Response, invalid_argument, not_implemented
+from ..storage.records import StoredObject
+
+MAX_SOURCE_SIZE = 20 * 1024 * 1024
+MAX_SOURCE_SIDE = 30_000
+#: Pillow's own limit, 4 bytes each. OSS has 250 million.
+MAX_SOURCE_PIXELS = 89_478_485
+MAX_SIDE = 16_384
+MAX_PIXELS = 16_777_216
+_MAX_ACTIONS = 20
+
+#: OSS's names of formats, and Pillow's.
+FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tiff": "TIFF"}
+#: Texts of EXIF that `image/info` shows; OSS shows all.
+_SHOWN = ("DateTime", "Make", "Model", "Orientation", "Software")
+_MODES = ("lfit", "mfit", "fill", "pad", "fixed")
+#: Where the area of a crop begins, as parts of what the picture has beside it: left and upper.
+_TILES = {
+    f"{vertical}{horizontal}": (left, upper)
+    for vertical, upper in (("n", 0.0), ("", 0.5), ("s", 1.0))
+    for horizontal, left in (("w", 0.0), ("", 0.5), ("e", 1.0))
+}
+_TILE_NAMES = {"north": "n", "south": "s", "west": "w", "east": "e", "center": ""}
+#: What Pillow raises for a damaged picture; of some damage it only warns, which tests may turn into errors.
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeError, LookupError, struct.error, Warning)
+
+
+class Output:
+    """How a picture is written: its format, one of FORMATS, and its quality."""
+
+    def __init__(self, image_format: str) -> None:
+        self.format = image_format
+        self.quality: int | None = None
+
+
+Arguments = list[str]
+Action = Callable[[Image.Image, Arguments, Output], Image.Image]
+
+
+def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
+    """Return the response with a processed picture, or with what it says of itself.
+
+    :param text: the value of `x-oss-process`.
+    :raises OSSError: 501 for what is not done here; 400 for a wrong argument, or no picture that can be read.
+    """
+    kind, *actions = text.split("/")
+    if kind != "image":
+        raise not_implemented(f"x-oss-process={kind}/")
+    if not actions or len(actions) > _MAX_ACTIONS:
+        raise invalid_argument("The x-oss-process must name an action.", name="x-oss-process", value=text)
+    steps = [_step(action) for action in actions]
+    if stored.size > MAX_SOURCE_SIZE:
+        raise _too_large(f"The picture has more than {MAX_SOURCE_SIZE} bytes.")
+    try:
+        info = read_image_info(file)
+        if info is None:
+            raise _bad_request("The object is no picture of a format that is read here.")
+        _check_source(info.width, info.height)
+        file.seek(0)
+        with Image.open(file, formats=[*FORMATS.values()]) as image:
+            # A crafted header may have told imagesize otherwise, and up to twice its limit Pillow only warns.
+            _check_source(*image.size)
+            if actions == ["info"]:
+                return Response(200, [("Content-Type", "application/json")], _described(image, info, stored.size))
+            return _processed(image, steps, Output(info.format))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(f"The picture has more than {MAX_SOURCE_PIXELS} pixels.") from None
+    except _BROKEN:
+        raise _bad_request("The picture is damaged.") from None
+
+
+def _step(text: str) -> tuple[Action, Arguments]:
+    name, *arguments = text.split(",")
+    if name == "info":
+        if arguments:
+            raise _wrong("info", text)
+        return _refuse_info, arguments
+    if name not in ACTIONS:
+        raise not_implemented(f"x-oss-process=image/{name}")
+    return ACTIONS[name], arguments
+
+
+def _processed(image: Image.Image, steps: list[tuple[Action, Arguments]], output: Output) -> Response:
+    image.load()
+    for action, arguments in steps:
+        image = action(image, arguments, output)
+    buffer = io.BytesIO()
+    options: dict[str, object] = {}
+    if output.format in ("jpg", "webp"):
+        options = {"quality": output.quality or 75, "exif": image.info.get("exif", b"")}
+    _writable(image, output.format).save(buffer, FORMATS[output.format], **options)
+    media_type = "image/jpeg" if output.format == "jpg" else f"image/{output.format}"
+    return Response(200, [("Content-Type", media_type)], buffer.getvalue())
+
+
+def _writable(image: Image.Image, image_format: str) -> Image.Image:
+    """Return the picture in colours that its format can have: white is behind what is transparent in the others."""
+    image = _plain(image)
+    if image_format in ("jpg", "bmp") and image.mode in ("RGBA", "LA"):
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(image.convert("RGB"), mask=image.getchannel("A"))
+        canvas.info = image.info
+        return canvas
+    return image
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the picture with a value for each colour of a pixel, which can be mixed."""
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _resize(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
+    values = _pairs("resize", arguments, "m w h l s p limit color")
+    mode = values.get("m", "lfit")
+    if mode not in _MODES:
+        raise _wrong("resize", f"m_{mode}", "0040-00000311")
+    width, height, longest, shortest = (_number("resize", values, name, MAX_SIDE) for name in "whls")
+    percentage = _number("resize", values, "p", 1000)
+    may_grow = _number("resize", values, "limit", 1, least=0) == 0
+    color = values.get("color", "FFFFFF")
+    if not re.fullmatch("[0-9A-Fa-f]{6}", color):
+        raise _wrong("resize", f"color_{color}")
+    size = image.size
+    if percentage:
+        return _scaled(image, percentage / 100, may_grow=True)
+    if not width and not height:
+        if not longest and not shortest:
+            raise OSSError(400, "MissingArgument", "The action resize needs w, h, l, s or p.")
+        scales = [longest / max(size)] if longest else []
+        scales += [shortest / min(size)] if shortest else []
+        return _scaled(image, min(scales), may_grow=may_grow)
+    if mode in ("lfit", "mfit"):
+        scales = [wanted / side for wanted, side in zip((width, height), size, strict=True) if wanted]
+        return _scaled(image, (min if mode == "lfit" else max)(scales), may_grow=may_grow)
+    target = width or height or 1, height or width or 1
+    _check_target(*target)
+    across, down = target[0] / size[0], target[1] / size[1]
+    if not may_grow and {"fixed": max(across, down), "fill": max(across, down), "pad": min(across, down)}[mode] > 1:
+        return image
+    if mode == "fixed":
+        return _plain(image).resize(target, Image.Resampling.LANCZOS)
+    if mode == "fill":
+        return _filled(image, target)
+    inner = _scaled(image, min(across, down), may_grow=True)
+    canvas = Image.new("RGB", target, f"#{color}")
+    canvas.info = inner.info
+    corner = (target[0] - inner.width) // 2, (target[1] - inner.height) // 2
+    inner = _plain(inner)
+    canvas.paste(inner.convert("RGB"), corner, inner.getchannel("A") if inner.mode in ("RGBA", "LA") else None)
+    return canvas
+
+
+def _scaled(image: Image.Image, scale: float, *, may_grow: bool) -> Image.Image:
+    if scale > 1 and not may_grow:
+        return image
+    width, height = (max(1, int(side * scale + 0.5)) for side in image.size)
+    _check_target(width, height)
+    return _plain(image).resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _filled(image: Image.Image, target: tuple[int, int]) -> Image.Image:
+    """Return the middle of a picture; cut before it is resized, or it could grow beyond all bounds."""
+    scale = max(target[0] / image.width, target[1] / image.height)
+    width, height = min(image.width, target[0] / scale), min(image.height, target[1] / scale)
+    left, upper = (image.width - width) / 2, (image.height - height) / 2
+    return _plain(image).resize(target, Image.Resampling.LANCZOS, box=(left, upper, left + width, upper + height))
+
+
+def _crop(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
+    values = _pairs("crop", arguments, "x y w h g")
+    x, y, width, height = (_number("crop", values, name, MAX_SOURCE_SIDE, least=0) for name in "xywh")
+    tile = values.get("g", "nw")
+    position = _TILES.get(_TILE_NAMES.get(tile, tile if len(tile) == 2 else "?"))
+    if position is None:
+        raise _wrong("crop", f"g_{tile}")
+    width, height = width or image.width, height or image.height
+    left = max(0, int((image.width - width) * position[0])) + (x or 0)
+    upper = max(0, int((image.height - height) * position[1])) + (y or 0)
+    if left >= image.width or upper >= image.height:
+        raise _bad_request("Advance cut's position is out of image.")
+    return image.crop((left, upper, min(left + width, image.width), min(upper + height, image.height)))
+
+
+def _format(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
+    if len(arguments) != 1:
+        raise _wrong("format", ",".join(arguments))
+    if arguments[0] not in FORMATS:
+        raise not_implemented(f"x-oss-process=image/format,{arguments[0]}")
+    output.format = arguments[0]
+    return image
+
+
+def _quality(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
+    values = _pairs("quality", arguments, "q Q")
+    if len(values) != 1:
+        raise _wrong("quality", ",".join(arguments))
+    output.quality = _number("quality", values, next(iter(values)), 100)
+    return image
+
+
+def _auto_orient(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
+    if arguments not in (["0"], ["1"]):
+        raise _wrong("auto-orient", ",".join(arguments))
+    return ImageOps.exif_transpose(image) if arguments == ["1"] else image
+
+
+def _refuse_info(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
+    raise _bad_request("The action info cannot be used together with others.")
+
+
+ACTIONS: dict[str, Action] = {
+    "resize": _resize,
+    "crop": _crop,
+    "format": _format,
+    "quality": _quality,
+    "auto-orient": _auto_orient,
+}
+
+
+def _described(image: Image.Image, info: ImageInfo, size: int) -> bytes:
+    members = {"FileSize": str(size), "Format": info.format, "FrameCount": str(getattr(image, "n_frames", 1))}
+    members |= {"ImageHeight": str(info.height), "ImageWidth": str(info.width)}
+    if "jfif_density" in image.info:
+        across, down = image.info["jfif_density"]
+        members["ResolutionUnit"] = str(image.info.get("jfif_unit", 0) + 1)
+        members |= {"XResolution": f"{across}/1", "YResolution": f"{down}/1"}
+    if info.format != "png":
+        tags = {ExifTags.TAGS.get(number, ""): str(value) for number, value in image.getexif().items()}
+        members |= {name: tags[name].strip("\0 ") for name in _SHOWN if name in tags}
+    document = {name: {"value": value} for name, value in sorted(members.items())}
+    return json.dumps(document, indent=2).encode()
+
+
+def _pairs(action: str, arguments: Arguments, known: str) -> dict[str, str]:
+    """Return the values of arguments such as `w_100`."""
+    values: dict[str, str] = {}
+    for argument in arguments:
+        name, underscore, value = argument.partition("_")
+        if not underscore or name not in known.split() or name in values:
+            raise _wrong(action, argument)
+        values[name] = value
+    return values
+
+
+def _number(action: str, values: Mapping[str, str], name: str, most: int, *, least: int = 1) -> int | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if not re.fullmatch("[0-9]{1,6}", value) or not least <= int(value) <= most:
+        raise _wrong(action, f"{name}_{value}")
+    return int(value)
+
+
+def _check_source(width: int, height: int) -> None:
+    if max(width, height) > MAX_SOURCE_SIDE or width * height > MAX_SOURCE_PIXELS:
+        message = f"The picture has a side of more than {MAX_SOURCE_SIDE} pixels, or more than {MAX_SOURCE_PIXELS}."
+        raise _too_large(message)
+
+
+def _check_target(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        message = f"The picture would have a side of more than {MAX_SIDE} pixels, or more than {MAX_PIXELS}."
+        raise _too_large(message, "0040-00000007")
+
+
+def _wrong(action: str, argument: str, ec: str = "") -> OSSError:
+    return invalid_argument(f"The argument of the action {action} is not valid.", ec, name=action, value=argument)
+
+
+def _too_large(message: str, ec: str = "") -> OSSError:
+    return OSSError(400, "ImageTooLarge", message, ec)
+
+
+def _bad_request(message: str) -> OSSError:
+    return OSSError(400, "BadRequest", message)

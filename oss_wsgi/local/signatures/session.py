@@ -1,0 +1,158 @@
+"""Temporary keys of AssumeRole: the token that holds all of one, and the policy that bounds its rights.
+
+Nothing is kept: a token works in each process that has the permanent key, also after a restart.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: The first characters of the ID of a temporary key.
+ID_PREFIX = "STS."
+#: The fields of a resource before the bucket and the key: acs:oss:REGION:ACCOUNT:BUCKET/KEY.
+_FIELDS = 4
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be read, or has something that is not obeyed here; the message names it."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Which actions on which resources a policy allows or denies; patterns, in which * and ? are wildcards."""
+
+    allows: bool
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+
+    def is_about(self, action: str, name: str) -> bool:
+        """Return whether it is about an action on a bucket, or on an object `BUCKET/KEY`."""
+        return any(_matches(pattern, action) for pattern in self.actions) and any(
+            _is_resource(pattern, name) for pattern in self.resources
+        )
+
+
+@dataclass(frozen=True)
+class SessionPolicy:
+    """What a session may do: what a statement allows and none denies."""
+
+    statements: tuple[Statement, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> SessionPolicy:
+        try:
+            document = json.loads(text)
+        except ValueError:
+            raise PolicyError("it is not JSON") from None
+        if not isinstance(document, dict) or document.get("Version") != "1":
+            raise PolicyError('it is no object whose "Version" is "1"')
+        _check_names(document, {"Version", "Statement"})
+        statements = document.get("Statement")
+        if not isinstance(statements, list) or not statements:
+            raise PolicyError("its Statement is no list with members")
+        return cls(tuple(_statement(statement) for statement in statements))
+
+    def allows(self, action: str, name: str) -> bool:
+        decisions = [statement.allows for statement in self.statements if statement.is_about(action, name)]
+        return bool(decisions) and all(decisions)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One temporary key.
+
+    :param expires: Unix seconds, after which the token is refused.
+    :param policy: JSON, "" for all rights.
+    """
+
+    access_key_id: str
+    access_key_secret: str = field(repr=False)
+    token: str = field(repr=False)
+    expires: int
+    policy: str
+
+    @classmethod
+    def begin(cls, secret: str, policy: str, expires: int) -> Session:
+        """Return a new one, made with the permanent secret."""
+        access_key_id = ID_PREFIX + secrets.token_hex(12)
+        content = json.dumps({"id": access_key_id, "expires": expires, "policy": policy})
+        token = base64.b64encode(_digest(secret, "token", content) + content.encode()).decode()
+        return cls(access_key_id, _digest(secret, "key", content).hex(), token, expires, policy)
+
+    @classmethod
+    def read(cls, secret: str, token: str) -> Session | None:
+        """Return the session of a token; None for one that the permanent secret did not make."""
+        try:
+            data = base64.b64decode(token, validate=True)
+            digest, content = data[:32], data[32:].decode()
+        except ValueError:
+            return None
+        if not hmac.compare_digest(digest, _digest(secret, "token", content)):
+            return None
+        members = json.loads(content)
+        own = _digest(secret, "key", content).hex()
+        return cls(members["id"], own, token, members["expires"], members["policy"])
+
+
+def _digest(secret: str, purpose: str, content: str) -> bytes:
+    return hmac.digest(secret.encode(), f"local-oss-session {purpose} {content}".encode(), "sha256")
+
+
+def _statement(statement: Any) -> Statement:
+    if not isinstance(statement, dict):
+        raise PolicyError("a statement is no object")
+    _check_names(statement, {"Effect", "Action", "Resource"})
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        raise PolicyError("the Effect of a statement is neither Allow nor Deny")
+    return Statement(statement["Effect"] == "Allow", _texts(statement, "Action"), _texts(statement, "Resource"))
+
+
+def _check_names(members: Mapping[str, Any], known: set[str]) -> None:
+    for name in members:
+        if name not in known:  # a condition that is ignored would allow what OSS denies
+            raise PolicyError(f"the local OSS does not obey its {name}: leave it out")
+
+
+def _texts(statement: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = statement.get(name)
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
+        raise PolicyError(f"the {name} of a statement is neither a text nor a list of texts")
+    return tuple(texts)
+
+
+def _is_resource(pattern: str, name: str) -> bool:
+    if pattern == "*":
+        return True
+    *fields, resource = pattern.split(":", _FIELDS)
+    # Of the region and the account a session has only one.
+    return len(fields) == _FIELDS and fields[:2] == ["acs", "oss"] and _matches(resource, name)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Return whether a pattern fits a whole text, in time that no pattern makes more than their product."""
+    reached = {0}
+    for character in text:
+        reached = _through_stars(pattern, reached)
+        reached = {
+            position if pattern[position] == "*" else position + 1
+            for position in reached
+            if position < len(pattern) and pattern[position] in ("*", "?", character)
+        }
+    return len(pattern) in _through_stars(pattern, reached)
+
+
+def _through_stars(pattern: str, positions: set[int]) -> set[int]:
+    """Return the positions, and those behind each run of * that begins at one."""
+    found = set(positions)
+    for position in positions:
+        while position < len(pattern) and pattern[position] == "*":
+            position += 1
+            found.add(position)
+    return found
