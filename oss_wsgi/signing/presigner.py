@@ -200,7 +200,7 @@ class PostPresigner:
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
-        callback, receipt = self._callback_and_receipt(grant, key, prefix, sizes, ticket_types, expires_at)
+        callback, receipt = self._callback_and_receipt(grant, key, filename, prefix, sizes, ticket_types, expires_at)
         pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
         if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
             check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
@@ -239,7 +239,7 @@ class PostPresigner:
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         callback, receipt = self._callback_and_receipt(
-            grant, key, prefix, sizes, [requested_type], expires_at, operation=PUT_OBJECT
+            grant, key, filename, prefix, sizes, [requested_type], expires_at, operation=PUT_OBJECT
         )
         headers = _request_headers(grant, content_type)
         check_metadata_size(headers, receipt)
@@ -375,6 +375,7 @@ class PostPresigner:
         self,
         grant: Grant,
         key: str | None,
+        filename: str | None,
         prefix: str,
         sizes: tuple[int, int],
         content_types: Sequence[str],
@@ -405,6 +406,7 @@ class PostPresigner:
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,  # pinned by `_exact_form_fields`
             max_objects=grant.max_objects,
+            filename=filename,
         )
         try:
             callback = ticketed.encode(self._tickets.seal(ticket))

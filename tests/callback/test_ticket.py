@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from oss_wsgi.callback.ticket import UPLOAD_SECONDS, Ticket, TicketBook
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS, NewTicket, Ticket, TicketBook
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.testing import FrozenClock
@@ -55,6 +57,41 @@ def test_a_ticket_says_whether_overwriting_is_forbidden(mark: bool) -> None:
     ticket = book().open(book().issue(**VALUES, forbid_overwrite=mark))
     assert ticket.forbid_overwrite is mark
     assert Upload().with_ticket(ticket).forbid_overwrite is mark
+
+
+@pytest.mark.parametrize("changes", [{}, {"key": None, "max_objects": 7}, {"forbid_overwrite": True}])
+@pytest.mark.parametrize(
+    ("filename", "sealed"),
+    [
+        (None, None),
+        ("", None),
+        ("年 1.png", "年 1.png"),
+        ('a"b\\c\n/../d', 'a"b\\c\n/../d'),
+        ("a" * 255, "a" * 255),
+        ("a" * 256, "a" * 255),
+        ("a" + "猫" * 85, "a" + "猫" * 84),
+        ("a\ud800b", "a?b"),
+    ],
+)
+def test_a_ticket_has_the_files_name_cut_between_characters(
+    filename: str | None, sealed: str | None, changes: dict[str, Any]
+) -> None:
+    ticket = book().open(book().issue(**VALUES | changes, filename=filename))
+    assert ticket.filename == Upload().with_ticket(ticket).filename == sealed
+    assert (ticket.max_objects, ticket.forbid_overwrite) == (
+        changes.get("max_objects", 1),
+        "forbid_overwrite" in changes,
+    )
+
+
+@pytest.mark.parametrize(("key", "number", "expected"), [("a.png", 1, (True, 1)), (None, 7, (False, 7))])
+def test_a_ticket_from_before_files_names_were_sealed_has_none(
+    key: str | None, number: int, expected: tuple[bool, int]
+) -> None:
+    members = ["examplebucket", key, "", 0, 9, [], NOW, "eric", {}, number]
+    ticket = book().open(book().seal(NewTicket(os.urandom(12), json.dumps(members).encode())))
+    assert (ticket.filename, ticket.user) == (None, "eric")
+    assert (ticket.forbid_overwrite, ticket.max_objects) == expected
 
 
 def test_each_ticket_has_its_own_id_and_hides_its_content() -> None:
