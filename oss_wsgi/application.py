@@ -20,7 +20,7 @@ from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
 from .callback.secret_file import SecretFile
 from .callback.ticket import ReceiptBook, Secrets, TicketBook
-from .callback.upload import Upload
+from .callback.upload import UPLOAD_KEY, Upload
 from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
@@ -584,7 +584,13 @@ def _browser_modules(settings: Settings) -> dict[str, StaticFile]:
 def _forward(app: WSGIApplication, prefix: str, confirm: Confirm | None) -> WSGIApplication:
     """Return what passes a verified callback on to the application's own view, confirmed first where asked for."""
     view = at_original_path(app, CALLBACK_PATH, prefix)
-    return view if confirm is None else Confirmation(view, confirm)
+    endpoint = CallbackEndpoint()
+
+    def view_unless_skipped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        receiver = endpoint if environ[UPLOAD_KEY].skips_handler else view
+        return receiver(environ, start_response)
+
+    return view_unless_skipped if confirm is None else Confirmation(view_unless_skipped, confirm)
 
 
 def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Observers | None:

@@ -36,6 +36,10 @@ POST_OBJECT = "PostObject"
 PUT_OBJECT = "PutObject"
 COMPLETE_OPERATION = "CompleteMultipartUpload"
 
+#: What a ticket of `oss-wsgi doctor` says: whether the application's handler gets the upload too.
+TRIAL_WITHOUT_HANDLER = "no_handler"
+TRIAL_WITH_HANDLER = "handler"
+
 #: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
 MAX_METADATA_BYTES = 8192
 
@@ -85,7 +89,7 @@ class Ticket(NamedTuple):
     is refused; ``user`` and ``data`` are the grant's. ``forbid_overwrite`` says that the form pins
     ``x-oss-forbid-overwrite`` for its one object, which can then have one ETag only. ``max_objects`` is how many
     objects the ticket is valid for: with ``key`` that one, with ``prefix`` the grant's number. ``filename`` is the name
-    of the user's file.
+    of the user's file. ``trial`` is None but in the ticket of a test upload.
     """
 
     id: str
@@ -101,6 +105,17 @@ class Ticket(NamedTuple):
     forbid_overwrite: bool = False
     max_objects: int = 1
     filename: str | None = None
+    trial: str | None = None
+
+    @property
+    def is_trial(self) -> bool:
+        """Return whether the upload is a test upload of ours."""
+        return self.trial is not None
+
+    @property
+    def skips_handler(self) -> bool:
+        """Return whether no handler gets the upload."""
+        return self.trial == TRIAL_WITHOUT_HANDLER
 
     def check(self, upload: ReportedObject) -> None:
         """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
@@ -189,17 +204,21 @@ def new_ticket(
     forbid_overwrite: bool = False,
     max_objects: int = 1,
     filename: str | None = None,
+    trial: str | None = None,
 ) -> NewTicket:
-    """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``."""
+    """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``.
+
+    ``trial`` is one of the constants TRIAL_..., in a test upload of ours.
+    """
     min_size, max_size = sizes
     types = ",".join(map(_quoted, content_types))
     number = max_objects if key is None else int(forbid_overwrite)
     # OSS limits a callback's length: 85 Chinese characters take 255 bytes here, and 510 as escapes.
-    name = encode_basestring(_shortened(filename)) if filename else None
+    name = encode_basestring(_shortened(filename)) if filename else "null"
     text = (
         f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires_at},"
         f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
-        f"{number if name is None else f'[{number},{name}]'}]"
+        f"{f'[{number},{name},{_quoted_or_null(trial)}]' if filename or trial else number}]"
     )
     # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that is
     # 50,000 tickets a second.
@@ -290,7 +309,7 @@ class TicketBook:
         """Return the ticket of unsealed members; UnverifiedError ``ticket_expired``."""
         bucket, key, prefix, min_size, max_size, types, expires, user, data, rest = members
         # The number says how many objects may be below the prefix, or is 1 where the one key may not be overwritten.
-        number, filename = rest if isinstance(rest, list) else (rest, None)
+        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds
         if self._clock() > expires_at + self._keep_seconds:
             raise UnverifiedError(
@@ -298,7 +317,7 @@ class TicketBook:
             )
         return Ticket(
             f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
-            key is not None and number == 1, number if key is None else 1, filename,
+            key is not None and number == 1, number if key is None else 1, filename, trial,
         )  # fmt: skip
 
     def unseal(self, text: object) -> tuple[bytes, int, str]:

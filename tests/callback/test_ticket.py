@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from oss_wsgi.callback.ticket import UPLOAD_SECONDS, NewTicket, Ticket, TicketBook
+from oss_wsgi.callback.ticket import (
+    TRIAL_WITH_HANDLER,
+    TRIAL_WITHOUT_HANDLER,
+    UPLOAD_SECONDS,
+    NewTicket,
+    Ticket,
+    TicketBook,
+    new_ticket,
+)
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.testing import FrozenClock
@@ -82,6 +90,21 @@ def test_a_ticket_has_the_files_name_cut_between_characters(
         changes.get("max_objects", 1),
         "forbid_overwrite" in changes,
     )
+
+
+@pytest.mark.parametrize("filename", [None, "a.txt"])
+@pytest.mark.parametrize(
+    ("trial", "expected"),
+    [(None, (False, False)), (TRIAL_WITH_HANDLER, (True, False)), (TRIAL_WITHOUT_HANDLER, (True, True))],
+)
+def test_a_ticket_says_that_its_upload_is_a_trial(
+    filename: str | None, trial: str | None, expected: tuple[bool, bool]
+) -> None:
+    values = {**VALUES, "expires_at": VALUES["expires"], "filename": filename, "trial": trial}
+    del values["expires"]
+    upload = Upload().with_ticket(book().open(book().seal(new_ticket(**values))))
+    assert (upload.is_trial, upload.skips_handler) == expected
+    assert (upload.filename, upload.user, upload.max_objects) == (filename, "eric", 1)
 
 
 @pytest.mark.parametrize(("key", "number", "expected"), [("a.png", 1, (True, 1)), (None, 7, (False, 7))])
