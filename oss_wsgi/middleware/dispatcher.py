@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 
 
 class _Mount(NamedTuple):
-    """An application below a prefix, and what it says of requests."""
+    """An application below a prefix, and what it says of requests; without ``is_callback`` OSS sends it none."""
 
     prefix: str
     app: WSGIApplication
     is_nonblocking: NonBlockingTest
     body_limit: BodyLimit
-    is_callback: CallbackTest
+    is_callback: CallbackTest | None
 
 
 def _mount(prefix: str, app: WSGIApplication) -> _Mount:
-    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), callback_test(app))
+    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), getattr(app, "is_callback", None))
 
 
 class _Router(ABC):
@@ -61,7 +61,8 @@ class _Router(ABC):
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether OSS sends a request, as the application says that it is passed to."""
         mount = self._find(path)
-        return mount.is_callback(method, path[len(mount.prefix) :], headers)
+        test = mount.is_callback
+        return test is not None and test(method, path[len(mount.prefix) :], headers)
 
     @abstractmethod
     def _find(self, path: str) -> _Mount:

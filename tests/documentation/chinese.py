@@ -43,10 +43,15 @@ ENTRY = re.compile(r"^- \[([^\n]+)\]\(([^)\s#]+)\)(?:（英文）)?$", re.MULTIL
 HAN = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 COMMENTS = {
     "#": re.compile(r"(^|\s)#(?= ).*$", re.MULTILINE),
-    "//": re.compile(r"(^|\s)//(?= ).*$", re.MULTILINE),
+    "//": re.compile(r"(^|\s)//(?= ).*$|^ */\*\* .* \*/$", re.MULTILINE),
+    ";": re.compile(r"^;(?= ).*$", re.MULTILINE),
     "<!--": COMMENT,
 }
-STYLES = {"js": "//", "ts": "//", "jsx": "//", "go": "//", "php": "//", "html": "<!--", "xml": "<!--", "vue": "<!--"}
+STYLES = {
+    **dict.fromkeys(("js", "ts", "jsx", "go", "php"), "//"),
+    **dict.fromkeys(("html", "xml", "vue"), "<!--"),
+    "ini": ";",
+}
 #: The languages of Alibaba Cloud's help.
 HELP = ("https://www.alibabacloud.com/help/en/", "https://help.aliyun.com/zh/")
 
