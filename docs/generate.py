@@ -24,7 +24,7 @@ else:
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from oss_wsgi import Grant, Metrics, Upload
+from oss_wsgi import DirectUpload, Grant, Metrics, Upload
 from oss_wsgi.cli.main import command_parser
 from oss_wsgi.explanations.rows import heading_of, rows
 from oss_wsgi.local.command_line import parser as local_parser
@@ -181,9 +181,9 @@ def local_options() -> str:
     return "\n".join(options(local_parser()))
 
 
-def attribute_meanings(kind: type) -> dict[str, str]:
-    """Return what the docstring of a class says of each attribute (`:ivar name: meaning`)."""
-    fields = re.findall(r"^:ivar (\w+): (.*(?:\n +.*)*)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
+def meanings_of(kind: type, field: str) -> dict[str, str]:
+    """Return what the docstring of a class says of each attribute (`:ivar name: meaning`) or argument (`:param`)."""
+    fields = re.findall(rf"^:{field} (\w+): (.*(?:\n +.*)*)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
     return {name: " ".join(meaning.split()).replace("``", "`") for name, meaning in fields}
 
 
@@ -194,11 +194,31 @@ def default_of(field: dataclasses.Field[object]) -> str:
     return f"`{field.default!r}`"
 
 
+def default_argument(parameter: inspect.Parameter) -> str:
+    """Return the default of an argument as it is written in Python, or "" where there is none."""
+    default = parameter.default
+    if default is parameter.empty:
+        return ""
+    return f"`{default.__module__}.{default.__name__}`" if callable(default) else f"`{default!r}`"
+
+
+def arguments(language: str) -> str:
+    """Return the arguments of `DirectUpload`."""
+    meanings = meanings_of(DirectUpload, "param")
+    rows = [
+        (f"`{name}`", f"`{parameter.annotation}`", default_argument(parameter), said(meanings[name], language))
+        for name, parameter in inspect.signature(DirectUpload).parameters.items()
+    ]
+    heads = tuple(said(head, language) for head in ("argument", "type", "default", "meaning"))
+    title = "`DirectUpload`: its arguments, by name after the first two"
+    return f"### {said(title, language)}\n\n{table(heads, rows)}"
+
+
 def attributes(language: str = "en") -> str:
-    """Return the attributes of what `authorize` returns and of what `on_upload` receives."""
-    parts = []
+    """Return the arguments of `DirectUpload`, and what `authorize` returns and `on_upload` receives."""
+    parts = [arguments(language)]
     for kind, role in ((Grant, "what `authorize` returns"), (Upload, "what `on_upload` receives")):
-        meanings = attribute_meanings(kind)
+        meanings = meanings_of(kind, "ivar")
         rows = [
             (f"`{field.name}`", f"`{field.type}`", default_of(field), said(meanings[field.name], language))
             for field in dataclasses.fields(kind)

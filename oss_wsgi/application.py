@@ -21,7 +21,7 @@ from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
 from .callback.secret_file import SecretFile
 from .callback.ticket import ReceiptBook, Secrets, TicketBook
-from .callback.upload import Upload
+from .callback.upload import UPLOAD_KEY, Upload
 from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
@@ -129,6 +129,9 @@ class DirectUpload:
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
 
+    :param app: your application: it gets every path that is not below ``prefix``, unchanged.
+    :param settings: bucket, key and limits, as ``Settings.from_environ(os.environ)`` reads them.
+    :param prefix: the path below which the endpoints are; ``""`` where something else mounts them.
     :param authorize: ``(webob.Request) -> Grant | None``: what this request may upload; None refuses. One that also
         takes ``user`` is asked again before an upload in parts is completed, with the user of its ticket.
     :param on_upload: ``(Upload) -> dict | None``: called with each verified upload; adds members to the JSON response.
@@ -144,8 +147,8 @@ class DirectUpload:
         an upload in parts, ``upload_method`` too.
     :param on_refused: ``(reason, status, facts)``: called with each refusal, of signatures and of callbacks. An
         observer that raises is logged, and the response stays the same.
-    :param metrics: counts what happens; ``GET {prefix}/metrics`` shows the counts to anybody, unless ``serve_metrics``
-        is False and you serve them elsewhere.
+    :param metrics: counts what happens, as ``Metrics()`` does; without it nothing is counted.
+    :param serve_metrics: show the counts at ``GET {prefix}/metrics`` to anybody; False where you serve them elsewhere.
     :param ledger: remembers which uploads were handled; by default that of OSS_LEDGER, or this process's memory.
     :param public_keys: the keys that are trusted; by default OSS's own and the settings' ``trusted_keys``.
     :param bucket_client: asks the bucket for what was stored, as ``SDKBucket`` does; by default one is made where it is
@@ -589,7 +592,13 @@ def _browser_modules(settings: Settings) -> dict[str, StaticFile]:
 def _forward(app: WSGIApplication, prefix: str, confirm: Confirm | None) -> WSGIApplication:
     """Return what passes a verified callback on to the application's own view, confirmed first where asked for."""
     view = at_original_path(app, CALLBACK_PATH, prefix)
-    return view if confirm is None else Confirmation(view, confirm)
+    endpoint = CallbackEndpoint()
+
+    def view_unless_skipped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        receiver = endpoint if environ[UPLOAD_KEY].skips_handler else view
+        return receiver(environ, start_response)
+
+    return view_unless_skipped if confirm is None else Confirmation(view_unless_skipped, confirm)
 
 
 def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Observers | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -74,7 +75,7 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
         os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder", path) from None
     else:
         os.chmod(path, 0o700)  # the umask may have taken even the owner's rights
 

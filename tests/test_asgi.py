@@ -294,7 +294,7 @@ def test_async_functions_run_on_the_loop_of_the_application() -> None:
     async def save(upload: Upload) -> dict[str, Any]:
         loops.append(asyncio.get_running_loop())
         await asyncio.sleep(0)
-        return {"name": upload.user}
+        return {"name": upload.user, "file": upload.filename}
 
     app = application(authorize=allow, on_upload=save)
 
@@ -305,7 +305,7 @@ def test_async_functions_run_on_the_loop_of_the_application() -> None:
 
     for _ in range(2):  # another loop serves the second time
         answer = run(requests())
-        assert answer.json == {"Status": "Ok", "name": "eric"}
+        assert answer.json == {"Status": "Ok", "name": "eric", "file": "a.png"}
         assert dict(answer.headers)["content-length"] == str(len(answer.body))
         loops.clear()
 

@@ -52,6 +52,12 @@ def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
     assert mode(tmp_path) == 0o755
 
 
+def test_a_file_in_the_place_of_a_folder_is_called_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="it is no folder"):
+        make_private_folder(tmp_path / "file")
+
+
 def test_narrow_ignores_a_missing_file(tmp_path: Path) -> None:
     narrow(tmp_path / "missing")
     assert not (tmp_path / "missing").exists()

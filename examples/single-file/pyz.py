@@ -68,7 +68,7 @@ def build(packages: Path, output: Path) -> None:
         built_at=time.strftime(BUILD_AT_TIMESTAMP_FORMAT, time.gmtime()),
         shiv_version=shiv_version,
         compile_pyc=False,
-        entry_point="oss_wsgi.cli.main:main",
+        entry_point="oss_wsgi.__main__:main",
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     create_archive([packages], output, "/usr/bin/env python3", "unpack:start", environment)

@@ -6,7 +6,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring, encode_basestring_ascii
 from os import urandom
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -36,6 +36,10 @@ POST_OBJECT = "PostObject"
 PUT_OBJECT = "PutObject"
 COMPLETE_OPERATION = "CompleteMultipartUpload"
 
+#: What a ticket of `oss-wsgi doctor` says: whether the application's handler gets the upload too.
+TRIAL_WITHOUT_HANDLER = "no_handler"
+TRIAL_WITH_HANDLER = "handler"
+
 #: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
 MAX_METADATA_BYTES = 8192
 
@@ -51,6 +55,7 @@ _MIN_BYTES = 8 + 12 + 16
 _MAX_TEXT = 6000
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")  # a dot is invalid in Base64
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_MAX_FILENAME_BYTES = 255  # of UTF-8: no usual file system has longer names
 _MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
 _RECEIPT_HINTS = {
     "missing": "the object has no receipt: its form was not an exact one of this server, or receipts were off",
@@ -83,7 +88,8 @@ class Ticket(NamedTuple):
     ``content_types`` lists the allowed types, empty for any; ``expires_at`` are the Unix seconds after which a report
     is refused; ``user`` and ``data`` are the grant's. ``forbid_overwrite`` says that the form pins
     ``x-oss-forbid-overwrite`` for its one object, which can then have one ETag only. ``max_objects`` is how many
-    objects the ticket is valid for: with ``key`` that one, with ``prefix`` the grant's number.
+    objects the ticket is valid for: with ``key`` that one, with ``prefix`` the grant's number. ``filename`` is the name
+    of the user's file. ``trial`` is None but in the ticket of a test upload.
     """
 
     id: str
@@ -98,6 +104,18 @@ class Ticket(NamedTuple):
     data: Mapping[str, Any]
     forbid_overwrite: bool = False
     max_objects: int = 1
+    filename: str | None = None
+    trial: str | None = None
+
+    @property
+    def is_trial(self) -> bool:
+        """Return whether the upload is a test upload of ours."""
+        return self.trial is not None
+
+    @property
+    def skips_handler(self) -> bool:
+        """Return whether no handler gets the upload."""
+        return self.trial == TRIAL_WITHOUT_HANDLER
 
     def check(self, upload: ReportedObject) -> None:
         """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
@@ -185,14 +203,22 @@ def new_ticket(
     data: Mapping[str, Any] | None = None,
     forbid_overwrite: bool = False,
     max_objects: int = 1,
+    filename: str | None = None,
+    trial: str | None = None,
 ) -> NewTicket:
-    """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``."""
+    """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``.
+
+    ``trial`` is one of the constants TRIAL_..., in a test upload of ours.
+    """
     min_size, max_size = sizes
     types = ",".join(map(_quoted, content_types))
+    number = max_objects if key is None else int(forbid_overwrite)
+    # OSS limits a callback's length: 85 Chinese characters take 255 bytes here, and 510 as escapes.
+    name = encode_basestring(_shortened(filename)) if filename else "null"
     text = (
         f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires_at},"
         f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
-        f"{max_objects if key is None else int(forbid_overwrite)}]"
+        f"{f'[{number},{name},{_quoted_or_null(trial)}]' if filename or trial else number}]"
     )
     # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that is
     # 50,000 tickets a second.
@@ -246,11 +272,13 @@ class TicketBook:
         data: Mapping[str, Any] | None = None,
         forbid_overwrite: bool = False,
         max_objects: int = 1,
+        filename: str | None = None,
     ) -> str:
         """Return a new ticket, sealed; the text consists of letters, digits, ``-`` and ``_``.
 
         ``sizes`` are the smallest and the largest in bytes, ``expires`` the policy's Unix seconds; for the rest see
-        ``Ticket``. ``forbid_overwrite`` counts with ``key`` only, ``max_objects`` without.
+        ``Ticket``. ``forbid_overwrite`` counts with ``key`` only, ``max_objects`` without. A ``filename`` of more than
+        255 bytes of UTF-8 is cut.
         """
         return self.seal(
             new_ticket(
@@ -264,6 +292,7 @@ class TicketBook:
                 data=data,
                 forbid_overwrite=forbid_overwrite,
                 max_objects=max_objects,
+                filename=filename,
             )
         )
 
@@ -278,8 +307,9 @@ class TicketBook:
 
     def read(self, nonce: bytes, members: list[Any]) -> Ticket:
         """Return the ticket of unsealed members; UnverifiedError ``ticket_expired``."""
+        bucket, key, prefix, min_size, max_size, types, expires, user, data, rest = members
         # The number says how many objects may be below the prefix, or is 1 where the one key may not be overwritten.
-        bucket, key, prefix, min_size, max_size, types, expires, user, data, number = members
+        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds
         if self._clock() > expires_at + self._keep_seconds:
             raise UnverifiedError(
@@ -287,7 +317,7 @@ class TicketBook:
             )
         return Ticket(
             f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
-            key is not None and number == 1, number if key is None else 1,
+            key is not None and number == 1, number if key is None else 1, filename, trial,
         )  # fmt: skip
 
     def unseal(self, text: object) -> tuple[bytes, int, str]:
@@ -433,6 +463,11 @@ _quoted = encode_basestring_ascii  # a text in JSON; json.dumps takes four times
 
 def _quoted_or_null(text: str | None) -> str:
     return "null" if text is None else _quoted(text)
+
+
+def _shortened(filename: str) -> str:
+    """Return a file's name, cut between two characters where it is too long; "?" replaces lone surrogates."""
+    return filename.encode(errors="replace")[:_MAX_FILENAME_BYTES].decode(errors="ignore")
 
 
 def _decode(text: object, max_text: int) -> bytes:

@@ -30,7 +30,7 @@ _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageIn
 class Upload:
     """What OSS reports that it stored; made only from a body whose signature was verified.
 
-    The callback's body template decides which attributes are set; the others are None. ``user`` to ``by_prefix`` come
+    The callback's body template decides which attributes are set; the others are None. ``user`` to ``is_trial`` come
     from our own ticket, not from the report.
 
     :ivar bucket: the bucket's name.
@@ -55,6 +55,11 @@ class Upload:
     :ivar forbid_overwrite: True where the form named this one object and forbade OSS to overwrite it.
     :ivar max_objects: how many objects the ticket is valid for.
     :ivar by_prefix: True where the form named a prefix, so that the browser chose the object's name.
+    :ivar filename: the name that the user's file had, as the browser sent it when it asked to sign: for users to see,
+        as no path and no object's name. A name of more than 255 bytes of UTF-8 is cut. None where the browser sent
+        none, as for a form that names a prefix.
+    :ivar is_trial: True for the test upload of ``oss-wsgi doctor --write --handler``: its object is deleted at once.
+    :ivar skips_handler: True for that of ``oss-wsgi doctor --write``, which no handler gets.
     :ivar confirmed: True when OSS was asked and holds exactly this object, False when it could not be asked and the
         report was accepted all the same, None when nobody asked.
     :ivar recovered: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
@@ -87,6 +92,9 @@ class Upload:
     forbid_overwrite: bool = False
     max_objects: int = 1
     by_prefix: bool = field(default=False, repr=False, compare=False)
+    filename: str | None = None
+    is_trial: bool = False
+    skips_handler: bool = field(default=False, repr=False, compare=False)
     confirmed: bool | None = None
     recovered: bool = False
     transaction: Any = field(default=None, repr=False, compare=False)
@@ -144,17 +152,21 @@ class Upload:
                 "forbid_overwrite": False,
                 "max_objects": 1,
                 "by_prefix": False,
+                "filename": None,
+                "is_trial": False,
+                "skips_handler": False,
             },
         )
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
-        """Return a copy with what a ticket says: user, data, ID, time, whether overwriting is forbidden, objects."""
+        """Return a copy with what a ticket says: from ``user`` to ``skips_handler``."""
         attributes = dict(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.expires_at
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
-        attributes["by_prefix"] = ticket.key is None
+        attributes["by_prefix"], attributes["filename"] = ticket.key is None, ticket.filename
+        attributes["is_trial"], attributes["skips_handler"] = ticket.is_trial, ticket.skips_handler
         upload = object.__new__(type(self))
         object.__setattr__(upload, "__dict__", attributes)
         return upload

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..credentials import Credentials
-from ..sdk.bucket import network_reason, sdk_address
+from ..exceptions import BucketRefusedError
+from ..sdk.bucket import has_sdk, import_sdk, network_reason, sdk_address
 from ..settings import Settings
 from .http_client import OSSRefusal, read_refusal
 from .refusal_fix import REACH_OSS, fix_refusal
 from .terminal import MisuseError, plain
+
+REINSTALL_SDK = "Install it again: `pip install --force-reinstall 'oss-wsgi[sdk]'`."
 
 _NO_REFUSAL = OSSRefusal("", "", "")
 
@@ -45,7 +48,7 @@ def sdk_client(
 ) -> Iterator[SDKClient]:
     """Yield a client, and close its connections at the end. It signs with V4 if the region is known.
 
-    Raises MisuseError if the SDK is not installed.
+    Raises MisuseError if the SDK is not installed, or cannot be imported.
     """
     client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"), key)
     try:
@@ -60,10 +63,12 @@ class SDKClient:
     def __init__(
         self, settings: Settings, signature_version: str, key: Credentials | None = None, timeout: float = 10.0
     ) -> None:
+        if not has_sdk():
+            raise MisuseError("this needs the official SDK: pip install 'oss-wsgi[sdk]'.")
         try:
-            import alibabacloud_oss_v2 as sdk
-        except ImportError as error:
-            raise MisuseError("this needs the official SDK: pip install 'oss-wsgi[sdk]'.") from error
+            sdk = import_sdk()
+        except BucketRefusedError as error:
+            raise MisuseError(f"{error.hint}. {REINSTALL_SDK}") from error
         self.sdk: Any = sdk
         self.bucket, _ = settings.bucket_and_host()
         key = key or settings.credentials()

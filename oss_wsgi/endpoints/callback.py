@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE_BYTES = 1024 * 1024  # protocol.md 8.9
 _OK = b'{"Status": "Ok"}'
+#: The answer to the test upload of `oss-wsgi doctor --write`.
+_NOT_CALLED = b'{"Status": "Ok", "handler": "not called"}'
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,10 @@ class CallbackEndpoint:
         except (NotConfirmedError, ConfirmationUnavailableError) as error:
             return refuse_unconfirmed(log, environ, start_response, error)
         try:
-            body = _OK if self._on_upload is None else _response_body(self._on_upload(upload))
+            if upload.skips_handler:
+                body = _NOT_CALLED
+            else:
+                body = _OK if self._on_upload is None else _response_body(self._on_upload(upload))
         except BaseException as error:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: a handler must end neither the server's thread nor
             # the process, and leave no connection without a response. Signals do not come this way: server.py handles

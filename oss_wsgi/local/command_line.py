@@ -217,6 +217,7 @@ def _oss_wsgi_lines(oss: LocalOSS, secret: str | None, *, is_temporary: bool) ->
     if given:
         reads = "; ".join(f"printf '{name}: '; read -r {name}" for name in given)
         yield f"  {reads}; export {' '.join(given)}"
+    yield "An application on port 8080 needs this too: export OSS_CALLBACK_URL=http://127.0.0.1:8080/oss/callback"
 
 
 def _curl(oss: LocalOSS) -> str:

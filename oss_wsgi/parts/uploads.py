@@ -151,6 +151,7 @@ class PartUploads:
             user=grant.user,
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,
+            filename=filename,
         )
         receipt = self._receipts.seal(
             ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata

@@ -170,8 +170,8 @@ class SDKBucket:
 
     def _call(self, function: Callable[[], T], action: str, right: str, timeout: float) -> T:
         """Return the result of a call of the SDK that ends within ``timeout``, or raise a BucketError."""
+        self.connect()
         try:
-            self.connect()
             return call_within(timeout, function, thread_name="oss_wsgi-bucket")
         except TimeLimitError:
             hint = f"{action}: OSS did not answer within {timeout:g} s"
@@ -180,11 +180,14 @@ class SDKBucket:
             raise self._error(error, action, right) from error
 
     def connect(self) -> None:
-        """Import the SDK and make its client, as the first call does; this sends nothing."""
+        """Import the SDK and make its client, as the first call does; this sends nothing.
+
+        Raises BucketRefusedError if the SDK cannot be imported.
+        """
         with self._lock:
             if self._client is not None:
                 return
-            sdk = self._sdk = importlib.import_module(_SDK)
+            sdk = self._sdk = import_sdk()
             limit = self._timeout
             longest = _COMPLETE_TIMES * _LONG_TIMEOUT
             self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=longest)
@@ -266,6 +269,15 @@ def require_sdk(who: str) -> None:
     """Raise SettingsError if the official SDK is not installed."""
     if not has_sdk():
         raise SettingsError(f"{who} needs the official SDK: pip install 'oss-wsgi[sdk]'.")
+
+
+def import_sdk() -> Any:
+    """Return the official SDK, which is installed. Raises BucketRefusedError if it cannot be imported."""
+    try:
+        return importlib.import_module(_SDK)
+    except Exception as error:
+        hint = f"the official SDK is installed and cannot be imported: {str(error) or type(error).__name__}"
+        raise BucketRefusedError("bucket_failed", hint) from error
 
 
 def sdk_address(settings: Settings) -> dict[str, Any]:

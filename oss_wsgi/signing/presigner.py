@@ -134,7 +134,8 @@ class PostPresigner:
     ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
     returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the
     callback of each form carries a ticket of its own; without, a callback does not prove that this server allowed the
-    upload. With ``receipts`` the object of an exact form carries its ticket's receipt.
+    upload. With ``receipts`` the object of an exact form carries its ticket's receipt. ``trial`` is that of
+    the tickets, for a test upload of ours.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
@@ -148,6 +149,7 @@ class PostPresigner:
         token: Callable[[], str] = lambda: urandom(16).hex(),
         tickets: TicketBook | None = None,
         receipts: ReceiptBook | None = None,
+        trial: str | None = None,
     ) -> None:
         #: The address of the bucket.
         self.url: str
@@ -165,6 +167,7 @@ class PostPresigner:
         self._token = token
         self._tickets = tickets
         self._receipts = receipts
+        self._trial = trial
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
@@ -200,7 +203,7 @@ class PostPresigner:
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
-        callback, receipt = self._callback_and_receipt(grant, key, prefix, sizes, ticket_types, expires_at)
+        callback, receipt = self._callback_and_receipt(grant, key, filename, prefix, sizes, ticket_types, expires_at)
         pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
         if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
             check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
@@ -239,7 +242,7 @@ class PostPresigner:
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         callback, receipt = self._callback_and_receipt(
-            grant, key, prefix, sizes, [requested_type], expires_at, operation=PUT_OBJECT
+            grant, key, filename, prefix, sizes, [requested_type], expires_at, operation=PUT_OBJECT
         )
         headers = _request_headers(grant, content_type)
         check_metadata_size(headers, receipt)
@@ -375,6 +378,7 @@ class PostPresigner:
         self,
         grant: Grant,
         key: str | None,
+        filename: str | None,
         prefix: str,
         sizes: tuple[int, int],
         content_types: Sequence[str],
@@ -405,6 +409,8 @@ class PostPresigner:
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,  # pinned by `_exact_form_fields`
             max_objects=grant.max_objects,
+            filename=filename,
+            trial=self._trial,
         )
         try:
             callback = ticketed.encode(self._tickets.seal(ticket))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 from typing import Any
 
 import pytest
@@ -10,7 +12,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from oss_wsgi.callback.ticket import UPLOAD_SECONDS, Ticket, TicketBook
+from oss_wsgi.callback.ticket import (
+    TRIAL_WITH_HANDLER,
+    TRIAL_WITHOUT_HANDLER,
+    UPLOAD_SECONDS,
+    NewTicket,
+    Ticket,
+    TicketBook,
+    new_ticket,
+)
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.testing import FrozenClock
@@ -55,6 +65,56 @@ def test_a_ticket_says_whether_overwriting_is_forbidden(mark: bool) -> None:
     ticket = book().open(book().issue(**VALUES, forbid_overwrite=mark))
     assert ticket.forbid_overwrite is mark
     assert Upload().with_ticket(ticket).forbid_overwrite is mark
+
+
+@pytest.mark.parametrize("changes", [{}, {"key": None, "max_objects": 7}, {"forbid_overwrite": True}])
+@pytest.mark.parametrize(
+    ("filename", "sealed"),
+    [
+        (None, None),
+        ("", None),
+        ("年 1.png", "年 1.png"),
+        ('a"b\\c\n/../d', 'a"b\\c\n/../d'),
+        ("a" * 255, "a" * 255),
+        ("a" * 256, "a" * 255),
+        ("a" + "猫" * 85, "a" + "猫" * 84),
+        ("a\ud800b", "a?b"),
+    ],
+)
+def test_a_ticket_has_the_files_name_cut_between_characters(
+    filename: str | None, sealed: str | None, changes: dict[str, Any]
+) -> None:
+    ticket = book().open(book().issue(**VALUES | changes, filename=filename))
+    assert ticket.filename == Upload().with_ticket(ticket).filename == sealed
+    assert (ticket.max_objects, ticket.forbid_overwrite) == (
+        changes.get("max_objects", 1),
+        "forbid_overwrite" in changes,
+    )
+
+
+@pytest.mark.parametrize("filename", [None, "a.txt"])
+@pytest.mark.parametrize(
+    ("trial", "expected"),
+    [(None, (False, False)), (TRIAL_WITH_HANDLER, (True, False)), (TRIAL_WITHOUT_HANDLER, (True, True))],
+)
+def test_a_ticket_says_that_its_upload_is_a_trial(
+    filename: str | None, trial: str | None, expected: tuple[bool, bool]
+) -> None:
+    values = {**VALUES, "expires_at": VALUES["expires"], "filename": filename, "trial": trial}
+    del values["expires"]
+    upload = Upload().with_ticket(book().open(book().seal(new_ticket(**values))))
+    assert (upload.is_trial, upload.skips_handler) == expected
+    assert (upload.filename, upload.user, upload.max_objects) == (filename, "eric", 1)
+
+
+@pytest.mark.parametrize(("key", "number", "expected"), [("a.png", 1, (True, 1)), (None, 7, (False, 7))])
+def test_a_ticket_from_before_files_names_were_sealed_has_none(
+    key: str | None, number: int, expected: tuple[bool, int]
+) -> None:
+    members = ["examplebucket", key, "", 0, 9, [], NOW, "eric", {}, number]
+    ticket = book().open(book().seal(NewTicket(os.urandom(12), json.dumps(members).encode())))
+    assert (ticket.filename, ticket.user) == (None, "eric")
+    assert (ticket.forbid_overwrite, ticket.max_objects) == expected
 
 
 def test_each_ticket_has_its_own_id_and_hides_its_content() -> None:

@@ -44,6 +44,7 @@ def a_ticket(**changes: object) -> NewTicket:
         "expires_at": NOW + 300,
         "user": "eric",
         "data": {"album": 7},
+        "filename": "海 1.png",
         "forbid_overwrite": True,
     }
     return new_ticket(**{**values, **changes})  # type: ignore[arg-type]
@@ -66,6 +67,7 @@ def test_a_receipt_can_name_the_operation_and_the_custom_variables(receipts: Rec
     text = receipts.seal(a_ticket(), operation="PutObject", custom={"album": 'a "b" 猫'})
     receipt = receipts.open(text)
     assert (receipt.operation, receipt.custom) == ("PutObject", {"album": 'a "b" 猫'})
+    assert receipt.ticket.filename == "海 1.png"
     assert receipt.ticket.user == "eric"
 
 

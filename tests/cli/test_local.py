@@ -92,16 +92,20 @@ def test_the_lines_for_oss_wsgi_can_be_pasted(tmp_path: Path) -> None:
         assert local.stdout is not None
         try:
             output = "".join(iter(local.stdout.readline, "Ctrl-C ends it.\n"))
-            lines = output.partition("paste these lines into its shell:\n")[2]
-            assert lines
+            _, _, rest = output.partition("paste these lines into its shell:\n")
+            lines, _, rest = rest.partition("An application on port 8080 needs this too: ")
+            callback_line = rest.removesuffix("Ctrl-C ends it.\n")
+            assert lines and callback_line
             program = shlex.join(COMMAND)
-            script = f"set -e\n{lines}{program} sign a.txt --curl | sh\n{program} doctor --only v4 --only key"
+            script = f"set -e\n{lines}{program} sign a.txt --curl | sh\n{program} doctor --only v4 --only key\n"
+            script += f"{callback_line}{program} doctor --only callback-url"
             shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environ)
         finally:
             local.terminate()
     assert shell.returncode == 0, shell.stderr + shell.stdout
     assert "HTTP status 200" in shell.stderr
     assert "green  v4" in shell.stdout
+    assert "green  callback-url: http://127.0.0.1:8080/oss/callback" in shell.stdout
     assert shell.stdout.count("  key: ") == 2, "OSS's own, and that of the local OSS"
 
 

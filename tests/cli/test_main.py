@@ -64,8 +64,8 @@ def test_the_console_script_is_this_main() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     script = setup["options.entry_points"]["console_scripts"].strip()
-    assert script == "oss-wsgi = oss_wsgi.cli.main:main"
-    code = "import sys; from oss_wsgi.cli.main import main; sys.argv[0] = 'oss-wsgi'; sys.exit(main())"
+    assert script == "oss-wsgi = oss_wsgi.__main__:main"
+    code = "import sys; from oss_wsgi.__main__ import main; sys.argv[0] = 'oss-wsgi'; sys.exit(main())"
     run = subprocess.run([sys.executable, "-c", code, "serve", "--prefix", "oss"], capture_output=True, text=True)
     assert (run.returncode, run.stderr[:15]) == (2, "oss-wsgi serve:")
 

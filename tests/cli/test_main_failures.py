@@ -157,6 +157,30 @@ def test_an_error_of_the_program_itself_asks_for_a_report(
     assert not arguments or "Please report it" in json.loads(output.out)["error"]["message"]
 
 
+#: Sends Ctrl-C to itself as Python begins to load the commands, and runs one.
+_INTERRUPTED_EARLY = """
+import os, signal, sys
+signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
+
+class Interrupts:
+    def find_spec(name, *_):
+        if name == "oss_wsgi.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts)
+from oss_wsgi.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("handler", "status"), [("default_int_handler", -signal.SIGINT), ("SIG_IGN", 0)])
+def test_ctrl_c_while_a_command_is_loaded_prints_nothing(handler: str, status: int) -> None:
+    command = [COMMAND[0], "-c", _INTERRUPTED_EARLY, handler, "explain", "AccessDenied"]
+    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
+    assert (run.returncode, run.stderr) == (status, "")
+    assert bool(run.stdout) is (status == 0)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_a_signal_ends_a_command_in_order(number: int, status: int, arguments: list[str]) -> None:

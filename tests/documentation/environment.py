@@ -88,7 +88,7 @@ def _make_commands(folder: Path) -> None:
         for point in distribution.entry_points:
             if point.group == "console_scripts" and distribution.metadata["Name"] not in ("pip", "oss-wsgi"):
                 scripts[point.name] = point.value.partition(" ")[0]
-    scripts["oss-wsgi"] = "oss_wsgi.cli.main:main"
+    scripts["oss-wsgi"] = "oss_wsgi.__main__:main"
     for name, value in scripts.items():
         module, _, attribute = value.partition(":")
         imported = f"from {module} import {attribute.split('.')[0]}"

@@ -59,6 +59,15 @@ def test_the_python_reference_has_every_public_name() -> None:
     assert shown | {"OSSWSGIError"} == set(oss_wsgi.__all__)
 
 
+def test_the_python_reference_has_every_argument_of_direct_upload_and_no_other() -> None:
+    parameters = inspect.signature(oss_wsgi.DirectUpload).parameters
+    assert list(generate.meanings_of(oss_wsgi.DirectUpload, "param")) == list(parameters)
+    for language in ("", "zh-CN/"):
+        page = (ROOT / "docs" / language / "reference" / "python.md").read_text(encoding="utf-8")
+        part = page.partition("### `DirectUpload`")[2].partition("\n### ")[0]
+        assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == list(parameters)
+
+
 def test_the_choices_of_the_local_oss_are_its_arguments_and_options() -> None:
     page = (REFERENCE / "local-oss.md").read_text(encoding="utf-8")
     options = {name for action in local_parser()._actions for name in action.option_strings}

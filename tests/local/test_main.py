@@ -93,7 +93,7 @@ def test_without_options_it_serves_and_ends_with_status_0(tmp_path, end):
     assert list(tmp_path.iterdir()) == []
     for client in ("oss2", "oss-v2", "ali-oss", "ossutil", "curl"):
         assert f"\n  {client} " in output
-    assert len(output.splitlines()) < 15
+    assert len(output.splitlines()) < 16
 
 
 def test_options_are_used_and_a_given_secret_is_not_printed(tmp_path):
@@ -173,6 +173,7 @@ def test_callbacks_go_out_over_http(options, sent):
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
         pytest.param(["--bucket", "No_Bucket"], "--bucket: a bucket name has", id="no name of a bucket"),
         pytest.param(["--bucket", "one", "--bucket", "No"], "--bucket: a bucket name has", id="no name of a second"),
+        pytest.param(["--dir", __file__], f"--dir: {__file__!r} cannot be used: it is no folder.", id="a file"),
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),

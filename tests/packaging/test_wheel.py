@@ -102,7 +102,7 @@ def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "oss_wsgi").rglob("*.py")}
     assert modules - {"oss_wsgi/static/__init__.py"} - set(names) == set()
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
-    assert b"oss-wsgi = oss_wsgi.cli.main:main" in zipfile.ZipFile(wheel).read(entry_points)
+    assert b"oss-wsgi = oss_wsgi.__main__:main" in zipfile.ZipFile(wheel).read(entry_points)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
 
 

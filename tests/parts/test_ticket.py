@@ -29,6 +29,7 @@ def a_ticket(**members: Any) -> NewTicket:
         "expires_at": int(NOW) + 60,
         "user": "eric",
         "data": {"album": 7},
+        "filename": "海 1.png",
     }
     return new_ticket(**{**options, **members})
 

@@ -318,6 +318,16 @@ def test_a_ticket_too_long_for_the_callback_is_refused() -> None:
         signer.presign(Grant("eric", data={"a": "b" * 1000}))
 
 
+@pytest.mark.parametrize("name", ["a" * 4000 + ".png", "猫" * 4000 + ".png"])
+@pytest.mark.parametrize("names", ["unique", "original"])
+def test_the_longest_name_fits_beside_the_longest_data(name: str, names: str) -> None:
+    signer, tickets = with_tickets(upload_names=names)
+    grant = Grant("0" * 64, data={"a": "b" * 1014}, content_types=["image/png", "image/jpeg", "image/webp"])
+    filename = ticket_of(signer.presign(grant, filename=name), tickets).filename
+    assert filename is not None and name.startswith(filename) and len(filename.encode()) == 255
+    signer.presign_put(grant, filename=name, size=1, content_type="image/png")
+
+
 def test_sharded_names_spread_over_256_parts() -> None:
     settings = Settings(
         bucket="examplebucket", region="cn-hangzhou", access_key_id=ID, access_key_secret=SECRET,

@@ -263,8 +263,8 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
     if answered and not context.writes:
         yield warning(
             "this measured the way there and back, not your own handler",
-            "Measure your own handler (on_upload, or the view behind forward_callback) with --write: "
-            "`oss-wsgi doctor --write`.",
+            "Measure your own handler (on_upload, or the view behind forward_callback) with a test upload: "
+            "`oss-wsgi doctor --write --handler --user NAME --data JSON`.",
         )
 
 

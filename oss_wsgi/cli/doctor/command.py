@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...exceptions import OSSWSGIError
+from ...exceptions import GrantError, OSSWSGIError
+from ...signing.grant import Grant
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
 from ..terminal import MisuseError, coloured, plain, waiting
 from .browser import check_host, check_page, check_signature
@@ -69,12 +70,21 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="also upload a test object, report it to the application like any upload, and delete it",
+        help="also upload a test object, report it to the application like any upload, and delete it; the application "
+        "checks and remembers it, and does not call its handler",
+    )
+    parser.add_argument(
+        "--handler",
+        action="store_true",
+        help="let the application's handler have the test upload too, whose is_trial is True",
     )
     parser.add_argument(
         "--user",
         metavar="NAME",
         help=f"whose the test upload is, in the form of your Grant(user=...); by default {DEFAULT_USER}",
+    )
+    parser.add_argument(
+        "--data", metavar="JSON", help="what the handler reads of the test upload as its data; by default {}"
     )
     add_credentials_library(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
@@ -88,10 +98,18 @@ def run(arguments: Namespace) -> int:
     if arguments.write and "write" not in names:
         names.append("write")
     writes = "write" in names
-    if arguments.user is not None and not writes:
-        raise MisuseError("--user names whose the test upload is, and there is none: add --write.")
-    user = arguments.user or DEFAULT_USER
-    context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes=writes, user=user)
+    for option, is_used in (("--user", arguments.user is not None), ("--handler", arguments.handler)):
+        if is_used and not writes:
+            raise MisuseError(f"{option} is for the test upload, and there is none: add --write.")
+    if arguments.data is not None and not arguments.handler:
+        raise MisuseError("--data is for the application's handler, which is not called: add --handler.")
+    context = CheckContext(
+        environ_of(arguments),
+        library=arguments.credentials_library,
+        writes=writes,
+        grant=_grant(arguments.user or DEFAULT_USER, arguments.data),
+        calls_handler=arguments.handler,
+    )
     named_findings: list[tuple[str, Finding]] = []
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
@@ -110,6 +128,16 @@ def run(arguments: Namespace) -> int:
         for (colour, message), others in unchecked.items():
             _print(", ".join(others), Finding(colour, message), arguments)
     return 1 if any(finding.colour == "red" for _, finding in named_findings) else 0
+
+
+def _grant(user: str, data: str | None) -> Grant:
+    """Return the grant of the test upload. Raises MisuseError."""
+    try:
+        return Grant(user=user, data={} if data is None else json.loads(data))
+    except GrantError as cause:
+        raise MisuseError(f"The test upload: {cause}") from cause
+    except (ValueError, RecursionError) as cause:
+        raise MisuseError("--data must be JSON, such as '{\"album\": 7}'.") from cause
 
 
 def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -> tuple[list[Finding], list[Finding]]:

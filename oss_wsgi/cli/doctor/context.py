@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
-from ...callback.ticket import TicketBook
+from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
@@ -43,6 +43,7 @@ NOT_CHECKED = "not checked: "
 FILENAME = "oss-wsgi-doctor.txt"
 #: Whose the test upload is, unless `--user` names somebody.
 DEFAULT_USER = "oss-wsgi-doctor"
+_DEFAULT_GRANT = Grant(user=DEFAULT_USER)
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
 _BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
 # RFC 6761, 6762, 8375 and ICANN's `.internal`; `.svc` is Kubernetes'.
@@ -133,7 +134,8 @@ class CheckContext:
 
     :param library: take the access key from where the official library finds it.
     :param writes: whether the check that uploads an object runs too.
-    :param user: whose upload that is: the application reads it as ``Upload.user``.
+    :param grant: what the application reads of that upload as ``Upload.user`` and ``Upload.data``.
+    :param calls_handler: whether the application's handler gets that upload.
     """
 
     def __init__(
@@ -142,11 +144,13 @@ class CheckContext:
         *,
         library: bool = False,
         writes: bool = False,
-        user: str = DEFAULT_USER,
+        grant: Grant = _DEFAULT_GRANT,
+        calls_handler: bool = False,
     ) -> None:
         self.environ = environ
         self.writes = writes
-        self.user = user
+        self.grant = grant
+        self.calls_handler = calls_handler
         self._library = library
         self._usable = _read_settings(environ)
         self.problems = self._usable.problems
@@ -231,10 +235,14 @@ class CheckContext:
         content_type: str | None = None,
         tickets: TicketBook | None = None,
     ) -> PresignedPost:
-        """Return a form for a test file, signed with the access key. Raises NotCheckedError."""
+        """Return a form for a test file, signed with the access key. Raises NotCheckedError.
+
+        Only the ticket says that the upload is a trial: no browser can make one.
+        """
+        trial = TRIAL_WITH_HANDLER if self.calls_handler else TRIAL_WITHOUT_HANDLER
         provider = StaticCredentialsProvider(self.credentials)
         try:
-            presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
+            presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets, trial=trial)
             return presigner.presign(grant, filename=FILENAME, content_type=content_type, size=size)
         except OSSWSGIError as cause:
             raise NotCheckedError(error(f"nothing can be signed: {cause}", FIX_SETTINGS)) from cause

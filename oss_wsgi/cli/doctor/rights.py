@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, NotStoredError
 from ...sdk.bucket import SDKBucket
-from ..sdk_client import SDKRefusedError, sdk_client
+from ..sdk_client import REINSTALL_SDK, SDKRefusedError, sdk_client
 from ..terminal import MisuseError
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
 
@@ -35,6 +35,11 @@ def try_rights(
     """
     bucket = bucket_client(context)
     try:
+        try:
+            bucket.connect()
+        except BucketRefusedError as cause:
+            yield missing(cause.hint, REINSTALL_SDK)
+            return
         for action, right, send in rights:
             try:
                 send(bucket)

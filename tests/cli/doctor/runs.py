@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from unittest import mock
 
 from oss_wsgi.cli.doctor import callback, command, context, parts, rights, write
@@ -39,9 +40,9 @@ def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> lis
     return findings
 
 
-def finding_of(check: str, environ: dict[str, str], colour: str = "red") -> dict[str, str]:
+def finding_of(check: str, environ: dict[str, str], colour: str = "red", more: Sequence[str] = ()) -> dict[str, str]:
     """Run one check, and return its only finding of a colour."""
-    findings = run_doctor(environ, "--only", check, status=1 if colour == "red" else 0)
+    findings = run_doctor(environ, "--only", check, *more, status=1 if colour == "red" else 0)
     (finding,) = (finding for finding in findings if finding["colour"] == colour)
     assert finding["check"] == check
     return finding

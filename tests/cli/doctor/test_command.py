@@ -20,7 +20,7 @@ def test_a_good_deployment_is_green_but_for_the_unmeasured_handler(deployment: D
     (handler,) = (finding for finding in findings if finding["colour"] != "green")
     assert (handler["check"], handler["colour"]) == ("answer", "yellow")
     assert "not your own handler" in handler["said"]
-    assert "with --write" in handler["fix"]
+    assert "doctor --write --handler" in handler["fix"]
     assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}
     assert {key for finding in findings for key in finding} == {"check", "colour", "said", "fix"}
     bucket = deployment.oss.storage.bucket(deployment.oss.bucket)

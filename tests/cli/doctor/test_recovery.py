@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.doctor import recovery, rights
+from oss_wsgi.cli.doctor import recovery, rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
 from oss_wsgi.exceptions import BucketRefusedError
 
@@ -46,6 +47,26 @@ def test_a_missing_right_is_named(
     assert head.colour == "green"
     assert (listing.colour, listing.message) == (colour, "the key may not list: OSS answered 403 AccessDenied")
     assert "Grant the access key oss:ListObjects" in listing.fix
+
+
+@pytest.mark.parametrize(("recover", "colour"), [("on", "red"), ("off", "yellow")])
+@pytest.mark.parametrize("problem", ["ImportError('no Foo in bar')", "AttributeError('no Foo in bar')"])
+def test_an_sdk_that_is_installed_and_cannot_be_imported_is_a_finding(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: str, recover: str, colour: str
+) -> None:
+    (tmp_path / "alibabacloud_oss_v2.py").write_text(f"raise {problem}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "alibabacloud_oss_v2", raising=False)
+    broken, *rest = findings(deployment, OSS_RECOVER=recover)
+    assert (broken.colour, broken.message) == (
+        colour,
+        "the official SDK is installed and cannot be imported: no Foo in bar",
+    )
+    assert "`pip install --force-reinstall 'oss-wsgi[sdk]'`" in broken.fix
+    assert all(finding.colour == "green" for finding in rest)
+    stored, deleted = write.check_write(CheckContext(deployment.environ))
+    assert (stored.colour, deleted.colour) == ("green", "yellow")
+    assert "cannot be imported: no Foo in bar" in deleted.message
 
 
 def test_a_wrong_key_is_told_by_both(deployment: Deployment) -> None:

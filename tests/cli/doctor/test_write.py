@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oss_wsgi import SQLiteLedger, Upload
 from oss_wsgi.cli.doctor.context import CheckContext
 from oss_wsgi.cli.doctor.write import check_write
 from oss_wsgi.cli.terminal import MisuseError
 from oss_wsgi.local.errors import insufficient_storage
+from oss_wsgi.testing import UploadClient
 
-from ..deployment import Deployment, deployed
+from ..deployment import Deployment, deployed, not_found
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
@@ -27,7 +30,50 @@ def test_an_object_is_stored_reported_and_deleted(deployment: Deployment) -> Non
     assert deployment.oss.storage.bucket(deployment.oss.bucket).page() == ([], False)
     findings = run_doctor(deployment.environ, "--write")
     assert "write" in {finding["check"] for finding in findings}
-    assert {finding["colour"] for finding in findings} == {"green"}, "the handler was measured"
+    assert {finding["colour"] for finding in findings} == {"green"}
+
+
+@pytest.mark.parametrize("forward", [False, True])
+@pytest.mark.parametrize("calls", [False, True])
+def test_only_with_handler_does_the_handler_get_it_and_it_knows_that_it_is_a_trial(
+    calls: bool, forward: bool, tmp_path: Path
+) -> None:
+    handled: list[Upload] = []
+    confirmed: list[Upload] = []
+
+    def confirm(upload: Upload) -> bool:
+        confirmed.append(upload)
+        return True
+
+    def save(upload: Upload) -> None:
+        handled.append(upload)
+
+    def view(environ: Any, start_response: Any) -> list[bytes]:
+        handled.append(environ["oss_wsgi.upload"])
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+        return [b"{}"]
+
+    app: dict[str, Any] = {"confirm": confirm, **({"forward_callback": True} if forward else {"on_upload": save})}
+    more = ["--handler", "--data", '{"name": "x"}'] if calls else []
+    with deployed(tmp_path, app=app, view=view) as deployment:
+        stored, _ = run_doctor(deployment.environ, "--only", "write", "--user", "7", *more)
+        ledger = SQLiteLedger(deployment.environ["OSS_LEDGER"], clock=time.time)
+    (upload,) = confirmed
+    assert (upload.user, upload.data, upload.is_trial) == ("7", {"name": "x"} if calls else {}, True)
+    assert len(ledger) == 1, "the ledger works as for any upload"
+    assert ("its own handler was not called" in stored["said"]) is not calls
+    assert [(found.user, found.data, found.is_trial) for found in handled] == [("7", {"name": "x"}, True)] * calls
+
+
+def test_what_a_browser_sends_makes_no_trial() -> None:
+    uploads: list[Upload] = []
+    with UploadClient(not_found, on_upload=uploads.append) as client:
+        form = client.sign("a.png", is_trial="true", trial="no_handler", skips_handler="1").json["fields"]
+        assert not any("trial" in name for name in form)
+        fields = {"trial": "no_handler", "x:trial": "no_handler", "x:is_trial": "true"}
+        assert client.upload("a.png", b"x", change=lambda form: form.update(fields)).status_int == 200
+    (upload,) = uploads
+    assert (upload.is_trial, upload.skips_handler) == (False, False)
 
 
 def raising(upload: Any) -> None:
@@ -40,16 +86,27 @@ def saving_by_number(upload: Any) -> dict[str, Any]:
 
 def test_the_test_upload_is_of_a_user_whom_the_handler_knows(tmp_path: Path) -> None:
     with deployed(tmp_path, app={"on_upload": saving_by_number}) as deployment:
-        red, _ = run_doctor(deployment.environ, "--only", "write", status=1)
-        assert "as one of the user 'oss-wsgi-doctor'" in red["fix"]
-        assert "--user NAME" in red["fix"]
-        green, _ = run_doctor(deployment.environ, "--write", "--only", "write", "--user", "7")
+        red, _ = run_doctor(deployment.environ, "--only", "write", "--handler", status=1)
+        assert "an upload of the user 'oss-wsgi-doctor' with the data {}" in red["fix"]
+        assert "--handler --user NAME --data JSON" in red["fix"]
+        green, _ = run_doctor(deployment.environ, "--write", "--only", "write", "--handler", "--user", "7")
     assert green["colour"] == "green"
 
 
-def test_a_user_without_a_test_upload_is_a_misuse() -> None:
-    with pytest.raises(MisuseError, match="add --write"):
-        run_doctor({}, "--only", "clock", "--user", "7")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "clock", "--user", "7"], "--user .* add --write"),
+        (["--only", "clock", "--handler"], "--handler .* add --write"),
+        (["--write", "--data", "{}"], "add --handler"),
+        (["--write", "--handler", "--data", "{"], "must be JSON"),
+        (["--write", "--handler", "--data", "[1]"], "data must be a dict"),
+        (["--write", "--handler", "--data", f'{{"a": "{"x" * 1024}"}}'], "over the 1024 that fit"),
+    ],
+)
+def test_what_no_test_upload_needs_is_a_misuse(arguments: list[str], message: str) -> None:
+    with pytest.raises(MisuseError, match=message):
+        run_doctor({}, *arguments)
 
 
 def page(environ: Any, start_response: Any) -> list[bytes]:
@@ -67,7 +124,8 @@ def page(environ: Any, start_response: Any) -> list[bytes]:
 def test_a_failing_handler_is_red_in_write_only(app: dict[str, Any], fix: str, tmp_path: Path) -> None:
     with deployed(tmp_path, app=app, view=page) as deployment:
         assert "not your own handler" in finding_of("answer", deployment.environ, "yellow")["said"]
-        (finding,) = (f for f in run_doctor(deployment.environ, "--only", "write", status=1) if f["colour"] == "red")
+        findings = run_doctor(deployment.environ, "--only", "write", "--handler", status=1)
+        (finding,) = (f for f in findings if f["colour"] == "red")
     assert "was stored, but the callback failed" in finding["said"]
     assert fix in finding["fix"]
     assert "`oss-wsgi explain " in finding["fix"]
@@ -78,7 +136,7 @@ def test_a_handler_that_answers_too_late_is_red_in_write(tmp_path: Path) -> None
     app = {"on_upload": lambda upload: reported.wait(60) and None}
     with deployed(tmp_path, oss={"callback_timeout": 0.5}, app=app) as deployment:
         try:
-            finding = finding_of("write", deployment.environ)
+            finding = finding_of("write", deployment.environ, more=["--handler"])
         finally:
             reported.set()
     assert "takes longer than 5 s" in finding["fix"]
