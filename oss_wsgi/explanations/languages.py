@@ -18,6 +18,10 @@ from .rows import rows
 ENGLISH = "en"
 CHINESE = "zh"
 
+#: Letters of a text that is hardly found by chance.
+_TELLING = 10
+#: Characters of a text with what stands in it.
+_LONGEST = 4000
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 _ACCEPTED = re.compile(
     rf"(?<![\w-])({CHINESE}|{ENGLISH})(?:-[a-z0-9-]+)?\s*(?:;\s*q=([01](?:\.[0-9]{{1,3}})?))?(?![\w-])"
@@ -58,8 +62,9 @@ def accepted_language(header: str | None) -> str:
 
 
 def in_language(text: str, language: str) -> str:
-    """Return a text in a language. What is not known stays in English."""
-    return text if language == ENGLISH else _translated(text, _catalogue(language))
+    """Return a text in a language. What is not known, or is longer than any text of ours, stays as it is."""
+    is_left = language == ENGLISH or len(text) > _LONGEST
+    return text if is_left else _translated(text, _catalogue(language))
 
 
 def _translated(text: str, catalogue: _Catalogue) -> str:
@@ -131,13 +136,18 @@ def _row_texts(language: str) -> Iterable[tuple[str, str]]:
 
 
 def _weight(text: str) -> int:
-    """Return how much of a text is its own: the most telling one is tried first."""
-    return len(_PLACE.sub("", text))
+    """Return how many letters of a text are its own: the most telling one is tried first."""
+    return sum(letter.isalpha() for letter in _PLACE.sub("", text))
 
 
 def _pattern(text: str, translation: str) -> _Pattern:
-    """Return a pattern whose places hold no end of a sentence where the text is sentences."""
+    """Return a pattern whose places hold no end of a sentence where the text is sentences.
+
+    Those of a text that says little by itself hold two words at most: it could be found in any other.
+    """
     value = r"((?:(?!\. [A-Z`]).)*?)" if text.endswith((".", "`")) else "(.*?)"
+    if _weight(text) < _TELLING:
+        value = r"(\S*(?: \S+)?)"
     literals = _PLACE.split(text)
     regex = "".join(value if index % 2 else re.escape(literal) for index, literal in enumerate(literals))
     return _Pattern(re.compile(regex, re.DOTALL), tuple(literals[1::2]), translation)

@@ -12,11 +12,19 @@ import pytest
 from oss_wsgi.explanations.languages import accepted_language, catalogue_texts, in_language, language_of
 
 PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
-#: What `doctor` and `explain` write; other commands share the rest.
+#: What `doctor`, `explain` and the window of the local OSS write; other commands share the rest.
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
     *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusal_fix.py")),
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
+    *(
+        PACKAGE / "local" / "inspector" / f"{name}.py"
+        for name in ("activity_page", "faults_page", "inspector", "mistakes", "objects_page")
+    ),
+    *(
+        PACKAGE / "local" / "inspector" / f"{name}.py"
+        for name in ("outcome", "policy_view", "send_again", "story_page")
+    ),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.
 CALLS = {"add_parser", "add_argument", "MisuseError", "compile", "ValueError", "partition", "startswith"}
@@ -58,6 +66,7 @@ WHOLE = {
     "{1} is not in the table.{2}": ["{1} is not in the table."],
     " See {1}{2}.": ["See {1}."],
     "For more see {1}{2}.": ["For more see {1}."],
+    "For more run `oss-wsgi explain {1}`.": ["For more run `{1}`."],
     "OSS_UPLOAD_MAX_SIZE must be 1 to {1} bytes ({2}), not {3}.{4}": [
         "OSS_UPLOAD_MAX_SIZE must be 1 to {1} bytes ({2}), not {3}."
     ],
@@ -71,13 +80,29 @@ WHOLE = {
     ],
     "{1} from {2}: {3}": ["{1} from OSS", "{1} from this application", "{1} from a server in front"],
     "Source: {1}": ["Source"],
+    "{1} request{2}": ["{1} request", "{1} requests", "{1} request of {2}", "{1} requests of {2}"],
+    "{1}: {2} was signed, but not sent.": ["{1} was signed, but not sent."],
+    "Waiting for the callback’s answer": ["Waiting for the callback’s answer, {1}\u00a0s"],
+    "Under way": ["Under way", "Under way, {1}\u00a0s"],
+    "Allow the origin {1}: --cors {2}, or a rule of the bucket by ?cors.": [
+        "Allow the origin {1}: --cors {1}, or a rule of the bucket by ?cors."
+    ],
+    "from character {1}{2}": ["from character {1}", "from character {1}; {2} characters, not {3}"],
+    "{1} of {2} conditions {3} not hold": [
+        "{1} of {2} conditions does not hold",
+        "{1} of {2} conditions do not hold",
+    ],
 }
 #: Parts of texts above, values that stay as they are, and what only `serve` writes of settings.
 LEFT_OUT = re.compile(
     r"ahead of|upload, in parts too|OSS's answers.*|\{1\} (days|s)| \(as \{1\}, which .*|, to \{1\}| to \{1\}|"
     r"(a ledger|a ticket secret)|\{1\} processes need .*|(, remove it\.|: did you mean \{1\}\?)|5 GB|48\.8 TB|"
     r"export .*|oss-wsgi explain \{1\}|no right|nested too deep| \(EC \{1\}\)|\{1\} within \{2\}|From \{1\}: \{2\}|"
-    r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is no text|https://any.*"
+    r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is no text|https://any.*|"
+    # Of the window: refusals in plain text, lines of its log, headers, and what is JSON beside it.
+    r"[^{].*\n|\{1\} is not installed.*\n|\s.*(cn-hangzhou|\"conditions\").*|.*charset=utf-8|attachment; .*|"
+    r"callback \{1\} in .*| of \{1\}|; \{1\} characters, .*|expiration \{1\}|\(not Base64\) \{1\}",
+    re.DOTALL,
 )
 
 
@@ -106,6 +131,14 @@ def texts(path: Path) -> Iterator[str]:
             )
         if " " in text.strip() and re.search("[a-z]{2} ?", re.sub(r"`[^`]*`|<[^>]*>", "", PLACE.sub("", text))):
             yield text
+
+
+def all_texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a module, those of a single word too."""
+    yield from texts(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value.removesuffix(": ")
 
 
 def expected(text: str) -> list[str]:
@@ -188,6 +221,8 @@ def test_the_header_of_a_browser_names_the_language(header: str | None, language
         ("Pass the path on unchanged. Set OSS_REGION.", "原样转发路径。设置 OSS_REGION。"),
         ("Use what is yours. Set OSS_REGION.", "Use what is yours. 设置 OSS_REGION。"),
         ("the upload was refused: 403 AccessDenied: No. Never.", "上传被拒绝：403 AccessDenied: No. Never."),
+        ("AccesDenied is not known in the town, or after it", "AccesDenied is not known in the town, or after it"),
+        ("200 in 5 ms, http://127.0.0.1/oss/callback", "200，用时 5 ms，http://127.0.0.1/oss/callback"),
         ("nobody: knows this; nor that", "nobody: knows this; nor that"),
         (
             "nginx: `location /oss/ { proxy_pass http://127.0.0.1:8080; }`. Set OSS_REGION.",
@@ -198,3 +233,24 @@ def test_the_header_of_a_browser_names_the_language(header: str | None, language
 def test_texts_are_translated_with_what_stands_in_them(text: str, translation: str) -> None:
     assert in_language(text, "zh") == translation
     assert in_language(text, "en") == text
+
+
+def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
+    paths = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("templates/*.html")]
+    written = {text for path in paths if path.suffix == ".py" for text in all_texts(path)}
+    written |= {entry for text in written for entry in [*WHOLE.get(text, ()), *expected(text), *sentences(text)]}
+    written |= {f"{{1}} {text}" for text in written}
+    templates = "".join(path.read_text(encoding="utf-8") for path in paths if path.suffix == ".html")
+    others = {"Connection refused", "Name or service not known", "Network is unreachable", "OSS"}  # the system's
+    others |= {"Late", "Look for a rule that sets or extends Authorization."}  # cut off, and begun with a capital
+    unused = [
+        text
+        for text in catalogue_texts("zh")
+        if text not in written | others and f'"{text}"' not in templates and not is_fact(text, templates)
+    ]
+    assert unused == []
+
+
+def is_fact(text: str, templates: str) -> bool:
+    """Return whether the templates put a text together of these parts."""
+    return all(part.strip(", ") in templates for part in PLACE.split(text)[::2])
