@@ -11,10 +11,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..explanations.languages import CHINESE, in_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain
+from .terminal import MisuseError, note, plain, spoken_language
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -54,6 +55,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Explain the codes in the arguments or in the input, or list all; return 0, or 1 if none of them is known."""
+    language = spoken_language(arguments.environ)
     text = " ".join(arguments.code)
     if text.strip() == "-" or (not text and _has_input()):
         text = sys.stdin.buffer.read(MAX_TEXT).decode("utf-8", "replace")
@@ -69,7 +71,7 @@ def run(arguments: Namespace) -> int:
         return _report_unknown(text, found, arguments)
     for each in found:
         if _explanation(each) is None:
-            note(f"{arguments.program}: {_unknown(each.code)}")
+            note(f"{arguments.program}: {in_language(_unknown(each.code), language)}")
     if arguments.json:
         first, *others = explanations
         first |= comparison.members() if comparison is not None else {}
@@ -78,16 +80,18 @@ def run(arguments: Namespace) -> int:
         for number, explanation in enumerate(explanations):
             print("\n" if number else "", end="")
             for line in _lines(explanation):
-                print(_filled(line))
+                print(_filled(line, language))
         if comparison is not None:
             print()
             for line in comparison.lines():
-                print(plain(line) if line.startswith(" ") else _filled(line))
+                print(plain(in_language(line, language)) if line.startswith(" ") else _filled(line, language))
     return 0
 
 
-def _filled(line: str) -> str:
-    return textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
+def _filled(line: str, language: str) -> str:
+    """Return a line in a language; lines of Chinese are left to the terminal, which breaks them anywhere."""
+    line = in_language(line, language)
+    return line if language == CHINESE else textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
 
 
 def _has_input() -> bool:
@@ -103,7 +107,8 @@ def _list_all(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps([_members(row) for row in rows(*CODE_KINDS)], indent=1))
     else:
-        print("\n".join(f"{row.code}: {row.meaning}" for row in rows(*CODE_KINDS)))
+        language = spoken_language(arguments.environ)
+        print("\n".join(in_language(f"{row.code}: {row.meaning}", language) for row in rows(*CODE_KINDS)))
     return 0
 
 
@@ -152,7 +157,7 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
         message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
     if arguments.json:
         print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
-    note(f"{arguments.program}: {message}")
+    note(f"{arguments.program}: {in_language(message, spoken_language(arguments.environ))}")
     return 1
 
 

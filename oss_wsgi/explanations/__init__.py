@@ -1,1 +1,1 @@
-"""What is known of error codes, statuses, reasons and messages: one data file, and what reads it."""
+"""What is known of error codes, statuses, reasons and messages, and the Chinese of programs: two files of data."""

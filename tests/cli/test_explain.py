@@ -145,3 +145,30 @@ def test_there_is_nothing_to_compare_in_a_code_alone() -> None:
     for text in (["SignatureDoesNotMatch"], []):
         error = oss_wsgi("explain", *text, "--signed", json.dumps(SIGNED), status=2).stderr
         assert "--signed needs the whole answer of OSS" in error
+
+
+def test_a_chinese_locale_reads_chinese_and_json_stays_english() -> None:
+    chinese = {"LC_ALL": "", "LC_MESSAGES": "", "LANG": "zh_CN.UTF-8", "PYTHONIOENCODING": "utf-8"}
+    output = oss_wsgi("explain", "403", **chinese).stdout
+    for words in ("403（来自 OSS）：", "403（来自本应用）：", "来源："):
+        assert words in output
+    assert "不在表里。" in oss_wsgi("explain", "AccesDenied", status=1, **chinese).stderr
+    listed = oss_wsgi("explain", **chinese).stdout.splitlines()
+    assert [line for line in listed if not re.search("[一-鿿]", line)] == []
+    for arguments in (("403", "--json"), ("--json",), ("--help",)):
+        assert oss_wsgi("explain", *arguments, **chinese).stdout == oss_wsgi("explain", *arguments).stdout
+    assert oss_wsgi("explain", "403", **{**chinese, "LC_ALL": "C.UTF-8"}).stdout.startswith("403 from OSS: ")
+
+
+def test_an_output_that_cannot_write_chinese_gets_english() -> None:
+    output = oss_wsgi("explain", "403", LC_ALL="zh_CN.UTF-8", PYTHONIOENCODING="latin-1").stdout
+    assert output.startswith("403 from OSS: ")
+
+
+def test_the_comparison_with_what_was_signed_is_in_chinese() -> None:
+    answer = "<Error><Code>SignatureDoesNotMatch</Code><StringToSign>PUT\n\n\n123\n/b/k</StringToSign></Error>"
+    url = "https://b.oss-cn-hangzhou.aliyuncs.com/k?Expires=124&Signature=x&OSSAccessKeyId=u"
+    chinese = {"LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "utf-8"}
+    output = oss_wsgi("explain", answer, "--signed", url, **chinese).stdout
+    for words in ("与签名时的内容对比：", "  ! date\n      OSS:    123\n      签名：   124\n", "途中被修改：date。"):
+        assert words in output

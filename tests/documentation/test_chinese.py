@@ -209,10 +209,10 @@ def forbidden() -> dict[str, str]:
 
 
 def chinese_texts() -> dict[str, str]:
-    """Return what is written in Chinese, by the file: pages without their code, the upload page, the rows of errors."""
+    """Return what is written in Chinese, by the file: pages without their code, the upload page, errors, programs."""
     texts = {page: CODE.sub("", page.read_text(encoding="utf-8")) for _, page in PAIRS}
     texts[CHINESE / "texts.toml"] = (CHINESE / "texts.toml").read_text(encoding="utf-8")
-    for name in ("static/languages/zh-CN.js", "oss_wsgi/explanations/rows.toml"):
+    for name in ("static/languages/zh-CN.js", "oss_wsgi/explanations/rows.toml", "oss_wsgi/explanations/zh.toml"):
         texts[ROOT / name] = (ROOT / name).read_text(encoding="utf-8")
     return {path.relative_to(ROOT).as_posix(): text for path, text in texts.items()}
 

@@ -97,7 +97,8 @@ def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     assert {"oss_wsgi/static/languages/de.js", "oss_wsgi/static/upload.d.ts"} <= set(names)
     inspector = {f"oss_wsgi/local/inspector/{name}" for name in ("inspector.css", "inspector.js", "icon.svg")}
     templates = (ROOT / "oss_wsgi" / "local" / "inspector" / "templates").iterdir()
-    data = {path.relative_to(ROOT).as_posix() for path in templates} | {"oss_wsgi/explanations/rows.toml"}
+    data = {path.relative_to(ROOT).as_posix() for path in templates}
+    data |= {f"oss_wsgi/explanations/{name}.toml" for name in ("rows", "zh")}
     assert inspector | data <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "oss_wsgi").rglob("*.py")}
     assert modules - {"oss_wsgi/static/__init__.py"} - set(names) == set()

@@ -37,8 +37,8 @@ _FIX_LENGTH = (
 )
 _FIX_SLOW = "Find out what the server in front waits for, and whether all its workers are busy."
 _FIX_CHANGED_PATH = (
-    "a proxy in front changes the path. nginx: remove the path from proxy_pass (`proxy_pass http://127.0.0.1:8080;`). "
-    "Apache: write the same path on both sides of ProxyPass. Or mount the application with `prefix=` / `--prefix`"
+    "nginx: remove the path from proxy_pass (`proxy_pass http://127.0.0.1:8080;`). "
+    "Apache: write the same path on both sides of ProxyPass. Or mount the application with `prefix=` / `--prefix`."
 )
 
 
@@ -231,7 +231,7 @@ def _fix_routing(target: str, arrived: str, report: dict[str, Any]) -> str:
     if target_digest(sent_path.encode()) == target_digest(arrived_path.encode()):
         path = plain(str(report.get("callback_path")))
         return f"Use the callback's path, {path}, in OSS_CALLBACK_URL, or mount the application at the URL's path."
-    return f"`{sent_path}` arrives as `{arrived_path}`: {_FIX_CHANGED_PATH}."
+    return f"`{sent_path}` arrives as `{arrived_path}`: a proxy in front changes the path. {_FIX_CHANGED_PATH}"
 
 
 def _all_arrived(call: ProbeCall, report: dict[str, Any]) -> Finding:

@@ -124,7 +124,11 @@ def write_parts(context: CheckContext) -> Iterator[Finding]:
             )
         yield finding
     except BucketRefusedError as cause:
-        fix = f"Grant the access key {cause.right}." if cause.code == "AccessDenied" else f"See `{_explain(cause)}`."
+        fix = (
+            f"Grant the access key {cause.right}."
+            if cause.code == "AccessDenied"
+            else f"For more run `{_explain(cause)}`."
+        )
         yield error(f"an upload in two parts was refused: {cause.hint}", fix)
     except BucketError as cause:
         yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)

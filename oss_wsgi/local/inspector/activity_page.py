@@ -84,11 +84,11 @@ def _row(page: Page, story: Story, masks: Masks, filters: Mapping[str, str]) -> 
     detail = [story.operation]
     number = dict(story.query).get("partNumber")
     if number:
-        detail.append(f"part {number}")
+        detail.append(page.say(f"part {number}"))
     if story.key and story.bucket:
         detail.append(story.bucket)
     if story.origin:
-        detail = [detail[0], story.again]
+        detail = [detail[0], page.say(story.again)]
     facts = [size_text(story.size), "" if story.is_under_way else duration_text(story.seconds)]
     return {
         "id": story.id,

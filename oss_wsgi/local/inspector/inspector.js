@@ -1,5 +1,8 @@
 // Keeps the list of stories, and one that is under way, new while the page is open; copies links and commands.
 
+const words = document.documentElement.lang.startsWith("zh")
+  ? { live: "实时更新", reconnecting: "正在重新连接", copied: "已复制" }
+  : { live: "Live", reconnecting: "Reconnecting", copied: "Copied" };
 const live = document.querySelector("[data-events]");
 const list = document.getElementById("stories");
 
@@ -89,8 +92,8 @@ if (live && list) {
 
   let seen;
   const source = new EventSource(live.dataset.events);
-  source.addEventListener("open", () => say("on", "Live"));
-  source.addEventListener("error", () => say("off", "Reconnecting"));
+  source.addEventListener("open", () => say("on", words.live));
+  source.addEventListener("error", () => say("off", words.reconnecting));
   source.addEventListener("story", (event) => {
     if (event.data !== seen || seen === undefined) refresh();
     seen = event.data;
@@ -101,7 +104,7 @@ if (live && list) {
 const copied = async (link, text) => {
   const label = link.textContent;
   await navigator.clipboard.writeText(text);
-  link.textContent = "Copied";
+  link.textContent = words.copied;
   setTimeout(() => (link.textContent = label), 1500);
 };
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from ...explanations.languages import accepted_language
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
 from ..environ import Address
 from ..errors import OSSError, Response
@@ -138,7 +139,7 @@ class Inspector:
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
-        page = Page(base, self._trust.token)
+        page = Page(base, self._trust.token, language=accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE")))
 
         def object_url(bucket: str, key: str) -> str:
             if self._service.account.security_token:  # which would stand in the URL
@@ -202,7 +203,7 @@ class Inspector:
                 continue
             link = page.link(f"/requests/{other.id}")
             if other.origin == story.id or (story.origin and other.origin == story.origin):
-                yield link, f"Sent again: {other.again}, {_result(other)}"
+                yield link, f"{page.say('Sent again')}: {page.say(other.again)}, {page.say(_result(other))}"
             elif story.upload_id and other.upload_id == story.upload_id:
                 yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from ...explanations.languages import CHINESE, ENGLISH, in_language
 from ..errors import Response, xml_text
 from .trust import SAFE
 
@@ -44,12 +45,18 @@ class Page:
     :param base: the path at which the local OSS is mounted.
     :param token: goes into every form.
     :param object_url: returns a URL that anybody can open for an hour, of a bucket and a key.
+    :param language: of the person who reads it.
     """
 
     base: str
     token: str
     object_url: Callable[[str, str], str] = lambda bucket, key: ""
+    language: str = ENGLISH
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+
+    def say(self, text: str) -> str:
+        """Return a text of the inspector in the person's language."""
+        return in_language(text, self.language)
 
     def link(self, path: str, **query: str) -> str:
         """Return the URL of a page of the inspector."""
@@ -70,6 +77,7 @@ class Page:
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Cache-Control", "no-store"),
+            ("Content-Language", "zh-CN" if self.language == CHINESE else "en"),
             ("Content-Security-Policy", policy),
             *SAFE,
         ]
@@ -84,7 +92,7 @@ class Page:
 def environment() -> Environment:
     """Return the templates; everything that they write is escaped, with what cannot be seen made visible."""
     # Not at the top: a LocalOSS without the inspector needs no Jinja2.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
     from markupsafe import Markup, escape
 
     def shown(value: Any) -> Any:
@@ -116,6 +124,7 @@ def environment() -> Environment:
             "with_code": with_code,
         }
     )
+    templates.globals["_"] = pass_context(lambda context, text: context["page"].say(text))
     templates.tests["long"] = lambda content: len(content) > _SCREENFUL or content.count("\n") > _LINES
     return templates
 

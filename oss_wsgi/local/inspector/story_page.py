@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ...explanations.languages import ENGLISH
+from ...explanations.rows import find
 from ..callbacks.parameters import parse_callback
 from ..errors import ErrorText, OSSError, Response
 from .markup import Page
@@ -28,6 +30,9 @@ def story_page(
     """
     level, short = outcome(story)
     why, fix = reason(story)
+    if page.language != ENGLISH and story.error and not fix:
+        row = find(story.error.ec) or find(story.error.code)  # the message, which is OSS's, is English
+        why, fix = (why, fix) if row is None else (f"{page.say(why)} {page.say(row.meaning)}", row.fix)
     is_mismatch = bool(story.error and story.error.code == "SignatureDoesNotMatch")
     has_policy = story.fields is not None and bool(story.fields.get("policy"))
     return page.response(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -85,3 +86,23 @@ def test_no_line_to_paste_lets_everybody_upload(deployment: Deployment) -> None:
     (fix,) = (finding["fix"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
     assert "If it has one, all is well." in fix
     assert "OSS_ALLOW_ANONYMOUS=on" not in fix
+
+
+def test_a_chinese_locale_reads_chinese_and_json_stays_english(deployment: Deployment) -> None:
+    chinese = {"LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "utf-8"}
+    environ = {**deployment.environ, "OSS_SIGNATURE_VERSION": "v9"}
+    output = oss_wsgi("doctor", "--only", "settings", "--only", "key", "--only", "v4", status=1, **environ, **chinese)
+    assert "settings: OSS_SIGNATURE_VERSION 必须是 v4 或 v1，不能是 'v9'。\n" in output.stdout
+    assert "       修改它指出的变量或选项。然后再试：`oss-wsgi doctor --only settings`。\n" in output.stdout
+    assert " 位，SHA-256 " in output.stdout
+    assert "未检查：OSS_SIGNATURE_VERSION 缺失或无效" in output.stdout
+    json_arguments = ("doctor", "--json", "--only", "settings", "--only", "key")
+    runs = [oss_wsgi(*json_arguments, status=1, **environ, **each).stdout for each in ({}, chinese)]
+    assert runs[0] == runs[1]
+
+
+def test_each_finding_of_a_good_deployment_is_in_chinese(deployment: Deployment) -> None:
+    chinese = {"LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "utf-8"}
+    lines = oss_wsgi("doctor", "--write", **deployment.environ, **chinese).stdout.splitlines()
+    assert len(lines) > len(CHECKS)
+    assert [line for line in lines if not re.search("[一-鿿]", line)] == []

@@ -1,0 +1,153 @@
+"""The language of a person, and what programs write in English in that language.
+
+Programs write English, which logs and JSON keep; what a person reads is translated where it is shown. ``zh.toml`` has
+each text beside its translation: what stands in the place of ``{1}`` is put into the translation, itself translated
+where it is a text of the file. The rows of ``rows.toml`` are such texts too.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from .rows import rows
+
+ENGLISH = "en"
+CHINESE = "zh"
+
+#: Letters of a text that is hardly found by chance.
+_TELLING = 10
+#: Characters of a text with what stands in it.
+_LONGEST = 4000
+_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+_ACCEPTED = re.compile(
+    rf"(?<![\w-])({CHINESE}|{ENGLISH})(?:-[a-z0-9-]+)?\s*(?:;\s*q=([01](?:\.[0-9]{{1,3}})?))?(?![\w-])"
+)
+_ROWS = ("code", "ec", "reason", "outcome", "status", "line", "sentence", "difference")
+_PLACE = re.compile(r"\{(\w+)\}")
+_SENTENCE_END = re.compile(r"(?<=[.`]) (?=[A-Za-z`])")
+# Not within a command, which stands between backticks.
+_LABEL = re.compile(r"([^`]*?)([:;]) ")
+_SEPARATORS = {":": "：", ";": "；"}
+
+
+class _Pattern(NamedTuple):
+    """A text with places, as what finds it, and the names of its places in their order."""
+
+    regex: re.Pattern[str]
+    names: tuple[str, ...]
+    translation: str
+
+
+class _Catalogue(NamedTuple):
+    whole: Mapping[str, str]
+    patterns: tuple[_Pattern, ...]
+
+
+def language_of(environ: Mapping[str, str]) -> str:
+    """Return the language of a locale: of LC_ALL, LC_MESSAGES or LANG, the first that is set."""
+    locale = next((environ[name] for name in _VARIABLES if environ.get(name)), "")
+    return CHINESE if locale.lower().startswith(CHINESE) else ENGLISH
+
+
+def accepted_language(header: str | None) -> str:
+    """Return the language that an Accept-Language header prefers: of those here, the one with the highest weight."""
+    weights: dict[str, float] = {}
+    for name, weight in _ACCEPTED.findall((header or "").lower()):
+        weights[name] = max(weights.get(name, 0.0), float(weight or 1))
+    return CHINESE if weights.get(CHINESE, 0.0) > weights.get(ENGLISH, 0.0) else ENGLISH
+
+
+def in_language(text: str, language: str) -> str:
+    """Return a text in a language. What is not known, or is longer than any text of ours, stays as it is."""
+    is_left = language == ENGLISH or len(text) > _LONGEST
+    return text if is_left else _translated(text, _catalogue(language))
+
+
+def _translated(text: str, catalogue: _Catalogue) -> str:
+    whole = _whole(text, catalogue)
+    if whole is not None:
+        return whole
+    label = _LABEL.match(text)
+    known = _whole(label[1], catalogue) if label else None
+    if label and known is not None:
+        return known + _SEPARATORS[label[2]] + _translated(text[label.end() :], catalogue)
+    rest = _whole(text[label.end() :], catalogue) if label else None
+    if label and rest is not None:
+        return label[1] + _SEPARATORS[label[2]] + rest
+    ends = [match.start() for match in _SENTENCE_END.finditer(text)]
+    for end in reversed(ends):
+        first = _whole(text[:end], catalogue)
+        if first is not None:
+            return first + _translated(text[end + 1 :], catalogue)
+    if ends:  # the first sentence is unknown
+        return f"{text[: ends[0]]} {_translated(text[ends[0] + 1 :], catalogue)}"
+    if label:
+        translated = _translated(text[label.end() :], catalogue)
+        if not text.endswith(translated):
+            return label[1] + _SEPARATORS[label[2]] + translated
+    return text
+
+
+def _whole(text: str, catalogue: _Catalogue) -> str | None:
+    """Return the translation of a text that is one of the catalogue; None for another."""
+    if text in catalogue.whole:
+        return catalogue.whole[text]
+    for pattern in catalogue.patterns:
+        match = pattern.regex.fullmatch(text)
+        if match:
+            values = {
+                name: _translated(value, catalogue) for name, value in zip(pattern.names, match.groups(), strict=True)
+            }
+            return _filled(pattern.translation, values)
+    return None
+
+
+def _filled(translation: str, values: Mapping[str, str]) -> str:
+    return _PLACE.sub(lambda place: values.get(place[1], place[0]), translation)
+
+
+@functools.cache
+def _catalogue(language: str) -> _Catalogue:
+    texts = dict(_row_texts(language)) | catalogue_texts(language)
+    with_places = sorted((text for text in texts if _PLACE.search(text)), key=_weight, reverse=True)
+    return _Catalogue(texts, tuple(_pattern(text, texts[text]) for text in with_places))
+
+
+def catalogue_texts(language: str) -> dict[str, str]:
+    """Return the texts of a language's file and their translations, without the names of its tables."""
+    from importlib import resources
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    tables = tomllib.loads(resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8"))
+    return {text: translation for table in tables.values() for text, translation in table.items()}
+
+
+def _row_texts(language: str) -> Iterable[tuple[str, str]]:
+    for english, other in zip(rows(*_ROWS), rows(*_ROWS, language=language), strict=True):
+        yield english.meaning, other.meaning
+        yield english.fix, other.fix
+
+
+def _weight(text: str) -> int:
+    """Return how many letters of a text are its own: the most telling one is tried first."""
+    return sum(letter.isalpha() for letter in _PLACE.sub("", text))
+
+
+def _pattern(text: str, translation: str) -> _Pattern:
+    """Return a pattern whose places hold no end of a sentence where the text is sentences.
+
+    Those of a text that says little by itself hold two words at most: it could be found in any other.
+    """
+    value = r"((?:(?!\. [A-Z`]).)*?)" if text.endswith((".", "`")) else "(.*?)"
+    if _weight(text) < _TELLING:
+        value = r"(\S*(?: \S+)?)"
+    literals = _PLACE.split(text)
+    regex = "".join(value if index % 2 else re.escape(literal) for index, literal in enumerate(literals))
+    return _Pattern(re.compile(regex, re.DOTALL), tuple(literals[1::2]), translation)
