@@ -351,6 +351,7 @@ class MultipartEndpoint:
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
     """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
+
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
         return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
