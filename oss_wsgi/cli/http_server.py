@@ -20,16 +20,16 @@ from ..middleware.access_log import AccessLog
 from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..serving.socket_activation import inherited_sockets
-from ..settings import Settings
-from ..wsgi.nonblocking import nonblocking_test
-from .local import is_set
-from .until_stopped import (
+from ..serving.until_stopped import (
     CannotListenError,
     CannotStartError,
     drain_on_signals,
     listening_socket,
     local_url,
 )
+from ..settings import Settings
+from ..wsgi.nonblocking import nonblocking_test
+from .local import is_set
 
 if TYPE_CHECKING:
     from argparse import Namespace

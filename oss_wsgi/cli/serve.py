@@ -17,17 +17,17 @@ from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
-from ..serving.limits import raise_descriptor_limit
+from ..serving.bounds import raise_descriptor_limit
+from ..serving.inheritance import Inheritance, inheritance
+from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
-from .inheritance import Inheritance, inheritance
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, signed_links, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes, share_of
-from .until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -19,19 +19,19 @@ from ..exceptions import SettingsError
 from ..http import essence
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
-from ..serving.limits import default_file_bytes, raise_descriptor_limit
+from ..serving.bounds import default_file_bytes, raise_descriptor_limit
+from ..serving.inheritance import Inheritance, inheritance
+from ..serving.supervisor import Parent
+from ..serving.until_stopped import CannotStartError, local_url, signals_deferred
 from ..settings import Settings
 from ..wsgi.observers import RequestFacts, facts_of
 from ..wsgi.questions import pass_on
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
-from .inheritance import Inheritance, inheritance
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import environ_of
 from .reload import DRAIN, reload_forever, watch_what_failed
 from .serve_processes import become_child, serve_processes, share_of
-from .supervisor import Parent
-from .until_stopped import CannotStartError, local_url, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..endpoints.metrics import Metrics
+from ..serving.bounds import default_connection_limit, most_connections
 from ..serving.handshakes import HANDSHAKE_SECONDS
-from ..serving.limits import default_connection_limit, most_connections
+from ..serving.inheritance import Inheritance
+from ..serving.joined_metrics import SharedMetrics, families_of
 from ..serving.sharing import Share
+from ..serving.supervisor import Parent, Processes
+from ..serving.until_stopped import CannotStartError, drain_on_signals
 from ..settings_check import unshared
 from .http_server import serve_metrics
-from .inheritance import Inheritance
-from .joined_metrics import SharedMetrics, families_of
 from .local import is_set
-from .supervisor import Parent, Processes
-from .until_stopped import CannotStartError, drain_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace

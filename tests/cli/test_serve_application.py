@@ -329,9 +329,7 @@ def test_while_the_code_is_wrong_it_waits_and_then_answers_who_has_waited(folder
     ],
     ids=["a missing module", "a wrong line", "a wrong setting"],
 )
-def test_what_fails_at_the_start_may_be_mended(
-    folder: Path, source: str, problem: str, file: str, mended: str
-) -> None:
+def test_what_fails_at_the_start_may_be_mended(folder: Path, source: str, problem: str, file: str, mended: str) -> None:
     (folder / "shop.py").write_text(source)
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
     environ = clean_environ(PYTHONPATH=str(ROOT))
