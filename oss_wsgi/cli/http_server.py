@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from ..application import CALLBACK_PATH
-from ..credentials import CredentialsProvider
 from ..endpoints.metrics import Metrics
-from ..exceptions import CredentialsError
 from ..middleware.access_log import AccessLog
-from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..serving.socket_activation import inherited_sockets
 from ..serving.until_stopped import (
@@ -27,7 +24,6 @@ from ..serving.until_stopped import (
     listening_socket,
     local_url,
 )
-from ..settings import Settings
 from ..wsgi.nonblocking import nonblocking_test
 from .local import is_set
 
@@ -174,11 +170,3 @@ def _bounds(arguments: Namespace) -> dict[str, Any]:
         "connections_per_address": arguments.connections_per_address,
     }
     return {name: value for name, value in bounds.items() if value is not None}
-
-
-def library_credentials(settings: Settings) -> CredentialsProvider:
-    """Return the official library's access key, cached and renewed in the background; if it is missing, log that."""
-    provider = SDKCredentialsProvider(settings, clock=time.time)
-    with contextlib.suppress(CredentialsError):
-        provider.get_credentials()
-    return provider

@@ -10,7 +10,10 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..application import DirectUpload
 from ..endpoints.metrics import Metrics
+from ..exceptions import SettingsError
+from ..ledger.memory import MemoryLedger
 from ..serving.bounds import default_connection_limit, most_connections
 from ..serving.handshakes import HANDSHAKE_SECONDS
 from ..serving.inheritance import Inheritance
@@ -34,6 +37,15 @@ def check_shared(arguments: Namespace, environ: Mapping[str, str]) -> None:
     problem = unshared(arguments.processes, has_ledger=is_set(environ, "OSS_LEDGER"), has_secret=has_secret)
     if problem is not None:
         raise CannotStartError(f"--processes: {problem}")
+
+
+def check_shared_by(uploads: DirectUpload, processes: int) -> None:
+    """Raise SettingsError, with the lines to type, if the processes of an application would not share them."""
+    has_secret = bool(uploads.settings.ticket_secret or uploads.settings.ticket_secret_file)
+    has_ledger = not isinstance(uploads.ledger, MemoryLedger)
+    problem = unshared(processes, has_ledger=has_ledger, has_secret=has_secret)
+    if problem is not None:
+        raise SettingsError(problem)
 
 
 def serve_processes(

@@ -91,7 +91,7 @@ def run(arguments: Namespace) -> int:
     if arguments.user is not None and not writes:
         raise MisuseError("--user names whose the test upload is, and there is none: add --write.")
     user = arguments.user or DEFAULT_USER
-    context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes=writes, user=user)
+    context = CheckContext(environ_of(arguments), writes=writes, user=user)
     named_findings: list[tuple[str, Finding]] = []
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
