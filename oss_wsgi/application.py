@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
@@ -9,12 +10,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
-from weakref import WeakSet
 
 from .bucket import BucketClient
 from .callback.confirm import Confirm
@@ -34,7 +34,7 @@ from .endpoints.multipart import MultipartEndpoint, longest_body, multipart_is_o
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
-from .exceptions import SettingsError
+from .exceptions import CredentialsError, SettingsError
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
 from .ledger.url import ledger_from
@@ -52,7 +52,6 @@ from .recovery.reconciler import Reconciler
 from .recovery.recovery import Known, OnOrphan, Recovery
 from .recovery.sweep import Reconciliation
 from .settings import Settings
-from .settings_check import unshared
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path
@@ -87,31 +86,6 @@ _MAX_MISROUTED = 4096
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Host:
-    """What the program that serves an application lends to each DirectUpload that the application makes.
-
-    ``adapt_settings(settings, prefix)`` returns the settings to use. ``metrics`` and ``credentials`` are used where the
-    application names none. ``processes``: how many serve the application side by side. ``uploads`` has each
-    DirectUpload that was made, as long as it is used.
-    """
-
-    adapt_settings: Callable[[Settings, str], Settings]
-    metrics: Metrics | None = None
-    credentials: Callable[[Settings], CredentialsProvider] | None = None
-    processes: int = 1
-    uploads: WeakSet[DirectUpload] = field(default_factory=WeakSet)
-
-
-_host: Host | None = None
-
-
-def lend(host: Host | None) -> None:
-    """Lend to every DirectUpload that is made from now on, in this process; None ends it."""
-    global _host
-    _host = host
-
-
 class DirectUpload:
     """Direct uploads to OSS for any WSGI application.
 
@@ -141,7 +115,8 @@ class DirectUpload:
         ``SDKConfirmation`` does.
     :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks too often, for signatures,
         uploads in parts or lost reports, as ``RateLimit`` returns them.
-    :param credentials: provider of the access key, called for each signature; by default the settings' own key signs.
+    :param credentials: provider of the access key, called for each signature; by default the settings' own key signs,
+        or with OSS_CREDENTIALS_LIBRARY that of the official library.
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
         ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of
         an upload in parts, ``upload_method`` too.
@@ -190,17 +165,11 @@ class DirectUpload:
         for name, function in (("authorize", authorize), ("on_upload", on_upload)):
             if inspect.iscoroutinefunction(function):
                 raise TypeError(f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call: mount that one.")
-        if _host is not None:
-            settings = _host.adapt_settings(settings, prefix)
-            if metrics is None and _host.metrics is not None:
-                metrics, serve_metrics = _host.metrics, False
-            if credentials is None and _host.credentials is not None:
-                credentials = _host.credentials(settings)
-            _check_shared(_host.processes, settings, ledger)
+        settings = with_callback_path(settings, prefix)
         settings.bucket_and_host()  # raises if there is none, before a file is opened and warnings are logged
         if credentials is None:
-            settings.credentials()
-        service = _Service(
+            credentials = _credentials(settings, clock)
+        self._service = _Service(
             app=app,
             settings=settings,
             prefix=prefix,
@@ -216,35 +185,50 @@ class DirectUpload:
             serve_metrics=serve_metrics,
             ledger=ledger_of(settings, clock) if ledger is None else ledger,
             public_keys=public_keys or public_key_store(settings),
+            ticket_secrets=_ticket_secrets(settings, clock),
             bucket_client=bucket_client,
+            known=known,
+            on_orphan=on_orphan,
             clock=clock,
         )
         #: The ledger, for those who ask which uploads were handled.
-        self.ledger = service.ledger
+        self.ledger = self._service.ledger
         self.settings = settings
-        self._callback_path = service.callback_path
+        self._callback_path = self._service.callback_path
+        _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
+        self._build()
+
+    def _build(self) -> None:
+        """Make the endpoints of ``_service``, and what they share."""
+        service, settings = self._service, self.settings
         self._reconciler = Reconciler(
             settings,
             lambda: service.recovery,
             service.delivery,
             service.ledger,
-            prefixes=[settings.upload_dir] if authorize is None else [""],
-            known=known,
-            on_orphan=on_orphan,
-            counters=metrics,
-            clock=clock,
+            prefixes=[settings.upload_dir] if service.authorize is None else [""],
+            known=service.known,
+            on_orphan=service.on_orphan,
+            counters=service.metrics,
+            clock=service.clock,
         )
-        if metrics is not None:
-            metrics.watch(service.ledger, service.public_keys, self.oldest_untold_seconds)
+        if service.metrics is not None:
+            service.metrics.watch(service.ledger, service.public_keys, self.oldest_untold_seconds)
         built = {path: build(service) for path, build in _ENDPOINTS.items()}
         endpoints = {path: endpoint for path, endpoint in built.items() if endpoint is not None}
         subtrees = {path: build(service) for path, build in _SUBTREES.items()}
-        router = PathRouter(app, prefix, endpoints | _browser_modules(settings), service.observers, subtrees)
-        _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
-        self._app = router
-        self._probe = _probe(service, router)
-        if _host is not None:
-            _host.uploads.add(self)
+        own = endpoints | _browser_modules(settings)
+        self._app = PathRouter(service.app, service.prefix, own, service.observers, subtrees)
+        self._probe = _probe(service, self._app)
+
+    def count_in(self, metrics: Metrics) -> None:
+        """Count in ``metrics`` from now on, unless the constructor got some: for a server that shows them elsewhere.
+
+        Call this before requests come.
+        """
+        if self._service.metrics is None:
+            self._service = replace(self._service, metrics=metrics, serve_metrics=False)
+            self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if "HTTP_X_OSS_PUB_KEY_URL" in environ and not header(environ, "PATH_INFO").endswith(self._callback_path):
@@ -368,7 +352,10 @@ class _Service:
     serve_metrics: bool
     ledger: Ledger
     public_keys: PublicKeyStore
+    ticket_secrets: Secrets
     bucket_client: BucketClient | None
+    known: Known | None
+    on_orphan: OnOrphan | None
     clock: Callable[[], float]
 
     @property
@@ -392,10 +379,6 @@ class _Service:
             "allowed_origins": self.settings.allowed_origins,
             "rate_limit": self.rate_limit,
         }
-
-    @functools.cached_property
-    def ticket_secrets(self) -> Secrets:
-        return _ticket_secrets(self.settings, self.clock)
 
     @functools.cached_property
     def tickets(self) -> TicketBook:
@@ -538,6 +521,14 @@ def _probe(service: _Service, app: WSGIApplication) -> Probe | None:
     return Probe(app, gate, service.callback_path, service.callback_urls)
 
 
+def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
+    """Return the settings with the path of DirectUpload's callback in each callback URL that has none."""
+    path = quote((prefix or DEFAULT_PREFIX) + CALLBACK_PATH)
+    urls = split_urls(settings.callback_url or "")
+    complete = [f"{url}{path}" if url and urlsplit(url)[2:4] == ("", "") else url for url in urls]
+    return settings if urls == complete else replace(settings, callback_url=";".join(complete))
+
+
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
     """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
     if settings.recover and not settings.receipts:
@@ -640,13 +631,20 @@ def _fetch(url: str) -> bytes:
     return HTTPSFetcher()(url)
 
 
-def _check_shared(processes: int, settings: Settings, ledger: Ledger | None) -> None:
-    """Raise SettingsError where several processes would each have a ledger or a ticket secret of their own."""
-    has_ledger = settings.ledger is not None if ledger is None else not isinstance(ledger, MemoryLedger)
-    has_secret = bool(settings.ticket_secret or settings.ticket_secret_file)
-    problem = unshared(processes, has_ledger=has_ledger, has_secret=has_secret)
-    if problem is not None:
-        raise SettingsError(problem)
+def _credentials(settings: Settings, clock: Callable[[], float]) -> CredentialsProvider | None:
+    """Return the official library's access key, if the settings say so; raise SettingsError if they have no other.
+
+    It is cached, and renewed in the background; if it is missing, the log says so.
+    """
+    if not settings.credentials_library:
+        settings.credentials()
+        return None
+    from .sdk.credentials import SDKCredentialsProvider  # imported here because few use it
+
+    provider = SDKCredentialsProvider(settings, clock=clock)
+    with contextlib.suppress(CredentialsError):
+        provider.get_credentials()
+    return provider
 
 
 def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:

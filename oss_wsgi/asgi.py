@@ -86,7 +86,7 @@ class DirectUpload:
         _check(settings, time_limit, threads, options)
         if options.get("ledger") is None:
             settings.bucket_and_host()
-            if options.get("credentials") is None:
+            if options.get("credentials") is None and not settings.credentials_library:
                 settings.credentials()  # raises if there is none, before a file is opened
             options["ledger"] = ledger_of(settings, options.get("clock", time.time), threads=2 * threads)
         self._time_limit = time_limit

@@ -1,4 +1,4 @@
-"""Files and folders that their owner alone can read, whatever the umask."""
+"""Files and folders that their owner alone can read, whatever the umask, and locks of files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,31 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int, *, wait: bool = False) -> bool:
+        """Lock an open file until it is closed, or its process ends; return False if another descriptor has it."""
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def lock(descriptor: int, *, wait: bool = False) -> bool:
+        """Lock an open file until it is closed, or its process ends; return False if another descriptor has it."""
+        # Not lockf: its locks are lost when the process closes any other descriptor of the same file.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +53,16 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextlib.contextmanager
+def file_lock(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a private file within the block; yield whether it was acquired."""
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+    try:
+        yield lock(descriptor, wait=wait)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str, *, replace: bool) -> None:

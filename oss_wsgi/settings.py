@@ -131,6 +131,12 @@ class Settings:
     session_token: str | None = _row(
         "OSS_SESSION_TOKEN", None, "security token of a temporary key (or ALIBABA_CLOUD_SECURITY_TOKEN)", secret=True
     )
+    credentials_library: bool = _row(
+        "OSS_CREDENTIALS_LIBRARY",
+        False,
+        "take the access key from where SDKCredentialsProvider finds it (needs oss-wsgi[credentials])",
+        switch,
+    )
     bucket: str | None = _row("OSS_BUCKET", None, "bucket for the uploads, e.g. examplebucket")
     region: str | None = _row("OSS_REGION", None, "region of the bucket, e.g. cn-hangzhou")
     endpoint: str | None = _row("OSS_ENDPOINT", None, "endpoint of OSS", shown="https://oss-<region>.aliyuncs.com")
@@ -144,7 +150,10 @@ class Settings:
         "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", lower
     )
     callback_url: str | None = _row(
-        "OSS_CALLBACK_URL", None, "public URL of the callback endpoint; up to 5 joined by ';'", shown="no callback"
+        "OSS_CALLBACK_URL",
+        None,
+        "public URL of the callback endpoint; up to 5 joined by ';'",
+        shown="no callback",
     )
     callback_required: bool = _row("OSS_CALLBACK_REQUIRED", True, "OSS refuses uploads without our callback", switch)
     upload_dir: str = _row(

@@ -37,7 +37,7 @@ MISSING = {
     "bucket": "OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).",
     "access_key": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.",
 }
-_MEMBERS = {"bucket": ("bucket", "host"), "access_key": ("access_key_id", "access_key_secret")}
+_MEMBERS = {"bucket": ("bucket", "host"), "access_key": ("access_key_id", "access_key_secret", "credentials_library")}
 
 # What several processes must share -> the line that sets it.
 _SHARED = {

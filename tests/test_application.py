@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import webtest
@@ -104,6 +106,24 @@ def test_another_prefix_moves_all_endpoints() -> None:
     target = "/a/%E4%B8%8A%E4%BC%A0/callback"
     assert app.post(target, BODY, headers=SIGNER.headers(target, BODY)).json == {"Status": "Ok"}
     assert app.get("/oss/health").text.startswith("''")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url", "completed"),
+    [
+        ("/oss", "http://127.0.0.1:8080", "http://127.0.0.1:8080/oss/callback"),
+        ("/my 上", "https://a.example", "https://a.example/my%20%E4%B8%8A/callback"),
+        ("", "https://a.example", "https://a.example/oss/callback"),
+        ("/up", "https://a.example; https://b.example/x", "https://a.example/up/callback;https://b.example/x"),
+        ("/up", "https://a.example/;https://b.example/x", "https://a.example/;https://b.example/x"),
+        ("/up", "https://a.example?tenant=1", "https://a.example?tenant=1"),
+    ],
+)
+def test_a_callback_url_without_a_path_gets_the_own_one(prefix: str, url: str, completed: str) -> None:
+    app = client({"callback_url": url}, prefix=prefix)
+    assert app.app.settings.callback_url == completed
+    fields = app.get(f"{quote(prefix)}/signature?filename=a.png").json["fields"]
+    assert json.loads(base64.b64decode(fields["callback"]))["callbackUrl"] == completed
 
 
 def mounted(**options: Any) -> webtest.TestApp:

@@ -47,6 +47,7 @@ def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFi
         ("", "https://app.example.com/files/oss/callback"),
         ("/上传", "https://app.example.com/%E4%B8%8A%E4%BC%A0/callback"),
         ("/my up", "https://app.example.com/my%20up/callback"),
+        ("/my up", "https://app.example.com"),
     ],
 )
 def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture, prefix: str, url: str) -> None:
@@ -58,7 +59,7 @@ def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture
     [
         ("https://app.example.com/hooks", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
         ("https://app.example.com/oss/callback/", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
-        ("https://app.example.com", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
+        ("https://app.example.com/", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
         (
             "http://h:81/uploads/callback?x=1",
             "OSS_CALLBACK_URL=http://h:81/oss/callback, or DirectUpload(..., prefix='/uploads')",

@@ -225,7 +225,8 @@ def test_the_application_has_all_of_server_py_but_the_local_oss(ini: Ini) -> Non
 
 def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {
-        "access_key_id": "id", "access_key_secret": "hidden", "session_token": "token", "bucket": "examplebucket",
+        "access_key_id": "id", "access_key_secret": "hidden", "session_token": "token",
+        "credentials_library": "off", "bucket": "examplebucket",
         "region": "cn-hangzhou", "endpoint": "oss-cn-hangzhou.aliyuncs.com", "host": "https://files.example.com/",
         "signature_version": "V1", "callback_url": "https://a.example.com/c;https://b.example.com/c",
         "callback_required": "off", "upload_dir": "", "upload_expires": "60", "upload_max_size": "10",

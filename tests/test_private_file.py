@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.private_file import make_private_folder, narrow, narrow_folder, open_private, write_private
+from oss_wsgi.private_file import (
+    file_lock,
+    lock,
+    make_private_folder,
+    narrow,
+    narrow_folder,
+    open_private,
+    write_private,
+)
 
 from .ledger.processes import POSIX
 
@@ -113,3 +121,17 @@ def test_the_text_of_another_process_can_be_left(tmp_path: Path) -> None:
 
 def _no_links(source: object, target: object) -> None:
     raise OSError("this file system has no hard links")
+
+
+def test_a_lock_is_free_once_its_holder_closes_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    descriptor = open_private(path, NEW)
+    assert lock(descriptor)
+    with file_lock(path, wait=False) as acquired:
+        assert acquired is False
+    os.close(descriptor)
+    with file_lock(path, wait=False) as acquired:
+        assert acquired is True
+        with file_lock(path, wait=False) as acquired_twice:
+            assert acquired_twice is False
+    assert mode(path) == 0o600

@@ -19,6 +19,7 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "access_key_id": ("OSS_ACCESS_KEY_ID", " LTAI ", "LTAI", None),
     "access_key_secret": ("OSS_ACCESS_KEY_SECRET", "secret\n", "secret", None),
     "session_token": ("OSS_SESSION_TOKEN", "CAIS+/=", "CAIS+/=", None),
+    "credentials_library": ("OSS_CREDENTIALS_LIBRARY", "on", True, False),
     "bucket": ("OSS_BUCKET", "examplebucket", "examplebucket", None),
     "region": ("OSS_REGION", "oss-cn-hangzhou", "cn-hangzhou", None),
     "endpoint": (

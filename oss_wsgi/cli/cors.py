@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
     if arguments.action == "print":
         return _print(rule_for(origins, parts=settings.multipart), arguments)
     key = None
-    if arguments.credentials_library:
+    if settings.credentials_library:
         with waiting("Looking for an access key", arguments.environ):
             key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
     try:
@@ -68,8 +68,7 @@ def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
     problems: list[str] = []
     settings = None
     try:
-        needed = ["bucket"] if arguments.credentials_library else ["bucket", "access_key"]
-        required = [] if arguments.action == "print" else needed
+        required = [] if arguments.action == "print" else ["bucket", "access_key"]
         settings = Settings.from_environ(environ, required=required)
     except SettingsError as error:
         problems += error.problems

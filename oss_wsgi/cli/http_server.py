@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from ..application import CALLBACK_PATH
-from ..credentials import CredentialsProvider
 from ..endpoints.metrics import Metrics
-from ..exceptions import CredentialsError
 from ..middleware.access_log import AccessLog
-from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..serving.socket_activation import inherited_sockets
-from ..settings import Settings
-from ..wsgi.nonblocking import nonblocking_test
-from .local import is_set
-from .until_stopped import (
+from ..serving.until_stopped import (
     CannotListenError,
     CannotStartError,
     drain_on_signals,
     listening_socket,
     local_url,
 )
+from ..wsgi.nonblocking import nonblocking_test
+from .local import is_set
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -174,11 +170,3 @@ def _bounds(arguments: Namespace) -> dict[str, Any]:
         "connections_per_address": arguments.connections_per_address,
     }
     return {name: value for name, value in bounds.items() if value is not None}
-
-
-def library_credentials(settings: Settings) -> CredentialsProvider:
-    """Return the official library's access key, cached and renewed in the background; if it is missing, log that."""
-    provider = SDKCredentialsProvider(settings, clock=time.time)
-    with contextlib.suppress(CredentialsError):
-        provider.get_credentials()
-    return provider

@@ -21,8 +21,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
-from . import until_stopped
-from .until_stopped import CannotStartError
+from ..serving import until_stopped
+from ..serving.until_stopped import CannotStartError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -15,16 +15,14 @@ from ..credentials import access_key_from
 from ..ledger.url import is_url
 from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
-from ..settings import OFF, Settings
-from ..signing.presigned_url import URLPresigner
-from .until_stopped import (
+from ..serving.until_stopped import (
     CannotStartError,
     cannot_listen_error,
     is_urgent,
     run_until_stopped,
-    signals_deferred,
-    wait_for_signal,
 )
+from ..settings import OFF, Settings
+from ..signing.presigned_url import URLPresigner
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -60,21 +58,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the local OSS cannot start."""
-    return run_until_stopped(arguments.program, lambda stack: _serve(arguments, stack))
+    from ..local.__main__ import serve
 
-
-def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
-    from ..local import __main__ as program
-    from ..local.command_line import greeting
-
-    try:
-        with signals_deferred():
-            oss = program.start(arguments, stack, is_urgent)
-    except program.CannotStartError as error:
-        raise CannotStartError(str(error)) from error
-    for line in greeting(oss, arguments):
-        print(line, flush=True)
-    wait_for_signal()
+    return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
 
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:
@@ -105,8 +91,8 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"], defaults["OSS_ACCESS_KEY_SECRET"] = _access_key(local_dir)
     missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
-    # Forms go to the local OSS, so the address of a real one must not count.
-    return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": ""}
+    # Forms go to the local OSS, so neither the address of a real one nor a key for it must count.
+    return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": "", "OSS_CREDENTIALS_LIBRARY": ""}
 
 
 def signed_links(settings: Settings) -> Callable[[str], str]:

@@ -20,6 +20,8 @@ DESCRIPTION = (
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
 #: Beside it a reader would look for --ticket-secret, and secrets cannot be options.
 _NOT_SHOWN = frozenset({"ticket_secret_file"})
+#: A switch, and so an option without a value.
+_LIBRARY = "OSS_CREDENTIALS_LIBRARY"
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
@@ -104,7 +106,9 @@ def add_credentials_library(parser: argparse._ActionsContainer) -> None:
     """Add the option that takes the access key from the official library instead of the settings."""
     parser.add_argument(
         "--credentials-library",
-        action="store_true",
+        action="store_const",
+        const="on",
+        dest=_LIBRARY,
         help="take the access key from where SDKCredentialsProvider finds it (oss-wsgi[credentials])",
     )
 
@@ -119,7 +123,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) -> None:
     for row in rows:
-        if not row.secret:
+        if not row.secret and row.variable != _LIBRARY:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")
             text = argparse.SUPPRESS if row.name in _NOT_SHOWN else meaning.replace("%", "%%")

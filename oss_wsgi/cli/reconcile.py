@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from ..application import DirectUpload
 from ..exceptions import BucketError, LedgerUnavailableError, SweepRunningError
 from ..ledger.memory import MemoryLedger
 from ..recovery.sweep import OUTCOMES, Reconciliation
-from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import TABLE, Settings
 from ..site import site
 from .load_application import load_attribute
@@ -122,12 +120,10 @@ def _application(arguments: Namespace) -> DirectUpload:
             raise MisuseError(
                 "no bucket is set: name your application as MODULE:NAME, or set the OSS_* variables of your server."
             )
-        credentials = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
-        return site(settings, credentials=credentials)
+        return site(settings)
     given = [row.variable for row in TABLE if getattr(arguments, row.variable, None) is not None]
-    if given or arguments.credentials_library:
-        options = ", ".join([*given, *(["--credentials-library"] if arguments.credentials_library else [])])
-        raise MisuseError(f"{arguments.application} has settings of its own: leave out {options}.")
+    if given:
+        raise MisuseError(f"{arguments.application} has settings of its own: leave out {', '.join(given)}.")
     found = load_attribute(arguments.application)
     if not isinstance(found, DirectUpload):
         found = getattr(found, "wsgi", found)  # that of oss_wsgi.asgi has one

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Iterator, MutableMapping
 from typing import ClassVar, NoReturn
 
-from .inheritance import Inheritance
+from ..serving.inheritance import Inheritance
+from ..serving.until_stopped import CannotStartError
 from .terminal import note
-from .until_stopped import CannotStartError
 
 #: Seconds for what has begun when the code changes, and from then until the child is killed.
 DRAIN = 1.0

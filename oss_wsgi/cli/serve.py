@@ -17,17 +17,17 @@ from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
-from ..serving.limits import raise_descriptor_limit
+from ..serving.bounds import raise_descriptor_limit
+from ..serving.inheritance import Inheritance, inheritance
+from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
-from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
-from .inheritance import Inheritance, inheritance
+from .http_server import callback_url_of, is_local, metrics_for, run_server, sockets
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, signed_links, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes, share_of
-from .until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -84,7 +84,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     local = is_local(arguments, environ)
     if not local:
         check_shared(arguments, environ)
-    required = () if local or arguments.credentials_library else ("access_key",)
+    required = () if local else ("access_key",)
     full_environ = local_environ(environ, arguments.local_dir) if local else environ
     settings = Settings.from_environ(full_environ, required=required)
     configure(arguments.log_format, settings.secrets())
@@ -143,16 +143,7 @@ def _site(
 ) -> tuple[DirectUpload, Ledger]:
     """Return the page of these settings, and its ledger."""
     ledger = ledger_of(settings)
-    credentials = library_credentials(settings) if arguments.credentials_library else None
-    uploads = site(
-        settings,
-        arguments.prefix,
-        ledger=ledger,
-        credentials=credentials,
-        metrics=metrics,
-        serve_metrics=False,
-        **options,
-    )
+    uploads = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, **options)
     return uploads, ledger
 
 

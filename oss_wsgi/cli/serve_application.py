@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from ..application import CALLBACK_PATH, DEFAULT_PREFIX, Host, lend
+from ..application import DEFAULT_PREFIX, DirectUpload
 from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
 from ..http import essence
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
-from ..serving.limits import default_file_bytes, raise_descriptor_limit
+from ..serving.bounds import default_file_bytes, raise_descriptor_limit
+from ..serving.inheritance import Inheritance, inheritance
+from ..serving.supervisor import Parent
+from ..serving.until_stopped import CannotStartError, local_url, signals_deferred
 from ..settings import Settings
 from ..wsgi.observers import RequestFacts, facts_of
 from ..wsgi.questions import pass_on
-from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
-from .inheritance import Inheritance, inheritance
+from .http_server import callback_url_of, is_local, metrics_for, run_server, sockets
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import environ_of
 from .reload import DRAIN, reload_forever, watch_what_failed
-from .serve_processes import become_child, serve_processes, share_of
-from .supervisor import Parent
-from .until_stopped import CannotStartError, local_url, signals_deferred
+from .serve_processes import become_child, check_shared_by, serve_processes, share_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -118,7 +117,10 @@ def fill_in_local_oss(
     """
     callback_url = None
     if settings.callback_url is None:
-        callback_url = environ["OSS_CALLBACK_URL"] = callback_url_of(listener, arguments.prefix)
+        callback_url = callback_url_of(listener, arguments.prefix)
+        if arguments.prefix == DEFAULT_PREFIX:  # each DirectUpload adds its own
+            callback_url = local_url(listener)
+        environ["OSS_CALLBACK_URL"] = callback_url
     with signals_deferred():
         oss = start_local_oss(settings, arguments, local_url(listener), stack)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
@@ -136,8 +138,7 @@ def _checked_settings(environ: Mapping[str, str], arguments: Namespace) -> Setti
     try:
         return Settings.from_environ(environ)
     except SettingsError:
-        required = ("bucket",) if arguments.credentials_library else ("bucket", "access_key")
-        return Settings.from_environ(environ, required=required)
+        return Settings.from_environ(environ, required=("bucket", "access_key"))
 
 
 def _run_application(
@@ -158,27 +159,15 @@ def _run_application(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
             stream.reconfigure(line_buffering=True)
-    made: list[Settings] = []
-    url = local_url(inherited.listeners[0])
-
-    def adapt_settings(settings: Settings, prefix: str) -> Settings:
-        made.append(settings)
-        # Without a prefix it is mounted as a whole: --prefix says where.
-        is_usual = prefix and arguments.prefix == DEFAULT_PREFIX
-        follows_prefix = is_usual and settings.callback_url == inherited.callback_url
-        if inherited.callback_url is None or not follows_prefix:
-            return settings
-        return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")
-
-    credentials = library_credentials if arguments.credentials_library else None
-    host = Host(adapt_settings, metrics, credentials, inherited.processes)
-    lend(host)
-    stack.callback(lend, None)
     app = load_application(arguments.app)
-    uploads = tuple(host.uploads)
+    made = _direct_uploads()
+    for uploads in made:
+        check_shared_by(uploads, inherited.processes)
+        if metrics is not None:
+            uploads.count_in(metrics)
 
     def is_callback(method: str, path: str, headers: Mapping[str, str]) -> bool:
-        return any(upload.is_callback(method, path, headers) for upload in uploads)
+        return any(uploads.is_callback(method, path, headers) for uploads in made)
 
     if not made and inherited.number <= 1:
         print(
@@ -201,8 +190,13 @@ def _run_application(
         owns_listeners=owns_listeners,
         share=share_of(inherited) if inherited.number else None,
         # Middleware around DirectUpload may not say what a callback is.
-        is_callback=is_callback if uploads and not hasattr(app, "is_callback") else None,
+        is_callback=is_callback if made and not hasattr(app, "is_callback") else None,
     )
+
+
+def _direct_uploads() -> list[DirectUpload]:
+    """Return each DirectUpload that there is: the application may hold one anywhere, and only Python knows them all."""
+    return [found for found in gc.get_objects() if issubclass(type(found), DirectUpload)]
 
 
 def _with_trusted_key(environ: Mapping[str, str], oss: LocalOSS, folder: str) -> str:
@@ -226,10 +220,10 @@ def _application_greeting(url: str, local_oss: str | None, arguments: Namespace)
         yield ENV_FILE_IS_NOT_READ
 
 
-def _unused_local_oss(made: list[Settings], arguments: Namespace) -> Iterator[str]:
+def _unused_local_oss(made: list[DirectUpload], arguments: Namespace) -> Iterator[str]:
     """Yield a line where the application's own settings lead past the local OSS."""
     local_host = arguments.process_environ.get("OSS_HOST", "")
-    others = sorted({settings.host for settings in made if settings.host and settings.host != local_host})
+    others = sorted({uploads.settings.bucket_and_host()[1] for uploads in made} - {local_host})
     if others and arguments.process_environ.get("OSS_TRUSTED_KEYS") and local_host.startswith("http://127.0.0.1:"):
         yield f"The application has settings of its own: its uploads go to {', '.join(others)}, not to the local OSS."
 

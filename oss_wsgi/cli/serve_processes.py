@@ -10,17 +10,20 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..application import DirectUpload
 from ..endpoints.metrics import Metrics
+from ..exceptions import SettingsError
+from ..ledger.memory import MemoryLedger
+from ..serving.bounds import default_connection_limit, most_connections
 from ..serving.handshakes import HANDSHAKE_SECONDS
-from ..serving.limits import default_connection_limit, most_connections
+from ..serving.inheritance import Inheritance
+from ..serving.joined_metrics import SharedMetrics, families_of
 from ..serving.sharing import Share
+from ..serving.supervisor import Parent, Processes
+from ..serving.until_stopped import CannotStartError, drain_on_signals
 from ..settings_check import unshared
 from .http_server import serve_metrics
-from .inheritance import Inheritance
-from .joined_metrics import SharedMetrics, families_of
 from .local import is_set
-from .supervisor import Parent, Processes
-from .until_stopped import CannotStartError, drain_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,6 +37,15 @@ def check_shared(arguments: Namespace, environ: Mapping[str, str]) -> None:
     problem = unshared(arguments.processes, has_ledger=is_set(environ, "OSS_LEDGER"), has_secret=has_secret)
     if problem is not None:
         raise CannotStartError(f"--processes: {problem}")
+
+
+def check_shared_by(uploads: DirectUpload, processes: int) -> None:
+    """Raise SettingsError, with the lines to type, if the processes of an application would not share them."""
+    has_secret = bool(uploads.settings.ticket_secret or uploads.settings.ticket_secret_file)
+    has_ledger = not isinstance(uploads.ledger, MemoryLedger)
+    problem = unshared(processes, has_ledger=has_ledger, has_secret=has_secret)
+    if problem is not None:
+        raise SettingsError(problem)
 
 
 def serve_processes(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..application import with_callback_path
 from ..callback.ticket import TicketBook
 from ..exceptions import SettingsError, UploadRequestError
 from ..sdk.credentials import SDKCredentialsProvider
@@ -59,12 +60,11 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the form and return 0."""
-    required = ("bucket",) if arguments.credentials_library else ("bucket", "access_key")
-    settings = with_secrets_read(_settings(environ_of(arguments), required))
+    settings = with_secrets_read(with_callback_path(_settings(environ_of(arguments), ("bucket", "access_key"))))
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
-    credentials = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
+    credentials = SDKCredentialsProvider(settings, clock=time.time) if settings.credentials_library else None
     presigner = PostPresigner(settings, credentials, clock=time.time, tickets=tickets)
     if credentials is not None:
         with waiting("Looking for an access key", arguments.environ):

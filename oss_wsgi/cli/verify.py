@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..application import public_key_store
+from ..application import public_key_store, with_callback_path
 from ..callback.public_keys import PublicKeyStore
 from ..callback.recording import Recording
 from ..callback.ticket import TicketBook
@@ -59,7 +59,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the report; return 0 for a verified callback and 1 for any other."""
-    settings = with_secrets_read(Settings.from_environ(environ_of(arguments)))
+    settings = with_secrets_read(with_callback_path(Settings.from_environ(environ_of(arguments))))
     recording = _read_recording(arguments.file)
     keys = public_key_store(settings)
     urls = split_urls(settings.callback_url) if settings.callback_url else []

@@ -6,33 +6,9 @@ The kernel releases a lock when its process ends.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 
-from ..private_file import make_private_folder, open_private
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file until it is closed; return False if another descriptor has it locked."""
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file until it is closed; return False if another descriptor has it locked."""
-        # Not lockf: its locks are lost when the process closes any other descriptor of the same file.
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
+from ..private_file import lock, make_private_folder, open_private
 
 _FILES = 1024
 
@@ -60,7 +36,7 @@ class FileLocks:
         while True:
             descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
             try:
-                has_lock = try_lock(descriptor)
+                has_lock = lock(descriptor)
                 is_current = os.path.samestat(os.fstat(descriptor), os.stat(path))
             except FileNotFoundError:
                 is_current = False

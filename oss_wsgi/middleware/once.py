@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..callback.ticket import COMPLETE_OPERATION
 from ..callback.upload import UPLOAD_KEY, Upload
@@ -22,7 +22,7 @@ from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, U
 from ..wsgi.environ import request_id
 from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
 from ..wsgi.observers import FACTS_KEY, facts_of
-from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
+from ..wsgi.responses import SECURITY_HEADERS, Headers, read_response, refuse, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -187,46 +187,30 @@ class _Call:
     ``response`` and ``headers`` are those of the last call; a ledger may call again, and may return another response.
     """
 
-    __slots__ = ("_app", "_environ", "_pieces", "_status", "headers", "response")
+    __slots__ = ("_app", "_environ", "headers", "response")
 
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
         self._environ = environ
         self.response: StoredResponse | None = None
-        self._status = ""
-        self._pieces: list[bytes] = []
         self.headers: Headers = []
 
     def __call__(self, transaction: object | None) -> StoredResponse:
-        self.response, self._status, self._pieces, self.headers = None, "", [], []
+        self.response, self.headers = None, []
         environ = self._environ.copy()  # the application may change it, and be called again
         if transaction is not None:
             environ[UPLOAD_KEY] = replace(environ[UPLOAD_KEY], transaction=transaction)
         body_input = environ.get("wsgi.input")
         if isinstance(body_input, io.BytesIO):
             body_input.seek(0)
-        body = self._app(environ, self._start)
-        try:
-            for piece in body:
-                self._pieces.append(piece)
-        finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-        self.response = StoredResponse(self._status, self._content_type(), b"".join(self._pieces))
-        return self.response
-
-    def _content_type(self) -> str:
+        status, self.headers, body = read_response(self._app, environ)
+        content_type = ""
         for name, value in self.headers:
             if name.lower() == "content-type":
-                return value
-        return ""
-
-    def _start(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
-        self._status, self.headers = status, list(headers)
-        if exc_info is not None:
-            self._pieces.clear()
-        return self._pieces.append
+                content_type = value
+                break
+        self.response = StoredResponse(status, content_type, body)
+        return self.response
 
 
 def _headers(response: StoredResponse) -> Headers:

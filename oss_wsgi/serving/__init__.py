@@ -1,4 +1,7 @@
-"""`make_server`: waitress's parser and tasks under our own loop and threads.
+"""What runs a WSGI application: `make_server` on waitress's parser, its limits and drain, several processes, signals.
+
+`make_server` runs waitress's parser and tasks under our own loop and threads, `supervisor` several processes of one
+command line, and `until_stopped` ends a program by signals. Nothing here reads options: `cli/` does, and calls this.
 
 docs/serving.md says why there is a loop of our own, what it gains, and what to check when waitress makes a release.
 """
@@ -18,7 +21,7 @@ from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
 
 from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
-from .limits import (
+from .bounds import (
     MEMORY_BODY_BYTES,
     Limits,
     allowed_connection_limit,

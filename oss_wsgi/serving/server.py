@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..wsgi.nonblocking import NonBlockingTest
     from ..wsgi.questions import BodyLimit, CallbackTest
-    from .limits import Limits
+    from .bounds import Limits
     from .threads import Threads
 
 #: How many connections the loop answers before it sends to them, and accepts in a turn.

@@ -251,22 +251,30 @@ def not_found(
 
 
 def read_response(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, Headers, bytes]:
-    """Return the status line, the headers and the body of an application's response, read to its end."""
-    started: list[tuple[str, Headers]] = []
+    """Return the status line, the headers and the body of an application's response, read to its end.
+
+    The status line is empty if the application starts no response.
+    """
+    status_line = ""
+    started: Headers = []
     pieces: list[bytes] = []
 
     def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        started.append((status, headers))
+        nonlocal status_line, started
+        status_line, started = status, list(headers)
+        if exc_info is not None:
+            pieces.clear()
         return pieces.append
 
     body = app(environ, start)
     try:
-        pieces.extend(body)
+        for piece in body:
+            pieces.append(piece)
     finally:
         close = getattr(body, "close", None)
         if close is not None:
             close()
-    return *started[-1], b"".join(pieces)
+    return status_line, started, b"".join(pieces)
 
 
 class ClosingBody:

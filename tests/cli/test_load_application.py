@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.cli.load_application import load_application
-from oss_wsgi.cli.until_stopped import CannotStartError
 from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.serving.until_stopped import CannotStartError
 
 SHOP = """
 text = "hello"

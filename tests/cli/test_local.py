@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.cli.local import _stored_secret, local_environ
-from oss_wsgi.cli.until_stopped import CannotStartError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
+from oss_wsgi.serving.until_stopped import CannotStartError
 
 from ..absent import skip_or_fail
 from ..running_server import clean_environ

@@ -56,6 +56,24 @@ def test_serve_uses_the_librarys_key(temporary: Deployment) -> None:
     assert (form["accessid"], form["security_token"]) == ("STS.Example", "token")
 
 
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_an_application_signs_with_the_librarys_key(temporary: Deployment, tmp_path: Path, by_variable: bool) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import os\nfrom oss_wsgi import DirectUpload, Settings\n"
+        "application = DirectUpload(lambda environ, start: [], Settings.from_environ(os.environ))\n"
+    )
+    environ = temporary.environ | {"PYTHONPATH": str(tmp_path)}
+    command = ["serve", "--listen", "127.0.0.1:0", "--app", "shop:application"]
+    if by_variable:
+        environ["OSS_CREDENTIALS_LIBRARY"] = "on"
+    else:
+        command.append("--credentials-library")
+    with running(*command, **environ) as (url, _):
+        with urllib.request.urlopen(f"{url}/oss/signature?filename=a.txt") as response:
+            form = json.load(response)
+    assert (form["accessid"], form["security_token"]) == ("STS.Example", "token")
+
+
 @pytest.mark.parametrize("arguments", SIGNING)
 def test_a_missing_key_is_one_sentence(arguments: list[str], deployment: Deployment, tmp_path: Path) -> None:
     environ = deployment.environ | NO_KEY | {"HOME": str(tmp_path), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}

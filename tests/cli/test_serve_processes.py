@@ -73,7 +73,7 @@ def processes(folder: Path, *arguments: str, count: int = 2) -> Iterator[tuple[R
     command += ["--processes", str(count), *arguments]
     with serving(command, clean_environ(PYTHONPATH=str(ROOT)), folder) as server:
         server.log("Ctrl-C ends it.")
-        yield server, children_of(server.process)
+        yield server, children_of(server.process.pid)
 
 
 def answering(url: str, count: int = 8) -> Counter[int]:
@@ -97,7 +97,7 @@ def metrics(server: RunningServer) -> dict[str, float]:
 def test_one_command_serves_with_a_local_oss_and_each_line_names_its_process() -> None:
     with running_server("--processes", "2", "--access-log") as server:
         output = server.log("Ctrl-C ends it.")
-        pids = ", ".join(map(str, sorted(children_of(server.process))))
+        pids = ", ".join(map(str, sorted(children_of(server.process.pid))))
         assert f"2 processes serve: {pids}.\n" in output
         assert output.count("Open http://") == 1
         assert upload(server.url) == {"Status": "Ok"}
@@ -179,7 +179,7 @@ def test_metrics_of_all_are_added_up_and_outlive_a_process() -> None:
         # A process that does not tell its counts within a second is left out.
         assert becomes_true(lambda: metrics(server)["oss_wsgi_signatures_issued_total"] == 6)
         assert metrics(server)["oss_wsgi_processes"] == 2
-        os.kill(children_of(server.process)[0], signal.SIGKILL)
+        os.kill(children_of(server.process.pid)[0], signal.SIGKILL)
         assert becomes_true(lambda: metrics(server)["oss_wsgi_process_restarts_total"] == 1)
         assert becomes_true(lambda: metrics(server)["oss_wsgi_processes"] == 2)
         assert metrics(server)["oss_wsgi_signatures_issued_total"] == 6
@@ -209,7 +209,7 @@ def test_a_killed_process_is_restarted_and_cuts_no_more_than_what_it_has(folder:
         for client in clients:
             client.join()
         assert len(failed) <= len(clients)
-        assert pids[0] in children_of(server.process)
+        assert pids[0] in children_of(server.process.pid)
 
 
 def test_one_that_is_told_to_end_answers_what_it_has_and_another_takes_its_place(folder: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_signal_ends_all_in_order(folder: Path, name: str) -> None:
         while "Ctrl-C" not in lines[-1]:
             lines.append(process.stdout.readline())
         url = next(line.split()[1].rstrip("/") for line in lines if line.startswith("Open "))
-        pids = children_of(process)
+        pids = children_of(process.pid)
         with slow_request(RunningServer(process, url, lines), folder) as responses:
             number = getattr(signal, name.removeprefix("all "))
             if name.startswith("all"):  # as a terminal and systemd do
@@ -342,7 +342,7 @@ def test_no_process_outlives_a_killed_parent(folder: Path) -> None:
         assert process.stdout is not None
         while "Ctrl-C" not in process.stdout.readline():
             assert process.poll() is None
-        pids = children_of(process)
+        pids = children_of(process.pid)
         process.kill()
         process.wait(60)
         assert len(pids) == 2

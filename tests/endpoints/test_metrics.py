@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,29 @@ def test_callbacks_are_counted_by_outcome(metrics: Metrics) -> None:
     assert value(metrics, "callbacks_total", outcome="accepted") == 1
     assert value(metrics, "callbacks_total", outcome="repeated") == 2
     assert value(metrics, "callbacks_total", outcome="signature_wrong") == 1
+
+
+def test_a_server_counts_what_an_application_does_not_count_itself(metrics: Metrics) -> None:
+    options: dict[str, Any] = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys}
+    uploads = DirectUpload(lambda environ, start: [], replace(SETTINGS, ticket_secret=()), **options)
+    begun_before = report(webtest.TestApp(uploads))
+    is_nonblocking = uploads.is_nonblocking
+    uploads.count_in(metrics)
+    uploads.count_in(Metrics())  # the first ones stay
+    app = webtest.TestApp(uploads)
+    app.get("/oss/signature?filename=a.png")
+    app.get("/oss/metrics", status=404)
+    assert value(metrics, "signatures_issued_total") == 1
+    assert value(metrics, "ledger_uploads") == 0
+    assert is_nonblocking("GET", "/oss/health", {}) is True
+    assert begun_before() == 200, "its ticket can still be opened"
+    assert value(metrics, "callbacks_total", outcome="accepted") == 1
+    own = Metrics()
+    counted = client(own)
+    counted.app.count_in(metrics)
+    counted.get("/oss/signature?filename=a.png")
+    assert (value(own, "signatures_issued_total"), value(metrics, "signatures_issued_total")) == (1, 1)
+    counted.get("/oss/metrics", status=200)
 
 
 def test_a_handler_that_fails_and_a_view_that_refuses_are_outcomes(metrics: Metrics) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,16 @@ def test_a_profile_is_read(environment: Any, tmp_path: Path) -> None:
         "[default]\ntype = access_key\naccess_key_id = profile-id\naccess_key_secret = profile-secret\n"
     )
     assert provider().get_credentials().access_key_id == "profile-id"
+
+
+def test_direct_upload_signs_with_it_where_the_settings_say_so(environment: Any, tmp_path: Path) -> None:
+    (tmp_path / "credentials.ini").write_text(
+        "[default]\ntype = access_key\naccess_key_id = profile-id\naccess_key_secret = profile-secret\n"
+    )
+    with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID"):
+        DirectUpload(lambda environ, start: [], SETTINGS)
+    client = webtest.TestApp(DirectUpload(lambda environ, start: [], replace(SETTINGS, credentials_library=True)))
+    assert client.get("/oss/signature?filename=a.png").json["accessid"] == "profile-id"
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from oss_wsgi.serving.bounds import Limits
 from oss_wsgi.serving.connection import BODY, HANDLING, HEADER, IDLE, NEW, WRITING
-from oss_wsgi.serving.limits import Limits
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
 from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, wait_until

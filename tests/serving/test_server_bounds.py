@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from oss_wsgi.serving.bounds import default_connection_limit, default_file_bytes
 from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.serving.eviction import evictable
-from oss_wsgi.serving.limits import default_connection_limit, default_file_bytes
 
 from .server_thread import (
     REQUEST,

@@ -106,7 +106,6 @@ def run(arguments: Namespace) -> int:
         raise MisuseError("--data is for the application's handler, which is not called: add --handler.")
     context = CheckContext(
         environ_of(arguments),
-        library=arguments.credentials_library,
         writes=writes,
         grant=_grant(arguments.user or DEFAULT_USER, arguments.data),
         calls_handler=arguments.handler,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from ...application import CALLBACK_PATH, DEFAULT_PREFIX
+from ...application import CALLBACK_PATH, DEFAULT_PREFIX, with_callback_path
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
 from ...callback.url import split_urls
@@ -132,7 +132,6 @@ class CheckContext:
 
     Members that a check cannot do without raise NotCheckedError.
 
-    :param library: take the access key from where the official library finds it.
     :param writes: whether the check that uploads an object runs too.
     :param grant: what the application reads of that upload as ``Upload.user`` and ``Upload.data``.
     :param calls_handler: whether the application's handler gets that upload.
@@ -142,7 +141,6 @@ class CheckContext:
         self,
         environ: Mapping[str, str],
         *,
-        library: bool = False,
         writes: bool = False,
         grant: Grant = _DEFAULT_GRANT,
         calls_handler: bool = False,
@@ -151,7 +149,6 @@ class CheckContext:
         self.writes = writes
         self.grant = grant
         self.calls_handler = calls_handler
-        self._library = library
         self._usable = _read_settings(environ)
         self.problems = self._usable.problems
 
@@ -177,10 +174,10 @@ class CheckContext:
     def credentials(self) -> Credentials:
         """Return the access key from the settings, or the one that the official library finds."""
         settings = self.settings
-        if not self._library:
+        if not settings.credentials_library:
             self.require(*_KEY_VARIABLES)
         try:
-            if self._library:
+            if settings.credentials_library:
                 return SDKCredentialsProvider(settings, clock=time.time).get_credentials()
             return settings.credentials()
         except (CredentialsError, SettingsError) as cause:
@@ -316,7 +313,7 @@ class _UsableSettings:
 
 def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
     try:
-        return _UsableSettings(with_secrets_read(Settings.from_environ(environ)), frozenset(), ())
+        return _UsableSettings(with_secrets_read(with_callback_path(Settings.from_environ(environ))), frozenset(), ())
     except SettingsError as cause:
         problems = cause.problems
     invalid = frozenset(name for problem in problems for name in _variables_in(problem))
@@ -324,7 +321,7 @@ def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
     if not invalid.isdisjoint(_KEY_VARIABLES):  # the key has a second set of names
         valid = {name: value for name, value in valid.items() if not name.startswith("ALIBABA_CLOUD_")}
     try:
-        return _UsableSettings(with_secrets_read(Settings.from_environ(valid)), invalid, problems)
+        return _UsableSettings(with_secrets_read(with_callback_path(Settings.from_environ(valid))), invalid, problems)
     except SettingsError:
         return _UsableSettings(None, invalid, problems)
 

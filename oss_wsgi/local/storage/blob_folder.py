@@ -18,8 +18,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ...private_file import make_private_folder, narrow_folder, open_private
-from .process_lock import create_locked, file_lock
+from ...private_file import file_lock, lock, make_private_folder, narrow_folder, open_private
 
 LOCK_NAME = ".owner"
 STARTING = ".starting"
@@ -46,7 +45,8 @@ class BlobFolder:
         with file_lock(self._incoming / STARTING):
             self._clear_dead_folders(folder_of)
             _private_folder(self.process_folder / QUARANTINE)
-            self._lock = create_locked(self.process_folder / LOCK_NAME)
+            self._lock = open_private(self.process_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            lock(self._lock)
 
     def create(self, name: str) -> BinaryIO:
         """Create a file for new content."""

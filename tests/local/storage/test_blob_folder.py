@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.local.storage.blob_folder import LOCK_NAME, STARTING, write_all
-from oss_wsgi.local.storage.process_lock import file_lock
+from oss_wsgi.private_file import file_lock
 
 from ..stored import NOW, content, put
 

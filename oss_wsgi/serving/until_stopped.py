@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..exceptions import SettingsError
-from .terminal import MisuseError
+from ..exceptions import OSSWSGIError, SettingsError
 
 
-class CannotStartError(MisuseError):
+class CannotStartError(OSSWSGIError):
     """Raised in a sentence, for the person who started a server, when it cannot start."""
 
 

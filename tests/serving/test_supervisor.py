@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.inheritance import Inheritance
-from oss_wsgi.cli.supervisor import Processes, pause_before_restart
+from oss_wsgi.serving.inheritance import Inheritance
+from oss_wsgi.serving.supervisor import Processes, pause_before_restart
 from oss_wsgi.testing import FrozenClock
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli import until_stopped
-from oss_wsgi.cli.until_stopped import (
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.serving import until_stopped
+from oss_wsgi.serving.until_stopped import (
     CannotStartError,
     drain_on_signals,
     is_urgent,
@@ -22,7 +23,6 @@ from oss_wsgi.cli.until_stopped import (
     signals_deferred,
     wait_for_signal,
 )
-from oss_wsgi.exceptions import SettingsError
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import json
 
 import prometheus_client
 
-from oss_wsgi.cli.joined_metrics import Family, SharedMetrics, add_up, counts_of, families_of
+from oss_wsgi.serving.joined_metrics import Family, SharedMetrics, add_up, counts_of, families_of
 
 
 def counted(signatures: int, seconds: float, rows: int) -> list[Family]:

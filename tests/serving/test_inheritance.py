@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from oss_wsgi.cli.inheritance import CHILD_VARIABLE, Inheritance, inheritance
+from oss_wsgi.serving.inheritance import CHILD_VARIABLE, Inheritance, inheritance
 
 
 def test_a_process_without_a_parent_inherits_nothing() -> None:

@@ -1,8 +1,8 @@
 """Several processes that serve on the same listening sockets, and the parent that starts, restarts and ends them.
 
-The parent holds the sockets and the local OSS. Each child is a process of the same command line, which inherits the
-sockets and one end of a socket pair: over it the parent says when to end and asks for metrics, the child says that it
-serves. A child whose parent is gone reads the end of the stream, and ends.
+The parent holds the sockets, and what its command has started beside them, such as a local OSS. Each child is a process
+of the same command line, which inherits the sockets and one end of a socket pair: over it the parent says when to end
+and asks for metrics, the child says that it serves. A child whose parent is gone reads the end of the stream, and ends.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
-from ..serving.sharing import Share
+from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .inheritance import CHILD_VARIABLE, Inheritance
 from .joined_metrics import Family, add_up, counts_of
+from .sharing import Share
 from .until_stopped import CannotStartError
 
 #: The exit status of a process that has said in a sentence why it cannot start.
