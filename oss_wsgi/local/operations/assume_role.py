@@ -91,7 +91,8 @@ def _check_signature(method: str, parameters: Parameters, account: Account, now:
         message = "The local OSS reads the SignatureMethod HMAC-SHA1 with the SignatureVersion 1.0."
         raise OSSError(400, "InvalidParameter.SignatureMethod", message)
     try:
-        moment = calendar.timegm(time.strptime(parameters["Timestamp"], _TIME))
+        whole = re.sub(r"\.[0-9]{1,9}Z$", "Z", parameters["Timestamp"])  # ali-oss sends milliseconds
+        moment = calendar.timegm(time.strptime(whole, _TIME))
     except ValueError:
         raise OSSError(400, "InvalidTimeStamp.Format", "The Timestamp must be like 2026-01-31T12:00:00Z.") from None
     if abs(now - moment) > SKEW:

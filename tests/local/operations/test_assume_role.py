@@ -64,6 +64,7 @@ def test_a_key_is_made_for_an_hour(oss):
     assert response.json["AssumedRoleUser"]["Arn"] == f"{ROLE}/a-test"
     assert response.json["Credentials"]["Expiration"] == utc(NOW + 3600)
     assert response.json["RequestId"] == response.headers["x-oss-request-id"]
+    assert ask(oss, Timestamp=utc(NOW).replace("Z", ".123Z"))
     assert ask(oss, DurationSeconds="900").json["Credentials"]["Expiration"] == utc(NOW + 900)
 
 
