@@ -231,16 +231,15 @@ def send(oss: LocalOSS, url: PresignedURL, body: bytes = b"", **headers: str) ->
     key=KEYS,
     body=st.binary(max_size=20),
     headers=HEADERS,
-    query=st.fixed_dictionaries({}, optional={"x-oss-traffic-limit": st.just("819200"), "+odd name|": TEXTS}),
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_local_oss_stores_what_a_url_allows(
-    oss: LocalOSS, version: str, key: str, body: bytes, headers: dict[str, str], query: dict[str, str]
+    oss: LocalOSS, version: str, key: str, body: bytes, headers: dict[str, str]
 ) -> None:
     headers = {name: value for name, value in headers.items() if name not in ("content-md5", "x-oss-forbid-overwrite")}
     headers["content-length"] = str(len(body))
     listed = [name for name in headers if name in ("content-length", "content-disposition", "cache-control")]
-    put = sign(oss, version, "PUT", key, headers=headers, query=query, additional_headers=listed)
+    put = sign(oss, version, "PUT", key, headers=headers, additional_headers=listed)
     assert send(oss, put, body).status_int == 200
     response = send(oss, sign(oss, version, "GET", key))
     assert (response.status_int, response.body) == (200, body)
@@ -299,8 +298,9 @@ def test_what_differs_from_the_signed_request_is_refused(oss: LocalOSS, version:
     method, address = changed.get("method", url.method), url.url.replace(*changed.get("url", ("", "")), 1)
     url = replace(url, method=method, url=address)
     response = send(oss, url, changed.get("body", b"hello"), **changed.get("headers", {}))
-    open_under_v1 = version == "v1" and change in ONLY_V4
-    assert response.status_int == (200 if open_under_v1 else 403), "V1 does not sign it" if open_under_v1 else None
+    # What V1 does not sign may change; a parameter that nobody knows is refused by name.
+    under_v1 = {"any further parameter": 501}.get(change, 200 if change in ONLY_V4 else 403)
+    assert response.status_int == (under_v1 if version == "v1" else 403)
 
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
