@@ -83,8 +83,8 @@ def test_the_greeting_warns_beyond_this_machine(oss):
 def test_the_lines_for_oss_wsgi_ask_for_what_was_given_and_do_not_show_it(oss):
     arguments = ["--access-key-id", oss.access_key_id, "--access-key-secret", oss.access_key_secret]
     lines = list(greeting(oss, parser().parse_args([*arguments, "--security-token", "t0ken"])))
-    assert lines[-3].endswith(f" OSS_ACCESS_KEY_ID={oss.access_key_id}")
-    assert lines[-2].endswith("; export OSS_ACCESS_KEY_SECRET OSS_SESSION_TOKEN")
-    assert "read -r OSS_ACCESS_KEY_SECRET" in lines[-2]
+    assert lines[-4].endswith(f" OSS_ACCESS_KEY_ID={oss.access_key_id}")
+    assert lines[-3].endswith("; export OSS_ACCESS_KEY_SECRET OSS_SESSION_TOKEN")
+    assert "read -r OSS_ACCESS_KEY_SECRET" in lines[-3]
     assert "t0ken" not in "\n".join(lines)
     assert oss.access_key_secret not in "\n".join(lines)

@@ -71,7 +71,7 @@ def test_a_probe_gets_digests_of_what_arrived(clock: FrozenClock) -> None:
 
 
 def test_a_probe_gets_the_targets_that_are_tried(clock: FrozenClock) -> None:
-    configured = "https://app.example.com/site/oss/callback?x=1;https://b.example.com"
+    configured = "https://app.example.com/site/oss/callback?x=1;https://b.example.com/"
     arrived = probed(client(clock, callback_url=configured), prove(SECRET, clock.now)).json[PROBE_MEMBER]
     targets = [b"/oss/callback", b"/site/oss/callback?x=1", b"/"]
     assert arrived["targets"] == [target_digest(target) for target in targets]

@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 import tracemalloc
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -345,8 +346,11 @@ def test_a_callback_that_finds_a_thread_is_answered_where_no_other_request_may_w
     def is_callback(method: str, path: str, headers: Any) -> bool:
         return path == "/callback"
 
-    with running(application, in_loop=False, buffered_bytes=100_000, is_callback=is_callback) as server:
-        waiting = [connect(server) for _ in range(2)]
+    with (
+        running(application, in_loop=False, buffered_bytes=100_000, is_callback=is_callback) as server,
+        ExitStack() as clients,
+    ):
+        waiting = [clients.enter_context(connect(server)) for _ in range(2)]
         try:
             for client in waiting:
                 post(client, "/")
@@ -356,14 +360,13 @@ def test_a_callback_that_finds_a_thread_is_answered_where_no_other_request_may_w
                 assert read_response(client).startswith(b"HTTP/1.1 200 ")
             with connect(server) as client:
                 post(client, "/")
-                head = read_all(client).partition(b"\r\n\r\n")[0]
+                head = client.recv(65536).partition(b"\r\n\r\n")[0]
                 assert head.startswith(b"HTTP/1.1 503 ")
                 assert b"\r\nRetry-After: 1" in head
         finally:
             may_end.set()
         for client in waiting:
             assert read_response(client).startswith(b"HTTP/1.1 200 ")
-            client.close()
 
 
 def test_bodies_in_files_are_bounded_together() -> None:

@@ -360,6 +360,6 @@ def assert_ended(bucket: Bucket, upload_id: str) -> None:
 
 def test_a_directory_that_cannot_be_used_closes_its_index(tmp_path):
     (tmp_path / ".incoming").write_text("a file in the place of the folder")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError):
         Storage(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".incoming", ".index.sqlite3"]
