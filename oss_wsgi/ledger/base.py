@@ -296,7 +296,8 @@ class OnceLedger(ForkAware, ABC):
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         """Lock the place of an upload among processes, waiting ``patience`` seconds at the most, and find its response.
 
-        Raises LedgerUnavailableError (``ledger_busy``; ``ledger_unavailable``, also where nothing could be stored).
+        A store that overrides ``_run`` has no claims. Raises LedgerUnavailableError (``ledger_busy``;
+        ``ledger_unavailable``, also where nothing could be stored).
         """
         raise NotImplementedError
 
