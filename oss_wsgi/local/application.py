@@ -304,7 +304,9 @@ class LocalOSS:
         story.bucket, story.key = candidates[0].bucket or "", candidates[0].key
         story.operation = _operation_name(environ, candidates[0], story)
         if method == "OPTIONS":
-            self._check_exists(candidates[0], method)
+            # Without a bucket in the Host, `/films/a.mp4` may be a key of the first bucket.
+            if not candidates[0].key or resolver.bucket_of_host(environ):
+                self._check_exists(candidates[0], method)
             return self._cors(environ).preflight(environ)
         is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host(environ)
         if method in ("GET", "HEAD") and is_key:

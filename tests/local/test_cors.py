@@ -24,7 +24,7 @@ def code(response):
     return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
-@pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b"])
+@pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b", "/films/a.mp4"])
 def test_a_preflight_is_answered_anywhere(app, path):
     response = preflight(app, path=path)
     assert (response.status_int, response.content_length) == (200, 0)
