@@ -551,19 +551,21 @@ setInterval(() => {
 /** In milliseconds and CSS pixels: clicks closer than this are one double click. */
 const [DOUBLE_CLICK_TIME, DOUBLE_CLICK_DISTANCE] = [500, 40];
 
-let lastClick = { timeStamp: -Infinity };
+let lastClick = { timeStamp: -Infinity, button: null };
 let isSecondClick = false;
 
 addEventListener("click", (event) => {
-  if (event.detail === 0 || !event.target.closest("button")) return; // a key or a script
-  const distance = Math.hypot(event.clientX - lastClick.clientX, event.clientY - lastClick.clientY);
-  isSecondClick = event.timeStamp - lastClick.timeStamp < DOUBLE_CLICK_TIME && distance < DOUBLE_CLICK_DISTANCE;
-  lastClick = event;
+  const button = event.target.closest("button");
+  if (event.detail === 0 || !button) return; // a key or a script
+  const { clientX, clientY, timeStamp } = event;
+  const isNear = Math.hypot(clientX - lastClick.clientX, clientY - lastClick.clientY) < DOUBLE_CLICK_DISTANCE;
+  isSecondClick = button !== lastClick.button && isNear && timeStamp - lastClick.timeStamp < DOUBLE_CLICK_TIME;
+  lastClick = { button, clientX, clientY, timeStamp };
 }, true);
 
 /**
  * Buttons move when files start and end, so the second click of a double click may hit another button: ignore it.
- * iOS counts each tap of a double tap as a first one.
+ * iOS counts each tap of a double tap as a first one: there it is known by time and place.
  */
 function isDeliberate(event) {
   return event.detail === 0 || !(event.detail > 1 || isSecondClick);

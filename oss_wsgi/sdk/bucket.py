@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 import threading
@@ -274,10 +273,11 @@ def require_sdk(who: str) -> None:
 def import_sdk() -> Any:
     """Return the official SDK, which is installed. Raises BucketRefusedError if it cannot be imported."""
     try:
-        return importlib.import_module(_SDK)
+        import alibabacloud_oss_v2 as sdk  # written out, so that PyInstaller finds it
     except Exception as error:
         hint = f"the official SDK is installed and cannot be imported: {str(error) or type(error).__name__}"
         raise BucketRefusedError("bucket_failed", hint) from error
+    return sdk
 
 
 def sdk_address(settings: Settings) -> dict[str, Any]:

@@ -54,7 +54,9 @@ class Stand:
 def stand(folder: Path, **settings: Any) -> Iterator[Stand]:
     with contextlib.ExitStack() as stack:
         rule = CORSRule(["http://127.0.0.1:*"], allowed_methods=("GET", "HEAD", "POST", "PUT"))
-        oss = stack.enter_context(LocalOSS(directory=folder / "objects", cors_rules=[rule], key_bits=1024))
+        oss = stack.enter_context(
+            LocalOSS(directory=folder / "objects", cors_rules=[rule], key_bits=1024, acl="public-read")
+        )
         storage = LocalOSSServer(oss)
         storage.start()
         stack.callback(storage.stop)

@@ -116,7 +116,7 @@ PREPARED = """async () => {
   const [a, bad] = uploader.add([new File(["a"], "a.txt"), new File(["b"], "bad")]);
   uploader.start();
   await idle;
-  const stored = await (await fetch(a.url)).text();
+  const stored = await (await fetch(`link/${a.key}`)).text();
   return { asked, states: states.slice(0, 4), stored, name: a.file.name, kind: bad.error.kind, why: bad.error.reason };
 }"""
 

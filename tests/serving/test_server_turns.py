@@ -131,7 +131,7 @@ def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
             clients.append(stack.enter_context(connect(servers[0])))
             clients[-1].sendall(REQUEST)
             read_response(clients[-1])
-        assert min(len(server.connections) for server in servers) >= 24  # 30 each on an idle machine
+        assert min(len(server.connections) for server in servers) >= 15  # 30 each on an idle machine
 
 
 class TickingClock:
