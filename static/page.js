@@ -416,8 +416,8 @@ function updateAgain(running) {
   const only = together.length === 1 && retriable.every((item) => together[0].items.has(item)) && retriable.length > 0;
   const home = only ? together[0].element : $("bar-buttons");
   if (againButton.parentElement !== home) home.insertBefore(againButton, only ? null : $("stop"));
+  show(againButton, words(retriable.length === uploader.items.length ? "againAll" : "again"));
   againButton.hidden = retriable.length < 2;
-  againButton.textContent = words(retriable.length === uploader.items.length ? "againAll" : "again");
   for (const group of together) group.parts.button.hidden = only;
 }
 

@@ -126,6 +126,13 @@ def test_misuse_is_a_sentence(arguments: list[str], message: str) -> None:
 
 
 @pytest.mark.slow
+def test_without_the_sdk_the_error_says_what_to_install(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['alibabacloud_oss_v2'] = None")
+    output = oss_wsgi("cors", "diff", PAGE, status=2, PYTHONPATH=str(tmp_path), **deployment.environ).stderr
+    assert "this needs the official SDK: pip install 'oss-wsgi[sdk]'" in output
+
+
+@pytest.mark.slow
 def test_an_sdk_that_cannot_be_imported_is_to_be_installed_again(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "alibabacloud_oss_v2.py").write_text("raise ImportError")
     output = oss_wsgi("cors", "diff", PAGE, status=2, PYTHONPATH=str(tmp_path), **deployment.environ).stderr
