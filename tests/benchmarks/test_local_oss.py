@@ -131,14 +131,18 @@ def ask(server: Server, method: str, key: str, body: object = None, headers: dic
         return digest.digest()
 
 
-def put(server: Server, content: Path) -> None:
+def signed_headers(method: str) -> dict[str, str]:
     account = Account(ID, SECRET)
     address = Address("examplebucket", "put")
-    signed = sign("v1", "PUT", address=address, query="", headers={}, account=account, now=time.time())
+    signed = sign("v1", method, address=address, query="", headers={}, account=account, now=time.time())
     headers = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
     headers.pop("HOST", None)
+    return headers
+
+
+def put(server: Server, content: Path) -> None:
     with content.open("rb") as file:
-        ask(server, "PUT", "/put", file, {**headers, "Content-Length": str(SIZE)})
+        ask(server, "PUT", "/put", file, {**signed_headers("PUT"), "Content-Length": str(SIZE)})
 
 
 def post(server: Server, content: Path, key: str = "post", size: int = SIZE) -> None:
@@ -191,6 +195,6 @@ def test_uploads_and_downloads_stream(server: Server, content: Path) -> None:
         plain_copy(content)
         measured(name, server, lambda upload=upload: upload(server, content), hashes=True)  # type: ignore[misc]
     digests: list[bytes] = []
-    measured("GET", server, lambda: digests.append(ask(server, "GET", "/put")))
+    measured("GET", server, lambda: digests.append(ask(server, "GET", "/put", headers=signed_headers("GET"))))
     if MIB <= 8:
         assert digests == [hashlib.md5(content.read_bytes(), usedforsecurity=False).digest()]
