@@ -269,11 +269,11 @@ def test_the_first_callback_signed_with_a_new_key_is_verified(clock: FrozenClock
 def test_a_key_that_oss_has_replaced_is_fetched_again_after_a_day(clock: FrozenClock) -> None:
     fetcher = Fetcher()
     verifier = CallbackVerifier(PublicKeyStore(fetcher=fetcher, clock=clock))
-    signed = base64.b64encode(OTHER.sign(b"/\n", PKCS1v15(), MD5())).decode()
 
-    def verify(url: str) -> bool:
+    def verify(url: str, signed: bytes = b"/\n") -> bool:
         named = base64.b64encode(url.encode()).decode()
-        return verifier.is_valid(target=b"/", body=b"", pub_key_url=named, authorization=signed)
+        authorization = base64.b64encode(OTHER.sign(signed, PKCS1v15(), MD5())).decode()
+        return verifier.is_valid(target=b"/", body=b"", pub_key_url=named, authorization=authorization)
 
     assert not verify(V2)
     fetcher.answer = OTHER_PEM
@@ -287,6 +287,7 @@ def test_a_key_that_oss_has_replaced_is_fetched_again_after_a_day(clock: FrozenC
     assert not verify(V2)
     assert fetcher.urls == [V2, V2]
     clock.now += LONG_PAUSE
+    assert not verify(V2, b"/another\n"), "the new key is no proof"
     assert verify(V2)
     assert verify(V2.replace("https:", "http:"))
     assert fetcher.urls == [V2, V2, V2]

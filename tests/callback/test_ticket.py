@@ -164,6 +164,13 @@ def test_every_changed_character_is_detected(length: int) -> None:
         assert reason(book(), changed) == "ticket_altered"
 
 
+@pytest.mark.parametrize("skipped", ["!", ".", "+", " ", "\n", "=", "\0"])
+def test_a_text_with_characters_that_a_decoder_skips_is_refused(skipped: str) -> None:
+    text = book().issue(**VALUES)
+    for place in (0, 8, len(text)):
+        assert reason(book(), text[:place] + skipped * 4 + text[place:]) == "ticket_altered"
+
+
 def test_a_secret_is_rotated_by_putting_a_new_one_before_it() -> None:
     before = book(OLD).issue(**VALUES)
     assert book(NEW, OLD).open(before).user == "eric"

@@ -156,6 +156,30 @@ def test_an_application_that_raises_leaves_the_upload_unhandled() -> None:
     assert len(calls) == 2
 
 
+def test_a_body_that_raises_is_closed() -> None:
+    class Failing(View):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"half"
+            raise OSError("gone")
+
+    view = Failing()
+    with pytest.raises(OSError, match="gone"):
+        post(client(view))
+    assert view.closed == 1
+
+
+def test_an_answer_is_remembered_beyond_the_ticket_for_as_long_as_asked() -> None:
+    asked: list[UploadIdentity] = []
+
+    class Noting:
+        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+            asked.append(identity)
+            return handle(None)
+
+    post(webtest.TestApp(OncePerUpload(View(), Noting(), keep_seconds=3600)))
+    assert [identity.expires for identity in asked] == [NOW + 300 + 3600]
+
+
 def test_an_application_may_write_and_replace_its_response() -> None:
     def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])(b"lost")

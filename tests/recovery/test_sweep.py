@@ -236,6 +236,30 @@ def test_the_ledger_remembers_for_as_long_as_a_sweep_looks_back(
     ledger.close()
 
 
+class Noting(MemoryLedger):
+    """A ledger that notes what it is asked to remember, and for how long."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: NOW)
+        self.asked: list[UploadIdentity] = []
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        return super().run_once(identity, handle)
+
+
+def test_what_is_handled_is_remembered_while_a_sweep_may_find_it(make: Callable[..., Site]) -> None:
+    ledger = Noting()
+    site = make({"ledger_keep": 48 * HOUR}, ledger=ledger)
+    site.upload(lost=False)
+    site.upload()
+    site.clock.advance(24 * HOUR)  # the tickets have expired
+    assert site.reconcile().recovered == 1
+    told, found = (identity.expires for identity in ledger.asked)
+    assert told == (site.uploads[0].ticket_until or 0) + 48 * HOUR
+    assert found == int(NOW) + 24 * HOUR + 48 * HOUR
+
+
 def test_without_an_authorize_the_upload_dir_is_swept_and_with_one_the_whole_bucket(
     make: Callable[..., Site],
 ) -> None:
