@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from oss_wsgi.callback.ticket import (
     TRIAL_WITH_HANDLER,
     TRIAL_WITHOUT_HANDLER,
-    UPLOAD_SECONDS,
     NewTicket,
     Ticket,
     TicketBook,
@@ -57,7 +56,7 @@ def test_a_ticket_opens_as_it_was_issued() -> None:
     assert (ticket.min_size, ticket.max_size) == (1, 1000)
     assert list(ticket.content_types) == ["image/png", "image/jpeg"]
     assert (ticket.user, ticket.data) == ("eric", {"album": 7, "tags": ["a", "ü"]})
-    assert ticket.expires_at == NOW + 300 + UPLOAD_SECONDS
+    assert ticket.expires_at == NOW + 300 + 12 * 3600
 
 
 @pytest.mark.parametrize("mark", [True, False])
@@ -179,6 +178,15 @@ def test_a_secret_is_rotated_by_putting_a_new_one_before_it() -> None:
     assert reason(book(OLD), after) == "ticket_foreign"
 
 
+def test_secrets_that_are_asked_for_are_those_of_now() -> None:
+    secrets = [OLD]
+    tickets = TicketBook(lambda: tuple(secrets), clock=FrozenClock(NOW))
+    before = tickets.issue(**VALUES)
+    secrets[:] = [NEW]
+    assert reason(tickets, before) == "ticket_foreign"
+    assert book(NEW).open(tickets.issue(**VALUES)).user == "eric"
+
+
 def test_a_ticket_outlives_its_signature_by_upload_seconds() -> None:
     clock = FrozenClock(NOW)
     tickets = book(clock=clock, upload_seconds=3600)
@@ -249,10 +257,17 @@ def test_an_upload_that_the_ticket_does_not_allow_is_refused(changed: dict[str, 
         ticket().check(Upload(**{**GOOD, **changed}))
 
 
+def test_a_type_with_a_parameter_allows_exactly_that() -> None:
+    typed = ticket(content_types=("text/html; charset=utf-8",))
+    typed.check(Upload(**{**GOOD, "mime_type": "text/html; charset=utf-8"}))
+    with pytest.raises(UnverifiedError, match="mimeType"):
+        typed.check(Upload(**{**GOOD, "mime_type": "text/html"}))
+
+
 def test_a_prefix_allows_only_objects_below_it() -> None:
     below = ticket(key=None)
     below.check(Upload(**{**GOOD, "object": "user/eric/b/c.png"}))
-    for name in ("user/eric2/c.png", "user/eri", "other/user/eric/c.png"):
+    for name in ("user/eric2/c.png", "user/eri", "other/user/eric/c.png", None):
         with pytest.raises(UnverifiedError, match="object"):
             below.check(Upload(**{**GOOD, "object": name}))
 
