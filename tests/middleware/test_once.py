@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,11 +13,20 @@ import pytest
 import webtest
 
 from oss_wsgi import OncePerUpload, Upload
-from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
+from oss_wsgi.exceptions import (
+    HandlerCommittedError,
+    LedgerUnavailableError,
+    NotYoursError,
+    PartsCorruptError,
+    ReasonedError,
+    TicketUsedError,
+)
+from oss_wsgi.ledger.base import Handle, Pending, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
+from oss_wsgi.wsgi.nonblocking import WouldWaitError
+from oss_wsgi.wsgi.observers import RequestFacts
 
 NOW = 1733227932
 UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
@@ -168,16 +177,139 @@ def test_a_body_that_raises_is_closed() -> None:
     assert view.closed == 1
 
 
-def test_an_answer_is_remembered_beyond_the_ticket_for_as_long_as_asked() -> None:
-    asked: list[UploadIdentity] = []
+class Noting:
+    """A ledger that notes what it is asked, and raises what it is told, once each."""
 
-    class Noting:
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            asked.append(identity)
-            return handle(None)
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.asked: list[UploadIdentity] = []
 
-    post(webtest.TestApp(OncePerUpload(View(), Noting(), keep_seconds=3600)))
-    assert [identity.expires for identity in asked] == [NOW + 300 + 3600]
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        if self.errors:
+            raise self.errors.pop(0)
+        return handle(None)
+
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        return set()
+
+
+@pytest.mark.parametrize(
+    ("upload", "facts", "changes"),
+    [
+        ({}, {}, {}),
+        ({"max_objects": 7}, {}, {"max_objects": 7}),
+        ({"forbid_overwrite": True}, {}, {"forbid_overwrite": True}),
+        ({"recovered": True}, {}, {"forbid_overwrite": True}),
+        ({"crc64": 7, "operation": "CompleteMultipartUpload"}, {}, {"checksum": 7}),
+        ({"crc64": 7, "operation": "PostObject"}, {}, {}),
+        ({"object": None, "etag": None}, {}, {"object": "", "etag": ""}),
+        ({}, {"may_wait": True}, {}),
+        ({}, {"may_wait": False}, {"may_wait": False}),
+    ],
+    ids=str,
+)
+def test_the_ledger_is_asked_for_the_upload_and_keeps_it_beyond_the_ticket(
+    upload: dict[str, Any], facts: dict[str, bool], changes: dict[str, Any]
+) -> None:
+    ledger = Noting()
+    environ: dict[str, Any] = {"oss_wsgi.upload": replace(UPLOAD, **upload)}
+    if facts:
+        environ["oss_wsgi.facts"] = RequestFacts()
+        environ["oss_wsgi.facts"].may_wait = facts["may_wait"]
+    webtest.TestApp(OncePerUpload(View(), ledger, keep_seconds=3600)).post("/", b"", extra_environ=environ)
+    expected = UploadIdentity("T1", "user/a.txt", "5D41", NOW + 300 + 3600)
+    assert ledger.asked == [expected._replace(**changes)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (LedgerUnavailableError("ledger_unavailable", "the disk is full"), 503, "service_unavailable"),
+        (TicketUsedError("ticket_used", "for another object"), 409, "conflict"),
+        (NotYoursError("not_yours", "another ticket's"), 409, "conflict"),
+        (HandlerCommittedError("handler_committed", "it ended the transaction"), 500, "internal_server_error"),
+        (PartsCorruptError("crc64_mismatch", "another CRC-64"), 500, "crc64_mismatch"),
+    ],
+    ids=lambda value: value.reason if isinstance(value, ReasonedError) else "",
+)
+@pytest.mark.parametrize("by_prefix", [True, False])
+def test_what_the_ledger_refuses_is_refused_and_noted_of_a_prefix_form(
+    error: ReasonedError, status: int, code: str, by_prefix: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Noting(error, LedgerUnavailableError("ledger_unavailable", "it cannot note either"))
+    answer = post(webtest.TestApp(OncePerUpload(View(), ledger)), replace(UPLOAD, by_prefix=by_prefix))
+    assert (answer.status_int, answer.json["error"]["code"]) == (status, code)
+    assert f"reason={error.reason} " in caplog.text
+    assert error.hint not in answer.text
+    is_noted = by_prefix and not isinstance(error, PartsCorruptError)
+    assert [identity.object for identity in ledger.asked] == ["user/a.txt"] * (2 if is_noted else 1)
+    if is_noted:
+        assert ledger.asked[1].ticket != "T1", "it uses no ticket up"
+        assert ledger.asked[1].expires == NOW + 300
+
+
+class Settled(Pending):
+    def __init__(self, outcome: StoredResponse | LedgerUnavailableError) -> None:
+        self.outcome = outcome
+
+    def settle(self, wake: Callable[[], None]) -> bool:
+        return True
+
+    def result(self) -> StoredResponse:
+        if isinstance(self.outcome, StoredResponse):
+            return self.outcome
+        raise self.outcome
+
+
+class InLoop(MemoryLedger):
+    """A ledger that answers a server's loop as it is told; None means that it would have to wait."""
+
+    def __init__(self, outcome: StoredResponse | Pending | None) -> None:
+        super().__init__(clock=FrozenClock(NOW))
+        self.outcome = outcome
+
+    def begin_once(self, identity: UploadIdentity, handle: Handle) -> Any:
+        return self.outcome
+
+    def ask(self, view: Any, upload: Upload = UPLOAD) -> tuple[list[Any], list[str], Iterable[bytes]]:
+        """Return what the loop is to hold, the statuses that it gets, and the body."""
+        held: list[Any] = []
+        statuses: list[str] = []
+        environ = webtest.TestRequest.blank("/", POST=b"").environ
+        environ |= {"oss_wsgi.upload": upload, "oss_wsgi.hold": held.append}
+        return held, statuses, OncePerUpload(view, self)(environ, lambda status, *rest: statuses.append(status))
+
+
+STORED = StoredResponse("200 OK", "text/plain", b"stored")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(STORED, "200 OK"), (LedgerUnavailableError("ledger_unavailable", "full"), "503 Service Unavailable")],
+)
+def test_a_loop_holds_a_pending_response_until_it_is_decided(outcome: Any, status: str) -> None:
+    pending = Settled(outcome)
+    held, statuses, body = InLoop(pending).ask(View())
+    assert (held, statuses) == ([pending], [])
+    content = b"".join(body)
+    assert statuses == [status]
+    assert (content == b"stored") is (outcome is STORED)
+
+
+def test_a_loop_gets_a_stored_response_at_once() -> None:
+    held, statuses, body = InLoop(STORED).ask(View())
+    assert (held, statuses, b"".join(body)) == ([], ["200 OK"], b"stored")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "by_prefix"),
+    [(None, False), (StoredResponse("500 No", "", b""), True)],
+    ids=["the ledger is busy", "a refusal is to be noted"],
+)
+def test_a_loop_is_told_what_would_wait(outcome: Any, by_prefix: bool) -> None:
+    with pytest.raises(WouldWaitError):
+        InLoop(outcome).ask(View(), replace(UPLOAD, by_prefix=by_prefix))
 
 
 def test_an_application_may_write_and_replace_its_response() -> None:
@@ -203,23 +335,11 @@ def test_a_response_without_a_body_is_stored() -> None:
     assert len(view.uploads) == 1
 
 
-@pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T")])
-def test_without_a_ticket_nothing_reaches_the_application(upload: object) -> None:
+@pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T"), Upload(ticket_until=NOW)])
+def test_without_a_ticket_nothing_reaches_the_application(upload: object, caplog: pytest.LogCaptureFixture) -> None:
     view = View()
     assert post(client(view), upload).status_int == 500
-    assert view.uploads == []
-
-
-def test_an_unavailable_ledger_is_503() -> None:
-    class Broken:
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
-
-    view = View()
-    app = webtest.TestApp(OncePerUpload(view, Broken()))
-    answer = post(app)
-    assert answer.status_int == 503
-    assert "disk" not in answer.text
+    assert "reason=not_guarded " in caplog.text
     assert view.uploads == []
 
 
