@@ -364,6 +364,8 @@ class InPlace:
             return None
         lines = range(mutant.line, mutant.last_line + 1)
         chosen: set[int] = set().union(*(callers.get(line, ()) for line in lines))
+        if not chosen:
+            return ""
 
         def run() -> str | None:
             for old, other in pairs:
