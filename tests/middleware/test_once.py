@@ -198,6 +198,7 @@ class Noting:
     ("upload", "facts", "changes"),
     [
         ({}, {}, {}),
+        ({"by_prefix": True}, {}, {}),
         ({"max_objects": 7}, {}, {"max_objects": 7}),
         ({"forbid_overwrite": True}, {}, {"forbid_overwrite": True}),
         ({"recovered": True}, {}, {"forbid_overwrite": True}),
@@ -270,15 +271,17 @@ class InLoop(MemoryLedger):
         self.outcome = outcome
 
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> Any:
+        assert identity.ticket == "T1"
         return self.outcome
 
-    def ask(self, view: Any, upload: Upload = UPLOAD) -> tuple[list[Any], list[str], Iterable[bytes]]:
-        """Return what the loop is to hold, the statuses that it gets, and the body."""
-        held: list[Any] = []
-        statuses: list[str] = []
-        environ = webtest.TestRequest.blank("/", POST=b"").environ
-        environ |= {"oss_wsgi.upload": upload, "oss_wsgi.hold": held.append}
-        return held, statuses, OncePerUpload(view, self)(environ, lambda status, *rest: statuses.append(status))
+
+def ask_in_loop(ledger: Any, view: Any, upload: Upload = UPLOAD) -> tuple[list[Any], list[str], Iterable[bytes]]:
+    """Return what a loop is to hold, the statuses that it gets, and the body."""
+    held: list[Any] = []
+    statuses: list[str] = []
+    environ = webtest.TestRequest.blank("/", POST=b"").environ
+    environ |= {"oss_wsgi.upload": upload, "oss_wsgi.hold": held.append}
+    return held, statuses, OncePerUpload(view, ledger)(environ, lambda status, *rest: statuses.append(status))
 
 
 STORED = StoredResponse("200 OK", "text/plain", b"stored")
@@ -290,7 +293,7 @@ STORED = StoredResponse("200 OK", "text/plain", b"stored")
 )
 def test_a_loop_holds_a_pending_response_until_it_is_decided(outcome: Any, status: str) -> None:
     pending = Settled(outcome)
-    held, statuses, body = InLoop(pending).ask(View())
+    held, statuses, body = ask_in_loop(InLoop(pending), View())
     assert (held, statuses) == ([pending], [])
     content = b"".join(body)
     assert statuses == [status]
@@ -298,8 +301,15 @@ def test_a_loop_holds_a_pending_response_until_it_is_decided(outcome: Any, statu
 
 
 def test_a_loop_gets_a_stored_response_at_once() -> None:
-    held, statuses, body = InLoop(STORED).ask(View())
+    held, statuses, body = ask_in_loop(InLoop(STORED), View())
     assert (held, statuses, b"".join(body)) == ([], ["200 OK"], b"stored")
+
+
+def test_a_ledger_that_knows_no_loop_and_a_server_without_one_wait() -> None:
+    view = View()
+    assert ask_in_loop(Noting(), view)[:2] == ([], ["200 OK"])
+    assert post(webtest.TestApp(OncePerUpload(view, InLoop(None)))).status_int == 200
+    assert len(view.uploads) == 2
 
 
 @pytest.mark.parametrize(
@@ -309,7 +319,7 @@ def test_a_loop_gets_a_stored_response_at_once() -> None:
 )
 def test_a_loop_is_told_what_would_wait(outcome: Any, by_prefix: bool) -> None:
     with pytest.raises(WouldWaitError):
-        InLoop(outcome).ask(View(), replace(UPLOAD, by_prefix=by_prefix))
+        ask_in_loop(InLoop(outcome), View(), replace(UPLOAD, by_prefix=by_prefix))
 
 
 def test_an_application_may_write_and_replace_its_response() -> None:

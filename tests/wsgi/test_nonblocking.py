@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from oss_wsgi import (
+    AccessLog,
     AuthorizationPassthrough,
     CallbackGuard,
     CallbackVerifier,
@@ -72,9 +75,10 @@ def test_a_blocking_application_answers_as_before_and_blocks() -> None:
     assert not nonblocking_test(app)("GET", "/", {})
 
 
-def test_the_passthrough_asks_the_application_behind_it() -> None:
-    assert nonblocking_test(AuthorizationPassthrough(Quick()))("GET", "/", {})
-    assert not nonblocking_test(AuthorizationPassthrough(unknown))("GET", "/", {})
+@pytest.mark.parametrize("middleware", [AuthorizationPassthrough, lambda app: AccessLog(app, clock=FrozenClock())])
+def test_what_waits_for_nothing_asks_the_application_behind_it(middleware: Any) -> None:
+    assert nonblocking_test(middleware(Quick()))("GET", "/", {})
+    assert not nonblocking_test(middleware(unknown))("GET", "/", {})
 
 
 def test_once_is_nonblocking_only_with_a_ledger_of_this_machine(tmp_path: Any) -> None:
