@@ -111,7 +111,9 @@ def test_without_an_image_the_image_attributes_are_none(body: bytes) -> None:
     assert (upload.image_width, upload.image_height, upload.image_format) == (None, None, None)
 
 
-@pytest.mark.parametrize("body", [b"", b"bucket=&object=&filename=&etag=&mimeType=&format=&reqId=&operation=&size=&crc64="])
+@pytest.mark.parametrize(
+    "body", [b"", b"bucket=&object=&filename=&etag=&mimeType=&format=&reqId=&operation=&size=&crc64="]
+)
 def test_what_the_body_leaves_out_or_empty_is_none(body: bytes) -> None:
     upload = Upload.parse(body, FORM)
     assert replace(upload, members={}, body=b"") == Upload()

@@ -70,6 +70,7 @@ def test_each_handled_upload_is_one_line_where_the_log_wants_it(caplog: pytest.L
     assert not caplog.records
     for _ in range(2):
         app.post("/", b"", extra_environ=dict(environ))
+        assert len(caplog.records) == 1
     post(app, replace(upload, object="user/b.txt", ticket_id="T2", recovered=True))
     (record,) = caplog.records
     line = "handled: object='user/a.txt' size=5 user='7' request_id=5C3D8D2A0ACA54D87B43C048"
@@ -92,6 +93,25 @@ def test_a_repeated_report_gets_the_stored_response() -> None:
     assert again.headers["Content-Length"] == "8"
     assert view.uploads == [UPLOAD]
     assert view.closed == 1
+
+
+def test_a_repeated_report_is_one_in_the_facts() -> None:
+    app = client(View())
+    reasons = []
+    for _ in range(2):
+        facts = RequestFacts()
+        app.post("/", b"", extra_environ={"oss_wsgi.upload": UPLOAD, "oss_wsgi.facts": facts})
+        reasons.append(facts.reason)
+    assert reasons == [None, "repeated"]
+
+
+def test_a_stored_response_has_the_headers_of_data() -> None:
+    started: list[dict[str, str]] = []
+    environ = {**webtest.TestRequest.blank("/", POST=b"").environ, "oss_wsgi.upload": UPLOAD}
+    OncePerUpload(View(), Transactional(2))(environ, lambda status, headers: started.append(dict(headers)))
+    (headers,) = started
+    shown = [headers.get(name) for name in ("Content-Length", "Content-Type", "Cache-Control")]
+    assert shown == ["6", "text/plain", "no-store"]
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "503 Later", "302 Found", "404 Gone"])
@@ -399,14 +419,19 @@ class Raising(View):
 
 @pytest.mark.parametrize("by_prefix", [True, False])
 @pytest.mark.parametrize("view", [View("500 No"), Raising()], ids=["failed", "raised"])
-def test_a_found_upload_counts_only_if_no_prefix_form_reported_its_object(view: View, by_prefix: bool) -> None:
+def test_a_found_upload_counts_only_if_no_prefix_form_reported_its_object(
+    view: View, by_prefix: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """The own report of an exact form may have failed: that is what a recovery is for."""
     ledger = MemoryLedger(clock=FrozenClock(NOW))
     failing, found = webtest.TestApp(OncePerUpload(view, ledger)), View()
     with suppress(RuntimeError):
         post(failing, replace(UPLOAD, ticket_id="T2", by_prefix=by_prefix))
-    answer = post(webtest.TestApp(OncePerUpload(found, ledger)), replace(UPLOAD, recovered=True))
+    app = webtest.TestApp(OncePerUpload(found, ledger))
+    answer = post(app, replace(UPLOAD, recovered=True))
     assert (answer.status_int, len(found.uploads)) == ((409, 0) if by_prefix else (200, 1))
+    assert ("reason=not_yours " in caplog.text) is by_prefix
+    assert post(app, replace(UPLOAD, ticket_id="T3", etag="another", recovered=True)).status_int == 200
 
 
 def test_a_found_upload_that_was_handled_with_another_ticket_is_refused_and_its_own_answer_is_repeated() -> None:
