@@ -16,6 +16,7 @@ from oss_wsgi import (
     CallbackVerifier,
     MemoryLedger,
     OncePerUpload,
+    PublicKeyStore,
     SQLiteLedger,
 )
 from oss_wsgi.middleware.dispatcher import Blocking, Dispatcher, PathRouter
@@ -98,6 +99,20 @@ def test_the_guard_is_nonblocking_only_for_a_pinned_key() -> None:
     assert not guard.is_nonblocking("POST", "", {})
     assert not CallbackGuard(Quick(), CallbackVerifier()).is_nonblocking("POST", "", KEY)
     assert not CallbackGuard(unknown, CallbackVerifier(SIGNER.public_keys)).is_nonblocking("POST", "", KEY)
+
+
+def named(version: int) -> dict[str, str]:
+    url = f"https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem"
+    return {"X_OSS_PUB_KEY_URL": base64.b64encode(url.encode()).decode()}
+
+
+def test_a_report_posts_the_url_of_a_key_that_need_not_be_fetched() -> None:
+    keys = PublicKeyStore(fetcher=lambda url: b"", clock=FrozenClock())
+    guard = CallbackGuard(unknown, CallbackVerifier(keys))
+    assert guard.is_callback("POST", "", named(1)) is True
+    assert guard.is_callback("POST", "", KEY), "it is refused at once"
+    for method, headers in (("GET", named(1)), ("POST", {}), ("POST", named(2))):
+        assert guard.is_callback(method, "", headers) is False
 
 
 def test_a_custom_verifier_blocks() -> None:
