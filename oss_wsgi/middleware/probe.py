@@ -18,7 +18,7 @@ from ..callback.ticket import DerivedSecrets, Secrets
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
-from ..wsgi.environ import ReceivedCallback, decoded_path, header, raw_target
+from ..wsgi.environ import ReceivedCallback, decoded_path, header
 from ..wsgi.responses import json_response
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ class Probe:
             "server": server_name(environ),
             "reaches_callback": reaches_callback,
             "target": received.target.decode("utf-8", "replace"),
-            "target_from": raw_target(environ)[0],
             "targets": [target_digest(received.target), *self._targets],
             "authorization": _text_digest(received.authorization) if has_authorization else None,
             "pub_key_url": _text_digest(received.pub_key_url),

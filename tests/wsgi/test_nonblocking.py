@@ -110,7 +110,8 @@ def test_a_report_posts_the_url_of_a_key_that_need_not_be_fetched() -> None:
     keys = PublicKeyStore(fetcher=lambda url: b"", clock=FrozenClock())
     guard = CallbackGuard(unknown, CallbackVerifier(keys))
     assert guard.is_callback("POST", "", named(1)) is True
-    assert guard.is_callback("POST", "", KEY), "it is refused at once"
+    for refused_at_once in (KEY, {"X_OSS_PUB_KEY_URL": "no Base64"}):
+        assert guard.is_callback("POST", "", refused_at_once) is True
     for method, headers in (("GET", named(1)), ("POST", {}), ("POST", named(2))):
         assert guard.is_callback(method, "", headers) is False
 
