@@ -285,6 +285,17 @@ def test_the_key_that_replaces_another_verifies_only_what_it_signed(signed: byte
     assert (V2 in store.in_use) is (signed == b"/\n")
 
 
+def test_a_pinned_key_is_never_replaced(clock: FrozenClock) -> None:
+    fetcher = Fetcher(OTHER_PEM)
+    trusted = {"http://127.0.0.1/own.pem": PEM, V2: PEM}
+    verifier = CallbackVerifier(PublicKeyStore(trusted, fetcher=fetcher, clock=clock))
+    for url in trusted:
+        assert not verifier.is_valid(**signed_callback(url))
+        clock.now += DAY
+        assert not verifier.is_valid(**signed_callback(url))
+    assert fetcher.urls == []
+
+
 def test_a_key_that_oss_has_replaced_is_fetched_again_after_a_day(clock: FrozenClock) -> None:
     fetcher = Fetcher()
     verifier = CallbackVerifier(PublicKeyStore(fetcher=fetcher, clock=clock))
