@@ -145,6 +145,7 @@ def test_without_authorize_every_request_is_refused(caplog: pytest.LogCaptureFix
     assert response.status_int == 403
     assert "OSS_ALLOW_ANONYMOUS" not in response.text
     assert "OSS_ALLOW_ANONYMOUS" in caplog.text
+    assert "reason=anonymous " in caplog.text
 
 
 def test_none_from_authorize_refuses_in_spite_of_anonymous() -> None:
