@@ -27,6 +27,7 @@ class Recorder:
 
 
 def test_too_many_requests_are_429_with_retry_after(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     clock = FrozenClock()
     client = RootClient(rate_limit=RateLimit(2, 61, clock=clock))
     assert [client.get().status_int for _ in range(2)] == [200, 200]
