@@ -107,7 +107,9 @@ def test_a_fetch_that_brings_no_key_is_repeated_after_a_pause(
 ) -> None:
     fetcher = Fetcher(failure)
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
-    refused(store, V2)
+    problem = refused(store, V2)
+    assert ("404" in problem) is (failure is NOT_FOUND)
+    assert "of the application's own" not in problem, "what it says may be secret"
     clock.now += pause - 0.001
     assert "a moment ago" in refused(store, V2)
     assert fetcher.urls == [V2]
