@@ -116,6 +116,25 @@ def test_a_ticket_from_before_files_names_were_sealed_has_none(
     assert (ticket.forbid_overwrite, ticket.max_objects) == expected
 
 
+#: Sealed with OLD at NOW by the version of November 2026: one that opens no such ticket refuses what it finds.
+SEALED = (
+    "kO4esgAATlwVT3ecKjJvzXqiaqAKYIC0QLdLFMBB6UmN9Ct9HH2SakGRqhEOWapQg8CzQKVJNJ4D7HsTG1bGxkKwLLEnVMpHa-UNoO9ckdwaQeHM"
+    "r7ABNmoRbHJReYwOTIEzxcDy-tmWx3IUy-hbLgCKN9FCJ_O_CKLRDMCHmkHBQSbJNeJjMX51aIXEzyZ_7loQax17UVCBnCz_SAsWRJcW"
+)
+
+
+def test_a_ticket_of_an_older_version_opens() -> None:
+    ticket = book(OLD).open(SEALED)
+    assert ticket.id == "674ef6c8154f779c2a326fcd7aa26aa0"
+    assert (ticket.key, ticket.filename, ticket.user, ticket.data) == (
+        "user/eric/猫.png",
+        "猫.png",
+        "eric",
+        {"album": 7},
+    )
+    assert (ticket.min_size, ticket.max_size, ticket.content_types) == (1, 1000, ["image/png"])
+
+
 def test_each_ticket_has_its_own_id_and_hides_its_content() -> None:
     texts = [book().issue(**VALUES) for _ in range(50)]
     assert len({book().open(text).id for text in texts}) == 50

@@ -105,6 +105,11 @@ def added_by_a_decorator(request: webob.Request, user: str | None = None) -> Gra
     return plain(request) and second_look(request, user)
 
 
+@functools.wraps(plain)
+def added_of_another_name(request: webob.Request, ticket_user: str | None) -> Grant | None:
+    return second_look(request, ticket_user)
+
+
 TAKING = {
     "second": second_look,
     "keyword": second_look_by_keyword,
@@ -122,6 +127,7 @@ TAKING = {
     "passed_on": passed_on,
     "passed_on_by_place": passed_on_by_place,
     "added_by_a_decorator": added_by_a_decorator,
+    "added_of_another_name": added_of_another_name,
 }
 
 
@@ -164,6 +170,15 @@ class Plain:
         return plain(request)
 
 
+def third_by_place_only(request: webob.Request, limit: int = 5, user: str | None = None, /) -> Grant:
+    assert (limit, user) == (5, None), "it cannot be given alone"
+    return Grant(user="eric")
+
+
+def request_called_user(user: webob.Request) -> Grant:
+    return plain(user)
+
+
 NOT_TAKING = {
     "plain": plain,
     "options": options_without_user,
@@ -173,6 +188,8 @@ NOT_TAKING = {
     "method": Plain().allow,
     "passed_on": any_that_is_passed_on,
     "passed_on_unseen": passed_on_unseen,
+    "third_by_place_only": third_by_place_only,
+    "request_called_user": request_called_user,
 }
 
 
@@ -212,6 +229,24 @@ def test_what_a_decorator_fills_in_is_no_user() -> None:
 
     assert Gate(authorize=authorize).grant(environ_of(X_Session="eric")) == Grant(user="eric")
     assert asked_again(authorize, "mallory") is None
+
+
+def test_what_takes_any_name_is_asked_without_a_user_at_first() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def authorize(request: webob.Request, **named: Any) -> Grant:
+        seen.append(named)
+        return Grant()
+
+    Gate(authorize=authorize).grant(environ_of())
+    assert asked_again(authorize) is None
+    assert seen == [{}, {"user": "eric"}]
+
+
+@pytest.mark.parametrize("authorize", [lambda request: 1 / 0, lambda request: "eric"], ids=["it raises", "no grant"])
+def test_an_authorize_that_fails_is_named_in_the_log(authorize: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert refused(Gate(authorize=authorize).grant(environ_of())) == (500, "internal_server_error")
+    assert "reason=authorize_failed " in caplog.text
 
 
 def test_a_second_look_may_raise_a_response_of_its_own() -> None:

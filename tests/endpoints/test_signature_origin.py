@@ -95,7 +95,9 @@ def test_own_pages_listed_pages_and_programs_are_served(headers: dict[str, str],
 
 
 def test_without_a_list_only_own_pages_are_served() -> None:
-    assert ask({"Origin": f"https://{HOST}"}).status_int == 200
+    own = ask({"Origin": f"https://{HOST}"})
+    assert own.status_int == 200
+    assert not {"Vary", "Access-Control-Allow-Origin"} & set(own.headers)
     assert ask({"Origin": LISTED}).status_int == 403
 
 
