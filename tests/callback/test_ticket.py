@@ -57,6 +57,7 @@ def test_a_ticket_opens_as_it_was_issued() -> None:
     assert list(ticket.content_types) == ["image/png", "image/jpeg"]
     assert (ticket.user, ticket.data) == ("eric", {"album": 7, "tags": ["a", "ü"]})
     assert ticket.expires_at == NOW + 300 + 12 * 3600
+    assert (ticket.forbid_overwrite, ticket.max_objects, ticket.filename, ticket.trial) == (False, 1, None, None)
 
 
 @pytest.mark.parametrize("mark", [True, False])
@@ -154,7 +155,8 @@ def test_a_missing_ticket_is_refused(nothing: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "A" * 10, "A" * 47, "ä" * 60, "A" * 60 + "=", "A" * 60 + "\n", "A" * 9000, 7, ["A" * 60]]
+    "text",
+    ["x", "A" * 10, "A" * 47, "ä" * 60, "A" * 60 + "=", "A" * 60 + "\n", "A" * 9000, "A" * 45 + "!!!", 7, ["A" * 60]],
 )
 def test_a_text_that_is_not_a_ticket_is_refused(text: object) -> None:
     assert reason(book(), text) == "ticket_altered"

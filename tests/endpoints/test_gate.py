@@ -333,7 +333,8 @@ def test_what_answers_any_path_is_readable_for_listed_pages_only() -> None:
     assert (preflight.status_int, preflight.body) == (204, b"")
     assert preflight.headers["Allow"] == preflight.headers["Access-Control-Allow-Methods"] == "GET, POST"
     assert preflight.headers["Access-Control-Max-Age"] == "600"
-    for method, headers in (("GET", {"Origin": PAGES}), ("OPTIONS", {"Origin": PAGES})):
+    assert "Access-Control-Allow-Headers" not in preflight.headers
+    for method, headers in (("GET", {"Origin": PAGES}), ("GET", asking), ("OPTIONS", {"Origin": PAGES})):
         response = get_response(webob.Request.blank("/any", method=method, headers=headers), app)
         assert (response.status_int, response.body) == (404, b"nothing")
         assert response.headers["Access-Control-Allow-Origin"] == PAGES
