@@ -282,6 +282,10 @@ def test_a_gate_waits_only_for_what_is_the_users_own(options: dict[str, Any], no
     assert Gate(allow_anonymous=True, **options).is_nonblocking is nonblocking
 
 
+def test_a_gate_that_nobody_has_opened_is_closed() -> None:
+    assert refused(Gate().grant(environ_of())) == (403, "forbidden")
+
+
 # The rate, and slots.
 
 

@@ -87,6 +87,12 @@ def test_metadata_over_8_kb_with_the_receipt_is_refused_with_the_numbers() -> No
     assert "8192 (8 KB)" in str(raised.value)
 
 
+def test_a_receipt_that_alone_is_over_8_kb_is_refused() -> None:
+    assert presigner().presign(Grant(custom={"note": "x" * 5000}), filename="a.png")
+    with pytest.raises(GrantError, match="metadata is 0 bytes"):
+        presigner().presign(Grant(custom={"note": "x" * 7000}), filename="a.png")
+
+
 def test_metadata_over_8_kb_is_refused_without_a_receipt_too() -> None:
     with pytest.raises(GrantError, match="metadata is 8193 bytes"):
         presigner(receipts=None).presign(Grant(metadata={"m": "x" * 8181}), filename="a.png")
