@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
+from oss_wsgi.callback.ticket import RECEIPT_FIELD, TRIAL_WITH_HANDLER, ReceiptBook, TicketBook
 from oss_wsgi.exceptions import GrantError
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
@@ -19,7 +19,7 @@ SECRETS = ["a secret of at least 32 characters"]
 RECEIPTS = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=3600)
 
 
-def presigner(*, receipts: ReceiptBook | None = RECEIPTS, **changes: Any) -> PostPresigner:
+def presigner(*, receipts: ReceiptBook | None = RECEIPTS, trial: str | None = None, **changes: Any) -> PostPresigner:
     values: dict[str, Any] = {
         "bucket": "examplebucket",
         "region": "cn-hangzhou",
@@ -28,7 +28,8 @@ def presigner(*, receipts: ReceiptBook | None = RECEIPTS, **changes: Any) -> Pos
         "callback_url": "https://app.example.com/oss/callback",
     }
     tickets = TicketBook(SECRETS, clock=lambda: NOW)
-    return PostPresigner(Settings(**{**values, **changes}), clock=lambda: NOW, tickets=tickets, receipts=receipts)
+    settings = Settings(**{**values, **changes})
+    return PostPresigner(settings, clock=lambda: NOW, tickets=tickets, receipts=receipts, trial=trial)
 
 
 def pinned(form: PresignedPost) -> dict[str, str]:
@@ -62,6 +63,12 @@ def test_the_receipt_remembers_the_custom_variables() -> None:
     form = presigner().presign(Grant(user="eric", custom={"album": "summer"}), filename="a.png")
     receipt = RECEIPTS.open(form.fields[RECEIPT_FIELD])
     assert (receipt.custom, receipt.ticket.user) == ({"album": "summer"}, "eric")
+
+
+@pytest.mark.parametrize("trial", [None, TRIAL_WITH_HANDLER])
+def test_the_ticket_of_a_trial_says_so(trial: str | None) -> None:
+    receipt = RECEIPTS.open(presigner(trial=trial).presign(filename="a.png").fields[RECEIPT_FIELD])
+    assert receipt.ticket.trial == trial
 
 
 def test_a_grant_cannot_use_the_name() -> None:
