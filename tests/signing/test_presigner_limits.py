@@ -216,6 +216,12 @@ def test_original_names_keep_the_folders_of_a_chosen_folder(
     assert presigner(upload_names=names).in_folder(grant, path).dir == folder
 
 
+def test_a_filename_has_4096_characters_at_most() -> None:
+    assert presigner().presign(filename="n" * 4096).key
+    with pytest.raises(MalformedRequestError):
+        presigner().presign(filename="n" * 4097)
+
+
 def test_an_overlong_path_of_a_folder_is_refused() -> None:
     with pytest.raises(MalformedRequestError) as raised:
         presigner(upload_names="original").in_folder(Grant(), "a/".ljust(1024, "n"))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from oss_wsgi.bucket import StoredObject
 from oss_wsgi.callback.ticket import RECEIPT_FIELD, TRIAL_WITH_HANDLER, ReceiptBook, TicketBook
-from oss_wsgi.exceptions import GrantError
+from oss_wsgi.exceptions import GrantError, UnverifiedError
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
@@ -63,6 +64,19 @@ def test_the_receipt_remembers_the_custom_variables() -> None:
     form = presigner().presign(Grant(user="eric", custom={"album": "summer"}), filename="a.png")
     receipt = RECEIPTS.open(form.fields[RECEIPT_FIELD])
     assert (receipt.custom, receipt.ticket.user) == ({"album": "summer"}, "eric")
+
+
+@pytest.mark.parametrize("metadata", ["summer", "winter"])
+def test_the_receipt_knows_the_metadata_of_its_own_form(metadata: str) -> None:
+    """Forms of one second share what they have in common."""
+    signer = presigner()
+    form = [signer.presign(Grant(metadata={"m": text}), filename="a.png") for text in ("winter", metadata)][-1]
+    assert form.fields["x-oss-meta-m"] == pinned(form)["x-oss-meta-m"] == metadata
+    stored = StoredObject(form.key, 5, "5B3C", NOW, metadata={"m": metadata})
+    receipt = RECEIPTS.open(form.fields[RECEIPT_FIELD])
+    receipt.check(stored)
+    with pytest.raises(UnverifiedError, match="metadata"):
+        receipt.check(stored._replace(metadata={"m": "another"}))
 
 
 @pytest.mark.parametrize("trial", [None, TRIAL_WITH_HANDLER])
