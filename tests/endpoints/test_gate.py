@@ -333,8 +333,10 @@ def test_what_answers_any_path_is_readable_for_listed_pages_only() -> None:
     assert readable(echo, frozenset(), "GET") is echo
     app = readable(echo, frozenset({PAGES}), "GET, POST")
     asking = {"Origin": PAGES, "Access-Control-Request-Method": "POST"}
-    preflight = get_response(webob.Request.blank("/any", method="OPTIONS", headers=asking), app)
-    assert (preflight.status_int, preflight.body) == (204, b"")
+    request = webob.Request.blank("/any", method="OPTIONS", headers=asking)
+    assert list(app(request.environ, lambda *arguments: lambda data: None)) == []
+    preflight = get_response(request, app)
+    assert preflight.status_int == 204
     assert preflight.headers["Allow"] == preflight.headers["Access-Control-Allow-Methods"] == "GET, POST"
     assert preflight.headers["Access-Control-Max-Age"] == "600"
     assert "Access-Control-Allow-Headers" not in preflight.headers
