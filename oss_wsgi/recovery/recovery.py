@@ -109,7 +109,7 @@ class Recovery:
             raise NotYoursError("not_yours", f"the object is not of this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
             raise NotYoursError("not_yours", "the object's receipt is another ticket's")
-        return self._checked(stored, receipt._replace(ticket=ticket), recovered=recovered)
+        return self._checked(stored, receipt, recovered=recovered)  # its ticket is the same, sealed once more
 
     def find_by_receipt(self, key: str) -> FoundUpload:
         """Return the upload that an object's own receipt describes.

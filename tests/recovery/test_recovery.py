@@ -156,7 +156,7 @@ def test_an_object_is_the_upload_that_a_callback_would_have_reported(recovered: 
 def test_what_head_does_not_say_is_none() -> None:
     new = a_ticket()
     ticket = TICKETS.open(TICKETS.seal(new))
-    upload = recovery_of(stored(new, etag="", content_type=None, crc64=None)).find(ticket, KEY).upload
+    upload = recovery_of(stored(new, etag="", content_type="", crc64=None)).find(ticket, KEY).upload
     assert (upload.etag, upload.mime_type, upload.crc64) == (None, None, None)
     assert (upload.members["mimeType"], upload.members["crc64"]) == ("", "")
     assert upload.recovered
@@ -170,11 +170,13 @@ def test_a_name_that_oss_cannot_have_is_not_asked_for(key: str) -> None:
     assert raised.value.reason == "not_stored"
 
 
-def test_an_object_that_oss_does_not_hold_is_not_stored() -> None:
+@pytest.mark.parametrize("key", ["k", "k" * 1023, "\ud800"], ids=["one byte", "1023 bytes", "no text"])
+def test_an_object_that_oss_does_not_hold_is_not_stored(key: str) -> None:
     recovery = recovery_of(None)
     with pytest.raises(NotStoredError) as raised:
-        recovery.find_by_receipt("k" * 1023)
-    assert raised.value.reason == "not_stored"
+        recovery.find_by_receipt(key)
+    bucket: Any = recovery.bucket
+    assert (raised.value.reason, bucket.asked) == ("not_stored", [key])
 
 
 @pytest.mark.parametrize(
@@ -217,13 +219,13 @@ class Told:
         self.uploads.append(upload)
         return self.delivered
 
-    def lost(self, answer: Any, *, known: Any = None, dry_run: bool = False) -> LostUploads:
+    def lost(self, answer: Any, *, known: Any = None, dry_run: bool = False, orphans: bool = True) -> LostUploads:
         return LostUploads(
             recovery_of(answer),
             self.deliver,
             self.ledger,
             known=known,
-            on_orphan=self.orphans.append,
+            on_orphan=self.orphans.append if orphans else None,
             remember_until=NOW + 86_400,
             dry_run=dry_run,
         )
@@ -270,7 +272,7 @@ def test_what_is_not_handled_has_a_reason(answer: Any, outcome: tuple[str, str |
     told = Told()
     assert told.lost(answer).handle_listed(LISTED) == outcome
     assert [(orphan.object, orphan.size) for orphan in told.orphans] in ([], [(KEY, 5)], [(KEY, 11)])
-    assert len(told.orphans) == orphans
+    assert [orphan.etag for orphan in told.orphans] == ["5B3C"] * orphans
     again = ("settled", outcome[1]) if orphans else outcome
     assert told.lost(answer, dry_run=True).handle_listed(LISTED) == again
     assert told.lost(answer).handle_listed(LISTED) == again, "an orphan is told once"
@@ -308,6 +310,12 @@ def test_an_object_that_was_replaced_by_a_known_one_is_known() -> None:
     assert told.lost(stored(a_ticket(), etag="OTHER"), known=ask).handle(LISTED) == ("known", None)
     assert known == [(KEY, "OTHER")]
     assert told.lost(stored(a_ticket(), etag="OTHER"), known=lambda pairs: ()).handle(LISTED) == ("recovered", None)
+
+
+def test_an_orphan_that_nobody_wants_to_know_of_is_settled_too() -> None:
+    told = Told()
+    outcomes = [told.lost(stored(a_ticket(), size=11), orphans=False).handle(LISTED)[0] for _ in range(2)]
+    assert outcomes == ["refused", "settled"]
 
 
 def test_a_dry_run_delivers_and_tells_nothing() -> None:
