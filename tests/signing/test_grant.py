@@ -54,6 +54,9 @@ def test_a_grant_cannot_be_changed() -> None:
         {"expires": 1},
         {"expires": WEEK},
         {"acl": "private", "storage_class": "IA", "content_disposition": 'attachment; filename="中.txt"'},
+        *({"acl": acl} for acl in ("default", "public-read", "public-read-write")),
+        *({"storage_class": name} for name in ("Standard", "Archive", "ColdArchive", "DeepColdArchive")),
+        {"user": "u" * 256, "data": {"a": "b" * 1015}},
         {"metadata": {"tag-1": "值 $ ${filename}"}, "custom": {"order_id": "4&7", "a": ""}},
     ],
     ids=lambda arguments: ascii(arguments)[:40],
@@ -146,7 +149,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"data": {"a": b"1"}}, "data must be a dict that survives JSON"),
     ({"data": {"a": float("nan")}}, "data must be a dict that survives JSON"),
     ({"data": ["a"]}, "data must be a dict that survives JSON"),
-    ({"data": {"a": "b" * 1024}}, "data is 1033 bytes of JSON"),
+    ({"data": {"a": float("inf")}}, "data must be a dict that survives JSON"),
+    ({"data": {"a": "b" * 1016}}, "data is 1025 bytes of JSON"),
 ]
 
 
