@@ -166,7 +166,8 @@ def test_what_the_grant_says_is_in_the_beginning_and_in_the_tickets(site: Upload
     opened = site.uploads.open(begun.id, key)
     assert opened.ticket == receipt.ticket
     ticket = opened.ticket
-    assert (ticket.bucket, ticket.key, ticket.user, ticket.data) == ("examplebucket", key, "eric", {"album": 7})
+    assert (ticket.bucket, ticket.key, ticket.prefix) == ("examplebucket", key, "")
+    assert (ticket.user, ticket.data) == ("eric", {"album": 7})
     assert (ticket.min_size, ticket.max_size, ticket.content_types) == (5, 9, ["video/mp4"])
     assert (ticket.forbid_overwrite, ticket.filename, opened.acl) == (True, "大 film.mp4", "private")
 
@@ -188,8 +189,9 @@ def test_metadata_that_oss_would_refuse_does_not_begin(site: Uploads) -> None:
 
 def test_an_object_that_exists_and_stays_is_said_and_other_refusals_are_osss(site: Uploads) -> None:
     site.begun = refusal("FileAlreadyExists")
-    with pytest.raises(PartsRefusedError, match="file_exists"):
+    with pytest.raises(PartsRefusedError) as raised:
         site.uploads.begin(Grant(key="u/a"), filename=None)
+    assert raised.value.reason == "file_exists"
     site.begun = refusal("AccessDenied")
     with pytest.raises(BucketRefusedError):
         site.uploads.begin(Grant(key="u/a"), filename=None)
@@ -201,8 +203,9 @@ def test_an_object_that_exists_and_stays_is_said_and_other_refusals_are_osss(sit
 def test_an_id_is_good_for_its_object_in_its_bucket(site: Uploads) -> None:
     text = site.uploads.begin(Grant(key="u/a"), filename=None).id
     for other, key in ((site, "u/b"), (Uploads("another-bucket"), "u/a")):
-        with pytest.raises(UnverifiedError, match="parts_mismatch"):
+        with pytest.raises(UnverifiedError) as raised:
             other.uploads.open(text, key)
+        assert raised.value.reason == "parts_mismatch"
     assert site.uploads.open(text, "u/a").key == "u/a"
 
 
@@ -240,8 +243,9 @@ def test_v1_signs_no_length(site: Uploads) -> None:
 
 @pytest.mark.parametrize("number", [0, 4, -1])
 def test_a_part_that_the_file_cannot_have_is_not_signed(site: Uploads, number: int) -> None:
-    with pytest.raises(OutsideGrantError, match="part_not_allowed"):
+    with pytest.raises(OutsideGrantError) as raised:
         site.uploads.sign(site.start(size=250_000), number)
+    assert raised.value.reason == "part_not_allowed"
 
 
 # List.
