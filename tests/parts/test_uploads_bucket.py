@@ -24,6 +24,7 @@ from oss_wsgi.exceptions import (
     UploadGoneError,
     UploadUnsettledError,
 )
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.parts import crc64
 from oss_wsgi.parts.ticket import PartsBook, PartsTicket
 from oss_wsgi.parts.uploads import UNSETTLED_SECONDS, PartUploads
@@ -46,15 +47,20 @@ def refusal(code: str) -> BucketRefusedError:
 
 
 class Noting(MemoryLedger):
-    """A ledger that notes which CRC-64 it is told to expect."""
+    """A ledger that notes which CRC-64 it is told to expect, and what it is to remember."""
 
     def __init__(self, clock: FrozenClock) -> None:
         super().__init__(clock=clock)
+        self.asked: list[UploadIdentity] = []
         self.expected: list[tuple[str, int, int]] = []
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         self.expected.append((ticket, checksum, expires))
         super().expect(ticket, checksum, expires)
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        return super().run_once(identity, handle)
 
 
 class Uploads:
@@ -314,11 +320,15 @@ def test_the_listed_parts_are_joined_and_their_crc_is_expected(site: Uploads, gr
         ((PART, 5), {1: "E1"}, PartsRefusedError, "parts_missing"),
         ((PART, 5), {1: "E1", 2: "OTHER"}, PartsRefusedError, "parts_missing"),
         ((PART - 1, 50), CLAIMED, PartsRefusedError, "part_too_small"),
+        ((PART, 50, 5), {**CLAIMED, 3: "E3"}, PartsRefusedError, "part_too_small"),
         ((PART, 99), CLAIMED, PartsNotAllowedError, "parts_size"),
         ((PART, 201), CLAIMED, PartsNotAllowedError, "parts_size"),
         ((PART, 201), {}, PartsNotAllowedError, "parts_size"),
     ],
-    ids=["none", "one is not claimed", "another one", "a small one", "under min_size", "over max_size", "over, hidden"],
+    ids=[
+        *("none", "one is not claimed", "another one", "a small one"),
+        *("a small one between", "under min_size", "over max_size", "over, hidden"),
+    ],
 )
 def test_what_may_not_be_joined_is_not(
     site: Uploads, sizes: tuple[int, ...], claimed: dict[int, str], error: Any, reason: str
@@ -328,8 +338,8 @@ def test_what_may_not_be_joined_is_not(
     with pytest.raises(error) as raised:
         site.uploads.complete(opened, claimed)
     assert raised.value.reason == reason
-    asked = [name for name, *_ in site.asked]
-    assert asked == ["list_parts", *(["abort"] if reason == "parts_size" else [])]
+    aborted = [("abort", "u/a.mp4", "UPLOAD")] if reason == "parts_size" else []
+    assert site.asked == [("list_parts", "u/a.mp4", "UPLOAD"), *aborted]
     assert site.ledger.expected == []
 
 
@@ -375,7 +385,7 @@ def test_a_head_that_is_refused_does_not_hide_what_oss_refused(site: Uploads) ->
 
 
 @pytest.mark.parametrize(
-    ("seconds", "error"), [(0, UploadUnsettledError), (29, UploadUnsettledError), (60, UploadGoneError)]
+    ("seconds", "error"), [(0, UploadUnsettledError), (59, UploadUnsettledError), (60, UploadGoneError)]
 )
 def test_after_no_answer_nobody_can_tell_for_a_moment(site: Uploads, seconds: int, error: Any) -> None:
     site.clock.now = NOW - NOW % UNSETTLED_SECONDS  # the beginning of a moment, in whose middle others would end
@@ -383,6 +393,8 @@ def test_after_no_answer_nobody_can_tell_for_a_moment(site: Uploads, seconds: in
     site.parts, site.completed = parts(PART, 5), SILENT
     with pytest.raises(BucketUnreachableError):
         site.uploads.complete(opened, CLAIMED)
+    (noted,) = site.ledger.asked
+    assert (noted.object, noted.expires, noted.may_wait) == ("u/a.mp4", int(site.clock.now) + 60, False)
     site.clock.now += seconds
     site.parts = GONE
     for ask in (lambda: site.uploads.list(opened), lambda: site.uploads.complete(opened, CLAIMED)):
