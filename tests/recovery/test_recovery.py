@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from oss_wsgi.bucket import ListedObject, StoredObject
 from oss_wsgi.callback.ticket import NewTicket, ReceiptBook, TicketBook, new_ticket
 from oss_wsgi.exceptions import (
     BucketRefusedError,
+    HandlerCommittedError,
     LedgerUnavailableError,
     NotStoredError,
     NotYoursError,
     UnverifiedError,
 )
-from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.recovery.delivery import Delivered
 from oss_wsgi.recovery.recovery import LostUploads, Recovery
 from oss_wsgi.testing import FrozenClock
@@ -316,6 +318,67 @@ def test_an_orphan_that_nobody_wants_to_know_of_is_settled_too() -> None:
     told = Told()
     outcomes = [told.lost(stored(a_ticket(), size=11), orphans=False).handle(LISTED)[0] for _ in range(2)]
     assert outcomes == ["refused", "settled"]
+
+
+class Ledger(MemoryLedger):
+    """A ledger that hands on a transaction, or raises what it is told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(clock=FrozenClock(NOW))
+        self.error = error
+        self.asked: list[UploadIdentity] = []
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        if self.error is not None:
+            raise self.error
+        return super().run_once(identity, lambda transaction: handle("the transaction"))
+
+
+def test_an_orphan_is_told_in_the_ledgers_transaction_and_keeps_nobody_waiting() -> None:
+    told = Told()
+    told.ledger = ledger = Ledger()
+    told.lost(stored(a_ticket(), size=11)).handle(LISTED)
+    assert [orphan.transaction for orphan in told.orphans] == ["the transaction"]
+    assert [(identity.expires, identity.may_wait) for identity in ledger.asked] == [(NOW + 86_400, False)]
+
+
+def test_an_orphan_is_told_again_where_its_telling_raised(caplog: pytest.LogCaptureFixture) -> None:
+    class Raising(list[Upload]):
+        def append(self, orphan: Upload) -> None:
+            raise ZeroDivisionError
+
+    told = Told()
+    told.orphans = Raising()
+    lost = told.lost(stored(a_ticket(), size=11))
+    assert [lost.handle(LISTED) for _ in range(2)] == [("refused", "ticket_mismatch")] * 2
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (LedgerUnavailableError("ledger_busy", "another tells it"), False),
+        (LedgerUnavailableError("ledger_unavailable", "the disk is full"), True),
+        (HandlerCommittedError("handler_committed", "it ended the transaction"), False),
+    ],
+    ids=["busy", "unavailable", "committed"],
+)
+def test_only_a_ledger_that_cannot_tell_ends_it(error: Exception, raised: bool) -> None:
+    told = Told()
+    told.ledger = Ledger(error)
+    with pytest.raises(LedgerUnavailableError) if raised else nullcontext():
+        assert told.lost(stored(a_ticket(), size=11)).handle(LISTED) == ("settled", "ticket_mismatch")
+
+
+def test_each_outcome_is_a_line_with_the_id_of_the_head(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "oss_wsgi")
+    told = Told(Delivered("409 Conflict", [], b"", "ticket_used"))
+    told.lost(stored(a_ticket())).handle(LISTED)
+    done, refused = (record.getMessage() for record in caplog.records)
+    for part in ("outcome=refused", repr(KEY), "user='eric'", "reason=ticket_used", "head_request_id=REQUEST"):
+        assert part in done
+    assert repr(KEY) in refused and "reason=ticket_used" in refused
 
 
 def test_a_dry_run_delivers_and_tells_nothing() -> None:
