@@ -191,6 +191,15 @@ def test_a_known_that_fails_stops_the_sweep_before_anything_is_handled(make: Cal
     assert site.reconcile().recovered == 1
 
 
+def test_a_place_is_kept_in_a_file_where_one_is_named_and_never_by_a_dry_run(site: Site, tmp_path: Path) -> None:
+    site.upload()
+    place = tmp_path / "place.json"
+    assert site.reconcile(checkpoint=place, dry_run=True).untold == 1
+    assert not place.exists()
+    assert site.reconcile(checkpoint=place).recovered == 1
+    assert place.exists()
+
+
 def test_a_ledger_that_forgot_hands_over_again_without_known(make: Callable[..., Site]) -> None:
     """This is what OSS_LEDGER_KEEP and known= are for."""
     site = make()
