@@ -795,6 +795,17 @@ def refused_upload(site: Site, name: str = "a.png") -> str:
     return key
 
 
+def test_an_orphan_is_remembered_for_as_long_as_sweeps_look_back(make: Callable[..., Site]) -> None:
+    ledger = Noting()
+    told: list[list[Upload]] = [[], []]
+    site = make({"ledger_keep": 48 * HOUR}, ledger=ledger, on_orphan=told[0].append)
+    refused_upload(site)
+    site.reconcile(on_orphan=told[1].append)
+    site.reconcile(since="5d", known=lambda pairs: ())
+    assert [len(each) for each in told] == [0, 1], "a sweep's own on_orphan takes the place of the application's"
+    assert [identity.expires for identity in ledger.asked] == [int(NOW) + 48 * HOUR, int(NOW) + 120 * HOUR]
+
+
 def test_a_dry_run_counts_what_was_told_as_settled(site: Site) -> None:
     refused_upload(site)
     assert site.reconcile(dry_run=True).refused == 1
