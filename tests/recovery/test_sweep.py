@@ -33,6 +33,25 @@ HOUR = 3600
 UNREACHABLE = BucketUnreachableError("bucket_unreachable", "no route")
 
 
+def test_a_report_has_samples_and_reasons_of_what_is_left_and_the_age_of_what_comes_again() -> None:
+    report = Reconciliation(0, 9)
+    for moment, (outcome, reason) in enumerate(
+        [
+            ("refused", "ticket_used"), ("unavailable", None), ("failed", "handler_failed"), ("failed", "handler_failed"),
+            ("known", None), ("recovered", None), ("settled", "ticket_used"), ("gone", None),
+        ],
+        start=1,
+    ):  # fmt: skip
+        report.add(outcome, ListedObject(f"{outcome} {moment}", 5, "E", float(moment)), reason)
+    assert report.samples == {
+        "refused": ["refused 1"], "unavailable": ["unavailable 2"], "failed": ["failed 3", "failed 4"],
+    }  # fmt: skip
+    assert report.reasons == {"ticket_used": 1, "handler_failed": 2}
+    assert report.left == {"refused": 1, "unavailable": 1, "failed": 2}
+    assert report.oldest_untold == 2
+    assert sum(report.counts.values()) == 8
+
+
 def test_it_finds_exactly_the_lost_uploads_and_hands_each_over_once(site: Site) -> None:
     keys = [site.upload(lost=number % 3 == 0, name=f"{number}.png") for number in range(10)]
     lost = sorted(key for number, key in enumerate(keys) if number % 3 == 0)
