@@ -35,13 +35,16 @@ UNREACHABLE = BucketUnreachableError("bucket_unreachable", "no route")
 
 def test_a_report_has_samples_and_reasons_of_what_is_left_and_the_age_of_what_comes_again() -> None:
     report = Reconciliation(0, 9)
-    for moment, (outcome, reason) in enumerate(
-        [
-            ("refused", "ticket_used"), ("unavailable", None), ("failed", "handler_failed"), ("failed", "handler_failed"),
-            ("known", None), ("recovered", None), ("settled", "ticket_used"), ("gone", None),
-        ],
-        start=1,
-    ):  # fmt: skip
+    outcomes = [
+        *(
+            ("refused", "ticket_used"),
+            ("unavailable", None),
+            ("failed", "handler_failed"),
+            ("failed", "handler_failed"),
+        ),
+        *(("known", None), ("recovered", None), ("settled", "ticket_used"), ("gone", None)),
+    ]
+    for moment, (outcome, reason) in enumerate(outcomes, start=1):
         report.add(outcome, ListedObject(f"{outcome} {moment}", 5, "E", float(moment)), reason)
     assert report.samples == {
         "refused": ["refused 1"], "unavailable": ["unavailable 2"], "failed": ["failed 3", "failed 4"],
