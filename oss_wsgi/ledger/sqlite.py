@@ -245,7 +245,7 @@ class SQLiteLedger(LoopLedger):
         return _SQLiteClaim(self, identity, place, patience, found)
 
     def _wait_for(self, place: int, patience: float) -> None:
-        """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
+        """Lock a place after another process; LedgerUnavailableError (``ledger_busy``) if the wait takes too long."""
         if patience <= 0:
             raise busy_error()
         for _ in range(max(1, round(patience / _LOCK_PAUSE))):
@@ -632,7 +632,7 @@ class _SQLiteClaim(Claim, Pending):
         return handle(None)
 
     def store(self, response: StoredResponse) -> StoredResponse:
-        """XX"""
+        """Wait until another thread commits the response, or commit it here with all others that wait."""
         turn = self.turn = threading.Lock()
         turn.acquire()
         if not self._enqueue(response):

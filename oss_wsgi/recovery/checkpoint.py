@@ -20,7 +20,7 @@ class LedgerCheckpoint:
         self._ledger = ledger
 
     def load(self, name: str) -> State:
-        """XX"""
+        """Return the last state saved under a name."""
         return _read(self._ledger.load(name) or "{}")
 
     def save(self, name: str, state: State) -> None:
@@ -43,7 +43,7 @@ class FileCheckpoint:
         return state if isinstance(state, dict) else {}
 
     def save(self, name: str, state: State) -> None:
-        """Replace the file at once, so that a kill leaves the old states or the new ones. Raises OSError."""
+        """Replace the file in one step, so that a kill leaves the old states or the new ones. Raises OSError."""
         new = f"{self.path}.new"
         with suppress(FileNotFoundError):
             os.unlink(new)

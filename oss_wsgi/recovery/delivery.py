@@ -94,7 +94,7 @@ class Delivery:
             environ: WSGIEnvironment = {**self._own, "wsgi.errors": sys.stderr}
         else:
             facts = facts_of(asked)
-            facts.address = header(asked, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
+            facts.address = header(asked, "REMOTE_ADDR")  # only for the log: a handler would expect OSS's
             facts.may_wait = False
             environ = {name: asked[name] for name in _OF_THE_SERVER if name in asked}
             parent = asked["SCRIPT_NAME"].rpartition("/")[0]

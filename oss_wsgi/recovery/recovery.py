@@ -225,7 +225,7 @@ class LostUploads:
         return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
 
     def _known_to_application(self, pairs: Sequence[Pair]) -> set[Pair]:
-        """Ask the application's ``known``; LedgerUnavailableError if it fails: nothing may be handled then."""
+        """Ask the application's ``known``; LedgerUnavailableError if it fails, because then nothing may be handled."""
         if not pairs or self._known is None:
             return set()
         try:
@@ -236,7 +236,7 @@ class LostUploads:
             raise LedgerUnavailableError("known_failed", hint) from error
 
     def handle_listed(self, listed: ListedObject) -> Outcome:
-        """Do what ``handle`` does with an object that OSS has listed, so that it is there whatever its name."""
+        """Do what ``handle`` does, for a listed object, which exists even if no request can name it."""
         try:
             outcome, reason = self.handle(listed)
         except BucketRefusedError as error:
@@ -283,7 +283,7 @@ class LostUploads:
         return outcome, delivered.reason
 
     def _refuse(self, orphan: Upload, reason: str, hint: str) -> Outcome:
-        """Return the outcome of an upload that can never be handled: ``refused`` when it is told, ``settled`` later."""
+        """Call ``on_orphan`` for an upload that can never be handled: return ``refused``, or ``settled`` later."""
         text = json.dumps([self._recovery.bucket_name, orphan.object, orphan.etag])
         digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not accept every name that OSS accepts
         identity = UploadIdentity(digest[:32], _ORPHAN, digest, self._remember_until, may_wait=False)

@@ -40,11 +40,12 @@ log = logging.getLogger(__name__)
 class Reconciliation:
     """What a sweep found: one count for each outcome of an object that was stored in the window.
 
-    ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: XX
-    ``unavailable``: OSS or the ledger could not be asked. ``refused``: ticket, ledger or ``confirm`` does not allow it,
-    OSS damaged it while joining its parts, or no request can name the object. ``settled``: refused, and ``on_orphan``
-    was called before. ``no_receipt``: the object carries none: a prefix form stored it, or it is not an upload.
-    ``foreign``: its receipt was altered, has expired, or was sealed with another secret. ``gone``: deleted meanwhile.
+    ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
+    application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.
+    ``refused``: ticket, ledger or ``confirm`` does not allow it, OSS damaged it while joining its parts, or no request
+    can name the object. ``settled``: refused, and ``on_orphan`` was called before. ``no_receipt``: the object carries
+    none: a prefix form stored it, or it is not an upload. ``foreign``: its receipt was altered, has expired, or was
+    sealed with another secret. ``gone``: deleted meanwhile.
 
     ``since`` and ``until`` bound the window, in Unix seconds. ``listed`` counts its objects, ``samples`` names up to 10
     for each outcome except the good ones, ``reasons`` counts the reason codes of objects that were not handled.

@@ -27,8 +27,8 @@ _MAX_DATA_BYTES = 1024
 class Grant:
     """What one request may upload; a limit that is left out comes from the settings.
 
-    ``acl`` to ``custom`` add form fields. All are pinned, and all need an exact object name: a ``key``, or a
-    ``filename`` in the request.
+    ``acl`` to ``custom`` add form fields. The policy pins all of these, and they need an exact object name: a ``key``,
+    or a ``filename`` in the request.
 
     Raises GrantError with one sentence for each problem.
 
@@ -92,7 +92,7 @@ class Grant:
 
     @property
     def comparable_fields(self) -> tuple[str | bool | None, ...] | None:
-        """Return what adds form fields as one comparable value, or None if it includes mappings."""
+        """Return the attributes that add form fields as one comparable value, or None if mappings are among them."""
         if self.metadata or self.custom:
             return None
         return self.acl, self.storage_class, self.forbid_overwrite, self.content_disposition

@@ -102,7 +102,7 @@ _MESSAGES = {
 }
 
 _LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
-# Anybody can cause any number of these, so they are logged quietly.
+# Anybody can cause any number of these, so they are logged at INFO.
 _QUIET = "slots_taken"
 
 # PublicKeyStore pauses this long after a failed fetch; the other causes of 503 end sooner.
