@@ -106,32 +106,32 @@ class DirectUpload:
     :param app: your application: it gets every path that is not below ``prefix``, unchanged.
     :param settings: bucket, key and limits, as ``Settings.from_environ(os.environ)`` reads them.
     :param prefix: the path below which the endpoints are; ``""`` where something else mounts them.
-    :param authorize: ``(webob.Request) -> Grant | None``: what this request may upload; None refuses. One that also
-        takes ``user`` is asked again before an upload in parts is completed, with the user of its ticket.
+    :param authorize: ``(webob.Request) -> Grant | None``: returns what this request may upload; None refuses. A
+        callable that also takes ``user`` is called again, with the ticket's user, before an upload in parts is
+        completed.
     :param on_upload: ``(Upload) -> dict | None``: called with each verified upload; adds members to the JSON response.
     :param forward_callback: pass a verified callback on to ``app``, whose own view answers it and finds the upload
         in ``environ["oss_wsgi.upload"]``.
-    :param confirm: ``(Upload) -> bool``: asks OSS itself before the application gets an upload, as
+    :param confirm: ``(Upload) -> bool``: called before the application gets an upload, to ask OSS itself, as
         ``SDKConfirmation`` does.
-    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks too often, for signatures,
-        uploads in parts or lost reports, as ``RateLimit`` returns them.
+    :param rate_limit: ``(who: str) -> float | None``: returns the seconds for which a caller must wait that asks too
+        often for signatures, uploads in parts or lost reports, as ``RateLimit`` does.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs,
-        or with OSS_CREDENTIALS_LIBRARY that of the official library.
+        or with OSS_CREDENTIALS_LIBRARY the official library's key.
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
-        ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of
-        an upload in parts, ``upload_method`` too.
-    :param on_refused: ``(reason, status, facts)``: called with each refusal, of signatures and of callbacks. An
-        observer that raises is logged, and the response stays the same.
+        ``expires``, ``user``, ``address``, ``request_id`` and more, but no secret; for a PUT and an upload in parts
+        also ``upload_method``.
+    :param on_refused: ``(reason, status, facts)``: called with each refused signature or callback. If it raises, that
+        is logged, and the response stays the same.
     :param metrics: counts what happens, as ``Metrics()`` does; without it nothing is counted.
     :param serve_metrics: show the counts at ``GET {prefix}/metrics`` to anybody; False where you serve them elsewhere.
-    :param ledger: remembers which uploads were handled; by default that of OSS_LEDGER, or this process's memory.
+    :param ledger: remembers which uploads were handled; by default the ledger of OSS_LEDGER, or this process's memory.
     :param public_keys: the keys that are trusted; by default OSS's own and the settings' ``trusted_keys``.
-    :param bucket_client: asks the bucket for what was stored, as ``SDKBucket`` does; by default one is made where it is
-        needed.
-    :param known: ``(pairs of object and ETag) -> those that the application has handled``: asked by a sweep about what
-        the ledger does not know, such as uploads from before its retention.
-    :param on_orphan: ``(Upload)``: called by a sweep or an event with each stored upload that the checks refuse, once;
-        none is deleted.
+    :param bucket_client: asks the bucket which objects are stored; by default an ``SDKBucket``, made when it is needed.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``: called by a sweep with
+        objects that the ledger does not know, such as uploads older than its retention.
+    :param on_orphan: ``(Upload)``: called once by a sweep or an event with each stored upload that the checks refuse;
+        no object is deleted.
     :param clock: returns Unix seconds.
 
     Raises SettingsError for insufficient settings.

@@ -55,19 +55,20 @@ class Upload:
     :ivar forbid_overwrite: True where the form named this one object and forbade OSS to overwrite it.
     :ivar max_objects: how many objects the ticket is valid for.
     :ivar by_prefix: True where the form named a prefix, so that the browser chose the object's name.
-    :ivar filename: the name that the user's file had, as the browser sent it when it asked to sign: for users to see,
-        as no path and no object's name. A name of more than 255 bytes of UTF-8 is cut. None where the browser sent
-        none, as for a form that names a prefix.
+    :ivar filename: the name that the user's file had, as the browser sent it when it asked for the signature. Show it
+        to users, but never use it as a path or an object's name. A name of more than 255 bytes of UTF-8 is cut. None if
+        the browser sent none, as for a form that names a prefix.
     :ivar is_trial: True for the test upload of ``oss-wsgi doctor --write --handler``: its object is deleted at once.
-    :ivar skips_handler: True for that of ``oss-wsgi doctor --write``, which no handler gets.
-    :ivar confirmed: True when OSS was asked and holds exactly this object, False when it could not be asked and the
-        report was accepted all the same, None when nobody asked.
-    :ivar recovered: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
-        event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the grant's,
-        ``confirmed`` is True, and what only a callback knows is None or empty: the image's attributes, ``request_id``,
-        ``target`` and ``body``. It may come days later, and the user may have sent the file again meanwhile.
-    :ivar transaction: the open transaction in which the ledger will store the answer, for the handler to work in: what
-        ``SQLLedger.sharing`` or ``DjangoLedger`` gives; None with other ledgers. The ledger commits and rolls back.
+    :ivar skips_handler: True for the test upload of ``oss-wsgi doctor --write``, which no handler gets.
+    :ivar confirmed: True when OSS was asked and holds exactly this object, False when OSS could not be asked and the
+        report was still accepted, None when OSS was not asked.
+    :ivar recovered: True when the upload did not come by a callback, but was found in the bucket by its page, a sweep
+        or an event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the
+        grant's, ``confirmed`` is True, and everything that only a callback has is None or empty: the image's
+        attributes, ``request_id``, ``target`` and ``body``. Such an upload may come days later, and the user may have
+        sent the file again meanwhile.
+    :ivar transaction: the open transaction of ``SQLLedger.sharing`` or ``DjangoLedger``, in which the handler works and
+        the ledger then stores the response; None with other ledgers. The ledger commits or rolls back.
     """
 
     bucket: str | None = None

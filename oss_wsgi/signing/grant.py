@@ -44,13 +44,13 @@ class Grant:
     :ivar forbid_overwrite: whether the upload fails if the object exists.
     :ivar content_disposition: None means ``attachment``, unless the type is known and browsers run nothing in it; ""
         sends none.
-    :ivar metadata: ``x-oss-meta-*`` headers by name; ``oss-wsgi`` is taken.
-    :ivar custom: ``x:`` callback variables by name, which the browser sees.
+    :ivar metadata: ``x-oss-meta-*`` headers by name; the name ``oss-wsgi`` is reserved.
+    :ivar custom: ``x:`` callback variables by name; the browser sees them.
     :ivar data: a small mapping of the application's own, at most 1,024 bytes as JSON, which ``Upload.data`` returns.
         It travels sealed: the browser can neither read nor change it.
-    :ivar max_objects: how many objects may be reported that were sent with one form without an exact name, as the
-        official samples' page sends all files that a person chose; 1 to 1,000,000. OSS stores more, but their reports
-        are refused. A form with an exact name is for one object.
+    :ivar max_objects: how many objects, sent with one form without an exact name, may be reported; 1 to 1,000,000. (The
+        official samples' page sends all files that a person chose with one such form.) OSS stores further objects, but
+        their reports are refused. A form with an exact name is for one object.
     """
 
     user: str | None = None
