@@ -1,4 +1,4 @@
-"""Runs the `oss-wsgi` command, also as `python -m oss_wsgi`."""
+"""The start of the `oss-wsgi` command, which is also `python -m oss_wsgi`."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class DirectUpload:
             on_orphan=on_orphan,
             clock=clock,
         )
-        #: The ledger, for those who ask which uploads were handled.
+        #: The ledger, for callers who ask which uploads were handled.
         self.ledger = self._service.ledger
         self.settings = settings
         self._callback_path = self._service.callback_path
@@ -199,7 +199,7 @@ class DirectUpload:
         self._build()
 
     def _build(self) -> None:
-        """Make the endpoints of ``_service``, and what they share."""
+        """Make the endpoints of ``_service``, and the middleware around the application."""
         service, settings = self._service, self.settings
         self._reconciler = Reconciler(
             settings,
@@ -222,7 +222,7 @@ class DirectUpload:
         self._probe = _probe(service, self._app)
 
     def count_in(self, metrics: Metrics) -> None:
-        """Count in ``metrics`` from now on, unless the constructor got some: for a server that shows them elsewhere.
+        """Count in ``metrics``, which a server shows elsewhere; do nothing if the constructor got metrics of its own.
 
         Call this before requests come.
         """
@@ -284,7 +284,7 @@ class DirectUpload:
         Only objects with a receipt are handled. One sweep runs at a time. After a sweep was killed, the next one with
         the same prefixes continues where it stopped.
 
-        :param dry_run: handle nothing, count what would be handled as ``untold``.
+        :param dry_run: handle nothing; count uploads that would be handled as ``untold``.
         :param progress: called with the report after each page and each object that needed a HEAD.
         :param prefixes: of the object names; by default OSS_UPLOAD_DIR. With an ``authorize``, which may grant any
             name, the default is the whole bucket.
@@ -524,7 +524,7 @@ def _probe(service: _Service, app: WSGIApplication) -> Probe | None:
 
 
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
-    """Return the settings with the path of DirectUpload's callback in each callback URL that has none."""
+    """Return the settings with the path of DirectUpload's callback added to each callback URL without a path."""
     path = quote((prefix or DEFAULT_PREFIX) + CALLBACK_PATH)
     urls = split_urls(settings.callback_url or "")
     complete = [f"{url}{path}" if url and urlsplit(url)[2:4] == ("", "") else url for url in urls]
@@ -608,7 +608,7 @@ def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:
-    """Make the store of OSS's keys, those of the settings (PEM files) and those of ``trusted`` (PEM texts)."""
+    """Make a store of OSS's keys, the settings' keys (PEM files) and the keys in ``trusted`` (PEM texts)."""
     pinned = dict(trusted or {})
     for url, file in settings.trusted_keys:
         try:

@@ -66,8 +66,8 @@ class DirectUpload:
 
     :param time_limit: seconds that an async ``authorize`` or ``on_upload`` may take. After that it is cancelled, and
         the request fails with TimeoutError. OSS waits 5 seconds for the response to a report.
-    :param threads: how many threads answer OSS's reports, and how many more answer browsers.
-    :param options: those of ``oss_wsgi.DirectUpload``.
+    :param threads: the number of threads that answer OSS's reports; as many more answer browsers.
+    :param options: further options of ``oss_wsgi.DirectUpload``.
 
     Raises SettingsError for insufficient settings, TypeError and ValueError for wrong arguments.
     """
@@ -101,7 +101,7 @@ class DirectUpload:
             on_upload=None if on_upload is None else self._plain(on_upload, "on_upload"),
             **options,
         )
-        respond: Any = self._respond  # a2wsgi has types of its own for what WSGI is
+        respond: Any = self._respond  # a2wsgi has its own types for WSGI
         # Reports have their own threads, so they never wait for a browser's request.
         self._reports = WSGIMiddleware(respond, workers=threads)
         self._browsers = WSGIMiddleware(respond, workers=threads)
@@ -295,7 +295,8 @@ def _plain_scope(scope: Scope) -> Scope:
     """Return a scope for a2wsgi that contains the original scope.
 
     Headers with an underscore are left out: WSGI would confuse them with the headers with a hyphen that a proxy sets or
-    removes. Path and query are left out too, because a2wsgi fails to decode some; ours come from the original scope.
+    removes. Path and query are left out too, because a2wsgi fails to decode some; `_respond` takes them from the
+    original scope.
     """
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
     return {**scope, "path": "/", "root_path": "", "query_string": b"", "headers": headers, _SCOPE_KEY: scope}

@@ -1,4 +1,4 @@
-"""The methods of a bucket's client that this server needs, and what they return."""
+"""The interface of a bucket's client: the methods that this server needs, and the values that they return."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StoredObject(NamedTuple):
 class StoredPart(NamedTuple):
     """A part of an upload in parts: its number from 1, its size in bytes, its ETag as OSS returns it.
 
-    ``crc64`` is a whole number, or None where it is not known.
+    ``crc64`` is a whole number, or None if it is not known.
     """
 
     number: int

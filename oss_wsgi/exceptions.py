@@ -39,7 +39,7 @@ class OSSWSGIError(Exception):
 class SettingsError(OSSWSGIError, ValueError):
     """Raised for settings that are missing, malformed or contradict each other.
 
-    ``problems`` has one sentence for each, so that all can be fixed at once.
+    ``problems`` has one sentence for each problem, so that all can be fixed at once.
     """
 
     def __init__(self, *problems: str) -> None:

@@ -281,7 +281,7 @@ class Settings:
         return secrets + (passwords_in(self.ledger) if self.ledger else [])
 
     def credentials(self) -> Credentials:
-        """Return the access key that is set; SettingsError if none is."""
+        """Return the access key of the settings; SettingsError if it is not set."""
         if self.access_key_id is None or self.access_key_secret is None:
             raise SettingsError(MISSING["access_key"])
         return Credentials(self.access_key_id, self.access_key_secret, self.session_token)

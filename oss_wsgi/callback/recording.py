@@ -79,7 +79,7 @@ class Recording:
         return json.dumps(members, ensure_ascii=False, indent=1) + "\n"
 
     def environ(self, mount: str = "") -> dict[str, Any]:
-        """Return the request's part of the WSGI environ, as a server makes it that receives the request unchanged.
+        """Return the request's part of the WSGI environ, as if a server had received the request unchanged.
 
         :param mount: SCRIPT_NAME, decoded: the path below which the server mounts the application.
         """

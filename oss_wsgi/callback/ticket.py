@@ -370,7 +370,7 @@ class Receipt(NamedTuple):
         ticket checks bucket, name, size and type; this checks time, type of object and metadata.
         """
         first, last = self.issued_after - _CLOCK_SLACK, self.ticket.expires_at + _CLOCK_SLACK
-        if stored.last_modified and not first <= stored.last_modified <= last:  # 0 where the client does not know it
+        if stored.last_modified and not first <= stored.last_modified <= last:  # 0 if the client does not know it
             raise _another_upload("time")
         object_type = "Multipart" if self.operation == COMPLETE_OPERATION else "Normal"
         if stored.object_type not in (None, object_type):
@@ -389,7 +389,7 @@ class ReceiptBook:
     open as a ticket, nor a ticket as a receipt. A receipt is only useful to our own HEAD of the object. It has the
     ticket's ID, because both have the same nonce.
 
-    :param secrets: those of the tickets.
+    :param secrets: the ticket secrets.
     :param clock: returns Unix seconds.
     :param keep_seconds: how long a receipt can be opened after the form has expired; at least as long as a ticket.
     """

@@ -102,7 +102,7 @@ class Upload:
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:
-        """Read a callback's body, form or JSON; verify it first.
+        """Read a callback's body, form or JSON, whose signature was verified before.
 
         Content-Type is not signed, so a body that begins with ``{`` is JSON whatever its type.
 

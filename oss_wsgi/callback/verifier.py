@@ -1,4 +1,4 @@
-"""Verifies that OSS signed a callback: the string to sign, and RSA PKCS #1 v1.5 with MD5 (protocol.md 8)."""
+"""The verifier of callbacks' signatures: the string to sign, and RSA PKCS #1 v1.5 with MD5 (protocol.md 8)."""
 
 from __future__ import annotations
 

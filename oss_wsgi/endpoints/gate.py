@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Gate:
     """Decides who may use an endpoint, and what each request may upload. Endpoints may share a gate.
 
-    Its parameters are those of ``SignatureEndpoint``, which explains them.
+    ``SignatureEndpoint`` explains the parameters.
     """
 
     def __init__(

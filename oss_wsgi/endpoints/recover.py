@@ -34,8 +34,8 @@ class RecoverEndpoint:
     the page asks again.
 
     Refusals: 400 malformed, 403 for the ticket, 404 ``not_stored`` (the file may be sent again), 409 when the object is
-    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot tell now, the
-    upload is being handled, or no slot is free.
+    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot be asked now,
+    the upload is being handled, or no slot is free.
 
     The endpoint waits for OSS and for the application's handler, so it never runs in a server's loop, and it holds a
     slot.

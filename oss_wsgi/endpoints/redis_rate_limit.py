@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class RedisRateLimit:
-    """Callable ``(who) -> float | None``, as ``RateLimit`` is, which counts for all processes and machines together.
+    """Callable ``(who) -> float | None``, like ``RateLimit``, which counts for all processes and machines together.
 
         RedisRateLimit(30, 60, "redis://127.0.0.1:6379/0")  # 30 at once, then one every 2 seconds
 

@@ -3,9 +3,8 @@
     run_once(identity, handle)
       1 gate      in this process: who may handle, who waits, who is refused
       2 lock      among processes: one lock, which ends when its process dies
-      3 find      the stored response; or why there will be none
-      4 handle in the store's transaction, if it has one 5 store the response, durable before the caller gets it 6
-      unlock
+      3 find the stored response, or why the upload is refused 4 handle in the store's transaction, if it has one 5
+      store the response, durable before the caller gets it 6 unlock
 
 A ticket that is valid for one object is locked as a whole. With a ticket for several objects, only ticket and object
 together are locked, so the objects of a prefix form never wait for each other. A store does steps 2, 3, 5 and 6
@@ -32,7 +31,7 @@ _SHARE_OF_GATE = 0.9
 
 
 class UploadIdentity(NamedTuple):
-    """What makes two callbacks reports of one upload: ticket, object and ETag.
+    """The identity of an upload: callbacks with the same ticket, object and ETag report the same upload.
 
     ``ticket`` is the ticket's ID. The others are not part of the identity:
 
@@ -40,8 +39,8 @@ class UploadIdentity(NamedTuple):
       (``SteadyTime`` says how much longer a ledger remembers it).
     - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it cannot be an upload of the ticket. It
       is always True for an upload that was found in the bucket.
-    - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 where the form names
-      its object, ``Grant.max_objects`` where it names a prefix.
+    - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 if the form names its
+      object, ``Grant.max_objects`` if it names a prefix.
     - ``checksum``: the CRC-64 of an upload in parts, which must be one of those that the ledger expects.
     - ``may_wait``: False for a browser's request, which the browser repeats by itself: instead of waiting for another
       call it is refused at once (``ledger_busy``).

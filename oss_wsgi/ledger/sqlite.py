@@ -221,7 +221,7 @@ class SQLiteLedger(LoopLedger):
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
         """Do what ``run_once`` does, but return at once, as ``LoopLedger.begin_once`` describes."""
         if not self._is_proven:
-            return None  # a thread opens the file and writes the probe
+            return None  # then a thread opens the file and writes the probe
         return super().begin_once(identity, handle)
 
     # Locks.

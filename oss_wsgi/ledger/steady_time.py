@@ -15,10 +15,10 @@ MARGIN = 24 * 3600
 class SteadyTime(NamedTuple):
     """The steady time of a ledger in seconds, and the caller's clock (Unix seconds) when it was last looked at.
 
-    A clock that is a day ahead for a moment makes everything look expired. A ledger that forgot by it would handle each
-    report again once the clock is right. So a ledger has a steady time. At each look at the clock the steady time moves
-    as far as the clock has moved since the last look, forwards or backwards, but by at most ``MAX_STEP``. So a jump and
-    the jump back cancel out.
+    A clock that is a day ahead for a moment makes everything look expired. A ledger that forgot responses by such a
+    clock would handle each report again once the clock is right. So a ledger has a steady time. At each look at the
+    clock the steady time moves as far as the clock has moved since the last look, forwards or backwards, but by at most
+    ``MAX_STEP``. So a jump and the jump back cancel out.
 
     A ledger forgets a response when two conditions are met: its ticket has expired by the clock, and since the response
     was stored, the steady time has moved by the rest of the ticket's lifetime and ``MARGIN`` more. The margin also

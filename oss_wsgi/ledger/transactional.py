@@ -609,7 +609,7 @@ def _text_name(name: str) -> bytes:
 
 
 def _version(transaction: Transaction) -> int | None:
-    """Return the version of the tables, or None if there are none."""
+    """Return the version of the tables, or None if there are no tables."""
     try:
         rows = transaction.run(transaction.statements.version, {}).rows
     except Exception as error:

@@ -44,12 +44,11 @@ class OncePerUpload:
     notes a prefix form's report that is refused or whose handler fails. A found upload is also refused if another ETag
     of its ticket was handled, even if the form allowed overwriting the object.
 
-    Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of an
-    object that its form forbade to overwrite, and for a found upload that belongs to another ticket; 500 when the
-    handler ended the ledger's transaction, and ``crc64_mismatch`` when OSS damaged an upload as it joined its parts;
-    503 when the ledger cannot be used now, other threads take too long to handle uploads of the ticket, or too many
-    threads wait for that already. A browser's request never waits for another call: it is refused at once, and the
-    browser asks again.
+    Refusals with 409: the ticket was used for as many other objects as it is valid for, or for another ETag of an
+    object that its form forbade to overwrite; or a found upload belongs to another ticket. With 500: the handler ended
+    the ledger's transaction, or OSS damaged an upload while joining its parts (``crc64_mismatch``). With 503: the
+    ledger cannot be used now, other threads take too long to handle uploads of the ticket, or too many threads wait for
+    that already. A browser's request never waits for another call: it is refused at once, and the browser asks again.
 
     A ledger in a database may pass its open transaction to the handler as ``Upload.transaction``. Such a ledger calls
     ``app`` again, with a new environ, when another transaction has won.
@@ -167,7 +166,7 @@ def _refused(etag: str) -> str:
 
 
 def _refuse_anothers(transaction: object | None) -> StoredResponse:
-    """Refuse a found upload whose object and ETag were reported, but not with its own ticket."""
+    """Refuse a found upload, because its object and ETag were reported with another ticket."""
     hint = "this object and ETag were reported with another ticket: the object's receipt is a copy, or sent again"
     raise NotYoursError("not_yours", hint)
 

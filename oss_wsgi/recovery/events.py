@@ -41,7 +41,7 @@ class UploadEvent(NamedTuple):
 
 
 class EventOutcome(NamedTuple):
-    """What ``handle_event`` did with one event.
+    """The outcome of one event in ``handle_event``.
 
     ``outcome`` is ``recovered`` (the application handled the upload now), ``known`` (it had handled it before),
     ``ignored`` (the event is for another bucket or of another kind), or why the upload can never be handled:

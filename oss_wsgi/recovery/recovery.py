@@ -99,7 +99,7 @@ class Recovery:
         ``recovered`` is False if the client itself completes its upload in parts, since that is its report.
 
         Raises NotStoredError; NotYoursError unless the object's receipt is this ticket's; UnverifiedError if the ticket
-        does not allow what was stored; BucketError.
+        does not allow the stored object; BucketError.
         """
         return self.accept(self._head(key), ticket, recovered=recovered)
 
@@ -185,11 +185,11 @@ def _ticket_in(proof: str) -> str:
 
 
 class LostUploads:
-    """Recovers stored objects by their names, one at a time, and passes them to the application.
+    """Recovers uploads by the names of their stored objects, one at a time, and passes them to the application.
 
     :param deliver: passes an upload through the ledger to the application.
-    :param known: ``(pairs of object and ETag) -> those that the application has handled``, asked for what the ledger
-        does not know.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``, called with objects that the
+        ledger does not know.
     :param on_orphan: called with each upload that the checks refuse. The ledger makes this happen once, and again only
         after an exception or the end of the process in between.
     :param remember_until: the Unix seconds until which the ledger remembers that it was called.

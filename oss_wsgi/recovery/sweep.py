@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Reconciliation:
-    """What a sweep found: one count for each outcome of an object that was stored in the window.
+    """The report of a sweep: how many objects of each outcome were stored in the window.
 
     ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
     application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.

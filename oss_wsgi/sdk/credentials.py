@@ -45,7 +45,7 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
 
     :param clock: returns Unix seconds.
     :param source: a provider of the library to use instead of the chain.
-    :param dirs: the prefixes that your grants name, where they differ from ``upload_dir``.
+    :param dirs: the prefixes that your grants name, if they differ from ``upload_dir``.
     :param keys: exact object names instead of prefixes, for credentials that a browser gets.
     :param actions: what the session may do; ``SDKConfirmation`` needs ``oss:GetObject`` too.
     :param duration: seconds for which the role is assumed, from 900 up to the role's own limit.
@@ -147,7 +147,7 @@ class _LibraryFilter(logging.Filter):
 
 
 class _ProviderChain:
-    """The library's providers in the order of its own chain.
+    """Calls the library's providers in the order of its own chain.
 
     The library's chain loses the expiry of credentials, and starts a scheduler for refreshes, which are done here.
     """
@@ -212,7 +212,7 @@ class _LibraryProvider:
 
 
 def _credentials_with_expiry(provider: Any) -> Any:
-    """Return a library provider's credentials with expiry; profiles wrap a provider and lose its expiry."""
+    """Return a provider's credentials; a profile's come from the provider that it wraps, with the expiry."""
     credentials = provider.get_credentials()
     inner = getattr(provider, f"_{type(provider).__name__}__innerProvider", None)
     if inner is None or credentials.get_expiration() is not None:

@@ -176,7 +176,7 @@ def sign_url_v4(
     ``additional_headers``. OSS refuses a request in which one of these differs, or that has a further ``x-oss-*``
     header, Content-Type, Content-MD5 or parameter. Content-Length in ``additional_headers`` makes the size exact.
 
-    :param address: what the URL begins with: ``https://<bucket>.<endpoint>``, a domain of one's own, or
+    :param address: the beginning of the URL: ``https://<bucket>.<endpoint>``, your own domain, or
         ``http://<host>/<bucket>``.
     :param key: the object's name, not encoded.
     :param region: the bare ID, such as ``cn-hangzhou``.

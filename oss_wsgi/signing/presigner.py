@@ -518,7 +518,7 @@ def _exact_form_fields(grant: Grant, content_type: str | None) -> dict[str, str]
 def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
     """Return the headers of a PUT, or of an upload in parts.
 
-    The signature covers every ``x-oss-*``, even a missing one, so defaults are left out.
+    Defaults are left out: the signature covers every ``x-oss-*``, so a client cannot add one.
     """
     headers = {"Content-Type": content_type}
     if grant.forbid_overwrite:

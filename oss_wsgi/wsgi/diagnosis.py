@@ -91,7 +91,7 @@ _SERVERS: tuple[tuple[str, Test], ...] = (
 
 
 def server_name(environ: WSGIEnvironment) -> str:
-    """Return the name of the server that made an environ, such as ``Apache mod_wsgi (daemon)``; it may be unknown."""
+    """Return the server that made an environ, such as ``Apache mod_wsgi (daemon)``, or ``an unknown server``."""
     name = _server(environ)
     if "mod_wsgi.version" in environ:
         return f"{name} (daemon)" if environ.get("mod_wsgi.process_group") else f"{name} (embedded)"

@@ -81,10 +81,10 @@ def _call(name: str, observer: Callable[..., object], *arguments: Any) -> None:
 class RequestFacts:
     """Facts about one request, added as they become known; made only if the log or an observer uses them.
 
-    ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
-    ``reason`` says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status.
-    ``address`` is the client's, if the environ is one for a handler and leaves it out. ``may_wait`` is False for a
-    browser's request, which must not wait for other requests.
+    ``user`` and ``object`` come from our own grant or a verified report, never from the client's own claims. ``reason``
+    says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status. ``address`` is the
+    client's, if the environ is one for a handler and leaves it out. ``may_wait`` is False for a browser's request,
+    which must not wait for other requests.
     """
 
     __slots__ = ("_id", "address", "may_wait", "object", "reason", "refused", "user")

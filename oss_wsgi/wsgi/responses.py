@@ -150,7 +150,7 @@ def json_response(
 
 
 def status_of(error: BaseException) -> int:
-    """Return the status of an error by ``STATUSES``; 500 for one that is not ours."""
+    """Return the status of an error by ``STATUSES``; 500 for any other error."""
     return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)
 
 

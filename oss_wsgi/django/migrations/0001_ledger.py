@@ -11,7 +11,7 @@ from oss_wsgi.ledger.sql_tables import TABLES, Statements
 
 
 def make_tables(apps: Any, schema_editor: Any) -> None:
-    """Make the tables of the ledger where they do not exist."""
+    """Make the tables of the ledger if they do not exist."""
     connection = schema_editor.connection
     # MySQL commits at each statement that makes a table; in PostgreSQL the lock around these statements needs a
     # transaction.
