@@ -81,7 +81,7 @@ def with_origins(rules: Sequence[Rule], origins: Iterable[str], *, parts: bool =
     """Return the rules with the least change that lets pages of ``origins`` upload, in ``parts`` too.
 
     All other rules stay, in their order. The first rule that matches a request decides, so ours goes before a matching
-    rule that does not suffice. Origins that get our rule for parts are removed from our rule for forms only.
+    rule that does not suffice. An origin that gets our rule for parts is removed from our rule for forms.
     """
     wanted = rule_for((), parts=parts)
     missing = [origin for origin in dict.fromkeys(origins) if not _can_upload(rules, origin, wanted)]
