@@ -59,7 +59,7 @@ def unique_name(filename: str, day: str, token: str, *, sharded: bool = False) -
     """Return ``<day>/<token><extension>``; of the user's file name only a safe extension is used.
 
     With ``sharded`` the first two hex digits of the token stand before the day: OSS splits its index by the names'
-    first characters, so without it all uploads of a new day go to one partition.
+    first characters, so without shards all uploads of a new day go to one partition of the index.
     """
     match = _EXTENSION.search(filename)
     shard = f"{token[:2]}/" if sharded else ""

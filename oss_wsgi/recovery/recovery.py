@@ -1,4 +1,4 @@
-"""Recovery of one upload whose report was lost: finds its object, checks its ticket or receipt, and has it handled."""
+"""Recovery of one upload whose report was lost: find its object, check ticket or receipt, and have it handled."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def header(environ: WSGIEnvironment, key: str) -> str:
 def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
     """Return the parameters of the query, in their order.
 
-    Raises MalformedRequestError if the query is not percent-encoded UTF-8, or has more than ``most`` parameters or 16
-    KiB.
+    Raises MalformedRequestError if the query is not percent-encoded UTF-8, is longer than 16 KiB, or has more than
+    ``most`` parameters.
     """
     text = header(environ, "QUERY_STRING")
     try:
