@@ -114,8 +114,8 @@ class DirectUpload:
         in ``environ["oss_wsgi.upload"]``.
     :param confirm: ``(Upload) -> bool``: called before the application gets an upload, to ask OSS itself, as
         ``SDKConfirmation`` does.
-    :param rate_limit: ``(who: str) -> float | None``: returns the seconds for which a caller must wait that asks too
-        often for signatures, uploads in parts or lost reports, as ``RateLimit`` does.
+    :param rate_limit: ``(who: str) -> float | None``: returns how many seconds a caller that asks too often must wait,
+        as ``RateLimit`` does; called for signatures, uploads in parts and lost reports.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs,
         or with OSS_CREDENTIALS_LIBRARY the official library's key.
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
