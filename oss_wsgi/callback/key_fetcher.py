@@ -1,4 +1,4 @@
-"""Fetches a small file by one HTTPS GET: without redirects, limited in time and size."""
+"""A fetcher of small files: one HTTPS GET without redirects, limited in time and size."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HTTPSFetcher:
         try:
             return call_within(self._timeout, get, thread_name="oss_wsgi-fetch")
         except TimeLimitError:
-            too_late.set()  # for a socket that is not in the list yet
+            too_late.set()  # `get` gives up if it connects after this
             _shut_down(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
         except FetchError:
@@ -80,7 +80,7 @@ class HTTPSFetcher:
 
 
 def _shut_down(sockets: list[socket.socket]) -> None:
-    """End the other thread's read; its connection may have dropped the socket already."""
+    """Shut the sockets down, which ends the other thread's read; a socket may be closed already."""
     for sock in sockets:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)

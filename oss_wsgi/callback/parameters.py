@@ -21,7 +21,7 @@ MAX_ENCODED_BYTES = 5 * 1024
 #: Member of the callback's body that carries the ticket.
 TICKET_MEMBER = "ticket"
 
-#: Member of the callback's body -> variable of OSS. The five names of the official samples come first.
+#: Member of the callback's body -> OSS variable. The first five names are those of the official samples.
 VARIABLES = {
     "filename": "object",
     "size": "size",
@@ -84,7 +84,7 @@ class CallbackParameters:
         return split_urls(self.url)
 
     def with_constant(self, name: str, value: str) -> CallbackParameters:
-        """Return a copy with one more member in the body, which OSS repeats as it is.
+        """Return a copy with one more member in the body, which OSS sends back unchanged.
 
         ``name`` and ``value`` consist of letters, digits, ``-`` and ``_``.
         """
@@ -112,7 +112,7 @@ class CallbackParameters:
 
 
 class TicketedCallback:
-    """Callback parameters that are encoded with one ticket after another; everything else is encoded once.
+    """Callback parameters that are encoded again for each ticket; everything but the ticket is encoded only once.
 
     ``encode(ticket)`` returns what ``parameters.with_constant(TICKET_MEMBER, ticket).encode()`` would.
     """

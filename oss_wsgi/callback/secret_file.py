@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ..exceptions import SettingsError
 
-#: Characters of a secret at least.
+#: The least number of characters of a secret.
 MIN_TICKET_SECRET = 32
 
 #: Seconds after which the next use of the secrets reads the file again.
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 def read_secrets(path: str) -> tuple[str, ...]:
     """Return the secrets in a file: one on each line, without the blanks around it.
 
-    Empty lines and lines that begin with ``#`` are ignored. Raises SettingsError, which quotes nothing of the file.
+    Empty lines and lines that begin with ``#`` are ignored. Raises SettingsError, whose text quotes nothing from the
+    file.
     """
     try:
         raw = _read(path)
@@ -42,7 +43,7 @@ def read_secrets(path: str) -> tuple[str, ...]:
             continue
         if len(secret) < MIN_TICKET_SECRET:
             raise _unusable(path, f"line {number} has under {MIN_TICKET_SECRET} characters")
-        # OSS_TICKET_SECRET=A,B is two secrets, so that nobody means this line as one.
+        # In OSS_TICKET_SECRET A,B is two secrets, so a comma in the file is probably a mistake.
         if "," in secret:
             raise _unusable(path, f"line {number} has a comma: {_HOW}")
         secrets.append(secret)
@@ -52,15 +53,15 @@ def read_secrets(path: str) -> tuple[str, ...]:
 
 
 class SecretFile:
-    """Callable: returns the secrets in a file, the same tuple until the file has others.
+    """Callable: returns the secrets in a file, the same tuple until they change.
 
-    The file is read again at the first call that comes ``CHECK_SECONDS`` after the last reading, so a change counts
-    within 10 s, whether the file is written anew, replaced, or reached by a link that is changed (as Kubernetes does).
-    A new file that cannot be used changes nothing, and the log says so once.
+    The first call that comes ``CHECK_SECONDS`` after the last reading reads the file again. So a change takes effect
+    within 10 s, whether the file is rewritten, replaced, or reached by a link that changes (as in Kubernetes). If the
+    new file cannot be used, the old secrets stay in use, and the log says so once.
 
     :param clock: returns seconds.
 
-    Raises SettingsError when the file cannot be used at first.
+    Raises SettingsError when the file cannot be used at the start.
     """
 
     def __init__(self, path: str, *, clock: Callable[[], float]) -> None:
@@ -76,7 +77,7 @@ class SecretFile:
     def __call__(self) -> tuple[str, ...]:
         now = self._clock()
         if abs(now - self._read_at) >= CHECK_SECONDS:  # a clock may be set back
-            self._read_at = now  # other threads go on with what there is
+            self._read_at = now  # set first: other threads use the old secrets meanwhile
             self._read_again()
         return self._secrets
 

@@ -27,7 +27,7 @@ def callback_url_problems(text: str) -> list[str]:
 
 
 def without_password(url: str) -> str:
-    """Return a URL that may be shown: without what stands before an ``@`` in it."""
+    """Return a URL that may be shown: without user and password, which stand before an ``@``."""
     scheme, slashes, rest = url.partition("//")
     _, at, host = rest.rpartition("@")
     return f"{scheme}{slashes}...{at}{host}" if at else url
