@@ -30,7 +30,7 @@ class FileLocks:
         return number % _FILES + _FILES * is_name
 
     def try_lock(self, place: int) -> bool:
-        """Lock a place that this process does not hold yet; return False if another process holds it."""
+        """Lock a place; return False if another call or process holds it."""
         self.open()
         path = os.path.join(self._folder, f"{place:04}")
         while True:

@@ -226,12 +226,9 @@ class SQLiteLedger(LoopLedger):
 
     # Locks.
 
-    def _place(self, identity: UploadIdentity) -> int:
-        place = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
-        return self._locks.place(_hash(place, 8) % _PLACES)
-
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        place = self._place(identity)
+        locked = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
+        place = self._locks.place(_hash(locked, 8) % _PLACES)
         try:
             if not self._locks.try_lock(place):
                 self._wait_for(place, patience)
@@ -239,13 +236,15 @@ class SQLiteLedger(LoopLedger):
             raise self._unavailable(error) from error
         try:
             found = self._find(identity, in_loop=patience == IN_LOOP)
+            if found.response is None:
+                self._prepare(patience)
         except BaseException:
             self._locks.unlock(place)
             raise
-        return _SQLiteClaim(self, identity, place, patience, found)
+        return _SQLiteClaim(self, identity, place, found)
 
     def _wait_for(self, place: int, patience: float) -> None:
-        """Lock a place after another process; LedgerUnavailableError (``ledger_busy``) if the wait takes too long."""
+        """Lock what another call has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
         if patience <= 0:
             raise busy_error()
         for _ in range(max(1, round(patience / _LOCK_PAUSE))):
@@ -606,18 +605,15 @@ class _SQLiteClaim(Claim, Pending):
     """A locked place, what was found for its upload, and the response that waits for a commit."""
 
     __slots__ = (
-        *("_end", "_ledger", "_patience", "_place", "_wake", "error", "found", "identity", "is_done"),
-        *("key", "must_commit", "response", "turn"),
+        *("_end", "_ledger", "_place", "_wake", "error", "found", "identity", "is_done", "key", "must_commit"),
+        *("response", "turn"),
     )
     response: StoredResponse
 
-    def __init__(
-        self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float, found: Found
-    ) -> None:
+    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, found: Found) -> None:
         self._ledger = ledger
         self.identity = identity
         self._place = place
-        self._patience = patience
         self.found = found
         self.error: LedgerUnavailableError | None = None
         self.is_done = False
@@ -626,10 +622,6 @@ class _SQLiteClaim(Claim, Pending):
         self.turn: threading.Lock | None = None
         self._end: Callable[[BaseException | None], None] | None = None
         self._wake: Callable[[], None] | None = None
-
-    def handle(self, handle: Handle) -> StoredResponse:
-        self._ledger._prepare(self._patience)
-        return handle(None)
 
     def store(self, response: StoredResponse) -> StoredResponse:
         """Wait until another thread commits the response, or commit it here with all others that wait."""
@@ -714,8 +706,10 @@ class ByteLocks:
         return number + _PLACES * is_name
 
     def try_lock(self, place: int) -> bool:
-        """Lock a byte that this process does not hold yet; return False if another process holds it."""
+        """Lock a byte; return False if another call or process holds it."""
         with self._mutex:
+            if place in self._held:  # two hashes are equal; the kernel would lock it twice and unlock it once
+                return False
             while True:
                 if self._descriptor < 0:
                     self._open()
