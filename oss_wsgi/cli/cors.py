@@ -90,7 +90,7 @@ def _print(rule: Rule, arguments: Namespace) -> int:
 
 
 def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments: Namespace) -> int:
-    """Show how the bucket's rules have to change, and apply the change if that is the action and the person agrees."""
+    """Show how the bucket's rules have to change, and apply the change if the action says so and the person agrees."""
     with waiting("Reading the bucket's rules", arguments.environ):
         rules, vary = _rules_of(client)
     needed = with_origins(rules, origins, parts=parts)

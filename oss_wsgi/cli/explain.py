@@ -89,7 +89,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _filled(line: str, language: str) -> str:
-    """Return a line in a language; lines of Chinese are left to the terminal, which breaks them anywhere."""
+    """Return a line in a language, wrapped; the terminal itself breaks Chinese, which it may do anywhere."""
     line = in_language(line, language)
     return line if language == CHINESE else textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
 

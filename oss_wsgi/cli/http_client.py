@@ -26,7 +26,7 @@ AGENT = "oss-wsgi"
 
 
 class UnreachableError(Exception):
-    """Raised in a sentence when there is no response."""
+    """Raised when there is no response, with a sentence that says why."""
 
 
 class NoNetworkError(UnreachableError):

@@ -93,7 +93,7 @@ def callback_url_of(listener: socket.socket, prefix: str) -> str:
 
 
 class Sockets(NamedTuple):
-    """Listening sockets: the application's, those that were inherited for the metrics, and whether all outlive us."""
+    """Listening sockets: the application's, those inherited for the metrics, and whether all outlive this process."""
 
     listeners: list[socket.socket]
     metrics_listeners: list[socket.socket]
@@ -103,7 +103,7 @@ class Sockets(NamedTuple):
 def sockets(arguments: Namespace, stack: contextlib.ExitStack, *, local: bool) -> Sockets:
     """Return the sockets that LISTEN_FDS gives, or a new one. Raises CannotStartError.
 
-    :param local: a local OSS follows; where neither has its address, the error names both.
+    :param local: a local OSS will listen too; if neither address is free, the error names both.
     """
     inherited = inherited_sockets(arguments.environ, os.getpid())
     for _, listener in inherited:
@@ -126,7 +126,7 @@ def sockets(arguments: Namespace, stack: contextlib.ExitStack, *, local: bool) -
 
 
 def _try_local_address(arguments: Namespace, error: CannotListenError) -> None:
-    """Raise CannotListenError of both addresses if the local OSS's is not available either."""
+    """Raise CannotListenError for both addresses if the local OSS's is not available either."""
     try:
         with listening_socket(arguments.local_listen, "--local-listen"):
             pass

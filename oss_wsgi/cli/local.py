@@ -69,7 +69,7 @@ def is_set(environ: Mapping[str, str], name: str) -> bool:
 
 
 def no_bucket(environ: Mapping[str, str]) -> str:
-    """Return why a local OSS takes the files: there is no bucket, perhaps in spite of other settings of a real one."""
+    """Return why a local OSS takes the files: no bucket is set, although other settings of a real one may be."""
     names = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT")
     for name in names:
         if is_set(environ, name):
@@ -96,7 +96,7 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
 
 
 def signed_links(settings: Settings) -> Callable[[str], str]:
-    """Return a function that returns the URL of an object for the page: the local bucket is private, as most are."""
+    """Return a function that signs an object's URL for the page, because the local bucket is private, as most are."""
     presigner = URLPresigner(settings, clock=time.time)
     return lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
 

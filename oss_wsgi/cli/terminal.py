@@ -82,7 +82,7 @@ def _bars() -> Any:
 def progress(
     name: str, total: float, environ: Mapping[str, str] | None, bar_format: str | None = None
 ) -> Iterator[Callable[..., None]]:
-    """Yield ``show(done, behind="")``, which shows how much is done, with a note, on a terminal.
+    """Yield ``show(done, behind="")``, which shows on a terminal how much is done, and a note behind it.
 
     Without tqdm (oss-wsgi[progress]) that is one line at the beginning.
 

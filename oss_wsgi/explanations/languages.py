@@ -35,7 +35,7 @@ _SEPARATORS = {":": "：", ";": "；"}
 
 
 class _Pattern(NamedTuple):
-    """A text with places, as what finds it, and the names of its places in their order."""
+    """A text with places: the expression that finds it, the names of its places in their order, its translation."""
 
     regex: re.Pattern[str]
     names: tuple[str, ...]
@@ -93,7 +93,7 @@ def _translated(text: str, catalogue: _Catalogue) -> str:
 
 
 def _whole(text: str, catalogue: _Catalogue) -> str | None:
-    """Return the translation of a text that is one of the catalogue; None for another."""
+    """Return the translation of a text that the catalogue has, also with its places filled in; None for any other."""
     if text in catalogue.whole:
         return catalogue.whole[text]
     for pattern in catalogue.patterns:
@@ -136,14 +136,14 @@ def _row_texts(language: str) -> Iterable[tuple[str, str]]:
 
 
 def _weight(text: str) -> int:
-    """Return how many letters of a text are its own: the most telling one is tried first."""
+    """Return how many letters a text has outside its places: texts that have more are tried first."""
     return sum(letter.isalpha() for letter in _PLACE.sub("", text))
 
 
 def _pattern(text: str, translation: str) -> _Pattern:
-    """Return a pattern whose places hold no end of a sentence where the text is sentences.
+    """Return a pattern. If the text is sentences, no place in it matches beyond the end of a sentence.
 
-    Those of a text that says little by itself hold two words at most: it could be found in any other.
+    If the text has few letters of its own, a place matches two words at most: it would be found in any text.
     """
     value = r"((?:(?!\. [A-Z`]).)*?)" if text.endswith((".", "`")) else "(.*?)"
     if _weight(text) < _TELLING:

@@ -59,7 +59,7 @@ P = ParamSpec("P")
 def _takes(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[LocalOSS, Options], None]], Callable[Concatenate[LocalOSS, P], None]]:
-    """Let a method that takes options be called with their arguments."""
+    """Return a decorator: the method takes the arguments of ``options``, and its function gets the options."""
 
     def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
         def method(self: LocalOSS, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -156,7 +156,7 @@ class LocalOSS:
     def create_bucket(self, name: str) -> None:
         """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow.
 
-        One that exists, in a folder of an earlier run, keeps its ACL unless the options name one.
+        A bucket that an earlier run left in the folder keeps its ACL unless the options name one.
         """
         _check_bucket_name(name)
         if self.storage.create_bucket(name, now=self._clock()) or self._acl != Options.acl:
@@ -396,7 +396,7 @@ def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) ->
 
 
 def _drop_frames(error: BaseException | None) -> None:
-    """Let an error keep no frame: one that keeps its error would stay, with the body, until garbage is collected."""
+    """Remove the frames from an error: a frame that holds its error keeps the body until garbage is collected."""
     while error is not None:
         error.__traceback__ = None
         error = error.__context__

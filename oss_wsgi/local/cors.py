@@ -152,7 +152,7 @@ class BucketRules:
 
 
 def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:
-    """Store the rules with the bucket; without any, the bucket has none, not even configured ones."""
+    """Store the rules with the bucket; after an empty list it has none, not even the configured ones."""
     bucket.change({_SETTING: write_xml("CORSConfiguration", rule_nodes(rules, vary)).decode() if rules else ""})
 
 

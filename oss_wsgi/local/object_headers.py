@@ -93,7 +93,7 @@ def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
 
 
 def upload_headers(stored: StoredObject) -> Headers:
-    """Return what the answer to an upload says of the object."""
+    """Return the headers that describe the object in the answer to an upload."""
     own = [(name, value) for name, value in stored.headers.items() if name in ENCRYPTION_HEADERS]
     return [*stored.checksum_headers, *own]
 

@@ -1,4 +1,4 @@
-"""How long, how many and how much: the bounds of a server, and what this machine allows."""
+"""The bounds of a server (times, numbers, bytes), and what this machine allows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def most_connections(descriptors_each: int = 1) -> float:
 
 
 def allowed_connection_limit(wanted: int, descriptors_each: int = 1) -> int:
-    """Return ``wanted``, or what the descriptors of this process allow; log that it is fewer."""
+    """Return ``wanted``; if the descriptors of this process allow fewer, log it and return what they allow."""
     allowed = most_connections(descriptors_each)
     if wanted <= allowed:
         return wanted

@@ -1,6 +1,6 @@
 """A connection: it reads requests, has each one answered, and sends the response before it reads the next.
 
-The loop owns a connection, and calls all methods but those that a task calls. While a thread answers a request, the
+The loop owns a connection and calls its methods, except those that a task calls. While a thread answers a request, the
 thread may write too; ``lock`` guards what both touch. Nothing is registered, locked or buffered before it must be.
 """
 
@@ -159,7 +159,7 @@ class Connection:
     # What the loop calls.
 
     def is_small(self) -> bool:
-        """Return whether what can be read is little work: not more of a long request, nor of one in chunks."""
+        """Return whether reading on is little work: no more of a long request, and none in chunks."""
         request = self.request
         if self.phase not in (HEADER, BODY):
             return self.phase != LINGERING
@@ -200,9 +200,9 @@ class Connection:
         self.parse(data)
 
     def parse(self, data: bytes) -> None:
-        """Feed the parser; a complete request goes to the server, what follows it waits.
+        """Feed the parser. A complete request goes to the server; what follows it waits.
 
-        Chunks wait too: those that came together may be so many that others must have their turn in between.
+        Chunks may wait too: so many can come together that other connections must have a turn in between.
         """
         request = self.request
         if request is None:
@@ -346,7 +346,7 @@ class Connection:
         self.server.report(self)
 
     def attend(self) -> None:
-        """Take over a finished request, output that the socket did not take, or the end of what was awaited."""
+        """Go on after a thread has finished or put off a request or left unsent output, or after a wait has ended."""
         lock = self.lock
         if lock is None:
             if self.awaited is not None:
@@ -384,7 +384,7 @@ class Connection:
             self.server.put_off(self)
 
     def expire(self) -> None:
-        """End what took too long: 408 where a request has begun."""
+        """Close a connection that took too long, with 408 if a request has begun."""
         if self.phase in (HEADER, BODY):
             request = RequestParser(self.server.adj)
             request.version = "1.1"
@@ -640,9 +640,10 @@ class Connection:
                 self.server.report(self)
 
     def _run(self, task: Any, work: Callable[[], None]) -> bool:
-        """Do a task's work; return whether the connection ends after it. Whatever the application raises ends here.
+        """Do a task's work; return whether the connection ends after it.
 
-        Only what a signal's handler raised in the loop goes on, and WouldWaitError.
+        No exception of the application leaves this method. Only WouldWaitError does, and what a signal's handler raised
+        in the loop.
         """
         request = task.request
         try:

@@ -40,7 +40,7 @@ class Output:
 
     @property
     def file_bytes(self) -> int:
-        """The bytes that are in temporary files; the application's own are none."""
+        """The bytes that are in temporary files; the application's own files do not count."""
         files = (buffer for buffer in self._buffers if not isinstance(buffer, ReadOnlyFileBasedBuffer))
         return sum(len(buffer) for buffer in files if buffer.overflowed)
 

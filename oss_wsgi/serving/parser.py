@@ -180,7 +180,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=16)
 def _with_body_limit(adj: Any, most: int) -> Any:
-    """Return waitress's adjustments for bodies of so many bytes: never more than all may have, or fits in memory."""
+    """Return waitress's adjustments for ``most`` bytes, but no more than any body may have or fits in memory."""
     bounded = copy.copy(adj)
     bounded.max_request_body_size = min(most + 1, max(adj.max_request_body_size, adj.inbuf_overflow + 1))
     return bounded
@@ -217,7 +217,7 @@ class PlainRequest(NamedTuple):
 def read_plain_request(header: bytes) -> PlainRequest | None:
     """Read a header, from the request line to the empty line; return None if it is not plain.
 
-    What is read here, waitress reads the same; tests compare the two on mutated requests.
+    waitress reads such a header in the same way; tests compare the two on mutated requests.
     """
     text = header.decode("latin-1")
     start = _REQUEST_LINE.match(text)
@@ -241,7 +241,7 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
 
 
 def _quick_to_read(header: bytes) -> bytes:
-    """Return a header that waitress reads like this one, or refuses like this one, in linear time."""
+    """Return a header that waitress reads or refuses as it would this one, but in linear time."""
     breaks = header.count(b"\r\n")
     if not header.count(b"\r") == header.count(b"\n") == breaks:
         return header  # refused before its expressions

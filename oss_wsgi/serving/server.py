@@ -218,8 +218,8 @@ class Server:
 
         From now on each environ has ``oss_wsgi.draining``. After ``delay`` seconds the server takes what waits in the
         listeners' backlogs, closes the listeners, answers what has begun and closes each connection after its
-        response. Idle ones are closed; one that has sent nothing yet has 2 seconds. Called again, the earlier end
-        holds. ValueError for a negative number and for NaN.
+        response. Idle ones are closed; one that has sent nothing yet has 2 seconds. If it is called
+        again, the earlier end counts. Raises ValueError for a negative number and for NaN.
         """
         for name, value in (("seconds", seconds), ("delay", delay)):
             if not value >= 0:
@@ -268,7 +268,7 @@ class Server:
             self.hand_over(connection)
 
     def hand_over(self, connection: Connection) -> None:
-        """Let a thread answer a connection's request; 503 without memory to wait in."""
+        """Let a thread answer a connection's request; answer 503 if there is no memory for it to wait in."""
         request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
         is_callback = self._is_so("is_callback", self._is_callback, request)
@@ -296,7 +296,7 @@ class Server:
             again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
 
     def put_off(self, connection: Connection) -> None:
-        """Have the application called again for a request, in a moment."""
+        """Call the application again for a request in a moment."""
         again = connection.again
         if again is not None:
             again.since = self.now if again.since is None else again.since
@@ -304,7 +304,7 @@ class Server:
             self._put_off.append(connection)
 
     def has_ended(self) -> None:
-        """Let some of the requests have their try that may have waited for the end of one."""
+        """Try some of the requests again that may have waited for another one to end."""
         self._ended_at = self.now
         some = [self._put_off.popleft() for _ in range(min(len(self._put_off), _TRIES_AT_AN_END))]
         self._each([each for each in some if each.phase == HANDLING], self.dispatch)
@@ -329,7 +329,7 @@ class Server:
         connection.held = connection.filed = 0
 
     def hold(self, connection: Connection, count: int, files: int = 0) -> None:
-        """Count a connection's bytes in memory and in files; where all hold too much, close some."""
+        """Count a connection's bytes in memory and in files; close some connections if all hold too much."""
         self.held += count - connection.held
         connection.held = count
         self._peak = max(self._peak, self.held)
@@ -399,7 +399,7 @@ class Server:
     def _take(
         self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int | None = None
     ) -> None:
-        """Work on the first of a queue until the time is over, or many requests wait for their answers."""
+        """Work on the first in a queue until the time is over, or until many requests wait for their answers."""
         if not queue:
             return
         end = self._clock() + seconds
@@ -419,7 +419,7 @@ class Server:
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
 
     def _try_again(self, now: float) -> None:
-        """Hand the requests to threads whose next try is due; at the end each has its last one now."""
+        """Hand each request whose next try is due to a thread; while the server ends, each has its last try now."""
         due = [each for each in self._put_off if self.is_stopping or each.again is None or each.again.due <= now]
         if due:
             self._put_off = deque(each for each in self._put_off if each not in due)
@@ -476,7 +476,7 @@ class Server:
             return None
 
     def _sweep(self, now: float) -> None:
-        """Look for deadlines that have passed: at all connections once a second, at some of them in a turn."""
+        """Look for passed deadlines: at some connections in each turn, and at all about once a second."""
         if now >= self._next_sweep:
             self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
             if not self._is_sweeping:
@@ -542,9 +542,9 @@ class Server:
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
-        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest.
+        """Accept a few; for the next connections the kernel wakes the process that has waited longest.
 
-        Where another process has fewer connections, leave them to that one for a moment.
+        If another process has fewer connections, leave new ones to that process for a moment.
         """
         room = SHARED_BATCH_SIZE
         if self._share is not None:
@@ -560,7 +560,7 @@ class Server:
             self.poller.register(listener.fd, READ | EXCLUSIVE)
 
     def _pause_accepting(self, error: OSError) -> None:
-        """Accept nothing for a moment: the descriptors, or the memory, are used up."""
+        """Accept nothing for a moment, because descriptors or memory are used up."""
         self._log_now_and_then("accept", "no connection can be accepted for the moment: %s", error.strerror or error)
         self._stop_listening()
         self._accept_again = self.now + _PAUSE_SECONDS
@@ -572,7 +572,7 @@ class Server:
                 listener.is_registered = False
 
     def _hear(self) -> list[Listener]:
-        """Return the listeners from which to accept, as another process leaves new connections to this one."""
+        """Accept again, because another process leaves new connections to this one; return the listeners."""
         if self._share is not None:
             self._share.hear()
             self._resume_accepting()
@@ -594,7 +594,7 @@ class Server:
     # Bounds.
 
     def _replace(self, number: int) -> None:
-        """Close connections that others need more."""
+        """Close ``number`` connections to make room for new ones."""
         limit = self.connection_limit
         self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones go", limit)
         while number > 0:
@@ -610,7 +610,7 @@ class Server:
                 number -= 1
 
     def _free(self, held: str, limit: int) -> None:
-        """Close the oldest of those that hold memory, or ``filed`` for files, until somewhat less than the limit."""
+        """Close the oldest connections that hold memory (``filed``: files) until less than the limit is held."""
         what = "requests and responses hold %d bytes%s: the oldest go"
         self._log_now_and_then(held, what, getattr(self, held), " in files" if held == "filed" else "")
         goal = limit * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
@@ -636,7 +636,7 @@ class Server:
             self._has_ended = True
 
     def _refuse_handshakes(self) -> float:
-        """Refuse new connections where other processes do not lose them; return how long those under way take."""
+        """Refuse new connections unless other processes accept them; return how long handshakes under way take."""
         if not self._owns_listeners:
             return 0.0
         are_refused = [refuse_handshakes(each.socket) for each in self.listeners]

@@ -70,7 +70,7 @@ class Share:
         self._table[place + 1] = now
 
     def leave(self, number: int = 0) -> None:
-        """Count no more; for the parent: a process that has ended does not."""
+        """Mark this process as gone, or the one with a ``number``, which the parent does when one has ended."""
         self._table[2 * ((number or self._number) - 1) + 1] = 0.0
 
     def note_closed(self, closed: int) -> None:
@@ -78,7 +78,7 @@ class Share:
         self._more = _MORE_OF_SHORT if closed > _MANY_CLOSED else _MORE_OF_KEPT
 
     def room(self, connections: int, now: float) -> int:
-        """Return how many connections this process may take, which has so many."""
+        """Return how many more connections this process may take if it has ``connections``."""
         if connections < self._more:
             return self._more - connections
         fewest = min((self._table[2 * other] for other in self._others(now)), default=None)

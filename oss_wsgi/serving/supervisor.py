@@ -56,7 +56,7 @@ class ChildSaidWhyError(CannotStartError):
 
 
 def pause_before_restart(short_lives: int) -> float:
-    """Return the seconds before a process starts again that has ended so often in a row soon after its start."""
+    """Return the seconds to wait before a restart, after ``short_lives`` processes in a row that ended early."""
     return min(_FIRST_PAUSE * 2.0 ** (short_lives - 1), _LONGEST_PAUSE) if short_lives else 0.0
 
 
@@ -81,7 +81,7 @@ class Child:
         return self.serving_since is not None
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; one that is ending may not take it."""
+        """Send a message, which a process that is ending may not receive."""
         channel = self.channel  # another thread may take it away meanwhile
         if channel is not None:
             with contextlib.suppress(OSError):
@@ -155,7 +155,7 @@ class Processes:
     def run(self, ready: Callable[[], object]) -> None:
         """Start the processes, call ``ready`` when each serves or has failed, and run until `drain` has ended.
 
-        The first starts alone, so that an error that all have is said once. Raises CannotStartError if none can serve.
+        The first starts alone, so that an error of all is printed once. Raises CannotStartError if none can serve.
         """
         before = signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the loop
         wakeup = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
@@ -315,7 +315,7 @@ class Processes:
             self._selector.unregister(channel)
 
     def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
-        """Say how a process has ended, and plan the next."""
+        """Log how a process has ended, and plan the next one."""
         status = process.returncode
         if child.channel is not None:
             self._read(child)

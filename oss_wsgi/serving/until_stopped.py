@@ -17,13 +17,13 @@ from ..exceptions import OSSWSGIError, SettingsError
 
 
 class CannotStartError(OSSWSGIError):
-    """Raised in a sentence, for the person who started a server, when it cannot start."""
+    """Raised when a server cannot start, with a sentence for the person who started it."""
 
 
 class CannotListenError(CannotStartError):
     """Raised when addresses are not available.
 
-    ``failures``: for each the address with the reason, and the option that chooses another.
+    ``failures``: a pair for each: the address with the reason, and the option that chooses another address.
     """
 
     def __init__(self, *failures: tuple[str, str]) -> None:
@@ -108,7 +108,7 @@ def is_urgent() -> bool:
 
 
 class _Ending:
-    """What signals have said so far; they are the process's, and so is this."""
+    """What signals have asked for so far: one for the process, because signals are the process's too."""
 
     def __init__(self) -> None:
         self.reset()

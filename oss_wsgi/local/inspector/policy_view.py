@@ -29,7 +29,7 @@ class ConditionView:
 
 
 def decoded_policy(text: str) -> str | None:
-    """Return the policy, a condition on each line; as it is if it is no policy; None if it is no Base64 of a text."""
+    """Return the policy with a condition on each line, the text if it is no policy, None if it is no Base64 of text."""
     try:
         source = base64.b64decode(text, validate=True).decode()
     except ValueError:

@@ -1,6 +1,6 @@
 """Operations on buckets: ListBuckets, and for one bucket its creation, deletion, description, ACL and CORS rules.
 
-Of the rights that an ACL gives to everybody the local OSS grants the reading of objects. Nobody lists or changes
+Of the rights that an ACL gives to everybody, the local OSS grants only the reading of objects. Nobody lists or changes
 anything without a signature.
 """
 

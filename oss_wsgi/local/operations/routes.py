@@ -76,7 +76,7 @@ class Operation:
     """An operation: its name in OSS's documentation, and the further parameters of the query that it knows.
 
     :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
-    :param copy: the operation in its place where a header names a source: the query does not tell a copy from an
+    :param copy: the operation that takes its place if a header names a source: the query of a copy is that of an
         upload.
     """
 
@@ -238,7 +238,7 @@ def resource_type(address: Address) -> str:
 
 
 def _sub_resource(operations: Mapping[str, Operation], parameters: Container[str]) -> str | None:
-    """Return the name in the query that chooses one of the operations, "" for none of them; None for no operation."""
+    """Return the name in the query that chooses an operation, "" for the one without a name; None if none fits."""
     return next((name for name in operations if not name or name in parameters), None)
 
 

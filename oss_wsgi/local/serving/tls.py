@@ -56,7 +56,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
 class TLSSocket:
     """The server's side of a TLS connection, without blocking, as waitress uses a socket.
 
-    Its threads read and write at the same time, which OpenSSL does not allow: a lock lets one in.
+    Its threads read and write at the same time, which OpenSSL does not allow, so a lock admits one at a time.
     """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
@@ -87,7 +87,7 @@ class TLSSocket:
         return bool(self._received) or self._ended
 
     def recv(self, size: int) -> bytes:
-        """Return all that fill() has read, perhaps more than `size`: no poll would tell of what is left."""
+        """Return all that fill() has read, perhaps more than `size`: no poll would report a rest."""
         with self._lock:
             data, self._received = bytes(self._received), bytearray()
             return data

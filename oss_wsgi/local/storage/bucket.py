@@ -49,7 +49,7 @@ class Bucket:
 
     @property
     def acl(self) -> str:
-        """The ACL, which objects have that have none of their own."""
+        """The ACL, which holds for objects without an ACL of their own."""
         return self.settings.get("acl", "private")
 
     @property
