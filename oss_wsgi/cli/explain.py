@@ -20,7 +20,7 @@ from .terminal import MisuseError, note, plain, spoken_language
 if TYPE_CHECKING:
     from argparse import Namespace
 
-#: A longer text is no misspelt code.
+#: A longer text cannot be a misspelt code.
 _MAX_CODE = 60
 
 

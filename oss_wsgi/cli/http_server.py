@@ -37,7 +37,7 @@ MAX_HEADERS = 32 * 1024
 
 DEFAULT_ADDRESS = "127.0.0.1", 8080
 
-# Whoever scrapes needs one connection; strangers must not take from the main port what it needs.
+# A scraper needs one connection; strangers must not use up what the main port needs.
 _METRICS_BOUNDS: dict[str, Any] = {"connection_limit": 10, "buffered_bytes": 1 << 20, "max_request_body_size": 1}
 
 
@@ -68,13 +68,13 @@ def run_server(
     stack.callback(server.close)
     if servers is not None:
         servers.append(server)
-    # Before the greeting: a reader of it may send a signal, and what the listener has taken is then answered.
+    # Before the greeting: its reader may send a signal, and what the listener has accepted must be answered then.
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(line, flush=True)
     if serving is not None:
         serving()
-    gc.freeze()  # what is loaded by now stays, and need not be searched for garbage again and again
+    gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again
     server.run()
 
 

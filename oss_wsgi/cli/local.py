@@ -91,7 +91,7 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"], defaults["OSS_ACCESS_KEY_SECRET"] = _access_key(local_dir)
     missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
-    # Forms go to the local OSS, so neither the address of a real one nor a key for it must count.
+    # Forms go to the local OSS, so the address of a real one and the key for it must be ignored.
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": "", "OSS_CREDENTIALS_LIBRARY": ""}
 
 

@@ -24,7 +24,7 @@ PROGRAM = "oss-wsgi"
 #: Modules with ``add(subparsers)``, in the order of the help.
 COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, ledger, doctor)
 
-#: What to use in place of commands and options that are no longer there.
+#: What to use in place of dropped commands and options.
 _DROPPED = {
     "uploads": "`uploads` is gone: `oss-wsgi doctor --only parts` shows the lifecycle rule with which OSS removes "
     "unfinished parts, and OSS's own `ossutil ls -m` and `ossutil rm -m` list and remove them.",
@@ -129,7 +129,7 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
             raise
         status, problems = 2, [f"{system_reason(error)}."]
     except Exception:
-        # What `serve` met belongs into its log in full.
+        # The log of `serve` must show such an error in full.
         if sys.flags.dev_mode or arguments.command == "serve":
             raise
         status, problems = _INTERNAL_ERROR, [_BUG]

@@ -20,7 +20,7 @@ DESCRIPTION = (
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
 #: Beside it a reader would look for --ticket-secret, and secrets cannot be options.
 _NOT_SHOWN = frozenset({"ticket_secret_file"})
-#: A switch, and so an option without a value.
+#: A switch: its option takes no value.
 _LIBRARY = "OSS_CREDENTIALS_LIBRARY"
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256

@@ -20,7 +20,7 @@ _MAX_SHOWN = 100
 _MAX_PARAMETERS = 1000
 _UNKNOWN = "?"
 _SIGNATURES = ("x-oss-signature", "Signature")
-#: Nobody reads anything in these, and they do not belong on a screen.
+#: These tell a reader nothing, and must not be shown.
 _SEALED = ("security-token", "oss-wsgi")
 #: An answer of the signature endpoint does not have these, which clients send by themselves.
 _SENT_BY_ITSELF = ("content-length", "host")

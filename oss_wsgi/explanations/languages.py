@@ -18,9 +18,9 @@ from .rows import rows
 ENGLISH = "en"
 CHINESE = "zh"
 
-#: Letters of a text that is hardly found by chance.
+#: A text with this many letters of its own is hardly found by chance.
 _TELLING = 10
-#: Characters of a text with what stands in it.
+#: The most characters of a text with its values.
 _LONGEST = 4000
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 _ACCEPTED = re.compile(

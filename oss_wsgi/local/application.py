@@ -95,7 +95,7 @@ class LocalOSS:
         self.url = options.url
         is_temporary = not options.directory
         self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
-        # At once: a signal that ends the program before all is set up leaves no folder.
+        # Set at once, so that a signal that ends the program during the set-up leaves no folder.
         remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
         if is_temporary:
             self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
@@ -325,7 +325,7 @@ class LocalOSS:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
                 self._check_exists(candidates[0], method)
             if error.code == "SignatureDoesNotMatch" and not error.members["StringToSign"].startswith(V4):
-                # V1 signs some parameters, and the list of an SDK may have others than ours.
+                # V1 signs some parameters, and an SDK's list of them may differ from ours.
                 check_parameters(name for name, _ in story.query if name not in SUB_RESOURCES)
             raise
         story.bucket, story.key = address.bucket or "", address.key

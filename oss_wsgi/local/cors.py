@@ -24,7 +24,7 @@ NOT_ALLOWED = (
 
 #: The bucket's setting that holds its rules as XML; "" after they were deleted.
 _SETTING = "cors"
-#: Stored rules were within the limit of their time, which may have been another one.
+#: For stored rules, whose limit may have been another one when they were stored.
 _NO_LIMIT = 10**6
 _CHILDREN = {"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds"}
 #: OSS takes an origin without a scheme too, which no browser sends.

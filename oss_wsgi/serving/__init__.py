@@ -127,7 +127,7 @@ def make_server(
     else:
         limit = allowed_connection_limit(adj.connection_limit, 1 + spills)
     file_bytes = limits.file_bytes or (default_file_bytes() if spills else limits.buffered_bytes)
-    # What threads have written and nobody reads is at most half of the files.
+    # Unread responses of all threads may fill at most half of the files.
     watermark = max(file_bytes // 2 // adj.threads, adj.outbuf_overflow)
     adj.outbuf_high_watermark = min(adj.outbuf_high_watermark, watermark)
     return Server(

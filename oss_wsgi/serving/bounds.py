@@ -11,7 +11,7 @@ from math import inf
 # Descriptors that the application, its ledger and its logs need.
 _RESERVED_DESCRIPTORS = 64
 
-# What a connection costs at most with the buffers of its socket in the kernel, which memory must hold.
+# The most memory that a connection takes, with the kernel's buffers of its socket.
 _CONNECTION_BYTES = 32 * 1024
 _MAX_CONNECTIONS = 100_000
 

@@ -65,7 +65,7 @@ NEXT_PHASES = {
 
 # A peer that sends or takes this many bytes earns a second.
 BYTES_FOR_A_SECOND = 500
-# A body earns so many at the most, and as many as what it may be takes at this speed.
+# A body earns at most this many seconds, and one more for each so many bytes that it may have.
 _MOST_SECONDS = 10.0
 _BODY_BYTES_IN_A_SECOND = 50_000
 
@@ -78,10 +78,10 @@ _MAX_DISCARDS_IN_A_TURN = 16
 # What a client may send ahead while its request is handled, where the server looks out for a disconnect.
 _MAX_READ_AHEAD = 64 * 1024
 
-# What a request that does not come whole is read in.
+# The size of reads for a request that does not come whole.
 _MANY_BYTES = 64 * 1024
 
-# A request of which so much has been read takes its turn behind those that have begun.
+# Once this much of a request has been read, it takes its turn behind those that have just begun.
 _SMALL_BYTES = 8 * 1024
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -128,14 +128,14 @@ class Connection:
         self.request: Any = None
         #: What came after the request in work.
         self.unread = b""
-        #: Collects what a task writes, where it leaves in one piece.
+        #: Collects what a task writes if all of it is to leave in one piece.
         self.pieces: list[bytes] | None = None
         self.output: Output | None = None
         #: Bytes of memory that the server counts for this connection.
         self.held = 0
-        #: And bytes in temporary files.
+        #: Bytes in temporary files that the server counts for it.
         self.filed = 0
-        #: What the poller has said that is not done; not 0 while the connection waits in a queue of the server.
+        #: Events of the poller that are not handled yet; not 0 while the connection waits in a queue of the server.
         self.event = 0
         #: None unless a thread works on this connection.
         self.lock: threading.Condition | None = None
@@ -206,7 +206,7 @@ class Connection:
         """
         request = self.request
         if request is None:
-            if data[0] <= 32:  # empty lines before a request are none of it, and earn no time (RFC 9112 section 2.2)
+            if data[0] <= 32:  # empty lines before a request are no part of it, and earn no time (RFC 9112 section 2.2)
                 data = data.lstrip()
                 if not data:
                     self._wait_for_first_byte()

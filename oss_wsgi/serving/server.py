@@ -38,10 +38,10 @@ BATCH_SIZE = 64
 #: How many are accepted in a turn where other processes accept from the same socket: one must not take all.
 SHARED_BATCH_SIZE = 4
 
-# How long a turn reads what is little work, and what is more of a long request; at least one of each.
+# Seconds in which a turn reads small requests, and seconds in which it reads long ones; at least one of each.
 _SMALL_SECONDS = 0.02
 _LARGE_SECONDS = 0.01
-# So many requests are answered in a turn before it accepts again.
+# This many requests are answered in a turn before it accepts again.
 _MAX_READY = 4 * BATCH_SIZE
 
 _SWEEP_SECONDS = 1.0
@@ -49,22 +49,22 @@ _SWEEP_SECONDS = 1.0
 _SWEEP_SIZE = 512
 _EXPIRE_SIZE = 32
 
-# So much held memory is worth giving back once three quarters of it are free.
+# After this much was held, memory is given back once three quarters of it are free.
 _PEAK_BYTES = 8 * 1024 * 1024
 _DRAINING_TURN_SECONDS = 0.1
 
-# On a connection that has sent nothing when the listener closes, a request may be on its way.
+# How long a connection that has sent nothing stays when the listener closes: a request may be on its way.
 FIRST_REQUEST_SECONDS = 2.0
 
-# After an accept failed for want of descriptors or memory, and while another process has fewer connections.
+# Pauses of accepting: without descriptors or memory, and while another process has fewer connections.
 _PAUSE_SECONDS = 0.5
 _LEAVING_SECONDS = 0.02
 _LOG_SECONDS = 60.0
-#: Requests that wait for each thread from which on the log says so; a burst is no matter.
+#: From this many waiting requests for each thread the log says so; a short burst is normal.
 _MANY_WAITING = 4
 
-# Requests for which the application asks for another try: when it comes at the latest, how long a request waits while
-# others end, and while none does; how many wait, and how many get their try when another one ends.
+# Requests for which the application asks for another try: seconds until it comes at the latest, seconds that a request
+# waits while others end, and while none does; how many may wait, and how many are tried when another one ends.
 _AGAIN_SECONDS = 0.2
 _PUT_OFF_SECONDS = 1.0
 _STANDSTILL_SECONDS = 0.5
@@ -81,7 +81,7 @@ _OF_ONE_CONNECTION = frozenset(
     if hasattr(errno, name)
 )
 
-# Connections to replace, or memory to free, that one search of all connections finds.
+# The share of all connections, or of a limit, that one search of the connections finds.
 _SHARE_OF_A_SEARCH = 50
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
-        # Requests that wait for another try, and when the last one ended that others may have waited for.
+        # Requests that wait for another try, and when a request last ended that they may have waited for.
         self._put_off: deque[Connection] = deque()
         self._ended_at = self.now
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
@@ -193,7 +193,7 @@ class Server:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._is_woken = False
-        # Those that have come since handlers last ran for certain.
+        # Signals that have come since handlers last ran for certain.
         self._seen_signals: set[int] = set()
         self.poller.register(self._wake_reader.fileno(), READ)
         if share is not None:
@@ -499,7 +499,7 @@ class Server:
 
     def _accept(self, listener: Listener, count: int = BATCH_SIZE) -> int:
         """Accept what is there, ``count`` at the most, to be read next; return how many were accepted."""
-        # What is over the limit goes at once, and has a descriptor until then.
+        # A connection over the limit goes at once, but takes a descriptor until then.
         count = min(count, max(self.connection_limit - len(self.connections), min(BATCH_SIZE, self.connection_limit)))
         accept = listener.socket._accept  # type: ignore[attr-defined]
         family, kind, proto = listener.socket.family, listener.socket.type, listener.socket.proto

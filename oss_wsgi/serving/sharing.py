@@ -15,13 +15,13 @@ import os
 import tempfile
 from math import inf
 
-# A process may have so many connections more than the one with the fewest, and one for each eight of that one. Where
-# connections come and go, their number says little, and waking each other for each one would cost as much as it.
+# How many connections a process may have more than the one with the fewest, beside one for each eight of that one's.
+# Where connections come and go, their number says little, and waking another process for each would double its cost.
 _MORE_OF_KEPT, _MORE_OF_SHORT = 1, 32
 _EIGHTHS = 8
-# So many must have closed since the last look, about a second ago, to count as coming and going.
+# Connections come and go if this many have closed since the last look, about a second ago.
 _MANY_CLOSED = 8
-# A loop that has had no turn for so long does not count; an idle one has a turn each second.
+# A process whose loop has had no turn for this long is ignored; an idle loop has one each second.
 _ALIVE_SECONDS = 2.0
 # How long a process that heard its bell may take until it has a turn.
 _PATIENCE = 0.05

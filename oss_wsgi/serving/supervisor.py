@@ -37,9 +37,9 @@ _HURRIED_GRACE = 1.0
 # Signals that a terminal sends to children too; the parent tells them to end.
 _OF_THE_TERMINAL = {signal.SIGINT, signal.SIGHUP}
 
-# A child that has served so long ended for a reason of its own, and starts again at once.
+# A child that has served this long is restarted at once: its start cannot be the reason.
 _LONG_LIFE = 10.0
-# One that has served may end once before that without a pause.
+# A child that has served may end once earlier without a pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -197,7 +197,7 @@ class Processes:
             serving = [child for child in self._children if child.is_serving]
             for child in serving:
                 child.send({"metrics": asked})
-            # What one does not tell in time is what it told last.
+            # For a child that does not answer in time, its last answer counts.
             self._answers.wait_for(
                 lambda: all(self._answered.get(child.number, 0) >= asked or not child.is_serving for child in serving),
                 _METRICS_SECONDS,

@@ -30,12 +30,12 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# Those that each request sets; where they are in the dict that is copied, the copy need not grow.
+# The keys that each request sets: the dict that is copied has them already, so the copy need not grow.
 _REQUEST_KEYS = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
     *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected", HOLD_KEY),
 )
-# A try that took longer than this is answered: it may have waited in vain, and would again.
+# A try that took longer than this is not repeated: it may have waited in vain, and would again.
 _QUICK_SECONDS = 0.3
 _MAX_CACHED_KEYS = 256
 _MAX_CACHED_NAME_LENGTH = 64

@@ -42,7 +42,7 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ending.reset()
     _handle_signals(_exit)
-    # While Python ends it gives signals back to the system, and the next would end the process with its own status.
+    # Python gives signals back to the system while it ends, so the next one would change the exit status.
     atexit.register(_handle_signals, signal.SIG_IGN)
     try:
         with contextlib.ExitStack() as stack:

@@ -41,7 +41,7 @@ FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
 NOT_CHECKED = "not checked: "
 #: The name of the test file.
 FILENAME = "oss-wsgi-doctor.txt"
-#: Whose the test upload is, unless `--user` names somebody.
+#: The user of the test upload, unless `--user` names another.
 DEFAULT_USER = "oss-wsgi-doctor"
 _DEFAULT_GRANT = Grant(user=DEFAULT_USER)
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")

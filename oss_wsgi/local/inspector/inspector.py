@@ -264,7 +264,7 @@ class Inspector:
             for call in send_again(self._sender, request, change, url, sleep=wait, on_request=again.note_request):
                 again.note_call(call)
         finally:
-            # What is worse of two: a repeated callback is refused while the first is handled.
+            # The worse of two responses: a repeated callback is refused while the first one is handled.
             status = max((call.reply.status if call.reply else 0 for call in again.calls), default=0)
             again.finish(status, [], b"", time.monotonic() - clock)
             self.record(again)

@@ -28,7 +28,7 @@ ROOT = "/_inspect"
 _SCREENFUL = 600
 _LINES = 15
 
-#: What turns the letters around it, or cannot be seen.
+#: Characters that turn the letters around them, or that are invisible.
 # Joiners count only where they join nothing, and tags outside a flag: emoji, and scripts from Hebrew on, need them.
 _HIDDEN = re.compile(
     r"[\0-\x08\v\f\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"

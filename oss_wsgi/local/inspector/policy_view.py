@@ -15,7 +15,7 @@ from ..signatures.v4 import V4
 from ..xml_document import iso_time
 from .story import Story
 
-#: Characters of a value that is not shown a second time where it is what the condition says.
+#: A value of more characters than this is not shown again if the condition already says it.
 _LONG = 80
 
 

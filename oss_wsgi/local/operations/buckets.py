@@ -26,7 +26,7 @@ MAX_BODY_SIZE = 16 * 1024
 
 ACLS = ("private", "public-read", "public-read-write")
 
-#: The one that an account has by default; its ID is made up.
+#: The resource group that an account has by default; its ID is made up.
 RESOURCE_GROUP = "rg-acfmlocal0000000"
 
 REDUNDANCIES = ("LRS", "ZRS")

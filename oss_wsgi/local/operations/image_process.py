@@ -72,7 +72,7 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
         _check_source(info.width, info.height)
         file.seek(0)
         with Image.open(file, formats=[*FORMATS.values()]) as image:
-            # A crafted header may have told imagesize otherwise, and up to twice its limit Pillow only warns.
+            # A crafted header may have deceived imagesize, and Pillow only warns up to twice its own limit.
             _check_source(*image.size)
             if actions == ["info"]:
                 return Response(200, [("Content-Type", "application/json")], _described(image, info, stored.size))

@@ -48,7 +48,7 @@ _ACTIONS = (
 )
 _REPEATED = frozenset({"Transition", "NoncurrentVersionTransition", "Tag"})
 _CHILDREN = frozenset({"ID", "Prefix", "Status", "Filter", *_ACTIONS, *_REPEATED})
-#: What else a rule may hold, and in it.
+#: Further elements of a rule, and their own elements.
 _INSIDE = {
     "Transition": {
         "Days",

@@ -216,7 +216,7 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
     if part:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
     elif request.method == "GET" and _is_compressed(request, described, stored.size):
-        # As long as it takes, and of another ETag than the object's.
+        # The length is unknown, and the ETag is not the object's.
         own = ("etag", "content-md5", "accept-ranges")
         headers = [(name, value) for name, value in headers if name.lower() not in own]
         return Response(200, [*headers, ("Content-Encoding", "gzip"), _VARY], Gzipped(file, 0, stored.size))

@@ -166,7 +166,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
 }
 
-#: The rights of operations that are not named as they are (RAM's page of OSS's actions).
+#: The rights of operations whose names differ from the right's (RAM's page of OSS's actions).
 ACTIONS = {
     "HeadObject": "GetObject",
     "GetObjectMeta": "GetObject",
@@ -216,7 +216,7 @@ def find_operation(request: Request) -> Operation:
     if name is None:
         raise _no_operation(request)
     operation = _choose(operations[name], is_copy=COPY_SOURCE in request.headers)
-    # Another name asks for another operation, perhaps for one that changes much less than this.
+    # An unknown name may ask for another operation, perhaps for one that changes much less than this one.
     for other in request.query:
         if other != name and other not in operation.parameters and other not in SIGNATURE_PARAMETERS:
             raise not_implemented(f"?{other} in {operation.name}")

@@ -73,7 +73,7 @@ class TLSSocket:
         """Read what has arrived, about `size` bytes at most; return whether recv() has something to return."""
         with self._lock:
             try:
-                if self._context:  # not before, for it fails where the client is gone already
+                if self._context:  # not earlier: it fails if the client is gone already
                     context, self._context = self._context, None
                     self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
                 while len(self._received) < size and not self._ended:
