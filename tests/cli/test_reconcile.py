@@ -92,7 +92,7 @@ class Project:
         return sorted(names)
 
     def told(self) -> list[str]:
-        """Return the names in the application's own table, each as often as it was told."""
+        """Return the names in the application's own table, each as often as it was handled."""
         if not (self.folder / "table.db").exists():
             return []
         with contextlib.closing(sqlite3.connect(self.folder / "table.db", timeout=60)) as connection:

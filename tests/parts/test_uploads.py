@@ -1,4 +1,4 @@
-"""Completing while OSS is silent or asked by others: what is done, and what the client is told to ask again."""
+"""Completing while OSS does not answer, or while others ask it: what is done, and when the client must ask again."""
 
 from __future__ import annotations
 
