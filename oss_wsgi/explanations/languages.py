@@ -1,4 +1,4 @@
-"""The language of a person, and what programs write in English in that language.
+"""The language of a person, and translations of what programs write in English.
 
 Programs write English, which logs and JSON keep; what a person reads is translated where it is shown. ``zh.toml`` has
 each text beside its translation: what stands in the place of ``{1}`` is put into the translation, itself translated
@@ -62,7 +62,7 @@ def accepted_language(header: str | None) -> str:
 
 
 def in_language(text: str, language: str) -> str:
-    """Return a text in a language. What is not known, or is longer than any text of ours, stays as it is."""
+    """Return a text in a language. An unknown text, or one longer than any in the catalogue, is returned unchanged."""
     is_left = language == ENGLISH or len(text) > _LONGEST
     return text if is_left else _translated(text, _catalogue(language))
 

@@ -61,8 +61,8 @@ def make_server(
 ) -> Any:
     """Return a server for one listening socket or several.
 
-    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. Beside it,
-    ``drain(seconds, delay=0)``, which a signal's handler may call, ends in order, and ``run()`` returns.
+    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. It also
+    has ``drain(seconds, delay=0)``, which ends it in order, so that ``run()`` returns; a signal's handler may call it.
 
     An unknown release of waitress serves without our parts, and the log says so: nothing bounds connections, and
     ``drain`` ends at once.

@@ -65,11 +65,11 @@ NEXT_PHASES = {
 
 # A peer that sends or takes this many bytes earns a second.
 BYTES_FOR_A_SECOND = 500
-# A body earns at most this many seconds, and one more for each so many bytes that it may have.
+# A body earns at most these seconds, and those that the longest allowed body takes at this speed.
 _MOST_SECONDS = 10.0
 _BODY_BYTES_IN_A_SECOND = 50_000
 
-# After the response, what the peer still sends is read for so long and so far: a close before would reset the
+# After the response, this many seconds and bytes of what the peer still sends are read: an earlier close would reset the
 # connection, and a reset can destroy the response on its way.
 LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 26

@@ -59,7 +59,7 @@ class Share:
         return self._readers[self._number - 1]
 
     def hear(self) -> None:
-        """Read what the bell has said."""
+        """Read the bell, so that it can ring again."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.bell, 4096)
 

@@ -384,7 +384,7 @@ def _signal_name(number: int) -> str:
 
 
 class Parent:
-    """A child's end of the channel: it says what has come to pass, and hears when to end.
+    """A child's end of the channel: it reports to the parent, and obeys when the parent says to end.
 
     :param end: ``(seconds, delay)``: ends the server in order.
     :param seconds: the longest time that this may take.

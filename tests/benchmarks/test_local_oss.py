@@ -1,4 +1,4 @@
-"""MB/s of the local OSS beside a plain copy of the same bytes: PostObject, PUT and GET over a socket, in a process.
+"""The local OSS beside a plain copy of the same bytes, in MB/s: PostObject, PUT and GET over a socket, in a process.
 
     LOCAL_OSS_BENCHMARK_MIB=1024 pytest tests/benchmarks/test_local_oss.py -s
 

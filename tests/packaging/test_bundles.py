@@ -177,7 +177,7 @@ class Confined:
         self.folder = folder
 
     def run(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that prints a text; options are bwrap's."""
+        """Run the bundle's `explain AccessDenied` in bwrap, with further options of bwrap."""
         everything = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-user", "--uid", "4711"]
         variables = [word for name, text in environ.items() for word in ("--setenv", name, text)]
         confinement = ["bwrap", *everything, *options, "--clearenv", "--setenv", "PATH", "/nowhere", *variables]

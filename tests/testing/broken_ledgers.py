@@ -23,7 +23,7 @@ from oss_wsgi.testing.ledger_contract import LedgerContract
 
 
 class ArrivingCall(ledger_contract.Call):
-    """A call that has come as far as it can once it is made, so that a busy machine shows the same."""
+    """A call whose ``start`` returns once it has come as far as it can, also on a busy machine."""
 
     def start(self) -> None:
         super().start()

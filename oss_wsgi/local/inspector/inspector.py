@@ -295,7 +295,7 @@ def _see_other(page: Page, path: str, **query: str) -> Response:
 
 
 def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the fields of a form; None if it is none, or too long."""
+    """Return the fields of a form; None if the body is no form, or too long."""
     length = str(environ.get("CONTENT_LENGTH") or "0")
     media_type = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded" or not length.isdecimal() or int(length) > MAX_FORM:
