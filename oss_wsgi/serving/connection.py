@@ -69,7 +69,7 @@ BYTES_FOR_A_SECOND = 500
 _MOST_SECONDS = 10.0
 _BODY_BYTES_IN_A_SECOND = 50_000
 
-# After the response, this many seconds and bytes of what the peer still sends are read: an earlier close would reset the
+# After the response, what the peer still sends is read, up to these seconds and bytes: a close before would reset the
 # connection, and a reset can destroy the response on its way.
 LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 26

@@ -81,7 +81,7 @@ _OF_ONE_CONNECTION = frozenset(
     if hasattr(errno, name)
 )
 
-# The share of all connections, or of a limit, that one search of the connections finds.
+# One search of all connections finds one in so many of them to replace, or of the bytes to free.
 _SHARE_OF_A_SEARCH = 50
 
 log = logging.getLogger(__name__)
