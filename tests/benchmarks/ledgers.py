@@ -50,7 +50,7 @@ Act = Callable[[], object]
 
 
 class Subject(NamedTuple):
-    """A ledger with so many rows, or the bare insert beside it."""
+    """A ledger with a number of rows, or the bare insert beside it."""
 
     name: str
     rows: int
@@ -67,7 +67,7 @@ class Measured(NamedTuple):
 
 
 def measure(subject: Subject, connections: int, seconds: float) -> Measured:
-    """Let threads call for so many seconds."""
+    """Let threads call for a number of seconds."""
     times: list[list[float]] = [[] for _ in range(connections)]
     acts = [subject.act() for _ in range(connections)]
     for act in acts:
@@ -107,7 +107,7 @@ def calls(ledger: Ledger) -> Callable[[], Act]:
 
 @contextlib.contextmanager
 def subjects(kind: str, rows: list[int], threads: int) -> Iterator[list[Subject]]:
-    """Start what a kind of ledger needs, and yield what is measured."""
+    """Start what a kind of ledger needs, and yield the subjects to measure."""
     with contextlib.ExitStack() as stack:
         if kind == "memory":
             ledger = MemoryLedger(clock=time.time, max_uploads=2_000_000, max_bytes=2**30)

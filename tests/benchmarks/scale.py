@@ -1,4 +1,4 @@
-"""A day of uploads on paper: how busy the servers are, how long OSS waits, what is lost and found, and what it costs.
+"""Simulates a day of uploads: how busy the servers are, how long OSS waits, what is lost and found, and the costs.
 
     python -m tests.benchmarks.scale                        10^6, 10^8 and 10^9 uploads a day, in a few minutes
     python -m tests.benchmarks.scale --uploads 5e7 --ledger 2000 9000 --handler 0.02
@@ -273,7 +273,7 @@ def simulate(
     """Simulate one cell for some seconds at a rate; between ``begin`` and ``end`` a failure holds.
 
     :param failure: ``ledger``: the ledger is away. ``process``: one process is. ``slow``: the handler takes 3 s.
-    :param pages: the share of pages that are still open, and ask for what is lost.
+    :param pages: the share of pages that are still open, and ask for lost reports.
     """
     env = simpy.Environment()
     draw = random.Random(seed)
@@ -484,7 +484,7 @@ class Check:
         self._wrk = Wrk(folder, (report.request() for report in reports), closed=False)
 
     def run(self, clients: int) -> Run:
-        """Run server.py, one process with a new ledger, under so many clients."""
+        """Run server.py, one process with a new ledger, under a number of clients."""
         from ..running_server import SERVER, serving
         from .processes import cpu_seconds
 

@@ -1,4 +1,4 @@
-"""The application that `--app` names: how it is found, and the sentence where it is not."""
+"""The application that `--app` names: how it is found, and the sentence if it is not."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ wrapped = lambda environ, start_response: application(environ, start_response)
 
 
 class Project:
-    """A folder with an application, and a local OSS that holds uploads of it of which nobody was told."""
+    """A folder with an application, and a local OSS with uploads of it that nobody has reported."""
 
     def __init__(self, folder: Path, oss: LocalOSS) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Kills the processes that handle uploads, again and again, and counts what is left: one row for each upload.
+"""Kills processes that handle uploads, again and again, and counts the rows that are left: one for each upload.
 
     python -m tests.ledger.killed_processes postgresql [--kills 1000] [--processes 4] [--own] [--without-lock]
 
