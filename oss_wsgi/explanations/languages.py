@@ -1,8 +1,8 @@
 """The language of a person, and translations of what programs write in English.
 
 Programs write English, which logs and JSON keep; what a person reads is translated where it is shown. ``zh.toml`` has
-each text beside its translation: what stands in the place of ``{1}`` is put into the translation, itself translated
-where it is a text of the file. The rows of ``rows.toml`` are such texts too.
+each text beside its translation. The value for ``{1}`` in a text is put into the translation, and is translated itself
+if the file has it as a text. The rows of ``rows.toml`` are such texts too.
 """
 
 from __future__ import annotations

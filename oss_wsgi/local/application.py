@@ -59,7 +59,7 @@ P = ParamSpec("P")
 def _takes(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[LocalOSS, Options], None]], Callable[Concatenate[LocalOSS, P], None]]:
-    """Return a decorator: the method takes the arguments of ``options``, and its function gets the options."""
+    """Return a decorator for a function of options: the method takes their arguments, and passes the options on."""
 
     def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
         def method(self: LocalOSS, /, *args: P.args, **kwargs: P.kwargs) -> None:
