@@ -1,4 +1,4 @@
-"""Plants bugs in one module, one at a time, and lists those that the tests do not catch.
+"""Plants bugs in a module, one at a time, and lists those that the tests do not catch.
 
     python -m tests.mutation oss_wsgi/callback/ticket.py
     python -m tests.mutation oss_wsgi/endpoints/gate.py --lines 40-80 --jobs 2 tests/endpoints/test_gate.py
@@ -7,8 +7,9 @@ Without names of tests it runs those of the module's room, and the other files o
 and are fast. It works in copies of the checkout, so that several people may run it at once.
 
 A mutant costs less than a second. The tests are collected once. For a bug inside a function a forked process replaces
-the function's code, and runs the tests that call it. What survives this, and any bug outside of functions, is written
-into the copy's file, and all the tests run in a process that imports it anew: so subprocesses have the bug too.
+the function's code, and runs the tests that call it. A bug that survives this, and any bug outside of functions, is
+written into the copy's file; then all the tests run in a process that imports the file anew, so that subprocesses have
+the bug too.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Mutant(NamedTuple):
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what may stand in the place of a node: one small bug each."""
+    """Yield replacements for a node, each with one small bug."""
     if isinstance(node, ast.Compare):
         for number, operator in enumerate(node.ops):
             for other in TURNED[type(operator)]:
@@ -125,7 +126,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def constants(value: object) -> Iterator[ast.Constant]:
-    """Yield other values of a constant; none of a sentence, which the tests need not pin."""
+    """Yield other values for a constant; none for a sentence, which tests need not pin."""
     if isinstance(value, bool):
         yield ast.Constant(not value)
     elif isinstance(value, (int, float)):
@@ -266,7 +267,7 @@ def run_tests(tests: list[str]) -> str:
 
 
 def replacements(old: types.CodeType, new: types.CodeType) -> Iterator[tuple[types.CodeType, types.CodeType]]:
-    """Yield the outermost functions that differ in two versions of a module; ValueError if more than these differ."""
+    """Yield the outermost functions that differ in two versions of a module; ValueError if anything else differs."""
     if old.co_flags & inspect.CO_OPTIMIZED:  # a function, and no class
         if old != new:
             yield old, new
@@ -345,7 +346,7 @@ class InPlace:
         functions: dict[types.CodeType, list[types.FunctionType]],
         callers: dict[tuple[str, int], list[int]],
     ) -> str:
-        """Return the test that catches a mutant; "" where none does, or it is outside of functions."""
+        """Return the test that catches a mutant; "" if none does, or if the mutant is outside of functions."""
         new = compile(mutant.source, str(self.path), "exec", dont_inherit=True)
         try:
             pairs = list(replacements(original, new))
@@ -372,7 +373,7 @@ class InPlace:
     def run(
         self, session: pytest.Session, numbers: list[int], note: Callable[[int], None] = lambda number: None
     ) -> str:
-        """Run some of the tests, and note each that has run; return the one that fails, or ""."""
+        """Run some of the tests, and record each that has run; return the one that fails, or ""."""
         outcome = Outcome()
         session.config.pluginmanager.register(outcome)
         items = [session.items[number] for number in numbers]
@@ -399,7 +400,7 @@ def libraries(tests: list[str]) -> list[str]:
 
 
 def work(module: str, mutants: list[Mutant], tests: list[str]) -> None:
-    """Treat some of the mutants in this folder, a copy of the checkout; print a line of JSON for each."""
+    """Test some of the mutants in this folder, a copy of the checkout; print a line of JSON for each."""
     path = Path(module).resolve()
     sys.path[0] = os.getcwd()
 

@@ -720,7 +720,7 @@ def test_insufficient_settings_open_no_ledger(tmp_path: Path) -> None:
 
 
 class _Lost:
-    """An application of which a report was lost."""
+    """An application with a lost report."""
 
     def __init__(self) -> None:
         self.loops: list[asyncio.AbstractEventLoop] = []

@@ -1,4 +1,4 @@
-"""The documents say of the rooms what the rooms say of themselves, and name only files that exist."""
+"""The documents describe the rooms in the rooms' own words, and name only files that exist."""
 
 from __future__ import annotations
 

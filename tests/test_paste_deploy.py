@@ -59,7 +59,7 @@ use = egg:oss_wsgi{KEYS}"""
 
 
 def make_echo(global_conf: dict[str, str], **local_conf: str) -> Any:
-    """An application that responds with what it was called with."""
+    """Make an application whose response tells its arguments."""
 
     def echo(environ: Any, start_response: Any) -> list[bytes]:
         upload = environ.get("oss_wsgi.upload")

@@ -1,4 +1,4 @@
-"""Files and folders that their owner alone can read: new ones, and those that were wider."""
+"""Files and folders that their owner alone can read: new ones, and those that others could read before."""
 
 from __future__ import annotations
 

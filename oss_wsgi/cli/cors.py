@@ -90,11 +90,11 @@ def _print(rule: Rule, arguments: Namespace) -> int:
 
 
 def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments: Namespace) -> int:
-    """Show how the bucket's rules have to change, and apply the change if that is the action and the person agrees."""
+    """Show how the bucket's rules have to change, and apply the change if the action says so and the person agrees."""
     with waiting("Reading the bucket's rules", arguments.environ):
         rules, vary = _rules_of(client)
     needed = with_origins(rules, origins, parts=parts)
-    # The responses of a bucket that gets its first rule differ by origin, and caches must know.
+    # With its first rule a bucket's responses differ by origin, which caches must know.
     needed_vary = vary if rules else True
     changes, applied = needed != rules, False
     # Standard output is for the JSON alone; a person who has to agree sees the change on standard error.

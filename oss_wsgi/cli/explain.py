@@ -20,7 +20,7 @@ from .terminal import MisuseError, note, plain, spoken_language
 if TYPE_CHECKING:
     from argparse import Namespace
 
-#: A longer text is no misspelt code.
+#: A longer text cannot be a misspelt code.
 _MAX_CODE = 60
 
 
@@ -89,7 +89,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _filled(line: str, language: str) -> str:
-    """Return a line in a language; lines of Chinese are left to the terminal, which breaks them anywhere."""
+    """Return a line in a language, wrapped; the terminal itself breaks Chinese, which it may do anywhere."""
     line = in_language(line, language)
     return line if language == CHINESE else textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
 

@@ -20,7 +20,7 @@ DESCRIPTION = (
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
 #: Beside it a reader would look for --ticket-secret, and secrets cannot be options.
 _NOT_SHOWN = frozenset({"ticket_secret_file"})
-#: A switch, and so an option without a value.
+#: A switch: its option takes no value.
 _LIBRARY = "OSS_CREDENTIALS_LIBRARY"
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256
@@ -133,7 +133,7 @@ def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) ->
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the environment, ``arguments.environ``, with the options of settings in place of its variables.
 
-    Raises SettingsError for a password among them, and for a ledger beside another one.
+    Raises SettingsError for a password in an option, and for an option that names another ledger than OSS_LEDGER.
     """
     options = {name: value for name, value in vars(arguments).items() if name.startswith("OSS_") and value is not None}
     if passwords_in(options.get("OSS_LEDGER", "")):
@@ -187,7 +187,7 @@ def positive_seconds(text: str) -> float:
 
 
 def _processes(text: str) -> int:
-    """Read a number of processes; nobody means thousands, which would take all memory."""
+    """Read a number of processes. Thousands are refused: nobody means them, and they would take all memory."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PROCESSES):
         raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}, about one for each core, not {text!r}")
     return int(text)

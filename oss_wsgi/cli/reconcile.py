@@ -136,7 +136,7 @@ def _application(arguments: Namespace) -> DirectUpload:
 
 
 def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:
-    """Refuse a sweep that would handle again what the server has handled, or could open no receipt of it."""
+    """Refuse a sweep that would handle the server's uploads again, or that could not open its receipts."""
     if not (application.settings.ticket_secret or application.settings.ticket_secret_file):
         raise MisuseError("OSS_TICKET_SECRET is not set: set the server's, or its receipts cannot be opened here.")
     if isinstance(application.ledger, MemoryLedger) and not (dry_run or application.has_known):

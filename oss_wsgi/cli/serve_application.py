@@ -111,7 +111,7 @@ def fill_in_local_oss(
     arguments: Namespace,
     stack: contextlib.ExitStack,
 ) -> str | None:
-    """Start the local OSS, and fill in what leads to it from another process; return the callback URL that this chose.
+    """Start the local OSS and set the variables that lead to it; return the callback URL if this chose it.
 
     Without a folder for the files the ledger is in a temporary one.
     """

@@ -16,7 +16,7 @@ from ..explanations.languages import ENGLISH, language_of
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 #: Characters of a name beside a bar.
 _LONGEST_NAME = 40
-#: The name of an exception at the beginning of what stands in brackets, and the rest there.
+#: Text in brackets: the name of an exception at its beginning, and the rest.
 _EXCEPTION = re.compile(r"\([A-Za-z]*(?:Exception|Error)(?: ([^()]*))?\)")
 
 
@@ -82,7 +82,7 @@ def _bars() -> Any:
 def progress(
     name: str, total: float, environ: Mapping[str, str] | None, bar_format: str | None = None
 ) -> Iterator[Callable[..., None]]:
-    """Yield ``show(done, behind="")``, which shows how much is done, with a note, on a terminal.
+    """Yield ``show(done, behind="")``, which shows on a terminal how much is done, and a note behind it.
 
     Without tqdm (oss-wsgi[progress]) that is one line at the beginning.
 
@@ -97,7 +97,7 @@ def progress(
         yield lambda done, behind="": None
         return
     options: dict[str, Any] = {"unit": "B", "unit_scale": True} if bar_format is None else {"bar_format": bar_format}
-    # Of a terminal without a size tqdm would believe that it has no room.
+    # For a terminal without a size tqdm would assume that there is no room.
     with bars(desc=name, total=total, ncols=_columns() - 1, nrows=20, leave=bar_format is None, **options) as bar:
 
         def show(done: float, behind: str = "") -> None:

@@ -40,7 +40,7 @@ _FIX_ANONYMOUS = (
 
 
 class UnreadableFileError(Exception):
-    """Raised in a sentence when a file cannot be uploaded as it is."""
+    """Raised when a file cannot be uploaded as it is, with a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
-    """Open a file; of a FIFO, do not wait for its writer."""
+    """Open a file without waiting for the writer of a FIFO."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -1,8 +1,8 @@
-"""The language of a person, and what programs write in English in that language.
+"""The language of a person, and translations of what programs write in English.
 
 Programs write English, which logs and JSON keep; what a person reads is translated where it is shown. ``zh.toml`` has
-each text beside its translation: what stands in the place of ``{1}`` is put into the translation, itself translated
-where it is a text of the file. The rows of ``rows.toml`` are such texts too.
+each text beside its translation. The value for ``{1}`` in a text is put into the translation, and is translated itself
+if the file has it as a text. The rows of ``rows.toml`` are such texts too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .rows import rows
 ENGLISH = "en"
 CHINESE = "zh"
 
-#: Letters of a text that is hardly found by chance.
+#: A text with this many letters of its own is hardly found by chance.
 _TELLING = 10
-#: Characters of a text with what stands in it.
+#: The most characters of a text with its values.
 _LONGEST = 4000
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 _ACCEPTED = re.compile(
@@ -35,7 +35,7 @@ _SEPARATORS = {":": "：", ";": "；"}
 
 
 class _Pattern(NamedTuple):
-    """A text with places, as what finds it, and the names of its places in their order."""
+    """A text with places: the expression that finds it, the names of its places in their order, its translation."""
 
     regex: re.Pattern[str]
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ def accepted_language(header: str | None) -> str:
 
 
 def in_language(text: str, language: str) -> str:
-    """Return a text in a language. What is not known, or is longer than any text of ours, stays as it is."""
+    """Return a text in a language. An unknown text, or one longer than any in the catalogue, is returned unchanged."""
     is_left = language == ENGLISH or len(text) > _LONGEST
     return text if is_left else _translated(text, _catalogue(language))
 
@@ -93,7 +93,7 @@ def _translated(text: str, catalogue: _Catalogue) -> str:
 
 
 def _whole(text: str, catalogue: _Catalogue) -> str | None:
-    """Return the translation of a text that is one of the catalogue; None for another."""
+    """Return the translation of a text that the catalogue has, also with its places filled in; None for any other."""
     if text in catalogue.whole:
         return catalogue.whole[text]
     for pattern in catalogue.patterns:
@@ -136,14 +136,14 @@ def _row_texts(language: str) -> Iterable[tuple[str, str]]:
 
 
 def _weight(text: str) -> int:
-    """Return how many letters of a text are its own: the most telling one is tried first."""
+    """Return how many letters a text has outside its places: texts that have more are tried first."""
     return sum(letter.isalpha() for letter in _PLACE.sub("", text))
 
 
 def _pattern(text: str, translation: str) -> _Pattern:
-    """Return a pattern whose places hold no end of a sentence where the text is sentences.
+    """Return a pattern. If the text is sentences, no place in it matches beyond the end of a sentence.
 
-    Those of a text that says little by itself hold two words at most: it could be found in any other.
+    If the text has few letters of its own, a place matches two words at most: it would be found in any text.
     """
     value = r"((?:(?!\. [A-Z`]).)*?)" if text.endswith((".", "`")) else "(.*?)"
     if _weight(text) < _TELLING:

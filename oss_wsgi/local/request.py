@@ -85,7 +85,7 @@ class Request:
         return self.signer is not None
 
     def check_right(self, action: str, bucket: str, key: str = "") -> None:
-        """Raise OSSError unless the key that signed may do this; what is not signed has its own checks."""
+        """Raise OSSError unless the key that signed may do this; unsigned requests have checks of their own."""
         if self.signer:
             self.signer.check_right(action, bucket, key)
 

@@ -61,8 +61,8 @@ def make_server(
 ) -> Any:
     """Return a server for one listening socket or several.
 
-    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. Beside it,
-    ``drain(seconds, delay=0)``, which a signal's handler may call, ends in order, and ``run()`` returns.
+    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. It also
+    has ``drain(seconds, delay=0)``, which ends it in order, so that ``run()`` returns; a signal's handler may call it.
 
     An unknown release of waitress serves without our parts, and the log says so: nothing bounds connections, and
     ``drain`` ends at once.
@@ -127,7 +127,7 @@ def make_server(
     else:
         limit = allowed_connection_limit(adj.connection_limit, 1 + spills)
     file_bytes = limits.file_bytes or (default_file_bytes() if spills else limits.buffered_bytes)
-    # What threads have written and nobody reads is at most half of the files.
+    # Unread responses of all threads may fill at most half of the files.
     watermark = max(file_bytes // 2 // adj.threads, adj.outbuf_overflow)
     adj.outbuf_high_watermark = min(adj.outbuf_high_watermark, watermark)
     return Server(

@@ -12,8 +12,9 @@ _FIRST_DESCRIPTOR = 3
 def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[tuple[str, socket.socket]]:
     """Return the sockets that the environment hands to this process, each with its name in LISTEN_FDNAMES or ``""``.
 
-    They are listening already, and stay open where they came from after this process. Variables for another process
-    (LISTEN_PID) count for nothing. ValueError for variables that make no sense and descriptors that do not listen.
+    They are listening already, and the service manager keeps them open after this process has ended. Variables for
+    another process (LISTEN_PID) are ignored. Raises ValueError for invalid variables, and for descriptors that do not
+    listen.
     """
     text = environ.get("LISTEN_FDS")
     if text is None or environ.get("LISTEN_PID", "").strip() != str(pid):

@@ -55,7 +55,7 @@ wrapped = lambda environ, start_response: application(environ, start_response)
 
 
 class Project:
-    """A folder with an application, and a local OSS that holds uploads of it of which nobody was told."""
+    """A folder with an application, and a local OSS with uploads of it that nobody has reported."""
 
     def __init__(self, folder: Path, oss: LocalOSS) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ class Project:
         return sorted(names)
 
     def told(self) -> list[str]:
-        """Return the names in the application's own table, each as often as it was told."""
+        """Return the names in the application's own table, each as often as it was handled."""
         if not (self.folder / "table.db").exists():
             return []
         with contextlib.closing(sqlite3.connect(self.folder / "table.db", timeout=60)) as connection:

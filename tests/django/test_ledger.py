@@ -27,7 +27,7 @@ project.configure()
 
 
 class Work(models.Model):
-    """What the handlers of these tests store."""
+    """A row that the handlers of these tests store."""
 
     name: Any = models.CharField(max_length=40)
 

@@ -5,9 +5,9 @@ English section that was translated. Where the English section changes, its mark
 
     python -m tests.documentation.chinese --update docs/zh-CN/how-to/cors.md
 
-writes the marks of a page, once it says what the English page says. With or without a page it also leads all links of
-the Chinese pages to Chinese pages, where there are some, and fills in the tables of contents of their indexes. So links
-may be copied from the English page as they are.
+writes the marks of a page; use it once the page says what the English page says. With or without a page it also changes
+all links of the Chinese pages to Chinese pages, if they exist, and fills in the tables of contents of their indexes. So
+links may be copied from the English page as they are.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def anchors(page: Path) -> list[str]:
 
 
 def target(file: Path, anchor: str, page: Path) -> str:
-    """Return the link from a Chinese page to an English file: to the Chinese one, where there is one."""
+    """Return the link from a Chinese page to an English file, or to the Chinese one if it exists."""
     chinese = chinese_of(file)
     if chinese.exists():
         english = anchors(file) if file.suffix == ".md" else []
@@ -143,7 +143,7 @@ def is_switch(link: str, page: Path, other: Path) -> bool:
 
 
 def is_typed_already(page: Path) -> bool:
-    """Return whether a page is a Chinese one whose steps are those of its English page but for their comments."""
+    """Return whether a page is Chinese and its steps differ from those of its English page in comments only."""
     if not has_english_steps(page):
         return False
     both = zip(steps(english_of(page)), steps(page), strict=True)
@@ -157,14 +157,14 @@ def code_lines(language: str, text: str) -> list[str]:
 
 
 def is_translated_line(english: str, chinese: str) -> bool:
-    """Return whether two lines are one but for what people read: whatever has Chinese characters between two marks."""
+    """Return whether two lines differ only in text that people read: text between two marks with Chinese characters."""
     pieces = re.split("([\"'<>{}`]|  +)", chinese)
     pattern = "".join("[^\"'<>{}`]+" if HAN.search(piece) else re.escape(piece) for piece in pieces)
     return re.fullmatch(pattern, english) is not None
 
 
 def block_problem(english: tuple[str, str], chinese: tuple[str, str]) -> str:
-    """Return how a Chinese page's block is another one; "" where only comments and shown texts are translated."""
+    """Return how a Chinese page's block differs; "" if only comments and shown texts are translated."""
     if english[0] != chinese[0]:
         return f"the block of {english[0] or 'no language'} is one of {chinese[0] or 'no language'}"
     lines = [code_lines(*block) for block in (english, chinese)]
@@ -219,7 +219,7 @@ def _differences(where: str, before: Section, section: Section, english: Path, c
 
 
 def with_marks(english: Path, chinese: Path) -> str:
-    """Return a Chinese page with the marks of the English sections; raise ``ValueError`` where the headings differ."""
+    """Return a Chinese page with the marks of the English sections; raise ``ValueError`` if the headings differ."""
     both = sections(english), sections(chinese)
     if [one.level for one in both[0]] != [one.level for one in both[1]]:
         raise ValueError(next(problems(english, chinese)))
@@ -232,7 +232,7 @@ def with_marks(english: Path, chinese: Path) -> str:
 
 
 def with_links(page: Path) -> str:
-    """Return a Chinese page whose links lead to Chinese pages, and whose index has the pages that there are."""
+    """Return a Chinese page with links to Chinese pages, and with an index of the pages that exist."""
     text = page.read_text(encoding="utf-8")
     english = english_of(page)
 

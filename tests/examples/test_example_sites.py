@@ -17,7 +17,7 @@ MODULES = ("mpm_event", "authz_core", "alias", "ssl", "socache_shmcb", "proxy", 
 
 
 def program(name: str) -> str:
-    """Return the path of a program, also of one for administrators."""
+    """Return the path of a program, even if it is in an administrator's folder."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     return path or skip_or_fail(name)
 

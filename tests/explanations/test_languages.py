@@ -1,4 +1,4 @@
-"""The catalogue against the programs, in both directions: what they write for people has a translation."""
+"""The catalogue and the programs, compared in both directions: what they write for people has a translation."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ LEFT_OUT = re.compile(
 
 
 def texts(path: Path) -> Iterator[str]:
-    """Yield the texts of a module that have words in them; a value of an f-string is `{1}`."""
+    """Yield the texts of a module that contain words; a value in an f-string becomes `{1}`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
@@ -134,7 +134,7 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def all_texts(path: Path) -> Iterator[str]:
-    """Yield the texts of a module, those of a single word too."""
+    """Yield the texts of a module, also those of a single word."""
     yield from texts(path)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -252,5 +252,5 @@ def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
 
 
 def is_fact(text: str, templates: str) -> bool:
-    """Return whether the templates put a text together of these parts."""
+    """Return whether the templates combine a text from these parts."""
     return all(part.strip(", ") in templates for part in PLACE.split(text)[::2])

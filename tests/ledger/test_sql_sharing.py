@@ -1,4 +1,4 @@
-"""What an application and its handlers may do to a shared transaction, on a SQLite file."""
+"""What an application and its handlers may do with a shared transaction, on a SQLite file."""
 
 from __future__ import annotations
 

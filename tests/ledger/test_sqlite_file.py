@@ -1,4 +1,4 @@
-"""The file of a SQLite ledger: its name and mode, what is not a ledger, and waiting for its lock."""
+"""The file of a SQLite ledger: its name, its mode, files that are no ledger, and waiting for its lock."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Account:
 
 @contextlib.contextmanager
 def running(*arguments, end=signal.SIGTERM, logs="", **options):
-    """Yield what the command prints until it is ready; then stop it and check that it printed only `logs`."""
+    """Yield what the command prints until it is ready; then stop it and check that it printed nothing but `logs`."""
     command = [*COMMAND, "--listen", "127.0.0.1:0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
         lines = []

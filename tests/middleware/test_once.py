@@ -200,7 +200,7 @@ def test_an_unavailable_ledger_is_503() -> None:
 
 
 class Transactional:
-    """A ledger that hands on a transaction, calls twice, and returns the answer that it is told to return."""
+    """A ledger that passes a transaction on, calls the handler twice, and returns the response that a test sets."""
 
     def __init__(self, returned: int) -> None:
         self.returned = returned

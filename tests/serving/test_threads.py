@@ -1,4 +1,4 @@
-"""Threads: callbacks find one while other requests hold all that these may have."""
+"""Threads: callbacks find a thread while other requests hold all that they may have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Task:
 
 
 class Company:
-    """Threads, and what they have begun."""
+    """Threads, and the tasks that they have begun."""
 
     def __init__(self, count: int, *, has_callbacks: bool = True) -> None:
         self.threads = Threads(count, has_callbacks=has_callbacks)

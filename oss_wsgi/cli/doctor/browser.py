@@ -1,4 +1,4 @@
-"""Checks of `doctor` on what browsers need: an address for forms that they reach, and the signature's URL."""
+"""Checks of `doctor` on what browsers need: an address for forms that they can reach, and the signature's URL."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_host(context: CheckContext) -> Iterator[Finding]:
 
 
 def _is_stand_in(context: CheckContext) -> bool:
-    """Return whether the settings mean a stand-in for OSS: its key is trusted, and callbacks stay in the network."""
+    """Return whether the settings name a stand-in for OSS: its key is trusted, and callbacks stay in the network."""
     context.require("OSS_TRUSTED_KEYS", "OSS_CALLBACK_URL")
     host = urlsplit(context.host)
     callbacks = [urlsplit(url).hostname or "" for url in split_urls(context.settings.callback_url or "")]
@@ -68,13 +68,13 @@ def _is_stand_in(context: CheckContext) -> bool:
 
 
 def _public(context: CheckContext) -> str:
-    """Return the bucket's public address of the usual form."""
+    """Return the bucket's usual public address."""
     settings = context.settings
     return f"https://{settings.bucket or 'BUCKET'}.oss-{settings.region or 'REGION'}.aliyuncs.com"
 
 
 def check_page(context: CheckContext) -> Iterator[Finding]:
-    """Check that no page of https has to send a form over http, which browsers block (W3C Mixed Content, 4.1)."""
+    """Check that no https page has to send a form over http, which browsers block (W3C Mixed Content, 4.1)."""
     context.require("OSS_ALLOWED_ORIGINS", "OSS_CALLBACK_URL")
     host = context.host
     parts = urlsplit(host)
@@ -104,7 +104,7 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_signature(context: CheckContext) -> Iterator[Finding]:
-    """Check that the server in front passes the signature's URL to the application, and not the callback's alone."""
+    """Check that the server in front passes the signature's URL to the application, not only the callback's."""
     seen: set[str] = set()
     for call in context.probe_calls:
         url = signature_url(call.url)
@@ -187,7 +187,7 @@ def _foreign(url: str, response: Response) -> Finding:
 
 
 def _is_same_page(url: str, location: str) -> bool:
-    """Return whether a redirect leads to the same path elsewhere: that is no login."""
+    """Return whether a redirect leads to the same path elsewhere, so not to a login."""
     return bool(location) and urlsplit(location).path == urlsplit(url).path
 
 

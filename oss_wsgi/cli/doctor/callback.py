@@ -108,7 +108,7 @@ def check_callback(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_arrival(call: ProbeCall) -> Iterator[Finding]:
-    """Check what arrived of one call."""
+    """Check what the application received of one call."""
     response = call.response
     if isinstance(response, UnreachableError):
         yield _unreachable(response)
@@ -167,7 +167,7 @@ def _unexpected_response(url: str, message: str, response: Response) -> Finding:
 
 
 def _redirect_line(url: str, location: str) -> str:
-    """Return the line that fixes a redirect: the new URL if it is still a callback's, or what shows the way."""
+    """Return what fixes a redirect: the line with the new URL if it is a callback's, else how to see the redirect."""
     destination = urljoin(url, location)
     if urlsplit(destination).path == urlsplit(url).path and destination != url and not urlsplit(destination).query:
         return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
@@ -208,7 +208,7 @@ def _check_message(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
 
 
 def _check_routing(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]:
-    """Yield whether the call misses the callback, or the application verifies over other targets than OSS signs."""
+    """Yield an error if the call misses the callback, or if the application verifies other targets than OSS signs."""
     target = target_of(call.url)
     arrived, server = plain(str(report.get("target"))), plain(str(report.get("server")))
     if not report.get("reaches_callback"):
@@ -245,7 +245,7 @@ def _digest(text: str) -> str:
 
 
 def check_answer(context: CheckContext) -> Iterator[Finding]:
-    """Check the answer on its way back: 200, JSON, Content-Length, in time; not the answer of the handler itself."""
+    """Check the answer to a probe, which is not the handler's own: 200, JSON, Content-Length, in time."""
     answered = False
     for call in context.probe_calls:
         response = call.response
@@ -269,7 +269,7 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_response(url: str, response: Response, status: int = 200) -> Iterator[Finding]:
-    """Check a response as OSS does (protocol.md 8.9), for another status: that of a forged callback is 403."""
+    """Check a response as OSS does (protocol.md 8.9), but for a given status: a forged callback gets 403."""
     coding = compression(response)
     length = response.headers.get("Content-Length") or ""
     size, seconds = len(response.body), response.seconds

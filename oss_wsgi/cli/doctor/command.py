@@ -168,7 +168,7 @@ def _with_line(name: str, finding: Finding) -> Finding:
 
 
 def _members(name: str, finding: Finding) -> dict[str, str]:
-    # Programs read these keys: they stay as they are.
+    # Programs read these keys, so they must not change.
     return {"check": name, "colour": finding.colour, "said": finding.message, "fix": finding.whole_fix}
 
 

@@ -13,7 +13,7 @@ from ..terminal import plain
 from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
 from .probe import call_callback, is_refusal, probe_report
 
-#: How many calls look for machines, and the seconds after which no further one begins.
+#: How many calls look for machines, and the seconds after which no further call begins.
 CALLS = 16
 _SECONDS = 20.0
 

@@ -53,7 +53,7 @@ def check_parts(context: CheckContext) -> Iterator[Finding]:
 
 
 def _check_rule(context: CheckContext) -> Finding:
-    """Check that OSS removes parts that nobody finished, and not before their upload's time is over."""
+    """Check that OSS removes unfinished parts, but not while their upload may still be completed."""
     prefix = context.settings.upload_dir
     names = f"under {prefix}" if prefix else "in the bucket"
     try:

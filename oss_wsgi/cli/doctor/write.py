@@ -40,7 +40,7 @@ _FIX_HANDLER = (
 
 
 def check_write(context: CheckContext) -> Iterator[Finding]:
-    """Upload a test object through the whole road, with the application's own answer, and delete it afterwards."""
+    """Upload a test object all the way to the application's own answer, and delete it afterwards."""
     context.require_all()
     _ = context.host
     settings = context.settings

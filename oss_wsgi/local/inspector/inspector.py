@@ -264,7 +264,7 @@ class Inspector:
             for call in send_again(self._sender, request, change, url, sleep=wait, on_request=again.note_request):
                 again.note_call(call)
         finally:
-            # What is worse of two: a repeated callback is refused while the first is handled.
+            # The worse of two responses: a repeated callback is refused while the first one is handled.
             status = max((call.reply.status if call.reply else 0 for call in again.calls), default=0)
             again.finish(status, [], b"", time.monotonic() - clock)
             self.record(again)
@@ -295,7 +295,7 @@ def _see_other(page: Page, path: str, **query: str) -> Response:
 
 
 def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the fields of a form; None if it is none, or too long."""
+    """Return the fields of a form; None if the body is no form, or too long."""
     length = str(environ.get("CONTENT_LENGTH") or "0")
     media_type = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded" or not length.isdecimal() or int(length) > MAX_FORM:

@@ -41,7 +41,7 @@ def diagnose(
     former: Sequence[str] = (),
     error: OSSError | None = None,
 ) -> tuple[str, str]:
-    """Return the signature that OSS computes, and the mistake that makes the one received; "" for none that is known.
+    """Return the signature that OSS computes, and the known mistake that makes the received one; "" if none does.
 
     :param fields: those of a form; None for a request that is signed in its header or URL.
     :param former: other secrets of this bucket.

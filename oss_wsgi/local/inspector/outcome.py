@@ -14,7 +14,7 @@ Level = Literal["good", "warn", "bad", "quiet", "busy"]
 
 
 def outcome(story: Story) -> tuple[Level, str]:
-    """Return how well it ended, and that in a few words."""
+    """Return how well a story ended, and how, in a few words."""
     if story.is_under_way:
         waits_for = "Waiting for the callback’s answer" if story.asked else "Under way"
         return "busy", f"{waits_for}, {int(time.monotonic() - story.begun)}\u00a0s"
@@ -67,7 +67,7 @@ def reason(story: Story) -> tuple[str, str]:
 
 
 def log_line(story: Story, masks: Masks, link: str) -> str | None:
-    """Return the story as a line for a terminal; None for what went well and is no upload."""
+    """Return the story as a line for a terminal; None for a success that is not an upload."""
     level, short = outcome(story)
     if story.kind not in ("upload", "callback") and level not in ("bad", "warn"):
         return None

@@ -1,4 +1,4 @@
-"""Who may use the inspector, and how objects are answered that share its origin."""
+"""Who may use the inspector, and the headers of objects that share its origin."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Trust:
         self._everywhere = everywhere
 
     def is_known_host(self, environ: Mapping[str, Any], own_url: str) -> bool:
-        """Return whether the Host is one that no stranger's DNS leads here."""
+        """Return whether the Host is a name or an address that no stranger's DNS can lead here."""
         if not _HOST.fullmatch(str(environ.get("HTTP_HOST") or "localhost")):
             return False
         host = host_name(environ) if environ.get("HTTP_HOST") else "localhost"
@@ -99,16 +99,16 @@ SAFE: Headers = [
 
 
 def essence(content_type: str) -> str:
-    """Return `type/subtype` in lower case; "" for what is not exactly one media type, which browsers read as they like.
+    """Return `type/subtype` in lower case; "" for a text that is not exactly one media type.
 
-    Of `image/png,text/html`, for example, they take the last.
+    Browsers read such a text as they like: of `image/png,text/html` they take the last.
     """
     match = _MEDIA_TYPE.fullmatch(content_type)
     return match[1].lower() if match else ""
 
 
 def object_headers(content_type: str) -> Headers:
-    """Return the headers with which a browser runs nothing of an object; none for a type that it runs nothing of.
+    """Return headers that keep a browser from running an object; none for a type that browsers do not run.
 
     They give the object an origin of its own, which can do nothing to the pages.
     """

@@ -216,7 +216,7 @@ def _source_range(header: str, size: int) -> tuple[int, int]:
 def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:
     """Return the parts that the body lists in ascending order, or all parts when a header asks for them.
 
-    None make an empty object.
+    An empty list of parts makes an empty object.
     """
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     complete_all = request.headers.get("x-oss-complete-all", "")

@@ -129,12 +129,12 @@ def put_object_acl(request: Request) -> Response:
 
 
 def _copies_itself(request: Request) -> bool:
-    """Return whether the source is what is written: then only the metadata changes, whatever the directive."""
+    """Return whether an object is copied onto itself: then only its metadata changes, whatever the directive."""
     return _source(request) == (request.bucket, request.key)
 
 
 def check_version(version: str) -> None:
-    """Raise OSSError for any version but the one that objects have without versions."""
+    """Raise OSSError for any version but `null`, the one of objects in a bucket without versioning."""
     if version not in ("", "null"):
         raise not_implemented(f"version {version}: it keeps one of each object")
 

@@ -56,7 +56,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
 class TLSSocket:
     """The server's side of a TLS connection, without blocking, as waitress uses a socket.
 
-    Its threads read and write at the same time, which OpenSSL does not allow: a lock lets one in.
+    Its threads read and write at the same time, which OpenSSL does not allow, so a lock admits one at a time.
     """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
@@ -73,7 +73,7 @@ class TLSSocket:
         """Read what has arrived, about `size` bytes at most; return whether recv() has something to return."""
         with self._lock:
             try:
-                if self._context:  # not before, for it fails where the client is gone already
+                if self._context:  # not earlier: it fails if the client is gone already
                     context, self._context = self._context, None
                     self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
                 while len(self._received) < size and not self._ended:
@@ -87,7 +87,7 @@ class TLSSocket:
         return bool(self._received) or self._ended
 
     def recv(self, size: int) -> bytes:
-        """Return all that fill() has read, perhaps more than `size`: no poll would tell of what is left."""
+        """Return all that fill() has read, perhaps more than `size`: no poll would report a rest."""
         with self._lock:
             data, self._received = bytes(self._received), bytearray()
             return data

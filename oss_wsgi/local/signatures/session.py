@@ -1,6 +1,6 @@
-"""Temporary keys of AssumeRole: the token that holds all of one, and the policy that bounds its rights.
+"""Temporary keys of AssumeRole: the token, which holds the whole key, and the policy that bounds its rights.
 
-Nothing is kept: a token works in each process that has the permanent key, also after a restart.
+The server stores nothing: a token works in each process that has the permanent key, also after a restart.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Session:
 
     @classmethod
     def begin(cls, secret: str, policy: str, expires: int) -> Session:
-        """Return a new one, made with the permanent secret."""
+        """Return a new session, made with the permanent secret."""
         access_key_id = ID_PREFIX + secrets.token_hex(12)
         content = json.dumps({"id": access_key_id, "expires": expires, "policy": policy})
         token = base64.b64encode(_digest(secret, "token", content) + content.encode()).decode()
@@ -136,7 +136,7 @@ def _is_resource(pattern: str, name: str) -> bool:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a pattern fits a whole text, in time that no pattern makes more than their product."""
+    """Return whether a pattern fits a whole text, in time that is at most the product of their lengths."""
     reached = {0}
     for character in text:
         reached = _through_stars(pattern, reached)

@@ -520,7 +520,7 @@ def test_a_v4_form_names_its_scheme(app, browser, oss):
 
 
 class Body(io.BytesIO):
-    """The body of a request, of which a test sees whether something still holds it."""
+    """The body of a request; a test can see whether something still refers to it."""
 
 
 @pytest.mark.parametrize("what", ["refused", "no form", "not called", "stored"])

@@ -50,7 +50,7 @@ def ask(oss, *, status=200, **changes):
 
 
 class Key:
-    """A temporary key as the helpers of the tests take one."""
+    """A temporary key in the shape that the tests' helpers take."""
 
     def __init__(self, response):
         credentials = response.json["Credentials"]

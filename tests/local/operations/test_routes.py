@@ -15,7 +15,7 @@ METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 
 
 def sdk_parameters():
-    """Return the names in queries that the official SDKs for Python know, by their sources, and a made-up one."""
+    """Return the query names in the sources of the official SDKs for Python, and a made-up one."""
     import oss2
 
     names = set(oss2.Auth._subresource_key_set)
