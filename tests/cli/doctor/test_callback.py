@@ -64,7 +64,7 @@ def test_the_address_of_the_callback_url_is_checked(
 
 def test_a_private_address_is_red_for_a_real_bucket(deployment: Deployment) -> None:
     real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
-    assert "not a public address, and OSS" in finding_of("callback-url", deployment.environ | real)["said"]
+    assert "but OSS calls only public addresses" in finding_of("callback-url", deployment.environ | real)["said"]
     multicast = real | {"OSS_CALLBACK_URL": "http://224.0.0.1/oss/callback"}
     assert "not a public address" in finding_of("callback-url", deployment.environ | multicast)["said"]
     assert "which the local OSS calls" in finding_of("callback-url", deployment.environ, "green")["said"]
@@ -227,7 +227,7 @@ def test_a_changed_path_is_red_unless_the_application_knows_the_url(tmp_path: Pa
     with deployed(tmp_path, front=stripped) as deployment:
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
         finding = finding_of("callback", environ)
-    assert "/site/oss/callback arrives as /oss/callback: real callbacks are refused" in finding["said"]
+    assert "/site/oss/callback arrives as /oss/callback, so the application refuses real callbacks" in finding["said"]
     assert "Set OSS_CALLBACK_URL, where the application runs" in finding["fix"]
     # Over the configured URL's target the callback verifies all the same.
     known = {"OSS_CALLBACK_URL": "http://127.0.0.1/site/oss/callback"}
@@ -251,7 +251,7 @@ def test_another_ticket_secret_than_the_applications_is_red(deployment: Deployme
 def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
     assert "arrive unchanged is unknown" in finding_of("callback", environ, "yellow")["said"]
-    assert "403, JSON with a length" in finding_of("answer", environ, "green")["said"]
+    assert "403, JSON with a Content-Length" in finding_of("answer", environ, "green")["said"]
     finding = next(f for f in run_doctor(environ, "--only", "write", status=1) if f["colour"] == "red")
     assert finding["fix"].startswith("Set OSS_TICKET_SECRET to the application's")
 
@@ -309,7 +309,7 @@ def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", com
 @pytest.mark.parametrize(
     ("response", "colour", "message"),
     [
-        pytest.param(answered(), "green", "200, JSON with a length", id="good"),
+        pytest.param(answered(), "green", "200, JSON with a Content-Length", id="good"),
         pytest.param(answered(3.0), "yellow", "took 3.0 s of the 5 s", id="slow"),
         pytest.param(answered(5.5), "red", "the answer took 5.5 s", id="too slow"),
         pytest.param(answered(complete=False), "red", "ends too early, after 2 bytes", id="cut"),
