@@ -74,9 +74,11 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--put", action="store_true", help="send the file with a presigned PUT, not in a form")
     parser.add_argument(
-        "--timeout", type=positive_seconds, default=60.0, metavar="SECONDS", help=(
-            "for each wait for a response; %(default)s"
-        )
+        "--timeout",
+        type=positive_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help=("for each wait for a response; %(default)s"),
     )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.set_defaults(run=run)

@@ -57,7 +57,7 @@ _PING_SECONDS = 8.0
 
 _COMMITTED = (
     "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so its "
-    "work and the upload's answer could not be stored together: leave that out, because the ledger commits both"
+    "work and the upload's answer could not be stored together: leave out the commit, because the ledger commits both"
 )
 _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "

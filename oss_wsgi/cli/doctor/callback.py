@@ -137,9 +137,8 @@ def check_unauthenticated(url: str, response: Response) -> Finding:
             "Set OSS_TICKET_SECRET, the application's own, for this command too: it authenticates the probe. "
             "`export OSS_TICKET_SECRET=THE-VALUE`",
         )
-    message = (
-        f"{without_password(url)} answers a forged callback with {response.status}, not with the application's 403"
-    )
+    shown_url = without_password(url)
+    message = f"{shown_url} answers a forged callback with {response.status}, not with the application's 403 in JSON"
     return _unexpected_response(url, message, response)
 
 
