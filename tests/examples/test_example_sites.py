@@ -114,7 +114,7 @@ def test_the_settings_with_secrets_are_read_by_root_alone() -> None:
 @pytest.mark.slow
 def test_the_cron_line_reads_a_value_as_it_stands(tmp_path: Path) -> None:
     """Two callback URLs are joined by ';', which a shell that sources the file takes for the end of a command."""
-    values = {"OSS_CALLBACK_URL": "https://a.example/oss/callback;https://b.example/oss/callback", "SECRET": "a&b $HOME"}
+    values = {"OSS_CALLBACK_URL": "https://a.example/callback;https://b.example/callback", "SECRET": "a&b $HOME"}
     file, runuser = tmp_path / "oss-wsgi.env", tmp_path / "runuser"
     file.write_text("# settings\n\n" + "".join(f"{name}={text}\n" for name, text in values.items()))
     runuser.write_text("#!/bin/sh\nenv\nexit 1\n")  # a sweep that leaves something

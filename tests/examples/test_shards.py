@@ -93,7 +93,8 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         server = LocalOSSServer(oss)
         server.start()
         stack.callback(server.stop)
-        settings = Settings.from_environ({**environ_for(oss, tmp_path), "OSS_UPLOAD_DIR": "uploads/", "OSS_MULTIPART": "on"})
+        own = {"OSS_UPLOAD_DIR": "uploads/", "OSS_MULTIPART": "on"}
+        settings = Settings.from_environ({**environ_for(oss, tmp_path), **own})
         machines = [stack.enter_context(Machine(name, settings, tmp_path)) for name in ("0", "1")]
         shards = {str(number): machine.url for number, machine in enumerate(machines)}
 
