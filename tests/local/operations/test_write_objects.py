@@ -91,6 +91,17 @@ def test_a_copy_keeps_content_type_and_metadata(copy, bucket):
     assert content(bucket, "b") == b"hi oss"
 
 
+@pytest.mark.parametrize(
+    ("source", "key"), [("a+b", "a b"), ("a%20b", "a b"), ("a b", "a b"), ("a%2Bb", "a+b"), ("a%2bb", "a+b")]
+)
+def test_a_plus_in_a_copy_source_is_a_blank(copy, bucket, source, key):
+    """The Ruby SDK sends keys as they are, and cannot copy one with a plus (its issue 98); the Go SDK sends `a+b`."""
+    for name in ("a b", "a+b"):
+        stored.put(bucket, name, name.encode())
+    copy(f"/examplebucket/{source}")
+    assert content(bucket, "b") == key.encode()
+
+
 def test_a_copy_may_replace_the_metadata(copy, bucket):
     copy(metadata_directive="REPLACE", meta_c="d")
     stored = bucket.get("b")

@@ -73,9 +73,10 @@ def test_objects(run, cname):
         "folders": ["file", "目录/"],
         "objectAcl": "public-read",
         "copy": [TEXT, {"who": "ruby"}],
+        "copyOfPlus": [404, "NoSuchKey"],
         "metas": {"new": "meta"},
         "append": [501, "NotImplemented"],
-        "removeMulti": ["a copy+", "control\x01", "中"],
+        "removeMulti": ["a copy", "control\x01", "中"],
         "remove": False,
     }
     assert run(list(results), cname=cname) == results
