@@ -29,7 +29,14 @@ ENCRYPTION_HEADERS = (
     "x-oss-server-side-encryption-key-id",
 )
 #: What OSS obeys and this OSS does not.
-NOT_KEPT = ("x-oss-tagging", "x-oss-traffic-limit")
+NOT_KEPT = (
+    "x-oss-tagging",
+    "x-oss-traffic-limit",
+    "x-oss-persistent-headers",
+    "x-oss-object-worm-mode",
+    "x-oss-object-worm-retain-until-date",
+    "x-oss-object-worm-legal-hold",
+)
 _METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 

@@ -350,8 +350,19 @@ def test_the_encryption_of_an_object_is_told_as_it_was_asked_for(client):
 @pytest.mark.parametrize(
     ("method", "query"), [("PUT", ""), ("GET", ""), ("POST", "uploads"), ("PUT", "partNumber=1&uploadId=x")]
 )
-@pytest.mark.parametrize("header", ["x-oss-tagging", "x-oss-traffic-limit"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "x-oss-tagging",
+        "x-oss-traffic-limit",
+        "x-oss-persistent-headers",
+        "x-oss-object-worm-mode",
+        "x-oss-object-worm-retain-until-date",
+        "x-oss-object-worm-legal-hold",
+    ],
+)
 def test_a_header_that_is_not_obeyed_is_refused_by_name(client, bucket, method, query, header):
+    """PutObject's page, and the PutObjectRequest of alibabacloud-oss-v2."""
     response = client(method, "examplebucket", query, key="a", headers={header: "819200"}, status=501)
     assert header in response.xml.findtext("Message")
     assert bucket.page() == ([], False)
