@@ -28,7 +28,7 @@ ENCRYPTION_HEADERS = (
     "x-oss-server-side-data-encryption",
     "x-oss-server-side-encryption-key-id",
 )
-#: What OSS obeys and this OSS does not.
+#: Headers and fields that OSS obeys and this OSS refuses.
 NOT_KEPT = (
     "x-oss-tagging",
     "x-oss-traffic-limit",
