@@ -133,6 +133,7 @@ def _row_texts(language: str) -> Iterable[tuple[str, str]]:
     for english, other in zip(rows(*_ROWS), rows(*_ROWS, language=language), strict=True):
         yield english.meaning, other.meaning
         yield english.fix, other.fix
+        yield english.source, other.source
 
 
 def _weight(text: str) -> int:
