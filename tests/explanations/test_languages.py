@@ -22,6 +22,7 @@ MODULES = (
         for name in ("cors", "http_server", "local", "serve", "serve_application", "upload")
     ),
     PACKAGE / "serving" / "until_stopped.py",
+    PACKAGE / "wsgi" / "diagnosis.py",
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
         for name in ("activity_page", "faults_page", "inspector", "mistakes", "objects_page")
@@ -47,6 +48,19 @@ CHINESE = re.compile("[一-鿿：]")
 
 #: A text that the code puts together of parts -> what comes of it.
 WHOLE = {
+    "the server is {1}: {2}: {3}": ["the server is {1}"],
+    "must be 'on' or 'off'": ["{1} must be 'on' or 'off', not {2}."],
+    "must be a whole number, written in digits": ["{1} must be a whole number, written in digits, not {2}."],
+    "must be a duration such as 15m, 26h or 7d": ["{1} must be a duration such as 15m, 26h or 7d, not {2}."],
+    "must be KEY_URL=PEM_FILE pairs, joined by commas": [
+        "{1} must be KEY_URL=PEM_FILE pairs, joined by commas, not {2}."
+    ],
+    "; its own handler was not called, which --handler does": ["its own handler was not called, which --handler does"],
+    "{1}: {2}: check the access key, bucket and region{3}": [
+        "check the access key, bucket and region",
+        "check the access key, bucket and region, and that it has {1}",
+    ],
+    "{1}: the SDK raised {2}": ["the SDK raised {1}"],
     "; a change of a Python file restarts it": ["a change of a Python file restarts it"],
     "no signature: {1} {2}": ["no signature"],
     ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
@@ -130,6 +144,7 @@ LEFT_OUT = re.compile(
     r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is no text|https://any.*|"
     # Of commands: help, a right, the format of the log.
     r"Example: .*|.*With --app it serves.*|your application|oss:\S+ and oss:\S+|%\(asctime.*|, nor on |"
+    r"Apache (CGI|mod_\w+)|Phusion Passenger|Django runserver|\{1\} \((daemon|embedded)\)|"
     # Of the window: lines of its log, headers, and what is JSON beside it.
     r"\s.*(cn-hangzhou|image/png|video/webm|\"conditions\").*|.*charset=utf-8|attachment; .*|"
     r"callback \{1\} in .*| of \{1\}|; \{1\} characters, .*|expiration \{1\}|\(not Base64\) \{1\}",
@@ -273,7 +288,9 @@ def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
     written |= {f"{{1}} {text}" for text in written}
     templates = "".join(path.read_text(encoding="utf-8") for path in paths if path.suffix == ".html")
     others = {"Connection refused", "Name or service not known", "Network is unreachable", "OSS"}  # the system's
-    others |= {"Address already in use"}
+    others |= {"Address already in use", "No such file or directory", "Permission denied", "Is a directory"}
+    others |= {"file is not a database", "unable to open database file"}  # SQLite's
+    others |= {"list", "abort"}  # the first word of what a key may do
     others |= {"Late", "Look for a rule that sets or extends Authorization."}  # cut off, and begun with a capital
     unused = [
         text

@@ -23,7 +23,8 @@ _LIMITS = (
     (rights, "TIMEOUT"),
     (write, "SLOW"),
 )
-_NOT_WORDS = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|https?://[^\s，。；：）]+|<[^>]*>")
+#: Commands, values, URLs, and a code of OSS with its own message, which is English.
+_NOT_WORDS = re.compile(r"\b[A-Z]\w+: .*|`[^`]*`|'[^']*'|\"[^\"]*\"|https?://[^\s，。；：）]+|<[^>]*>")
 _ENGLISH = re.compile("[A-Za-z]{2,}( [a-z]{2,}){2,}")
 
 
@@ -41,8 +42,9 @@ def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> lis
     findings: list[dict[str, str]] = json.loads(output.getvalue())
     assert (status == 1) == any(finding["colour"] == "red" for finding in findings)
     assert all(finding["fix"] for finding in findings if finding["colour"] != "green")
-    shown = [in_language(finding[member], "zh") for finding in findings for member in ("said", "fix")]
-    assert [text for text in shown if english_left(text)] == []
+    shown = (in_language(finding[member], "zh") for finding in findings for member in ("said", "fix"))
+    left = [text for text in shown if english_left(text)]
+    assert left == [], left
     return findings
 
 
