@@ -153,7 +153,7 @@ def print_difference(before: str, after: str, what: str, stream: TextIO, environ
 
     :param what: whose texts they are, such as ``bucket examplebucket``.
     """
-    names = (said(name, environ) for name in (f"{what}, as it is", f"{what}, as it should be"))
+    names = said(f"{what}, as it is", environ), said(f"{what}, as it should be", environ)
     for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
         colour = {"+": "green", "-": "red"}.get(line[:1])
         print(coloured(plain(line), colour, environ, stream) if colour else plain(line), file=stream)

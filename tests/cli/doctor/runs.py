@@ -24,7 +24,7 @@ _LIMITS = (
     (write, "SLOW"),
 )
 #: Commands, values, URLs, and a code of OSS with its own message, which is English.
-_NOT_WORDS = re.compile(r"\b[A-Z]\w+: .*|`[^`]*`|'[^']*'|\"[^\"]*\"|https?://[^\s，。；：）]+|<[^>]*>")
+_NOT_WORDS = re.compile(r"\b[A-Z]\w+(, EC [0-9-]+)?: .*|`[^`]*`|'[^']*'|\"[^\"]*\"|https?://[^\s，。；：）]+|<[^>]*>")
 _ENGLISH = re.compile("[A-Za-z]{2,}( [a-z]{2,}){2,}")
 
 
