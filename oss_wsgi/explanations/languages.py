@@ -28,9 +28,9 @@ _ACCEPTED = re.compile(
 )
 _ROWS = ("code", "ec", "reason", "outcome", "status", "line", "sentence", "difference", "server", "route")
 _PLACE = re.compile(r"\{(\w+)\}")
-#: Where a text may be put together of others: behind a label, between two clauses, and at the end of a sentence.
-_BREAK = re.compile(r"[:;] |(?<=[.`]) (?=[A-Za-z`])")
-_SEPARATORS = {": ": "：", "; ": "；", " ": ""}
+#: Where a text may be put together of others: behind a label, between clauses, at the end of a sentence or a line.
+_BREAK = re.compile(r"[:;] |(?<=[.`]) (?=[A-Za-z`])|\n")
+_SEPARATORS = {": ": "：", "; ": "；", " ": "", "\n": "\n"}
 #: Breaks of a text that is put together of others; one with more is somebody else's.
 _MOST_BREAKS = 16
 

@@ -19,7 +19,7 @@ MODULES = (
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
     *(
         PACKAGE / "cli" / f"{name}.py"
-        for name in ("cors", "http_server", "local", "serve", "serve_application", "upload")
+        for name in ("cors", "http_server", "load_application", "local", "serve", "serve_application", "upload")
     ),
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
@@ -48,6 +48,14 @@ CHINESE = re.compile("[一-鿿：]")
 
 #: A text that the code puts together of parts -> what comes of it.
 WHOLE = {
+    "in the folder that holds it, or set PYTHONPATH.": ["Start in the folder that holds it, or set PYTHONPATH."],
+    "Did you mean {1}? If not, start": [
+        "Did you mean {1}? If not, start in the folder that holds it, or set PYTHONPATH."
+    ],
+    "{1} fails {2}": [
+        "the import of {1} fails in {2}, line {3}: {4}",
+        "the call of {1} fails in {2}, line {3}: {4}",
+    ],
     "the server is {1}: {2}: {3}": ["the server is {1}"],
     "must be 'on' or 'off'": ["{1} must be 'on' or 'off', not {2}."],
     "must be a whole number, written in digits": ["{1} must be a whole number, written in digits, not {2}."],
@@ -145,6 +153,9 @@ LEFT_OUT = re.compile(
     # Of commands: help, a right, the format of the log.
     r"Example: .*|.*With --app it serves.*|your application|oss:\S+ and oss:\S+|%\(asctime.*|, nor on |"
     r"Apache (CGI|mod_\w+)|Phusion Passenger|Django runserver|\{1\} \((daemon|embedded)\)|"
+    # Of a failed import: parts of sentences, and what comes before it has failed.
+    r" It is in .*|The import of \{1\} is not done.*|in \{1\}, line .*|Start \{1\}|uvicorn .*|the (call|import) of \{1\}|"
+    r", and says: .*|--app: \{1\}|"
     # Of the window: lines of its log, headers, and what is JSON beside it.
     r"\s.*(cn-hangzhou|image/png|video/webm|\"conditions\").*|.*charset=utf-8|attachment; .*|"
     r"callback \{1\} in .*| of \{1\}|; \{1\} characters, .*|expiration \{1\}|\(not Base64\) \{1\}",
