@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,10 @@ def _print(rule: Rule, arguments: Namespace) -> int:
         print(json.dumps(asdict(rule), indent=1))
     else:
         heading = said("In the console, Content Security > CORS > Create Rule:", arguments.environ)
-        fields = (f"{said(name, arguments.environ)}: {value}" for name, value in _console_fields(rule).items())
+        fields = (
+            f"{said(name, arguments.environ)}: {value}"
+            for name, value in _console_fields(rule, arguments.environ).items()
+        )
         print("\n".join((as_xml([rule], True), "", heading, *fields)))
     return 0
 
@@ -136,7 +139,7 @@ def _members(rules: Sequence[Rule]) -> list[dict[str, Any]]:
     return [asdict(rule) for rule in rules]
 
 
-def _console_fields(rule: Rule) -> dict[str, str]:
+def _console_fields(rule: Rule, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what to fill into the console: Content Security, CORS, Create Rule."""
     return {
         "Source (one a line)": " ".join(rule.origins),
@@ -144,5 +147,5 @@ def _console_fields(rule: Rule) -> dict[str, str]:
         "Allowed Headers": ", ".join(rule.headers),
         "Exposed Headers": " ".join(rule.exposed),
         "Cache Timeout (Seconds)": str(rule.max_age),
-        "Vary: Origin": "ticked",
+        "Vary: Origin": said("ticked", environ),
     }

@@ -11,11 +11,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..explanations.languages import CHINESE, in_language
+from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain, said, spoken_language
+from .terminal import MisuseError, note, plain, said
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
-from ..explanations.languages import ENGLISH, in_language, language_of
+from ..explanations.languages import in_language, spoken_language
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 #: Characters of a name beside a bar.
@@ -38,16 +38,6 @@ def coloured(text: str, colour: str, environ: Mapping[str, str], stream: TextIO 
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not (stream or sys.stdout).isatty():
         return text
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
-
-
-def spoken_language(environ: Mapping[str, str]) -> str:
-    """Return the language of the environment's locale, or English where the output cannot write that language."""
-    language = language_of(environ)
-    try:
-        "中文".encode(sys.stdout.encoding or "utf-8")
-    except (LookupError, UnicodeEncodeError):
-        return ENGLISH
-    return language
 
 
 def said(text: str, environ: Mapping[str, str]) -> str:

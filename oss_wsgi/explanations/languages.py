@@ -54,6 +54,15 @@ def language_of(environ: Mapping[str, str]) -> str:
     return CHINESE if locale.lower().startswith(CHINESE) else ENGLISH
 
 
+def spoken_language(environ: Mapping[str, str]) -> str:
+    """Return the language of the environment's locale, or English where standard output cannot write that language."""
+    try:
+        "中文".encode(sys.stdout.encoding or "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return ENGLISH
+    return language_of(environ)
+
+
 def accepted_language(header: str | None) -> str:
     """Return the language that an Accept-Language header prefers: of those here, the one with the highest weight."""
     weights: dict[str, float] = {}
@@ -80,11 +89,8 @@ def _translated(text: str, catalogue: _Catalogue) -> str:
         first = _whole(text[: each.start()], catalogue)
         if first is not None:
             return first + _SEPARATORS[each[0]] + _translated(text[each.end() :], catalogue)
-    first_break = breaks[0]  # what stands before it is unknown
-    rest = _translated(text[first_break.end() :], catalogue)
-    if text.endswith(rest):
-        return text
-    return text[: first_break.start()] + (_SEPARATORS[first_break[0]] or " ") + rest
+    begin = breaks[0].end()  # what stands before it is unknown, and stays
+    return text[:begin] + _translated(text[begin:], catalogue)
 
 
 def _whole(text: str, catalogue: _Catalogue) -> str | None:

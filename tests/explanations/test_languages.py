@@ -154,8 +154,8 @@ LEFT_OUT = re.compile(
     r"Example: .*|.*With --app it serves.*|your application|oss:\S+ and oss:\S+|%\(asctime.*|, nor on |"
     r"Apache (CGI|mod_\w+)|Phusion Passenger|Django runserver|\{1\} \((daemon|embedded)\)|"
     # Of a failed import: parts of sentences, and what comes before it has failed.
-    r" It is in .*|The import of \{1\} is not done.*|in \{1\}, line .*|Start \{1\}|uvicorn .*|the (call|import) of \{1\}|"
-    r", and says: .*|--app: \{1\}|"
+    r" It is in .*|The import of \{1\} is not done.*|in \{1\}, line .*|Start \{1\}|uvicorn .*|"
+    r"the (call|import) of \{1\}|, and says: .*|--app: \{1\}|"
     # Of the window: lines of its log, headers, and what is JSON beside it.
     r"\s.*(cn-hangzhou|image/png|video/webm|\"conditions\").*|.*charset=utf-8|attachment; .*|"
     r"callback \{1\} in .*| of \{1\}|; \{1\} characters, .*|expiration \{1\}|\(not Base64\) \{1\}",
@@ -301,7 +301,6 @@ def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
     others = {"Connection refused", "Name or service not known", "Network is unreachable", "OSS"}  # the system's
     others |= {"Address already in use", "No such file or directory", "Permission denied", "Is a directory"}
     others |= {"file is not a database", "unable to open database file"}  # SQLite's
-    others |= {"list", "abort"}  # the first word of what a key may do
     others |= {"Late", "Look for a rule that sets or extends Authorization."}  # cut off, and begun with a capital
     unused = [
         text
