@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: The public names and their modules. A name is loaded when it is first asked for: the pytest plugin and the local
-#: OSS's command come through here and need none of them.
+#: The public names and their modules. A module is imported when its name is first used, because the pytest plugin and
+#: the local OSS import this package and need none of the names.
 _MODULES = {
     "AccessLog": ".middleware.access_log",
     "AuthorizationPassthrough": ".middleware.authorization",

@@ -1,4 +1,4 @@
-"""Runs the `oss-wsgi` command, also as `python -m oss_wsgi`."""
+"""The start of the `oss-wsgi` command, which is also `python -m oss_wsgi`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 def main() -> int:
     """Run one command and return its exit status.
 
-    Loading it takes a quarter of a second. Ctrl-C ends the process in that time too, without a traceback.
+    Loading the command takes a quarter of a second. Ctrl-C ends the process during that time too, without a traceback.
     """
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:

@@ -80,7 +80,7 @@ TYPES_NAME = "upload.d.ts"
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
 
-# The path of a callback URL is shorter; nothing is said about a longer one.
+# A callback URL's path is shorter than this, so longer paths are not logged.
 _MAX_MISROUTED = 4096
 
 log = logging.getLogger(__name__)
@@ -90,48 +90,48 @@ class DirectUpload:
     """Direct uploads to OSS for any WSGI application.
 
     ``GET {prefix}/signature`` signs a form or a PUT, ``POST {prefix}/callback`` receives OSS's verified report,
-    ``GET {prefix}/limits`` tells what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
-    page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that there are
-    credentials and a ledger that can be written to (503 without). With ``OSS_RECOVER=on``, ``POST {prefix}/recover``
-    answers a page whose callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts,
-    as Uppy's clients ask for them. Every other path goes to ``app`` unchanged.
+    ``GET {prefix}/limits`` returns what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
+    page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that it has credentials
+    and a writable ledger (503 otherwise). With ``OSS_RECOVER=on``, ``POST {prefix}/recover`` answers a page whose
+    callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts, by the requests that
+    Uppy's clients send. Every other path goes to ``app`` unchanged.
 
-    ``prefix=""`` is for a DirectUpload that something else mounts: the endpoints are at ``/signature`` and so on below
-    the mount, every other path is 404, and ``app`` gets only what ``forward_callback`` passes on.
+    Use ``prefix=""`` for a DirectUpload that another application or server mounts: the endpoints are at ``/signature``
+    and so on below the mount, every other path is 404, and ``app`` gets only what ``forward_callback`` passes on.
 
-    ``reconcile`` and ``handle_event`` find uploads of which no report came at all.
+    ``reconcile`` and ``handle_event`` find uploads whose report never arrived.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
 
     :param app: your application: it gets every path that is not below ``prefix``, unchanged.
     :param settings: bucket, key and limits, as ``Settings.from_environ(os.environ)`` reads them.
     :param prefix: the path below which the endpoints are; ``""`` where something else mounts them.
-    :param authorize: ``(webob.Request) -> Grant | None``: what this request may upload; None refuses. One that also
-        takes ``user`` is asked again before an upload in parts is completed, with the user of its ticket.
+    :param authorize: ``(webob.Request) -> Grant | None``: returns what this request may upload; None refuses. A
+        callable that also takes ``user`` is called again, with the ticket's user, before an upload in parts is
+        completed.
     :param on_upload: ``(Upload) -> dict | None``: called with each verified upload; adds members to the JSON response.
     :param forward_callback: pass a verified callback on to ``app``, whose own view answers it and finds the upload
         in ``environ["oss_wsgi.upload"]``.
-    :param confirm: ``(Upload) -> bool``: asks OSS itself before the application gets an upload, as
+    :param confirm: ``(Upload) -> bool``: called before the application gets an upload, to ask OSS itself, as
         ``SDKConfirmation`` does.
-    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks too often, for signatures,
-        uploads in parts or lost reports, as ``RateLimit`` returns them.
+    :param rate_limit: ``(who: str) -> float | None``: returns how many seconds a caller that asks too often must wait,
+        as ``RateLimit`` does; called for signatures, uploads in parts and lost reports.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs,
-        or with OSS_CREDENTIALS_LIBRARY that of the official library.
+        or with OSS_CREDENTIALS_LIBRARY the official library's key.
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
-        ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of
-        an upload in parts, ``upload_method`` too.
-    :param on_refused: ``(reason, status, facts)``: called with each refusal, of signatures and of callbacks. An
-        observer that raises is logged, and the response stays the same.
+        ``expires``, ``user``, ``address``, ``request_id`` and more, but no secret; for a PUT and an upload in parts
+        also ``upload_method``.
+    :param on_refused: ``(reason, status, facts)``: called with each refused signature or callback. If it raises, that
+        is logged, and the response stays the same.
     :param metrics: counts what happens, as ``Metrics()`` does; without it nothing is counted.
     :param serve_metrics: show the counts at ``GET {prefix}/metrics`` to anybody; False where you serve them elsewhere.
-    :param ledger: remembers which uploads were handled; by default that of OSS_LEDGER, or this process's memory.
+    :param ledger: remembers which uploads were handled; by default the ledger of OSS_LEDGER, or this process's memory.
     :param public_keys: the keys that are trusted; by default OSS's own and the settings' ``trusted_keys``.
-    :param bucket_client: asks the bucket for what was stored, as ``SDKBucket`` does; by default one is made where it is
-        needed.
-    :param known: ``(pairs of object and ETag) -> those that the application has handled``: asked by a sweep about what
-        the ledger does not know, such as uploads from before its retention.
-    :param on_orphan: ``(Upload)``: called by a sweep or an event with each stored upload that the checks refuse, once;
-        none is deleted.
+    :param bucket_client: asks the bucket which objects are stored; by default an ``SDKBucket``, made when it is needed.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``: called by a sweep with
+        objects that the ledger does not know, such as uploads older than its retention.
+    :param on_orphan: ``(Upload)``: called once by a sweep or an event with each stored upload that the checks refuse;
+        no object is deleted.
     :param clock: returns Unix seconds.
 
     Raises SettingsError for insufficient settings.
@@ -161,10 +161,16 @@ class DirectUpload:
         clock: Callable[[], float] = time.time,
     ) -> None:
         if forward_callback and on_upload is not None:
-            raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+            raise ValueError(
+                "forward_callback passes reports to the application's own view, so on_upload is never "
+                "called: leave one of them out."
+            )
         for name, function in (("authorize", authorize), ("on_upload", on_upload)):
             if inspect.iscoroutinefunction(function):
-                raise TypeError(f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call: mount that one.")
+                raise TypeError(
+                    f"{name} is an async function: write a plain one, or mount "
+                    "oss_wsgi.asgi.DirectUpload, which can call it."
+                )
         settings = with_callback_path(settings, prefix)
         settings.bucket_and_host()  # raises if there is none, before a file is opened and warnings are logged
         if credentials is None:
@@ -191,7 +197,7 @@ class DirectUpload:
             on_orphan=on_orphan,
             clock=clock,
         )
-        #: The ledger, for those who ask which uploads were handled.
+        #: The ledger, for callers who ask which uploads were handled.
         self.ledger = self._service.ledger
         self.settings = settings
         self._callback_path = self._service.callback_path
@@ -199,7 +205,7 @@ class DirectUpload:
         self._build()
 
     def _build(self) -> None:
-        """Make the endpoints of ``_service``, and what they share."""
+        """Make the endpoints of ``_service``, and the middleware around the application."""
         service, settings = self._service, self.settings
         self._reconciler = Reconciler(
             settings,
@@ -222,7 +228,7 @@ class DirectUpload:
         self._probe = _probe(service, self._app)
 
     def count_in(self, metrics: Metrics) -> None:
-        """Count in ``metrics`` from now on, unless the constructor got some: for a server that shows them elsewhere.
+        """Count in ``metrics``, which a server shows elsewhere; do nothing if the constructor got metrics of its own.
 
         Call this before requests come.
         """
@@ -238,10 +244,10 @@ class DirectUpload:
         return self._app(environ, start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: for no callable of yours, no disk and no other host.
+        """Return whether a request is answered without waiting for a callable of yours, a disk or another host.
 
-        ``make_server`` holds the response to a callback back until a SQLite ledger has stored it; under another server
-        that one waits for the disk.
+        ``make_server`` sends the response to a callback only after a SQLite ledger has stored it; under another server
+        such a callback waits for the disk.
 
         ``path`` is decoded as PATH_INFO is; of ``headers`` only the key URL is used, under the name
         ``X_OSS_PUB_KEY_URL``.
@@ -249,7 +255,7 @@ class DirectUpload:
         return self._app.is_nonblocking(method, path, headers)
 
     def body_limit(self, method: str, path: str) -> int | None:
-        """Return how many bytes the body of a request may have; None for one of your application, if it does not say.
+        """Return how many bytes a request's body may have; None if it goes to your application, which sets no limit.
 
         ``path`` is decoded as PATH_INFO is.
         """
@@ -258,7 +264,7 @@ class DirectUpload:
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is a callback of OSS, for which ``make_server`` keeps threads.
 
-        A forged one counts too: it is refused without waiting. One that names a key which has to be fetched first does
+        A forged callback counts too: it is refused without waiting. A callback whose key has to be fetched first does
         not count. ``path`` is decoded as PATH_INFO is.
         """
         return self._app.is_callback(method, path, headers)
@@ -277,22 +283,23 @@ class DirectUpload:
     ) -> Reconciliation:
         """Sweep the bucket: handle each upload that was stored between ``since`` and ``until`` and is not known yet.
 
-        Each end is a duration before now (seconds, ``"26h"``, a timedelta) or a moment (a datetime with a time zone,
-        or Unix seconds). ``until`` leaves callbacks their time. Nothing is ever deleted.
+        Each end is a duration before now (seconds, ``"26h"``, a timedelta) or a moment (a datetime with a time zone, or
+        Unix seconds). Uploads after ``until`` are left alone, because their callbacks may still arrive. A sweep deletes
+        nothing.
 
-        Only objects with a receipt are handled. One sweep runs at a time. Where a sweep is killed, the next one with
-        the same prefixes goes on.
+        Only objects with a receipt are handled. One sweep runs at a time. After a sweep was killed, the next one with
+        the same prefixes continues where it stopped.
 
-        :param dry_run: handle nothing, count what would be handled as ``untold``.
+        :param dry_run: handle nothing; count uploads that would be handled as ``untold``.
         :param progress: called with the report after each page and each object that needed a HEAD.
-        :param prefixes: of the object names; by default OSS_UPLOAD_DIR, or with an ``authorize``, which may grant any
-            name, the whole bucket.
-        :param known: replaces that of the constructor, as does ``on_orphan``.
-        :param checkpoint: file that says where the sweep stands; by default the ledger does.
+        :param prefixes: of the object names; by default OSS_UPLOAD_DIR. With an ``authorize``, which may grant any
+            name, the default is the whole bucket.
+        :param known: replaces the constructor's ``known``; ``on_orphan`` replaces the constructor's too.
+        :param checkpoint: file that stores how far the sweep got; by default the ledger stores it.
 
-        Raises SettingsError if ``since`` is before all that the ledger remembers (OSS_LEDGER_KEEP) and there is no
+        Raises SettingsError if ``since`` is further back than the ledger remembers (OSS_LEDGER_KEEP) and there is no
         ``known``; ValueError for a malformed window; SweepRunningError; BucketError and LedgerUnavailableError, after
-        which the next sweep goes on where this one stopped.
+        which the next sweep continues where this one stopped.
         """
         return self._reconciler.reconcile(
             since,
@@ -307,27 +314,28 @@ class DirectUpload:
 
     @property
     def has_known(self) -> bool:
-        """Whether the application itself tells a sweep which uploads it has handled."""
+        """Whether a ``known`` tells sweeps which uploads the application has handled."""
         return self._reconciler.known is not None
 
     def handle_event(self, body: bytes | str) -> list[EventOutcome]:
         """Handle the uploads that a message of OSS names, unless they were handled before.
 
         ``body`` is a message of an SMQ queue (JSON or its Base64), or a CloudEvent of EventBridge. Only the object's
-        name in it counts: the ledger, HEAD and the object's receipt decide. Events may come late, twice or forged.
+        name is taken from it: the ledger, a HEAD and the object's receipt decide, so an event may be late, repeated or
+        forged.
 
-        Returns what was done with each event, after which the message may be deleted. When it must come again, raises
-        NotDeliveredError (the application did not accept an upload), BucketError or LedgerUnavailableError.
-        MalformedRecoveryError says that the body is not an event, and coming again would not help.
+        Returns what was done with each event; then the message may be deleted. Raises NotDeliveredError (the
+        application did not accept an upload), BucketError or LedgerUnavailableError when the message must be delivered
+        again, and MalformedRecoveryError when the body is not an event, so that delivering it again would not help.
         """
         return self._reconciler.handle_events(body)
 
     def oldest_untold_seconds(self) -> float | None:
-        """Return the age of the oldest upload that may be untold; 0 if none, None before the first sweep."""
+        """Return the age of the oldest upload that may not be handed over; 0 if none, None before the first sweep."""
         return self._reconciler.oldest_untold_seconds()
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
-        """Log why a callback that was sent to our path goes to the application instead."""
+        """Log why a callback that was meant for our path reaches the application instead."""
         target = request_target(environ).partition(b"?")[0]
         if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
@@ -335,7 +343,7 @@ class DirectUpload:
 
 @dataclass(frozen=True)
 class _Service:
-    """The options of a DirectUpload, and what its endpoints share, which is made when it is first needed."""
+    """The options of a DirectUpload, and what its endpoints share; each shared object is made at its first use."""
 
     app: WSGIApplication
     settings: Settings
@@ -399,7 +407,7 @@ class _Service:
 
     @functools.cached_property
     def once(self) -> OncePerUpload:
-        """What passes each verified upload on once: to the handler, or to the application's own view."""
+        """The middleware that passes each verified upload on once: to the handler, or to the application's own view."""
         if self.forward_callback:
             receiver = _forward(self.app, self.prefix, self.confirm)
         else:
@@ -420,7 +428,7 @@ class _Service:
         return Recovery(client, self.bucket, self.tickets, self.receipts, clock=self.clock)
 
     def observed(self, endpoint: WSGIApplication) -> WSGIApplication:
-        """Return an endpoint that calls the observers, which may wait where they are the user's own."""
+        """Return the endpoint, marked as blocking if it calls observers of the user's own, which may wait."""
         return endpoint if self.on_issued is None and self.on_refused is None else Blocking(endpoint)
 
 
@@ -438,13 +446,13 @@ def _callback(service: _Service) -> WSGIApplication:
         callback_urls=service.callback_urls,
         on_mismatch=service.once.note_refused,
     )
-    # The user's own view reads Authorization where every application finds it; the guard finds it anywhere.
+    # The user's own view reads HTTP_AUTHORIZATION only; the guard finds the header in other variables too.
     return service.observed(AuthorizationPassthrough(guard) if service.forward_callback else guard)
 
 
 def _limits(service: _Service) -> WSGIApplication:
     settings = service.settings
-    # Without a callback there is no ticket, without receipts nothing that the ticket could be compared with.
+    # Without a callback there is no ticket; without receipts there is nothing to compare a ticket with.
     can_recover = settings.recover and settings.receipts and bool(service.callback_urls)
     part_size = settings.part_size if settings.multipart else None
     gate = Gate(**service.gate_options)
@@ -500,7 +508,7 @@ def _multipart(service: _Service) -> Subtree:
     return Subtree(service.observed(endpoint), step_name, longest_body)
 
 
-#: What answers at each path below the prefix; None where it is off.
+#: The builder of the endpoint at each path below the prefix; it returns None where the endpoint is off.
 _ENDPOINTS: dict[str, Callable[[_Service], WSGIApplication | None]] = {
     SIGNATURE_PATH: _signature,
     CALLBACK_PATH: _callback,
@@ -514,15 +522,15 @@ _SUBTREES: dict[str, Callable[[_Service], Subtree]] = {MULTIPART_PATH: _multipar
 
 
 def _probe(service: _Service, app: WSGIApplication) -> Probe | None:
-    """Return what answers `doctor` before ``app`` does; None where the ticket secret is known to this process only."""
+    """Return the middleware that answers `doctor`; None where only this process knows the ticket secret."""
     if not (service.settings.ticket_secret or service.settings.ticket_secret_file):
         return None
     gate = ProbeGate(service.ticket_secrets, clock=service.clock)
-    return Probe(app, gate, service.callback_path, service.callback_urls)
+    return Probe(app, gate, service.callback_path, service.callback_urls, service.ledger)
 
 
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
-    """Return the settings with the path of DirectUpload's callback in each callback URL that has none."""
+    """Return the settings with the path of DirectUpload's callback added to each callback URL without a path."""
     path = quote((prefix or DEFAULT_PREFIX) + CALLBACK_PATH)
     urls = split_urls(settings.callback_url or "")
     complete = [f"{url}{path}" if url and urlsplit(url)[2:4] == ("", "") else url for url in urls]
@@ -530,14 +538,17 @@ def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Sett
 
 
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
-    """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
+    """Log why the application would not get reports: no receipts, no callback URL, or one with another path."""
     if settings.recover and not settings.receipts:
-        log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
+        log.warning(
+            "OSS_RECEIPTS is off: OSS_RECOVER cannot find uploads that were signed without a receipt; set "
+            "OSS_RECEIPTS=on"
+        )
     own_path = quote((prefix or "/PATH-OF-THE-MOUNT") + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler and settings.multipart:
             log.warning(
-                "OSS_CALLBACK_URL is not set, so the application's handler hears of files in parts and of no other; "
+                "OSS_CALLBACK_URL is not set, so the application's handler is called only for files uploaded in parts; "
                 "set the public URL of its path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
                 own_path,
             )
@@ -559,7 +570,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         if path.endswith(CALLBACK_PATH) and len(other_prefix) > 1:
             fix += f", or DirectUpload(..., prefix={other_prefix!r})"
         log.warning(
-            "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: nobody here hears of an upload, unless a "
+            "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: the handler is not called, unless a "
             "server in front turns %s into %s; set %s",
             without_password(url), own_path, path, own_path, fix,
         )  # fmt: skip
@@ -567,7 +578,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
 
 @functools.cache
 def _module_texts() -> dict[str, bytes]:
-    """Return the page's module, its types, and what it imports; it finds the signature beside itself."""
+    """Return the page's module, its types and its imports; the module finds the signature endpoint by its own URL."""
     texts = modules_of(shipped_folder(), MODULE_NAME)
     texts[MODULE_NAME] = texts[MODULE_NAME].replace(_SHIPPED_SERVER_URL.encode(), _SERVER_URL.encode())
     texts[TYPES_NAME] = (shipped_folder() / TYPES_NAME).read_bytes()
@@ -581,7 +592,7 @@ def _browser_modules(settings: Settings) -> dict[str, StaticFile]:
 
 
 def _forward(app: WSGIApplication, prefix: str, confirm: Confirm | None) -> WSGIApplication:
-    """Return what passes a verified callback on to the application's own view, confirmed first where asked for."""
+    """Return an application that calls ``app``'s own view with a verified callback, after ``confirm`` if given."""
     view = at_original_path(app, CALLBACK_PATH, prefix)
     endpoint = CallbackEndpoint()
 
@@ -593,7 +604,7 @@ def _forward(app: WSGIApplication, prefix: str, confirm: Confirm | None) -> WSGI
 
 
 def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Observers | None:
-    """Join the observers; None where there are none."""
+    """Return the observers joined; None if there are none."""
     if on_issued is None and on_refused is None and metrics is None:
         return None
     counts_issued = metrics.on_issued if metrics is not None else None
@@ -606,7 +617,7 @@ def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:
-    """Make the store of OSS's keys, those of the settings (PEM files) and those of ``trusted`` (PEM texts)."""
+    """Make a store of OSS's keys, the settings' keys (PEM files) and the keys in ``trusted`` (PEM texts)."""
     pinned = dict(trusted or {})
     for url, file in settings.trusted_keys:
         try:
@@ -621,7 +632,7 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
 
 def _reason(error: OSError | ValueError) -> str:
     """Return in words why a file cannot be read."""
-    return (error.strerror or "the system gives no reason") if isinstance(error, OSError) else "it is no PEM text"
+    return (error.strerror or "the system gives no reason") if isinstance(error, OSError) else "it is not PEM text"
 
 
 def _fetch(url: str) -> bytes:
@@ -632,9 +643,9 @@ def _fetch(url: str) -> bytes:
 
 
 def _credentials(settings: Settings, clock: Callable[[], float]) -> CredentialsProvider | None:
-    """Return the official library's access key, if the settings say so; raise SettingsError if they have no other.
+    """Return the official library's provider if the settings name the library, else None; SettingsError without a key.
 
-    It is cached, and renewed in the background; if it is missing, the log says so.
+    The provider caches its key and renews it in the background; if it has none, the log says so.
     """
     if not settings.credentials_library:
         settings.credentials()
@@ -648,7 +659,7 @@ def _credentials(settings: Settings, clock: Callable[[], float]) -> CredentialsP
 
 
 def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:
-    """Return the settings' secrets of tickets, what follows their file, or a random one."""
+    """Return the ticket secrets: the settings' own, a SecretFile that reads them from their file, or a random one."""
     if settings.ticket_secret_file:
         return SecretFile(settings.ticket_secret_file, clock=clock)
     if not settings.ticket_secret:
@@ -668,7 +679,7 @@ def _sdk_bucket(
 
 
 def ledger_of(settings: Settings, clock: Callable[[], float] = time.time, *, threads: int | None = None) -> Ledger:
-    """Open the settings' ledger, with connections for so many threads, or make one in memory."""
+    """Open the settings' ledger, with connections for ``threads`` threads, or make one in memory."""
     if settings.ledger is not None:
         return ledger_from(settings.ledger, clock=clock, threads=threads)
     log.warning(

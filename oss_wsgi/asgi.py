@@ -1,4 +1,4 @@
-"""DirectUpload for Starlette, FastAPI and other ASGI applications, whose ``async def`` functions decide and save."""
+"""DirectUpload for Starlette, FastAPI and other ASGI applications: ``authorize`` and ``on_upload`` may be async."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 
-# What a function gets to end in after its time: to roll a transaction back, for instance.
+# Seconds that a cancelled function gets to finish, for instance to roll a transaction back.
 _GRACE = 0.5
 
-#: Member of the scope that a2wsgi gets: the scope as it came.
+#: The member in which the scope for a2wsgi holds the original scope.
 _SCOPE_KEY = "original"
 
-#: The loop of the request that a thread answers.
+#: The event loop of the request that a thread answers.
 _LOOP: ContextVar[asyncio.AbstractEventLoop] = ContextVar("loop")
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,10 @@ class DirectUpload:
 
     OSS's reports have threads of their own, so a slow ``authorize`` does not delay them.
 
-    :param time_limit: seconds that an async ``authorize`` or ``on_upload`` may take. Then it is cancelled, and fails
-        with TimeoutError. OSS waits 5 seconds for the response to a report.
-    :param threads: how many threads answer OSS's reports, and how many more answer browsers.
-    :param options: those of ``oss_wsgi.DirectUpload``.
+    :param time_limit: seconds that an async ``authorize`` or ``on_upload`` may take. After that it is cancelled, and
+        the request fails with TimeoutError. OSS waits 5 seconds for the response to a report.
+    :param threads: the number of threads that answer OSS's reports; as many more answer browsers.
+    :param options: further options of ``oss_wsgi.DirectUpload``.
 
     Raises SettingsError for insufficient settings, TypeError and ValueError for wrong arguments.
     """
@@ -101,8 +101,8 @@ class DirectUpload:
             on_upload=None if on_upload is None else self._plain(on_upload, "on_upload"),
             **options,
         )
-        respond: Any = self._respond  # a2wsgi has types of its own for what WSGI is
-        # Threads of their own for what never waits for a browser's request.
+        respond: Any = self._respond  # a2wsgi has its own types for WSGI
+        # Reports have their own threads, so they never wait for a browser's request.
         self._reports = WSGIMiddleware(respond, workers=threads)
         self._browsers = WSGIMiddleware(respond, workers=threads)
 
@@ -141,9 +141,9 @@ class DirectUpload:
             _LOOP.reset(token)
 
     def _bridge(self, scope: Scope, path: str) -> WSGIMiddleware:
-        """Return the threads for a request: those of reports for one that waits for none of a browser's.
+        """Return the threads for a request: the reports' for reports and requests that never wait, else the browsers'.
 
-        A report whose key has to be fetched first is not among these: anybody may name such a key.
+        A report whose key has to be fetched first runs in the browsers' threads: anybody may name such a key.
         """
         key_url = dict(scope["headers"]).get(b"x-oss-pub-key-url")
         headers = {} if key_url is None else {"X_OSS_PUB_KEY_URL": key_url.decode("latin-1")}
@@ -153,7 +153,7 @@ class DirectUpload:
         return self._browsers
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, in a thread, with an environ that fits the scope as it came."""
+        """Answer a request in a thread, with an environ that matches the original scope."""
         scope = environ["asgi.scope"][_SCOPE_KEY]
         script_name, path = _paths(scope)
         environ |= {
@@ -167,11 +167,11 @@ class DirectUpload:
         return self.wsgi(environ, start_response)
 
     def _plain(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Return a plain function that does what ``function`` does, also where that is ``async def``."""
-        if isinstance(function, functools.partial):  # it stays one: the gate looks at what it fills in
+        """Return a plain function that does what ``function`` does, even if that is ``async def``."""
+        if isinstance(function, functools.partial):  # keep the partial: the gate reads its arguments
             return functools.partial(self._plain(function.func, name), *function.args, **function.keywords)
 
-        @functools.wraps(function, updated=())  # what marks a function as async is not taken over
+        @functools.wraps(function, updated=())  # do not copy what marks a function as async
         def call(*arguments: Any, **named: Any) -> Any:
             try:
                 result = function(*arguments, **named)
@@ -180,7 +180,7 @@ class DirectUpload:
                 if getattr(arguments[0], "transaction", None) is not None:
                     _close(result)
                     raise TypeError(
-                        f"{name} is async, but the ledger's transaction can be used in this thread alone: make it a "
+                        f"{name} is async, but only this thread can use the ledger's transaction: make it a "
                         "plain function, or use a ledger that does not share its transaction"
                     )
                 return self._wait_for(result, name)
@@ -193,18 +193,18 @@ class DirectUpload:
         return call
 
     def _wait_for(self, awaitable: Awaitable[Any], name: str) -> Any:
-        """Run an awaitable on the application's loop, and return its result, within the limit of time."""
+        """Run an awaitable on the application's loop within the time limit, and return its result."""
         loop = self._loop()
         limit = self._time_limit
         deadline = loop.time() + limit
         if _running_loop() is loop:
             _close(awaitable)
             raise RuntimeError(
-                f"{name} is async and was called in the thread of its own event loop, which would wait for itself: "
-                "await the methods of oss_wsgi.asgi.DirectUpload, or call those of its .wsgi in another thread"
+                f"{name} is async and was called from the thread of its own event loop, which would wait for itself "
+                "forever: await the methods of oss_wsgi.asgi.DirectUpload, or call those of its .wsgi in another thread"
             )
         blocked = (
-            f"the event loop had no time for {name} within {limit:g} s: something in the application blocks it; look "
+            f"the event loop did not start {name} within {limit:g} s: something in the application blocks it; look "
             "for code in an async def that waits without await, such as time.sleep, requests or a plain database driver"
         )
 
@@ -218,18 +218,20 @@ class DirectUpload:
                 task.cancel()
                 await asyncio.wait({task}, timeout=_GRACE)
                 if not task.done():
-                    raise TimeoutError(f"{name} did not end within {limit:g} s, nor when it was cancelled: it runs on")
+                    raise TimeoutError(
+                        f"{name} did not end within {limit:g} s and still runs, although it was cancelled"
+                    )
                 if task.cancelled():
                     raise TimeoutError(
-                        f"{name} did not end within {limit:g} s and was cancelled: do slow work later, since OSS waits "
-                        "5 s for the response to a report, or give DirectUpload another time_limit"
+                        f"{name} did not end within {limit:g} s and was cancelled: do slow work after the response, "
+                        "because OSS waits only 5 s for it, or give DirectUpload a larger time_limit"
                     )
-            return task.result()  # of one that was cancelled too: what it has done counts
+            return task.result()  # a cancelled one may have finished its work: that counts
 
         coroutine = finish()
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        except RuntimeError:  # the loop is closed: the server ends
+        except RuntimeError:  # the loop is closed because the server ends
             coroutine.close()
             _close(awaitable)
             raise
@@ -242,7 +244,7 @@ class DirectUpload:
         return result
 
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop of the request; outside of one the loop that served last, or one in the background."""
+        """Return the loop of the request; outside a request, the loop that served last, or a background loop."""
         loop = _LOOP.get(None)
         if loop is None and self._last_loop is not None and self._last_loop.is_running():
             loop = self._last_loop
@@ -257,7 +259,7 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
             "application, but is mounted in it: app.mount('/oss', DirectUpload(settings, ...))."
         )
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
-        raise ValueError(f"time_limit must be seconds over 0, not {time_limit!r}.")
+        raise ValueError(f"time_limit must be more than 0 seconds, not {time_limit!r}.")
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be a number of at least 1, not {threads!r}.")
     if "forward_callback" in options:
@@ -268,15 +270,15 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
 
 
 def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer what is outside the prefix."""
+    """Refuse a request outside the prefix."""
     return not_found(log, environ, start_response)
 
 
 def _paths(scope: Scope) -> tuple[str, str]:
     """Return SCRIPT_NAME and PATH_INFO of a scope.
 
-    ``path`` holds the whole path in ASGI, with ``root_path`` before it. But Starlette adds a mount to ``root_path``
-    also where ``path`` does not begin with the server's own part, ``app_root_path``; and older routers cut ``path``.
+    In ASGI ``path`` is the whole path, and begins with ``root_path``. But Starlette adds a mount to ``root_path`` even
+    if ``path`` does not begin with the server's own part, ``app_root_path``; and older routers cut ``path``.
     """
     path, root = str(scope["path"]), str(scope.get("root_path") or "").rstrip("/")
     for prefix in (root, root.removeprefix(str(scope.get("app_root_path") or "").rstrip("/"))):
@@ -287,24 +289,25 @@ def _paths(scope: Scope) -> tuple[str, str]:
 
 
 def _native(text: str) -> str:
-    """Return a text as WSGI has it: UTF-8 read as latin-1."""
+    """Return a text as WSGI holds it: its UTF-8 bytes read as latin-1."""
     return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def _plain_scope(scope: Scope) -> Scope:
-    """Return a scope for a2wsgi, with the original one in it.
+    """Return a scope for a2wsgi that contains the original scope.
 
-    It has no headers with an underscore, which would be taken for those with a hyphen that a proxy sets or removes.
-    a2wsgi decodes path and query and fails for some; the original scope's are used instead.
+    Headers with an underscore are left out: WSGI would confuse them with the headers with a hyphen that a proxy sets or
+    removes. Path and query are left out too, because a2wsgi fails to decode some; `_respond` takes them from the
+    original scope.
     """
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
     return {**scope, "path": "/", "root_path": "", "query_string": b"", "headers": headers, _SCOPE_KEY: scope}
 
 
 async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Return the body of a request, read before it gets a thread; None if the client is gone.
+    """Read the body of a request before it gets a thread, and return it; None if the client is gone.
 
-    Empty for a body without a length, or with one over the limit: that is refused, and never read.
+    Returns ``b""`` for a body without a length or over the limit: such a request is refused without reading the body.
     """
     length = dict(scope["headers"]).get(b"content-length", b"")
     if not length.isdigit() or len(length) > 18 or int(length) > limit:
@@ -328,7 +331,7 @@ def _replay(body: bytes) -> Receive:
 
 
 def _response_of(error: Exception) -> Exception | None:
-    """Return a Starlette ``HTTPException``, which FastAPI's are too, as one of WebOb's; None for another error."""
+    """Convert a Starlette (or FastAPI) ``HTTPException`` to a WebOb response; return None for any other error."""
     starlette: Any = sys.modules.get("starlette.exceptions")
     if starlette is None or not isinstance(error, starlette.HTTPException):
         return None
@@ -339,7 +342,7 @@ def _response_of(error: Exception) -> Exception | None:
 
 
 async def _with_error(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Return what an awaitable returns, and what it raises where that would end the loop, and with it the server."""
+    """Return an awaitable's result, and SystemExit or KeyboardInterrupt, which would end the loop and the server."""
     try:
         return await awaitable, None
     except (SystemExit, KeyboardInterrupt) as error:
@@ -354,14 +357,14 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _close(awaitable: Awaitable[Any]) -> None:
-    """End a coroutine that nobody will await, so that Python does not warn of it."""
+    """Close a coroutine that nobody will await, so that Python does not warn about it."""
     if inspect.iscoroutine(awaitable):
         awaitable.close()
 
 
 @functools.cache
 def _background_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop for a program that serves nothing, such as a sweep, which runs until the program ends."""
+    """Return a background loop that runs until the program ends, for a program without a server, such as a sweep."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="oss_wsgi.asgi", daemon=True).start()
     return loop

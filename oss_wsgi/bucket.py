@@ -1,4 +1,4 @@
-"""The methods of a bucket's client that this server needs, and what they return."""
+"""The interface of a bucket's client: the methods that this server needs, and the values that they return."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class ListedObject(NamedTuple):
 
 
 class StoredObject(NamedTuple):
-    """What HEAD tells of an object (never-lost.md 7.1).
+    """What HEAD returns for an object (never-lost.md 7.1).
 
     ``etag`` is in upper case without quotes, ``crc64`` a whole number or None, ``last_modified`` in Unix seconds.
-    ``metadata`` has the user metadata by name, in lower case and without ``x-oss-meta-``. ``request_id`` is OSS's, of
-    the HEAD. ``object_type`` is OSS's ``x-oss-object-type``: ``Normal``, ``Multipart`` or ``Appendable``; None where
-    the client does not say.
+    ``metadata`` has the user metadata by name, in lower case and without ``x-oss-meta-``. ``request_id`` is OSS's ID of
+    the HEAD request. ``object_type`` is OSS's ``x-oss-object-type``: ``Normal``, ``Multipart`` or ``Appendable``; None
+    where the client does not say.
     """
 
     key: str
@@ -38,7 +38,7 @@ class StoredObject(NamedTuple):
 class StoredPart(NamedTuple):
     """A part of an upload in parts: its number from 1, its size in bytes, its ETag as OSS returns it.
 
-    ``crc64`` is a whole number, or None where it is not known.
+    ``crc64`` is a whole number, or None if it is not known.
     """
 
     number: int
@@ -48,21 +48,22 @@ class StoredPart(NamedTuple):
 
 
 class BucketClient(Protocol):
-    """Asks one bucket. ``SDKBucket`` does it with the official SDK; anything with these methods will do.
+    """A client of one bucket. ``SDKBucket`` uses the official SDK; any object with these methods works.
 
     Each call ends within a time limit of its own. Threads may share a client. Each method raises BucketUnreachableError
-    when OSS does not answer in time, and BucketRefusedError when it refuses; that error names the right which the
-    access key lacks. (A client with ``head`` and ``list`` alone is enough for recover, reconcile and events.)
+    when OSS does not answer in time, and BucketRefusedError when it refuses; that error names the right that the access
+    key lacks. (A client with ``head`` and ``list`` alone is enough for recover, reconcile and events.)
     """
 
     def head(self, key: str) -> StoredObject | None:
-        """Return what is stored under a name, or None if nothing is. Needs ``oss:GetObject``."""
+        """Return the object stored under a name, or None if there is none. Needs ``oss:GetObject``."""
         ...
 
     def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
         """Return the first objects whose names begin with ``prefix`` and come after ``start_after``, in UTF-8 order.
 
-        Returns up to ``limit`` (1 to 1,000) objects; none only if there are no more. Needs ``oss:ListObjects``.
+        Returns up to ``limit`` (1 to 1,000) objects; an empty sequence only if there are no more. Needs
+        ``oss:ListObjects``.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The access key that signs, and the providers that return it."""
+"""Access keys that sign, and the providers that return them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VARIABLES = (
 
 @dataclass(frozen=True)
 class Credentials:
-    """An access key; a temporary one (STS) has a security token and an expiration too.
+    """An access key; a temporary one (STS) also has a security token and an expiration.
 
     ``expiration`` is an aware datetime or None. The repr shows neither the secret nor the token.
     """
@@ -66,7 +66,7 @@ class StaticCredentialsProvider:
 
 
 class EnvironmentVariableCredentialsProvider:
-    """Reads the SDKs' variables from a mapping at each call, so that a changed key takes effect.
+    """Reads the SDKs' variables from a mapping at each call, so a changed key takes effect at once.
 
     ``OSS_ACCESS_KEY_ID``, ``OSS_ACCESS_KEY_SECRET`` and ``OSS_SESSION_TOKEN`` come first, then the
     ``ALIBABA_CLOUD_*`` names. Values of the two sets are never mixed.
@@ -83,7 +83,7 @@ class EnvironmentVariableCredentialsProvider:
 
 
 def access_key_from(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
-    """Return ID, secret and token of the first set of variables that has any of them; blank means unset."""
+    """Return ID, secret and token from the first set of variables of which any is set; blank means unset."""
     for names in _VARIABLES:
         key_id, secret, token = (environ.get(name, "").strip() or None for name in names)
         if key_id or secret or token:
@@ -97,11 +97,11 @@ class _Cached(NamedTuple):
 
 
 class RefreshingCredentialsProvider(ForkAware):
-    """Caches the credentials of ``provider``; no request waits while there are valid ones.
+    """Caches the credentials of ``provider``; no request waits while the cached ones are valid.
 
-    A thread fetches new ones, one at a time, ``ahead`` seconds before the cached ones expire. If that fails, the
-    cached ones stay in use until they really expire, and the next attempt comes after ``retry`` seconds. A request
-    waits only if there are no valid ones, for ``wait_timeout`` seconds at most.
+    A thread fetches new ones, one at a time, ``ahead`` seconds before the cached ones expire. If that fails, the cached
+    ones stay in use until they expire, and the next attempt comes after ``retry`` seconds. A request waits only if
+    there are no valid credentials, for at most ``wait_timeout`` seconds.
 
         credentials = RefreshingCredentialsProvider(provider, clock=time.time)
 
@@ -207,7 +207,7 @@ class RefreshingCredentialsProvider(ForkAware):
         refresh.set()
 
     def _schedule_refresh(self, seconds: float) -> None:
-        """Start the next refresh in time, even if no request comes until then."""
+        """Schedule the next refresh, so that it happens even if no request comes until then."""
         timer = threading.Timer(min(seconds + 0.1, threading.TIMEOUT_MAX), _refresh_if_alive, [weakref.ref(self)])
         timer.daemon = True
         timer.start()

@@ -1,4 +1,4 @@
-"""Every error that oss_wsgi raises; this module imports nothing.
+"""All errors that oss_wsgi raises; this module imports nothing.
 
 ::
 
@@ -9,38 +9,24 @@
         PresignError                        OSS would refuse a signed URL
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
-        ReasonedError                       has a reason code and a hint
-            SlotsTakenError                     as many requests of browsers hold a thread as may
-            UploadRequestError                  a signature request is refused
-                MalformedRequestError               one of its parameters is malformed
-                OutsideGrantError                   the grant does not cover the file
-            CallbackError                       a callback is refused
-                MalformedCallbackError              its body, its type or its length is malformed
-                LengthRequiredError                 it does not state the length of its body
-                BodyTooLargeError                   its body is over the limit
-                VerificationError                   its signature was not verified
-                    UnverifiedError                     the signature is missing or wrong
-                    KeyUnavailableError                 undecided: the key could not be fetched
-                TicketUsedError                     its ticket was used for another object or ETag
-                LedgerUnavailableError              undecided: the ledger cannot be used now
-                HandlerCommittedError               its handler ended the ledger's transaction by itself
-                NotConfirmedError                   OSS holds another object, or none
-                ConfirmationUnavailableError        undecided: OSS could not be asked
-            PartsError                          an upload in parts cannot go on
-                PartsRefusedError                   its parts cannot be joined as they are; they stay
-                PartsNotAllowedError                its size is not allowed; the parts were removed
-                UploadGoneError                     OSS has neither the upload nor its object
-                UploadUnsettledError                undecided: OSS may still be joining the parts
-                PartsCorruptError                   OSS joined something else than the parts
-            RecoveryError                       an upload whose callback did not arrive is not recovered
-                MalformedRecoveryError              the request or the event cannot be read
-                NotStoredError                      OSS holds no such object
-                NotYoursError                       the object has no receipt of this ticket
-                BucketError                         undecided: the bucket did not answer what was asked
-                    BucketUnreachableError              it did not answer in time, or with 5xx
-                    BucketRefusedError                  it refused the access key, or a right is missing
-                NotDeliveredError                   the application did not accept the upload now
-                SweepRunningError                   another process sweeps already
+        ReasonedError an error with a reason code and a hint SlotsTakenError no thread is free for another browser's
+            request UploadRequestError a signature request is refused MalformedRequestError one of its parameters is
+            malformed OutsideGrantError the grant does not cover the file CallbackError a callback is refused
+            MalformedCallbackError its body, its type or its length is malformed LengthRequiredError it does not state
+            the length of its body BodyTooLargeError its body is over the limit VerificationError its signature was not
+            verified UnverifiedError the signature is missing or wrong KeyUnavailableError undecided: the key could not
+            be fetched TicketUsedError its ticket was used for another object or ETag LedgerUnavailableError undecided:
+            the ledger cannot be used now HandlerCommittedError its handler ended the ledger's transaction by itself
+            NotConfirmedError OSS holds another object, or none ConfirmationUnavailableError undecided: OSS could not be
+            asked PartsError an upload in parts cannot go on PartsRefusedError its parts cannot be joined as they are;
+            they stay PartsNotAllowedError its size is not allowed; the parts were removed UploadGoneError OSS has
+            neither the upload nor its object UploadUnsettledError undecided: OSS may still be joining the parts
+            PartsCorruptError the joined object differs from the parts RecoveryError an upload whose callback did not
+            arrive is not recovered MalformedRecoveryError the request or the event cannot be read NotStoredError OSS
+            holds no such object NotYoursError the object has no receipt of this ticket BucketError undecided: a request
+            to the bucket got no result BucketUnreachableError it did not answer in time, or with 5xx BucketRefusedError
+            it refused the access key, or a right is missing NotDeliveredError the application did not accept the upload
+            SweepRunningError another process sweeps already
 """
 
 from __future__ import annotations
@@ -53,7 +39,7 @@ class OSSWSGIError(Exception):
 class SettingsError(OSSWSGIError, ValueError):
     """Raised for settings that are missing, malformed or contradict each other.
 
-    ``problems`` has one sentence for each, so that all can be fixed at once.
+    ``problems`` has one sentence for each problem, so that all can be fixed at once.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -80,7 +66,7 @@ class GrantError(OSSWSGIError, ValueError):
 class FetchError(OSSWSGIError):
     """Raised when an HTTP GET fails, takes too long, is redirected or returns too much.
 
-    ``status`` is the response's status if that is what was wrong.
+    ``status`` is the response's status if the status was the error, else None.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -89,9 +75,9 @@ class FetchError(OSSWSGIError):
 
 
 class ReasonedError(OSSWSGIError):
-    """An error with a stable ``reason`` code, and a ``hint``: what was wrong with this one.
+    """An error with a stable ``reason`` code, and a ``hint`` that describes this case.
 
-    What a reason means and how to fix it, whatever the hint, stands in its row of ``explanations/rows.toml``.
+    A row of ``explanations/rows.toml`` says what each reason means, and its fix.
     """
 
     def __init__(self, reason: str, hint: str) -> None:
@@ -101,7 +87,7 @@ class ReasonedError(OSSWSGIError):
 
 
 class SlotsTakenError(ReasonedError):
-    """Raised when as many requests of browsers, or of one caller, hold a thread of the server as may: ask again."""
+    """Raised when browsers' requests, or those of one caller, hold all threads that they may: ask again."""
 
 
 class UploadRequestError(ReasonedError):
@@ -137,9 +123,9 @@ class VerificationError(CallbackError):
 
 
 class UnverifiedError(VerificationError):
-    """Raised when the signature is missing, malformed, by an untrusted key, or wrong.
+    """Raised when the signature is missing, malformed, wrong, or made with an untrusted key.
 
-    ``upload`` is the upload that a ticket or a receipt does not allow, where that was found in the bucket; else None.
+    ``upload`` is the upload that a ticket or a receipt does not allow, if it was found in the bucket; else None.
     """
 
     upload: object = None
@@ -150,15 +136,15 @@ class KeyUnavailableError(VerificationError):
 
 
 class TicketUsedError(CallbackError):
-    """Raised when the ticket of a callback was already used for another object, or another ETag of the only one."""
+    """Raised when a callback's ticket was used already: for another object, or another ETag of its only object."""
 
 
 class LedgerUnavailableError(CallbackError):
-    """Raised when the ledger cannot say now whether an upload was handled, or other threads handle or await it."""
+    """Raised when the ledger cannot be used now, or other threads are handling the upload or waiting for it."""
 
 
 class HandlerCommittedError(CallbackError):
-    """Raised when a handler ends the transaction in which the ledger stores the answer, or leaves it broken."""
+    """Raised when a handler ends or breaks the transaction in which the ledger stores the response."""
 
 
 class NotConfirmedError(CallbackError):
@@ -168,7 +154,7 @@ class NotConfirmedError(CallbackError):
 class ConfirmationUnavailableError(CallbackError):
     """Raised when confirmation is undecided: OSS could not be asked whether it holds the object.
 
-    With ``accept`` the callback is accepted all the same, and its upload has ``confirmed=False``.
+    With ``accept`` the callback is still accepted, and its upload has ``confirmed=False``.
     """
 
     def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:
@@ -181,11 +167,11 @@ class PartsError(ReasonedError):
 
 
 class PartsRefusedError(PartsError):
-    """Raised when the parts cannot be joined as they are; they stay, and sending some again may help."""
+    """Raised when the parts cannot be joined as they are; they stay stored, and sending some again may help."""
 
 
 class PartsNotAllowedError(PartsError):
-    """Raised when the parts have together another size than is allowed; they were removed."""
+    """Raised when the total size of the parts is not allowed; the parts were removed."""
 
 
 class UploadGoneError(PartsError):
@@ -193,11 +179,11 @@ class UploadGoneError(PartsError):
 
 
 class UploadUnsettledError(PartsError):
-    """Raised when OSS did not say how it ended an upload in parts, and shows no object yet: asking again tells."""
+    """Raised when OSS did not say whether it joined the parts, and shows no object yet: ask again."""
 
 
 class PartsCorruptError(PartsError):
-    """Raised when the object that OSS joined is not what its parts were."""
+    """Raised when the object that OSS joined differs from its parts."""
 
 
 class RecoveryError(ReasonedError):
@@ -209,7 +195,7 @@ class MalformedRecoveryError(RecoveryError):
 
 
 class NotStoredError(RecoveryError):
-    """Raised when OSS was asked, and holds no object of this name."""
+    """Raised when OSS holds no object of this name."""
 
 
 class NotYoursError(RecoveryError):
@@ -217,17 +203,17 @@ class NotYoursError(RecoveryError):
 
 
 class BucketError(RecoveryError):
-    """Raised when a request to the bucket brought no answer."""
+    """Raised when a request to the bucket got no result."""
 
 
 class BucketUnreachableError(BucketError):
-    """Raised when OSS cannot be connected to, does not answer in time, or answers 5xx: asking again may help."""
+    """Raised when OSS cannot be reached, does not answer in time, or answers 5xx: asking again may help."""
 
 
 class BucketRefusedError(BucketError):
     """Raised when OSS refuses a request to the bucket.
 
-    ``code`` is OSS's error code, ``right`` what the access key needs for the request, such as ``oss:GetObject``.
+    ``code`` is OSS's error code, ``right`` the right that the request needs, such as ``oss:GetObject``.
     """
 
     def __init__(self, reason: str, hint: str, *, code: str = "", right: str = "") -> None:
@@ -237,8 +223,8 @@ class BucketRefusedError(BucketError):
 
 
 class NotDeliveredError(RecoveryError):
-    """Raised when the application did not accept an upload that was found: the same event must come again."""
+    """Raised when the application did not accept a found upload: the same event must be delivered again."""
 
 
 class SweepRunningError(RecoveryError):
-    """Raised when another thread or process sweeps already."""
+    """Raised when another thread or process is sweeping already."""

@@ -1,4 +1,4 @@
-"""Texts of HTTP: media types such as ``image/png`` or ``text/plain; charset=utf-8``, urlencoded pairs, and JSON."""
+"""Functions for texts of HTTP: media types such as ``text/plain; charset=utf-8``, urlencoded pairs, and JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-# RFC 9110 section 8.3.1, with the characters and lengths of RFC 6838 section 4.2, but no `$`: in a policy it marks
-# a variable.
+# RFC 9110 section 8.3.1, with the characters and lengths of RFC 6838 section 4.2, but without `$`, which marks a
+# variable in a policy.
 _NAME = r"[A-Za-z0-9!#&^_.+-]{1,127}"
 _PARAMETER = rf"[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|\"[ !#%-\[\]-~]*\")"
 _MEDIA_TYPE = re.compile(rf"({_NAME}/{_NAME})(?:{_PARAMETER})*")
 _MAX_LENGTH = 255
 
-# What browsers show as a document that may have scripts, and the types that they guess about (MIME Sniffing
-# standard, section 7).
+# Types that browsers show as documents with scripts, and types for which they guess another (MIME Sniffing standard,
+# section 7).
 _RUN_BY_BROWSERS = frozenset(
     {
         "text/html",
@@ -38,7 +38,7 @@ def essence(text: str) -> str | None:
     return _essence(text) if len(text) <= _MAX_LENGTH else None
 
 
-@functools.lru_cache(maxsize=256)  # the same few types come again and again
+@functools.lru_cache(maxsize=256)  # most calls have one of a few types
 def _essence(text: str) -> str | None:
     match = _MEDIA_TYPE.fullmatch(text)
     return match.group(1).lower() if match else None
@@ -51,7 +51,7 @@ def runs_in_browsers(text: str) -> bool:
 
 
 def urlencoded_pairs(text: str, limit: int) -> list[tuple[str, str]]:
-    """Return names and values in their order, decoded; the value of a name without ``=`` is "".
+    """Return the decoded names and values in order; the value of a name without ``=`` is "".
 
     Raises ValueError for text that is not UTF-8, and for more than ``limit`` pairs.
     """
@@ -69,18 +69,18 @@ def urlencoded_pairs(text: str, limit: int) -> list[tuple[str, str]]:
 
 
 def urldecoded(text: str) -> str:
-    """Return a name or a value decoded; ValueError if it is not UTF-8."""
+    """Return the decoded name or value; ValueError if it is not UTF-8."""
     if "+" in text:
         text = text.replace("+", " ")
     if "%" in text:
-        text = text.replace("%2F", "/")  # usually the only escape, and this is the fast way
+        text = text.replace("%2F", "/")  # faster: it is usually the only escape
         if "%" in text:
             return unquote_to_bytes(text).decode()
     return text
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
-    """Return the members of a JSON object; None for anything else, and for texts in it that UTF-8 cannot express."""
+    """Return the members of a JSON object; None for any other text, and if a text in it cannot be UTF-8."""
     try:
         members = json.loads(body)
         if isinstance(members, dict) and is_encodable(json.dumps(members, ensure_ascii=False)):

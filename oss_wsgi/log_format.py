@@ -1,4 +1,4 @@
-"""Log records as lines of text or of JSON, with the fields of their request and without secrets."""
+"""Formatters that write log records as lines of text or JSON, with the request's fields and without secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 FORMATS = ("text", "json")
 
-#: What the records of this package carry, in this order (``logging``'s ``extra``).
+#: The fields of this package's records, in this order (``logging``'s ``extra``).
 FIELDS = (
     "request_id",
     "oss_request_id",
@@ -29,7 +29,7 @@ FIELDS = (
     "seconds",
 )
 
-#: What a line shows instead of a secret.
+#: A line shows this instead of a secret.
 MASK = "***"
 
 #: The most characters of a path, and of another text among the fields, that a line shows.
@@ -38,16 +38,17 @@ MAX_FIELD = 1024
 #: The most characters of a message, and of an exception's text, that a line shows.
 MAX_MESSAGE = 8 * 1024
 
-# A longer text is cut before secrets are looked for: so far beyond what is shown that none is shown in part.
+# A longer text is cut this many characters beyond the shown part before secrets are masked, so that no secret is shown
+# in part.
 _BEYOND = 512
 
 # A line of text shows these fields; the others are in its message, or in a line of the access log.
 _TEXT_FIELDS = (("id", "request_id"), ("user", "user"), ("object", "object"))
 
-# What Python writes of each frame of a traceback, within groups of exceptions too: file, line, source.
+# The first line of each frame of a traceback, also within groups of exceptions.
 _FRAME = re.compile(r"[ |]*File \"")
 
-# Values that applications and users choose: they may look like a signature and be none.
+# Fields whose values applications and users choose: such a value may look like a signature without being one.
 _CHOSEN_FIELDS = frozenset({"user", "object"})
 
 
@@ -60,8 +61,8 @@ def configure(
 ) -> None:
     """Log every record from INFO up to ``stream`` (default: stderr) as ``text`` or ``json``.
 
-    ``secrets`` are texts that no line may show, whichever logger writes it. Each line says the number ``process``,
-    where there are several.
+    ``secrets`` are texts that no line may show, whichever logger writes it. With several processes, each line shows the
+    number ``process``.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter({"text": TextFormatter, "json": JSONFormatter}[log_format](Masker(secrets), process))
@@ -69,15 +70,15 @@ def configure(
 
 
 def cut(text: str, limit: int = MAX_FIELD) -> str:
-    """Return at most ``limit`` characters of a text, and say so where some are left out."""
+    """Return at most ``limit`` characters of a text, with a note if it was cut."""
     return text if len(text) <= limit else f"{text[:limit]}... (cut: {len(text)} characters)"
 
 
 class TextFormatter(logging.Formatter):
     """One line for people: time, level, logger, message, then ``id=``, ``user=``, ``object=`` and ``process=``.
 
-    The lines of a traceback follow it, indented. Neither a name nor the text of an exception can begin a line of its
-    own, so no client can forge one.
+    The lines of a traceback follow, indented. Line ends in names and in exceptions' texts are escaped, so no client can
+    forge a line.
     """
 
     def __init__(self, mask: Masker, process: int | None = None) -> None:
@@ -110,7 +111,7 @@ class TextFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One object a line: ``time`` (UTC), ``level``, ``logger``, ``message``, the request's fields, ``exception``.
 
-    ``process`` is in it where there are several.
+    With several processes, it has ``process`` too.
     """
 
     def __init__(self, mask: Masker, process: int | None = None) -> None:
@@ -183,7 +184,7 @@ def _quoted(value: Any) -> str:
     return text if plain else json.dumps(text)
 
 
-# Names whose values are secret, and names whose values prove something to anyone who reads them.
+# Names of secret values, and names of values that give anybody who reads them a right, such as signatures.
 _KEY_NAMES = r"(?:security|session|oidc|metadata)[-_ ]?token|(?:access[-_ ]?key[-_ ]?|ticket[-_ ]?)?secret|password"
 _PROOF_NAMES = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-var|ticket|authorization"
 
@@ -193,7 +194,7 @@ _MIN_SECRET = 6
 def _named(names: str, min_length: int) -> re.Pattern[str]:
     """Match name=value, "name": "value", <name>value and name: value, quoted or percent-encoded in between.
 
-    A field of a form matches too, in parts or as a pair: name="name" and a blank line, and ('name', 'value').
+    Fields of a form match too: in a multipart body (name="name" and a blank line) and as a pair ('name', 'value').
     """
     return re.compile(
         rf"""(?ix) (?<![a-z]) ( (?:OSS_)? (?:{names})
@@ -202,7 +203,7 @@ def _named(names: str, min_length: int) -> re.Pattern[str]:
     )
 
 
-# Shorter values are words of a sentence.
+# Shorter values are probably words of a sentence.
 _NAMED_VALUES = _named(_KEY_NAMES, 8), _named(_PROOF_NAMES, 20)
 
 _COOKIE = re.compile(r"""(?i)(cookie["']*\s*[:=]\s*["']*)[^\r\n"']+""")
@@ -210,25 +211,26 @@ _COOKIE = re.compile(r"""(?i)(cookie["']*\s*[:=]\s*["']*)[^\r\n"']+""")
 # A V4 signature; the fingerprint of a key is public.
 _HEX_SIGNATURE = re.compile(r"(?<![0-9a-fA-F])(?<!SHA-256 )[0-9a-f]{64}(?![0-9a-fA-F])")
 
-# Values without a name: tickets, policies and RSA signatures are Base64, longer than any word or name. Which characters
-# a run has is looked at afterwards: a look ahead for them would read the rest of the text once for each position.
+# Values without a name: tickets, policies and RSA signatures are Base64, longer than any word or name. The kinds of
+# characters in a run are checked afterwards, because a look-ahead for them would read the rest of the text at each
+# position.
 _LONG_RUN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_%-]{80,}={0,2}")
 _KINDS = re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]")
 
 
 def _masked_if_base64(run: re.Match[str]) -> str:
-    """Return the mask for a run that has small letters, capitals and digits, and any other run as it is."""
+    """Return the mask for a run with small letters, capitals and digits; return any other run unchanged."""
     return MASK if all(kind.search(run[0]) for kind in _KINDS) else run[0]
 
 
 class Masker:
-    """A function of a text that masks the literal ``secrets``, and everything that looks like a secret.
+    """A function that masks the literal ``secrets`` in a text, and everything that looks like a secret.
 
-    It takes time in proportion to the text, whatever a client writes into it: it runs in the loop of the server.
+    Its time is proportional to the text's length, whatever a client writes, because it runs in the server's loop.
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
-        # A shorter text is part of many words, and not a secret.
+        # A shorter text occurs in many words, so masking it would hide too much.
         usable = [secret for secret in secrets if secret and len(secret) >= _MIN_SECRET]
         spellings = {spelling for secret in usable for spelling in _spellings(secret)}
         # The longest first: one secret may begin with another.
@@ -242,12 +244,12 @@ class Masker:
         return _HEX_SIGNATURE.sub(MASK, _LONG_RUN.sub(_masked_if_base64, text))
 
     def mask_literals(self, text: str) -> str:
-        """Mask the literal secrets only: a name may be long and look like anything."""
+        """Mask only the literal secrets, because a name may be long and look like a secret."""
         return self._literals.sub(MASK, text) if self._literals is not None else text
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return a secret as it is, percent-encoded, and as it is within quotes of Python and of JSON."""
+    """Return a secret as it is, percent-encoded, and as escaped in texts of Python and JSON."""
     encoded = quote(secret, safe="")
     lower = re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), encoded)
     quoted = repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Object names: what is allowed in them, and how the server makes them from the name of the user's file."""
+"""Functions that check object names, and that make them from the name of the user's file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ MAX_KEY_BYTES = 1023
 FILENAME_VARIABLE = "${filename}"
 
 _MAX_NAME_BYTES = 255
-# At most two characters become one byte in NFC. To normalize takes the square of a row of combining marks.
+# A longer name cannot fit: NFC makes at least one byte of two characters. And normalizing a long row of combining marks
+# takes quadratic time.
 _MAX_NAME_CHARACTERS = 2 * _MAX_NAME_BYTES
 _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,16})$")
-# Windows, shells and URLs give these a meaning. `$`, `{` and `}` would let a name contain OSS's ${filename}, which OSS
-# replaces after it has checked the policy.
+# Windows, shells and URLs give these characters a meaning. `$`, `{` and `}` would let a name contain OSS's ${filename},
+# which OSS replaces after it has checked the policy.
 _RESERVED = re.compile(r"[<>:\"|?*#%$`{}^]")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -24,12 +25,12 @@ def is_hidden(character: str) -> bool:
 
 
 def has_dot_segment(path: str) -> bool:
-    """Return whether a part of an object name is ``.`` or ``..``: HTTP clients ask for another name then."""
+    """Return whether a part of an object name is ``.`` or ``..``, which HTTP clients resolve to another name."""
     return any(segment in (".", "..") for segment in path.split("/"))
 
 
 def dir_problem(prefix: str) -> str | None:
-    """Return what is wrong with a prefix of object names, which must end in ``/`` unless it is empty, or None."""
+    """Return what is wrong with a prefix of object names, or None. A prefix must end in ``/`` unless it is empty."""
     if prefix and not prefix.endswith("/"):
         return f"{prefix!r} must end in '/', or 'user1' would cover 'user10' too: write {prefix + '/'!r}."
     return path_problem(prefix)
@@ -55,10 +56,10 @@ def path_problem(path: str) -> str | None:
 
 
 def unique_name(filename: str, day: str, token: str, *, sharded: bool = False) -> str:
-    """Return ``<day>/<token><extension>``; only a safe extension of the user's file name is in it.
+    """Return ``<day>/<token><extension>``; of the user's file name only a safe extension is used.
 
     With ``sharded`` the first two hex digits of the token stand before the day: OSS splits its index by the names'
-    first characters, and the uploads of a new day would all go to one part.
+    first characters, so without shards all uploads of a new day go to one partition of the index.
     """
     match = _EXTENSION.search(filename)
     shard = f"{token[:2]}/" if sharded else ""
@@ -66,9 +67,9 @@ def unique_name(filename: str, day: str, token: str, *, sharded: bool = False) -
 
 
 def original_name(filename: str) -> str:
-    """Clean a file's name: the last part of its path, NFC, no hidden or reserved characters, 255 bytes of UTF-8.
+    """Return a clean file name: the path's last part, in NFC, no hidden or reserved characters, 255 bytes of UTF-8.
 
-    A name of which nothing is left becomes ``file``.
+    If nothing is left, the name is ``file``.
     """
     name = re.split(r"[/\\]", filename)[-1].strip()
     if len(name) > _MAX_NAME_CHARACTERS:
@@ -82,14 +83,14 @@ def original_name(filename: str) -> str:
 def original_folder(path: str) -> str:
     """Return the cleaned folders of a path such as ``holidays/2026/sea.jpg``, each with a ``/``; "" without any.
 
-    Each is cleaned as `original_name` does it; empty ones, ``.`` and ``..`` are left out.
+    Each folder is cleaned as by `original_name`; empty ones, ``.`` and ``..`` are left out.
     """
     folders = [folder for folder in re.split(r"[/\\]", path)[:-1] if folder.strip(" .")]
     return "".join(f"{original_name(folder)}/" for folder in folders)
 
 
 def _shorten(name: str) -> str:
-    """Return the name cut between two characters to what fits, with its extension."""
+    """Return the name, cut between two characters to the longest that fits, with its extension."""
     if len(name.encode()) <= _MAX_NAME_BYTES:
         return name
     extension = _extension(name)

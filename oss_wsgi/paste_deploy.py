@@ -1,4 +1,4 @@
-"""Factories for PasteDeploy: the application, the filters and the composite that an .ini file can use."""
+"""PasteDeploy factories for .ini files: the application, the filters and the composite."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ THE_REST = "/"
 
 _KEY_OF_VARIABLE = {row.variable: row.name for row in TABLE}
 _SECRETS = {row.name for row in TABLE if row.secret}
-# Also matches quoted text, so that a variable inside quotes is left alone. An apostrophe inside a word opens no quote.
+# Also matches quoted texts, so that variables within quotes are not replaced. An apostrophe within a word does not open
+# a quote.
 _QUOTED_OR_VARIABLE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|OSS_[A-Z_]+)""")
 
 log = logging.getLogger(__name__)
 
-# The arguments before the slash are positional only, so that a file may use their names as keys.
+# Arguments before the slash are positional only, so a file may use their names as keys.
 
 
 def page(global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
@@ -54,7 +55,7 @@ def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **loc
     Its keys are the names of ``Settings``, whose values are read like those of the environment variables; ``prefix``;
     ``authorize``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused`` (``package.module:callable``); and
     ``forward_callback`` (on or off).
-    The value ``env:NAME`` stands for that of the environment variable NAME. ``[DEFAULT]`` holds no settings.
+    The value ``env:NAME`` stands for the environment variable NAME. ``[DEFAULT]`` holds no settings.
 
     Raises SettingsError with a sentence for each problem, unknown keys and unset variables included.
     """
@@ -68,8 +69,8 @@ def authorization_passthrough(
 ) -> Callable[[WSGIApplication], WSGIApplication]:
     """Make the filter ``egg:oss_wsgi#authorization_passthrough``.
 
-    Its only key is ``trusted_keys``: environ keys, comma-separated, that may hold the header too. (The setting of that
-    name is about public keys instead.)
+    Its only key is ``trusted_keys``: environ keys, comma-separated, that may hold the header too. (The setting with the
+    same name lists public keys.)
     """
     with _naming("filter egg:oss_wsgi#authorization_passthrough") as name:
         _, options = _read(name, local_conf, (), {"trusted_keys": items})
@@ -79,11 +80,11 @@ def authorization_passthrough(
 def callback_guard(app: WSGIApplication, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
     """Make the filter ``egg:oss_wsgi#callback_guard``: only callbacks that OSS signed reach ``app``.
 
-    Its keys are ``bucket``, ``callback_url`` and ``trusted_keys``, with the meaning of the settings: the last holds
+    Its keys ``bucket``, ``callback_url`` and ``trusted_keys`` mean what the settings mean. So ``trusted_keys`` holds
     pairs KEY_URL=PEM_FILE, not the environ keys of ``authorization_passthrough``.
     """
     with _naming("filter egg:oss_wsgi#callback_guard") as name:
-        # Not read as a setting, because the setting needs a region to sign for.
+        # Not read as a setting, because that one also needs a region.
         settings, options = _read(name, local_conf, ("callback_url", "trusted_keys"), {"bucket": text})
         urls = split_urls(settings.callback_url) if settings.callback_url else []
         return CallbackGuard(app, CallbackVerifier(public_key_store(settings)), callback_urls=urls, **options)
@@ -140,7 +141,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 def _read(
     factory: str, local_conf: Mapping[str, str], settings: Collection[str], casts: Mapping[str, Callable[[str], Any]]
 ) -> tuple[Settings, dict[str, Any]]:
-    """Return the settings of a section, and its other keys as ``casts`` reads them; an empty key is unset."""
+    """Return the settings of a section, and its other keys as read by ``casts``; an empty value means unset."""
     problems: list[str] = []
     values: dict[str, Any] = {}
     options: dict[str, Any] = {}
@@ -182,7 +183,7 @@ def _unknown(key: str, known: list[str]) -> str:
 
 @contextlib.contextmanager
 def _naming(factory: str) -> Iterator[str]:
-    """Begin each problem with the factory's name, and replace the names of variables by the file's keys."""
+    """Raise each problem with the factory's name before it, and with the file's keys instead of the variables."""
     try:
         yield factory
     except ValueError as error:

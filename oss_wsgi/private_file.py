@@ -1,4 +1,4 @@
-"""Files and folders that their owner alone can read, whatever the umask, and locks of files."""
+"""Functions for files and folders that only their owner can read, with any umask, and for locks of files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ else:
 
     def lock(descriptor: int, *, wait: bool = False) -> bool:
         """Lock an open file until it is closed, or its process ends; return False if another descriptor has it."""
-        # Not lockf: its locks are lost when the process closes any other descriptor of the same file.
+        # Not lockf: a process loses its lockf locks when it closes any other descriptor of the file.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 def open_private(path: str | os.PathLike[str], flags: int) -> int:
     """Open a file with mode 600 and return its descriptor; usable as ``opener`` of ``open``.
 
-    A file that exists with another mode gets this one too; the log says so where this user may not change it.
+    An existing file with another mode gets mode 600 too; if this user may not change it, the log says so.
 
     Raises OSError as ``os.open`` does.
     """
@@ -57,7 +57,7 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
 
 @contextlib.contextmanager
 def file_lock(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a private file within the block; yield whether it was acquired."""
+    """Hold the lock of a private file while the with block runs; yield whether the lock was acquired."""
     descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
         yield lock(descriptor, wait=wait)
@@ -66,9 +66,9 @@ def file_lock(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bo
 
 
 def write_private(path: Path, text: str, *, replace: bool) -> None:
-    """Write an ASCII text into a private file in one step, so that nobody reads half of it.
+    """Write an ASCII text into a private file in one step, so that nobody can read half of it.
 
-    :param replace: False to leave the file of another process that writes one at the same time.
+    :param replace: False keeps an existing file, such as one that another process writes at the same time.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
@@ -84,34 +84,34 @@ def write_private(path: Path, text: str, *, replace: bool) -> None:
 
 
 def narrow(path: str | os.PathLike[str]) -> None:
-    """Give mode 600 to a file that is not to be opened here; do nothing if there is none."""
+    """Give mode 600 to a file without opening it; do nothing if it does not exist."""
     if sys.platform != "win32":
         with contextlib.suppress(FileNotFoundError):
             _narrow(path, path)
 
 
 def narrow_folder(path: str | os.PathLike[str]) -> None:
-    """Give mode 700 to a folder; do nothing if there is none."""
+    """Give mode 700 to a folder; do nothing if it does not exist."""
     if sys.platform != "win32" and os.path.isdir(path):
         _narrow(path, path, 0o700)
 
 
 def make_private_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder, and those above it that are missing, with mode 700; one that exists stays as it is."""
+    """Make a folder and its missing parents with mode 700; leave existing folders unchanged."""
     path = os.path.abspath(path)
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
-    # Making a folder in what exists and is none says so, where making it again says that it exists.
+    # If a file stands in a folder's place, making a folder below it gives the better error: not a directory.
     if not os.path.exists(parent):
         make_private_folder(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise NotADirectoryError(errno.ENOTDIR, "it is no folder", path) from None
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", path) from None
     else:
-        os.chmod(path, 0o700)  # the umask may have taken even the owner's rights
+        os.chmod(path, 0o700)  # the umask may have removed even the owner's rights
 
 
 def _narrow(file: int | str | os.PathLike[str], path: str | os.PathLike[str], mode: int = 0o600) -> None:
@@ -122,7 +122,11 @@ def _narrow(file: int | str | os.PathLike[str], path: str | os.PathLike[str], mo
         os.chmod(file, mode)
     except PermissionError:
         if present & 0o077:
-            log.warning("others may read %r, and this user may not change that: chmod %o it", os.fspath(path), mode)
+            log.warning(
+                "other users can read %r, and this user may not change that: let its owner run chmod %o on it",
+                os.fspath(path),
+                mode,
+            )
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pytest fixtures of oss_wsgi, which pytest finds wherever the package is installed."""
+"""The pytest fixtures of oss_wsgi; pytest finds them if the package is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Every pytest run on the machine reads this file, so it imports the package only inside the fixtures.
+# Every pytest run in this environment imports this file, so it imports the package only in the fixtures.
 if TYPE_CHECKING:
     from .local import LocalOSSServer
     from .testing import Uploaded
@@ -51,7 +51,7 @@ def oss_environ(local_oss: InProcessOSS, tmp_path: Path) -> dict[str, str]:
 def oss_upload(local_oss: InProcessOSS) -> Callable[..., Uploaded]:
     """``oss_upload(app, filename, data, **grant)`` uploads through any application to ``local_oss``.
 
-    It returns ``upload``, what the application was told, and ``answer``, the response that the browser gets.
+    It returns ``upload``, the Upload that the application got, and ``answer``, the response that the browser gets.
     """
     from .testing import oss_upload
 

@@ -1,4 +1,4 @@
-"""The settings: one table for the dataclass, the environment variables, the command line and the reference."""
+"""The settings: one table from which dataclass, environment variables, command line and reference are made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OFF = frozenset({"0", "false", "no", "off"})
 _DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|h|d|seconds?|minutes?|hours?|days?)?")
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
-# Other programs use these names, which begin as ours do (protocol.md 13.2).
+# Names of other programs' variables that begin as ours do (protocol.md 13.2).
 _FOREIGN_VARIABLES = frozenset({"OSS_STS_ROLE_ARN"})
 
 
@@ -28,8 +28,8 @@ _FOREIGN_VARIABLES = frozenset({"OSS_STS_ROLE_ARN"})
 class Setting:
     """One row of the table.
 
-    ``cast`` reads the text of the environment ``variable``; ValueError says what the text must be. ``shown_default``
-    is how ``--help`` and the reference show the default.
+    ``cast`` reads the text of the environment ``variable``; its ValueError says what the text must be.
+    ``shown_default`` is the default as ``--help`` and the reference show it.
     """
 
     name: str
@@ -118,8 +118,8 @@ def _row(
 class Settings:
     """What this application may sign, and for which bucket.
 
-    A value is of the field's type, or the text of its environment variable. ``bucket``, ``region``, ``endpoint`` and
-    ``host`` fill in each other where they have the usual form ``https://<bucket>.oss-<region>.aliyuncs.com``.
+    A value has the field's type, or is the text of its environment variable. ``bucket``, ``region``, ``endpoint`` and
+    ``host`` fill in each other if they have the usual form ``https://<bucket>.oss-<region>.aliyuncs.com``.
 
     Raises SettingsError with one sentence for each problem.
     """
@@ -170,7 +170,7 @@ class Settings:
     name_shards: bool = _row(
         "OSS_NAME_SHARDS",
         False,
-        "unique names have two hex digits before the date, for more than 1,500 uploads a second",
+        "put two hex digits before the date in unique names; needed above 1,500 uploads a second",
         switch,
     )
     ticket_secret: tuple[str, ...] = _row(
@@ -190,7 +190,7 @@ class Settings:
     ledger: str | None = _row(
         "OSS_LEDGER",
         None,
-        "what records which uploads were handled: a SQLite file, or the URL of PostgreSQL, MySQL or Redis",
+        "where handled uploads are recorded: a SQLite file, or the URL of PostgreSQL, MySQL or Redis",
         shown="in memory",
         hidden=True,
     )
@@ -212,7 +212,7 @@ class Settings:
     part_size: int = _row(
         "OSS_PART_SIZE",
         16 * 1024 * 1024,
-        "size of a part, in bytes, 100 KB to 5 GB; grown where a file would need more than 10,000",
+        "size of a part, in bytes, 100 KB to 5 GB; grows where a file would need more than 10,000 parts",
         whole_number,
     )
     allow_anonymous: bool = _row(
@@ -250,7 +250,7 @@ class Settings:
 
         The variables that Kubernetes makes for a Service, such as OSS_WSGI_PORT, are ignored.
 
-        :param required: ``bucket`` and ``access_key``, if the program cannot do without them.
+        :param required: names of settings without which the program cannot work: ``bucket``, ``access_key``.
 
         Raises SettingsError with one sentence for each problem, unknown ``OSS_*`` names included.
         """
@@ -281,13 +281,13 @@ class Settings:
         return secrets + (passwords_in(self.ledger) if self.ledger else [])
 
     def credentials(self) -> Credentials:
-        """Return the access key that is set; SettingsError if none is."""
+        """Return the access key of the settings; SettingsError if it is not set."""
         if self.access_key_id is None or self.access_key_secret is None:
             raise SettingsError(MISSING["access_key"])
         return Credentials(self.access_key_id, self.access_key_secret, self.session_token)
 
     def bucket_and_host(self) -> tuple[str, str]:
-        """Return the bucket, and the address that its forms are posted to; SettingsError if none is set."""
+        """Return the bucket, and the address for its forms; SettingsError if no bucket is set."""
         if self.bucket is None or self.host is None:
             fix = ", or try it with `oss-wsgi serve --app MODULE:NAME`, which needs none."
             raise SettingsError(MISSING["bucket"].removesuffix(".") + fix)
@@ -309,7 +309,7 @@ TABLE: tuple[Setting, ...] = tuple(
 
 
 def _read(value: Any, row: Setting) -> Any:
-    """Return the value of a row from its text, or from a value of its type; ValueError says what it must be."""
+    """Return a row's value from its text, or from a value of its type; ValueError says what it must be."""
     if isinstance(value, str) and not value.strip() and row.name != "upload_dir":
         return row.default
     if isinstance(value, str):
@@ -343,7 +343,7 @@ def _is_pair(entry: object) -> bool:
 
 
 def with_secrets_read(settings: Settings) -> Settings:
-    """Return settings that hold the secrets of OSS_TICKET_SECRET_FILE as they are now. Raises SettingsError."""
+    """Return the settings with the current secrets from OSS_TICKET_SECRET_FILE in them. Raises SettingsError."""
     if settings.ticket_secret_file is None:
         return settings
     return replace(settings, ticket_secret=read_secrets(settings.ticket_secret_file), ticket_secret_file=None)

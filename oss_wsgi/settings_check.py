@@ -1,4 +1,4 @@
-"""What the settings imply, and the sentences for what is wrong or contradictory in them."""
+"""Checks of the settings: what they imply, and sentences for what is wrong or contradictory in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .ledger.url import check_ledger
 from .object_names import dir_problem
 
 MAX_FORM_BYTES = 5 * 1024**3  # protocol.md 2.6
-#: Of an upload in parts: the most parts, and the bytes of one; the last may be smaller.
+#: Limits of an upload in parts: the most parts, and the bytes of a part; the last part may be smaller.
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 100 * 1024
 MAX_PART_BYTES = 5 * 1024**3
@@ -32,14 +32,14 @@ _NO_REGION = frozenset({"accelerate", "accelerate-overseas"})
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
-#: What a program may need -> the sentence for its absence.
+#: A setting that a program may need -> the sentence for its absence.
 MISSING = {
     "bucket": "OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).",
     "access_key": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.",
 }
 _MEMBERS = {"bucket": ("bucket", "host"), "access_key": ("access_key_id", "access_key_secret", "credentials_library")}
 
-# What several processes must share -> the line that sets it.
+# A thing that several processes must share -> the line that sets it.
 _SHARED = {
     "a ledger": "export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3",
     "a ticket secret": "export OSS_TICKET_SECRET=$(python3 -c 'import secrets; print(secrets.token_hex(32))')",
@@ -52,14 +52,14 @@ _OWN_SERVICE = "OSS_WSGI"
 
 
 def service_variables(environ: Mapping[str, str], known: Collection[str]) -> set[str]:
-    """Return the variables that Kubernetes makes for a Service named ``oss-...``, without our own settings."""
+    """Return the variables that Kubernetes makes for a Service named ``oss-...``, except our own settings."""
     services = {name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)} | {_OWN_SERVICE}
     pattern = re.compile(f"({'|'.join(map(re.escape, sorted(services)))})_({_SERVICE_VARIABLE})")
     return {name for name in environ if name.startswith("OSS_") and pattern.fullmatch(name)} - set(known)
 
 
 def missing_settings(values: Mapping[str, Any], required: Collection[str]) -> list[str]:
-    """Return the sentences for the required settings of which no part is set; a missing part has its own sentence."""
+    """Return sentences for required settings that are not set at all; half-set ones get a sentence elsewhere."""
     return [
         MISSING[name]
         for name in MISSING
@@ -68,7 +68,7 @@ def missing_settings(values: Mapping[str, Any], required: Collection[str]) -> li
 
 
 def unshared(processes: int, *, has_ledger: bool, has_secret: bool) -> str | None:
-    """Return the sentence for what several processes need to share and do not, with the lines that set it."""
+    """Return a sentence for what several processes must share but do not, with the lines that set it, or None."""
     missing = [name for name, is_there in zip(_SHARED, (has_ledger, has_secret), strict=True) if not is_there]
     if processes == 1 or not missing:
         return None
@@ -77,7 +77,7 @@ def unshared(processes: int, *, has_ledger: bool, has_secret: bool) -> str | Non
 
 
 def unknown_name(name: str, known: list[str]) -> str:
-    """Return the sentence for an unknown setting, with the known name that is closest to it."""
+    """Return the sentence for an unknown setting, with the closest known name."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name} is not a setting{f': did you mean {close[0]}?' if close else ', remove it.'}"
 
@@ -116,7 +116,7 @@ def _fill_in_location(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _read_endpoint(values: dict[str, Any]) -> Iterator[str]:
-    """Write the endpoint as a web address, and take the region from it."""
+    """Normalize the endpoint to a web address, and take the region from it."""
     if "://" not in values["endpoint"]:
         values["endpoint"] = f"https://{values['endpoint']}"
     values["endpoint"] = values["endpoint"].rstrip("/")
@@ -172,7 +172,7 @@ def _web_address(text: str) -> SplitResult | None:
 
 
 def region_of(host_name: str) -> str | None:
-    """Return the region that the host name of an endpoint says, or None; an acceleration endpoint says none."""
+    """Return the region in an endpoint's host name, or None, as for an acceleration endpoint."""
     match = _ENDPOINT_HOST.fullmatch(host_name)
     return match.group(1) if match and match.group(1) not in _NO_REGION else None
 

@@ -1,4 +1,4 @@
-"""The upload page and DirectUpload, joined into the application that a WSGI server loads."""
+"""The upload page, and the application of page and DirectUpload that a WSGI server loads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oss_wsgi.server")
 
-#: The path of a page whose links lead to signed URLs.
+#: The path below a page whose links lead to signed URLs.
 LINK = "link"
 #: The custom properties of static/style.css that are colors.
 COLORS = (
@@ -42,14 +42,14 @@ def site(
 ) -> DirectUpload:
     """Return the upload page with DirectUpload over it.
 
-    :param links: as for the page.
-    :param options: those of ``DirectUpload``.
+    :param links: as for ``UploadPage``.
+    :param options: further options of ``DirectUpload``.
     """
     return DirectUpload(UploadPage(settings, prefix, links=links), settings, prefix=prefix, **options)
 
 
 def application_for(environ: Mapping[str, str]) -> WSGIApplication:
-    """Return the application of the environment's settings; without a bucket it responds 503 to every request.
+    """Return the application for the environment's settings; without a bucket it responds 503 to every request.
 
     Raises SettingsError for a wrong setting.
     """
@@ -68,8 +68,8 @@ class UploadPage(StaticSite):
 
         application = DirectUpload(Dispatcher(legacy_app, {"/files": UploadPage(settings)}), settings, authorize=allow)
 
-    It may be the application of a DirectUpload, or be mounted below one; then the endpoints are one segment above it.
-    ``Dispatcher`` and other dispatchers do; for a longer mount such as ``/admin/files`` say so with ``mount``.
+    It may be the application of a DirectUpload, or be mounted below one by ``Dispatcher`` or another dispatcher; then
+    the endpoints are one segment above it. For a longer mount such as ``/admin/files`` pass ``mount``.
 
     :param prefix: the prefix of the DirectUpload.
     :param mount: where a dispatcher below the DirectUpload mounts the page.
@@ -78,9 +78,9 @@ class UploadPage(StaticSite):
         language such as ``de`` -> texts of that language alone.
     :param colors: name of a custom property in ``COLORS`` -> a CSS color, or a pair for light and dark pages.
     :param logo: path of an SVG, PNG, WebP or JPEG file that stands above the title.
-    :param language: a language such as ``de``; the browser's without it.
-    :param links: returns the URL of an object, to which the page's link to it leads browsers on this machine. Without
-        it the link is the object's plain URL, which works where everybody may read.
+    :param language: a language such as ``de``; by default the browser's.
+    :param links: returns the URL of an object; the page's link to the object redirects browsers on this machine there.
+        Without ``links`` the link is the object's plain URL, which works if everybody may read it.
 
     Raises SettingsError without a bucket; ValueError for a prefix or mount that is not like ``/files``, for an unknown
     text, color, language or kind of logo, and for a malformed color.
@@ -107,7 +107,7 @@ class UploadPage(StaticSite):
         root = shipped_folder()
         shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
         place = html.escape("../" * mount.count("/") + quote(prefix[1:]))
-        recover = f"{place}{RECOVER_PATH}" if settings.recover else ""  # an empty one: the server does not answer there
+        recover = f"{place}{RECOVER_PATH}" if settings.recover else ""  # "": the server has no such endpoint
         replacement = f'data-server-url="{place}{SIGNATURE_PATH}" data-recover-url="{recover}"'
         own_texts = _checked_texts(root, {**({"title": title} if title else {}), **(texts or {})})
         if own_texts:
@@ -120,7 +120,7 @@ class UploadPage(StaticSite):
             replacement += f' data-language="{html.escape(language)}"'
         index = (root / "index.html").read_text(encoding="utf-8").replace(shipped, replacement)
         for name, text in own_texts.items():
-            if isinstance(text, str):  # the script would write it a moment later
+            if isinstance(text, str):  # otherwise the default text flashes until the script runs
                 index = _with_text(index, f'data-text="{name}">', text)
                 if name == "title":
                     index = _with_text(index, "<title>", text)
@@ -140,19 +140,19 @@ class UploadPage(StaticSite):
             key = path[len(LINK) + 2 :].encode("latin-1").decode(errors="replace")
             return _lead_to_object(environ, start_response, key, self._links)
         if path.startswith(self._endpoints) and environ.get("SCRIPT_NAME"):
-            # A DirectUpload right around the page takes these paths, so it is above the page's mount.
+            # A DirectUpload directly around the page would have taken these paths, so it is above the page's mount.
             return _redirect_above(environ, start_response, path)
         return super().__call__(environ, start_response)
 
 
 def _with_text(index: str, start: str, text: str) -> str:
-    """Return the page with another text behind the end of a tag."""
+    """Return the page with ``text`` as the content of the tag that ends in ``start``."""
     before, tag, rest = index.partition(start)
     return f"{before}{tag}{html.escape(text)}{rest[rest.index('<') :]}" if tag else index
 
 
 def _checked_texts(root: Path, texts: Mapping[str, str | Mapping[str, str]]) -> dict[str, str | Mapping[str, str]]:
-    """Return the page's own texts; ValueError for a name that no language has."""
+    """Return ``texts``; ValueError for an unknown language, or a name that the page's texts lack."""
     known = set(_TEXT.findall((root / "languages" / "en.js").read_text(encoding="utf-8")))
     for name, text in texts.items():
         if isinstance(text, str):
@@ -184,7 +184,7 @@ def _theme(colors: Mapping[str, str | tuple[str, str]]) -> bytes:
             raise ValueError(f"The page has no color {name!r}, only {', '.join(COLORS)}.")
         for values, value in zip((light, dark), (color, color) if isinstance(color, str) else color, strict=True):
             if not _COLOR.fullmatch(value):
-                raise ValueError(f"{value!r} is no CSS color, such as '#164aaa' or 'rgb(22 74 170)'.")
+                raise ValueError(f"{value!r} is not a CSS color such as '#164aaa' or 'rgb(22 74 170)'.")
             values.append(f"--{name}: {value};")
     if not colors:
         return b""
@@ -196,7 +196,7 @@ def _theme(colors: Mapping[str, str | tuple[str, str]]) -> bytes:
 
 
 def _logo(path: Path) -> tuple[str, bytes]:
-    """Return the name under which the page has its logo, and the file; ValueError for a kind that pages do not show."""
+    """Return the logo's name on the page and its bytes; ValueError for a kind of file that is not a logo."""
     suffix = path.suffix.lower()
     if suffix not in _LOGOS:
         raise ValueError(f"The logo {str(path)!r} must be one of {', '.join(_LOGOS)}.")

@@ -1,4 +1,4 @@
-"""What threads need: a time limit for a whole call, and word of a fork, which copies locks and no threads."""
+"""A time limit for a whole call in a thread, and hooks around a fork, which copies locks but no threads."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class TimeLimitError(Exception):
 def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) -> T:
     """Return what ``function`` returns, or raise what it raises. Raises TimeLimitError after ``seconds``.
 
-    Socket and SDK timeouts limit each step, not the call. So a daemon thread runs the function, and after the limit the
-    caller stops waiting.
+    Socket and SDK timeouts limit each step, not the call. So a daemon thread runs the function, and the caller stops
+    waiting after the limit.
     """
     future: Future[T] = Future()
 
     def work() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # a SystemExit would otherwise be noticed only after the time limit
+        except BaseException as error:  # SystemExit too: otherwise the caller would wait for the whole limit
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True, name=thread_name).start()
@@ -38,17 +38,17 @@ def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) 
 
 
 class ForkAware:
-    """Hears of each fork of the process, as long as it lives."""
+    """Base class for objects that are called before and after each fork of the process."""
 
     def __init__(self) -> None:
         _fork_aware.add(self)
 
     def _before_fork(self) -> None:
-        """Release what must not pass into a child, and let no call begin until ``_after_fork``."""
+        """Release what a child must not inherit, and block all calls until ``_after_fork``."""
         return
 
     def _after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again. A child has none of its parent's, and must not wait for them."""
+        """Allow calls again. The parent's calls do not run in a child, which must not wait for them."""
         return
 
 

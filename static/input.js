@@ -5,7 +5,7 @@
 
 import { explain, loadWords, visible } from "./words.js";
 
-/** Ends what an earlier choice of an input has begun. */
+/** Cancels the uploads of an input's earlier choice. */
 const stopRound = new WeakMap();
 
 /** Returns the words in the language of the nearest `data-language`, or else of the browser. */
@@ -19,8 +19,8 @@ export function wordsOf(input) {
  *
  * While files run, and after one failed or has no answer, the input is invalid, so that its form is not submitted. If the
  * input has a name, a hidden field of this name holds each stored object's name, and the form does not send the files
- * themselves. The input forgets its choice as soon as its form can do without: only then is the same file a new choice for
- * the browser.
+ * themselves. The input forgets its choice as soon as its form no longer needs it: only then does the browser report a
+ * choice of the same file.
  * More files than `data-oss-max-files` says are refused together, and none is sent.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
@@ -84,7 +84,7 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
   show(); // also where nothing is chosen any more
 }
 
-/** Starts to upload what an input has held since before the module was there; an empty one says how many files it takes. */
+/** Uploads the files that an input had before the module was loaded; an empty input says how many files it takes. */
 export function uploadHeld(input, Uploader, defaultUrl, outputOf, words) {
   const output = outputOf(input);
   if (input.files.length > 0) uploadChosen(input, Uploader, defaultUrl, outputOf, words);

@@ -10,13 +10,13 @@ const { serverUrl, recoverUrl, linkUrl } = root.dataset;
 const uploader = new Uploader({ serverUrl, recoverUrl: recoverUrl === "" ? null : recoverUrl });
 const rows = new Map();
 
-/** Name, size and path -> how often they are in the list. */
+/** How often a file is in the list, by name, size and path. */
 const twins = new Map();
 
 /** Files that change without an event: a countdown goes on, and the speed of a stalled upload falls. */
 const moving = new Set();
 
-/** Rows that come into the page in one frame: they fill a window, and a thousand files do not stop it. */
+/** How many rows are added to the page in one frame: enough to fill a window, so that a thousand files do not block it. */
 const ROWS_OF_A_FRAME = 25;
 
 /** In bytes. Larger pictures take too long to decode for a thumbnail. */
@@ -79,7 +79,7 @@ async function loadLimits() {
   showLimits();
 }
 
-/** Says on the drop zone what the server takes, in place of a person's trial and error. */
+/** Says on the drop zone what the server takes, so that nobody has to find out by trial and error. */
 function showLimits() {
   show($("limits"), limits === null ? "" : limitsText());
 }
@@ -162,7 +162,7 @@ class Row {
     if (file.type.startsWith("image/") && file.size > 0 && file.size <= LARGEST_THUMBNAIL) inView.observe(this.element);
   }
 
-  /** Resolves when the thumbnail is there, or cannot be. */
+  /** Resolves when the thumbnail is shown, or cannot be made. */
   loadPicture() {
     const image = new Image();
     image.alt = "";
@@ -258,7 +258,7 @@ function again(seconds) {
   return words("againIn", { time: words("seconds", { n: Math.ceil(seconds) }) });
 }
 
-/** Whether a person has to say if what an earlier page has sent of a file is to be used. */
+/** Returns whether a person must choose to go on with an earlier page's upload of the file, or to start anew. */
 function isOffered({ state, resumable }) {
   return state === "queued" && resumable !== null && !resumable.isChanged;
 }
@@ -283,7 +283,7 @@ const inView = new IntersectionObserver((entries) => {
 
 // ---------------------------------------------------------------- files that failed for one reason
 
-/** Reason -> the files that failed for it, with their banner as soon as there are two. */
+/** The files that failed, by reason, with their banner as soon as there are two. */
 const groups = new Map();
 
 class Group {
@@ -392,7 +392,7 @@ function showBar() {
   guardLeaving(running > 0);
 }
 
-/** Returns that files are tried again, where nothing else happens: their rows may be out of sight. */
+/** Returns the text that files will be tried again, if nothing else happens: their rows may be out of sight. */
 function waitText() {
   const running = uploader.items.filter((item) => item.running && item.state !== "waiting");
   const retrying = running.filter((item) => item.retryIn > 0);
@@ -406,10 +406,10 @@ function resultText(totals) {
     .join(words("comma"));
 }
 
-/** It may stand in a banner that has left the page. */
+/** Kept here, because it may be in a banner that has left the page. */
 const againButton = $("again");
 
-/** Shows one button for all that can be tried again: in the banner, if that speaks of all of them, or else in the bar. */
+/** Shows one button for all files that can be tried again: in the banner that is about all of them, or else in the bar. */
 function updateAgain(running) {
   const retriable = running > 0 ? [] : uploader.items.filter((item) => item.canRetry);
   const together = [...groups.values()].filter((group) => group.items.size > 1);

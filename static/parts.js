@@ -9,8 +9,8 @@ const DELAYS = [1, 3, 8, 20, 40];
 const DATABASE = "oss-wsgi-uploads";
 
 /**
- * Sends the parts of `item.file` that OSS does not have, completes the upload, and returns what changes in the item.
- * `item.upload` is what has begun. `tools` are the Uploader's.
+ * Sends the parts of `item.file` that OSS lacks, completes the upload, and returns what changes in the item.
+ * `item.upload` is the upload that has begun. `tools` are the Uploader's.
  */
 export async function sendParts(item, tools, signal) {
   try {
@@ -49,7 +49,7 @@ async function sendOnce(item, tools, signal) {
   return answer;
 }
 
-/** Ends an upload that nobody wants any more: nothing of it stays in the bucket. */
+/** Aborts an unwanted upload, so that nothing of it stays in the bucket. */
 export async function abortParts(item, tools) {
   const { upload } = item;
   if (!upload) return;
@@ -59,7 +59,7 @@ export async function abortParts(item, tools) {
   await tools.call(place({ upload }), { method: "DELETE", keepalive: true }).catch(() => {});
 }
 
-/** Finds what an earlier page has begun with a file of this name: `item.resumable`; `isChanged` if it is another by now. */
+/** Sets `item.resumable` to the upload that an earlier page has begun of this file; `isChanged` if the file has changed. */
 export async function offer(item, tools) {
   const { file } = item;
   const [known] = await recordsOf(item, tools);
@@ -68,7 +68,7 @@ export async function offer(item, tools) {
   tools.emit("resumable", item);
 }
 
-/** What is noted, for all files that are added together. */
+/** All notes, read once for files that are added together. */
 let snapshot = null;
 
 function readAll() {
@@ -94,7 +94,7 @@ async function begin(item, tools, signal) {
   const { file, path } = item;
   const body = { filename: file.name, type: file.type, size: file.size, part_size: tools.partSize() };
   if (path.includes("/")) body.relative_path = path;
-  // It is not cancelled on the way, or what has begun could not be ended.
+  // This request is not cancelled: otherwise an upload that OSS has begun could not be aborted.
   const isBegun = (begun) => begun?.uploadId && begun.part_size > 0;
   const { answer } = await tools.call("", { method: "POST", body: JSON.stringify(body) }, isBegun);
   item.upload = { id: answer.uploadId, key: answer.key, partSize: answer.part_size, until: answer.expire };
@@ -111,7 +111,7 @@ async function list(item, tools, signal) {
     .map(({ PartNumber: number, ETag: etag }) => [number, etag]));
 }
 
-/** Sends the missing parts, a few at a time. What is shown never goes back when a part begins again. */
+/** Sends the missing parts, a few at a time. The progress shown never goes back when a part begins again. */
 async function send(item, done, tools, signal) {
   const missing = [];
   for (let number = 1; number <= countOf(item); number += 1) if (!done.has(number)) missing.push(number);
@@ -128,7 +128,7 @@ async function send(item, done, tools, signal) {
     const state = resting > 0 && resting === working ? "retrying" : "sending";
     if (!signal.aborted && (item.state !== state || state === "retrying")) tools.setState(item, state);
   };
-  const stop = new AbortController(); // one part's end is the end of all
+  const stop = new AbortController(); // when one part fails, all stop
   const isOver = () => stop.signal.aborted || signal.aborted;
   signal.addEventListener("abort", () => stop.abort(), { signal: stop.signal });
 
@@ -150,7 +150,7 @@ async function send(item, done, tools, signal) {
       } catch (error) {
         if (isOver()) throw error;
         loaded.delete(number);
-        error.complete = false; // of a part this says nothing
+        error.complete = false; // a complete part is not a complete file
         const isPatience = error.retryAfter !== null && waits++ < 50;
         if (!error.passing || (!isPatience && tries >= DELAYS.length)) throw Object.assign(error, { isFinal: true });
         resting += 1;
@@ -197,7 +197,7 @@ function place({ upload }, rest = "") {
   return `/${encodeURIComponent(upload.id)}${rest}?key=${encodeURIComponent(upload.key)}`;
 }
 
-/** Notes what has begun for the time after a reload or a crash: the file itself is chosen again. */
+/** Notes an upload that has begun, so that it can go on after a reload or a crash, once the file is chosen again. */
 function remember({ file, path, upload }, sent, tools) {
   const { name, size, lastModified: modified } = file;
   transact("readwrite", (store) => store.put({ ...upload, name, path, size, modified, sent, server: tools.server() })).catch(() => {});

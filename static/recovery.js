@@ -1,18 +1,18 @@
-/** Finds files that were sent and of which no report came. `upload.js` loads this when it has a form with a ticket. */
+/** Asks what became of files that were sent without an answer. `upload.js` loads this when it has a form with a ticket. */
 
 /** Seconds before each question to the server. */
 const DELAYS = [1, 2, 4, 8, 16];
 
-/** After a network error OSS may still be storing the file: "not stored" counts when it is said twice, seconds apart. */
+/** After a network error OSS may still be storing the file: "not stored" counts after two such answers, seconds apart. */
 const NOT_STORED_TWICE = 2;
 
 /** Seconds that a ticket outlives its form (the server's rule). */
 const TICKET_SECONDS = 12 * 3600;
 
-/** In bytes. Of larger files not the content is compared after a reload, but the time of their last change. */
+/** In bytes. After a reload, larger files are compared by the time of their last change, others by their content. */
 const LARGEST_COMPARED = 2 ** 20;
 
-/** The files without an answer, noted under a name in a storage that outlives a reload of the page. */
+/** The files without an answer, kept under a name in a storage that outlives a reload of the page. */
 export class Recovery {
   #storage;
   #name;
@@ -22,7 +22,7 @@ export class Recovery {
     this.#name = name;
   }
 
-  /** Returns what proves that a file was allowed, or null where the server cannot be asked with it. */
+  /** Returns the proof that a file was allowed, or null if the server cannot be asked with it. */
   async proofOf(form, { key, url, file }) {
     const ticket = form.fields.callback;
     if (!ticket || form.fields.key.includes("${filename}")) return null;
@@ -46,9 +46,10 @@ export class Recovery {
   }
 
   /**
-   * Asks after 1, 2, 4, 8 and 16 seconds, or later where the server says so by Retry-After, and returns the application's answer; null if nobody could say; undefined if
-   * asking again is useless: the file is not stored (`item.notStored`), the server does not answer such questions, or the
-   * attempt was cancelled. `call(body)` asks once; `show()` is called before each pause.
+   * Asks after 1, 2, 4, 8 and 16 seconds, or later if the server says so by Retry-After. Returns the application's answer;
+   * null if nobody could say; undefined if asking again is useless: the file is not stored (`item.notStored`), the server
+   * does not answer such questions, or the attempt was cancelled. `call(body)` asks once; `show()` is called before each
+   * pause.
    */
   async ask(item, signal, call, show) {
     const { proof } = item;
@@ -97,7 +98,7 @@ export class Recovery {
       if (proofs.length > 0) this.#storage.setItem(this.#name, JSON.stringify(proofs));
       else this.#storage.removeItem(this.#name);
     } catch {
-      // A full storage forgets: then the file is sent again after a reload.
+      // If the storage is full, the file is sent again after a reload.
     }
   }
 }

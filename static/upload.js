@@ -8,10 +8,10 @@ const RATE_WINDOW = 5;
 const EXPIRY_MARGIN = 3;
 const RETRY_DELAYS = [2, 5, 10, 20, 40];
 
-/** How often a server may send Retry-After before a file fails. */
+/** How often a server may answer with Retry-After before a file fails. */
 const MOST_WAITS = 50;
 
-/** Said where the texts themselves cannot be loaded. */
+/** Shown if the texts themselves cannot be loaded. */
 const NOT_LOADED = {
   ar: "تعذّر الوصول إلى الخادم. تحقّق من الاتصال واختر الملف مرة أخرى.",
   de: "Der Server ist nicht erreichbar. Prüfen Sie die Verbindung und wählen Sie die Datei erneut.",
@@ -301,7 +301,7 @@ export class Uploader extends EventTarget {
         const mayPass = (passing || (item.notStored && item.status !== 203)) && !isFinal;
         const isPatience = retryAfter !== null && waits++ < MOST_WAITS;
         if (!mayPass || this.#exhausted || (!isPatience && tries >= RETRY_DELAYS.length)) {
-          this.#exhausted ||= mayPass; // the files behind it do not wait for the same again
+          this.#exhausted ||= mayPass; // the files behind it do not wait for the same failure again
           return this.#fail(item);
         }
         const delay = isPatience ? retryAfter : RETRY_DELAYS[tries++] * (1 + Math.random() / 5);
@@ -552,7 +552,7 @@ export class Uploader extends EventTarget {
     this.#emit("fail", { item });
   }
 
-  /** Without it a file is as with a server that has no recovery. */
+  /** If it cannot be loaded, files are handled as with a server without recovery. */
   #loadRecovery() {
     this.#recovery ??= import("./recovery.js").then(
       ({ Recovery }) => new Recovery(this.#storage, PENDING),
@@ -571,7 +571,7 @@ export class Uploader extends EventTarget {
     else this.#fail(item);
   }
 
-  /** Asks for a file that was sent; returns whether it has ended. */
+  /** Asks what became of a file that was sent; returns whether its upload is over. */
   async #ask(item, signal) {
     this.#active -= 1;
     this.#pump();
@@ -689,7 +689,7 @@ async function withRest(input, name) {
   const choice = {};
   lastChoices.set(input, choice);
   try {
-    // Some browsers remember that an address failed, so a further attempt has another one.
+    // Some browsers remember that an address failed, so each further attempt uses another one.
     const rest = await (failures === 0 ? import("./input.js") : import(`./input.js?attempt=${failures}`));
     const words = await rest.wordsOf(input);
     if (lastChoices.get(input) === choice) rest[name](input, Uploader, SERVER_URL, outputOf, words);

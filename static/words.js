@@ -10,7 +10,7 @@ const SAME = {
 
 const loaded = new Map();
 
-/** Returns which of our languages the first of these tags means that we have, such as `navigator.languages`; else English. */
+/** Returns the first of our languages that these tags ask for, such as `navigator.languages`; else English. */
 export function languageFor(tags) {
   for (const tag of tags) {
     const [language, ...rest] = String(tag).toLowerCase().split("-");
@@ -35,7 +35,7 @@ export function loadWords(tags) {
   return known.words;
 }
 
-/** Returns what makes texts of a language's data: `words("ready", { n: 2, size: "1 MB" })`. Other texts may replace some. */
+/** Returns the function that makes a language's texts: `words("ready", { n: 2 })`. Other texts may replace some of them. */
 export function wordsOf(data, texts = {}) {
   const plurals = new Intl.PluralRules(data.lang);
   const numbers = new Intl.NumberFormat(data.lang);
@@ -48,7 +48,7 @@ export function wordsOf(data, texts = {}) {
   return Object.assign(words, { data, lang: data.lang, dir: data.lang === "ar" ? "rtl" : "ltr" });
 }
 
-/** To make one takes longer than to use it a thousand times. */
+/** Kept, because making one takes longer than using it a thousand times. */
 const formats = new Map();
 
 const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
@@ -67,7 +67,7 @@ export function sizeIn(bytes, words) {
   return formats.get(key).format(value).replace(" ", "\u00a0");
 }
 
-/** Types whose own name tells people nothing. */
+/** Names for types whose own name tells people nothing. */
 const KNOWN_TYPES = {
   "text/plain": "txt", "text/javascript": "js", "text/markdown": "md", "text/calendar": "ics", "video/quicktime": "mov",
   "application/msword": "doc", "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
@@ -118,7 +118,7 @@ export function explain(error, words, file) {
   return words(stage === "server" ? "errors.serverUnexpected" : "errors.unknown");
 }
 
-/** 403 is about the person or about the file, which the code tells if the answer is the application's own. */
+/** 403 is about the person or about the file: the code says which if the answer is the application's own. */
 function serverWord({ status, code }, texts) {
   return status === 403 && Object.hasOwn(texts, code) ? code : status;
 }
@@ -132,8 +132,8 @@ function storageWord({ code, ec, reason }) {
 }
 
 /**
- * What turns the letters around it, or cannot be seen. Joiners count only where they join nothing, and tags outside a flag:
- * emoji, and scripts from Hebrew on, need them.
+ * Characters that turn the letters around them, or are invisible. Joiners count only where they join nothing, and tags
+ * outside a flag: emoji, and scripts from Hebrew on, need them.
  */
 const HIDDEN = new RegExp(
   "[\\0-\\x08\\v\\f\\x0e-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
@@ -143,7 +143,7 @@ const HIDDEN = new RegExp(
   "gu",
 );
 
-/** Returns a text from outside, such as a file's name, with each hidden character as what it is: `<U+202E>`. */
+/** Returns a text from outside, such as a file's name, with each hidden character spelled out: `<U+202E>`. */
 export function visible(text) {
   return text.replace(HIDDEN, (character, whole) => {
     return whole ?? `<U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`;

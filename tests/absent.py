@@ -1,4 +1,4 @@
-"""Skips a test whose program or package is not on this machine, or whose machine cannot run it."""
+"""Skips a test if its program or package is missing, or if this machine cannot run it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def skip_or_fail(what: str) -> NoReturn:
 
 
 def skip_without_namespaces() -> None:
-    """Skip, in CI too, where this user may make no namespaces: no container runs there, whatever is installed."""
+    """Skip, in CI too, if this user may make no namespaces: then no container runs, whatever is installed."""
     if shutil.which("unshare") is None:
         skip_or_fail("unshare")
     problem = _namespaces_problem()

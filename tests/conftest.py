@@ -76,9 +76,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many processes run the tests: two for a core, for they wait more than they compute; fast ones do not.
+    """Return how many processes run the tests: two for a core, as most tests wait; one for fast tests, which do not.
 
-    Files that are named run in this process, for each worker takes a second to start.
+    Tests of named files run in this process, because each worker takes a second to start.
     """
     if any(argument.partition("::")[0].endswith(".py") for argument in config.args):
         return 0
@@ -102,7 +102,7 @@ def is_asked_for(expression: str, mark: str) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import what is as a whole not asked for: its packages may be missing, and it takes time."""
+    """Ignore files of which no test is asked for: their packages may be missing, and importing takes time."""
     if not collection_path.is_relative_to(HERE):
         return None
     expression = config.option.markexpr
@@ -120,7 +120,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the mark of its place, and the mark fast where nothing says that it is slow."""
+    """Give each test the mark of its place, and the mark `fast` unless something says that it is slow."""
     for item in items:
         need = need_of(item.path)
         if need is not None:

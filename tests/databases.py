@@ -3,8 +3,8 @@
     with running("postgresql") as server:
         engine = sqlalchemy.create_engine(server.url)
 
-A process of its own starts the server, and stops it when its standard input ends: also when the tests are killed. Root
-may not run these servers, so that for root they run as the user that Debian's package has made.
+A process of its own starts the server, and stops it when its standard input ends: also when the tests are killed. These
+servers refuse to run as root, so for root they run as the user that Debian's package has made.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class _Starter:
 
 
 def main(kind: str, options: list[str]) -> None:
-    """Start a server, tell its port, restart it when asked to, and stop it when the standard input ends."""
+    """Start a server, print its port, restart it when asked to, and stop it when the standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     starter = _Starter(kind, options)

@@ -1,4 +1,4 @@
-"""Characters that a person must see as what they are, and names that must stay as they are written."""
+"""Hidden characters that must be shown as code points, and names that must be shown unchanged."""
 
 #: Each alone between Latin letters.
 HIDDEN = (

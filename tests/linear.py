@@ -1,4 +1,4 @@
-"""Compares the time of a function at two lengths of its input: a test of what clients send must find it linear."""
+"""Compares the time of a function at two lengths of its input: reading what clients send must take linear time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _ATTEMPTS = 8
 
 
 def slowdown(function: Callable[[T], object], hostile: Callable[[int], T], length: int = 4000) -> float:
-    """Return how much longer than ``FACTOR`` times as long a call takes on an input of ``FACTOR`` times the length.
+    """Return the ratio of the time for an input of ``FACTOR`` times the length to ``FACTOR`` times the time.
 
-    It is the time of this thread alone, and the shortest of many calls: a busy machine lengthens some, and a result
-    above ``MARGIN`` is measured again. The garbage collector rests, whose work grows with what other tests have left.
+    It measures the time of this thread alone, and takes the shortest of many calls, because a busy machine lengthens
+    some. It measures again if a result is above ``MARGIN``. The garbage collector is off: its work grows with what
+    other tests have left.
     """
     short, long = hostile(length), hostile(length * FACTOR)
     shortest = longest = ratio = inf

@@ -1,4 +1,4 @@
-"""Plants bugs in one module, one at a time, and lists those that the tests do not catch.
+"""Plants bugs in a module, one at a time, and lists those that the tests do not catch.
 
     python -m tests.mutation oss_wsgi/callback/ticket.py
     python -m tests.mutation oss_wsgi/endpoints/gate.py --lines 40-80 --jobs 2 tests/endpoints/test_gate.py
@@ -85,7 +85,7 @@ class Mutant(NamedTuple):
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what may stand in the place of a node: one small bug each."""
+    """Yield replacements for a node, each with one small bug."""
     if isinstance(node, ast.Compare):
         for number, operator in enumerate(node.ops):
             for other in TURNED[type(operator)]:
@@ -128,7 +128,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def constants(value: object) -> Iterator[ast.Constant]:
-    """Yield other values of a constant; none of a sentence, which the tests need not pin."""
+    """Yield other values for a constant; none for a sentence, which tests need not pin."""
     if isinstance(value, bool):
         yield ast.Constant(not value)
     elif isinstance(value, (int, float)):
@@ -269,7 +269,7 @@ def run_tests(tests: list[str]) -> str:
 
 
 def replacements(old: types.CodeType, new: types.CodeType) -> Iterator[tuple[types.CodeType, types.CodeType]]:
-    """Yield the outermost functions that differ in two versions of a module; ValueError if more than these differ."""
+    """Yield the outermost functions that differ in two versions of a module; ValueError if anything else differs."""
     if old.co_flags & inspect.CO_OPTIMIZED:  # a function, and no class
         if old != new:
             yield old, new
@@ -382,7 +382,7 @@ class InPlace:
     def run(
         self, session: pytest.Session, numbers: list[int], note: Callable[[int], None] = lambda number: None
     ) -> str:
-        """Run some of the tests, and note each that has run; return the one that fails, or ""."""
+        """Run some of the tests, and record each that has run; return the one that fails, or ""."""
         outcome = Outcome()
         session.config.pluginmanager.register(outcome)
         items = [session.items[number] for number in numbers]

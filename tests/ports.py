@@ -1,4 +1,4 @@
-"""Ports of loopback for servers that cannot be told to take any, or that come back to theirs after a restart."""
+"""Free ports of loopback, for servers that cannot choose one, or that need the same port after a restart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def _own_ports() -> Iterator[int]:
-    """Yield this process's ports, those that it got longest ago first."""
+    """Yield this process's ports, the least recently used first."""
     ports = _block()
     for _ in range(len(ports)):
         ports.append(ports.pop(0))
@@ -33,7 +33,7 @@ def _own_ports() -> Iterator[int]:
 
 @functools.cache
 def _block() -> list[int]:
-    """Return ports that other processes leave alone: several runs of the tests may share the machine."""
+    """Return ports that other processes do not use: several runs of the tests may share the machine."""
     starts = list(PORTS[::_BLOCK])
     random.shuffle(starts)
     for start in starts:

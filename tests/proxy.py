@@ -10,8 +10,8 @@ import threading
 class CuttingProxy:
     """Passes bytes on to a port of loopback.
 
-    With ``cut_after`` a connection is cut as soon as the client has sent these bytes: the server gets them, and nobody
-    hears its answer. While ``is_silent`` nothing is passed on, and connections stay.
+    With ``cut_after`` the proxy cuts a connection as soon as the client has sent these bytes: the server gets them, and
+    nobody gets its answer. While ``is_silent`` it passes nothing on, and keeps the connections.
     """
 
     def __init__(self, port: int) -> None:

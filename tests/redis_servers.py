@@ -1,4 +1,4 @@
-"""Redis and Valkey for tests: started without rights in a folder, on loopback, and ended with the tests."""
+"""Redis and Valkey for tests: started as any user, in a folder, on loopback, and ended with the tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Server:
-    """A server that is running, may be stopped, and started again with what it had on its disk."""
+    """A running server, which a test may stop and start again with the data on its disk."""
 
     def __init__(self, program: str, folder: Path, options: tuple[str, ...]) -> None:
         self._program, self._options, self._folder = program, options, folder

@@ -164,7 +164,7 @@ def test_an_async_function_is_refused_and_its_place_named(name: str) -> None:
     async def function(argument: object) -> None:
         raise AssertionError
 
-    with pytest.raises(TypeError, match=f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call"):
+    with pytest.raises(TypeError, match=f"{name} is an async function: .* mount oss_wsgi.asgi.DirectUpload"):
         client(**{name: function})
 
 
@@ -305,7 +305,7 @@ def test_a_misrouted_callback_is_logged_with_the_fix(
 
 
 def nonblocking(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
-    """Name the requests that are answered without waiting."""
+    """Return the requests that are answered without waiting."""
     settings = Settings(**{**VALUES, **(values or {})})
     app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
     pinned, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))

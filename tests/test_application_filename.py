@@ -1,4 +1,4 @@
-"""The name of the user's file reaches the handler by every way on which an upload does."""
+"""The name of the user's file reaches the handler in every way in which an upload does."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SESSIONS = {"abc": {"user": "eric"}}
 
 
 class SessionMiddleware:
-    """Finds the session of a cookie, as Beaker does, and sends a new cookie to whoever has none."""
+    """Finds the session of a cookie, as Beaker does, and sends a new cookie to a client that has none."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
@@ -46,7 +46,7 @@ def by_cookie(request: Any) -> Grant | None:
 
 
 def check(application: WSGIApplication, signer: CallbackSigner) -> None:
-    """Only the session's user gets a signature, and OSS's report, which has no cookie, arrives."""
+    """Check that only the session's user gets a signature, and that OSS's report, which has no cookie, arrives."""
     client = webtest.TestApp(application)
     assert client.get("/oss/signature?filename=a", status=403)
     form = client.get("/oss/signature?filename=a", headers={"Cookie": "session=abc"}).json

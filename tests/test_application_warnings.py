@@ -1,4 +1,4 @@
-"""What DirectUpload says when it is made, where OSS's reports would not be heard."""
+"""The warnings of DirectUpload when it is made and would not get OSS's reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, what the core may not know, and where a file may stand."""
+"""The rules of the architecture: who may import whom, what the core may not know, and where files belong."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def imports(name: str, *, type_checking: bool = False) -> set[str]:
 
 
 def imported_from(name: str, *forbidden: str) -> list[str]:
-    """Return, as `importer -> imported`, what a module imports of some modules and of all in them."""
+    """Return, as `importer -> imported`, what a module imports from some modules and from everything below them."""
     return [
         f"{name} -> {imported}"
         for imported in sorted(imports(name))

@@ -1,4 +1,4 @@
-"""Credentials and their providers: no secret is shown, no key mixed from two families, none used once expired."""
+"""Credentials and their providers: they show no secret, mix no keys of two families, and use no expired key."""
 
 from __future__ import annotations
 

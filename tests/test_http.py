@@ -1,4 +1,4 @@
-"""Media types, what is one and what only looks like one; urlencoded text, and its errors."""
+"""Media types, and texts that only look like one; urlencoded text, and its errors."""
 
 from __future__ import annotations
 

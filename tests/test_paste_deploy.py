@@ -59,7 +59,7 @@ use = egg:oss_wsgi{KEYS}"""
 
 
 def make_echo(global_conf: dict[str, str], **local_conf: str) -> Any:
-    """An application that responds with what it was called with."""
+    """Make an application whose response tells its arguments."""
 
     def echo(environ: Any, start_response: Any) -> list[bytes]:
         upload = environ.get("oss_wsgi.upload")
@@ -401,7 +401,7 @@ def test_a_callback_is_forwarded_where_switched_on(ini: Ini, switch: str, forwar
 
 def test_forwarding_excludes_on_upload(ini: Ini) -> None:
     (problem,) = ini.problems(FILTERED + "forward_callback = on\non_upload = tests.test_paste_deploy:save\n")
-    assert problem.startswith("The filter egg:oss_wsgi: With forward_callback")
+    assert problem.startswith("The filter egg:oss_wsgi: forward_callback passes reports")
 
 
 def test_a_failed_import_is_the_cause_of_the_error(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:

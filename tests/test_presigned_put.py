@@ -1,4 +1,4 @@
-"""A signed PUT on the whole road: signature, local OSS, callback, handler; and what comes of changing anything."""
+"""A signed PUT all the way: signature, local OSS, callback, handler; and the result of each change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names that `import oss_wsgi` gives, and that it loads each only when it is asked for."""
+"""The public names of `oss_wsgi`, each loaded only when it is first used."""
 
 from __future__ import annotations
 

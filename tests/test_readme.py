@@ -48,7 +48,7 @@ def test_both_languages_have_the_same_blocks() -> None:
 
 def test_both_languages_have_the_same_links_and_sections() -> None:
     def links(text: str) -> set[str]:
-        """Return the pages that a text leads to; a Chinese one counts as the English one that it says."""
+        """Return the pages that a text links to; a Chinese page counts as the English page that it translates."""
         targets = (target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text))
         return {target.replace("docs/zh-CN/", "docs/") for target in targets if "README" not in target}
 

@@ -1,4 +1,4 @@
-"""A call within its time limit returns or raises as it would alone; a longer one is left behind."""
+"""A call within its time limit returns or raises as it would alone; a longer call is abandoned."""
 
 from __future__ import annotations
 

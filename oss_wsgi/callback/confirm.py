@@ -1,15 +1,15 @@
-"""Asks whether OSS holds the object that a callback reports, before the application gets the report.
+"""What a ``confirm`` returns and raises: it asks OSS for the reported object before the application gets the report.
 
 A ``confirm`` is a callable ``(Upload) -> bool``:
 
 - True: OSS holds exactly this object; the application gets the upload with ``confirmed=True``.
-- False: what OSS holds contradicts the report, which is refused, 403. ``NotConfirmedError`` also refuses it, with a
-  reason for the log.
-- ``ConfirmationUnavailableError``: nothing is known now, and the report is refused, 503. With ``accept=True`` it is
-  accepted all the same, and the application gets the upload with ``confirmed=False``.
+- False: what OSS holds contradicts the report, so the report is refused, 403. Raising ``NotConfirmedError`` does the
+  same, with a reason for the log.
+- ``ConfirmationUnavailableError``: OSS could not be asked, so the report is refused, 503. With ``accept=True`` it is
+  still accepted, and the application gets the upload with ``confirmed=False``.
 
 Everything else refuses the report with 503: any other exception, SystemExit included, and a result that is not a bool,
-such as the None of a function that forgot to return. ``SDKConfirmation`` is one that is ready to use.
+such as the None of a function that forgot to return. ``SDKConfirmation`` is a ready-made ``confirm``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
     if result is True:
         return replace(upload, confirmed=True)
     if result is False:
-        raise NotConfirmedError("not_confirmed", "confirm says that OSS does not hold this object")
+        raise NotConfirmedError("not_confirmed", "confirm returned False: OSS does not hold this object")
     raise ConfirmationUnavailableError(
         "confirm_failed", f"confirm must return True or False, not {type(result).__name__}"
     )

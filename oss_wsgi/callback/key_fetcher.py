@@ -1,4 +1,4 @@
-"""Fetches a small file by one HTTPS GET: without redirects, limited in time and size."""
+"""A fetcher of small files: one HTTPS GET without redirects, limited in time and size."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HTTPSFetcher:
         try:
             return call_within(self._timeout, get, thread_name="oss_wsgi-fetch")
         except TimeLimitError:
-            too_late.set()  # for a socket that is not in the list yet
+            too_late.set()  # `get` gives up if it connects after this
             _shut_down(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
         except FetchError:
@@ -60,7 +60,7 @@ class HTTPSFetcher:
                 raise FetchError("Only https: URLs are fetched.")
             connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
         except (ValueError, http.client.InvalidURL):
-            raise FetchError("What should be fetched is not a URL.") from None
+            raise FetchError("The key's address is not a URL.") from None
         return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _get(self, connection: http.client.HTTPSConnection, target: str) -> bytes:
@@ -75,12 +75,12 @@ class HTTPSFetcher:
             if len(body) > self._max_bytes:
                 raise FetchError(f"The key's server sent more than {self._max_bytes} bytes.")
             if response.length:  # http.client raises no error for a short body that is read with a size
-                raise FetchError("The key's server sent less than it announced.")
+                raise FetchError("The key's server sent fewer bytes than it announced.")
             return body
 
 
 def _shut_down(sockets: list[socket.socket]) -> None:
-    """End the other thread's read; its connection may have dropped the socket already."""
+    """Shut the sockets down, which ends the other thread's read; a socket may be closed already."""
     for sock in sockets:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
@@ -92,4 +92,4 @@ def _reason(error: Exception) -> str:
         return f"TLS failed: {error.reason or 'no reason given'}"
     if isinstance(error, OSError):
         return error.strerror or "no connection"
-    return "the answer is not one of HTTP"
+    return "the answer is not HTTP"

@@ -21,7 +21,7 @@ MAX_ENCODED_BYTES = 5 * 1024
 #: Member of the callback's body that carries the ticket.
 TICKET_MEMBER = "ticket"
 
-#: Member of the callback's body -> variable of OSS. The five names of the official samples come first.
+#: Member of the callback's body -> OSS variable. The first five names are those of the official samples.
 VARIABLES = {
     "filename": "object",
     "size": "size",
@@ -84,7 +84,7 @@ class CallbackParameters:
         return split_urls(self.url)
 
     def with_constant(self, name: str, value: str) -> CallbackParameters:
-        """Return a copy with one more member in the body, which OSS repeats as it is.
+        """Return a copy with one more member in the body, which OSS sends back unchanged.
 
         ``name`` and ``value`` consist of letters, digits, ``-`` and ``_``.
         """
@@ -112,7 +112,7 @@ class CallbackParameters:
 
 
 class TicketedCallback:
-    """Callback parameters that are encoded with one ticket after another; everything else is encoded once.
+    """Callback parameters that are encoded again for each ticket; everything but the ticket is encoded only once.
 
     ``encode(ticket)`` returns what ``parameters.with_constant(TICKET_MEMBER, ticket).encode()`` would.
     """
@@ -138,7 +138,7 @@ def encode_variables(custom: Mapping[str, str]) -> str:
     text = base64.b64encode(json.dumps(variables, ensure_ascii=False, separators=(",", ":")).encode()).decode()
     if len(text) > MAX_ENCODED_BYTES:
         raise PolicyError(
-            f"The custom variables are {len(text)} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): "
+            f"The custom variables have {len(text)} bytes in Base64, and OSS accepts {MAX_ENCODED_BYTES} (5 KB): "
             "shorten them."
         )
     return text
@@ -147,6 +147,6 @@ def encode_variables(custom: Mapping[str, str]) -> str:
 def _check_length(encoded: str) -> None:
     if len(encoded) > MAX_ENCODED_BYTES:
         raise PolicyError(
-            f"The callback is {len(encoded)} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): shorten "
+            f"The callback has {len(encoded)} bytes in Base64, and OSS accepts {MAX_ENCODED_BYTES} (5 KB): shorten "
             "its URLs, the body's template, the custom variables or the ticket's user and data."
         )

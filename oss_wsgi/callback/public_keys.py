@@ -30,15 +30,16 @@ OSS_PUBLIC_KEY_URLS = (
     "https://gosspublic.alicdn.com/callback_pub_key_v1.pem",
 )
 
-# The rule of protocol.md 8.4 checks only the host. The whole name excludes ports and other files of that CDN.
+# The rule of protocol.md 8.4 checks only the host. We match the whole URL, which excludes ports and the CDN's other
+# files.
 _FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0-9]{1,20})\.pem")
 
 _MIN_BITS, _MAX_BITS = 512, 8192
 _MIN_EXPONENT = 65537
-#: How far OSS's next version may be from one that is known.
+#: How many versions after a known one may be OSS's next.
 _MAX_STEP = 9
 _MAX_UNPROVEN = 8
-# Seconds without another fetch: after an answer that was no key, and after no answer.
+# Seconds until the next fetch: after an answer that was not a key, and after no answer.
 _PAUSE, _LONG_PAUSE = 1.0, 10.0
 _WAIT_TIMEOUT = 2.0
 _DAY = 24 * 3600.0
@@ -49,7 +50,7 @@ def load_public_key(pem: str | bytes) -> RSAPublicKey:
     """Load an RSA public key of 512 to 8,192 bits whose exponent is odd and at least 65,537; ValueError otherwise."""
     try:
         key = load_pem_public_key(pem.encode("utf-8", "replace") if isinstance(pem, str) else pem)
-    except Exception as error:  # of the library's own too
+    except Exception as error:  # cryptography raises errors of its own too
         raise ValueError("it is not a public key in PEM") from error
     if not isinstance(key, RSAPublicKey):
         raise ValueError("it is not an RSA key")
@@ -62,7 +63,7 @@ def load_public_key(pem: str | bytes) -> RSAPublicKey:
 
 
 class _Fetch(NamedTuple):
-    """A fetch that is running: of which version, whether others may wait for it, and its end."""
+    """A running fetch: its version, whether others may wait for it, and an event that is set at its end."""
 
     version: str
     is_waited_for: bool
@@ -70,7 +71,7 @@ class _Fetch(NamedTuple):
 
 
 class _Pause(NamedTuple):
-    """Until when nothing is fetched, and whether that is because the last fetch got no answer."""
+    """A pause between fetches: until when, and whether the last fetch got no answer."""
 
     until: float
     is_outage: bool
@@ -79,19 +80,20 @@ class _Pause(NamedTuple):
 class PublicKeyStore(ForkAware):
     """Finds the key for a URL that a callback names.
 
-    OSS's own two URLs have the shipped key; ``trusted`` adds pinned pairs ``{URL: PEM text}``. Without ``fetcher``
+    OSS's own two URLs stand for the shipped key; ``trusted`` adds pinned pairs ``{URL: PEM text}``. Without ``fetcher``
     (``url -> bytes``, raising FetchError) no other URL is trusted. With it, and ``clock`` (seconds), further versions
     of OSS's key, exactly ``https?://gosspublic.alicdn.com/callback_pub_key_v<digits>.pem``, are fetched over https,
-    each once. Such a key serves until it is replaced: when it is a day old and a signature does not fit, it is fetched
-    again.
+    each once. A fetched key is used until it is replaced: it is fetched again when it is a day old and a signature does
+    not fit.
 
     Anybody may name such a URL, so fetches are limited. The nine versions after a known one may be OSS's next keys:
-    each of them is fetched whatever becomes of the others, and again a second after an answer that was no key. All
-    other versions share one fetch at a time, and a second between two. After no answer it is ten seconds. Only callers
-    of the same URL wait for a fetch, and not after no answer. Version 0 is never fetched, as OSS began with 1.
+    each is fetched independently of the others, and again one second after an answer that was not a key. All other
+    versions together get one fetch at a time, with one second between two fetches. After a fetch without an answer the
+    pause is ten seconds, and then nobody waits for the next fetch. Otherwise only callers that name the same URL wait
+    for it. Version 0 is never fetched, because OSS began with 1.
 
-    A version is known once its key is pinned or has verified a callback, and such keys stay. Of the others, the last
-    eight are kept.
+    A version is known once its key is pinned or has verified a callback; known keys are kept. Of the other keys, the
+    last eight are kept.
 
     Each key is logged once, with its size and fingerprint, when it is first used.
 
@@ -107,16 +109,16 @@ class PublicKeyStore(ForkAware):
     ) -> None:
         super().__init__()
         if fetcher is not None and clock is None:
-            raise ValueError("PublicKeyStore needs a clock where it has a fetcher.")
+            raise ValueError("PublicKeyStore needs a clock if it has a fetcher.")
         self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, load_public_key(OSS_PUBLIC_KEY))
         for url, pem in (trusted or {}).items():
             try:
                 self._pinned[url] = load_public_key(pem)
             except ValueError as error:
                 raise ValueError(f"The trusted key for {url}: {error}.") from error
-        #: the keys that were pinned and used, or have verified a callback: a verifier need not call ``get`` for them
+        #: pinned keys that were used, and keys that have verified a callback: a verifier need not call ``get`` for them
         self.in_use: dict[str, RSAPublicKey] = {}
-        #: how many fetches have brought a key, and how many have not
+        #: how many fetches returned a key, and how many failed
         self.fetches = {"fetched": 0, "failed": 0}
         self._fetcher = fetcher
         self._clock = clock or (lambda: 0.0)
@@ -136,8 +138,8 @@ class PublicKeyStore(ForkAware):
     def get(self, url: str) -> RSAPublicKey:
         """Return the key for a URL.
 
-        Raises UnverifiedError for a URL that is not trusted, and KeyUnavailableError when the key of a trusted one
-        cannot be had now.
+        Raises UnverifiedError for a URL that is not trusted, and KeyUnavailableError when the key of a trusted URL
+        cannot be fetched now.
         """
         key = self._pinned.get(url)
         if key is not None:
@@ -147,17 +149,17 @@ class PublicKeyStore(ForkAware):
         if match is None:
             raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names a key that is not trusted")
         if self._fetcher is None:
-            raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
+            raise _unavailable("this is a newer key of OSS, and no fetcher is configured to get it")
         return self._fetched.get(match[1]) or self._newer_key(match[1], self._fetcher)
 
     def is_at_hand(self, url: str) -> bool:
-        """Return whether ``get`` and ``replacement`` answer for a URL without a fetch, a running one included."""
+        """Return whether ``get`` and ``replacement`` return for a URL without starting a fetch or waiting for one."""
         match = None if url in self._pinned or self._fetcher is None else _FETCHABLE.fullmatch(url)
         fetched_at = None if match is None else self._fetched_at.get(match[1])
         return match is None or (fetched_at is not None and self._clock() - fetched_at < _DAY)
 
     def replacement(self, url: str, key: RSAPublicKey) -> RSAPublicKey | None:
-        """Return the key that OSS has put in the place of ``key``, which did not verify a signature; None if none."""
+        """Return the key that has replaced ``key``, which did not verify a signature; None if there is none."""
         match = None if url in self._pinned else _FETCHABLE.fullmatch(url)
         if match is None or self._fetcher is None:
             return None
@@ -186,9 +188,9 @@ class PublicKeyStore(ForkAware):
     def _newer_key(
         self, version: str, fetcher: Callable[[str], bytes], *, than: RSAPublicKey | None = None
     ) -> RSAPublicKey:
-        """Return a key that is fetched now, or that another thread is fetching."""
+        """Fetch a key, or wait for the thread that fetches it, and return the key."""
         if version.startswith("0"):
-            raise _unavailable("OSS's versions begin with 1")
+            raise _unavailable("the URL has version 0, but the versions of OSS's keys begin with 1")
         with self._lock:
             key = self._fetched.get(version)
             if key != than and key is not None:
@@ -198,8 +200,8 @@ class PublicKeyStore(ForkAware):
             if running is None:
                 pause = self._pauses.get(lane)
                 if pause is not None and self._clock() < pause.until:
-                    raise _unavailable("the last fetch was a moment ago")
-                # Where the server is away, waiting for each try would block every thread.
+                    raise _unavailable("the last fetch was a moment ago, and the next one must wait")
+                # After an outage nobody waits: otherwise waiting for each try would block every thread.
                 is_waited_for = pause is None or not pause.is_outage
                 fetch = self._running[lane] = _Fetch(version, is_waited_for, threading.Event())
         if running is None:

@@ -20,7 +20,7 @@ R = TypeVar("R", bound="Recording")
 
 @dataclass(frozen=True)
 class Recording:
-    """One request: ``target`` is path and query as they were sent, ``received`` is in Unix seconds, 0 if unknown."""
+    """One request: ``target`` is the path and query as sent, ``received`` is in Unix seconds, 0 if unknown."""
 
     target: str
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class Recording:
             else:
                 body = base64.b64decode(members["body_base64"], validate=True)
             headers = {str(name): str(value) for name, value in members["headers"].items()}
-            # Somebody may have edited the body: its length is its own.
+            # Somebody may have edited the body, so its length is counted again.
             headers = {name: value for name, value in headers.items() if name.strip().lower() != "content-length"}
             received = float(members.get("received") or 0)
             _encoded(members["target"])
@@ -62,7 +62,7 @@ class Recording:
             if not colon or not name:
                 raise ValueError("Each header of a raw request is a line 'Name: value'.")
             headers[name] = f"{headers[name]},{value}" if name in headers else value  # as servers join them
-        # An empty length says that the request announced none.
+        # An empty text says that the request had no Content-Length.
         length = headers.setdefault("content-length", "")
         body = data[blank.end() :]
         if length.isascii() and length.isdigit() and len(length) < 10:  # an editor may have added a line end
@@ -79,7 +79,7 @@ class Recording:
         return json.dumps(members, ensure_ascii=False, indent=1) + "\n"
 
     def environ(self, mount: str = "") -> dict[str, Any]:
-        """Return the request's part of the WSGI environ, as from a server that changes nothing on the way.
+        """Return the request's part of the WSGI environ, as if a server had received the request unchanged.
 
         :param mount: SCRIPT_NAME, decoded: the path below which the server mounts the application.
         """

@@ -1,7 +1,7 @@
 """RSA PKCS #1 v1.5 with MD5, as OSS signs, where the cryptographic library refuses to verify it.
 
 A FIPS build computes no MD5 and does not verify with a key as short as OSS's 512 bits, but it loads such a key
-(protocol.md 8.6). Only in that case this module computes the check itself. Verifying involves no secret, so plain
+(protocol.md 8.6). In that case alone this module does the check itself. Verifying involves no secret, so plain
 arithmetic leaks nothing.
 """
 
@@ -17,7 +17,7 @@ DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
 
 
 def verify_by_arithmetic(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
-    """Return whether the whole block is that of protocol.md 8.3: what is not parsed cannot be misread."""
+    """Return whether the whole block equals that of protocol.md 8.3; comparing instead of parsing cannot misread it."""
     numbers = key.public_numbers()
     size = (key.key_size + 7) // 8
     number = int.from_bytes(signature, "big")
@@ -28,7 +28,7 @@ def verify_by_arithmetic(key: RSAPublicKey, signature: bytes, message: bytes) ->
 
 
 def signature_block(message: bytes, size: int) -> bytes:
-    """Return the PKCS #1 v1.5 block of a right signature, for a modulus of ``size`` bytes (protocol.md 8.3).
+    """Return the PKCS #1 v1.5 block of a correct signature, for a modulus of ``size`` bytes (protocol.md 8.3).
 
     That is ``00 01 FF...FF 00`` and the DigestInfo.
     """

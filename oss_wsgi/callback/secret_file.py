@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 from ..exceptions import SettingsError
 
-#: Characters of a secret at least.
+#: The least number of characters of a secret.
 MIN_TICKET_SECRET = 32
 
 #: Seconds after which the next use of the secrets reads the file again.
 CHECK_SECONDS = 3.0
 
 _MAX_BYTES = 65_536
-_HOW = "write one secret on each line, the one that seals first; `openssl rand -hex 32` makes one"
+_HOW = "write one secret on each line, and on the first line the one that seals; `openssl rand -hex 32` makes one"
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 def read_secrets(path: str) -> tuple[str, ...]:
     """Return the secrets in a file: one on each line, without the blanks around it.
 
-    Empty lines and lines that begin with ``#`` are ignored. Raises SettingsError, which quotes nothing of the file.
+    Empty lines and lines that begin with ``#`` are ignored. Raises SettingsError, whose text quotes nothing from the
+    file.
     """
     try:
         raw = _read(path)
@@ -32,7 +33,7 @@ def read_secrets(path: str) -> tuple[str, ...]:
     except OSError as error:
         raise _unusable(path, error.strerror or "it cannot be read") from error
     except UnicodeDecodeError:
-        raise _unusable(path, "it is no UTF-8 text") from None
+        raise _unusable(path, "it is not UTF-8 text") from None
     if len(raw) > _MAX_BYTES:
         raise _unusable(path, "it is over 64 KB")
     secrets = []
@@ -41,8 +42,8 @@ def read_secrets(path: str) -> tuple[str, ...]:
         if not secret or secret.startswith("#"):
             continue
         if len(secret) < MIN_TICKET_SECRET:
-            raise _unusable(path, f"line {number} has under {MIN_TICKET_SECRET} characters")
-        # OSS_TICKET_SECRET=A,B is two secrets, so that nobody means this line as one.
+            raise _unusable(path, f"line {number} has fewer than {MIN_TICKET_SECRET} characters")
+        # In OSS_TICKET_SECRET A,B is two secrets, so a comma in the file is probably a mistake.
         if "," in secret:
             raise _unusable(path, f"line {number} has a comma: {_HOW}")
         secrets.append(secret)
@@ -52,15 +53,15 @@ def read_secrets(path: str) -> tuple[str, ...]:
 
 
 class SecretFile:
-    """Callable: returns the secrets in a file, the same tuple until the file has others.
+    """Callable: returns the secrets in a file, the same tuple until they change.
 
-    The file is read again at the first call that comes ``CHECK_SECONDS`` after the last reading, so a change counts
-    within 10 s, whether the file is written anew, replaced, or reached by a link that is changed (as Kubernetes does).
-    A new file that cannot be used changes nothing, and the log says so once.
+    The first call that comes ``CHECK_SECONDS`` after the last reading reads the file again. So a change takes effect
+    within 10 s, whether the file is rewritten, replaced, or reached by a link that changes (as in Kubernetes). If the
+    new file cannot be used, the old secrets stay in use, and the log says so once.
 
     :param clock: returns seconds.
 
-    Raises SettingsError when the file cannot be used at first.
+    Raises SettingsError when the file cannot be used at the start.
     """
 
     def __init__(self, path: str, *, clock: Callable[[], float]) -> None:
@@ -76,7 +77,7 @@ class SecretFile:
     def __call__(self) -> tuple[str, ...]:
         now = self._clock()
         if abs(now - self._read_at) >= CHECK_SECONDS:  # a clock may be set back
-            self._read_at = now  # other threads go on with what there is
+            self._read_at = now  # set first: other threads use the old secrets meanwhile
             self._read_again()
         return self._secrets
 
@@ -99,7 +100,7 @@ def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
         return file.read(_MAX_BYTES + 1)
 
 

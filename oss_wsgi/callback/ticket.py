@@ -1,4 +1,4 @@
-"""Tickets and receipts: sealed texts that say what a signature allowed, and tie a callback, or an object, to it."""
+"""Tickets and receipts: sealed texts that say what a signature allowed, in a callback and in an object."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ UPLOAD_SECONDS = 12 * 3600
 #: Name of the user metadata that holds the receipt, without ``x-oss-meta-``.
 RECEIPT_NAME = "oss-wsgi"
 
-#: Name of the form field, and of the header of the object.
+#: Name of the form field, and of the object's header.
 RECEIPT_FIELD = f"x-oss-meta-{RECEIPT_NAME}"
 
-#: What OSS calls an upload by form, one by PUT, and one in parts.
+#: OSS's names for an upload by form, by PUT and in parts.
 POST_OBJECT = "PostObject"
 PUT_OBJECT = "PutObject"
 COMPLETE_OPERATION = "CompleteMultipartUpload"
 
-#: What a ticket of `oss-wsgi doctor` says: whether the application's handler gets the upload too.
+#: The ``trial`` of a test ticket of `oss-wsgi doctor`: whether the application's handler gets the upload.
 TRIAL_WITHOUT_HANDLER = "no_handler"
 TRIAL_WITH_HANDLER = "handler"
 
@@ -44,13 +44,15 @@ TRIAL_WITH_HANDLER = "handler"
 MAX_METADATA_BYTES = 8192
 
 _DAY = 24 * 3600
-# How far the clocks of OSS and of this machine may differ: OSS refuses requests beyond that (protocol.md 5.4).
+# How far the clocks of OSS and of this machine may differ: OSS refuses requests with a larger difference (protocol.md
+# 5.4).
 _CLOCK_SLACK = 15 * 60
 _LABEL = b"oss_wsgi upload ticket"
 _RECEIPT_LABEL = b"oss_wsgi upload receipt"
 _JSON = json.JSONDecoder()
-# Header of key ID and day (8 bytes), nonce (12), sealed text, tag (16). The sealed text is padded so that the whole is
-# a multiple of three bytes: Base64 then has no spare bits, and a ticket only one spelling.
+# A ticket is a header of key ID and day (8 bytes), a nonce (12), the sealed text and a tag (16). The sealed text is
+# padded so that the whole is a multiple of three bytes: Base64 then has no spare bits, so a ticket has only one
+# spelling.
 _MIN_BYTES = 8 + 12 + 16
 _MAX_TEXT = 6000
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")  # a dot is invalid in Base64
@@ -58,10 +60,12 @@ _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MAX_FILENAME_BYTES = 255  # of UTF-8: no usual file system has longer names
 _MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
 _RECEIPT_HINTS = {
-    "missing": "the object has no receipt: its form was not an exact one of this server, or receipts were off",
-    "foreign": "the receipt was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?",
+    "missing": "the object has no receipt: it was not stored by a form of this server for an exact name, or "
+    "OSS_RECEIPTS was off",
+    "foreign": "the receipt was sealed with another secret: set the same OSS_TICKET_SECRET everywhere",
     "altered": "the object's receipt was changed, or is not a receipt",
-    "expired": "the receipt is older than OSS_LEDGER_KEEP: nobody knows whether the upload was handled",
+    "expired": "the receipt is older than OSS_LEDGER_KEEP, so the ledger no longer knows whether the upload was "
+    "handled",
 }
 
 
@@ -83,13 +87,13 @@ class ReportedObject(Protocol):
 class Ticket(NamedTuple):
     """What one signature allowed.
 
-    ``id`` has 32 hex digits: the signature's expiry, so that a ledger's keys come in the order of time, and 24 random
-    ones. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
-    ``content_types`` lists the allowed types, empty for any; ``expires_at`` are the Unix seconds after which a report
-    is refused; ``user`` and ``data`` are the grant's. ``forbid_overwrite`` says that the form pins
-    ``x-oss-forbid-overwrite`` for its one object, which can then have one ETag only. ``max_objects`` is how many
-    objects the ticket is valid for: with ``key`` that one, with ``prefix`` the grant's number. ``filename`` is the name
-    of the user's file. ``trial`` is None but in the ticket of a test upload.
+    ``id`` has 32 hex digits: 8 for the signature's expiry, so that a ledger's keys are in the order of time, and 24
+    random ones. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
+    ``content_types`` lists the allowed types, empty for any; reports are refused after ``expires_at`` (Unix seconds);
+    ``user`` and ``data`` are the grant's. ``forbid_overwrite`` says that the form pins ``x-oss-forbid-overwrite`` for
+    its one object, which can then have only one ETag. ``max_objects`` is how many objects the ticket is valid for: 1
+    with ``key``, the grant's number with ``prefix``. ``filename`` is the name of the user's file. ``trial`` is None
+    except in the ticket of a test upload.
     """
 
     id: str
@@ -109,7 +113,7 @@ class Ticket(NamedTuple):
 
     @property
     def is_trial(self) -> bool:
-        """Return whether the upload is a test upload of ours."""
+        """Return whether the upload is a test upload of `oss-wsgi doctor`."""
         return self.trial is not None
 
     @property
@@ -118,14 +122,14 @@ class Ticket(NamedTuple):
         return self.trial == TRIAL_WITHOUT_HANDLER
 
     def check(self, upload: ReportedObject) -> None:
-        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
+        """Raise UnverifiedError unless the ticket allows the stored object: its bucket, name, size and type."""
         self.check_name(upload)
         self.check_content(upload)
 
     def check_name(self, upload: ReportedObject) -> None:
         """Raise UnverifiedError unless the ticket allows bucket and object.
 
-        Object and ETag must not be longer than OSS's, because a ledger stores both.
+        Object and ETag must not be longer than OSS makes them, because a ledger stores both.
         """
         if upload.bucket != self.bucket:
             raise _mismatch("bucket")
@@ -146,14 +150,14 @@ class Ticket(NamedTuple):
             raise _mismatch("mimeType")
 
 
-#: Secrets that stay, or what returns those of now, as ``SecretFile`` does.
+#: Fixed secrets, or a callable that returns the current ones, such as ``SecretFile``.
 Secrets = Sequence[str] | Callable[[], Sequence[str]]
 
 T = TypeVar("T")
 
 
 class DerivedSecrets(Generic[T]):
-    """What is derived from secrets, and derived again when they have changed. It holds none of them."""
+    """A value derived from secrets, and derived again when they change. The secrets themselves are not kept."""
 
     def __init__(self, secrets: Secrets, derive: Callable[[Sequence[str]], T]) -> None:
         self._source = secrets if callable(secrets) else None
@@ -161,7 +165,7 @@ class DerivedSecrets(Generic[T]):
         self._use(tuple(secrets() if callable(secrets) else secrets))
 
     def current(self) -> T:
-        """Return what the secrets of now derive."""
+        """Return the value that is derived from the current secrets."""
         if self._source is not None:
             secrets = tuple(self._source())
             if hash(secrets) != self._hash:
@@ -176,7 +180,7 @@ class DerivedSecrets(Generic[T]):
 class NewTicket(NamedTuple):
     """A ticket before it is sealed: a nonce, which is the random half of its ID, and its JSON.
 
-    A receipt and the ID of an upload in parts hold the same, each sealed under keys of its own.
+    A receipt and the ID of an upload in parts contain the same JSON, each sealed under its own keys.
     """
 
     nonce: bytes
@@ -208,7 +212,7 @@ def new_ticket(
 ) -> NewTicket:
     """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``.
 
-    ``trial`` is one of the constants TRIAL_..., in a test upload of ours.
+    ``trial`` is one of the constants TRIAL_..., for a test upload of `oss-wsgi doctor`.
     """
     min_size, max_size = sizes
     types = ",".join(map(_quoted, content_types))
@@ -220,25 +224,25 @@ def new_ticket(
         f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
         f"{f'[{number},{name},{_quoted_or_null(trial)}]' if filename or trial else number}]"
     )
-    # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that is
-    # 50,000 tickets a second.
+    # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): the key changes each day, so that
+    # allows 50,000 tickets a second.
     return NewTicket(urandom(12), text.encode())
 
 
 class TicketBook:
     """Issues tickets and opens them.
 
-    A ticket is encrypted and authenticated (AES-256-GCM) under a key of its day, derived from the first secret. Tickets
-    of the other secrets still open. To rotate a secret, set OLD,NEW everywhere, then NEW,OLD everywhere, and then NEW
-    alone after ``upload_seconds`` plus the longest expiry. (Fernet takes 9.5 us to seal a ticket and 12 us to open it,
-    a fifth of a signature request of 50 us; AES-GCM of the same library takes 2 us.)
+    A ticket is encrypted and authenticated (AES-256-GCM) under a key for its day, derived from the first secret.
+    Tickets sealed with the other secrets still open. To rotate a secret, set OLD,NEW everywhere, then NEW,OLD
+    everywhere, and then NEW alone after ``upload_seconds`` plus the longest expiry. (AES-GCM takes 2 us to seal a
+    ticket. Fernet of the same library takes 9.5 us, and 12 us to open one: a fifth of a signature request of 50 us.)
 
-    :param secrets: texts of at least 32 characters each, or a callable that returns those of now.
+    :param secrets: texts of at least 32 characters each, or a callable that returns the current ones.
     :param clock: returns Unix seconds.
-    :param upload_seconds: how long a ticket is valid after its signature has expired, which is the time for the upload.
-    :param label: what the keys are derived for. A book opens nothing that was sealed under another label.
+    :param upload_seconds: how long a ticket is valid after its signature has expired: the time for the upload itself.
+    :param label: goes into the keys: a book opens nothing that was sealed under another label.
     :param max_text: characters of a sealed text; a longer one is not opened.
-    :param keep_seconds: how long a ticket still opens once it is no longer valid.
+    :param keep_seconds: how long a ticket can still be opened after it is no longer valid.
     """
 
     def __init__(
@@ -277,8 +281,8 @@ class TicketBook:
         """Return a new ticket, sealed; the text consists of letters, digits, ``-`` and ``_``.
 
         ``sizes`` are the smallest and the largest in bytes, ``expires`` the policy's Unix seconds; for the rest see
-        ``Ticket``. ``forbid_overwrite`` counts with ``key`` only, ``max_objects`` without. A ``filename`` of more than
-        255 bytes of UTF-8 is cut.
+        ``Ticket``. ``forbid_overwrite`` is used only with ``key``, ``max_objects`` only without. A ``filename`` of more
+        than 255 bytes of UTF-8 is cut.
         """
         return self.seal(
             new_ticket(
@@ -306,9 +310,9 @@ class TicketBook:
         return self.read(nonce, _JSON.raw_decode(plain)[0])
 
     def read(self, nonce: bytes, members: list[Any]) -> Ticket:
-        """Return the ticket of unsealed members; UnverifiedError ``ticket_expired``."""
+        """Return the ticket with these unsealed members; UnverifiedError ``ticket_expired`` if it has expired."""
         bucket, key, prefix, min_size, max_size, types, expires, user, data, rest = members
-        # The number says how many objects may be below the prefix, or is 1 where the one key may not be overwritten.
+        # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
         number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds
         if self._clock() > expires_at + self._keep_seconds:
@@ -334,7 +338,7 @@ class TicketBook:
                 except InvalidTag:
                     raise _altered() from None
         raise UnverifiedError(
-            "ticket_foreign", "the ticket was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?"
+            "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
         )
 
     def seal(self, ticket: NewTicket) -> str:
@@ -350,9 +354,9 @@ class TicketBook:
 class Receipt(NamedTuple):
     """What the signature of one upload allowed.
 
-    ``operation`` is OSS's name of the upload, ``custom`` has the ``x:`` variables. ``metadata`` are the fingerprints of
-    the object's other user metadata. ``issued_after`` is the beginning of the day on which the receipt was sealed, in
-    Unix seconds.
+    ``operation`` is OSS's name for the way of uploading, ``custom`` has the ``x:`` variables. ``metadata`` are the
+    fingerprints of the object's other user metadata. ``issued_after`` is the start of the day on which the receipt was
+    sealed, in Unix seconds.
     """
 
     ticket: Ticket
@@ -362,34 +366,34 @@ class Receipt(NamedTuple):
     issued_after: int
 
     def check(self, stored: StoredObject) -> None:
-        """Raise UnverifiedError if the object cannot be that of the upload for which the receipt was issued.
+        """Raise UnverifiedError if the object cannot come from the upload for which the receipt was issued.
 
-        Whoever may read an object can copy its receipt, so the receipt alone does not say whose upload the object is.
-        The ticket checks bucket, name, size and type.
+        Anybody who may read an object can copy its receipt to another object, so the receipt alone proves nothing. The
+        ticket checks bucket, name, size and type; this checks time, type of object and metadata.
         """
         first, last = self.issued_after - _CLOCK_SLACK, self.ticket.expires_at + _CLOCK_SLACK
-        if stored.last_modified and not first <= stored.last_modified <= last:  # 0 where the client does not know it
+        if stored.last_modified and not first <= stored.last_modified <= last:  # 0 if the client does not know it
             raise _another_upload("time")
         object_type = "Multipart" if self.operation == COMPLETE_OPERATION else "Normal"
         if stored.object_type not in (None, object_type):
             raise _another_upload("type of object")
         pinned = set(self.metadata)
         found = set(_fingerprints({name: text for name, text in stored.metadata.items() if name != RECEIPT_NAME}))
-        # A form may have further fields that no condition names; everything of a PUT or of parts is signed.
+        # A form may have further fields that no condition names; a PUT and an upload in parts have only signed headers.
         if not pinned <= found or (self.operation != POST_OBJECT and found != pinned):
             raise _another_upload("metadata")
 
 
 class ReceiptBook:
-    """Makes the receipt of a ticket, and opens receipts.
+    """Seals the receipt of a ticket, and opens receipts.
 
-    Whoever may read an object reads its metadata, so a receipt is sealed under a key of its own: it opens as no ticket,
-    and a ticket opens as no receipt. It is good for nothing but our own HEAD of the object. It has the ticket's ID,
-    because both have the same nonce.
+    Anybody who may read an object sees its receipt, so receipts are sealed under their own keys: a receipt does not
+    open as a ticket, nor a ticket as a receipt. A receipt is only useful to our own HEAD of the object. It has the
+    ticket's ID, because both have the same nonce.
 
-    :param secrets: those of the tickets.
+    :param secrets: the ticket secrets.
     :param clock: returns Unix seconds.
-    :param keep_seconds: how long a receipt opens after the form has expired, at least as long as a ticket does.
+    :param keep_seconds: how long a receipt can be opened after the form has expired; at least as long as a ticket.
     """
 
     def __init__(self, secrets: Secrets, *, clock: Callable[[], float], keep_seconds: int) -> None:
@@ -410,9 +414,9 @@ class ReceiptBook:
         custom: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """Return the receipt of a ticket; 300 to 700 characters usually.
+        """Return the receipt of a ticket, usually 300 to 700 characters.
 
-        ``operation`` is what OSS calls the upload in a callback, ``custom`` the ``x:`` variables by name, ``metadata``
+        ``operation`` is OSS's name for the upload in a callback, ``custom`` the ``x:`` variables by name, ``metadata``
         the object's user metadata by name, without ``x-oss-meta-``.
         """
         if operation != POST_OBJECT or custom or metadata:
@@ -420,7 +424,7 @@ class ReceiptBook:
         return self._receipts.seal(ticket)
 
     def open(self, text: str | None) -> Receipt:
-        """Return the receipt in ``text``, the object's metadata ``oss-wsgi``; None means that it has none.
+        """Open ``text``, the object's metadata ``oss-wsgi``, and return the receipt; None means that it has none.
 
         Raises UnverifiedError: ``receipt_missing``, ``receipt_foreign``, ``receipt_altered``, ``receipt_expired``.
         """
@@ -436,7 +440,7 @@ class ReceiptBook:
 
 
 def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
-    """Return a short hash of each name and text. How OSS returns other than ASCII, and nothing, is not certain."""
+    """Return a short hash of each name and text, without empty and non-ASCII texts: OSS may return them changed."""
     pairs = [(name, text.strip()) for name, text in metadata.items()]
     return [
         hashlib.sha256(f"{name}:{text}".encode()).hexdigest()[:12] for name, text in pairs if text.isascii() and text
@@ -444,7 +448,7 @@ def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
 
 
 class _Secret(dict[int, AESGCM]):
-    """One secret: its ID, and the keys of the days, which are derived from it."""
+    """One secret: its ID and its key for each day, both derived from the secret."""
 
     def __init__(self, text: str, label: bytes) -> None:
         derived = HKDF(SHA256(), 36, salt=None, info=label).derive(text.encode())
@@ -466,7 +470,7 @@ def _quoted_or_null(text: str | None) -> str:
 
 
 def _shortened(filename: str) -> str:
-    """Return a file's name, cut between two characters where it is too long; "?" replaces lone surrogates."""
+    """Return a file's name, cut between two characters if it is too long; "?" replaces lone surrogates."""
     return filename.encode(errors="replace")[:_MAX_FILENAME_BYTES].decode(errors="ignore")
 
 
@@ -491,5 +495,5 @@ def _mismatch(name: str) -> UnverifiedError:
 
 
 def _another_upload(name: str) -> UnverifiedError:
-    hint = f"the object has a receipt, but its {name} is not that of the receipt's upload: somebody copied the receipt"
+    hint = f"the object's {name} is not the one that its receipt was made for: somebody copied the receipt"
     return UnverifiedError("ticket_mismatch", hint)

@@ -28,7 +28,7 @@ _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageIn
 
 @dataclass(frozen=True)
 class Upload:
-    """What OSS reports that it stored; made only from a body whose signature was verified.
+    """What OSS reports to have stored; made only from a body whose signature was verified.
 
     The callback's body template decides which attributes are set; the others are None. ``user`` to ``is_trial`` come
     from our own ticket, not from the report.
@@ -55,19 +55,20 @@ class Upload:
     :ivar forbid_overwrite: True where the form named this one object and forbade OSS to overwrite it.
     :ivar max_objects: how many objects the ticket is valid for.
     :ivar by_prefix: True where the form named a prefix, so that the browser chose the object's name.
-    :ivar filename: the name that the user's file had, as the browser sent it when it asked to sign: for users to see,
-        as no path and no object's name. A name of more than 255 bytes of UTF-8 is cut. None where the browser sent
-        none, as for a form that names a prefix.
+    :ivar filename: the name that the user's file had, as the browser sent it when it asked for the signature. Show it
+        to users, but never use it as a path or an object's name. A name of more than 255 bytes of UTF-8 is cut. None if
+        the browser sent none, as for a form that names a prefix.
     :ivar is_trial: True for the test upload of ``oss-wsgi doctor --write --handler``: its object is deleted at once.
-    :ivar skips_handler: True for that of ``oss-wsgi doctor --write``, which no handler gets.
-    :ivar confirmed: True when OSS was asked and holds exactly this object, False when it could not be asked and the
-        report was accepted all the same, None when nobody asked.
-    :ivar recovered: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
-        event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the grant's,
-        ``confirmed`` is True, and what only a callback knows is None or empty: the image's attributes, ``request_id``,
-        ``target`` and ``body``. It may come days later, and the user may have sent the file again meanwhile.
-    :ivar transaction: the open transaction in which the ledger will store the answer, for the handler to work in: what
-        ``SQLLedger.sharing`` or ``DjangoLedger`` gives; None with other ledgers. The ledger commits and rolls back.
+    :ivar skips_handler: True for the test upload of ``oss-wsgi doctor --write``, which no handler gets.
+    :ivar confirmed: True when OSS was asked and holds exactly this object, False when OSS could not be asked and the
+        report was still accepted, None when OSS was not asked.
+    :ivar recovered: True when the upload did not come by a callback, but was found in the bucket by its page, a sweep
+        or an event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the
+        grant's, ``confirmed`` is True, and everything that only a callback has is None or empty: the image's
+        attributes, ``request_id``, ``target`` and ``body``. Such an upload may come days later, and the user may have
+        sent the file again meanwhile.
+    :ivar transaction: the open transaction of ``SQLLedger.sharing`` or ``DjangoLedger``, in which the handler works and
+        the ledger then stores the response; None with other ledgers. The ledger commits or rolls back.
     """
 
     bucket: str | None = None
@@ -101,7 +102,7 @@ class Upload:
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:
-        """Read a callback's body, form or JSON; verify it first.
+        """Read a callback's body, form or JSON, whose signature was verified before.
 
         Content-Type is not signed, so a body that begins with ``{`` is JSON whatever its type.
 
@@ -112,7 +113,7 @@ class Upload:
         own = _own_form_members(body) if content_type == FORM else None
         if own is not None:
             image = members = own
-            # The expression has checked that these are digits.
+            # The regular expression has checked that these are digits.
             size, width, height, crc64 = [int(text) if text else None for text in _texts_of_numbers(own)]
         else:
             is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == JSON
@@ -124,7 +125,7 @@ class Upload:
             size, crc64 = _number("size", members.get("size")), _number("crc64", members.get("crc64"))
             width, height = _number("width", image.get("width")), _number("height", image.get("height"))
         get = members.get
-        upload = object.__new__(cls)  # the constructor of a frozen dataclass makes a call for each attribute
+        upload = object.__new__(cls)  # faster: a frozen dataclass's constructor makes a call for each attribute
         object.__setattr__(
             upload,
             "__dict__",
@@ -144,7 +145,7 @@ class Upload:
                 "members": members,
                 "target": target,
                 "body": body,
-                # What `with_ticket` sets: its copy need not grow.
+                # `with_ticket` sets these; setting them here keeps its copy from growing.
                 "user": None,
                 "data": {},
                 "ticket_id": None,
@@ -160,7 +161,7 @@ class Upload:
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
-        """Return a copy with what a ticket says: from ``user`` to ``skips_handler``."""
+        """Return a copy with the attributes that a ticket sets: ``user`` to ``skips_handler``."""
         attributes = dict(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.expires_at
@@ -173,11 +174,11 @@ class Upload:
 
 
 def plain_etag(text: str) -> str:
-    """Return an ETag in upper case without quotes: a ledger would count another spelling as another upload."""
+    """Return an ETag in upper case without quotes, because a ledger would count another spelling as another upload."""
     return text.strip('"').upper()
 
 
-_NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare, and left to the general way
+_NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare: `_form_members` reads them
 _PLAIN_TEXT = "[0-9A-Za-z._-]*"  # it needs no escape
 _ESCAPED = ("filename", "mimeType")
 _NUMBERS = ("size", "width", "height", "crc64")
@@ -190,9 +191,9 @@ _OWN_FORM = re.compile("&".join(f"{name}=(?P<{name}>{pattern})" for name, patter
 
 
 def _own_form_members(body: bytes) -> dict[str, Any] | None:
-    """Read the body that our own forms ask for, all its members in their order; return None for any other body.
+    """Read a body with exactly the members of our own forms, in their order; return None for any other body.
 
-    Returns the same as `_form_members`, three times as fast.
+    Returns the same as `_form_members`, but three times as fast.
     """
     try:
         match = _OWN_FORM.fullmatch(body.decode())
@@ -211,7 +212,7 @@ def _form_members(body: bytes) -> dict[str, Any]:
     try:
         pairs = urlencoded_pairs(body.decode(), _MAX_MEMBERS)
     except ValueError:
-        raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None
+        raise MalformedCallbackError("body_malformed", "the body is not a percent-encoded form in UTF-8") from None
     return _distinct(pairs)
 
 
@@ -249,7 +250,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _with_image_info(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members with what ``imageInfo`` says of the image where no member of the body's own does."""
+    """Return the members, with the image's values from ``imageInfo`` where the body has no member for them."""
     image_info = members.get("imageInfo")
     image = {**image_info, **members} if isinstance(image_info, dict) else dict(members)
     for name in ("width", "height", "format"):
@@ -259,14 +260,14 @@ def _with_image_info(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_texts(members: Mapping[str, Any]) -> None:
-    """Refuse texts that are something else, which only JSON can express."""
+    """Refuse a value that must be a text and is not, which only JSON can express."""
     for name in _TEXTS:
         if not isinstance(members.get(name), str | None):
-            raise MalformedCallbackError("body_malformed", f"{name} is not a text")
+            raise MalformedCallbackError("body_malformed", f"{name} is not text")
 
 
 def _number(name: str, value: Any) -> int | None:
-    """Return a number, or that in a text: templates are often written with quotes around the variable."""
+    """Return a number, also from a text: templates often have quotes around the variable."""
     if value is None or value == "":
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:

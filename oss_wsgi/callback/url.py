@@ -27,7 +27,7 @@ def callback_url_problems(text: str) -> list[str]:
 
 
 def without_password(url: str) -> str:
-    """Return a URL that may be shown: without what stands before an ``@`` in it."""
+    """Return a URL that may be shown: without user and password, which stand before an ``@``."""
     scheme, slashes, rest = url.partition("//")
     _, at, host = rest.rpartition("@")
     return f"{scheme}{slashes}...{at}{host}" if at else url
@@ -43,7 +43,7 @@ def _url_problems(url: str) -> list[str]:
     if not _CHARACTERS.fullmatch(url):
         return ["has a character that a URL cannot hold: percent-encode blanks and non-ASCII."]
     if _BAD_ESCAPE.search(url):
-        return ["has a '%' that two hex digits do not follow."]
+        return ["has a '%' without two hex digits after it."]
     try:
         parts = urlsplit(url)
         port = parts.port

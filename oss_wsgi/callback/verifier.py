@@ -1,4 +1,4 @@
-"""Verifies that OSS signed a callback: the string to sign, and RSA PKCS #1 v1.5 with MD5 (protocol.md 8)."""
+"""The verifier of callbacks' signatures: the string to sign, and RSA PKCS #1 v1.5 with MD5 (protocol.md 8)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _MAX_TEXT = 4096
 def string_to_sign(target: bytes, body: bytes) -> bytes:
     """Return the text that OSS signs: ``percent_decode(path)[?raw query]`` LF ``raw body`` (protocol.md 8.2).
 
-    Only percent-encoding is decoded: a ``+`` stays. The query stays as it is; a bare ``?`` counts as no query.
+    Only the path's percent-encoding is decoded: a ``+`` stays. The query is not decoded; a bare ``?`` counts as no
+    query.
     """
     path, _, query = target.partition(b"?")
     if b"%" in path:
@@ -40,12 +41,12 @@ class CallbackVerifier:
         self._public_keys = public_keys or PublicKeyStore()
 
     def verify(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> None:
-        """Return if the signature is right.
+        """Return if the signature is correct.
 
         ``target`` is the request target as OSS sent it, ``body`` the raw bytes, ``authorization`` the value of that
         header, ``pub_key_url`` the Base64 text of ``x-oss-pub-key-url``.
 
-        Raises UnverifiedError when the signature is wrong, KeyUnavailableError when its key cannot be had now.
+        Raises UnverifiedError when the signature is wrong, KeyUnavailableError when its key cannot be fetched now.
         """
         signature = _decode(authorization, "authorization")
         url = _decode_url(pub_key_url)
@@ -68,7 +69,7 @@ class CallbackVerifier:
             self._public_keys.has_verified(url)
 
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
-        """Return whether ``verify`` succeeds; False also when the key cannot be had now."""
+        """Return whether ``verify`` succeeds; False also when the key cannot be fetched now."""
         try:
             self.verify(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url)
         except VerificationError:
@@ -76,22 +77,22 @@ class CallbackVerifier:
         return True
 
     def has_key(self, pub_key_url: str) -> bool:
-        """Return whether ``verify`` waits for no fetch of the key that this Base64 text names."""
+        """Return whether ``verify`` needs no fetch for the key URL in this Base64 text."""
         try:
             return self._public_keys.is_at_hand(_decode_url(pub_key_url))
         except UnverifiedError:
             return True  # it is refused at once
 
     def pinned_key_urls(self) -> frozenset[str]:
-        """Return the texts of ``x-oss-pub-key-url``, in Base64, for whose keys ``verify`` never waits for a fetch."""
+        """Return the Base64 texts of ``x-oss-pub-key-url`` whose keys ``verify`` never fetches."""
         return frozenset(binascii.b2a_base64(url.encode(), newline=False).decode() for url in self._public_keys.pinned)
 
 
 def verify_rsa_md5(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
-    """Return whether a signature is right, even where the library refuses to verify it.
+    """Return whether a signature is correct, even where the library refuses to verify it.
 
-    The library checks and removes the padding; what is left must be exactly the DigestInfo (RFC 8017 section 9.2). Its
-    ``verify`` does the same in one call, but looks the hash up each time, which takes a third of a verification.
+    The library checks and removes the padding; the rest must be exactly the DigestInfo (RFC 8017 section 9.2). The
+    library's ``verify`` does the same in one call, but looks the hash up each time, which is a third of its time.
     """
     if len(signature) != (key.key_size + 7) // 8:
         return False
@@ -113,7 +114,7 @@ def _decode_url(pub_key_url: str) -> str:
 
 
 def _decode(text: str, name: str) -> bytes:
-    """Decode Base64 in its one canonical form: Python's decoder would accept many texts for one signature."""
+    """Decode Base64 and accept only its canonical form: Python's decoder accepts many texts for one signature."""
     if text and len(text) <= _MAX_TEXT and text.isascii():
         try:
             decoded = binascii.a2b_base64(text)

@@ -1,6 +1,6 @@
-"""Finds what a row explains in a text: codes and statuses in XML, JSON and logs, known lines, and the page's sentences.
+"""Finds in a text what the rows explain: codes and statuses in XML, JSON and logs, known lines, the page's sentences.
 
-An answer of OSS, a line of a log, what a user read on the page in any of its languages, or a code alone.
+The text may be an answer of OSS, a line of a log, what a user read on the page in any of its languages, or a code.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAMES = {name.lower(): status.value for name, status in HTTPStatus.__members__.
 
 
 class FoundCode(NamedTuple):
-    """A code, in capitals and small letters as the table has it, or a status and who sent it, if that is known."""
+    """A code, spelled as in the table, or a status with its sender if that is known."""
 
     code: str
     sender: str | None = None
@@ -66,8 +66,10 @@ def _rank(found: FoundCode) -> int:
 
 
 def _telling(found: list[FoundCode], text: str) -> list[FoundCode]:
-    """Leave out statuses beside a code, except the application's own in OSS's message, and statuses without a sender
-    beside those with one."""
+    """Return what says most: without statuses where there is a code, except the application's own in OSS's message.
+
+    A status without a sender is left out where the same status has one.
+    """
     if any(not each.code.isdigit() for each in found):
         quoted = _CALLBACK_STATUS.findall(text)
         found = [each for each in found if not each.code.isdigit() or each.code in quoted]
@@ -166,7 +168,7 @@ def codes_of_sentences(text: str) -> list[FoundCode]:
 
 
 def _page_texts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield section and name of each text of the page that a text holds."""
+    """Yield section and name of each of the page's texts that occurs in a text."""
     text = " ".join(text.casefold().split())
     for sentence, place in _sentences().items():
         if sentence in text:
@@ -176,9 +178,9 @@ def _page_texts(text: str) -> Iterator[tuple[str, str]]:
 
 @functools.cache
 def _sentences() -> dict[str, tuple[str, str]]:
-    """Return the texts of the page for single files, in all its languages -> section and name.
+    """Return section and name by text, for the page's texts about single files in all its languages.
 
-    Of equal texts the first one counts. The longest come first, since one may be a part of another.
+    The first of equal texts counts. Longer texts come first, because one may be a part of another.
     """
     sentences: dict[str, tuple[str, str]] = {}
     for language in sorted((shipped_folder() / _LANGUAGES).glob("*.js")):

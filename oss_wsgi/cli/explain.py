@@ -11,16 +11,16 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..explanations.languages import CHINESE, in_language
+from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain, spoken_language
+from .terminal import MisuseError, note, plain, said
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-#: A longer text is no misspelt code.
+#: A longer text cannot be a misspelt code.
 _MAX_CODE = 60
 
 
@@ -41,7 +41,7 @@ def add(subparsers: Any) -> None:
         "code",
         nargs="*",
         metavar="CODE",
-        help="a code, or a text with one; - is standard input; without it and without input all codes are listed",
+        help="a code, or a text that contains one; - reads standard input; without text or input, all codes are listed",
     )
     parser.add_argument(
         "--signed",
@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> int:
     found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
     comparison = compare(text, arguments.signed)
     if comparison is None and arguments.signed is not None:
-        raise MisuseError("--signed needs the whole answer of OSS to compare with, with its StringToSign.")
+        raise MisuseError("--signed compares with OSS's whole answer: give that too, with its StringToSign.")
     explanations = [_members(row) for row in find_rows(text)]
     explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
     if not explanations:
@@ -89,7 +89,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _filled(line: str, language: str) -> str:
-    """Return a line in a language; lines of Chinese are left to the terminal, which breaks them anywhere."""
+    """Return a line in a language, wrapped; the terminal itself breaks Chinese, which it may do anywhere."""
     line = in_language(line, language)
     return line if language == CHINESE else textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
 
@@ -157,7 +157,7 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
         message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
     if arguments.json:
         print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
-    note(f"{arguments.program}: {in_language(message, spoken_language(arguments.environ))}")
+    note(f"{arguments.program}: {said(message, arguments.environ)}")
     return 1
 
 

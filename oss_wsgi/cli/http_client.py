@@ -26,7 +26,7 @@ AGENT = "oss-wsgi"
 
 
 class UnreachableError(Exception):
-    """Raised in a sentence when there is no response."""
+    """Raised when there is no response, with a sentence that says why."""
 
 
 class NoNetworkError(UnreachableError):
@@ -95,7 +95,7 @@ def request(
         with _shut_down_after(remaining, connection.sock, expired):
             _send(connection, method, target, body, {"User-Agent": AGENT, **(headers or {})})
             response = _receive(connection, start)
-        if expired.is_set():  # a response that is cut can look like one that ended
+        if expired.is_set():  # a cut response can look complete
             raise TimeoutError
         return response
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -120,9 +120,9 @@ def request(
 def _reason(error: Exception) -> str:
     """Return in words why there is no response; the texts of http.client are not for people."""
     if isinstance(error, http.client.HTTPException):
-        return "the answer is not one of HTTP"
+        return "the answer is not HTTP"
     if isinstance(error, UnicodeError):
-        return "the host's name is not one of the DNS"
+        return "the host name is not valid in DNS"
     return system_reason(error)
 
 

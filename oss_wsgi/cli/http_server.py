@@ -26,6 +26,7 @@ from ..serving.until_stopped import (
 )
 from ..wsgi.nonblocking import nonblocking_test
 from .local import is_set
+from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,7 +38,7 @@ MAX_HEADERS = 32 * 1024
 
 DEFAULT_ADDRESS = "127.0.0.1", 8080
 
-# Whoever scrapes needs one connection; strangers must not take from the main port what it needs.
+# A scraper needs one connection; strangers must not use up what the main port needs.
 _METRICS_BOUNDS: dict[str, Any] = {"connection_limit": 10, "buffered_bytes": 1 << 20, "max_request_body_size": 1}
 
 
@@ -68,13 +69,13 @@ def run_server(
     stack.callback(server.close)
     if servers is not None:
         servers.append(server)
-    # Before the greeting: a reader of it may send a signal, and what the listener has taken is then answered.
+    # Before the greeting: its reader may send a signal, and what the listener has accepted must be answered then.
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
-        print(line, flush=True)
+        print(said(line, arguments.environ), flush=True)
     if serving is not None:
         serving()
-    gc.freeze()  # what is loaded by now stays, and need not be searched for garbage again and again
+    gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again
     server.run()
 
 
@@ -93,7 +94,7 @@ def callback_url_of(listener: socket.socket, prefix: str) -> str:
 
 
 class Sockets(NamedTuple):
-    """Listening sockets: the application's, those that were inherited for the metrics, and whether all outlive us."""
+    """Listening sockets: the application's, those inherited for the metrics, and whether all outlive this process."""
 
     listeners: list[socket.socket]
     metrics_listeners: list[socket.socket]
@@ -103,7 +104,7 @@ class Sockets(NamedTuple):
 def sockets(arguments: Namespace, stack: contextlib.ExitStack, *, local: bool) -> Sockets:
     """Return the sockets that LISTEN_FDS gives, or a new one. Raises CannotStartError.
 
-    :param local: a local OSS follows; where neither has its address, the error names both.
+    :param local: a local OSS will listen too; if neither address is free, the error names both.
     """
     inherited = inherited_sockets(arguments.environ, os.getpid())
     for _, listener in inherited:
@@ -126,7 +127,7 @@ def sockets(arguments: Namespace, stack: contextlib.ExitStack, *, local: bool) -
 
 
 def _try_local_address(arguments: Namespace, error: CannotListenError) -> None:
-    """Raise CannotListenError of both addresses if the local OSS's is not available either."""
+    """Raise CannotListenError for both addresses if the local OSS's is not available either."""
     try:
         with listening_socket(arguments.local_listen, "--local-listen"):
             pass

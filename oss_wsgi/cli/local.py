@@ -69,7 +69,7 @@ def is_set(environ: Mapping[str, str], name: str) -> bool:
 
 
 def no_bucket(environ: Mapping[str, str]) -> str:
-    """Return why a local OSS takes the files: there is no bucket, perhaps in spite of other settings of a real one."""
+    """Return why a local OSS takes the files: no bucket is set, although other settings of a real one may be."""
     names = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT")
     for name in names:
         if is_set(environ, name):
@@ -91,12 +91,12 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"], defaults["OSS_ACCESS_KEY_SECRET"] = _access_key(local_dir)
     missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
-    # Forms go to the local OSS, so neither the address of a real one nor a key for it must count.
+    # Forms go to the local OSS, so the address of a real one and the key for it must be ignored.
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": "", "OSS_CREDENTIALS_LIBRARY": ""}
 
 
 def signed_links(settings: Settings) -> Callable[[str], str]:
-    """Return a function that returns the URL of an object for the page: the local bucket is private, as most are."""
+    """Return a function that signs an object's URL for the page, because the local bucket is private, as most are."""
     presigner = URLPresigner(settings, clock=time.time)
     return lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
 
@@ -127,7 +127,7 @@ def _stored_secret(lasting: str) -> str:
         with open(path, encoding="ascii", opener=open_private) as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         fix = f"Check the path {lasting!r}, or set OSS_TICKET_SECRET."
         raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. {fix}") from error
     if len(secret) < MIN_TICKET_SECRET:

@@ -17,14 +17,14 @@ from typing import TextIO
 from ..exceptions import CredentialsError, OSSWSGIError
 from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
-from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, system_reason
+from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
 
 PROGRAM = "oss-wsgi"
 
 #: Modules with ``add(subparsers)``, in the order of the help.
 COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, ledger, doctor)
 
-#: What to use in place of commands and options that are no longer there.
+#: What to use in place of dropped commands and options.
 _DROPPED = {
     "uploads": "`uploads` is gone: `oss-wsgi doctor --only parts` shows the lifecycle rule with which OSS removes "
     "unfinished parts, and OSS's own `ossutil ls -m` and `ossutil rm -m` list and remove them.",
@@ -102,7 +102,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
-    """Run a command; return its exit status, and the sentences that say why it could not run, printed already."""
+    """Run a command. Return its exit status, and the sentences, printed already, that say why it could not run."""
     dropped = _dropped(words)
     if dropped:
         note(f"{PROGRAM}: {dropped}")
@@ -129,17 +129,17 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
             raise
         status, problems = 2, [f"{system_reason(error)}."]
     except Exception:
-        # What `serve` met belongs into its log in full.
+        # The log of `serve` must show such an error in full.
         if sys.flags.dev_mode or arguments.command == "serve":
             raise
         status, problems = _INTERNAL_ERROR, [_BUG]
     for problem in problems:
-        note(f"{arguments.program}: {problem}")
+        note(f"{arguments.program}: {said(problem, arguments.environ)}")
     return status, problems
 
 
 def _dropped(words: Sequence[str]) -> str | None:
-    """Return what to use in place of what is no longer there, or None."""
+    """Return what to use in place of a dropped command or option, or None."""
     command = next((word for word in words if not word.startswith("-")), "")
     names = [command]
     if command == "upload":
@@ -163,7 +163,7 @@ def _document(output: str, problems: Sequence[str]) -> str:
 def _raising_signals() -> Iterator[None]:
     """Raise EndedBySignalError at SIGHUP, which comes when a terminal is closed, and at SIGTERM.
 
-    One that is ignored, as under `nohup`, stays so.
+    A signal that is ignored, as under `nohup`, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

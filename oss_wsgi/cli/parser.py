@@ -28,7 +28,7 @@ class UsageError(SystemExit):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations; a parser of a command reports all that it does not know."""
+    """A parser that takes no abbreviations. The parser of a command reports unknown arguments itself."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
@@ -54,11 +54,14 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(map(self._with_suggestion, unknown))}")
         parsed, rest = super().parse_known_args(words, namespace)
         if rest:
-            self.error(f"unrecognized arguments: {' '.join(repr(_name_in(word)) for word in rest)}")
+            # argparse fills an optional list of names before the first option, and takes none that come later.
+            has_names = any(map(_option_of, own)) and self._get_positional_actions()
+            fix = ". Write names before the options, or leave out what is too much." if has_names else ""
+            self.error(f"unrecognized arguments: {' '.join(repr(_name_in(word)) for word in rest)}{fix}")
         return parsed, rest
 
     def _own(self, words: list[str]) -> list[str]:
-        """Return the words up to ``--``; a parser with commands gets those up to the command's name."""
+        """Return the words that this parser reads: up to ``--``, or up to the command's name if it has commands."""
         own = words[: words.index("--")] if "--" in words else words
         if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
             names = [position for position, word in enumerate(own) if not word.startswith("-")]
@@ -88,12 +91,12 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _option_of(word: str) -> str | None:
-    """Return the option that a word is, without its value; None for any other word, as argparse decides it."""
+    """Return the option in a word, without its value; None if argparse does not take the word for an option."""
     if len(word) < 2 or not word.startswith("-") or _NUMBER.fullmatch(word) or " " in word:
         return None
     return word.partition("=")[0]
 
 
 def _name_in(word: str) -> str:
-    """Return what stands before a value in an argument that nobody expects: the value may be a secret."""
+    """Return the part of an unexpected argument before its value, which may be a secret."""
     return re.split(r"[=\s]", word, maxsplit=1)[0] if word.startswith("-") else word

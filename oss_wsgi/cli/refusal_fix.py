@@ -14,7 +14,7 @@ _KEY = "Check OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET: the key must exist, b
 
 
 def region_of(host_name: str) -> str | None:
-    """Return the region that an endpoint of OSS says, with a bucket's name before it or without; or None."""
+    """Return the region in an endpoint of OSS, with or without a bucket's name before it; None for another host."""
     return settings_check.region_of(host_name) or settings_check.region_of(host_name.partition(".")[2])
 
 
@@ -47,7 +47,7 @@ def fix_status(status: int, code: str) -> str:
 
 
 def see_also(refusal: OSSRefusal) -> str:
-    """Return a sentence that says where a refusal is explained: in a row if it has one; "" where nowhere."""
+    """Return a sentence that says where a refusal is explained: in its row if it has one; "" without any code."""
     for code in (refusal.ec, refusal.code):
         if find(code) is not None:
             return f"For more run `oss-wsgi explain {code}`."

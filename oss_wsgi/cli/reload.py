@@ -35,14 +35,14 @@ def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) ->
         raise CannotStartError("--reload needs hupper: pip install 'oss-wsgi[reload]'.") from None
 
     class UntilHangup(Reloader):  # type: ignore[misc]
-        """Ends when a terminal is closed; hupper would reload."""
+        """A reloader that ends when its terminal is closed; hupper's own would reload then."""
 
         _signals: ClassVar[dict[str, bytes]] = {**Reloader._signals, "SIGHUP": Reloader._signals["SIGTERM"]}
 
     started = time.time()
 
     class Monitor(PollingFileMonitor):  # type: ignore[misc]
-        """Notices what changed since this process started; hupper would miss the first child's first seconds."""
+        """A monitor that notices each change since this process started; hupper's own misses the first seconds."""
 
         def add_path(self, path: str) -> None:
             self.mtimes.setdefault(path, min(get_mtime(path), started))
@@ -75,7 +75,7 @@ class _Logger:
 
 
 def watch_what_failed(error: Exception, application: str) -> None:
-    """Let a change of what kept the application from being loaded restart this process too."""
+    """Restart this process also when the file changes that kept the application from loading."""
     from hupper import get_reloader
 
     get_reloader().watch_files(list(_files_of(error.__cause__ or error, application)))

@@ -92,7 +92,7 @@ class SDKClient:
         self._transport.close()
 
     def ask(self, operation: str, request: str, **members: Any) -> Any:
-        """Call one operation, and return its result. Raises SDKRefusedError with the reason of OSS or the network."""
+        """Call one operation, and return its result. Raises SDKRefusedError with what OSS or the network said."""
         return self._send(lambda: getattr(self._client, operation)(self._request(request, members)))
 
     def _request(self, name: str, members: Mapping[str, Any]) -> Any:

@@ -28,6 +28,7 @@ from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, signed
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes, share_of
+from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -56,8 +57,8 @@ def add(subparsers: Any) -> None:
     own.add_argument(
         "--reload",
         action="store_true",
-        help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). What was "
-        "begun has a second to end, or --drain if that is less; --drain-delay does not count",
+        help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). Requests that "
+        "have begun get a second to finish, or --drain if that is less; --drain-delay is ignored",
     )
     add_server_options(parser)
     parser.set_defaults(run=run)
@@ -65,7 +66,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Serve until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the server cannot start."""
-    return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
+    return run_until_stopped(
+        arguments.program, lambda stack: serve(arguments, stack), lambda text: said(text, arguments.environ)
+    )
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
@@ -171,7 +174,7 @@ def _local_greeting(url: str, settings: Settings, environ: Mapping[str, str], ar
     """Yield lines that say what runs, where files go and what to set for the real OSS."""
     yield f"Open {url}/ in a browser and upload something."
     if arguments.local:
-        yield f"A local OSS at {settings.host} takes the files, as --local says."
+        yield f"A local OSS at {settings.host} takes the files, because of --local."
     else:
         yield f"{no_bucket(environ)}: a local OSS at {settings.host} takes the files."
     if arguments.local_dir:

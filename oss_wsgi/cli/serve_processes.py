@@ -1,4 +1,4 @@
-"""`serve --processes`: what several processes must share, the parent's part of it, and each one's."""
+"""`serve --processes`: what the processes must share, what the parent does, and what each child does."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def become_child(
     """Follow the parent from now on; return it, and the metrics for which it asks.
 
     :param servers: the server that the parent ends, as soon as there is one.
-    :param descriptors_each: of a connection.
+    :param descriptors_each: how many descriptors a connection takes.
     """
     # The parent refuses new connections after its delay, and handshakes that have begun are still taken.
     arguments.drain_delay += HANDSHAKE_SECONDS
@@ -119,5 +119,5 @@ def become_child(
 
 
 def share_of(child: Inheritance) -> Share:
-    """Return what this process knows of the others, for its server."""
+    """Return the Share through which this process's server knows of the others."""
     return Share(child.processes, child.number, list(child.share))

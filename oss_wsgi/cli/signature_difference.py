@@ -1,4 +1,4 @@
-"""What OSS signed for SignatureDoesNotMatch, taken from its answer, beside what this server signed (protocol.md 15)."""
+"""Compares what OSS signed, as its SignatureDoesNotMatch shows it, with what this server signed (protocol.md 15)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MAX_SHOWN = 100
 _MAX_PARAMETERS = 1000
 _UNKNOWN = "?"
 _SIGNATURES = ("x-oss-signature", "Signature")
-#: Nobody reads anything in these, and they do not belong on a screen.
+#: These tell a reader nothing, and must not be shown.
 _SEALED = ("security-token", "oss-wsgi")
 #: An answer of the signature endpoint does not have these, which clients send by themselves.
 _SENT_BY_ITSELF = ("content-length", "host")
 
 
 class Row(NamedTuple):
-    """One item of the text: what OSS has and what was signed; None where it is not there, ``?`` where not known."""
+    """One item of the signed text, as OSS has it and as it was signed; None if it is missing, ``?`` if unknown."""
 
     name: str
     oss: str | None
@@ -196,7 +196,7 @@ def _parse(text: str) -> dict[str, Any]:
             with Path(text).open(encoding="utf-8") as file:
                 text = file.read(MAX_TEXT).strip()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not text"
             raise MisuseError(f"--signed: {text!r} cannot be read: {reason}.") from None
     if text.startswith(("http://", "https://")):
         return {"url": text}

@@ -21,7 +21,7 @@ from ..signing.form_body import FileBody, FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
 from .options import positive_seconds
 from .refusal_fix import fix_refusal, fix_status, see_also
-from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
+from .terminal import MisuseError, coloured, human_size, plain, progress, said, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -40,7 +40,7 @@ _FIX_ANONYMOUS = (
 
 
 class UnreadableFileError(Exception):
-    """Raised in a sentence when a file cannot be uploaded as it is."""
+    """Raised when a file cannot be uploaded as it is, with a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
     )
-    parser.add_argument("--content-type", metavar="TYPE", help="default: by the end of the name")
+    parser.add_argument("--content-type", metavar="TYPE", help="default: guessed from the end of the name")
     parser.add_argument(
         "--headers-from",
         metavar="FILE",
@@ -74,7 +74,11 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--put", action="store_true", help="send the file with a presigned PUT, not in a form")
     parser.add_argument(
-        "--timeout", type=positive_seconds, default=60.0, metavar="SECONDS", help="for each wait; %(default)s"
+        "--timeout",
+        type=positive_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help=("for each wait for a response; %(default)s"),
     )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.set_defaults(run=run)
@@ -95,7 +99,8 @@ def run(arguments: Namespace) -> int:
         members.append({"file": name, **outcome.members})
         if not arguments.json:
             result, colour = ("ok", "green") if outcome.success else ("failed", "red")
-            print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {outcome.message}", flush=True)
+            message = said(outcome.message, arguments.environ)
+            print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {message}", flush=True)
         if not outcome.success:
             status = 1
     if arguments.json:
@@ -119,7 +124,7 @@ def _read_headers(source: str) -> dict[str, str]:
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = "it is not a text in UTF-8" if isinstance(error, UnicodeError) else system_reason(error)
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeError) else system_reason(error)
         raise MisuseError(f"--headers-from: {plain(source)} cannot be read: {reason}.") from error
     headers: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -148,7 +153,7 @@ def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
-    """Open a file; of a FIFO, do not wait for its writer."""
+    """Open a file without waiting for the writer of a FIFO."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -180,7 +185,8 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     if size > MAX_FORM_BYTES:
         message = (
-            f"{human_size(size)} are more than a form or a PUT takes, 5 GB: upload it in parts in the page of "
+            f"{human_size(size)} is more than the 5 GB that a form or a PUT may have: upload it in parts in the page "
+            "of "
             "`oss-wsgi serve`, or with OSS's own ossutil."
         )
         return Outcome(False, message, {"error": {"message": message}})
@@ -255,7 +261,7 @@ def _outcome(response: Response, signed: _Signed) -> Outcome:
             members["answer"] = parsed(response.body)
         except ValueError:
             message = (
-                "stored, but the response is not that of a callback. Look for a proxy in front of OSS, and check "
+                "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
                 "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`."
             )
             return Outcome(False, message, {**members, "error": {"message": message}})

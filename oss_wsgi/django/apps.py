@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class OSSWSGIConfig(AppConfig):
-    """``oss_wsgi.django`` in INSTALLED_APPS; its migrations are those of the label ``oss_wsgi``."""
+    """``oss_wsgi.django`` in INSTALLED_APPS; its migrations have the label ``oss_wsgi``."""
 
     name = "oss_wsgi.django"
     label = "oss_wsgi"

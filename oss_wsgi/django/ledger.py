@@ -1,4 +1,4 @@
-"""A ledger in the database of a Django project: what the handler does by the ORM is stored with the answer."""
+"""A ledger in a Django project's database, which commits the handler's work by the ORM together with the response."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..exceptions import SettingsError
 from ..ledger.base import DEFAULT_WAIT_TIMEOUT
+from ..ledger.place import Place, place_of_file, place_of_server
 from ..ledger.sql_errors import Meaning, meaning_of
 from ..ledger.sql_tables import Statements
 from ..ledger.transactional import SharedTransaction, Transaction, TransactionalLedger
 
 _NESTED = (
-    "A DjangoLedger commits its transaction itself, so that it cannot handle an upload within atomic(): with "
+    "A DjangoLedger commits its transaction itself, so it cannot handle an upload within atomic(): with "
     "ATOMIC_REQUESTS put @transaction.non_atomic_requests before the view that calls it."
 )
 
 
 class DjangoLedger(TransactionalLedger):
-    """A ledger in a database of Django's, PostgreSQL, MySQL or MariaDB (SQLite with one upload at a time).
+    """A ledger in one of Django's databases: PostgreSQL, MySQL or MariaDB (SQLite with one upload at a time).
 
-    Each upload is handled in ``transaction.atomic()``, so that what the handler does with the ORM and the answer are
+    Each upload is handled in ``transaction.atomic()``, so the handler's work with the ORM and the response are
     committed together or not at all: exactly once. ``upload.transaction`` is Django's connection. The handler must not
-    commit, which Django refuses in ``atomic()``; a nested ``atomic()`` makes a savepoint.
+    commit: Django refuses that in ``atomic()``. A nested ``atomic()`` makes a savepoint.
 
-    Put ``oss_wsgi.django`` into INSTALLED_APPS and run ``manage.py migrate``; else the tables are made at the first
-    use. A connection stays open for CONN_MAX_AGE seconds in each thread, so set that.
+    Put ``oss_wsgi.django`` into INSTALLED_APPS and run ``manage.py migrate``; otherwise the tables are made at the
+    first use. Set CONN_MAX_AGE: each thread keeps its connection for that many seconds.
 
-    Raises SettingsError for a name that is not there, and, when it is used, within ``atomic()``.
+    Raises SettingsError for a name that is not in DATABASES, and when the ledger is used within ``atomic()``.
 
     :param using: the name of the database in DATABASES.
     :param clock: returns Unix seconds.
@@ -57,19 +58,27 @@ class DjangoLedger(TransactionalLedger):
     def __repr__(self) -> str:
         return f"<DjangoLedger {self._using!r}>"
 
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is; None for a database of SQLite's in memory."""
+        database, vendor = connections[self._using].settings_dict, connections[self._using].vendor
+        if vendor == "sqlite":
+            return place_of_file(database["NAME"])
+        return place_of_server(vendor, database.get("HOST"), database.get("PORT"), database["NAME"])
+
     def _begin(self) -> Transaction:
         connection = connections[self._using]
-        # Outside Django's own requests nobody else closes what the server has cut, or what is too old.
+        # Outside Django's own requests nobody else closes a connection that the server has cut, or that is too old.
         connection.close_if_unusable_or_obsolete()
         atomic = transaction.atomic(using=self._using, durable=True)
         try:
             atomic.__enter__()
-        except RuntimeError as error:  # it would be committed later, or not at all
+        except RuntimeError as error:  # within atomic(), the response would be committed later, or never
             raise SettingsError(_NESTED) from error
         return _DjangoTransaction(connection, self._statements, atomic.__exit__)
 
     def _begin_held(self) -> Transaction:
-        """Begin a transaction on a connection of its own: the thread's is for the uploads."""
+        """Begin a transaction on a new connection, because uploads use the thread's own."""
         connection: Any = connections.create_connection(self._using)
         connection.inc_thread_sharing()
         connection.set_autocommit(False)
@@ -98,7 +107,7 @@ class _DjangoTransaction(SharedTransaction):
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        """Note when another transaction wins: a handler's 500 hides the error."""
+        """Note that another transaction has won: the handler may turn that error into a 500."""
 
         def note_conflict(call: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
             try:

@@ -1,1 +1,1 @@
-"""WSGI applications that answer requests; each serves its own root only."""
+"""Endpoints: WSGI applications, each of which answers requests for its own root only."""

@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class CallbackEndpoint:
-    """Application behind ``CallbackGuard``: passes the upload to ``on_upload`` and makes the JSON that OSS relays.
+    """Application behind ``CallbackGuard``: passes the upload to ``on_upload``, and returns the JSON that OSS relays.
 
-    200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds. The browser reads
-    them, so they must not hold secrets. When ``on_upload`` raises, the response is 500, and OSS tells the browser that
-    the file is stored but the callback failed (203).
+    The response is 200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds. The
+    browser reads these members, so they must not hold secrets. When ``on_upload`` raises, the response is 500, and OSS
+    tells the browser that the file is stored but the callback failed (203).
 
     :param confirm: ``(Upload) -> bool``: asks OSS itself before ``on_upload`` is called, and sets
-        ``Upload.confirmed``. ``oss_wsgi.callback.confirm`` says what it must do; ``SDKConfirmation`` is one. Refusals:
-        403 when OSS has another object or none, 503 when it cannot be asked now.
+        ``Upload.confirmed``. ``oss_wsgi.callback.confirm`` says what it returns and raises; ``SDKConfirmation`` is one.
+        Refusals: 403 when OSS has another object or none, 503 when OSS cannot be asked now.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class CallbackEndpoint:
             else:
                 body = _OK if self._on_upload is None else _response_body(self._on_upload(upload))
         except BaseException as error:
-            # SystemExit, KeyboardInterrupt and GeneratorExit too: a handler must end neither the server's thread nor
-            # the process, and leave no connection without a response. Signals do not come this way: server.py handles
-            # them without raising. Python itself raises only KeyboardInterrupt, in the main thread of a server that
-            # handles no SIGINT; there the request fails and the next Ctrl-C ends the server.
+            # SystemExit, KeyboardInterrupt and GeneratorExit too: a handler must not end the server's thread or the
+            # process, nor leave a connection without a response. Signals raise nothing here: server.py handles them
+            # without raising. Python itself raises only KeyboardInterrupt, in the main thread of a server that handles
+            # no SIGINT; there the request fails and the next Ctrl-C ends the server.
             hint = f"on_upload raised {type(error).__name__}: the upload does not count as handled"
             return refuse(log, environ, start_response, 500, "handler_failed", hint, exc_info=error)
         return json_bytes(environ, start_response, 200, body)

@@ -1,4 +1,4 @@
-"""The gate before an endpoint: which pages may ask, what ``authorize`` grants, how often, and CORS."""
+"""The gate before an endpoint: checks the page's origin, asks ``authorize``, limits the rate, and adds CORS."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Decides who may ask an endpoint, and what for. Endpoints may share one.
+    """Decides who may use an endpoint, and what each request may upload. Endpoints may share a gate.
 
-    Its parameters are those of ``SignatureEndpoint``, which explains them.
+    ``SignatureEndpoint`` explains the parameters.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class Gate:
         allowed_origins: Sequence[str] = (),
         rate_limit: Callable[[str], float | None] | None = None,
     ) -> None:
-        if not isinstance(allow_anonymous, bool):  # the text "off" is true
+        if not isinstance(allow_anonymous, bool):  # the text "off" would count as true
             raise TypeError(f"allow_anonymous must be True or False, not {allow_anonymous!r}.")
-        if isinstance(allowed_origins, str):  # the text "https://*.example.com" contains a '*'
+        if isinstance(allowed_origins, str):  # '*' in the text "https://*.example.com" is true
             raise TypeError(f"allowed_origins must be a list of origins, not the text {allowed_origins!r}.")
         self._authorize = _Authorizer(authorize) if authorize is not None else None
         self._allow_anonymous = allow_anonymous
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
         self._rate_limit = rate_limit
-        #: Whether asking never waits. A RateLimit never waits; the user's own callables may.
+        #: Whether the gate never waits. A RateLimit never waits; the user's own callables may.
         self.is_nonblocking = authorize is None and isinstance(rate_limit, RateLimit | None)
 
     def grant(self, environ: WSGIEnvironment, slot: Slot | None = None) -> Grant | WSGIApplication:
         """Return the grant of a request, or an application that refuses it.
 
-        The slot that the request holds counts for the grant's user too. Raises SlotsTakenError.
+        Also counts the request's slot for the grant's user. Raises SlotsTakenError.
         """
         if self._authorize is not None:
             grant = self._authorize(environ)
@@ -80,8 +80,8 @@ class Gate:
     def second_look(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
         """Ask an ``authorize`` that takes ``user`` whether the ticket's user may finish an upload.
 
-        Returns an application that refuses: also where the grant is another user's. None otherwise; the rate is counted
-        by `rate_refusal`.
+        Returns None, or an application that refuses the request, also if the grant names another user. `rate_refusal`
+        counts the rate.
         """
         if self._authorize is None or not self._authorize.takes_user:
             return None
@@ -89,16 +89,16 @@ class Gate:
         if not isinstance(grant, Grant):
             return grant
         if grant.user is not None and grant.user != user:
-            hint = f"authorize granted {grant.user!r} what {user!r} has begun"
+            hint = f"authorize returned a Grant for user {grant.user!r}, but user {user!r} began this upload"
             return _refusal(403, "not_authorized", hint)
         return None
 
     def rate_refusal(
         self, user: str | None, environ: WSGIEnvironment, slot: Slot | None = None, ticket: str | None = None
     ) -> WSGIApplication | None:
-        """Return an application that refuses a user, or an address without one, who asks too often; None otherwise.
+        """Return an application that refuses the user, or else the address, for asking too often; None otherwise.
 
-        The slot that the request holds counts for the user, and for the ID of a ticket. Raises SlotsTakenError.
+        Also counts the request's slot for the user and for the ticket's ID. Raises SlotsTakenError.
         """
         if slot is not None:
             for caller in (ticket and f"ticket:{ticket}", user and f"user:{user}"):
@@ -115,7 +115,7 @@ class Gate:
             if wait is None:
                 return None
             if isinstance(wait, bool) or not wait > 0:
-                raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
+                raise ValueError(f"rate_limit must return None or more than 0 seconds, not {wait!r}")
             seconds = math.ceil(wait)
         except BaseException as error:  # SystemExit too: `endpoints.callback` says why
             hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
@@ -127,10 +127,10 @@ class Gate:
     def admit(
         self, logger: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, methods: str
     ) -> tuple[StartResponse, Iterable[bytes] | None]:
-        """Return the ``start_response`` to use, which adds CORS, and the response if the request gets no further.
+        """Return a ``start_response`` that adds CORS, and the response if the request ends here, else None.
 
-        It does not below the endpoint's own path, with another method, as a preflight, and from a page of another
-        origin.
+        A request ends here if it is for a path below the endpoint's, has another method, is a preflight, or comes from
+        a page of another origin.
 
         :param methods: text of ``Allow``, such as ``GET, HEAD, OPTIONS``.
         """
@@ -193,7 +193,7 @@ class _Authorizer:
 
 
 class _UserParameter(NamedTuple):
-    """How ``authorize`` takes the user of a ticket: by its name or as the second argument, and whether it must."""
+    """How ``authorize`` takes the user of a ticket: by name or as the second argument, and whether it is required."""
 
     by_name: bool
     is_required: bool
@@ -202,9 +202,9 @@ class _UserParameter(NamedTuple):
 def _user_parameter(authorize: Callable[..., Any]) -> _UserParameter | None:
     """Return how a callable takes the user of a ticket, or None if it does not.
 
-    It takes one with a parameter named ``user``, with a second one that must be given, and with ``**`` after one for
-    the request. What a decorator or a ``functools.partial`` fills in itself is none. ``(*arguments, **named)`` alone
-    says nothing: the signature within counts, which ``functools.wraps`` shows.
+    A callable takes the user if it has a parameter named ``user``, a second parameter without a default, or ``**``
+    after a parameter for the request. Parameters that a decorator or a ``functools.partial`` fills in do not count. A
+    wrapper with ``(*arguments, **named)`` is judged by the signature of the function that ``functools.wraps`` names.
     """
     if isinstance(authorize, functools.partial) and "user" in authorize.keywords:
         return None
@@ -224,7 +224,7 @@ def _user_parameter(authorize: Callable[..., Any]) -> _UserParameter | None:
 
 
 def _named_or_second(signature: inspect.Signature) -> inspect.Parameter | None:
-    """Return the parameter named ``user`` behind the request's, or else a second one that must be given."""
+    """Return the parameter named ``user`` after the request's, or else a second one without a default."""
     for parameter in list(signature.parameters.values())[1:]:
         if parameter.name == "user" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             return parameter
@@ -250,7 +250,7 @@ def _can_be_called(signature: inspect.Signature, *arguments: Any, **named: Any) 
 
 
 def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
-    """Return an application that adds our security headers to the response; those that it sets itself stay."""
+    """Return an application that adds our security headers to the response of ``app``, where it sets none itself."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
@@ -278,7 +278,7 @@ def _refusal(
 
 
 def _refuse_foreign(source: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse a page of another origin, 403; ``source`` is what `foreign_origin` returned."""
+    """Refuse a page of another origin with 403; ``source`` is what `foreign_origin` returned."""
     hint = f"the request comes from another site, {source}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
     message = "A page of this origin may not ask here."
     return refuse(log, environ, start_response, 403, "origin_foreign", hint, code="origin_foreign", message=message)
@@ -287,7 +287,7 @@ def _refuse_foreign(source: str, environ: WSGIEnvironment, start_response: Start
 def with_cors(
     environ: WSGIEnvironment, start_response: StartResponse, allowed_origins: Collection[str], methods: str
 ) -> StartResponse:
-    """Return a ``start_response`` that adds the CORS headers, to refusals too (Fetch standard, CORS protocol).
+    """Return a ``start_response`` that adds the CORS headers, also to refusals (Fetch standard, CORS protocol).
 
     :param allowed_origins: origins in lower case; ``*`` is any.
     :param methods: text of ``Access-Control-Allow-Methods``.
@@ -314,9 +314,9 @@ def with_cors(
 
 
 def readable(app: WSGIApplication, allowed_origins: Collection[str], methods: str) -> WSGIApplication:
-    """Return an application that responds as ``app`` to any path, so that pages of the allowed origins can read it.
+    """Return an application that answers every path as ``app`` does; pages of allowed origins can read its response.
 
-    Their preflights pass, whatever the path: the refusal that follows says more than a failed preflight.
+    Their preflights succeed for every path: the refusal that follows says more than a failed preflight.
     """
     if not allowed_origins:
         return app
@@ -332,11 +332,11 @@ def readable(app: WSGIApplication, allowed_origins: Collection[str], methods: st
 
 
 def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
-    """Describe the page of another origin that sent a request; None for our own page, an allowed one, or no page.
+    """Describe the foreign page that sent a request; None for our own page, an allowed one, or no page.
 
     Browsers send ``Sec-Fetch-Site`` over https and to loopback, and no script can change it. Where it is missing (old
-    browsers, plain http, programs other than browsers), an ``Origin`` must be allowed or name the requested host.
-    Neither is sent for an image or a link of another site over plain http: only https closes that gap.
+    browsers, plain http, programs other than browsers), an ``Origin`` must be allowed or name the requested host. Over
+    plain http browsers send neither header for another site's image or link: only https closes that gap.
 
     :param allowed: origins in lower case; ``*`` is any, but a page must ask by CORS, that is with an ``Origin``.
     """
@@ -352,7 +352,7 @@ def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | 
 
 
 def _names_host(origin: str, host: str) -> bool:
-    """Compare host and port only: a proxy that ends TLS hides the scheme, and with it the default port."""
+    """Return whether an origin has this host and port. A proxy that ends TLS hides the scheme and its default port."""
     scheme, _, authority = origin.lower().partition("://")
     without_port = _without_default_port(authority)
     return scheme in ("http", "https") and bool(authority) and without_port == _without_default_port(host.lower())
@@ -365,7 +365,7 @@ def _without_default_port(authority: str) -> str:
 def refuse_unsigned(
     log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, error: OSSWSGIError
 ) -> Iterable[bytes]:
-    """Refuse a request for which nothing could be signed, for a cause that is not the browser's."""
+    """Refuse a request that could not be signed for a reason on the server's side."""
     status, hint = status_of(error), str(error)
     if isinstance(error, GrantError):
         return refuse(log, environ, start_response, status, "grant_refused", hint)

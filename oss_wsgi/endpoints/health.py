@@ -1,4 +1,4 @@
-"""Endpoints that say whether the process responds, and whether what it depends on works."""
+"""Endpoints that say whether the process responds, and whether the parts that it needs work."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class HealthEndpoint:
         return json_response(environ, start_response, 200, {"status": "ok"})
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting and without calling an observer: GET is."""
+        """Return whether a request is answered without waiting and without calling an observer: true for GET."""
         return method == "GET" and not path
 
 
 class ReadinessEndpoint:
     """Application: GET or HEAD returns 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
 
-    ``draining`` is one of the names as soon as the server of `make_server` is to end.
+    ``draining`` is one of the names once a server of `make_server` has been told to stop.
 
-    However many requests arrive, the parts are checked once in ``keep`` seconds, by one request at a time; the others
-    get the previous result. Why a part fails is logged, once.
+    The parts are checked at most once in ``keep`` seconds, by one request at a time; other requests get the previous
+    result. The log says once why a part fails.
 
     :param checks: name of a part -> callable that raises when the part fails.
-    :param clock: returns seconds, of which only differences are used.
+    :param clock: returns seconds; only differences are used.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class ReadinessEndpoint:
             return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, _ALLOWED)
-        # Set by the server of `make_server` that is about to end.
+        # A server of `make_server` sets this when it is about to stop.
         failing = ["draining"] if environ.get("oss_wsgi.draining") else self._failing_parts()
         if not failing:
             return json_response(environ, start_response, 200, {"status": "ok"})
         return json_response(environ, start_response, 503, {"status": "unavailable", "failing": failing})
 
     def _failing_parts(self) -> list[str]:
-        """Return the names of the parts that fail, checked now or a moment ago."""
+        """Return the names of the parts that fail, from a check now or from the last one."""
         previous = self._failing
-        # Only before the first result is there nothing to return, so that a request waits for another one's check.
+        # A request waits for another's check only before the first result, when there is nothing to return.
         if self._lock.acquire(blocking=previous is None):
             try:
                 if self._failing is None or self._clock() >= self._until:

@@ -26,13 +26,14 @@ class LimitsEndpoint:
 
     ``max_size`` and ``min_size`` are bytes, ``content_types`` is a list (empty for any type), ``expires`` is the number
     of seconds that a signature is valid. ``methods`` names the ways to upload that are on. ``multipart_from`` and
-    ``part_size`` are null while uploads in parts are off; ``recover`` says whether a lost report can be handed in.
+    ``part_size`` are null while uploads in parts are off; ``recover`` says whether the page may ask for an upload whose
+    report was lost.
 
-    It asks the gate as ``SignatureEndpoint`` does, and refuses as that does. A grant's own limits win over the
-    settings'. It signs nothing, so that it needs no credentials.
+    It asks the gate and refuses as ``SignatureEndpoint`` does. A grant's own limits replace the settings'. It signs
+    nothing, so it needs no credentials.
 
-    :param recover: whether a lost report can be handed in.
-    :param part_size: bytes of a part, where uploads in parts are on: a file of that size or more is best sent so.
+    :param recover: whether the page may ask for an upload whose report was lost.
+    :param part_size: bytes of a part, where uploads in parts are on: a file of that size or more is best sent in parts.
     """
 
     def __init__(
@@ -69,5 +70,5 @@ class LimitsEndpoint:
         return json_response(environ, start_response, 200, payload)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: none of the user's callables decides."""
+        """Return whether a request is answered without waiting: true if it calls none of the user's callables."""
         return method == "GET" and self._gate.is_nonblocking

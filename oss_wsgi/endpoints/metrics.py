@@ -1,4 +1,4 @@
-"""Counts what happens, and the endpoint where Prometheus reads the counts."""
+"""The counters of what happens, and the endpoint where Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Metrics:
                                                          over; 0 if none
     ====================================  =============  ==============================================================
 
-    Each process counts separately, and ``--metrics-listen`` adds up those of ``--processes``; labels never name users
-    or objects.
+    Each process counts separately; ``--metrics-listen`` adds up the counts of all ``--processes``. Labels never name
+    users or objects.
 
     :param registry: where to register; by default a new registry. Raises SettingsError without the extra.
     """
@@ -88,7 +88,7 @@ class Metrics:
         self._issued_by_method.labels(facts.get("upload_method", "POST").lower()).inc()
 
     def on_answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
-        """Count a response, and its seconds."""
+        """Count a response and the seconds that it took."""
         self._seconds.labels(endpoint).observe(seconds)
         if endpoint == "callback":
             outcome = "accepted" if 200 <= status < 300 else "application"
@@ -117,7 +117,7 @@ class Metrics:
         public_keys: PublicKeyStore,
         oldest_untold_seconds: Callable[[], float | None] | None = None,
     ) -> None:
-        """Include from now on a ledger's size, a key store's fetches and what the last sweep left."""
+        """Also report a ledger's size, a key store's fetches and the age of the oldest upload that sweeps left."""
         if oldest_untold_seconds is not None:
             self._untold_ages.append(oldest_untold_seconds)
         if not self._watched:
@@ -126,7 +126,7 @@ class Metrics:
             self._watched.append((ledger, public_keys))
 
     def collect(self) -> Iterator[Any]:
-        """Yield the metrics of ledgers and key stores, for the registry; several applications may share one."""
+        """Yield the metrics of ledgers and key stores for the registry; one that applications share counts once."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         stores = {id(store): store for _, store in self._watched}
@@ -146,7 +146,7 @@ class Metrics:
             )
 
     def describe(self) -> list[Any]:
-        """Return nothing, so that registering does not need a ledger that can be counted."""
+        """Return nothing, so that registering does not count the ledger, which may be unreachable then."""
         return []
 
     def text(self) -> tuple[str, bytes]:
@@ -155,7 +155,7 @@ class Metrics:
 
 
 def _told(function: Callable[[], T]) -> T | None:
-    """Return what the ledger tells; None if it cannot be reached now."""
+    """Return what ``function`` returns; None if the ledger cannot be reached now."""
     try:
         return function()
     except BaseException as error:  # SystemExit too: `endpoints.callback` says why

@@ -1,4 +1,4 @@
-"""Endpoints of uploads in parts, in the shape that Uppy's clients ask Companion: ``{prefix}/s3/...``."""
+"""Endpoints of uploads in parts, ``{prefix}/s3/...``, with the requests that Uppy's clients send to Companion."""
 
 from __future__ import annotations
 
@@ -45,19 +45,20 @@ _MAX_PARAMETERS = 1000
 _MULTIPART = "/multipart"
 _PATH = re.compile(r"/multipart/([^/]+)(?:/([0-9]+|complete))?")
 _MESSAGES = {
-    "parts_missing": "Not all parts are there as they were sent: list them, and send the missing ones.",
-    "part_too_small": "A part but the last has less than 100 KB: send larger parts.",
+    "parts_missing": "Parts are missing, or differ from those that were sent: list the parts, and send the missing "
+    "ones.",
+    "part_too_small": "A part other than the last has less than 100 KB: send larger parts.",
     "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
     "file_exists": "There is a file of this name already.",
     "upload_gone": "This upload no longer exists: begin again.",
-    "upload_unsettled": "The upload is just ending: ask again.",
+    "upload_unsettled": "The upload is just being completed: ask again.",
 }
 
 log = logging.getLogger(__name__)
 
 
 class _Step(NamedTuple):
-    """What a request asks for: a name for the metrics, the upload's ID, and a part's number."""
+    """The step that a request asks for: its name for the metrics, the upload's ID, and the part's number."""
 
     name: str
     id: str = ""
@@ -68,7 +69,7 @@ class _Step(NamedTuple):
 
 
 def step_of(method: str, path: str) -> _Step | None:
-    """Return what a request below ``{prefix}/s3`` asks for, whatever its method; None for an unknown path."""
+    """Return the step that a request below ``{prefix}/s3`` asks for, with any method; None for an unknown path."""
     if path == "/params":
         return _Step("params")
     if path == _MULTIPART:
@@ -83,13 +84,13 @@ def step_of(method: str, path: str) -> _Step | None:
 
 
 def step_name(method: str, path: str) -> str | None:
-    """Return the name of what a request asks for, for the metrics."""
+    """Return the name of the step that a request asks for, for the metrics."""
     step = step_of(method, path)
     return None if step is None else step.name
 
 
 def longest_body(method: str, path: str) -> int | None:
-    """Return how long the body may be of a request to complete an upload; None for all others."""
+    """Return how long the body of a request to complete an upload may be; None for all other requests."""
     step = step_of(method, path)
     return MAX_BODY_BYTES if step is not None and step.name == "complete" and method == "POST" else None
 
@@ -102,7 +103,7 @@ _METHODS = {
     "part": "GET, HEAD, OPTIONS",
     "complete": "POST, OPTIONS",
 }
-# Of these steps neither asks OSS nor a ledger.
+# These steps ask neither OSS nor a ledger.
 _ONLY_SIGN = ("params", "part")
 _ANY_METHOD = "GET, HEAD, POST, DELETE, OPTIONS"
 
@@ -120,19 +121,19 @@ class MultipartEndpoint:
     ``DELETE /multipart/ID?key``            ``{}``
     ======================================  ============================================================================
 
-    ``expires`` is seconds of life, ``expire`` Unix seconds. Refusals are JSON as everywhere, with ``message`` at the
-    top too, where Uppy looks for it.
+    ``expires`` is a lifetime in seconds, ``expire`` a time in Unix seconds. Refusals are JSON as everywhere, with
+    ``message`` at the top level too, where Uppy looks for it.
 
-    A completed upload goes through the ledger to what receives callbacks, so that however often and from however many
-    pages it is completed, the application hears of it once, and everybody gets its answer. Each step but ``params`` and
-    the URL of a part holds a slot, and no step waits for another request: 503 with Retry-After, and the client asks
-    again.
+    A completed upload goes through the ledger to the application's handler. So even if several pages complete it, or
+    one does so repeatedly, the application handles it once, and every page gets the same answer. Each step except
+    ``params`` and the URL of a part holds a slot. No step waits for another request: it responds 503 with Retry-After,
+    and the client asks again.
 
-    :param gate: asks ``authorize``, for forms and for uploads that begin, and counts the rate, for each step but the
-        URL of a part; an ``authorize`` that takes ``user`` is asked again before an upload is completed.
+    :param gate: asks ``authorize`` for forms and for uploads that begin, and counts the rate of each step except the
+    URL of a part. An ``authorize`` that takes ``user`` is asked again before an upload is completed.
     :param address: what the object's URL begins with.
     :param clock: returns Unix seconds.
-    :param observers: are called for each form and each upload that begins.
+    :param observers: called for each form and each upload that begins.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class MultipartEndpoint:
             ask_again(environ)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: one that only signs, with the settings' own key."""
+        """Return whether a request is answered without waiting: true if it only signs, with the settings' own key."""
         step = step_of(method, path)
         if method != "GET" or step is None or not self._presigner.is_nonblocking:
             return False
@@ -195,7 +196,7 @@ class MultipartEndpoint:
             return refuse_error(log, environ, start_response, error)
         except OSSWSGIError as error:
             return refuse_unsigned(log, environ, start_response, error)
-        except Exception as error:  # of the bucket's client, or of the application's own view of callbacks
+        except Exception as error:  # from the bucket's client or the application's own view
             hint = f"the bucket_client, or the view that answers callbacks, raised {type(error).__name__}"
             return refuse(log, environ, start_response, 500, "multipart_failed", hint, exc_info=error)
 
@@ -214,7 +215,7 @@ class MultipartEndpoint:
         body = read_body(environ, MAX_BODY_BYTES) if step.name == "complete" else b""
         key = _query(environ).get("key")
         if not key:
-            raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
+            raise MalformedRequestError("key_malformed", "Send the upload's key exactly once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
         facts = facts_of(environ)
         facts.user, facts.object = opened.ticket.user, key
@@ -229,7 +230,7 @@ class MultipartEndpoint:
                 {"PartNumber": part.number, "ETag": f'"{plain_etag(part.etag)}"', "Size": part.size} for part in parts
             ]
             return json_response(environ, start_response, 200, payload)
-        # The application sees the request as one beside its callback.
+        # The application sees the upload as a request to its callback's path, below the same SCRIPT_NAME.
         beside = {**environ, "SCRIPT_NAME": below}
         if step.name == "abort":
             return self._abort(opened, beside, environ, start_response)
@@ -307,7 +308,8 @@ class MultipartEndpoint:
     def _part(
         self, opened: PartsTicket, number: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        # Uppy 5 sends a file of up to 5 MiB whole, and the headers that it is told; Uppy 6 slices, and sends none.
+        # Uppy 5 sends a file of up to 5 MiB whole, with the headers that the response names; Uppy 6 sends slices
+        # without headers.
         typed = environ.get("HTTP_ACCEPT") == "application/json"
         signed = self._uploads.sign(opened, int(number[:6]), typed=typed)
         expires = max(1, signed.expire - int(self._clock()))
@@ -320,11 +322,11 @@ class MultipartEndpoint:
         upload = self._uploads.abort(opened)
         if upload is not None:
             delivered = self._delivery(upload, beside)
-            # The ledger could not be asked: cancelling again tells the application.
+            # The ledger could not be asked. The client aborts again, and the application gets the upload then.
             if delivered.status.startswith("503"):
                 start_response(delivered.status, delivered.headers)
                 return [delivered.body]
-        # Whether the application has taken it or not, there is nothing left to abort.
+        # Whether or not the application has accepted the upload, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
     def _complete(
@@ -350,7 +352,7 @@ class MultipartEndpoint:
 
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
-    """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
+    """Return an application that refuses with 404 instead of a ``MultipartEndpoint``; the log names the setting."""
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
@@ -368,7 +370,7 @@ def _with_message(app: WSGIApplication, environ: WSGIEnvironment, start_response
             members = json.loads(body)
             body = json.dumps({**members, "message": members["error"]["message"]}).encode()
         except (ValueError, LookupError, TypeError):
-            pass  # HEAD, or a response of the application's own
+            pass  # HEAD, or the application's own response
         else:
             headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
             headers.append(("Content-Length", str(len(body))))
@@ -377,12 +379,12 @@ def _with_message(app: WSGIApplication, environ: WSGIEnvironment, start_response
 
 
 def _with_body(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
-    """Return an environ whose body can be read once more, by ``authorize``."""
+    """Return an environ whose body ``authorize`` can read again."""
     return {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
 
 
 def _query(environ: WSGIEnvironment) -> dict[str, str]:
-    """Return the query's parameters; one that comes twice counts as malformed where it is used."""
+    """Return the query's parameters; a parameter that occurs twice counts as malformed where it is used."""
     parameters: dict[str, str] = {}
     for name, value in query_pairs(environ, _MAX_PARAMETERS):
         if name in parameters and name in ("filename", "type", "key"):
@@ -415,7 +417,7 @@ def _number(members: Mapping[str, Any], name: str) -> int | None:
 
 
 def _digits(value: object) -> int | None:
-    """Return the size among a page's own metadata, where it is one."""
+    """Return the size in a page's own metadata if it is a whole number, else None."""
     if type(value) is int and 0 <= value < 10**15:
         return value
     is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15
@@ -439,7 +441,7 @@ def _claimed_parts(body: bytes) -> dict[int, str]:
 
 
 def _json_or_text(body: bytes) -> Any:
-    """Return the application's response: what its JSON says, or its text."""
+    """Return the application's response as the value of its JSON, or as text."""
     try:
         return json.loads(body)
     except ValueError:

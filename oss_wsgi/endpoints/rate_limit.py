@@ -1,4 +1,4 @@
-"""Limits how often each caller may ask, by a token bucket in memory."""
+"""A limit of how often each caller may ask: a token bucket in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 
-# Refilling adds fractions, whose sum may differ slightly from a whole request.
+# Refilling adds fractions, so their sum may differ slightly from a whole request.
 _SLACK = 1e-6
 
 
@@ -15,16 +15,16 @@ class RateLimit:
 
         RateLimit(30, 60, clock=time.monotonic)  # 30 at once, then one every 2 seconds
 
-    A token bucket for each caller: ``count`` requests at once, which are refilled evenly over ``seconds``. So no caller
-    ever gets more than twice ``count`` within ``seconds``. A refused request does not count: a caller that waits for
-    the seconds returned is let through.
+    A token bucket for each caller: ``count`` requests pass at once, and the bucket is refilled evenly over ``seconds``.
+    So no caller ever gets more than twice ``count`` within ``seconds``. A refused request does not count: a caller that
+    waits for the seconds returned is let through.
 
-    Memory is bounded. Beyond ``max_callers`` the callers whose bucket is full are forgotten, which changes nothing, and
-    if need be those whose bucket is nearly full, at least a tenth at once. So a flood of new addresses mostly evicts
-    itself: with one request each it gains an exhausted caller less than one request; for more it must spend as much
-    from nearly ``max_callers`` addresses.
+    Memory is bounded. Beyond ``max_callers`` callers, at least a tenth is forgotten at once: first those whose bucket
+    is full, which changes nothing, then those whose bucket is nearly full. So a flood of new addresses mostly evicts
+    itself. With one request from each address, the flood gains an exhausted caller less than one request; to gain more,
+    nearly ``max_callers`` addresses must each spend as much.
 
-    One object counts for one process; several processes allow several times as much. Threads may share it.
+    Each process counts by itself, so several processes together allow several times as much. Threads may share it.
 
     :param clock: returns seconds; ``time.monotonic`` is best.
     """
@@ -51,7 +51,7 @@ class RateLimit:
                 used = 0.0
             else:
                 used_before, computed_at = caller
-                # A clock that is set back refills nothing, and makes nobody wait until it catches up.
+                # A clock that is set back refills nothing; nobody has to wait until the clock catches up.
                 used = max(0.0, used_before - max(0.0, now - computed_at) / self._interval)
             missing = used + 1 - self._count
             allowed = missing <= _SLACK

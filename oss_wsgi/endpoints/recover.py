@@ -1,4 +1,4 @@
-"""Endpoint at which a page asks for an upload whose report was lost."""
+"""Endpoint where a page asks for an upload whose report was lost."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ log = logging.getLogger(__name__)
 
 
 class RecoverEndpoint:
-    """Application: ``POST {"ticket": TEXT, "object": KEY}`` returns what answers the upload's callback.
+    """Application: ``POST {"ticket": TEXT, "object": KEY}`` returns the response to the upload's callback.
 
-    The page of an upload hands in its proof: the ticket, or the form's whole ``callback`` field. OSS is asked for the
-    object, and if its receipt is the ticket's, the upload goes through the ledger to the application, as its callback
-    does. An upload that was handled gets the stored answer. One that is being handled is not waited for: the page asks
-    again.
+    The page sends a proof: its ticket, or the form's whole ``callback`` field. The endpoint asks OSS for the object. If
+    the object's receipt is the ticket's, the upload goes through the ledger to the application, as its callback would.
+    An upload that was handled gets the stored response. The endpoint does not wait for an upload that is being handled:
+    the page asks again.
 
     Refusals: 400 malformed, 403 for the ticket, 404 ``not_stored`` (the file may be sent again), 409 when the object is
-    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot tell now, the
-    upload is being handled, or no slot is free.
+    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot be asked now,
+    the upload is being handled, or no slot is free.
 
-    It waits for OSS and for the application's handler, so it never runs in a server's loop, and holds a slot.
+    The endpoint waits for OSS and for the application's handler, so it never runs in a server's loop, and it holds a
+    slot.
 
     :param allowed_origins: as of ``SignatureEndpoint``.
     :param rate_limit: as of ``SignatureEndpoint``, with the user of the ticket; it counts only requests with a ticket.
@@ -94,7 +95,7 @@ class RecoverEndpoint:
 
 
 def recovery_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse, 404, in the place of a ``RecoverEndpoint``: the log says which setting brings one."""
+    """Refuse with 404 instead of a ``RecoverEndpoint``; the log names the setting that turns it on."""
     hint = "OSS_RECOVER is off: pages cannot ask for an upload whose report was lost; set OSS_RECOVER=on"
     return not_found(log, environ, start_response, hint)
 
@@ -110,6 +111,6 @@ def _proof_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
         raise MalformedRecoveryError("recover_malformed", hint)
     proof, key = members.get("ticket"), members.get("object")
     if not (isinstance(proof, str) and isinstance(key, str) and proof and key):
-        hint = "ticket and object must both be there, and be texts that are not empty"
+        hint = "both ticket and object must be there, as texts that are not empty"
         raise MalformedRecoveryError("recover_malformed", hint)
     return proof, key

@@ -1,4 +1,4 @@
-"""Limits how often each caller may ask, in all processes and machines together, by Redis or Valkey."""
+"""A limit of how often each caller may ask, counted in Redis or Valkey for all processes and machines together."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, server_errors
 from .rate_limit import check_rate
 
-#: Seconds for connecting and for an answer. A limit must not hold up what it protects.
+#: Seconds for connecting and for an answer: short, because requests wait for it.
 _TIMEOUTS = 0.5, 0.5
 
-#: Seconds for which a server that was away is not asked again.
+#: Seconds until a server that was away is asked again.
 _AWAY_SECONDS = 1.0
 
 #: Seconds between two lines of the log about a server that is away.
@@ -42,23 +42,22 @@ log = logging.getLogger(__name__)
 
 
 class RedisRateLimit:
-    """Callable ``(who) -> float | None``, as ``RateLimit`` is, which counts for all processes and machines together.
+    """Callable ``(who) -> float | None``, like ``RateLimit``, which counts for all processes and machines together.
 
         RedisRateLimit(30, 60, "redis://127.0.0.1:6379/0")  # 30 at once, then one every 2 seconds
 
-    ``count`` requests at once, which are refilled evenly over ``seconds`` (the generic cell rate algorithm, a token
-    bucket of one number). A refused request does not count: a caller that waits for the seconds returned is let
-    through. All time is the server's. A caller costs one round trip a request and one small key, which ends by itself;
-    the key holds a digest of ``who``.
+    ``count`` requests pass at once, and the bucket is refilled evenly over ``seconds`` (the generic cell rate
+    algorithm, a token bucket in one number). A refused request does not count: a caller that waits for the seconds
+    returned is let through. Only the server's clock is used. Each request costs one round trip. Each caller costs one
+    small key, which expires by itself; the key's name holds a digest of ``who``.
 
-    A limit protects; it does not decide what is right. So when the server is away, or answers with an error, requests
-    pass, and a line a minute in the log says so.
+    While the server is away, or answers with an error, requests pass, and the log says so once a minute.
 
     :param url_or_client: as of ``RedisLedger``. A URL may end in ``?prefix=NAME``.
-    :param prefix: begins the names of the keys. Limits of one prefix, count and duration share their callers.
-    :param pass_when_away: with False, requests are refused while the server is away.
+    :param prefix: begins the names of the keys. Limits with the same prefix, count and duration share their callers.
+    :param pass_when_away: False refuses requests while the server is away.
 
-    Raises SettingsError for a URL that cannot be used. The server may be away.
+    Raises SettingsError for a URL that cannot be used, but not for a server that is away.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class RedisRateLimit:
         return None if self._passes_when_away else max(self._interval, _AWAY_SECONDS)
 
     def _note_away(self, error: Exception) -> None:
-        """Ask no more for a while, and log that, but rarely."""
+        """Stop asking for a second, and log that at most once a minute."""
         now = time.monotonic()
         with self._lock:
             self._away_until = now + _AWAY_SECONDS
@@ -112,5 +111,5 @@ class RedisRateLimit:
                 self._logged_until = now + _LOG_SECONDS
         if is_due:
             done = "pass uncounted" if self._passes_when_away else "are refused"
-            line = "the rate limit cannot ask %s, so requests %s: %s"
+            line = "the rate limit cannot reach %s, so requests %s: %s"
             log.warning(line, self._server.shown, done, self._server.message(error))

@@ -29,29 +29,30 @@ log = logging.getLogger(__name__)
 class SignatureEndpoint:
     """Application: ``GET ?filename=NAME&content_type=TYPE&size=N`` returns a signed form as JSON.
 
-    With ``&method=put`` it returns the signed URL and the headers of one PUT, and all three parameters are needed.
+    With ``&method=put`` it returns the signed URL and the headers of one PUT; then all three parameters are required.
 
     ``authorize(request: webob.Request) -> Grant | None`` decides; None refuses with 403, and it may raise a
-    ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True. It sees the
-    Authorization header also where the web server hid it from ``HTTP_AUTHORIZATION``.
+    ``webob.exc`` of its own. Without ``authorize`` every request is refused, unless ``allow_anonymous`` is True. Its
+    request has the Authorization header even if the web server hid it from ``HTTP_AUTHORIZATION``.
 
-    ``relative_path`` is where the file stands below a folder that a person chose, such as ``holidays/sea.jpg``: where
-    names are original, the object's name keeps the folders.
+    ``relative_path`` is the file's path in a folder that a person chose, such as ``holidays/sea.jpg``: with original
+    names, the object's name keeps the folders.
 
-    A malformed parameter is refused with 400, one that the grant does not cover with 403, both with a sentence; without
-    credentials to sign with the status is 503. Other parameters are ignored.
+    A malformed parameter is refused with 400, and one that the grant does not cover with 403, both with a sentence.
+    Without credentials to sign with the status is 503. Unknown parameters are ignored.
 
-    A page of another origin is refused, 403, before ``authorize`` is called: it could use a visitor's cookie.
+    A page of another origin is refused with 403 before ``authorize`` is called, because it could use a visitor's
+    cookie.
 
     :param allowed_origins: origins whose pages may ask and read the response (CORS), with cookies; ``*`` alone is any
-        page, which may not read what it asks for with cookies.
+        page, but such a page cannot read the response to a request with cookies.
     :param rate_limit: ``(who: str) -> float | None``, such as ``RateLimit``: None lets a request pass, a number is the
-        seconds to wait and gives 429 with ``Retry-After``. It is called after ``authorize`` has granted something, so
-        requests refused before do not count, with ``user:NAME`` of the grant or else ``address:REMOTE_ADDR``.
-        Behind a proxy that is the proxy's address, the same for all: have the server take it from the proxy's header
-        (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One IPv6 subscriber has 2**64
-        addresses.
-    :param observers: are called for each signed form and PUT.
+        seconds to wait and gives 429 with ``Retry-After``. It is called with ``user:NAME`` of the grant, or else
+        ``address:REMOTE_ADDR``, after ``authorize`` has granted something, so requests that ``authorize`` refuses do
+        not count. Behind a proxy REMOTE_ADDR is the proxy's address, the same for all: have the server take the
+        client's from the proxy's header (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One
+        IPv6 subscriber has 2**64 addresses.
+    :param observers: called for each signed form and PUT.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class SignatureEndpoint:
             return refuse_unsigned(log, environ, start_response, error)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: none of the user's callables decides or signs."""
+        """Return whether a request is answered without waiting: true if no callable of the user decides or signs."""
         return method == "GET" and self._signs_without_waiting
 
     def _sign(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -123,7 +124,7 @@ class SignatureEndpoint:
 
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
-    """Read the parameters that we know; MalformedRequestError for a malformed query or a repeated parameter."""
+    """Return the known parameters; MalformedRequestError for a malformed query or a repeated parameter."""
     parameters: dict[str, str] = {}
     for name, value in query_pairs(environ, _MAX_PARAMETERS):
         if name in _PARAMETERS:

@@ -1,4 +1,4 @@
-"""Slots: how many requests of browsers may hold a thread at a time, so that OSS's callbacks always find one."""
+"""Slots: a limit of browsers' requests that hold a thread at a time, so that OSS's callbacks always find one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 #: How many slots one ticket, one user and one address may hold.
 SLOTS_PER_CALLER = 2
 
-#: The threads of a server that does not say how many it has; waitress's default.
+#: The number of threads that is assumed where the server does not say it: waitress's default.
 ASSUMED_THREADS = 4
 
 
 class Slots(ForkAware):
     """Counts the requests of browsers that may wait: for OSS, for a ledger or for the application's own code.
 
-    They hold at most half of the server's threads, and at least one; one caller holds ``SLOTS_PER_CALLER`` at most.
+    Together they hold at most half of the server's threads, but at least one; each caller holds at most
+    ``SLOTS_PER_CALLER``.
     """
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ class Slots(ForkAware):
 
     @contextmanager
     def hold(self, environ: WSGIEnvironment) -> Iterator[Slot]:
-        """Hold a slot while the with block runs, for the request's address, which is the rate limit's.
+        """Hold a slot for the request's address, as the rate limit sees it, while the with block runs.
 
         Raises SlotsTakenError.
         """
@@ -47,7 +48,10 @@ class Slots(ForkAware):
         most = max(1, (threads if isinstance(threads, int) else ASSUMED_THREADS) // 2)
         with self._lock:
             if len(self._held) >= most:
-                hint = f"{most} requests of browsers hold a thread, which is half of them: the rest is for callbacks"
+                hint = (
+                    f"requests of browsers hold {most} threads already, half of all: the other half is kept for "
+                    "callbacks"
+                )
                 raise SlotsTakenError("slots_taken", hint)
             self._held.append(slot)
         try:
@@ -58,17 +62,20 @@ class Slots(ForkAware):
                 self._held.remove(slot)
 
     def add(self, slot: Slot, caller: str) -> None:
-        """Count a caller as one that holds a slot. Raises SlotsTakenError."""
+        """Count a slot for a caller. Raises SlotsTakenError if the caller holds as many as it may."""
         with self._lock:
             if sum(caller in other.callers for other in self._held) >= SLOTS_PER_CALLER:
                 kind = caller.partition(":")[0]
-                hint = f"{SLOTS_PER_CALLER} requests of this {kind} are being handled, which is all that it may hold"
+                hint = (
+                    f"{SLOTS_PER_CALLER} requests of this {kind} are being handled already, and no more may be at a "
+                    "time"
+                )
                 raise SlotsTakenError("slots_taken", hint)
             slot.callers.add(caller)
 
 
 class Slot:
-    """A slot that a request holds, and whom it counts for."""
+    """A slot that a request holds, and the callers for which it counts."""
 
     __slots__ = ("_slots", "callers")
 
@@ -81,5 +88,5 @@ class Slot:
         self._slots.add(self, caller)
 
 
-#: Those of this process: all its applications share the server's threads.
+#: The slots of this process: all its applications share the server's threads.
 SLOTS = Slots()

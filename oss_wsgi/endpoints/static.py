@@ -1,4 +1,4 @@
-"""Serves a page and its parts from memory."""
+"""Applications that serve a page and its files from memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .gate import with_cors
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# Python's own table depends on the machine; these types must not.
+# Python's own table of types depends on the machine; these types must not.
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -29,7 +29,7 @@ _TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
     ".svg": "image/svg+xml",
-    ".ts": "text/plain; charset=utf-8",  # TypeScript's declarations; mimetypes takes them for a video
+    ".ts": "text/plain; charset=utf-8",  # TypeScript's declarations; mimetypes calls them a video
     ".txt": "text/plain; charset=utf-8",
     ".webp": "image/webp",
     ".woff2": "font/woff2",
@@ -43,16 +43,17 @@ _SECURITY_HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
 
-# Nothing that a script's address says applies to the page that loads it; a browser that shows the text runs nothing.
+# For a file that a browser shows by itself: it runs nothing. A page that loads the file as a script ignores this
+# policy.
 _FILE_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _FILE_CACHE = "public, max-age=300"
 
-# What follows in an If-None-Match is ignored: a client may get a file that it has.
+# The rest of a longer If-None-Match is ignored, so a client may get a file that it has already.
 _MAX_CONDITION = 4096
 
 # `import ... from "./words.js"`, `export ... from`, `import "./words.js"` and `import("./input.js")`
 _IMPORT = re.compile(rb"""\b(?:from|import)\s*\(?\s*["']\./([A-Za-z0-9_.-]+\.js)["']""")
-# import(`./languages/${name}.js`): any of this folder
+# import(`./languages/${name}.js`): any module of this folder
 _IMPORT_OF_FOLDER = re.compile(rb"\bimport\(`\./([A-Za-z0-9_-]+)/\$\{")
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class _File(NamedTuple):
     headers: Headers
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Respond to GET and HEAD with the file, or with 304 where the client has it."""
+        """Respond to GET and HEAD with the file, or with 304 if the client has it already."""
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, "GET, HEAD")
         if _matches(environ.get("HTTP_IF_NONE_MATCH") or "", self.etag):
@@ -76,7 +77,7 @@ class _File(NamedTuple):
 
 
 def _file(name: str, body: bytes, policy: str, cache: str) -> _File:
-    """Return a file with its headers; ``name`` tells its type."""
+    """Return a file with its headers; its type follows from ``name``."""
     suffix = Path(name).suffix.lower()
     content_type = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -94,9 +95,9 @@ def _file(name: str, body: bytes, policy: str, cache: str) -> _File:
 class StaticSite:
     """Application that serves the files below ``root``, and ``index.html`` for a folder.
 
-    All files are read into memory when the site is made, and a request is a look-up, so a path outside the root cannot
-    match. Use it for a page and its parts, not for downloads. Hidden files, and links that lead out of the root, are
-    not served. Responses have an ETag; a matching ``If-None-Match`` gives 304.
+    All files are read into memory when the site is made. A request only looks its path up there, so a path outside the
+    root cannot match. Use this for a page and its files, not for downloads. Hidden files, and links that lead out of
+    the root, are not served. Responses have an ETag; a matching ``If-None-Match`` gives 304.
 
     :param content_security_policy: text of that header, for every file.
     :param overrides: path such as ``/index.html`` -> bytes to serve instead of the file's, or beside the files.
@@ -150,7 +151,7 @@ class StaticFile:
     It has an ETag; a matching ``If-None-Match`` gives 304. A module script of another origin needs CORS: only pages of
     ``allowed_origins`` may load the file.
 
-    :param name: the file's name, whose extension tells the type.
+    :param name: the file's name, whose extension decides its type.
     :param allowed_origins: as ``SignatureEndpoint`` takes them.
     """
 
@@ -166,7 +167,7 @@ class StaticFile:
         return self._file.respond(environ, start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: always, from memory."""
+        """Return True: every request is answered from memory, without waiting."""
         return True
 
 
@@ -178,9 +179,9 @@ def shipped_folder() -> Path:
 
 
 def modules_of(folder: Path, entry: str) -> dict[str, bytes]:
-    """Return by its name the JavaScript module ``entry``, and each that these import, beside it or in a folder there.
+    """Return the JavaScript module ``entry`` and all that it imports from ``folder`` and folders in it, by name.
 
-    Modules of a folder import nothing.
+    Modules in a folder within ``folder`` import nothing.
     """
     modules: dict[str, bytes] = {}
     names = [entry]
@@ -196,6 +197,6 @@ def modules_of(folder: Path, entry: str) -> dict[str, bytes]:
 
 
 def _matches(condition: str, etag: str) -> bool:
-    """Compare weakly, as If-None-Match requires (RFC 9110 section 13.1.2)."""
+    """Return whether an If-None-Match names the ETag, by the weak comparison (RFC 9110 section 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in condition[:_MAX_CONDITION].split(",")]
     return condition.strip() == "*" or etag in tags

@@ -70,7 +70,7 @@ def row_of(kind: str, name: str, default: str = "", language: str = "en") -> Row
 
 
 def hint_of(reason: str) -> str:
-    """Return what the log says of a refusal that has nothing more to say than the row of its reason."""
+    """Return what the log says of a refusal that adds nothing to the row of its reason."""
     row = row_of("reason", reason)
     return f"{row.meaning} {row.fix}"
 
@@ -88,7 +88,7 @@ def by_code(language: str = "en") -> Mapping[str, Row]:
 
 
 def rows_of_status(status: int | str, sender: str | None = None, language: str = "en") -> Sequence[Row]:
-    """Return what a status means: from one sender, or from each that sends it if that sender is unknown or does not."""
+    """Return the rows of a status: of its sender, or of all senders if that one is unknown or does not send it."""
     found = [row for row in _read(language)["status"] if row.name == str(status)]
     return [row for row in found if row.by == (sender,)] or found
 
@@ -112,11 +112,11 @@ def _read(language: str) -> Mapping[str, Sequence[Row]]:
 
 def rows_in(tables: Mapping[str, Any], language: str) -> Mapping[str, Sequence[Row]]:
     """Return the rows of each kind in the tables of such a file."""
-    spoken = {**tables["phrases"], **tables["phrases"].get(language, {})}
-    phrases = {name: phrase for name, phrase in spoken.items() if isinstance(phrase, str)}
+    phrases, sources = ({**tables[name], **tables[name].get(language, {})} for name in ("phrases", "sources"))
+    phrases = {name: phrase for name, phrase in phrases.items() if isinstance(phrase, str)}
     return {
         kind: [
-            _row(kind, name, {**defaults, **member}, tables["sources"], phrases, language)
+            _row(kind, name, {**defaults, **member}, sources, phrases, language)
             for name, table in tables.get(kind, {}).items()
             for member in (table if isinstance(table, list) else [table])
         ]

@@ -1,1 +1,1 @@
-"""Ledgers: which uploads were handled, and the responses that they got."""
+"""Ledgers: they store which uploads were handled, and the response to each."""

@@ -1,16 +1,14 @@
-"""Ledgers: the interface, and the algorithm by which all of ours handle each upload once.
+"""The interface of ledgers, and the algorithm by which all of ours handle each upload once.
 
     run_once(identity, handle)
       1 gate      in this process: who may handle, who waits, who is refused
       2 lock      among processes: one lock, which ends when its process dies
-      3 find      the stored response; or why there will be none
-      4 handle    where the store has a transaction to give, in it
-      5 store     the response, durable before the caller gets it
-      6 unlock
+      3 find the stored response, or why the upload is refused 4 handle in the store's transaction, if it has one 5
+      store the response, durable before the caller gets it 6 unlock
 
-What is locked is the ticket where it is valid for one object, and ticket and object where it is valid for several: so
-the objects of a prefix form never wait for each other. A store knows how to do steps 2, 3, 5 and 6 (``Claim``); the
-order, the decision and the gate are here.
+A ticket that is valid for one object is locked as a whole. With a ticket for several objects, only ticket and object
+together are locked, so the objects of a prefix form never wait for each other. A store does steps 2, 3, 5 and 6
+(``Claim``); the order, the decision and the gate are here.
 """
 
 from __future__ import annotations
@@ -24,28 +22,29 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
 from ..threads import ForkAware
+from .place import Place
 
-#: Seconds to wait for another call that handles the same upload: OSS itself gives up after 5.
+#: Seconds to wait for another call that handles the same upload; OSS gives up after 5.
 DEFAULT_WAIT_TIMEOUT = 4.0
 
-#: The part of ``wait_timeout`` for calls of this process; the rest is for other processes, which come after them.
+#: The part of ``wait_timeout`` for waiting within this process; the rest is for waiting for other processes afterwards.
 _SHARE_OF_GATE = 0.9
 
 
 class UploadIdentity(NamedTuple):
-    """What makes two callbacks reports of one upload: ticket, object and ETag.
+    """The identity of an upload: callbacks with the same ticket, object and ETag report the same upload.
 
     ``ticket`` is the ticket's ID. The others are not part of the identity:
 
-    - ``expires``: the Unix seconds after which the ticket is refused, so that the upload need not be remembered any
-      longer (``SteadyTime`` says how much longer a ledger does).
-    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it is not an upload of the ticket; an
-      upload that was found in the bucket has it always.
-    - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 where the form names
-      its object, ``Grant.max_objects`` where it names a prefix.
+    - ``expires``: the Unix seconds after which the ticket is refused, so the upload need not be remembered any longer
+      (``SteadyTime`` says how much longer a ledger remembers it).
+    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it cannot be an upload of the ticket. It
+      is always True for an upload that was found in the bucket.
+    - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 if the form names its
+      object, ``Grant.max_objects`` if it names a prefix.
     - ``checksum``: the CRC-64 of an upload in parts, which must be one of those that the ledger expects.
-    - ``may_wait``: False for the request of a browser, which asks again by itself: where it would have to wait for
-      another call, it is refused at once (``ledger_busy``).
+    - ``may_wait``: False for a browser's request, which the browser repeats by itself: instead of waiting for another
+      call it is refused at once (``ledger_busy``).
     """
 
     ticket: str
@@ -71,7 +70,7 @@ class StoredResponse(NamedTuple):
         return self.status[:1] == "2"
 
 
-#: Handles an upload. Its argument is the ledger's open transaction, or None where the ledger has none to give.
+#: Handles an upload. Its argument is the ledger's open transaction, or None if the ledger has no transaction.
 Handle = Callable[[Any], StoredResponse]
 
 
@@ -81,48 +80,49 @@ class Ledger(Protocol):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Return the stored response of an upload, or call ``handle(transaction)`` and return its response.
 
-        ``transaction`` is what the handler may work in, so that its effect and the stored response are committed
-        together, or None. Such a ledger rolls back after an exception and after any response but 2xx, and it calls
-        ``handle`` again when another transaction has won: the response may be another than that of the last call.
+        ``transaction`` is None, or a transaction that commits the handler's work and the stored response together. A
+        ledger with a transaction rolls it back after an exception and after any response but 2xx. It calls ``handle``
+        again when another transaction has won, so the returned response may differ from that of the last call.
 
-        A 2xx response is stored until ``identity.expires`` at least, also by a clock that jumps and comes back. After
-        any other response, and after an exception, the upload counts as not handled, and the next call handles it
-        again. A ledger that cannot store (a full disk, a standby, a read-only database) refuses before it calls
-        ``handle``: it writes something first, or looks whether it may write.
+        A 2xx response is stored at least until ``identity.expires``, even if the clock jumps and comes back. After any
+        other response, and after an exception, the upload counts as not handled, and the next call handles it again. A
+        ledger that cannot store (a full disk, a standby, a read-only database) refuses before it calls ``handle``: it
+        first writes something, or checks whether it may write.
 
-        Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response; so do those for
-        other objects or ETags of a ticket that is valid for one object. In one process one call may wait for each that
-        handles; further ones are refused at once, or the ticket's owner could hold all threads.
+        Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response. Calls for other
+        objects or ETags wait too if the ticket is valid for one object only. In each process, one call may wait for
+        each call that handles; further calls are refused at once, because otherwise the ticket's owner could hold all
+        threads.
 
-        A ticket for several objects is counted when a handler begins. While uploads of the ticket are being handled,
-        ``max_objects`` may be exceeded by as many: it is a bound against abuse.
+        A ticket for several objects is checked when a handler begins, so ``max_objects`` may be exceeded by the number
+        of uploads that are being handled at that time: it only limits abuse.
 
-        Without ``identity.may_wait`` a call never waits for another one: it raises ``ledger_busy`` at once.
+        Without ``identity.may_wait`` a call that would wait for another one raises ``ledger_busy`` at once.
 
         Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
         with ``forbid_overwrite``; PartsCorruptError when another ``checksum`` is expected; LedgerUnavailableError when
-        the ledger cannot tell (``ledger_unavailable``), or another call takes too long or too many wait already
-        (``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
+        the ledger cannot be used (``ledger_unavailable``), or when another call takes too long or too many calls wait
+        already (``ledger_busy``); and whatever ``handle`` raises, including SystemExit.
         """
         ...
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return those of up to 1,000 pairs of object and ETag for which a response is stored, whatever the ticket.
+        """Return which of up to 1,000 pairs of object and ETag have a stored response, with any ticket.
 
-        An upload that is being handled is not known yet. Raises LedgerUnavailableError when the ledger cannot tell.
+        An upload that is being handled is not known yet. Raises LedgerUnavailableError when the ledger cannot be asked.
         """
         ...
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        """Remember what the parts of a ticket's object are together, their CRC-64, before OSS joins them.
+        """Remember the CRC-64 that a ticket's object must have once OSS has joined its parts.
 
-        Several may be expected. From then on ``run_once`` refuses an upload of the ticket that has another checksum,
-        until ``expires``, or until an upload of the ticket is handled. Raises LedgerUnavailableError.
+        A ticket may have several such checksums. From then on ``run_once`` refuses an upload of the ticket with any
+        other checksum, until ``expires``, or until an upload of the ticket is handled. Raises LedgerUnavailableError.
         """
         ...
 
     def hold(self, name: str) -> AbstractContextManager[None]:
-        """Hold a lock among all that share the ledger while the with block runs; it ends when its process dies.
+        """Hold a lock among all users of the ledger while the with block runs; the lock ends when its process dies.
 
         Raises SweepRunningError at once when another thread or process holds it, and LedgerUnavailableError.
         """
@@ -137,7 +137,7 @@ class Ledger(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise LedgerUnavailableError if no upload could be handled now; store nothing."""
+        """Raise LedgerUnavailableError if no upload could be handled now; keep nothing stored."""
         ...
 
     def close(self) -> None:
@@ -150,10 +150,10 @@ class Ledger(Protocol):
 
 
 class Found(NamedTuple):
-    """What a store knows of an upload and its ticket.
+    """What a store holds for an upload and its ticket.
 
-    ``response`` is the upload's own. ``has_object`` says that another ETag of its object has one; ``objects`` counts
-    the objects of the ticket that have one. ``checksums`` are those that are expected.
+    ``response`` is the upload's stored response. ``has_object`` says that another ETag of the object has a response;
+    ``objects`` counts the ticket's objects with a response. ``checksums`` are the expected ones.
     """
 
     response: StoredResponse | None
@@ -163,55 +163,55 @@ class Found(NamedTuple):
 
 
 NOTHING_FOUND = Found(None)
-#: The patience of a server's loop: it waits for no lock at all, not even for those that are held for a moment.
+#: The patience of a server's loop: it waits for no lock at all, not even for locks that are held for a moment.
 IN_LOOP = -1.0
 _NOTED = StoredResponse("200 OK", "", b"")
 
 
 class Pending(ABC):
-    """A response whose storing has begun. Until it is durable, nobody may get it."""
+    """A response that is being stored. Nobody may get it until it is durable."""
 
     __slots__ = ()
 
     @abstractmethod
     def settle(self, wake: Callable[[], None]) -> bool:
-        """Return whether it is decided if the response is stored; store it now where that takes no time.
+        """Return True if storing has succeeded or failed by now; store the response now if that takes no time.
 
-        If not, ``wake`` is called once it is decided, by any thread; it may also be called after True was returned.
+        After False, any thread calls ``wake`` once that is decided; ``wake`` may also be called after True.
         """
 
     @abstractmethod
     def result(self) -> StoredResponse:
-        """Return the response that holds, once it is decided. Raises LedgerUnavailableError."""
+        """Return the stored response, after ``settle``. Raises LedgerUnavailableError if it was not stored."""
 
 
 class Claim(ABC):
-    """One upload between lock and unlock, as a store sees it."""
+    """One upload between lock and unlock, in a store."""
 
     __slots__ = ()
     #: What was stored when the lock was taken.
     found: Found
 
     def handle(self, handle: Handle) -> StoredResponse:
-        """Call the handler, with the transaction that the store has to give."""
+        """Call the handler with the store's transaction, or with None."""
         return handle(None)
 
     @abstractmethod
     def store(self, response: StoredResponse) -> StoredResponse:
-        """Store a response durably, and return the one that holds. Raises LedgerUnavailableError if that is uncertain.
+        """Store a response durably, and return the stored one. Raises LedgerUnavailableError if that is uncertain.
 
-        What the ledger expects of the ticket is forgotten with it.
+        Storing also forgets the checksums that are expected for the ticket.
         """
 
     def begin_store(
         self, response: StoredResponse, end: Callable[[BaseException | None], None]
     ) -> StoredResponse | Pending:
-        """Begin to store a response where ``store`` would wait for a disk; a pending one calls ``end`` by itself."""
+        """Begin to store a response if ``store`` would wait for a disk; a pending response calls ``end`` by itself."""
         return self.store(response)
 
     @abstractmethod
     def end(self, error: BaseException | None) -> None:
-        """Unlock, and undo what the store has not stored; ``error`` is what ended the call, if anything."""
+        """Unlock, and undo what was not stored; ``error`` is the exception that ended the call, if any."""
 
 
 _L = TypeVar("_L", bound="OnceLedger")
@@ -219,7 +219,7 @@ _R = TypeVar("_R")
 
 
 class OnceLedger(ForkAware, ABC):
-    """A ledger that follows the algorithm of this module; a subclass is the store.
+    """A ledger that follows this module's algorithm; a subclass implements the store.
 
     :param wait_timeout: seconds for which a call waits for others.
     """
@@ -228,6 +228,11 @@ class OnceLedger(ForkAware, ABC):
         super().__init__()
         self._wait_timeout = wait_timeout
         self._gate = Gate(wait_timeout)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is, which `doctor` compares between machines; None if it is unknown."""
+        return None
 
     def __enter__(self: _L) -> _L:
         return self
@@ -244,13 +249,13 @@ class OnceLedger(ForkAware, ABC):
         return self._once(identity, handle, self._wait_timeout if identity.may_wait else 0.0)
 
     def _once(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
-        """Do what ``run_once`` does, waiting ``patience`` seconds at the most."""
+        """Do what ``run_once`` does, waiting at most ``patience`` seconds."""
         place = self._place(identity)
         try:
             if self._gate.enter(place, patience * _SHARE_OF_GATE):
                 patience *= 1 - _SHARE_OF_GATE
         except LedgerUnavailableError:
-            response = self._stored_response(identity)  # many may ask at once for what is stored
+            response = self._stored_response(identity)  # many calls may read a stored response at once
             if response is None:
                 raise
             return response
@@ -260,7 +265,7 @@ class OnceLedger(ForkAware, ABC):
             self._gate.leave(place)
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
-        """Do steps 2 to 6; a store without other processes, which needs no lock, does so by itself."""
+        """Do steps 2 to 6; a store for one process needs no lock, and overrides this."""
         claim = self._claim(identity, patience)
         error: BaseException | None = None
         try:
@@ -286,7 +291,7 @@ class OnceLedger(ForkAware, ABC):
             self._gate.leave(place)
 
     def _place(self, identity: UploadIdentity) -> Hashable:
-        """Return what is locked for an upload: equal places are never handled at the same time."""
+        """Return the place to lock for an upload; two uploads with equal places are never handled at the same time."""
         return identity.ticket if identity.max_objects == 1 else (identity.ticket, identity.object)
 
     @abstractmethod
@@ -294,22 +299,22 @@ class OnceLedger(ForkAware, ABC):
         """Return the stored response of an upload, without a lock. Raises LedgerUnavailableError."""
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        """Lock the place of an upload among processes, waiting ``patience`` seconds at the most, and find its response.
+        """Lock an upload's place among processes, waiting at most ``patience`` seconds, and find its response.
 
         A store that overrides ``_run`` has no claims. Raises LedgerUnavailableError (``ledger_busy``;
-        ``ledger_unavailable``, also where nothing could be stored).
+        ``ledger_unavailable``, also if nothing can be stored).
         """
         raise NotImplementedError
 
     @abstractmethod
     def _hold(self, name: str) -> AbstractContextManager[None]:
-        """Hold a lock among processes; SweepRunningError (``held_error``) when another one has it."""
+        """Hold a lock among processes; SweepRunningError (``held_error``) if another process has it."""
 
 
 def _respond(
     claim: Claim, identity: UploadIdentity, handle: Handle, store: Callable[[StoredResponse], _R]
 ) -> StoredResponse | _R:
-    """Decide, handle and store; return the response, or what ``store`` returns."""
+    """Return the stored response, or the handler's; pass a 2xx response of the handler through ``store``."""
     response = decide(identity, claim.found)
     if response is None:
         response = claim.handle(handle)
@@ -319,12 +324,12 @@ def _respond(
 
 
 class LoopLedger(OnceLedger):
-    """A ledger that waits for no other host, and for a disk only where a response is stored: a loop may ask it."""
+    """A ledger that a server's loop may call: it waits for no other host, and for a disk only to store a response."""
 
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
-        """Do what ``run_once`` does, but return at once; None if that would have to wait, and nothing was done.
+        """Do what ``run_once`` does, but without waiting; return None, with nothing done, if that has to wait.
 
-        The upload stays locked until a pending response is settled, which the caller must do.
+        If the response is pending, the caller must settle it; the upload stays locked until then.
         """
         place = self._place(identity)
         try:
@@ -363,7 +368,7 @@ def _is_busy(error: BaseException) -> bool:
 
 
 class Gate(ForkAware):
-    """Decides which calls of one process go on: one for each place, with one that waits for it."""
+    """Decides which calls of one process continue: for each place, one call enters and one may wait for it."""
 
     def __init__(self, wait_timeout: float) -> None:
         super().__init__()
@@ -376,13 +381,14 @@ class Gate(ForkAware):
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        #: Places that are taken, each with the lock on which a call waits for it.
+        #: The taken places, each with the lock on which a call waits for it, or None.
         self._taken: dict[Hashable, threading.Lock | None] = {}
 
     def enter(self, place: Hashable, patience: float) -> bool:
-        """Take a place, and return whether that meant waiting.
+        """Take a place, and return whether the call had to wait for it.
 
-        Raises LedgerUnavailableError (``ledger_busy``) after ``patience`` seconds, and at once where a call waits.
+        Raises LedgerUnavailableError (``ledger_busy``) after ``patience`` seconds, and at once if another call waits
+        already.
         """
         with self._lock:
             if place not in self._taken:
@@ -391,13 +397,13 @@ class Gate(ForkAware):
             if patience <= 0:
                 raise busy_error()
             if self._taken[place] is not None:
-                hint = "other calls handle uploads of this ticket, and as many wait for them already"
+                hint = "other calls handle uploads of this ticket, and as many calls as may wait do so already"
                 raise LedgerUnavailableError("ledger_busy", hint)
             turn = self._taken[place] = threading.Lock()
             turn.acquire()
         try:
             has_turn = turn.acquire(timeout=patience)
-        except BaseException:  # of a signal's handler
+        except BaseException:  # from a signal handler
             if not self._stop_waiting(place, turn):
                 self.leave(place)
             raise
@@ -406,7 +412,7 @@ class Gate(ForkAware):
         return True
 
     def _stop_waiting(self, place: Hashable, turn: threading.Lock) -> bool:
-        """Wait no longer; return False if the turn has come meanwhile."""
+        """Stop waiting; return False if the call's turn has come meanwhile."""
         with self._lock:
             is_waiting = self._taken.get(place) is turn
             if is_waiting:
@@ -414,29 +420,29 @@ class Gate(ForkAware):
             return is_waiting
 
     def leave(self, place: Hashable) -> None:
-        """Free a place, or pass it on to the call that waits for it."""
+        """Free a place, or pass it to the call that waits for it."""
         with self._lock:
             turn = self._taken.get(place)
             if turn is None:
-                self._taken.pop(place, None)  # a child that was forked by a handler has forgotten it
+                self._taken.pop(place, None)  # a child that a handler forked has forgotten the place
             else:
                 self._taken[place] = None
                 turn.release()
 
 
 def note(ledger: Ledger, name: str, mark: str, expires: int, *, may_wait: bool = True) -> None:
-    """Note something of an object, which ``known`` then finds by ``mark`` in the place of an ETag.
+    """Store a note about an object, which ``known`` finds afterwards by ``mark`` instead of an ETag.
 
-    It has a ticket of its own, so that it waits for no upload and uses no ticket up. Raises LedgerUnavailableError.
+    The note has a ticket of its own, so it waits for no upload and uses up no ticket. Raises LedgerUnavailableError.
     """
     identity = UploadIdentity(f"{expires:08x}{token_hex(12)}", name, mark, expires, may_wait=may_wait)
     ledger.run_once(identity, lambda transaction: _NOTED)
 
 
 def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:
-    """Return the stored response of an upload, or None if it is to be handled.
+    """Return the stored response of an upload, or None if the upload must be handled.
 
-    Raises TicketUsedError and PartsCorruptError if there will be none.
+    Raises TicketUsedError or PartsCorruptError if the upload must not be handled.
     """
     if found.response is not None:
         return found.response
@@ -451,9 +457,12 @@ def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:
 
 
 def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
-    """Return the error for a ticket that other objects, or another ETag of the only object, have used up."""
+    """Return the error for a ticket that is used up: by other objects, or by another ETag of its only object."""
     if max_objects == 1:
-        hint = "the ticket was already used for another object, or for another ETag of one that cannot be overwritten"
+        hint = (
+            "the ticket was already used for another object, or for another ETag of an object that cannot be "
+            "overwritten"
+        )
     else:
         hint = (
             f"the ticket was already used for {max_objects} objects, the grant's max_objects: request another "
@@ -464,12 +473,14 @@ def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
 
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
     """Return the error for an upload that waited ``wait_timeout`` seconds for other calls of its ticket."""
-    hint = f"other calls still handle uploads of this ticket after {wait_timeout} s, and their outcome decides"
+    hint = (
+        f"after {wait_timeout} s, other calls still handle uploads of this ticket, and this one depends on their result"
+    )
     return LedgerUnavailableError("ledger_busy", hint)
 
 
 def busy_error() -> LedgerUnavailableError:
-    """Return the error for an upload that may not wait for the call that handles its ticket."""
+    """Return the error for an upload that may not wait for another call of its ticket."""
     return LedgerUnavailableError("ledger_busy", "another call handles an upload of this ticket: ask again")
 
 

@@ -20,17 +20,18 @@ from .base import (
     UploadIdentity,
     decide,
 )
+from .place import Place, place_of_memory
 from .steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 
 
-#: What stands in the place of an object's name where a checksum is expected.
+#: Replaces an object's name in the entry of an expected checksum.
 _EXPECTED = ""
 
 
 class _TicketUse:
-    """The responses of one ticket by object and ETag, and the checksums that are expected."""
+    """The responses of one ticket by object and ETag, and its expected checksums."""
 
     __slots__ = ("checksums", "objects")
 
@@ -43,13 +44,13 @@ class MemoryLedger(LoopLedger):
     """A ledger for one process. It forgets everything when the process ends.
 
     A response is removed when its ticket has expired, as ``SteadyTime`` describes: a clock that jumps removes nothing.
-    When there are more than ``max_uploads`` responses, or their bodies have more than ``max_bytes``, those that expire
-    soonest are removed earlier. If a ticket is still valid then, its upload can be handled a second time, so the log
-    warns once.
+    With more than ``max_uploads`` responses, or more than ``max_bytes`` in their bodies, the responses that expire
+    soonest are removed earlier. If the ticket of such a response is still valid, its upload can be handled a second
+    time, so the log warns once.
 
     :param clock: returns Unix seconds.
-    :param wait_timeout: seconds for which a call waits for another one that handles the same upload, or another one of
-        a ticket that is valid for one object: its outcome decides.
+    :param wait_timeout: seconds for which a call waits for a call that handles the same upload, or another upload of a
+        ticket that is valid for one object.
     """
 
     def __init__(
@@ -65,8 +66,9 @@ class MemoryLedger(LoopLedger):
         self._max_uploads = max_uploads
         self._max_bytes = max_bytes
         self._tickets: dict[str, _TicketUse] = {}
-        # By the steady time until which they stay. A deque for each second would take 0.7 kB, so that a list becomes
-        # one only where responses are removed: from a long list that takes its length each time.
+        # Entries by the steady time until which they are kept. A deque takes 0.7 kB, so each second has a list, which
+        # becomes a deque when entries are removed: removing from the front of a long list takes time in proportion to
+        # its length.
         self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
         self._texts: dict[str, str] = {}
@@ -77,6 +79,11 @@ class MemoryLedger(LoopLedger):
         self._overflow_logged = False
         self._lock = threading.Lock()
 
+    @property
+    def place(self) -> Place:
+        """Where the ledger is."""
+        return place_of_memory(self)
+
     def __len__(self) -> int:
         """Return the number of stored responses."""
         return self._count
@@ -85,7 +92,8 @@ class MemoryLedger(LoopLedger):
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
         asked = set(pairs)
         names = {name for name, _ in asked}
-        # A sweep asks once for 1,000 objects, and an upload in parts a few times; an index would cost each callback.
+        # This scans everything. A sweep calls it once for 1,000 objects, and an upload in parts a few times; an index
+        # would slow down each callback.
         with self._lock:
             stored = {
                 (name, etag)
@@ -117,10 +125,10 @@ class MemoryLedger(LoopLedger):
         """Do nothing: memory is always available."""
 
     def close(self) -> None:
-        """Do nothing: there is nothing to release, and the responses stay."""
+        """Do nothing: there is nothing to release, and the responses are kept."""
 
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | None:
-        """Do what ``run_once`` does, but return at once: nothing is waited for but the gate."""
+        """Do what ``run_once`` does, but return None instead of waiting at the gate."""
         try:
             return self._once(identity, handle, 0.0)
         except LedgerUnavailableError:
@@ -182,7 +190,7 @@ class MemoryLedger(LoopLedger):
     # Forgetting.
 
     def _look_at_clock(self) -> SteadyTime:
-        """Return the steady time; less than a second is left to a later look."""
+        """Return the steady time, which moves only when the clock has moved by a second or more."""
         now = self._clock()
         time = self._time
         if time is None:
@@ -225,7 +233,7 @@ class MemoryLedger(LoopLedger):
             self._count -= 1
             if not responses:
                 del use.objects[entry.object]
-        elif entry.checksum in use.checksums:  # none is left once the upload is handled
+        elif entry.checksum in use.checksums:  # there is none once the upload is handled
             use.checksums.remove(entry.checksum)
             self._expected_count -= 1
         if not use.objects and not use.checksums:

@@ -1,4 +1,4 @@
-"""Locks of files, for systems whose kernel has no locks of bytes that belong to a descriptor.
+"""Locks of whole files, for systems whose kernel cannot lock single bytes for a descriptor.
 
 The kernel releases a lock when its process ends.
 """
@@ -14,7 +14,7 @@ _FILES = 1024
 
 
 class FileLocks:
-    """Locks of files in the folder ``<path>s``: few, so that different uploads may have to wait for each other."""
+    """Locks of files in the folder ``<path>s``. There are few files, so different uploads may wait for each other."""
 
     def __init__(self, path: str) -> None:
         self._folder = f"{path}s"
@@ -22,15 +22,15 @@ class FileLocks:
         self._mutex = threading.Lock()
 
     def open(self) -> None:
-        """Make the folder, where it is missing."""
+        """Make the folder if it is missing."""
         make_private_folder(self._folder)
 
     def place(self, number: int, *, is_name: bool = False) -> int:
-        """Return the place that stands for a hash; those of names are apart from those of uploads."""
+        """Return the place for a hash; names and uploads never share a place."""
         return number % _FILES + _FILES * is_name
 
     def try_lock(self, place: int) -> bool:
-        """Lock a place that this process does not hold; return False if another process holds it."""
+        """Lock a place; return False if another call or process holds it."""
         self.open()
         path = os.path.join(self._folder, f"{place:04}")
         while True:
@@ -62,11 +62,11 @@ class FileLocks:
         """Do nothing: a descriptor is open only while its lock is held."""
 
     def before_fork(self) -> None:
-        """Let no call begin until ``after_fork``."""
+        """Block all calls until ``after_fork``."""
         self._mutex.acquire()
 
     def after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again; a child closes what it has inherited, or its parent's locks would outlive the parent."""
+        """Allow calls again. A child closes its inherited files, because they would keep its parent's locks alive."""
         if is_child:
             for descriptor in self._held.values():
                 os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A ledger on Redis or Valkey, for many machines: locks are leases, and scripts on the server look and store."""
+"""A ledger on Redis or Valkey, for many machines: locks are leases, and scripts on the server find and store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from secrets import token_bytes
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ..exceptions import LedgerUnavailableError, SettingsError
 from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, import_redis, server_errors
@@ -25,25 +26,25 @@ from .base import (
     held_error,
     ledger_busy_error,
 )
+from .place import Place, place_of_server
 from .steady_time import MARGIN
 
-#: Seconds for which a lock holds unless it is renewed.
+#: Seconds after which a lock ends unless it is renewed.
 LEASE = 12.0
 
 DEFAULT_PREFIX = "oss-wsgi"
 
-#: Milliseconds for which WAITAOF waits at the most. With `appendfsync everysec` the disk may take over a second.
+#: The most milliseconds for which WAITAOF waits. With `appendfsync everysec` the disk may take over a second.
 _SYNC_MILLISECONDS = 2000
 
-#: Seconds between two questions of a waiting call, from the first to the last.
+#: Seconds between two tries of a waiting call: after the first try, and the most.
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.2
 
 log = logging.getLogger(__name__)
 
 # KEYS: the lock; the ticket's hash of 'r' and pair -> response, 'o' and object -> '', 'n' -> how many objects have a
-# response, 'e' -> the checksums that are expected, as texts, for Lua's numbers have 53 bits.
-# The lock goes to no disk and no replica: it may end with its server as it does with its holder, and need not wait for
-# the disk.
+# response, 'e' -> the expected checksums, as texts, because Lua's numbers have only 53 bits. The lock need not reach a
+# disk or a replica: it may end with its server, as it ends with its holder.
 _LOCK = Script.of(
     """
 local pair, object, token, lease = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -60,7 +61,7 @@ return false
 
 _LOOK = Script.of("return redis.call('HGET', KEYS[1], 'r' .. ARGV[1])")
 
-# What scripts use that store something: for how many seconds it stays.
+# For scripts that store something: for how many seconds it is kept.
 _LIFE = f"""
 local now = redis.call('TIME')[1]
 local function life(expires) return math.max(0, expires - now) + {MARGIN} end
@@ -69,8 +70,8 @@ local function keep(key, seconds)
 end
 """
 
-# The mark of a pair of object and ETag holds the ticket that it was last stored for. The counts of responses are a hash
-# by the hour in which they are forgotten.
+# The mark of a pair of object and ETag holds the ticket of the last response stored for the pair. The counts of
+# responses are a hash by the hour in which the responses are forgotten.
 _MARKING = f"""{_LIFE}
 local function mark(key, counts, ticket, expires)
     local seconds = life(expires)
@@ -84,8 +85,8 @@ local function mark(key, counts, ticket, expires)
 end
 """
 
-# A lock that ran out still counts where no object of the ticket was stored meanwhile. The response is written first,
-# and the lock deleted last: a server without memory stops the script at a write.
+# A lock that has expired still counts if no object of the ticket was stored meanwhile. The response is written first
+# and the lock deleted last, because a server without memory stops the script at a write.
 _STORE = Script.of(
     f"""{_MARKING}
 local pair, object, token, response, expires, count, ticket = unpack(ARGV)
@@ -137,18 +138,18 @@ return 1
 class RedisLedger(OnceLedger):
     """A ledger on Redis or Valkey (6.2 or later), which many processes and machines share.
 
-    An upload is handled at least once, and once as long as nothing stalls for longer than the lease and no server
-    fails; docs/how-to/redis.md says what follows when. So let ``on_upload`` do the same when it runs twice. All time is
-    the server's. ``maxmemory-policy`` must be ``noeviction``, which is checked.
+    An upload is handled at least once, and exactly once as long as nothing stalls for longer than the lease and no
+    server fails; docs/how-to/redis.md says what happens in these cases. So write ``on_upload`` such that running twice
+    does no harm. Only the server's clock is used. ``maxmemory-policy`` must be ``noeviction``; the ledger checks that.
 
     :param url_or_client: ``redis://``, ``rediss://`` (TLS), ``valkey://``, ``valkeys://`` or ``unix://``; or a
         ``redis.Redis`` or ``redis.RedisCluster`` of the application's own, which stays open. A URL may end in
         ``?wait_for_sync=off`` or ``?prefix=NAME``.
-    :param clock: is not read; it is taken because other ledgers need one.
+    :param clock: not used; accepted because other ledgers need one.
     :param prefix: begins the names of all keys. Applications that share a server have different ones.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger.
-    :param lease: seconds for which a lock holds; one thread in each process renews the locks of its calls.
-    :param wait_for_sync: return only when the server has the response on its disk, where it has WAITAOF (Redis 7.2,
+    :param lease: seconds after which a lock ends; one thread in each process renews the locks of running calls.
+    :param wait_for_sync: return only when the response is on the server's disk, if the server has WAITAOF (Redis 7.2,
         Valkey) and ``appendonly``. With ``appendfsync everysec`` an upload then takes up to a second longer; with
         ``always`` it costs nothing.
 
@@ -189,7 +190,7 @@ class RedisLedger(OnceLedger):
         return f"RedisLedger({self.url!r})"
 
     def __len__(self) -> int:
-        """Return the number of stored responses, by the hour in which they end; LedgerUnavailableError if unknown."""
+        """Return the number of stored responses, exact to the hour of expiry; LedgerUnavailableError if unknown."""
         with self._server_must_answer():
             pipeline = self._server.client.pipeline(transaction=False)
             for part in range(256):
@@ -200,6 +201,13 @@ class RedisLedger(OnceLedger):
     def url(self) -> str:
         """The server's URL, without user, password and parameters."""
         return self._server.shown
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is; None for a client that does not say."""
+        parts = urlsplit(self.url)
+        name = f"{parts.path.strip('/') or 0} {self._prefix}"
+        return place_of_server(parts.scheme, parts.hostname, parts.port, name) if parts.scheme else None
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
@@ -225,7 +233,7 @@ class RedisLedger(OnceLedger):
         return text.decode() if isinstance(text, bytes) else text
 
     def save(self, name: str, text: str) -> None:
-        """Keep a text for good, as ``Ledger.save`` describes; LedgerUnavailableError after ``hold`` has lost a lock."""
+        """Save a text for good, as ``Ledger.save`` describes; LedgerUnavailableError if a lock of ``hold`` was lost."""
         locks = self._leases.held_by_sweeps()
         keys = [self._swept("text", name), *(lock.key for lock in locks)]
         with self._server_must_answer():
@@ -234,7 +242,7 @@ class RedisLedger(OnceLedger):
             raise LedgerUnavailableError("ledger_unavailable", self._lost("sweep"))
 
     def check(self) -> None:
-        """Write a key that ends at once; LedgerUnavailableError when that fails, or when the server evicts keys."""
+        """Write a key that expires at once; LedgerUnavailableError if that fails, or if the server evicts keys."""
         with self._server_must_answer():
             try:
                 self._server.client.set(f"{self._prefix}:check", b"", px=1)
@@ -245,7 +253,7 @@ class RedisLedger(OnceLedger):
     def close(self) -> None:
         """Close this process's connections and end its thread; the next call opens them again.
 
-        While calls handle uploads, their locks are still renewed.
+        The locks of calls that still handle uploads are renewed until these calls end.
         """
         self._leases.close()
         self._server.close()
@@ -287,7 +295,7 @@ class RedisLedger(OnceLedger):
     # What a claim does.
 
     def _write(self, script: Script, keys: list[str], arguments: tuple[str | bytes | int, ...], what: str) -> Any:
-        """Run a script, and wait for the disk where that is asked for; log that the disk has not got ``what``."""
+        """Run a script, and wait for the disk if so configured; log if ``what`` has not reached the disk in time."""
         answer = self._server.run(script, keys, arguments)
         if self._sync_milliseconds:
             synced = self._server.sync(f"{keys[0]}:sync", self._sync_milliseconds)
@@ -295,7 +303,7 @@ class RedisLedger(OnceLedger):
                 self._sync_milliseconds = 0
                 log.warning("%s cannot wait for its disk: %s", self.url, self._server.message(synced))
             elif int(synced[0]) < 1:
-                line = "the disk of %s had not got %s after %d ms: a crash now may forget it"
+                line = "%s had not written %s to its disk after %d ms: if it crashes now, that may be lost"
                 log.warning(line, self.url, what, self._sync_milliseconds)
         return answer
 
@@ -320,7 +328,7 @@ class RedisLedger(OnceLedger):
         return f"{self._prefix}:{{sweep}}:{kind}:{name}"
 
     def _lost(self, who: str) -> str:
-        return f"this {who} stood still for over {self._lease / 1000:g} s, and its lock has ended"
+        return f"this {who} stood still for over {self._lease / 1000:g} s, so its lock expired"
 
     @contextmanager
     def _server_must_answer(self) -> Iterator[None]:
@@ -344,18 +352,18 @@ class RedisLedger(OnceLedger):
                     "`maxmemory-policy noeviction`, or use another server."
                 )
         if not policies:
-            line = "%s does not tell by INFO whether it evicts keys: maxmemory-policy must be noeviction"
+            line = "%s does not say in INFO whether it evicts keys: make sure that maxmemory-policy is noeviction"
             log.warning(line, self.url)
 
     def _examine_disk(self) -> int:
-        """Return for how many milliseconds WAITAOF may wait, 0 where that is of no use; log what a crash forgets."""
+        """Return how many milliseconds WAITAOF may wait, 0 if it is useless; log what a crash of the server loses."""
         if "0" in self._server.ask_each("info", "persistence", key="aof_enabled"):
             line = "%s has appendonly off, so a crash of it forgets which uploads were handled: set `appendonly yes`"
             log.warning(line, self.url)
             return 0
         fsync = set(self._server.ask_each("config_get", "appendfsync"))
         if fsync == {"always"}:
-            return 0  # the server answers when its disk has got what the answer is about
+            return 0  # with `always` the server writes to its disk before it answers
         if "everysec" in fsync:
             log.warning(
                 "%s has appendfsync everysec, so each upload waits up to a second for its disk: set `appendfsync "
@@ -366,7 +374,7 @@ class RedisLedger(OnceLedger):
 
 
 class _Lock(NamedTuple):
-    """A key that holds a random token for as long as its lease."""
+    """A lock: a key that holds a random token until its lease ends."""
 
     key: str
     token: bytes
@@ -374,7 +382,7 @@ class _Lock(NamedTuple):
 
 
 class _RedisClaim(Claim):
-    """An upload whose place is locked by a key, or whose stored response was found instead."""
+    """An upload whose place a key locks, or whose stored response was found instead."""
 
     __slots__ = ("_identity", "_is_locked", "_ledger", "_lock", "_object", "_pair", "asked_at", "found")
 
@@ -390,14 +398,14 @@ class _RedisClaim(Claim):
         self.asked_at = 0.0
 
     def lock(self) -> bool:
-        """Lock the place and look what is stored, in one round trip; return whether it is locked or need not be."""
+        """Lock the place and find what is stored, in one round trip; return False if another call has the lock."""
         ledger, (key, token, _) = self._ledger, self._lock
         keys = key, ledger._responses(self._identity.ticket)
         try:
             answer = ledger._server.run(_LOCK, keys, (self._pair, self._object, token, ledger._lease))
         except server_errors() as error:
             raise ledger._unavailable(error) from None
-        if answer is None:  # nothing is known of the ticket
+        if answer is None:  # the server knows nothing of the ticket
             self._is_locked = True
             return True
         verdict, *rest = answer
@@ -430,13 +438,13 @@ class _RedisClaim(Claim):
         ticket, objects = _digest(identity.ticket)[:4], str(self.found.objects)
         arguments = self._pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
         name, line = repr(identity.object), "%s was handled, but the ledger cannot store that: %s"
-        is_cluster = ledger._server.is_cluster  # where the marks are on other servers
+        is_cluster = ledger._server.is_cluster  # in a cluster the marks are on other servers
         try:
             answer = ledger._write(_STORE, keys if is_cluster else keys + marks, arguments, name)
             if is_cluster and answer != b"lost":
                 ledger._server.run(_MARK, marks, (ticket, identity.expires))
         except server_errors() as error:
-            # One that does not answer is not asked again: the lock ends with its lease.
+            # A server that does not answer is not asked again: the lock ends with its lease.
             self._is_locked = isinstance(error, import_redis().exceptions.ResponseError)
             unavailable = ledger._unavailable(error)
             log.error(line, name, unavailable.hint)
@@ -454,7 +462,7 @@ class _RedisClaim(Claim):
 
 
 class _Leases:
-    """Renews the locks of this process's calls, in one thread that ends when there are none."""
+    """Renews the locks of this process's calls, in one thread that ends when there are no locks."""
 
     def __init__(self, server: RedisServer, lease: int) -> None:
         self._server = server
@@ -462,7 +470,7 @@ class _Leases:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, as a forked child must: the locks and the thread are those of the parent process."""
+        """Forget all locks and the thread, in a forked child: they belong to the parent process."""
         self._lock = threading.Lock()
         self._held: dict[bytes, _Lock] = {}
         self._thread: threading.Thread | None = None
@@ -489,7 +497,7 @@ class _Leases:
             return [lock for lock in self._held.values() if lock.is_of_sweep]
 
     def close(self) -> None:
-        """End the thread, unless locks are held: then it ends after them."""
+        """End the thread; while locks are held it runs on, and ends after them."""
         with self._lock:
             thread = None if self._held else self._thread
             self._wake.set()
@@ -519,7 +527,7 @@ class _Leases:
 
 
 def _digest(*texts: str) -> bytes:
-    """Return 16 bytes that stand for texts."""
+    """Return a digest of texts, 16 bytes."""
     digest = blake2b(digest_size=16)
     for text in texts:
         raw = text.encode("utf-8", "surrogatepass")

@@ -13,13 +13,14 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
+from .place import Place, place_of_server
 from .sql_engine import SESSION_WAIT, check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
 from .sql_session import PEER_SECONDS, Session, Watch, session_on
 from .sql_tables import Rows, Statement, Statements
 from .transactional import SharedTransaction, Transaction, TransactionalLedger
 
-#: Threads for which a ledger has connections, where nobody says how many there are.
+#: The number of threads for which a ledger has connections by default.
 DEFAULT_THREADS = 8
 
 _REFUSED = (
@@ -37,25 +38,25 @@ _SESSION = "oss_wsgi.session"
 class SQLLedger(TransactionalLedger):
     """A ledger in a database that several machines share.
 
-    ``SQLLedger(url_or_engine)`` has transactions of its own, each as long as the handler runs, so that a process that
-    dies lets go of its uploads at once. ``SQLLedger.sharing(begin)`` runs the handler in the application's transaction,
-    ``upload.transaction``.
+    ``SQLLedger(url_or_engine)`` uses transactions of its own, each open while the handler runs, so the uploads of a
+    process that dies are unlocked at once. ``SQLLedger.sharing(begin)`` runs the handler in the application's
+    transaction, ``upload.transaction``.
 
         ledger = SQLLedger.sharing(engine.begin, clock=time.time)
         ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=time.time)
 
     docs/how-to/shared-ledger.md says what each promises, on PostgreSQL, MySQL and MariaDB. The tables are made at the
-    first use, or from what ``oss-wsgi ledger sql`` prints. ``sharing`` works with SQLite as well, with one upload at a
-    time, and a sweep is alone in its process only.
+    first use, or from what ``oss-wsgi ledger sql`` prints. ``sharing`` also works with SQLite, with one upload at a
+    time; there, two processes may sweep at the same time.
 
-    Raises SettingsError, without a password, for a URL that is malformed, or whose driver is not installed, and for a
-    database that cannot be used.
+    Raises SettingsError, which shows no password, for a malformed URL, a driver that is not installed, and a database
+    that cannot be used.
 
     :param url_or_engine: ``postgresql://USER:PASSWORD@HOST/DATABASE`` (psycopg 3), ``mysql://...`` (PyMySQL), any other
         URL of SQLAlchemy, as a text or as its URL; or an Engine.
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. MySQL counts whole seconds.
-    :param threads: how many threads use the ledger: the pool has a connection for each, and some for sweeps.
+    :param threads: how many threads use the ledger: the pool has a connection for each thread, and some for sweeps.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class SQLLedger(TransactionalLedger):
             self.close()
             if isinstance(error, SettingsError) or not self._is_ours:
                 raise
-            # What the driver says to the URL's parameters.
+            # The driver refuses the URL's parameters.
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error}.") from None
         except BaseException:
             self.close()
@@ -106,8 +107,8 @@ class SQLLedger(TransactionalLedger):
     ) -> SQLLedger:
         """Return a ledger whose uploads are handled in transactions of the application.
 
-        The handler must not commit: HandlerCommittedError. Where another transaction wins, handler and ledger are
-        rolled back and run again together, at the isolation level that the application has set.
+        A handler that commits causes HandlerCommittedError. If another transaction wins, the work of handler and ledger
+        is rolled back, and both run again, at the application's isolation level.
 
         :param begin: called for each upload: begins a transaction and returns a context manager that yields
             SQLAlchemy's Connection or Session, commits at the end, and rolls back after an exception; such as
@@ -115,7 +116,8 @@ class SQLLedger(TransactionalLedger):
         """
         if not callable(begin):
             raise SettingsError(
-                "SQLLedger.sharing needs what begins a transaction, engine.begin or sessionmaker(engine).begin, not "
+                "SQLLedger.sharing needs a callable that begins a transaction, engine.begin or "
+                "sessionmaker(engine).begin, not "
                 f"{type(begin).__name__}."
             )
         ledger = cls.__new__(cls)
@@ -128,6 +130,15 @@ class SQLLedger(TransactionalLedger):
 
     def __repr__(self) -> str:
         return f"<SQLLedger {shown_url(self._engine.url)}>" if self._engine is not None else "<SQLLedger.sharing>"
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is; None for one that shares the application's transactions."""
+        if self._engine is None:
+            return None
+        url = self._engine.url
+        host = url.host or url.query.get("host")
+        return place_of_server(url.get_backend_name(), host, url.port, url.database)
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
@@ -144,7 +155,7 @@ class SQLLedger(TransactionalLedger):
         if is_child and self._engine is not None:
             self._watch = Watch()
             if self._is_ours:
-                self._engine.dispose(close=False)  # they are the parent's
+                self._engine.dispose(close=False)  # the connections belong to the parent
 
     def _begin(self) -> Transaction:
         if self._engine is not None and self._statements is not None:
@@ -165,10 +176,11 @@ class SQLLedger(TransactionalLedger):
 
 
 class _OwnTransaction(Transaction):
-    """A transaction of the ledger, by the driver's own cursor; the handler works outside it.
+    """A transaction of the ledger, on the driver's own connection; the handler works outside it.
 
-    :param is_ours: whether ``engine_from`` has made the engine, or its sessions are set up by a Connection.
-    :param on_cut: called when the connection is broken: those beside it may be as well.
+    :param is_ours: whether ``engine_from`` made the engine; an application's engine sets up its sessions only through a
+        Connection.
+    :param on_cut: called when the connection is broken, because the pool's other connections may be broken too.
     """
 
     def __init__(
@@ -193,7 +205,7 @@ class _OwnTransaction(Transaction):
         return self._session.run(statement, statement.bound(parameters), self._patience)
 
     def limit_wait(self, seconds: float) -> None:
-        """Limit the waits for locks, unless the session is set up for that; and those for the server."""
+        """Limit the waits for locks, unless the session limits them already, and the waits for the server."""
         self._patience = min(PEER_SECONDS, math.ceil(seconds))
         if self._info.get(SESSION_WAIT) != seconds:
             super().limit_wait(seconds)
@@ -204,12 +216,12 @@ class _OwnTransaction(Transaction):
         self._give_back()
 
     def commit(self) -> None:
-        """Commit, and give the connection back to the pool."""
+        """Commit, and return the connection to the pool."""
         self._session.commit(self._patience)
         self._give_back()
 
     def roll_back(self, error: BaseException | None) -> None:
-        """Roll back, and give the connection back to the pool; a broken one is closed, and those beside it."""
+        """Roll back, and return the connection to the pool; if it is broken, close it and the pool's others."""
         try:
             if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
                 raise error
@@ -240,11 +252,11 @@ class _SQLAlchemyTransaction(SharedTransaction):
         self._is_committed = False
         self.is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
         _listen(connection.engine)
-        self._info = connection.info  # the pool's connection has it, also after this one is closed
+        self._info = connection.info  # it belongs to the pooled connection, so it outlives this Connection
         self._info[_SHARED] = self
 
     def flush(self) -> None:
-        """Send what a Session keeps back until the commit."""
+        """Send the statements that a Session keeps back until the commit."""
         flush = getattr(self.handed, "flush", None)
         if flush is not None and not self.was_ended:
             flush()
@@ -258,7 +270,7 @@ class _SQLAlchemyTransaction(SharedTransaction):
     def _leave(self, error: BaseException | None) -> None:
         if error is None:
             self._begun.__exit__(None, None, None)
-            # One that goes on is a part of another one, as tests have it that roll everything back.
+            # A transaction that is still open is part of an outer one, as in tests that roll everything back.
             if not self._is_committed and not self._connection.in_transaction():
                 raise SettingsError(_NOT_COMMITTED)
         else:
@@ -268,14 +280,14 @@ class _SQLAlchemyTransaction(SharedTransaction):
         """Note that the application commits the ledger's work; refuse it while the handler runs."""
         self.note_end()
         if self.is_handling:
-            # After an error in commit SQLAlchemy believes that there is nothing to roll back, and the next user of the
-            # connection would commit it.
+            # After an error in a commit, SQLAlchemy assumes that there is nothing to roll back, so the connection's
+            # next user would commit this work.
             self._connection.connection.rollback()
             raise HandlerCommittedError("handler_committed", _REFUSED)
         self._is_committed = True
 
     def note_end(self) -> None:
-        """Note who ends the transaction: a handler ends what is not its own."""
+        """Note that the transaction ends: a handler must not end it, since it is not the handler's own."""
         if self.is_handling:
             self.was_ended = True
         else:
@@ -287,7 +299,7 @@ def _connection_of(handed: Any) -> Connection:
     if isinstance(handed, Connection):
         return handed
     connection = getattr(handed, "connection", None)
-    # A SessionTransaction, which the begin of a Session yields, knows neither.
+    # A SessionTransaction, which Session.begin yields, has neither of them.
     found = connection() if callable(connection) and hasattr(handed, "in_transaction") else None
     if not isinstance(found, Connection):
         raise TypeError(
@@ -298,7 +310,7 @@ def _connection_of(handed: Any) -> Connection:
 
 
 def _listen(engine: Engine) -> None:
-    """Listen to an engine's transactions, once."""
+    """Listen to an engine's commits, rollbacks and errors, if that is not done yet."""
     if not event.contains(engine, "commit", _note_commit):
         event.listen(engine, "commit", _note_commit)
         event.listen(engine, "commit_twophase", lambda connection, xid, is_prepared: _note_commit(connection))
@@ -319,7 +331,7 @@ def _note_rollback(connection: Connection) -> None:
 
 
 def _note_conflict(context: Any) -> None:
-    """Note that another transaction has won: a handler's 500 hides the error."""
+    """Note that another transaction has won: the handler may turn that error into a 500."""
     if context.connection is None or meaning_of(context.original_exception) is not Meaning.CONFLICT:
         return
     transaction: _SQLAlchemyTransaction | None = context.connection.info.get(_SHARED)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from ..exceptions import SettingsError
 from .sql_session import PEER_SECONDS
 
-#: The driver that a scheme means, and the extra that brings it.
+#: Scheme of a URL -> its driver, the driver's module, and the extra that installs it.
 DRIVERS = {
     "postgresql": ("postgresql+psycopg", "psycopg", "postgresql"),
     "postgres": ("postgresql+psycopg", "psycopg", "postgresql"),
@@ -20,15 +20,15 @@ DRIVERS = {
     "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
 }
 _MALFORMED = (
-    "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is no "
-    "letter or digit in the password."
+    "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode each "
+    "character of the password that is not a letter or digit."
 )
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
-#: Connections beside those of the threads: for sweeps, which hold locks while they hand uploads over.
+#: Connections in addition to the threads': for sweeps, which hold locks while they deliver uploads.
 _MORE_CONNECTIONS = 3
-#: The limit of waits for locks that a session has, under this name in its ``Connection.info``; none behind a pooler.
+#: Key in ``Connection.info`` for the session's limit of waits for locks; it is missing behind a pooler.
 SESSION_WAIT = "oss_wsgi.wait"
-# A statement is prepared by the driver when it comes a second time.
+# The driver prepares a statement when it runs for the second time.
 _PREPARE_AFTER = 1
 # CLIENT_FOUND_ROWS, which SQLAlchemy relies on, and CLIENT_MULTI_STATEMENTS, in MySQL's protocol.
 _PYMYSQL_FLAGS = 2 | 65536
@@ -37,12 +37,12 @@ _PYMYSQL_FLAGS = 2 | 65536
 def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine:
     """Return an engine for a URL, with a connection for each thread and some for sweeps.
 
-    Raises SettingsError, without the password, for a URL that is malformed, or whose driver is not installed.
+    Raises SettingsError, which shows no password, for a malformed URL and for a driver that is not installed.
     """
     url = _checked_url(text)
     try:
         if url.get_dialect().is_async:
-            raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is one of asyncio's.")
+            raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is for asyncio.")
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="READ COMMITTED",
@@ -51,7 +51,7 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
             pool_timeout=wait_timeout,
             pool_recycle=3600,
             pool_reset_on_return=None,  # a transaction ends before its connection comes back
-            pool_use_lifo=True,  # what was used a moment ago is alive; what is not shows at the claim, which runs again
+            pool_use_lifo=True,  # the last used is likely alive; a dead one fails at the claim, which runs again
             connect_args=_connect_arguments(url, wait_timeout),
             hide_parameters=True,
         )
@@ -74,14 +74,14 @@ def shown_url(url: URL) -> str:
 
 
 def _checked_url(text: str | URL) -> URL:
-    """Return the URL with the driver that it means. Raises SettingsError."""
+    """Return the URL with its driver filled in. Raises SettingsError."""
     try:
         url = make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise SettingsError(_MALFORMED) from None
     url = url.set(drivername=url.drivername.lower())
     url = url.set(drivername=DRIVERS.get(url.drivername, (url.drivername,))[0])
-    if "@" in (url.host or ""):  # SQLAlchemy reads a password up to the first one
+    if "@" in (url.host or ""):  # SQLAlchemy ends a password at the first @
         raise SettingsError(_MALFORMED)
     check_backend(url.get_backend_name())
     return url
@@ -90,14 +90,14 @@ def _checked_url(text: str | URL) -> URL:
 def check_backend(name: str) -> None:
     """Raise SettingsError for a database in which a ledger has no transactions of its own."""
     if name == "sqlite":
-        raise SettingsError("A SQLLedger needs PostgreSQL, MySQL or MariaDB: for a file of SQLite's use SQLiteLedger.")
+        raise SettingsError("A SQLLedger needs PostgreSQL, MySQL or MariaDB: for a SQLite file use SQLiteLedger.")
     if name not in DRIVERS:
         raise SettingsError(f"A ledger needs PostgreSQL, MySQL or MariaDB, not {name}.")
 
 
 def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     driver = url.get_driver_name()
-    seconds = max(2, math.floor(wait_timeout))  # libpq's least
+    seconds = max(2, math.floor(wait_timeout))  # libpq takes no less
     arguments: dict[str, Any] = {}
     if driver in ("psycopg", "psycopg2"):
         arguments = {
@@ -109,19 +109,19 @@ def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
             "application_name": "oss_wsgi",
         }
         if driver == "psycopg":
-            arguments["prepare_threshold"] = None  # until the session is known not to be a pooler's
+            arguments["prepare_threshold"] = None  # until the session has proved not to be a pooler's
     elif driver == "pymysql":
-        # A statement waits for a lock at the most; what takes longer is a peer that is gone.
+        # A statement may wait for a lock, and for nothing longer: after that the server is gone.
         timeouts = dict.fromkeys(("read_timeout", "write_timeout"), math.ceil(wait_timeout) + 1)
         arguments = {"connect_timeout": seconds, "client_flag": _PYMYSQL_FLAGS, **timeouts}
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 
 def _set_up_postgresql(connection: Any, info: dict[str, Any], wait_timeout: float) -> None:
-    """Set, in a new session, when the server gives up a client that is gone, and how long locks are waited for.
+    """Set up a new session: when the server gives up a lost client, and how long a statement waits for locks.
 
-    A pooler's session is used by others too: it gets no limit that they would notice, and no prepared statements. A
-    pooler shows by the number of the session, which it has made up.
+    Other clients use a pooler's session too, so it gets no limit that they would notice, and no prepared statements. A
+    pooler is recognized by the session's number, which the pooler has made up.
     """
     settings = {"tcp_user_timeout": PEER_SECONDS * 1000, "tcp_keepalives_idle": _IDLE_SECONDS}
     settings |= {"tcp_keepalives_interval": _INTERVAL_SECONDS, "tcp_keepalives_count": _PROBES}
@@ -141,7 +141,7 @@ def _set_up_postgresql(connection: Any, info: dict[str, Any], wait_timeout: floa
 
 
 def _set_up_mysql(connection: Any, info: dict[str, Any], wait_timeout: float) -> None:
-    """Set, in a new session, when the server gives up a client that is gone, and how long locks are waited for."""
+    """Set up a new session: when the server gives up a lost client, and how long a statement waits for locks."""
     is_mariadb = "MariaDB" in connection.get_server_info()
     seconds = max(0 if is_mariadb else 1, math.floor(wait_timeout))
     info[SESSION_WAIT] = wait_timeout

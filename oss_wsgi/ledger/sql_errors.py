@@ -1,12 +1,12 @@
-"""What an error of a database driver means for a ledger, whichever driver, SQLAlchemy or Django raised it."""
+"""What a database error means for a ledger, whether a driver, SQLAlchemy or Django raised it."""
 
 from __future__ import annotations
 
 import enum
 import re
 
-# SQLSTATE of PostgreSQL, error numbers of MySQL and MariaDB. PyMySQL says HY000 for 1020 and 1205, so that for MySQL
-# the number counts.
+# SQLSTATE of PostgreSQL, error numbers of MySQL and MariaDB. PyMySQL reports HY000 for both 1020 and 1205, so for MySQL
+# the number decides.
 _CONFLICTS = {"40001", "40P01", 1213, 1020}
 _DUPLICATES = {"23505", 1062}
 _BUSY = {"55P03", 1205, 3572}
@@ -14,7 +14,7 @@ _NO_TABLE = {"42P01", 1146}
 _EXISTS = {1061}
 _ENDED = {"3B001", "25P01", 1305}
 _ABORTED = {"25P02"}
-# What PEP 249 and SQLAlchemy call their base classes; Django's have the same names.
+# The names of PEP 249's and SQLAlchemy's base classes; Django's have the same names.
 _DATABASE_ERRORS = {"DatabaseError", "InterfaceError", "SQLAlchemyError"}
 
 
@@ -32,7 +32,7 @@ class Meaning(enum.Enum):
 
 
 def meaning_of(error: BaseException) -> Meaning | None:
-    """Return what an error of a database means, or None for an error of something else."""
+    """Return what a database error means, or None for any other error."""
     if isinstance(error, (ConnectionError, TimeoutError)):
         return Meaning.UNAVAILABLE
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -61,7 +61,7 @@ def meaning_of(error: BaseException) -> Meaning | None:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the first line of what the driver says, without the statement and without a password."""
+    """Return the first line of the driver's message, without the statement and without a password."""
     original = _original(error)
     message = str(original.args[1] if len(original.args) > 1 else original).strip().partition("\n")[0]
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:...@", message) or type(original).__name__
@@ -78,7 +78,7 @@ def _meaning_for_sqlite(text: str) -> Meaning:
 
 
 def _original(error: BaseException) -> BaseException:
-    """Return the driver's own error: SQLAlchemy has it in ``orig``, Django raises its own from it."""
+    """Return the driver's own error: it is SQLAlchemy's ``orig``, and the cause of Django's error."""
     original = getattr(error, "orig", None)
     if isinstance(original, BaseException):
         return original

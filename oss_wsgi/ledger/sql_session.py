@@ -1,4 +1,4 @@
-"""How statements run on a connection of a driver, in as few calls as can be, and for a limited time."""
+"""Sessions: they run statements on a driver's connection, in as few calls as possible and within a time limit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 from .sql_tables import Rows, Statement
 
-#: Seconds after which a peer that is gone without a word is noticed, on both sides.
+#: Seconds after which client and server notice that the other one is gone without closing the connection.
 PEER_SECONDS = 25
-# Results and states in libpq's numbers.
+# libpq's numbers for results and transaction states.
 _DONE, _ROWS, _IDLE = 1, 2, 0
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED;"
-#: How texts of PostgreSQL's types are read, by the number of the type: bool, bytea and integers.
+#: Number of a PostgreSQL type -> how its text is read: bool, bytea and integers.
 _READERS: dict[int, Callable[[str], Any]] = {
     16: lambda text: text == "t",
     17: lambda text: bytes.fromhex(text[2:]),
@@ -30,7 +30,7 @@ _READERS: dict[int, Callable[[str], Any]] = {
 
 
 class Session:
-    """Statements by the cursor that every driver has."""
+    """Runs statements by the cursor that every driver has."""
 
     def __init__(self, connection: Any, watch: Watch | None = None) -> None:
         self.connection = connection
@@ -41,7 +41,7 @@ class Session:
         return nullcontext() if self._watch is None else self._watch.watching(self.connection, seconds)
 
     def run(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> Rows:
-        """Run a statement, for so many seconds at the most where the driver has no limit of its own."""
+        """Run a statement, for at most ``seconds`` where the driver has no limit of its own."""
         with self._within(seconds):
             self._cursor.execute(statement.text, values)
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
@@ -52,7 +52,7 @@ class Session:
         self.commit(seconds)
 
     def commit(self, seconds: int) -> None:
-        """Commit, as ``run`` does."""
+        """Commit, with the time limit of ``run``."""
         with self._within(seconds):
             self.connection.commit()
 
@@ -63,7 +63,7 @@ class Session:
 
 
 class PyMySQLSession(Session):
-    """Statements in PyMySQL, which is Python: in as few messages and calls as can be."""
+    """Runs statements by PyMySQL, which is slow Python code, in as few messages and calls as possible."""
 
     def run(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> Rows:
         """Run a statement."""
@@ -82,7 +82,7 @@ def _with_literals(text: str, values: tuple[Any, ...]) -> str:
 
 
 class LibpqSession(Session):
-    """Statements by libpq itself: psycopg's cursors take twice the processor.
+    """Runs statements by libpq itself: psycopg's cursors take twice the CPU time.
 
     A pooler's session gets no prepared statements: other clients use it too.
     """
@@ -109,7 +109,7 @@ class LibpqSession(Session):
             return _rows(libpq.exec_params(_numbered(statement.text), sent, None, formats))
 
     def finish(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> None:
-        """Run the last statement and commit, in one message where the statement is prepared."""
+        """Run the last statement and commit, in one message if the statement is prepared."""
         if not self._may_prepare:
             super().finish(statement, values, seconds)
             return
@@ -117,7 +117,7 @@ class LibpqSession(Session):
             _rows(self._libpq.exec_(self._executing(statement, values) + b"; COMMIT"))
 
     def commit(self, seconds: int) -> None:
-        """Commit, as ``run`` does."""
+        """Commit, with the time limit of ``run``."""
         with self._within(seconds):
             _rows(self._libpq.exec_(b"COMMIT"))
 
@@ -127,7 +127,7 @@ class LibpqSession(Session):
             _rows(self._libpq.exec_(b"ROLLBACK"))
 
     def _executing(self, statement: Statement, values: tuple[Any, ...]) -> bytes:
-        """Return what runs a prepared statement; prepare it first."""
+        """Return the text that executes a prepared statement; prepare the statement if it is not."""
         name = self._names.get(statement.text)
         if name is None:
             name = self._names[statement.text] = f"oss_wsgi_{len(self._names)}"
@@ -137,7 +137,7 @@ class LibpqSession(Session):
 
 
 def _rows(result: Any) -> Rows:
-    """Return what a result of libpq holds. Raises psycopg's error for it."""
+    """Return the rows of a libpq result. Raises psycopg's error for a failed one."""
     if result.status == _DONE:
         return Rows(result.command_tuples or 0, [])
     if result.status == _ROWS:
@@ -157,7 +157,7 @@ def _error(result: Any) -> Exception:
 
     state = result.error_field(pq.DiagnosticField.SQLSTATE)
     message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
-    kind: type[Exception] = errors.OperationalError  # the connection is broken
+    kind: type[Exception] = errors.OperationalError  # without a code the connection is broken
     if state:
         kind = errors.DatabaseError
         with suppress(KeyError):
@@ -173,7 +173,7 @@ def _numbered(text: str) -> bytes:
 
 
 def session_on(pooled: Any, driver: str, watch: Watch | None) -> Session:
-    """Return how statements run on a connection of a pool; ``driver`` is the name of one that the ledger has set up."""
+    """Return a session on a pooled connection; ``driver`` is the driver's name if the ledger has set it up."""
     if driver == "psycopg":
         return LibpqSession(pooled.driver_connection, watch)
     if driver == "pymysql":
@@ -184,7 +184,7 @@ def session_on(pooled: Any, driver: str, watch: Watch | None) -> Session:
 class Watch:
     """Cuts the connections on which a statement takes too long.
 
-    libpq waits for ever for a server that is stopped, whose kernel still answers. PyMySQL has a limit of its own.
+    libpq waits forever for a stopped server whose kernel still answers. PyMySQL has a limit of its own.
     """
 
     def __init__(self) -> None:
@@ -195,7 +195,7 @@ class Watch:
 
     @contextmanager
     def watching(self, connection: Any, seconds: int) -> Iterator[None]:
-        """Cut a driver's connection if the with block has not ended in so many seconds, give or take one."""
+        """Cut a driver's connection if the with block has not ended within ``seconds``, exact to a second."""
         self._running[connection] = self._ticks + seconds + 1
         if self._thread is None:
             self._ended = threading.Event()

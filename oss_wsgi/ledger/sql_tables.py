@@ -1,15 +1,14 @@
-"""The tables of a ledger in a SQL database, and the statements on them, as SQLAlchemy Core compiles them for a driver.
+"""The tables of a ledger in a SQL database, and their statements, which SQLAlchemy Core compiles for a driver.
 
 All texts are stored as bytes, because MySQL compares ``a.png`` and ``A.PNG`` as equal by default. A row of
-``oss_wsgi_tickets`` is a lock: whoever has inserted or updated it in a transaction handles the upload. Its ``place`` is
-0 where a ticket is valid for one object, else a hash of the object; its ``turn`` is 0 while it is new, and changes with
+``oss_wsgi_tickets`` is a lock: the transaction that has inserted or updated it handles the upload. Its ``place`` is 0
+for a ticket that is valid for one object, else a hash of the object; its ``turn`` is 0 in a new row, and grows with
 each claim. The rows of ``oss_wsgi_answers``:
 
 ``ticket``, ``upload``
-    The key, in the order of time where tickets begin with it. ``upload`` is a hash of object and ETag, by which a sweep
-    finds what was handled.
-``expires``, ``forget_after``
-    In Unix seconds by the caller's and by the database's clock: a row is deleted when both have passed.
+    The key. It is in the order of time, because tickets begin with their expiry. ``upload`` is a hash of object and
+ETag, by which a sweep finds handled uploads. ``expires``, ``forget_after`` In Unix seconds by the caller's and by the
+database's clock: a row is deleted when both have passed.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ from .steady_time import MARGIN
 #: The version of the tables that this program reads and writes.
 VERSION = 1
 
-#: Rows that one statement deletes.
+#: How many rows one statement deletes at most.
 BATCH = 256
 
 _FAMILIES = {
@@ -103,7 +102,8 @@ answers = Table(
     Index("oss_wsgi_answers_forget_after", "forget_after"),
     **_INNODB,
 )
-#: The CRC-64 that uploads in parts must have. ``answers`` is how many the ticket had: once it has more, a row is over.
+#: The CRC-64 that uploads in parts must have. ``answers`` is the ticket's number of answers when the row was written:
+#: the row no longer counts once there are more.
 checksums = Table(
     "oss_wsgi_checksums",
     _metadata,
@@ -115,7 +115,7 @@ checksums = Table(
     Index("oss_wsgi_checksums_forget_after", "forget_after"),
     **_INNODB,
 )
-#: What sweeps save, and in MySQL the locks that they hold.
+#: The texts that sweeps save, and in MySQL the locks that sweeps hold.
 texts = Table(
     "oss_wsgi_texts",
     _metadata,
@@ -136,7 +136,7 @@ EXPIRING = (answers, checksums)
 
 
 class Key(NamedTuple):
-    """An upload as the tables know it, and for how many seconds from now on it must be remembered."""
+    """An upload as the tables store it, and for how many seconds from now it must be remembered."""
 
     ticket: bytes
     place: int
@@ -171,7 +171,7 @@ def decoded(data: bytes) -> str:
 
 
 def hash_of(*parts: bytes) -> int:
-    """Return a signed number of 64 bits that stands for some bytes; users choose names, so the hash is a strong one."""
+    """Return a signed 64-bit hash of some bytes; the hash is a strong one, because users choose names."""
     joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "big", signed=True)
 
@@ -182,7 +182,7 @@ def signed(number: int) -> int:
 
 
 def seconds_until(expires: int, now: float) -> int:
-    """Return for how many seconds by the database's clock a row must stay that is stored now."""
+    """Return for how many seconds of the database's clock a row that is stored now must be kept."""
     return math.ceil(max(0.0, expires - now)) + MARGIN
 
 
@@ -194,15 +194,15 @@ class Rows(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A statement as a driver takes it, with parameters that are counted."""
+    """A statement as a driver takes it, with parameters by position."""
 
     text: str
-    #: Takes the parameters out of a mapping, in their order.
+    #: Returns the parameters of a mapping by position.
     ordered: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     #: The parameters that are always the same.
     constants: Mapping[str, Any]
     returns_rows: bool
-    #: Whether each upload needs it, so that a session prepares it.
+    #: Whether each upload runs it, so a session prepares it.
     is_frequent: bool = False
 
     def bound(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -230,8 +230,8 @@ class Statements:
 
     Raises ValueError for a database that a ledger cannot use.
 
-    :param name: what SQLAlchemy and Django call the database.
-    :param paramstyle: how the driver of SQLite counts parameters; those of the others write ``%s``.
+    :param name: SQLAlchemy's or Django's name of the database.
+    :param paramstyle: how SQLite's driver writes parameters; the other drivers write ``%s``.
     """
 
     def __init__(self, name: str, *, paramstyle: Literal["format", "qmark"] = "format") -> None:
@@ -248,20 +248,21 @@ class Statements:
         of_ticket = answers.c.ticket == bindparam("ticket")
         forget_after = clock + bindparam("seconds", type_=BigInteger)
         compiled = self.compiled
-        #: Locks a row, and says whether it is new: by its turn, in MySQL by the number of rows.
+        #: Locks a row; its turn, or in MySQL the number of affected rows, says whether the row is new.
         lock = {**_parameters("ticket", "place"), "turn": literal_column("0")}
         self.claim = compiled(
             self._upsert(tickets, lock, {"turn": tickets.c.turn + literal_column("1")}, tickets.c.turn),
             is_frequent=True,
         )
-        #: Locks the row if there is one; an error where another transaction has locked or inserted it.
+        #: Locks the row if there is one; fails if another transaction has locked or inserted it.
         is_lock = (tickets.c.ticket == bindparam("ticket"), tickets.c.place == bindparam("place"))
         self.lock_at_once = compiled(select(tickets.c.turn).where(*is_lock).with_for_update(nowait=True))
         response = (answers.c.status, answers.c.content_type, answers.c.body)
         of_upload = answers.c.upload == bindparam("upload")
         self.find = compiled(select(answers.c.object, answers.c.etag, *response).where(of_ticket, of_upload))
         is_object = case((answers.c.object == bindparam("object"), literal_column("1")), else_=literal_column("0"))
-        #: Selects how many objects of a ticket have an answer, and whether one has: 1, 0, or NULL without answers.
+        #: Selects how many objects of a ticket have an answer, and whether this object has one: 1, 0, or NULL without
+        #: answers.
         self.count_objects = compiled(
             select(func.count(answers.c.object.distinct()), func.max(is_object)).where(of_ticket)
         )
@@ -287,7 +288,8 @@ class Statements:
             if self.family == "postgresql"
             else select(texts.c.name).where(of_name).with_for_update(skip_locked=True)
         )
-        #: Limits the waits for locks, in PostgreSQL for the transaction, and returns the limit before.
+        #: Limits the waits for locks. In PostgreSQL the limit is for the transaction, and the statement returns the old
+        #: limit.
         self.limit_wait = compiled(
             select(func.current_setting("lock_timeout"), func.set_config("lock_timeout", bindparam("wait"), true()))
             if self.family == "postgresql"
@@ -304,7 +306,7 @@ class Statements:
             each: compiled(
                 select(*each.primary_key, each.c.expires)
                 .where(each.c.forget_after < clock)
-                # Behind rows that are valid by the caller's clock the others wait: no call looks at many.
+                # Only the first rows are examined. If they are still valid by the caller's clock, later rows wait.
                 .order_by(each.c.forget_after)
                 .limit(literal_column(str(BATCH)))
                 .with_for_update(skip_locked=True)
@@ -313,21 +315,21 @@ class Statements:
         }
 
     def known(self, uploads: Collection[int]) -> Statement:
-        """Select objects and ETags of the answers whose hash is one of some."""
+        """Select object and ETag of the answers with the given hashes."""
         return self.compiled(select(answers.c.object, answers.c.etag).where(answers.c.upload.in_(list(uploads))))
 
     def delete(self, each: Table, keys: Collection[Sequence[Any]]) -> Statement:
-        """Delete the rows with some keys."""
+        """Delete the rows with the given keys."""
         return self.compiled(delete(each).where(tuple_(*each.primary_key).in_(list(keys))))
 
     def delete_locks(self, expired: Collection[bytes]) -> Statement:
-        """Delete the locks of some tickets."""
+        """Delete the locks of the given tickets."""
         return self.compiled(delete(tickets).where(tickets.c.ticket.in_(list(expired))))
 
     def creation(self) -> list[str]:
-        """Return the statements that make the tables where they do not exist.
+        """Return the statements that make the tables if they do not exist.
 
-        Several processes may run them at once; one in MySQL may find that another one has made an index.
+        Several processes may run them at once. In MySQL a process may then fail because another one has made an index.
         """
         has_conditions = self.family != "mysql"
         made: list[ClauseElement] = []
@@ -353,7 +355,7 @@ class Statements:
     def _clock(self) -> ColumnElement[int]:
         """Return Unix seconds by the database's clock."""
         if self.family == "postgresql":
-            # clock_timestamp() would not do: a volatile function bounds no search of an index.
+            # Not clock_timestamp(): PostgreSQL does not search an index by a volatile function.
             return cast(extract("epoch", func.statement_timestamp()), BigInteger)
         if self.family == "mysql":
             return func.unix_timestamp(type_=BigInteger)
@@ -366,7 +368,7 @@ class Statements:
         changes: Mapping[str, Any],
         returned: ColumnElement[Any] | None = None,
     ) -> Any:
-        """Insert a row, or change the one that has its key; return a column of it, where every such database can."""
+        """Insert a row, or change the row with its key. Return a column of the row, except in MySQL."""
         if self.family == "mysql":
             made = mysql.insert(each).values(values)
             key = next(iter(each.primary_key))
@@ -382,7 +384,7 @@ class Statements:
         return upsert.inline() if returned is None else upsert.returning(returned)
 
     def _estimate(self) -> Any:
-        """Select about how many answers there are, without reading them, where the database can tell."""
+        """Select the estimated number of answers, without reading them, if the database has an estimate."""
         if self.family == "postgresql":
             relations: FromClause = table("pg_class", column("oid"), column("reltuples"))
             rows = cast(relations.c.reltuples, BigInteger)

@@ -1,9 +1,9 @@
 """A ledger in a SQLite file, for several threads and processes, which survives restarts and crashes.
 
-A claim is a lock of one byte of ``<ledger>-lock``, at the offset that a hash of the upload says; the kernel frees it
-when its process dies. A response is a row. One transaction commits the responses of all who wait for the disk: a
-thread commits for the others, and hands that on; for a server's loop the loop itself does, or a thread where the disk
-is slow. Beside the file are also SQLite's own ``-wal`` and ``-shm``.
+A claim is a lock of one byte of ``<ledger>-lock``; a hash of the upload is the byte's offset, and the kernel frees the
+lock when its process dies. A response is a row. One transaction commits all waiting responses: one of the waiting
+threads commits for all, and then passes that task to a thread that began to wait meanwhile. A server's loop commits by
+itself, or lets a thread do it if the disk is slow. Beside the file are SQLite's own ``-wal`` and ``-shm``.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from .base import (
     held_error,
     ledger_busy_error,
 )
+from .place import Place, place_of_file
 from .process_lock import FileLocks
 from .sqlite_file import BUSY_SECONDS, begin, connect, make_file, narrow_files
 from .steady_time import SteadyTime
@@ -51,7 +52,7 @@ except ImportError:  # Windows
 
 log = logging.getLogger(__name__)
 
-#: All that decides on a new upload: two rows of answers are enough to know that there are several.
+#: Selects all that decides on a new upload. Two rows of answers are enough to know that there are several.
 _SELECT_TICKET = """
 SELECT * FROM (SELECT object, etag, status, content_type, body FROM answers WHERE ticket = ?1 LIMIT 2)
 UNION ALL SELECT NULL, name, value, NULL, NULL FROM notes WHERE ticket = ?1
@@ -60,7 +61,7 @@ _SELECT_RESPONSE = """
 SELECT status, content_type, body FROM answers WHERE ticket = ? AND upload = ? AND object = ? AND etag = ?
 """
 _OBJECT_EXISTS = "SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND upload BETWEEN ? AND ? AND object = ?)"
-# The lock lets nobody store the same upload twice, unless its file was removed.
+# The lock already keeps anybody from storing an upload twice, unless the lock's file was removed.
 _INSERT = """
 INSERT INTO answers (ticket, upload, object, etag, expires, forget_after, status, content_type, body)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
@@ -74,7 +75,7 @@ _EXPECT = "INSERT OR REPLACE INTO notes (ticket, name, value, expires, forget_af
 _FORGET_EXPECTED = "DELETE FROM notes WHERE ticket = ? AND name <> 'objects'"
 _SELECT_TIME = "SELECT seconds, clock FROM steady_time"
 _STORE_TIME = "REPLACE INTO steady_time VALUES (1, ?, ?)"
-# It looks at a few only: behind one that is valid by the clock, the others wait.
+# Only the first rows are examined. If they are still valid by the clock, later rows wait.
 _DELETE_EXPIRED = """
 DELETE FROM answers WHERE rowid IN (SELECT rowid FROM (
     SELECT rowid, expires FROM answers WHERE forget_after < ? ORDER BY forget_after LIMIT ?) WHERE expires < ?)
@@ -83,41 +84,43 @@ _DELETE_EXPIRED_NOTES = """
 DELETE FROM notes WHERE (ticket, name) IN (SELECT ticket, name FROM (
     SELECT ticket, name, expires FROM notes WHERE forget_after < ? ORDER BY forget_after LIMIT ?) WHERE expires < ?)
 """
-# SQLite before 3.32 takes 999 values in a statement.
+# SQLite before 3.32 takes at most 999 values in a statement.
 _KNOWN_PAIRS = 500
 _SELECT_KNOWN = "SELECT object, etag FROM answers WHERE upload IN ({})"
 _SAVE = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
-#: A claim or a name takes one of so many places.
+#: How many places there are for claims, and again for names.
 _PLACES = 1 << 62
 _HALF = 1 << 32
 _TICKET_ID = re.compile("[0-9a-f]{32}")
-#: Seconds between two tries to lock what another process holds.
+#: Seconds between two tries to lock a place that another process holds.
 _LOCK_PAUSE = 0.005
-#: Seconds for which also a call waits for the file that must not wait for others: each commit takes it for a moment.
+#: Seconds for which even a call that must not wait for others waits for the file, because each commit locks it briefly.
 _LEAST_PATIENCE = 0.2
-#: Seconds after which a commit looks at the clock again, or a call before its handler, where nothing is stored.
+#: Seconds after which a commit looks at the clock again; if nothing is stored, a call does so before its handler.
 _LOOK_SECONDS = 10
-#: A commit takes as many rows that have expired, and as many again for each response, until none is left.
+#: How many expired rows a commit deletes, and how many more for each response, while some are left.
 _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
-#: Bytes that a probe writes, and those that must be free on the disk, or each handler is preceded by a probe.
+#: Bytes that a probe writes, and bytes on the disk below which each call writes a probe before its handler.
 _PROBE_BYTES, _PLENTY_BYTES = 16_384, 16 * 1024 * 1024
-#: A loop commits by itself while that takes less, in seconds, and waits so long for other processes.
+#: A loop commits by itself while a commit takes fewer seconds than the first; the second is its wait for other
+#: processes.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
-#: After so many responses the log is written to the tables, so that no loop does it.
+#: After this many responses a thread writes the log to the tables, so that no loop has to.
 _CHECKPOINT_EVERY = 3_000
 
 _ERRORS = (OSError, ValueError, sqlite3.Error)
 
 
 class SQLiteLedger(LoopLedger):
-    """A ledger in the SQLite file ``path``, created if it does not exist, readable by this user alone.
+    """A ledger in the SQLite file ``path``, created if it does not exist, and readable only by this user.
 
     An instance may be made before a fork and used after it, and by many threads: each process has two connections,
     opened at the first call. The folder must be on a local disk and allow new files.
 
-    When a response cannot be written after the handler, that is logged and a success becomes a LedgerUnavailableError:
-    the next call handles the upload again. Before the first upload, and after each failure, a probe is written.
+    If a response cannot be written after the handler has succeeded, the ledger logs that and raises
+    LedgerUnavailableError, and the next call handles the upload again. To make this rare, the ledger writes a probe
+    before the first upload and after each failure.
 
     Raises SettingsError when the file cannot be used.
 
@@ -139,20 +142,21 @@ class SQLiteLedger(LoopLedger):
             self._writer = _Connection(self._path, 0.0)
             self._reader = _Connection(self._path, BUSY_SECONDS)
             with self._writer.lock:
-                begin(self._writer.opened(), BUSY_SECONDS)  # SQLite opens a read-only file, too
-                narrow_files(self._path)  # of a file that others could read until now
+                begin(self._writer.opened(), BUSY_SECONDS)  # connecting alone would accept a read-only file
+                narrow_files(self._path)  # others may have been able to read it
                 self._writer.close()
             self._locks = _locks_beside(self._path)
             self._locks.open()
             self._locks.close()
         except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
-            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}.") from error
+            fix = "The user of this process must be able to write this file and to make files in its folder"
+            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}. {fix}.") from error
         self._forget()
         super().__init__(wait_timeout)
 
     def _forget(self) -> None:
-        """Begin without what other threads do, as a process does, and a child of it."""
+        """Reset what other threads have done, at the start of a process and in a forked child."""
         self._queue: list[_SQLiteClaim] = []
         self._turn = threading.Lock()
         self._probing = threading.Lock()
@@ -162,13 +166,18 @@ class SQLiteLedger(LoopLedger):
         self._is_behind = False
         self._commit_seconds = 0.0
         self._since_checkpoint = 0
-        # The last look at the clock, and until when a response stays whose ticket ended then.
+        # The steady time at the last look at the clock, and until when a response is kept whose ticket ended then.
         self._time: SteadyTime | None = None
         self._now = self._stays = 0
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
         return int(self._fetch("SELECT count(*) FROM answers")[0][0])
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is."""
+        return place_of_file(self._path)
 
     @property
     def path(self) -> str:
@@ -183,7 +192,7 @@ class SQLiteLedger(LoopLedger):
         for first in range(0, len(uploads), _KNOWN_PAIRS):
             some = uploads[first : first + _KNOWN_PAIRS]
             stored.update(self._fetch(_SELECT_KNOWN.format(",".join("?" * len(some))), some))
-        return stored & asked  # a hash may be that of another upload
+        return stored & asked  # another upload may have the same hash
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
@@ -207,7 +216,7 @@ class SQLiteLedger(LoopLedger):
             pass
 
     def close(self) -> None:
-        """Close this process's connections; the next call opens them again. Uploads that are handled stay locked."""
+        """Close this process's connections; the next call opens them. Uploads that are being handled stay locked."""
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
@@ -219,17 +228,14 @@ class SQLiteLedger(LoopLedger):
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
         """Do what ``run_once`` does, but return at once, as ``LoopLedger.begin_once`` describes."""
         if not self._is_proven:
-            return None  # a thread opens the file and writes the probe
+            return None  # then a thread opens the file and writes the probe
         return super().begin_once(identity, handle)
 
     # Locks.
 
-    def _place(self, identity: UploadIdentity) -> int:
-        place = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
-        return self._locks.place(_hash(place, 8) % _PLACES)
-
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        place = self._place(identity)
+        locked = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
+        place = self._locks.place(_hash(locked, 8) % _PLACES)
         try:
             if not self._locks.try_lock(place):
                 self._wait_for(place, patience)
@@ -237,13 +243,15 @@ class SQLiteLedger(LoopLedger):
             raise self._unavailable(error) from error
         try:
             found = self._find(identity, in_loop=patience == IN_LOOP)
+            if found.response is None:
+                self._prepare(patience)
         except BaseException:
             self._locks.unlock(place)
             raise
-        return _SQLiteClaim(self, identity, place, patience, found)
+        return _SQLiteClaim(self, identity, place, found)
 
     def _wait_for(self, place: int, patience: float) -> None:
-        """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
+        """Lock what another call has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
         if patience <= 0:
             raise busy_error()
         for _ in range(max(1, round(patience / _LOCK_PAUSE))):
@@ -267,7 +275,7 @@ class SQLiteLedger(LoopLedger):
             self._locks.unlock(place)
 
     def _before_fork(self) -> None:
-        # SQLite allows no connection to pass into a child, even unused.
+        # SQLite forbids passing a connection into a child, even unused.
         for connection in (self._writer, self._reader):
             connection.lock.acquire()
             connection.close()
@@ -286,15 +294,15 @@ class SQLiteLedger(LoopLedger):
     # Reading.
 
     def _fetch(self, statement: str, values: Sequence[Any] = (), *, in_loop: bool = False) -> list[Any]:
-        """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables.
+        """Return all rows: reading only some would keep the snapshot open, and the log could not reach the tables.
 
-        In a server's loop LedgerUnavailableError (``ledger_busy``) where both connections are in use.
+        In a server's loop raises LedgerUnavailableError (``ledger_busy``) if both connections are in use.
         """
-        if self._writer.lock.acquire(blocking=False):  # its pages are in memory
+        if self._writer.lock.acquire(blocking=False):  # first choice: it has the pages in memory
             try:
                 return self._writer.opened().execute(statement, values).fetchall()
             except _ERRORS:
-                self._writer.close()  # the other one waits for a file that is locked for a moment, or raises it again
+                self._writer.close()  # the other connection then waits for the locked file, or raises the error again
             finally:
                 self._writer.lock.release()
         if not self._reader.lock.acquire(blocking=not in_loop):
@@ -335,9 +343,9 @@ class SQLiteLedger(LoopLedger):
     # Writing.
 
     def _prepare(self, patience: float) -> None:
-        """Write a probe where the last write failed or space is short; look at the clock now and then.
+        """Write a probe if the last write failed or the disk is nearly full; look at the clock now and then.
 
-        In a server's loop LedgerUnavailableError (``ledger_busy``) where that needs a probe.
+        In a server's loop raises LedgerUnavailableError (``ledger_busy``) instead of writing a probe.
         """
         may_wait = patience > 0
         if may_wait and _free_bytes(self._path) < _PLENTY_BYTES:
@@ -350,7 +358,7 @@ class SQLiteLedger(LoopLedger):
         if not self._probing.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
-            if not self._is_proven or self._is_due():  # one probe serves all that have waited for it
+            if not self._is_proven or self._is_due():  # one probe is enough for all that waited for it
                 with self._writing(seconds):
                     pass
         finally:
@@ -358,8 +366,8 @@ class SQLiteLedger(LoopLedger):
 
     @contextmanager
     def _writing(self, seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
-        """Commit what the with block does; LedgerUnavailableError if that fails, or others write for so long."""
-        # Without a limit, threads that all wait in vain for another process would wait in turn.
+        """Commit what the with block does; LedgerUnavailableError if that fails, or others write for ``seconds``."""
+        # The limit is for all: without it each thread would wait in vain for another process, one after the other.
         if not self._writer.lock.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
@@ -368,7 +376,7 @@ class SQLiteLedger(LoopLedger):
             self._commit(connection)
         except _ERRORS as error:
             self._is_proven = False
-            self._writer.close()  # a file that was read-only stays so for its connection
+            self._writer.close()  # a connection to a read-only file stays read-only
             raise self._unavailable(error) from error
         finally:
             self._writer.roll_back()
@@ -391,7 +399,7 @@ class SQLiteLedger(LoopLedger):
         began = self._clock()
         connection.execute("COMMIT")
         seconds, before = abs(self._clock() - began), self._commit_seconds
-        # A process that has to wait for a processor is no slow disk.
+        # One slow commit may come from a busy processor, not from a slow disk, so it counts for a quarter.
         self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
         self._is_proven = True
 
@@ -424,7 +432,7 @@ class SQLiteLedger(LoopLedger):
     # Shared commits.
 
     def _enqueue(self, claim: _SQLiteClaim) -> bool:
-        """Let a response wait for a commit; return whether the caller must commit, as nobody does."""
+        """Queue a response for a commit; return whether the caller must commit because no other thread does."""
         with self._turn:
             self._queue.append(claim)
             if claim.turn is None or self._is_committing:
@@ -433,9 +441,9 @@ class SQLiteLedger(LoopLedger):
             return True
 
     def _commit_waiting(self, seconds: float | None = None) -> bool:
-        """Commit all that wait, and hand over to one that has come meanwhile.
+        """Commit all queued responses, and let a thread that has queued one meanwhile commit next.
 
-        Return False, with nothing done, if that would mean to wait for more than ``seconds``.
+        Return False, with nothing done, if that would take a wait of more than ``seconds``.
         """
         has_lock, batch, gives_up = False, list[_SQLiteClaim](), False
         try:
@@ -473,7 +481,7 @@ class SQLiteLedger(LoopLedger):
         return batch
 
     def _store(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
-        """Store responses in the transaction that has begun; one that cannot be written fails alone."""
+        """Store responses in the open transaction; if one cannot be written, the others are still stored."""
         try:
             self._insert(connection, batch)
             self._commit(connection)
@@ -495,7 +503,7 @@ class SQLiteLedger(LoopLedger):
         lives = [(claim.identity.expires, self._forget_after(claim.identity.expires)) for claim in batch]
         rows = [(*claim.key, *life, *claim.response) for claim, life in zip(batch, lives, strict=True)]
         stored = connection.executemany(_INSERT, rows).rowcount
-        if stored != len(batch):  # another process had no lock that this one knew
+        if stored != len(batch):  # another process held a lock unknown here, and stored the response first
             for claim in batch:
                 claim.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, claim.key).fetchone())
         for claim, life in zip(batch, lives, strict=True):
@@ -514,7 +522,7 @@ class SQLiteLedger(LoopLedger):
             log.error("%r was handled, but the ledger cannot store that: %s", claim.key[2], error)
 
     def _hand_over(self) -> None:
-        """Let the first that waits commit; or nobody, if none does."""
+        """Let the first waiting claim commit, if there is one."""
         with self._turn:
             first = self._queue[0] if self._queue else None
             self._is_committing = first is not None
@@ -527,7 +535,7 @@ class SQLiteLedger(LoopLedger):
                 first.turn.release()
 
     def _withdraw(self, claim: _SQLiteClaim) -> None:
-        """Let a claim whose thread was interrupted wait no longer, and another one commit in its place."""
+        """Remove the claim of an interrupted thread from the queue; if it had to commit, let another one commit."""
         with self._turn:
             is_queued = claim in self._queue
             if is_queued:
@@ -536,7 +544,7 @@ class SQLiteLedger(LoopLedger):
             self._hand_over()
 
     def _settle(self) -> None:
-        """Commit what a loop waits for: here while that takes no time, else in a thread."""
+        """Commit what a loop waits for: in the loop while commits are fast, else in a thread."""
         with self._turn:
             if self._is_committing or not self._queue:
                 return
@@ -552,17 +560,17 @@ class SQLiteLedger(LoopLedger):
             self._executor = ThreadPoolExecutor(1, "ledger")
         try:
             self._executor.submit(work)
-        except RuntimeError:  # Python ends
+        except RuntimeError:  # the interpreter is shutting down
             work()
 
     def _checkpoint(self) -> None:
-        """Write the log to the tables; those who commit wait meanwhile, but no loop does."""
+        """Write the log to the tables; threads that commit wait meanwhile, but no loop does."""
         with self._writer.lock, suppress(*_ERRORS):
             self._writer.opened().execute("PRAGMA wal_checkpoint").fetchall()
 
 
 class _Connection:
-    """A connection to the file, opened when it is needed, and again where the file was replaced. Its lock is held."""
+    """A connection to the file, opened at its first use and after the file was replaced. Callers hold its lock."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self.lock = threading.Lock()
@@ -582,18 +590,18 @@ class _Connection:
                     return self._connection
             except FileNotFoundError:
                 pass
-            self.close()  # nobody would find what is written
+            self.close()  # nobody would find what is written to the old file
         connection = connect(self._path, self._busy_seconds)
         self._connection, self._file = connection, _file_at(self._path)
         return connection
 
     def roll_back(self) -> None:
-        """Close where a transaction is open."""
+        """Close the connection if a transaction is open."""
         if self._connection is not None and self._connection.in_transaction:
             self.close()
 
     def close(self) -> None:
-        """Close; the next use opens it again."""
+        """Close the connection; the next use opens it again."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
@@ -601,36 +609,29 @@ class _Connection:
 
 
 class _SQLiteClaim(Claim, Pending):
-    """The lock of a place, what was found for it, and the response that waits for its commit."""
+    """A locked place, what was found for its upload, and the response that waits for a commit."""
 
     __slots__ = (
-        *("_end", "_ledger", "_patience", "_place", "_wake", "error", "found", "identity", "is_done"),
-        *("key", "must_commit", "response", "turn"),
+        *("_end", "_ledger", "_place", "_wake", "error", "found", "identity", "is_done", "key", "must_commit"),
+        *("response", "turn"),
     )
     response: StoredResponse
 
-    def __init__(
-        self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float, found: Found
-    ) -> None:
+    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, found: Found) -> None:
         self._ledger = ledger
         self.identity = identity
         self._place = place
-        self._patience = patience
         self.found = found
         self.error: LedgerUnavailableError | None = None
         self.is_done = False
         self.must_commit = False
-        #: On what a thread waits for the commit, or for its turn to commit; None where a loop waits.
+        #: The lock on which a thread waits for the commit, or for its turn to commit; None if a loop waits.
         self.turn: threading.Lock | None = None
         self._end: Callable[[BaseException | None], None] | None = None
         self._wake: Callable[[], None] | None = None
 
-    def handle(self, handle: Handle) -> StoredResponse:
-        self._ledger._prepare(self._patience)
-        return handle(None)
-
     def store(self, response: StoredResponse) -> StoredResponse:
-        """Wait for the commit, or commit."""
+        """Wait until another thread commits the response, or commit it here with all others that wait."""
         turn = self.turn = threading.Lock()
         turn.acquire()
         if not self._enqueue(response):
@@ -662,7 +663,7 @@ class _SQLiteClaim(Claim, Pending):
         return self.is_done
 
     def finish(self) -> None:
-        """Tell who waits that the commit is over."""
+        """Wake the thread or the loop that waits for this commit."""
         end, self._end = self._end, None
         try:
             if end is not None:
@@ -685,9 +686,9 @@ class _SQLiteClaim(Claim, Pending):
 
 
 class ByteLocks:
-    """Locks of bytes in the file ``path``: open file description locks, which know no threads.
+    """Locks of bytes in the file ``path``: open file description locks, which all threads of a process share.
 
-    Locks of ``lockf`` would not do: two ledgers of one process would share them, and lose them whenever any descriptor
+    ``lockf`` is no alternative: two ledgers of one process would share its locks, and lose them whenever any descriptor
     of the file is closed.
     """
 
@@ -703,17 +704,19 @@ class ByteLocks:
             os.close(self._descriptor)
 
     def open(self) -> None:
-        """Make the file, where it is missing, and open it."""
+        """Open the file; make it if it is missing."""
         with self._mutex:
             self._open()
 
     def place(self, number: int, *, is_name: bool = False) -> int:
-        """Return the offset that stands for a hash; those of names are apart from those of uploads."""
+        """Return the offset for a hash; names and uploads never share an offset."""
         return number + _PLACES * is_name
 
     def try_lock(self, place: int) -> bool:
-        """Lock a byte that this process does not hold; return False if another process holds it."""
+        """Lock a byte; return False if another call or process holds it."""
         with self._mutex:
+            if place in self._held:  # two hashes are equal; the kernel would lock it twice and unlock it once
+                return False
             while True:
                 if self._descriptor < 0:
                     self._open()
@@ -723,7 +726,7 @@ class ByteLocks:
                         break
                 except FileNotFoundError:
                     pass
-                self._open()  # nobody else would see the locks of a file that was removed
+                self._open()  # other processes do not see locks of a removed file
             if has_lock:
                 self._held.add(place)
             return has_lock
@@ -742,24 +745,24 @@ class ByteLocks:
                 self._close()
 
     def before_fork(self) -> None:
-        """Let no call begin until ``after_fork``."""
+        """Block all calls until ``after_fork``."""
         self._mutex.acquire()
 
     def after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again; a child closes what it has inherited, or its parent's locks would outlive the parent."""
+        """Allow calls again. A child closes its inherited file, because it would keep its parent's locks alive."""
         if is_child:
             self._close()
             self._held.clear()
         self._mutex.release()
 
     def _open(self) -> None:
-        """Open the file, and lock there what is held, as far as nobody else has locked it meanwhile."""
+        """Open the file that is there now, and lock all held places in it that nobody else has locked meanwhile."""
         descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
         try:
             for place in self._held:
                 _set_lock(descriptor, fcntl.F_WRLCK, place)
             status = os.fstat(descriptor)
-            if os.geteuid() == 0:  # as SQLite does with its files: root may only look after another user's ledger
+            if os.geteuid() == 0:  # as SQLite does: root may look after another user's ledger, who must keep access
                 owner = os.stat(self._path.removesuffix("-lock"))
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
         except BaseException:
@@ -775,7 +778,7 @@ class ByteLocks:
 
 
 def _set_lock(descriptor: int, kind: int, place: int) -> bool:
-    """Lock or unlock a byte; return False if another descriptor has it locked."""
+    """Lock or unlock a byte; return False if another descriptor has locked it."""
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, place, 1, 0))
     except (BlockingIOError, PermissionError):
@@ -784,7 +787,7 @@ def _set_lock(descriptor: int, kind: int, place: int) -> bool:
 
 
 def _locks_beside(path: Path) -> ByteLocks | FileLocks:
-    """Return the locks that this system has."""
+    """Return the kind of locks that this system has."""
     name, place = f"{path}-lock", 2 * _PLACES - 1
     if not hasattr(fcntl, "F_OFD_SETLK"):
         return FileLocks(name)
@@ -794,33 +797,33 @@ def _locks_beside(path: Path) -> ByteLocks | FileLocks:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return FileLocks(name)  # a kernel that only resembles Linux
+        return FileLocks(name)  # a kernel that imitates Linux, without these locks
     locks.unlock(place)
     return locks
 
 
 def _free_bytes(path: Path) -> float:
-    """Return how much is free on the disk of a file; infinity where nobody tells."""
+    """Return how many bytes are free on a file's disk; infinity if that is unknown."""
     try:
         disk = os.statvfs(path)
-    except (AttributeError, OSError):  # Windows; a file that is gone
+    except (AttributeError, OSError):  # Windows; or the file is gone
         return math.inf
     return disk.f_bavail * disk.f_frsize
 
 
 def _file_at(path: str | Path) -> tuple[int, int]:
-    """Return what tells the file at a path from another one there."""
+    """Return device and inode of the file at a path, which change when the file is replaced."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
 
 def _ticket(ticket: str) -> str | bytes:
-    """Return a ticket as it is stored."""
+    """Return a ticket as the file stores it."""
     return bytes.fromhex(ticket) if _TICKET_ID.fullmatch(ticket) else ticket
 
 
 def _upload(name: str, etag: str) -> int:
-    """Return a hash of object and ETag, 64 bits; that of the object is the upper half."""
+    """Return a 64-bit hash of object and ETag; its upper half is the object's."""
     upload = _hash(name, 4) << 32 | _hash(etag, 4)
     return upload - (1 << 64) if upload >> 63 else upload
 

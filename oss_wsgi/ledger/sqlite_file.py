@@ -1,4 +1,4 @@
-"""The file of a SQLite ledger: how it is made, what is in it, and how it is opened."""
+"""The file of a SQLite ledger: functions that make and open it, and its tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..private_file import narrow, open_private
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
 _VERSION = 1
-# `expires` is in the caller's Unix seconds, `forget_after` in the seconds of `steady_time`. A ticket that is 32 hex
-# digits is kept as 16 bytes. `upload` is a hash of the object in its upper half and of the ETag in its lower one. Only
-# its index is not in the order of time; a sweep finds by it what was handled. `notes` has the checksums that are
-# expected of a ticket's object, and the number of objects of a ticket that is valid for several.
+# `expires` is in the caller's Unix seconds, `forget_after` in the seconds of `steady_time`. A ticket of 32 hex digits
+# is stored as 16 bytes. `upload` is a hash of the object in its upper half and of the ETag in its lower one. Only its
+# index is not in the order of time; a sweep finds handled uploads by it. `notes` has the expected checksums of a
+# ticket's object, and the number of objects of a ticket that is valid for several.
 _SCHEMA = f"""
 CREATE TABLE answers (ticket NOT NULL, upload INTEGER NOT NULL, object TEXT NOT NULL, etag TEXT NOT NULL,
     status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, expires INTEGER NOT NULL,
@@ -31,36 +31,36 @@ CREATE TABLE steady_time (id INTEGER PRIMARY KEY CHECK (id = 1), seconds REAL NO
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_VERSION};
 """
-# In a large table each upload changes other pages. With a checkpoint every 1,000 pages, SQLite's default, an upload
-# costs a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
+# In a large table each upload changes different pages. With a checkpoint every 1,000 pages, SQLite's default, an upload
+# costs a third more at a million rows than at a thousand; with a log of 64 MB it costs the same.
 _WAL_PAGES = 16_000
 
-#: Seconds for which a call waits while another process writes to the file, and for other threads that do.
+#: Seconds for which a call waits while another process, or another thread, writes to the file.
 BUSY_SECONDS = 1.5
-#: Seconds between two tries. SQLite itself would sleep 1 ms and then longer, up to 100: several times what another
-#: process needs the file for, and among busy processes the longest waiters would starve.
+#: Seconds between two tries. SQLite itself would sleep 1 ms and then longer, up to 100 ms. That is several times as
+#: long as another process needs the file, and with busy processes the longest waiters would starve.
 _BEGIN_PAUSE, _OPEN_PAUSE = 0.0004, 0.005
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file that its owner alone can read, unless there is one."""
-    # A file in use may not be opened here: closing it would drop the locks of this process's connections.
+    """Make an empty file that only its owner can read, unless there is one."""
+    # Do not open a file in use here: closing it would drop the locks of this process's connections.
     with suppress(FileExistsError):
         os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
 
 
 def narrow_files(path: Path) -> None:
-    """Let the owner alone read the file and SQLite's files beside it, which have its mode."""
+    """Let only the owner read the file, and SQLite's files beside it, which have its mode."""
     for side_file in ("", "-wal", "-shm"):
         narrow(f"{path}{side_file}")
 
 
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Open the file, and make its tables if it is empty; it is not made if there is none.
+    """Open the file, and make its tables if it is empty; do not make the file.
 
-    For ``busy_seconds`` SQLite itself waits where the file is locked.
+    SQLite itself waits for ``busy_seconds`` while the file is locked.
 
-    Raises sqlite3.Error, and ValueError for what is not a ledger of this version.
+    Raises sqlite3.Error, and ValueError for a file that is not a ledger of this version.
     """
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -83,14 +83,14 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def begin(connection: sqlite3.Connection, seconds: float) -> None:
-    """Begin a transaction that writes; sqlite3.Error if another process writes for so long."""
+    """Begin a transaction that writes; sqlite3.Error if another process writes for longer than ``seconds``."""
     execute_with_retry(connection, "BEGIN IMMEDIATE", _BEGIN_PAUSE, seconds)
 
 
 def execute_with_retry(
     connection: sqlite3.Connection, statement: str, pause: float, seconds: float | None = None
 ) -> sqlite3.Cursor:
-    """Execute a statement, and repeat it after each pause while another process has the file locked."""
+    """Execute a statement; repeat it after a pause while another process has the file locked."""
     for tries_left in reversed(range(1 + round((BUSY_SECONDS if seconds is None else seconds) / pause))):
         try:
             return connection.execute(statement)
@@ -102,7 +102,7 @@ def execute_with_retry(
 
 
 def _is_made(connection: sqlite3.Connection) -> bool:
-    """Return whether the tables are there; ValueError where others are."""
+    """Return whether the tables exist; ValueError if the file has other tables."""
     connection.execute("BEGIN")
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -125,7 +125,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     begin(connection, BUSY_SECONDS)
     try:
         if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-            for statement in filter(str.strip, _SCHEMA.split(";")):  # executescript would commit before it begins
+            for statement in filter(str.strip, _SCHEMA.split(";")):  # executescript would commit first
                 connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:

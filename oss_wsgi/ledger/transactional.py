@@ -1,4 +1,4 @@
-"""A ledger whose claim is a row that its transaction has locked; the transaction ends by itself with its process."""
+"""A ledger whose claim is a row that its transaction has locked; the database ends it when its process dies."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How often a transaction is run at most that loses against others.
+#: How often a transaction that loses against others is run at most.
 _TRIES = 12
-#: Seconds for which a call runs again that must not wait.
+#: Seconds for which even a call that must not wait is run again.
 _LEAST_PATIENCE = 0.5
-#: Of so many stored answers one call deletes what has expired: twice as many rows as come in.
+#: One of this many calls that store a response deletes expired rows: twice as many rows as come in.
 _DELETE_EVERY = 128
 _EXACT_COUNT = 100_000
-#: Seconds between statements in a transaction that only holds a lock: servers end those in which nothing happens.
+#: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
 _PING_SECONDS = 8.0
 
 _COMMITTED = (
-    "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so that "
-    "its work and the upload's answer could not be stored together: leave out the commit, the ledger commits both"
+    "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so its "
+    "work and the upload's answer could not be stored together: leave out the commit, because the ledger commits both"
 )
 _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "
     "a savepoint (begin_nested, transaction.atomic) around what may fail"
 )
 _AUTOCOMMIT = (
-    "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
+    "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
 
@@ -72,7 +72,7 @@ _AUTOCOMMIT = (
 class Transaction(ABC):
     """An open transaction of the database."""
 
-    #: What the handler gets as ``upload.transaction``.
+    #: The handler's ``upload.transaction``.
     handed: object | None = None
     #: Whether one of the handler's statements lost against another transaction.
     has_conflict = False
@@ -97,7 +97,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def roll_back(self, error: BaseException | None) -> None:
-        """Undo what was run, and raise nothing; ``error`` is why."""
+        """Roll back, and raise nothing; ``error`` is the reason."""
 
     def limit_wait(self, seconds: float) -> None:
         """Limit the waits for locks until ``restore_wait``."""
@@ -113,13 +113,13 @@ class Transaction(ABC):
             self._wait_before = {"wait": int(before)}
 
     def restore_wait(self) -> None:
-        """Let statements wait for locks as before."""
+        """Restore the limit of waits for locks."""
         if self._wait_before is not None:
             before, self._wait_before = self._wait_before, None
             self.run(self.statements.limit_wait, before)
 
     def whole_seconds(self, seconds: float) -> int:
-        """Return what MySQL and MariaDB wait at the most: they count whole seconds, and MySQL one at the least."""
+        """Return the limit for MySQL and MariaDB, which count whole seconds; MySQL's least limit is one second."""
         return max(0 if self.is_mariadb else 1, math.floor(seconds))
 
     def before_handler(self) -> None:
@@ -131,7 +131,7 @@ class Transaction(ABC):
         return nullcontext()
 
     def flush(self) -> None:
-        """Send the statements that the handler's tools have kept back: their errors are the handler's."""
+        """Send the statements that the handler's tools have kept back, so that their errors count as the handler's."""
         return
 
     def after_handler(self) -> None:
@@ -142,7 +142,7 @@ class Transaction(ABC):
 class SharedTransaction(Transaction):
     """A transaction of the application, in which the ledger claims an upload and the handler works.
 
-    :param handed: what the handler gets.
+    :param handed: the handler's ``upload.transaction``.
     :param execute: runs a text with parameters, and returns a cursor or a result, which both have ``rowcount`` and
         ``fetchall``.
     :param end: ends the transaction: commits it, or rolls it back because of an error.
@@ -157,7 +157,7 @@ class SharedTransaction(Transaction):
     ) -> None:
         super().__init__(statements)
         self.handed = handed
-        #: Whether the handler runs.
+        #: Whether the handler is running.
         self.is_handling = False
         #: Whether the handler has ended the transaction.
         self.was_ended = False
@@ -176,14 +176,14 @@ class SharedTransaction(Transaction):
     def roll_back(self, error: BaseException | None) -> None:
         """Roll back as the application does when something is raised."""
         if self.statements.family == "mysql":
-            with suppress(Exception):  # the session may be gone, and the setting with it
+            with suppress(Exception):  # the session, and its setting, may be gone
                 self.restore_wait()
         reason = _RollBackError() if error is None else error
         with suppress(Exception, type(reason)):
             self._end(reason)
 
     def before_handler(self) -> None:
-        """Give the handler its way of waiting for locks, and mark the transaction, to see later whether it goes on."""
+        """Restore the handler's limit of waits, and mark the transaction, to notice afterwards if it was ended."""
         self.restore_wait()
         try:
             self._execute("SAVEPOINT oss_wsgi")
@@ -225,15 +225,15 @@ def _undo(transaction: Transaction) -> None:
 
 
 class TransactionalLedger(OnceLedger):
-    """What the ledgers in SQL databases share.
+    """The base of the ledgers in SQL databases.
 
-    A claim inserts a row, or updates it if it is there. That locks it, and shows whether the database can store at all;
-    others wait for it. The transaction stays open while the handler runs, and stores the answer. The database itself
-    ends the transaction of a process that dies. Nobody looks at a clock for that.
+    A claim inserts a row, or updates it if it exists. That locks the row, so that others wait for it, and shows whether
+    the database can store at all. The transaction stays open while the handler runs, and stores the response. When a
+    process dies, the database itself ends its transaction; no clock is needed for that.
 
-    A response is deleted when two clocks have passed: the caller's clock its ``expires``, and the database's clock the
-    moment at which, counted from when it was stored, the rest of the ticket's life and 24 hours more are over. So a
-    clock that is off by a day, on either side, deletes nothing too early.
+    A response is deleted when two conditions are met. The caller's clock is past its ``expires``. The database's clock
+    has moved, since the response was stored, by the rest of the ticket's lifetime and 24 hours more. So a clock that is
+    off by a day, on either side, deletes nothing too early.
     """
 
     def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
@@ -246,10 +246,10 @@ class TransactionalLedger(OnceLedger):
 
     @abstractmethod
     def _begin(self) -> Transaction:
-        """Begin a transaction, in which the handler works where it is the application's."""
+        """Begin a transaction for a claim; if it is the application's, the handler works in it."""
 
     def _begin_held(self) -> Transaction:
-        """Begin a transaction that is open while others of this thread come and go."""
+        """Begin a transaction that stays open while this thread begins and ends others."""
         return self._begin()
 
     def close(self) -> None:
@@ -263,7 +263,7 @@ class TransactionalLedger(OnceLedger):
     # Uploads.
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
-        """Handle an upload; all of it again, ``handle`` included, where another transaction wins."""
+        """Handle an upload; if another transaction wins, do everything again, ``handle`` included."""
         response = self._repeat(lambda: super(TransactionalLedger, self)._run(identity, handle, patience), patience)
         if self._must_delete:
             self._must_delete = False
@@ -271,7 +271,7 @@ class TransactionalLedger(OnceLedger):
         return response
 
     def _repeat(self, act: Callable[[], T], seconds: float) -> T:
-        """Act again where another transaction wins, or the connection was cut before, for so many seconds."""
+        """Call ``act``; for ``seconds``, call it again if another transaction wins or the connection was cut before."""
         began = self._clock()
         for attempt in count(1):
             try:
@@ -280,7 +280,7 @@ class TransactionalLedger(OnceLedger):
                 is_late = abs(self._clock() - began) > max(seconds, _LEAST_PATIENCE)
                 if is_late or attempt >= (2 if again.was_cut else _TRIES):
                     raise again.error from again.__cause__
-            # Others are done meanwhile.
+            # The other transactions can end meanwhile.
             threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
         raise AssertionError
 
@@ -297,7 +297,8 @@ class TransactionalLedger(OnceLedger):
             try:
                 transaction.limit_wait(patience)
                 if patience <= 0 and transaction.statements.family == "mysql":
-                    # MySQL waits a second at the least for a lock. This fails at once where another one has the row.
+                    # MySQL waits at least a second for a lock. This statement fails at once if another transaction has
+                    # the row.
                     transaction.run(transaction.statements.lock_at_once, key._asdict())
                 found = _find(transaction, identity, key, is_new=_lock(transaction, key))
             except BaseException as error:
@@ -308,14 +309,14 @@ class TransactionalLedger(OnceLedger):
         return _RowClaim(self, transaction, key, found)
 
     def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
-        """Raise what an error means for an upload, if it is the database's."""
+        """Raise what a database error means for an upload; raise any other error as it is."""
         meaning = meaning_of(error)
         if meaning is None:
             raise error
         if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
             raise _AgainError(ledger_busy_error(self._wait_timeout)) from error
         unavailable = self._unavailable(error, doing)
-        # A connection of the pool that the server has closed shows when it is first used. Nothing has happened yet.
+        # That the server has closed a pooled connection shows only at its first use, when nothing has happened yet.
         if meaning is Meaning.UNAVAILABLE and may_repeat:
             raise _AgainError(unavailable, was_cut=True) from error
         raise unavailable from error
@@ -330,7 +331,7 @@ class TransactionalLedger(OnceLedger):
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes.
 
-        A database that cannot store is not asked: what a sweep then hands over would be refused.
+        Raises LedgerUnavailableError for a database that cannot store: it would refuse what a sweep delivers.
         """
         asked = {(encoded(name), encoded(etag)): (name, etag) for name, etag in pairs}
         if not asked:
@@ -370,7 +371,7 @@ class TransactionalLedger(OnceLedger):
         self._do(_try_to_store, end=_undo)
 
     def __len__(self) -> int:
-        """Return the number of stored responses; from 100,000 on what the database estimates."""
+        """Return the number of stored responses; from 100,000 on, the database's estimate."""
 
         def look(transaction: Transaction) -> int:
             rows = transaction.run(transaction.statements.estimate, {}).rows
@@ -382,7 +383,7 @@ class TransactionalLedger(OnceLedger):
 
     @contextmanager
     def _hold(self, name: str) -> Iterator[None]:
-        """Hold a lock by a transaction; SQLite has one writer, so that there the lock is this process's alone."""
+        """Hold a lock by a transaction; with SQLite, which has one writer, hold it only within this process."""
         family = self._do(lambda transaction: transaction.statements.family)
         if family == "sqlite":
             yield
@@ -417,7 +418,7 @@ class TransactionalLedger(OnceLedger):
         end: Callable[[Transaction], None] = _commit,
         is_prepared: bool = True,
     ) -> T:
-        """Do some work in a transaction of its own, and repeat it. Raises LedgerUnavailableError."""
+        """Do ``work`` in a transaction of its own, with repeats as needed. Raises LedgerUnavailableError."""
 
         def attempt() -> T:
             if is_prepared:
@@ -460,14 +461,14 @@ class TransactionalLedger(OnceLedger):
     # What has expired.
 
     def _delete_quietly(self) -> None:
-        """Delete some of what has expired; the upload is handled, so that an error is logged only."""
+        """Delete some expired rows; only log an error, because the upload is handled."""
         try:
             self.delete_expired()
         except LedgerUnavailableError as error:
-            log.warning("Expired rows of the ledger stay: %s.", error.hint)
+            log.warning("The ledger cannot delete its expired rows: %s.", error.hint)
 
     def delete_expired(self) -> int:
-        """Delete some rows that have expired, and return how many. A ledger does so by itself."""
+        """Delete some expired rows, and return how many. A ledger also does this by itself."""
         now = math.floor(self._clock())
 
         def delete(transaction: Transaction) -> int:
@@ -492,12 +493,12 @@ class TransactionalLedger(OnceLedger):
         if meaning is Meaning.BUSY:
             return ledger_busy_error(self._wait_timeout)
         if meaning is not Meaning.UNAVAILABLE:
-            self._is_checked = False  # the tables may be gone, or others
+            self._is_checked = False  # the tables may be gone or replaced
         return LedgerUnavailableError("ledger_unavailable", f"the ledger's database {doing}: {text_of(error)}")
 
 
 class _AgainError(Exception):
-    """Raised to run everything again; ``error`` is what to raise instead if that was done often enough."""
+    """Raised to run everything again; ``error`` is raised instead after the last try."""
 
     def __init__(self, error: LedgerUnavailableError, *, was_cut: bool = False) -> None:
         super().__init__(error)
@@ -525,7 +526,7 @@ def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
 
 
 def _find(transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool) -> Found:
-    """Return what is stored of an upload whose row is locked; a new row stands for what nothing is stored of."""
+    """Return what is stored for an upload whose row is locked; a new row means that the upload has no response."""
     if is_new and identity.max_objects == 1 and identity.checksum is None:
         return NOTHING_FOUND
     if not is_new:
@@ -541,7 +542,7 @@ def _find(transaction: Transaction, identity: UploadIdentity, key: Key, *, is_ne
 
 
 class _RowClaim(Claim):
-    """A claim by the row of a lock."""
+    """A claim by a locked row."""
 
     __slots__ = ("_handler_error", "_is_open", "_key", "_ledger", "_transaction", "found")
 
@@ -598,7 +599,7 @@ class _RowClaim(Claim):
 
 
 def _try_to_store(transaction: Transaction) -> None:
-    """Write the row of a lock, to be rolled back; no other call has this one."""
+    """Write the row of a lock that no other call uses; the caller rolls it back."""
     identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
     _lock(transaction, Key.of(identity, 0))
 
@@ -608,7 +609,7 @@ def _text_name(name: str) -> bytes:
 
 
 def _version(transaction: Transaction) -> int | None:
-    """Return the version of the tables, or None if there are none."""
+    """Return the version of the tables, or None if there are no tables."""
     try:
         rows = transaction.run(transaction.statements.version, {}).rows
     except Exception as error:
@@ -628,7 +629,7 @@ def _make_tables(transaction: Transaction) -> None:
 
 
 def _ping(transaction: Transaction, ended: threading.Event) -> None:
-    """Run a statement now and then, so that the server keeps a transaction."""
+    """Run a statement now and then, so that the server keeps a transaction open."""
     while not ended.wait(_PING_SECONDS):
         try:
             transaction.run(transaction.statements.ping, {})

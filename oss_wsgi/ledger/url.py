@@ -17,7 +17,7 @@ _EXPECTED = "a path, or a URL that begins with postgresql://, mysql://, redis://
 
 
 def is_url(text: str) -> bool:
-    """Return whether a ledger is named by a URL; else it is a file's path."""
+    """Return whether a text is a ledger's URL; otherwise it is a file's path."""
     return _SCHEME.match(text) is not None
 
 
@@ -36,14 +36,15 @@ def check_ledger(text: str) -> None:
             raise ValueError("a password with @ or /")
     except ValueError:
         raise ValueError(
-            "must have a host and a port that can be read; percent-encode what is no letter or digit in the password"
+            "must have a host and a port that can be read; percent-encode each character of the password that is not "
+            "a letter or digit"
         ) from None
     if kind in _SQL and not parts.path.strip("/"):
         raise ValueError(f"must name the database, as in {match[0]}USER:PASSWORD@HOST/DATABASE")
 
 
 def passwords_in(text: str) -> list[str]:
-    """Return the password in a ledger's URL as it is written and as it is meant, so that a log can mask both."""
+    """Return the password in a ledger's URL, as written and decoded, so that a log can mask both."""
     if not is_url(text):
         return []
     authority = re.split("[/?#]", text.partition("://")[2])[0]
@@ -65,11 +66,11 @@ def shown(text: str) -> str:
 def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = None, **options: Any) -> Ledger:
     """Open the ledger that a path or a URL names.
 
-    Raises SettingsError, without the password, for one that cannot be used, and for a driver that is not installed.
+    Raises SettingsError, which shows no password, for a ledger that cannot be used or a driver that is not installed.
 
     :param clock: returns Unix seconds.
     :param threads: how many threads use the ledger.
-    :param options: what else the ledger's class takes, such as ``wait_timeout``.
+    :param options: further options of the ledger's class, such as ``wait_timeout``.
     """
     match = _SCHEME.match(text)
     if match is None:

@@ -59,7 +59,7 @@ P = ParamSpec("P")
 def _takes(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[LocalOSS, Options], None]], Callable[Concatenate[LocalOSS, P], None]]:
-    """Let a method that takes options be called with their arguments."""
+    """Return a decorator for a function of options: the method takes their arguments, and passes the options on."""
 
     def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
         def method(self: LocalOSS, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -95,7 +95,7 @@ class LocalOSS:
         self.url = options.url
         is_temporary = not options.directory
         self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
-        # At once: a signal that ends the program before all is set up leaves no folder.
+        # Set at once, so that a signal that ends the program during the set-up leaves no folder.
         remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
         if is_temporary:
             self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
@@ -156,7 +156,7 @@ class LocalOSS:
     def create_bucket(self, name: str) -> None:
         """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow.
 
-        One that exists, in a folder of an earlier run, keeps its ACL unless the options name one.
+        A bucket that an earlier run left in the folder keeps its ACL unless the options name one.
         """
         _check_bucket_name(name)
         if self.storage.create_bucket(name, now=self._clock()) or self._acl != Options.acl:
@@ -325,7 +325,7 @@ class LocalOSS:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
                 self._check_exists(candidates[0], method)
             if error.code == "SignatureDoesNotMatch" and not error.members["StringToSign"].startswith(V4):
-                # V1 signs some parameters, and the list of an SDK may have others than ours.
+                # V1 signs some parameters, and an SDK's list of them may differ from ours.
                 check_parameters(name for name, _ in story.query if name not in SUB_RESOURCES)
             raise
         story.bucket, story.key = address.bucket or "", address.key
@@ -396,7 +396,7 @@ def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) ->
 
 
 def _drop_frames(error: BaseException | None) -> None:
-    """Let an error keep no frame: one that keeps its error would stay, with the body, until garbage is collected."""
+    """Remove the frames from an error: a frame that holds its error keeps the body until garbage is collected."""
     while error is not None:
         error.__traceback__ = None
         error = error.__context__

@@ -24,7 +24,7 @@ NOT_ALLOWED = (
 
 #: The bucket's setting that holds its rules as XML; "" after they were deleted.
 _SETTING = "cors"
-#: Stored rules were within the limit of their time, which may have been another one.
+#: For stored rules, whose limit may have been another one when they were stored.
 _NO_LIMIT = 10**6
 _CHILDREN = {"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds"}
 #: OSS takes an origin without a scheme too, which no browser sends.
@@ -152,7 +152,7 @@ class BucketRules:
 
 
 def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:
-    """Store the rules with the bucket; without any, the bucket has none, not even configured ones."""
+    """Store the rules with the bucket; after an empty list it has none, not even the configured ones."""
     bucket.change({_SETTING: write_xml("CORSConfiguration", rule_nodes(rules, vary)).decode() if rules else ""})
 
 

@@ -112,9 +112,9 @@ def host_name(environ: Mapping[str, Any]) -> str:
 
 
 def arrival(environ: Mapping[str, Any], now: float) -> float:
-    """Return when the request arrived, on the clock that reads `now`, which may be a test's.
+    """Return when the request arrived, on the clock that now reads `now` (a test has a clock of its own).
 
-    Without a note of the server in `environ` that is `now`.
+    That is `now` if the server noted no arrival in `environ`.
     """
     arrived = environ.get(ARRIVED)
     return now if arrived is None else now - (time.monotonic() - arrived)
@@ -138,7 +138,7 @@ def _path(environ: Mapping[str, Any]) -> str:
 def _with_blanks(environ: Mapping[str, Any]) -> str:
     """Return PATH_INFO with a blank for each `+` of the URL, as OSS reads it; a plus is written `%2B`.
 
-    Only the target as it was sent tells the two apart. Without it, or where a server has changed it, all are pluses.
+    Only the target as it was sent tells the two apart. Without it, or where a server has changed it, each is a plus.
     """
     path, sent = str(environ.get("PATH_INFO", "")), str(environ.get("REQUEST_URI", "")).partition("?")[0]
     if "+" not in path or "+" not in sent:

@@ -33,7 +33,7 @@ class Response:
 
 @dataclass(frozen=True)
 class ErrorText:
-    """What is kept of an error: its texts, for an exception keeps alive all that its frames held."""
+    """The texts of an error, to keep in place of the exception, which keeps alive all that its frames hold."""
 
     message: str
     ec: str = ""

@@ -1,4 +1,4 @@
-"""The access key and the key of callbacks, kept with the objects: a restart changes nothing for who pinned them."""
+"""The access key and the key of callbacks, kept with the objects, so that programs may pin them across restarts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_FORMER = 8
 
 
 class DamagedKeysError(ValueError):
-    """The file of the keys holds none."""
+    """Raised when the file of the keys holds none."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What is kept.
+    """The keys that are kept.
 
     :param former: the secrets of the access keys before this one, the newest first.
     """
@@ -34,12 +34,12 @@ class Keys:
 
 
 def new_keys(make_callback_key: Callable[[], CallbackKey], former: tuple[str, ...] = ()) -> Keys:
-    """Return new keys, kept nowhere."""
+    """Return new keys, which are kept nowhere."""
     return Keys(f"LOCAL{secrets.token_hex(10)}", secrets.token_hex(20), make_callback_key(), former)
 
 
 def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, bits: int, reset: bool = False) -> Keys:
-    """Return the keys of a folder, and make what it has none of.
+    """Return the keys of a folder, and make those that it lacks.
 
     :param bits: the size of the callback key; one of another size is replaced.
     :param reset: make new ones.

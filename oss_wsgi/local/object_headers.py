@@ -28,8 +28,15 @@ ENCRYPTION_HEADERS = (
     "x-oss-server-side-data-encryption",
     "x-oss-server-side-encryption-key-id",
 )
-#: What OSS obeys and this OSS does not.
-NOT_KEPT = ("x-oss-tagging", "x-oss-traffic-limit")
+#: Headers and fields that OSS obeys and this OSS refuses.
+NOT_KEPT = (
+    "x-oss-tagging",
+    "x-oss-traffic-limit",
+    "x-oss-persistent-headers",
+    "x-oss-object-worm-mode",
+    "x-oss-object-worm-retain-until-date",
+    "x-oss-object-worm-legal-hold",
+)
 _METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 
@@ -93,7 +100,7 @@ def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
 
 
 def upload_headers(stored: StoredObject) -> Headers:
-    """Return what the answer to an upload says of the object."""
+    """Return the headers that describe the object in the answer to an upload."""
     own = [(name, value) for name, value in stored.headers.items() if name in ENCRYPTION_HEADERS]
     return [*stored.checksum_headers, *own]
 

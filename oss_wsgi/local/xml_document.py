@@ -44,7 +44,7 @@ def read_xml(body: bytes, root: str, *, any_character: bool = False) -> ElementT
 
 
 def _stand_ins(text: str) -> dict[int, str]:
-    """Return a private character that the text does not have for each that XML forbids."""
+    """Return for each character that XML forbids a private one that does not occur in the text."""
     private = (chr(code) for code in range(0xF0000, 0xFFFFE) if chr(code) not in text)
     return dict(zip(_FORBIDDEN, private, strict=False))
 

@@ -1,1 +1,1 @@
-"""WSGI middleware: each takes an application and can be used alone."""
+"""WSGI middleware: each class wraps an application and can be used alone."""

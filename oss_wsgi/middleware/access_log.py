@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 class AccessLog:
     """Middleware that logs address, method, path without its query, status, bytes and milliseconds.
 
-    Of a longer path the line shows the first 1,024 characters.
+    A longer path is cut to 1,024 characters.
 
-    The record also has, as ``logging``'s ``extra``, the request's ID and what our endpoints learn about the request:
-    user, object, the reason of a refusal, OSS's own request ID.
+    The record also has, as ``logging``'s ``extra``, the request's ID and the facts that our endpoints add: user,
+    object, the reason of a refusal, OSS's own request ID.
 
     :param clock: returns seconds; only differences are used.
     """
@@ -47,7 +47,7 @@ class _Entry:
     """The line of one request, written when its response ends."""
 
     def __init__(self, environ: WSGIEnvironment, clock: Callable[[], float]) -> None:
-        # Read now: an application may change its environ.
+        # Read these before the call, because an application may change its environ.
         self._address = environ.get("REMOTE_ADDR") or "-"
         self._method = environ["REQUEST_METHOD"]
         self._path = shown_path(environ)

@@ -1,4 +1,4 @@
-"""Middleware that restores an Authorization header which the web server hid."""
+"""Middleware that restores an Authorization header that the web server hid."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class AuthorizationPassthrough:
     """Middleware for any application that reads ``HTTP_AUTHORIZATION``: OSS callbacks, Basic, Bearer.
 
-    Apache withholds the header from CGI-style programs, mod_wsgi included. The usual workarounds put it into another
-    variable, such as ``REDIRECT_HTTP_AUTHORIZATION`` after an internal redirect, where applications do not look.
+    Apache hides the header from CGI-style programs, mod_wsgi included. The usual workarounds put it into another
+    variable, where applications do not look, such as ``REDIRECT_HTTP_AUTHORIZATION`` after an internal redirect.
 
         application = AuthorizationPassthrough(application)
 

@@ -44,16 +44,16 @@ class CallbackGuard:
 
         application = CallbackGuard(receive, CallbackVerifier(), bucket="examplebucket")
 
-    What the signature proves: OSS sent exactly this path, query and body, at some time. What it does not prove: that
-    your server asked for the upload, or that it ever happened. All customers of OSS share one key, any of them can make
-    OSS sign any body for your URL, and a signature never expires. ``tickets`` also prove that your server issued the
-    signature for this bucket, object, size and type, not long ago; ``Upload.user`` and ``Upload.data`` are then
-    what your server put into the grant. Without tickets, trust a report no more than any other request.
+    The signature proves that OSS sent exactly this path, query and body, at some time. It does not prove that your
+    server asked for the upload, or that the upload ever happened. All customers of OSS share one key, any of them can
+    make OSS sign any body for your URL, and a signature never expires. ``tickets`` also prove that your server recently
+    issued the signature for this bucket, object, size and type; then ``Upload.user`` and ``Upload.data`` are what your
+    server put into the grant. Without tickets, trust a report no more than any other request.
 
     :param tickets: the book that issued the tickets; a report without a valid one is refused.
     :param bucket: refuse reports about any other bucket; the callback's body must then name it.
-    :param callback_urls: the callback URLs as OSS knows them. Where a proxy strips or adds a prefix, OSS signs their
-        targets; only these and the received target are tried.
+    :param callback_urls: the callback URLs as OSS knows them. OSS signs their targets, which differ from the received
+        one if a proxy strips or adds a prefix. Only these targets and the received one are tried.
     :param on_mismatch: ``(Upload, environ)``: called with a verified upload whose object the ticket allows, but not its
         size or type.
     """
@@ -95,7 +95,7 @@ class CallbackGuard:
         return self._app(environ, start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: only if no key has to be fetched."""
+        """Return whether a request is answered without waiting: true only if no key has to be fetched."""
         return (
             method == "POST"
             and headers.get("X_OSS_PUB_KEY_URL") in self._pinned_key_urls
@@ -103,7 +103,7 @@ class CallbackGuard:
         )
 
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request looks like a report of OSS, and is verified or refused without a fetch of a key."""
+        """Return whether a request looks like a report of OSS that is verified or refused without fetching a key."""
         pub_key_url = headers.get("X_OSS_PUB_KEY_URL")
         if method != "POST" or pub_key_url is None:
             return False
@@ -111,13 +111,13 @@ class CallbackGuard:
 
     @functools.cached_property
     def _pinned_key_urls(self) -> frozenset[str]:
-        # A verifier of the user's own may do anything.
+        # The user's own verifier may have other rules.
         return self._verifier.pinned_key_urls() if type(self._verifier) is CallbackVerifier else frozenset()
 
     def verify(self, environ: WSGIEnvironment) -> Upload:
         """Return the upload that a request reports; this consumes the body.
 
-        Raises CallbackError for a report that is not to be trusted.
+        Raises CallbackError for a report that cannot be trusted.
         """
         received = ReceivedCallback.from_environ(environ)
         if received.body_error is not None:
@@ -157,7 +157,7 @@ class CallbackGuard:
         return upload
 
     def _configured_target(self, received: ReceivedCallback) -> bytes | None:
-        """Return the target of a configured callback URL that the signature fits, or None."""
+        """Return the target of the configured callback URL for which the signature is correct, or None."""
         for number, target in enumerate(self._targets, start=1):
             if self._verifier.is_valid(
                 target=target,
@@ -166,14 +166,14 @@ class CallbackGuard:
                 pub_key_url=received.pub_key_url,
             ):
                 path = target.partition(b"?")[0].decode()
-                line = "verified over the target of configured callback URL %d of %d, %s, not over the one received"
+                line = "the signature fits configured callback URL %d of %d, %s, and not the target received"
                 log.info(line, number, len(self._targets), path)
                 return target
         return None
 
 
 def _targets(callback_urls: Sequence[str]) -> tuple[bytes, ...]:
-    """Return the target that OSS signs for each of the URLs; one text may join several by ``;``."""
+    """Return the target that OSS signs for each of the URLs; one text may contain several, joined by ``;``."""
     if isinstance(callback_urls, str):
         raise TypeError(f"callback_urls must be a sequence of URLs, not the text {callback_urls!r}.")
     urls = [url for text in callback_urls for url in split_urls(text)]

@@ -1,4 +1,4 @@
-"""Middleware that passes on only the uploads which OSS itself confirms."""
+"""Middleware that passes on only uploads that OSS itself confirms."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Confirmation:
 
         application = CallbackGuard(Confirmation(legacy_app, SDKConfirmation(settings)), verifier)
 
-    Refusals: 403 when OSS has another object or none, 503 when it cannot be asked now.
-    ``oss_wsgi.callback.confirm`` says what a ``confirm`` must do.
+    Refusals: 403 when OSS has another object or none, 503 when OSS cannot be asked now. ``oss_wsgi.callback.confirm``
+    says what a ``confirm`` returns and raises.
     """
 
     def __init__(self, app: WSGIApplication, confirm: Confirm) -> None:

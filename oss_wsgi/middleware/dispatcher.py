@@ -1,4 +1,4 @@
-"""Routes requests by their path: applications mounted below prefixes of another one, and endpoints at exact paths."""
+"""Routers that choose an application by the request's path: below prefixes, or at exact paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class _Mount(NamedTuple):
-    """An application below a prefix, and what it says of requests; without ``is_callback`` OSS sends it none."""
+    """An application below a prefix, and its answers about requests; without ``is_callback`` it gets no callback."""
 
     prefix: str
     app: WSGIApplication
@@ -49,37 +49,38 @@ class _Router(ABC):
         return app(moved, start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether the application that a request is passed to answers it without waiting."""
+        """Return whether the application at a request's path answers without waiting."""
         mount = self._find(path)
         return mount.is_nonblocking(method, path[len(mount.prefix) :], headers)
 
     def body_limit(self, method: str, path: str) -> int | None:
-        """Return how long a body the application takes that a request is passed to; None if it does not say."""
+        """Return how many bytes the application at a path accepts as a body; None if it does not say."""
         mount = self._find(path)
         return mount.body_limit(method, path[len(mount.prefix) :])
 
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether OSS sends a request, as the application says that it is passed to."""
+        """Return whether OSS sends a request, according to the application at its path."""
         mount = self._find(path)
         test = mount.is_callback
         return test is not None and test(method, path[len(mount.prefix) :], headers)
 
     @abstractmethod
     def _find(self, path: str) -> _Mount:
-        """Return the mount that a path is below; one without a prefix gets the environ unchanged."""
+        """Return the mount for a path; a mount without a prefix gets the environ unchanged."""
 
 
 class Dispatcher(_Router):
     """Middleware that passes requests below a prefix to the application mounted there, and all others to ``app``.
 
-    The longest prefix wins; it ends at a ``/`` or at the path's end, so that ``/oss`` does not match ``/ossified``. The
-    mounted application sees the prefix in SCRIPT_NAME and the rest in PATH_INFO; ``app`` gets the environ unchanged.
+    The longest matching prefix wins. A prefix matches up to a ``/`` or the path's end, so ``/oss`` does not match
+    ``/ossified``. The mounted application sees the prefix in SCRIPT_NAME and the rest in PATH_INFO; ``app`` gets the
+    environ unchanged.
 
         application = Dispatcher(legacy_app, {"/oss": upload_app})
 
     :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
         only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
-        The empty prefix takes every path that no other one takes, so that ``app`` gets none.
+        The empty prefix takes all other paths, so ``app`` gets none.
     """
 
     def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
@@ -116,7 +117,7 @@ def is_below(path: str, prefix: str) -> bool:
 
 
 class Subtree(NamedTuple):
-    """An application that answers all paths below one, ``(method, path) -> name`` for the metrics, and its bodies."""
+    """An application for all paths below one, with ``(method, path) -> name`` for the metrics, and its body limit."""
 
     app: WSGIApplication
     name: Name
@@ -126,11 +127,11 @@ class Subtree(NamedTuple):
 class PathRouter(_Router):
     """Middleware that passes each of the given paths below a prefix to its endpoint, and responds 404 to any other.
 
-    Requests that are not below the prefix go to ``app`` unchanged; all are below an empty one.
+    Requests outside the prefix go to ``app`` unchanged; with an empty prefix there are none.
 
     :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO.
     :param observers: called for each refusal and each response of an endpoint.
-    :param subtrees: path below the prefix, of one segment -> application, which sees in PATH_INFO what follows it.
+    :param subtrees: path of one segment below the prefix -> application, which sees the rest of the path in PATH_INFO.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class PathRouter(_Router):
 def _own_mount(
     path: str, app: WSGIApplication, name: Name, subtree: Subtree | None, observers: Observers | None
 ) -> _Mount:
-    """Return the mount of what answers below our own prefix, whose bodies have 64 KiB where nothing else is said."""
+    """Return the mount of an application below our own prefix; by default its bodies have at most 64 KiB."""
 
     def body_limit(method: str, rest: str) -> int:
         most = None if subtree is None or subtree.body_limit is None else subtree.body_limit(method, rest)
@@ -195,7 +196,7 @@ def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> It
 
 
 def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGIApplication:
-    """Return an application that answers as ``app`` does, and tells the observers; without a name only refusals."""
+    """Return an application that answers as ``app`` and calls the observers; without a name only for refusals."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         name = name_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
@@ -222,7 +223,7 @@ def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGI
         except BaseException:
             observe()
             raise
-        if not status:  # it begins when it is iterated
+        if not status:  # the response begins when it is iterated
             return ClosingBody(response, observe)
         observe()
         return response
@@ -233,7 +234,7 @@ def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGI
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
     """Return an application that calls ``app`` with the original SCRIPT_NAME and PATH_INFO.
 
-    It stands at ``path`` of a ``PathRouter`` for ``prefix``.
+    Mount it at ``path`` of a ``PathRouter`` for ``prefix``.
     """
     original = native_path(prefix) + path
 
@@ -245,7 +246,7 @@ def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplic
 
 
 class Blocking:
-    """Application that does the same as ``app``, and that a server never runs in its I/O loop."""
+    """Application that answers as ``app`` does, but never in a server's I/O loop."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app

@@ -31,30 +31,30 @@ log = logging.getLogger(__name__)
 
 
 class OncePerUpload:
-    """Middleware between ``CallbackGuard`` and what handles uploads: a repeated report gets the stored response.
+    """Middleware between ``CallbackGuard`` and the handler of uploads: a repeated report gets the stored response.
 
-    An upload is a ticket, an object and an ETag, so the guard needs ``tickets``. An upload counts as handled when
-    ``app`` has responded 2xx, to the end of the body; status, Content-Type and body are stored. After any other
-    response, an exception, or the end of the process in between, the next report of the upload reaches ``app`` again.
+    Ticket, object and ETag identify an upload, so the guard needs ``tickets``. An upload counts as handled when ``app``
+    has responded 2xx and its body has ended; status, Content-Type and body are stored. After any other response, an
+    exception, or the end of the process in between, the next report of the upload reaches ``app`` again.
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
-    An upload that was found in the bucket counts only if OSS has not reported its object and ETag with another ticket:
-    whoever may read an object can copy its receipt, but not the ticket of another form. A prefix form's report that is
-    refused, or whose handler fails, is therefore noted in the ledger. Nor does it count if another ETag of its ticket
-    was handled, although the form allowed to overwrite the object.
+    An upload that was found in the bucket is refused if OSS has reported its object and ETag with another ticket:
+    anybody who may read an object can copy its receipt, but not the ticket of another form. For that, the ledger also
+    notes a prefix form's report that is refused or whose handler fails. A found upload is also refused if another ETag
+    of its ticket was handled, even if the form allowed overwriting the object.
 
-    Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
-    its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
-    the ledger's transaction, and ``crc64_mismatch`` when OSS damaged an upload as it joined its parts; 503 when the
-    ledger cannot be used now, other threads handle uploads of the ticket for too long, or as many wait for that
-    already. A request of a browser waits for no other call: it is refused at once, and asks again.
+    Refusals with 409: the ticket was used for as many other objects as it is valid for, or for another ETag of an
+    object that its form forbade to overwrite; or a found upload belongs to another ticket. With 500: the handler ended
+    the ledger's transaction, or OSS damaged an upload while joining its parts (``crc64_mismatch``). With 503: the
+    ledger cannot be used now, other threads take too long to handle uploads of the ticket, or too many threads wait for
+    that already. A browser's request never waits for another call: it is refused at once, and the browser asks again.
 
-    A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
-    ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
+    A ledger in a database may pass its open transaction to the handler as ``Upload.transaction``. Such a ledger calls
+    ``app`` again, with a new environ, when another transaction has won.
 
-    :param keep_seconds: how long a response is remembered after the ticket has expired: as far as uploads whose report
-        was lost are looked for.
+    :param keep_seconds: how long a response is remembered after the ticket has expired: as long as sweeps look for
+        uploads whose report was lost.
     """
 
     def __init__(self, app: WSGIApplication, ledger: Ledger, *, keep_seconds: int = 0) -> None:
@@ -92,7 +92,7 @@ class OncePerUpload:
         return _respond(response, call, environ, start_response)
 
     def _ask(self, identity: UploadIdentity, handle: Handle, environ: WSGIEnvironment) -> StoredResponse | Pending:
-        """Ask the ledger; in a server's loop one that does not wait gives a response that may be pending."""
+        """Ask the ledger; in a server's loop the response may still be pending. Raises WouldWaitError there."""
         hold = environ.get(HOLD_KEY)
         if hold is None or self._begin_once is None:
             return self._ledger.run_once(identity, handle)
@@ -109,7 +109,7 @@ class OncePerUpload:
             upload.object or "",
             upload.etag or "",
             (upload.ticket_until or 0) + self._keep_seconds,
-            # A receipt is for one upload: what another one has stored in its place is never found under it.
+            # A receipt is for one upload, so another ETag of its object cannot be found by the same receipt.
             upload.forbid_overwrite or upload.recovered,
             upload.max_objects,
             upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
@@ -117,12 +117,12 @@ class OncePerUpload:
         )
 
     def _is_known(self, identity: UploadIdentity) -> bool:
-        """Return whether an object and ETag were reported, with any ticket; LedgerUnavailableError if unknown."""
+        """Return whether an object and ETag were reported with any ticket; LedgerUnavailableError if unknown."""
         etags = identity.etag, _refused(identity.etag)
         return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
 
     def note_refused(self, upload: Upload, environ: WSGIEnvironment) -> None:
-        """Note that a prefix form's upload was reported, although nobody has handled it; ignore others.
+        """Note in the ledger that a prefix form's upload was reported but not handled; ignore uploads of exact forms.
 
         Raises WouldWaitError in a server's loop.
         """
@@ -141,7 +141,7 @@ def _respond(
     headers = call.headers if response is call.response else None
     if headers is None and FACTS_KEY in environ:
         facts_of(environ).reason = "repeated"
-    # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
+    # DEBUG, because masking and escaping an INFO line would take longer than the rest of this function.
     if log.isEnabledFor(logging.DEBUG) and headers is not None and response.is_success:
         _log_handled(environ[UPLOAD_KEY], environ)
     start_response(response.status, headers or _headers(response))
@@ -151,7 +151,7 @@ def _respond(
 def _respond_later(
     pending: Pending, call: _Call, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterator[bytes]:
-    """Respond once it is decided whether the response is stored."""
+    """Respond after the ledger has stored the response, or has failed to."""
     try:
         response = pending.result()
     except LedgerUnavailableError as error:
@@ -161,18 +161,20 @@ def _respond_later(
 
 
 def _refused(etag: str) -> str:
-    """Return what stands in the place of an ETag whose report was refused."""
+    """Return the mark that replaces the ETag in the note of a refused report."""
     return f"refused {etag}"
 
 
 def _refuse_anothers(transaction: object | None) -> StoredResponse:
-    """Refuse an upload that was reported, and for which the ledger has no response under its own ticket."""
-    hint = "this object and ETag were reported with another ticket: the object's receipt is a copy, or sent again"
+    """Refuse a found upload, because its object and ETag were reported with another ticket."""
+    hint = (
+        "this object and ETag were reported with another ticket: somebody copied the object's receipt, or sent it again"
+    )
     raise NotYoursError("not_yours", hint)
 
 
 def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
-    if upload.recovered:  # the recovery logs it
+    if upload.recovered:  # recovery logs these itself
         return
     fields = facts_of(environ).fields(environ)
     if upload.size is not None:
@@ -182,9 +184,9 @@ def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
 
 
 class _Call:
-    """Calls the application when the ledger says so, and reads its response to the end.
+    """The handler for the ledger: calls the application, and reads its response to the end.
 
-    ``response`` and ``headers`` are those of the last call; a ledger may call again, and may return another response.
+    ``response`` and ``headers`` belong to the last call. A ledger may call repeatedly, and may return another response.
     """
 
     __slots__ = ("_app", "_environ", "headers", "response")

@@ -1,4 +1,4 @@
-"""Answers a probe of `oss-wsgi doctor` with what of it arrived here."""
+"""Middleware that answers a probe of `oss-wsgi doctor` with what arrived of it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..callback.ticket import DerivedSecrets, Secrets
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
+from ..ledger.base import Ledger
+from ..ledger.place import Place
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback, decoded_path, header
 from ..wsgi.responses import json_response
@@ -41,21 +43,30 @@ log = logging.getLogger(__name__)
 
 
 class Probe:
-    """Middleware around everything: tells a probe whether header, path and body arrived here unchanged.
+    """Outermost middleware: its response tells `doctor` whether a probe's headers, path and body arrived unchanged.
 
-    It answers with digests, the name of the server in front and the fix, as the log has them for a refused callback.
-    A proof that is made without the secret, too late or used already proves nothing, and ``app`` answers the request as
-    any other.
+    The response has digests, the name of the server in front and the fix, as the log has them for a refused callback. A
+    request whose proof was made without the secret, is too old or was used already goes to ``app`` like any other.
 
-    Each process remembers only the proofs that it got itself. An attacker who intercepts a probe and sends it to
-    another process in time learns only the server's name and their own request.
+    Each process remembers only its own proofs. An attacker who intercepts a probe and sends it to another process in
+    time learns only the server's name and the request that they sent.
 
     :param path: PATH_INFO of the callback, at which a probe should arrive.
-    :param callback_urls: those whose targets are tried beside the received one when a callback is verified.
+    :param callback_urls: the callback URLs whose targets are tried besides the received one when a callback is
+        verified.
+    :param ledger: the one whose place the probe learns.
     """
 
-    def __init__(self, app: WSGIApplication, gate: ProbeGate, path: str, callback_urls: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        gate: ProbeGate,
+        path: str,
+        callback_urls: Iterable[str] = (),
+        ledger: Ledger | None = None,
+    ) -> None:
         self._app = app
+        self._ledger = ledger
         self._gate = gate
         self._path = path
         self._targets = [target_digest(target_of(url).encode()) for url in callback_urls]
@@ -63,13 +74,13 @@ class Probe:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self._gate.accepts(header(environ, PROBE_KEY)):
             return self._app(environ, start_response)
-        # One run of `doctor` sends dozens.
+        # One run of `doctor` sends dozens of probes, so only the first is logged at INFO.
         level = logging.INFO if self._gate.remembered == 1 else logging.DEBUG
         log.log(level, "a probe of oss-wsgi doctor arrived (further ones of the next %d s are not logged)", WINDOW)
         return json_response(environ, start_response, 200, {PROBE_MEMBER: self._arrived(environ)})
 
     def _arrived(self, environ: WSGIEnvironment) -> dict[str, Any]:
-        """Return what arrived."""
+        """Return what arrived of a probe, as members of the response."""
         received = ReceivedCallback.from_environ(environ)
         reaches_callback = header(environ, "PATH_INFO") == self._path
         has_authorization = received.authorization_key is not None
@@ -88,6 +99,9 @@ class Probe:
             "fix": several_values(environ) if has_authorization else missing_authorization(environ),
         }
         arrived["ticket_secrets"] = self._gate.fingerprints
+        place = getattr(self._ledger, "place", None)  # a ledger of the application's own need not have one
+        if isinstance(place, Place):
+            arrived["ledger"] = {"fingerprint": place.fingerprint, "is_of_one_machine": place.is_of_one_machine}
         if received.body_error is None:
             arrived["body"] = hashlib.sha256(received.body).hexdigest()
         else:
@@ -100,14 +114,14 @@ def _text_digest(text: str) -> str:
 
 
 def target_digest(target: bytes) -> str:
-    """Return the SHA-256 of what OSS signs of a target: the path decoded, the query unchanged."""
+    """Return the SHA-256 of a target as OSS signs it: the path decoded, the query unchanged."""
     return hashlib.sha256(string_to_sign(target, b"")).hexdigest()
 
 
 class ProbeGate:
-    """Recognizes probes: requests whose proof is made with one of the secrets, now, and not used before.
+    """Recognizes probes: their proof was made with one of the secrets, within the last two minutes, and is new.
 
-    :param secrets: those of the tickets, or a callable that returns those of now.
+    :param secrets: the ticket secrets, or a callable that returns the current ones.
     :param clock: returns Unix seconds.
     """
 
@@ -119,27 +133,27 @@ class ProbeGate:
 
     @property
     def fingerprints(self) -> list[str]:
-        """Return those of the secrets, the one that seals first."""
+        """Return the fingerprints of the secrets; the first secret, which seals, comes first."""
         return [fingerprint for _, fingerprint in self._proofs.current()]
 
     @property
     def remembered(self) -> int:
-        """Return how many proofs were accepted and are still in time."""
+        """Return how many accepted proofs are still within the window."""
         return len(self._seen)
 
     def accepts(self, text: str) -> bool:
-        """Return whether a header's text proves a probe; it does so once."""
+        """Return whether a header's text is a valid proof; each proof is accepted once."""
         match = _PROOF.fullmatch(text)
         if match is None:
             return False
         moment, nonce, _ = match.groups()
-        # All keys are compared, so that the time taken says nothing about which one fits.
+        # Compare all keys, so that the time taken does not tell which one fits.
         fits = [hmac.compare_digest(_proof(key, moment, nonce), text) for key, _ in self._proofs.current()]
         now = self._clock()
         if not any(fits) or abs(int(moment) - now) > WINDOW:
             return False
         with self._lock:
-            # An older proof is refused by its time, so it need not be remembered.
+            # Forget proofs outside the window: their time alone refuses them.
             self._seen = {seen: until for seen, until in self._seen.items() if until >= now}
             if nonce in self._seen or len(self._seen) >= _MAX_SEEN:
                 return False
@@ -150,14 +164,14 @@ class ProbeGate:
 def secret_fingerprint(secret: str) -> str:
     """Return eight hex digits by which two machines can tell whether they have the same secret.
 
-    They are derived under a label of their own, so that they say nothing of the keys of tickets and probes. Only a
-    probe that proves that it has the secret gets them: 32 bits would still tell a good guess from a bad one.
+    They are derived under their own label, so they reveal nothing about the keys of tickets and probes. Only a probe
+    whose proof shows that it has the secret gets them, because 32 bits still tell a right guess from a wrong one.
     """
     return HKDF(SHA256(), 4, salt=None, info=b"oss_wsgi ticket secret fingerprint").derive(secret.encode()).hex()
 
 
 def prove(secret: str, now: float) -> str:
-    """Make the header's text, which proves one request within the window and does not reveal the secret."""
+    """Return the header's text: a proof for one request within the window, which does not reveal the secret."""
     return _proof(_key(secret), str(int(now)), random.token_hex(16))
 
 

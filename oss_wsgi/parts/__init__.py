@@ -1,1 +1,1 @@
-"""Uploads in parts: begun and completed by this server, while the browser sends the parts to OSS itself."""
+"""Uploads in parts: this server begins and completes them, and the browser sends the parts to OSS."""

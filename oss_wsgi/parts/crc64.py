@@ -1,4 +1,4 @@
-"""The CRC-64 of parts that were joined, from the CRC-64 of each (CRC-64/XZ, as OSS computes it)."""
+"""The CRC-64 of joined parts, computed from the CRC-64 of each (CRC-64/XZ, as OSS computes it)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _X = 1 << 62
 
 
 def joined(parts: Iterable[tuple[int, int]]) -> int:
-    """Return the CRC-64 of all parts, (CRC-64, size in bytes), in their order; 0 without any."""
+    """Return the CRC-64 of all parts joined, from (CRC-64, size in bytes) of each in order; 0 without parts."""
     crc = 0
     for part_crc, size in parts:
-        # The CRC of zero bytes appended to a content is its CRC times x**8 for each (zlib's crc32_combine).
+        # Each zero byte appended to a content multiplies its CRC by x**8 (zlib's crc32_combine).
         crc = _product(_zeros(size), crc) ^ part_crc
     return crc
 
 
-@functools.lru_cache(maxsize=64)  # all parts of an upload but the last have one size
+@functools.lru_cache(maxsize=64)  # all parts of an upload have one size, except the last
 def _zeros(size: int) -> int:
     """Return x**(8 * size), modulo the polynomial."""
     power, factor = _ONE, _X

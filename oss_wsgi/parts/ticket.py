@@ -13,10 +13,10 @@ _LABEL = b"oss_wsgi upload in parts"
 
 
 class PartsTicket(NamedTuple):
-    """An upload in parts: what it may store, and OSS's ID of it.
+    """The ticket of an upload in parts: what it may store, and OSS's ID of the upload.
 
-    ``part_size`` is the size in bytes of each part but the last where the client cuts as this server said, and None
-    where it follows a rule of its own. ``acl`` is the grant's.
+    ``part_size`` is the size in bytes of each part except the last, if the client uses the size that this server
+    returned, and None if the client has a rule of its own. ``acl`` is the grant's.
     """
 
     ticket: Ticket
@@ -31,7 +31,7 @@ class PartsTicket(NamedTuple):
 
     @property
     def size(self) -> int | None:
-        """Return the size of the whole file, or None if the client did not say it."""
+        """Return the size of the whole file, or None if the client did not state it."""
         return self.ticket.max_size if self.ticket.min_size == self.ticket.max_size else None
 
     @property
@@ -51,10 +51,10 @@ class PartsTicket(NamedTuple):
 class PartsBook:
     """Seals and opens the tickets of uploads in parts.
 
-    They are sealed under keys of their own: one opens as no ticket of a form and as no receipt. They have the ID of the
-    ticket that they contain, whose nonce they share.
+    They are sealed under their own keys, so they do not open as a form's ticket or as a receipt. They have the same
+    nonce, and so the same ID, as the ticket that they contain.
 
-    :param secrets: those of the tickets.
+    :param secrets: the ticket secrets.
     :param clock: returns Unix seconds.
     """
 
@@ -66,7 +66,7 @@ class PartsBook:
         return self._sealed.seal(ticket.with_members(upload_id, part_size, acl))
 
     def open(self, text: str) -> PartsTicket:
-        """Return what was sealed as ``text``; UnverifiedError as ``TicketBook.open`` raises it."""
+        """Return the ticket that was sealed as ``text``; UnverifiedError as ``TicketBook.open`` raises it."""
         nonce, _, plain = self._sealed.unseal(text)
         *members, upload_id, part_size, acl = json.loads(plain)
         return PartsTicket(self._sealed.read(nonce, members), upload_id, part_size, acl)

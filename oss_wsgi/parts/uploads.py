@@ -1,4 +1,4 @@
-"""Uploads in parts: begun, listed, completed from what OSS lists, recognized when they are complete, and aborted."""
+"""Uploads in parts: beginning, signing, listing, completing and aborting them, and recognizing completed ones."""
 
 from __future__ import annotations
 
@@ -33,31 +33,32 @@ from . import crc64
 from .sizes import fitting_part_size, part_count
 from .ticket import PartsBook, PartsTicket
 
-#: Seconds that an upload in parts may take, pauses included: the days after which the lifecycle rule removes its parts.
+#: Seconds that an upload in parts may take, pauses included: after these days the lifecycle rule removes its parts.
 UPLOAD_SECONDS = 7 * 24 * 3600
 
-#: An upload in parts that OSS was told to join, and did not answer, is unsettled for one to two times as many seconds.
+#: If OSS does not answer when told to join the parts, the upload is unsettled for this many seconds, or up to twice as
+#: many.
 UNSETTLED_SECONDS = 30
 
-#: Seconds that the URL of a part lives: it must begin to be sent before.
+#: Seconds for which the URL of a part is valid: sending must begin before its end.
 PART_SECONDS = 3600
 
-# OSS keeps the type that was given at the beginning, and none of a part's.
+# OSS keeps the type from the beginning of the upload, and ignores a part's type.
 _OF_A_WHOLE_FILE = {"Content-Type": "application/octet-stream"}
 
-# Of a bucket's client; one that has only `head` and `list` is enough for recovery.
+# The methods that a bucket's client needs; for recovery `head` and `list` are enough.
 _METHODS = ("begin", "list_parts", "complete", "abort")
 
-# How Uppy cuts a file, unless its page says otherwise.
+# Uppy's part size, unless the page sets another one.
 _UPPY_PART_SIZE = 5 * 1024 * 1024
 
 
 class BegunUpload(NamedTuple):
     """An upload in parts that has begun.
 
-    ``id`` is its sealed ticket, which the repr leaves out. ``part_size`` is how a file of this size is best cut,
-    ``parts`` how many there are then (None if the size is not known), ``expire`` the Unix seconds until which it may be
-    sent.
+    ``id`` is its sealed ticket, which the repr leaves out. ``part_size`` is the best size of a part for this file,
+    ``parts`` the resulting number of parts (None if the file's size is not known), ``expire`` the Unix seconds until
+    which the file may be sent.
     """
 
     id: str
@@ -73,19 +74,19 @@ class BegunUpload(NamedTuple):
 class PartUploads:
     """Uploads in parts of one bucket.
 
-    Nothing is stored here: the upload's ID is a sealed ticket that says everything, so any process can continue the
-    upload. OSS's list of parts decides what is joined, never the client's. A completed object is recognized by its
-    receipt, which makes completing it repeatable, over crashes too.
+    This server stores nothing: the upload's ID is a sealed ticket that contains everything, so any process can continue
+    the upload. The parts that OSS lists are joined, never those that only the client lists. A completed object is
+    recognized by its receipt, so completing can be repeated, even after a crash.
 
-    :param recovery: asks the bucket, and makes the upload of what it holds.
-    :param presigner: says what a grant allows, and how the object is named and described.
+    :param recovery: asks the bucket, and makes an Upload of the stored object.
+    :param presigner: returns what a grant allows, and the object's name and headers.
     :param urls: signs the URLs of parts.
-    :param ledger: is told what the joined object must be, before OSS joins it.
-    :param keep_seconds: how long the ledger remembers that after the ticket has expired.
+    :param ledger: remembers the CRC-64 of the joined object before OSS joins the parts.
+    :param keep_seconds: how long the ledger remembers the CRC-64 after the ticket has expired.
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
 
-    Raises SettingsError if the bucket's client knows no parts.
+    Raises SettingsError if the bucket's client has no methods for parts.
     """
 
     def __init__(
@@ -129,9 +130,9 @@ class PartUploads:
     ) -> BegunUpload:
         """Begin an upload for a grant.
 
-        With ``size`` the whole is that many bytes exactly. With ``part_size`` too the client promises to cut the file
-        by the size that is returned, which is that one unless there would be more than 10,000 parts, and then each
-        part's length is exact.
+        With ``size`` the file must have exactly that many bytes. With ``part_size`` too, the client promises to cut the
+        file by the returned size, and each part's length must be exact. The returned size is larger than ``part_size``
+        if there would be more than 10,000 parts.
 
         Raises MalformedRequestError, OutsideGrantError, GrantError; PartsRefusedError if the object exists and may not
         be overwritten; BucketError.
@@ -157,7 +158,7 @@ class PartUploads:
             ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata
         )
         check_metadata_size(target.headers, receipt)
-        # The ACL counts when the upload is completed.
+        # The ACL is sent when the upload is completed.
         headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}
         headers[RECEIPT_FIELD] = receipt
         try:
@@ -172,19 +173,22 @@ class PartUploads:
         return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expires_at)
 
     def open(self, text: str, key: str) -> PartsTicket:
-        """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object or bucket."""
+        """Return the ticket in an ID; UnverifiedError if it is invalid, or for another object or bucket."""
         opened = self._book.open(text)
         if opened.ticket.bucket != self._recovery.bucket_name:  # two buckets may share the secrets
-            raise UnverifiedError("parts_mismatch", "the upload ID is for another bucket")
+            raise UnverifiedError("parts_mismatch", "the upload ID belongs to another bucket")
         if key != opened.key:
-            raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
+            raise UnverifiedError(
+                "parts_mismatch", "the upload ID belongs to another object than the one that the key names"
+            )
         return opened
 
     def sign(self, opened: PartsTicket, number: int, *, typed: bool = False) -> PresignedURL:
-        """Return the signed URL of one part, with its exact length where that is known (V4 only).
+        """Return the signed URL of one part, with its exact length if that is known (V4 only).
 
-        ``typed``: the client sends the headers that are returned, and its first part may be a whole file, which a
-        browser sends with the file's type. OSS signs a Content-Type that is present, so one is fixed then.
+        ``typed`` says that the client sends the returned headers, and that its first part may be a whole file, which a
+        browser sends with the file's type. OSS's signature covers a Content-Type that is present, so a fixed one is
+        signed.
 
         Raises OutsideGrantError for a number that a file of the allowed size cannot have; CredentialsError.
         """
@@ -204,7 +208,7 @@ class PartUploads:
         )
 
     def list(self, opened: PartsTicket) -> Sequence[StoredPart]:
-        """Return the parts that are stored; those of a completed upload as they were.
+        """Return the stored parts; for a completed upload, the parts that it had.
 
         Raises UploadGoneError, UploadUnsettledError, BucketError, LedgerUnavailableError.
         """
@@ -214,13 +218,13 @@ class PartUploads:
             return list(_former_parts(opened, self._completed(opened)))
 
     def complete(self, opened: PartsTicket, claimed: Mapping[int, str]) -> Upload:
-        """Join the parts that OSS lists, and return the upload; also if it was completed before.
+        """Join the parts that OSS lists, and return the upload, also if it was completed before.
 
-        Nothing is waited for: an error that says that nobody can tell now is for the client, which asks again.
-        ``claimed`` are the parts that the client has sent, ETag by number.
+        This waits for no other request: after an error that leaves the outcome open, the client asks again. ``claimed``
+        has the parts that the client has sent: number -> ETag.
 
-        Raises PartsRefusedError, after which the parts are still there, PartsNotAllowedError after which they are not;
-        UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
+        Raises PartsRefusedError, after which the parts are still stored, or PartsNotAllowedError, after which they are
+        removed; UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
             listed = self._bucket.list_parts(opened.key, opened.upload_id)
@@ -234,7 +238,7 @@ class PartUploads:
         return self._join(opened, claimed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
-        """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
+        """Remove the upload and its parts; if it is completed already, leave its object and return the upload.
 
         Raises BucketError.
         """
@@ -242,7 +246,7 @@ class PartUploads:
         return self._find(opened)
 
     def _check(self, opened: PartsTicket, listed: Sequence[StoredPart], claimed: Mapping[int, str]) -> None:
-        """Raise what speaks against joining the listed parts; abort the upload if its size is not allowed."""
+        """Raise an error if the listed parts cannot be joined; abort the upload if its size is not allowed."""
         ticket = opened.ticket
         total = sum(part.size for part in listed)
         if total > ticket.max_size:
@@ -260,9 +264,10 @@ class PartUploads:
             raise PartsRefusedError("part_too_small", hint)
 
     def _expect(self, opened: PartsTicket, parts: Sequence[StoredPart]) -> None:
-        """Tell the ledger what the parts are together, where OSS says the CRC-64 of each.
+        """Store the CRC-64 of the joined parts in the ledger, if OSS lists the CRC-64 of each part.
 
-        Another page, the next process, a sweep or an event may find the object later, and has no list of parts then.
+        Another page, the next process, a sweep or an event may find the object later, when there is no list of parts
+        any more.
         """
         pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
         if len(pairs) == len(parts):
@@ -270,13 +275,13 @@ class PartUploads:
             self._ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
 
     def _note_unanswered(self, opened: PartsTicket) -> None:
-        """Note for all processes that OSS was told to join the parts and did not answer."""
+        """Note in the ledger, for all processes, that OSS was told to join the parts and did not answer."""
         now = int(self._clock())
         expires = now + 2 * UNSETTLED_SECONDS
         note(self._ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
 
     def _is_unanswered(self, opened: PartsTicket) -> bool:
-        """Return whether that was noted a moment ago, by any process."""
+        """Return whether any process noted a moment ago that OSS did not answer."""
         moments = self._clock(), self._clock() - UNSETTLED_SECONDS
         return bool(self._ledger.known([(opened.key, _unanswered(opened, moment)) for moment in moments]))
 
@@ -298,13 +303,13 @@ class PartUploads:
         except BucketRefusedError as error:
             return self._after_refusal(opened, error)
         except BucketUnreachableError:
-            # OSS goes on with what it got; perhaps it never got the request.
+            # OSS may be joining the parts, or may never have got the request.
             self._note_unanswered(opened)
             raise
         return self._recovery.accept(stored, opened.ticket, recovered=False).upload
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
-        """Return the upload if OSS refused because it is completed; raise what its refusal means if not."""
+        """Return the upload if OSS refused because it is completed already; otherwise raise what the refusal means."""
         meaning: OSSWSGIError = error
         if error.code == "FileAlreadyExists":
             meaning = _file_exists()
@@ -315,9 +320,9 @@ class PartUploads:
         return self._completed_meanwhile(opened, meaning)
 
     def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
-        """Return the upload if another page has completed it, so that its parts are gone; raise ``refusal`` if not.
+        """Return the upload if another page has completed it, so its parts are gone; otherwise raise ``refusal``.
 
-        Raises BucketUnreachableError if nobody can tell now.
+        Raises BucketUnreachableError if OSS cannot be asked now.
         """
         try:
             upload = self._find(opened)
@@ -328,10 +333,10 @@ class PartUploads:
         return upload
 
     def _completed(self, opened: PartsTicket) -> Upload:
-        """Return the upload that OSS does not know any more, because it is completed.
+        """Return a completed upload, which OSS no longer knows as an upload in parts.
 
-        Raises UploadGoneError where its object is not there either; UploadUnsettledError where OSS was told to join the
-        parts a moment ago and did not answer.
+        Raises UploadGoneError if its object is missing too; UploadUnsettledError if OSS was told a moment ago to join
+        the parts and did not answer.
         """
         upload = self._find(opened)
         if upload is not None:
@@ -342,7 +347,7 @@ class PartUploads:
         raise UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
 
     def _find(self, opened: PartsTicket) -> Upload | None:
-        """Return the upload if its object is stored, and None if there is none, or another one."""
+        """Return the upload if its object is stored; None if no object is stored, or another upload's."""
         try:
             return self._recovery.find(opened.ticket, opened.key, recovered=False).upload
         except (NotStoredError, NotYoursError):
@@ -350,7 +355,7 @@ class PartUploads:
 
 
 def _unanswered(opened: PartsTicket, moment: float) -> str:
-    """Return what stands in the place of an ETag."""
+    """Return the mark that replaces the ETag in the note that OSS did not answer."""
     return f"end of {opened.ticket.id}: {int(moment // UNSETTLED_SECONDS)}"
 
 
@@ -359,7 +364,7 @@ def _file_exists() -> PartsRefusedError:
 
 
 def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:
-    """Yield the parts of a completed upload, whose count stands in its ETag's suffix."""
+    """Yield the former parts of a completed upload; the suffix of its ETag is their number."""
     size, etag = upload.size or 0, upload.etag or ""
     _, _, suffix = etag.partition("-")
     count = int(suffix) if suffix.isdigit() else 1

@@ -1,1 +1,1 @@
-"""Recovery of uploads whose callback did not arrive: found in the bucket, proved by ticket or receipt, handled once."""
+"""Recovery: finds uploads whose callback did not arrive, proves them by ticket or receipt, and has them handled."""

@@ -1,4 +1,4 @@
-"""Where sweeps stand: in the ledger, or in a file."""
+"""Checkpoints: they store how far a sweep got, in the ledger or in a file."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from ..ledger.base import Ledger
 
-#: What is stored under a name: values of JSON by name.
+#: A stored state: JSON values by name.
 State = dict[str, Any]
 
 
 class LedgerCheckpoint:
-    """A checkpoint in a ledger, for all that share it. Raises LedgerUnavailableError."""
+    """A checkpoint in a ledger, for all processes that share the ledger. Raises LedgerUnavailableError."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     def load(self, name: str) -> State:
-        """Return what was saved last under a name."""
+        """Return the last state saved under a name."""
         return _read(self._ledger.load(name) or "{}")
 
     def save(self, name: str, state: State) -> None:
-        """Replace what is stored under a name."""
+        """Replace the state under a name."""
         self._ledger.save(name, json.dumps(state, ensure_ascii=False))
 
 
 class FileCheckpoint:
-    """A checkpoint in a file, readable by this user alone.
+    """A checkpoint in a file, readable only by this user.
 
     :param path: of the file, on a local disk.
     """
@@ -38,12 +38,12 @@ class FileCheckpoint:
         self.path = os.path.abspath(path)
 
     def load(self, name: str) -> State:
-        """Return what was saved last under a name; a file that is not ours or was damaged counts as empty."""
+        """Return the last state saved under a name; a damaged file, or another program's, counts as empty."""
         state = self._states().get(name)
         return state if isinstance(state, dict) else {}
 
     def save(self, name: str, state: State) -> None:
-        """Replace the file at once, so that a kill leaves the old states or the new ones. Raises OSError."""
+        """Replace the file in one step, so that a kill leaves the old states or the new ones. Raises OSError."""
         new = f"{self.path}.new"
         with suppress(FileNotFoundError):
             os.unlink(new)

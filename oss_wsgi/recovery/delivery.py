@@ -1,4 +1,4 @@
-"""Delivers an upload that no callback brought to the application that receives callbacks: the one way to it."""
+"""The one way by which an upload without a callback reaches the application that receives callbacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-#: What a request for a recovery has in common with a callback's request: the server that got it, and its number.
+#: Environ keys that a delivery takes from the browser's request: those of the server, and the request's ID.
 _OF_THE_SERVER = (
     "SERVER_NAME",
     "SERVER_PORT",
@@ -34,9 +34,9 @@ _OF_THE_SERVER = (
 
 
 class Delivered(NamedTuple):
-    """What the application responded to an upload: status line, headers and body.
+    """The application's response to an upload: status line, headers and body.
 
-    The reason is that of a refusal, ``repeated`` for a stored response, None where the application handled it now.
+    ``reason`` is the reason of a refusal, ``repeated`` for a stored response, None if the application handled it now.
     """
 
     status: str
@@ -51,16 +51,17 @@ class Delivered(NamedTuple):
 
 
 class Delivery:
-    """Calls ``app``, the ledger's middleware behind ``CallbackGuard``, with an upload of which no callback came.
+    """Calls ``app``, the ledger's middleware behind ``CallbackGuard``, with an upload whose callback did not come.
 
-    Pages, sweeps, events and uploads in parts all come this way. ``app`` sees what a verified callback brings: POST to
-    the callback's path, the upload in the environ, and a body in the usual form. All of it is made from the upload. Of
-    the request of the person whose page asks it sees the server's name, port and scheme, Host, X-Request-ID and
-    wsgi.errors, and nothing else: no address, no login, whatever it is called, and no key of a middleware.
+    Pages, sweeps, events and uploads in parts all use it. ``app`` gets the same request as from a verified callback:
+    POST to the callback's path, the upload in the environ, and a body in the usual form. All of it is made from the
+    upload. From the request of the person whose page asks, ``app`` gets only the server's name, port and scheme, Host,
+    X-Request-ID and wsgi.errors: no address, no login of any kind, and no key of a middleware.
 
     :param path: PATH_INFO of the callback endpoint, prefix included, as WSGI has it (UTF-8 read as latin-1).
     :param url: the callback's public URL, checked, for requests that no browser sends; None means localhost.
-    :param with_body: the application's own view answers, and may read the body; ours reads the upload alone.
+    :param with_body: make a body, because the application's own view answers and may read it; our endpoint reads only
+    the upload.
     """
 
     def __init__(self, app: WSGIApplication, path: str, url: str | None, *, with_body: bool = True) -> None:
@@ -83,17 +84,17 @@ class Delivery:
         }
 
     def __call__(self, upload: Upload, asked: WSGIEnvironment | None = None) -> Delivered:
-        """Deliver an upload, and return what the application responded.
+        """Deliver an upload, and return the application's response.
 
-        ``asked`` is the environ of a browser's request for it, at a path beside the callback's. A browser asks again by
-        itself, so its upload waits in the ledger for no other call. Its context gets the user, the object and the
-        reason.
+        ``asked`` is the environ of the browser's request for the upload, at a path in the same folder as the
+        callback's. A browser asks again by itself, so its upload never waits in the ledger for another call. The
+        request's facts get the user, the object and the reason.
         """
         if asked is None:
             environ: WSGIEnvironment = {**self._own, "wsgi.errors": sys.stderr}
         else:
             facts = facts_of(asked)
-            facts.address = header(asked, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
+            facts.address = header(asked, "REMOTE_ADDR")  # only for the log: a handler would expect OSS's
             facts.may_wait = False
             environ = {name: asked[name] for name in _OF_THE_SERVER if name in asked}
             parent = asked["SCRIPT_NAME"].rpartition("/")[0]

@@ -1,6 +1,6 @@
-"""Reads the events in which OSS names a stored object: messages of SMQ, and CloudEvents of EventBridge.
+"""A reader of the events in which OSS names a stored object: messages of SMQ, and CloudEvents of EventBridge.
 
-Nothing in an event is trusted but the object's name: HEAD and receipt decide (never-lost.md 7.4).
+Only the object's name is taken from an event: HEAD and receipt decide about the upload (never-lost.md 7.4).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from ..exceptions import MalformedRecoveryError
 from ..http import is_encodable
 
-#: The events that a finished upload causes. ``UploadPart`` comes once for each part, and names no finished object.
+#: The events that a finished upload causes. ``UploadPart`` is left out: it comes once for each part, before the object
+#: is finished.
 UPLOAD_EVENTS = frozenset(
     {"ObjectCreated:PostObject", "ObjectCreated:PutObject", "ObjectCreated:CompleteMultipartUpload"}
 )
@@ -24,7 +25,7 @@ UPLOAD_EVENTS = frozenset(
 MAX_BODY_BYTES = 1024 * 1024
 # OSS's have 32 characters, and a few more after an upload in parts.
 _ETAG = re.compile(r"[!-~]{0,64}")
-_MAX_DEPTH = 4  # of events in each other, such as those in a CloudEvent's data
+_MAX_DEPTH = 4  # of events within events, such as those in a CloudEvent's data
 _MAX_WRAPPERS = 3  # such as a push of SMQ around the Base64 of the message
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,11 @@ class UploadEvent(NamedTuple):
 
 
 class EventOutcome(NamedTuple):
-    """What ``handle_event`` did with one event.
+    """The outcome of one event in ``handle_event``.
 
     ``outcome`` is ``recovered`` (the application handled the upload now), ``known`` (it had handled it before),
-    ``ignored`` (the event is of another bucket or another kind), or why it is not handled, which the same event would
-    not change: ``refused``, ``no_receipt``, ``foreign``, ``gone``.
+    ``ignored`` (the event is for another bucket or of another kind), or why the upload can never be handled:
+    ``refused``, ``no_receipt``, ``foreign``, ``gone``.
     """
 
     outcome: str
@@ -55,10 +56,10 @@ class EventOutcome(NamedTuple):
 def read_events(body: bytes | str) -> list[UploadEvent]:
     """Return the events in a message's body: JSON or its Base64, in the layouts of SMQ and of EventBridge.
 
-    A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures. Anything else
-    among the events is logged and skipped. A message may have no events, and then there is nothing to do.
+    A member that OSS's documentation nests inside ``oss`` may also stand beside ``oss``, as in captured events. Entries
+    that are not events are logged and skipped. A message without any entries returns an empty list.
 
-    Raises MalformedRecoveryError, reason ``event_malformed``, if something is in the body and none of it is an event.
+    Raises MalformedRecoveryError, reason ``event_malformed``, if the body has entries and none of them is an event.
     """
     if len(body) > MAX_BODY_BYTES:
         raise _malformed(f"it is over {MAX_BODY_BYTES} bytes")
@@ -73,12 +74,12 @@ def read_events(body: bytes | str) -> list[UploadEvent]:
     if problems and not events:
         raise problems[-1]
     if problems:
-        log.warning("%d of %d events in a message are left out: %s", len(problems), len(members), problems[-1])
+        log.warning("%d of %d events in a message are ignored: %s", len(problems), len(members), problems[-1])
     return events
 
 
 def _document(text: str) -> Any:
-    """Return the JSON of a text, which may be Base64, or wrapped in the envelope of a push."""
+    """Return the value of a text of JSON, which may be in Base64, or in the envelope of a push."""
     for _ in range(_MAX_WRAPPERS):
         try:
             document = json.loads(text)
@@ -94,14 +95,14 @@ def _document(text: str) -> Any:
 
 
 def _members(document: Any, depth: int = 0) -> Iterator[UploadEvent | MalformedRecoveryError]:
-    """Yield each event of a document: one or several, in ``events``, in a CloudEvent's ``data``, or bare.
+    """Yield each event of a document: in ``events``, in a CloudEvent's ``data``, or bare.
 
-    In the place of anything else yields the error that it is.
+    Yields an error in place of an entry that is not an event.
     """
     for item in document if isinstance(document, list) else [document]:
         try:
             if not isinstance(item, dict) or depth == _MAX_DEPTH:
-                raise _malformed("its JSON is not an object, or has too many inside each other")
+                raise _malformed("its JSON is not an object, or is nested too deeply")
             events, data = item.get("events"), item.get("data")
             if not isinstance(data, (dict, str)):
                 data = item.get("data_base64")
@@ -135,7 +136,7 @@ def _event(members: dict[str, Any]) -> UploadEvent:
     if not is_encodable(name + bucket_name + key):
         raise _malformed("a name in it is not text")
     if not _ETAG.fullmatch(etag):
-        raise _malformed("its ETag is none of OSS's")
+        raise _malformed("its ETag is not one that OSS writes")
     return UploadEvent(name.removeprefix("oss:"), bucket_name, key, etag)
 
 

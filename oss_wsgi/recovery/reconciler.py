@@ -1,4 +1,4 @@
-"""Sweeps and events together: the window and the checkpoint of a sweep, and what an event does."""
+"""The reconciler: it runs sweeps, with their window and checkpoint, and handles events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Counters(Protocol):
-    """Counts what sweeps and events did, as ``Metrics`` does."""
+    """Counts the outcomes of sweeps and events, as ``Metrics`` does."""
 
     def on_reconciled(self, counts: Mapping[str, int]) -> None:
         """Count the outcomes of a sweep."""
@@ -38,13 +38,13 @@ class Counters(Protocol):
 
 
 class Reconciler:
-    """Handles the uploads of which no report came: those that a sweep finds, and those that events name.
+    """Handles uploads whose report did not come: those that a sweep finds, and those that events name.
 
-    :param recovery: returns what asks the bucket. It is called when something must be asked, so that a server that
-        never sweeps needs no client of the bucket.
+    :param recovery: returns the Recovery that asks the bucket. It is called only when the bucket must be asked, so a
+        server that never sweeps needs no client of the bucket.
     :param delivery: passes an upload through the ledger to the application.
-    :param prefixes: what a sweep lists when it is given none.
-    :param known: as of ``DirectUpload``, like ``on_orphan``.
+    :param prefixes: the prefixes that a sweep lists by default.
+    :param known: as for ``DirectUpload``, like ``on_orphan``.
     :param clock: returns Unix seconds.
     """
 
@@ -63,7 +63,7 @@ class Reconciler:
     ) -> None:
         self._settings = settings
         self._bucket, _ = settings.bucket_and_host()
-        # What all sweeps of the bucket share: a ledger may serve several buckets.
+        # The name of all sweeps of this bucket, since several buckets may share a ledger.
         self._name = f"sweep {self._bucket}"
         self._recovery = recovery
         self._delivery = delivery
@@ -97,7 +97,7 @@ class Reconciler:
         if now - window[0] > keep + 1 and known is None and not dry_run:
             raise SettingsError(
                 f"The sweep would look back {(now - window[0]) / 3600:.1f} h, but the ledger remembers only "
-                f"{keep / 3600:.1f} h, so that older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
+                f"{keep / 3600:.1f} h, so older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
                 "less, or give known=."
             )
         lost = self._lost_uploads(known, on_orphan, now - window[0], dry_run=dry_run)
@@ -151,12 +151,12 @@ class Reconciler:
         return outcomes
 
     def oldest_untold_seconds(self) -> float | None:
-        """Return the age of the oldest upload that may be untold; 0 if none, None before the first sweep."""
+        """Return the age of the oldest upload that may not be handed over; 0 if none, None before the first sweep."""
         state = self._checkpoint.load(self._name)
         if "untold_since" not in state:
             return None
         since = state["untold_since"]
-        # A clock that was set back, and what was damaged, is no age.
+        # A clock that was set back, or a damaged value, counts as 0.
         return max(0.0, self._clock() - since) if isinstance(since, int | float) else 0.0
 
     def _handle_event(self, event: UploadEvent) -> EventOutcome:
@@ -168,11 +168,14 @@ class Reconciler:
             return EventOutcome("known", event.key)
         outcome, reason = lost.handle(listed)
         for decoded in dict.fromkeys((unquote(event.key), unquote_plus(event.key))):
-            if outcome == "gone" and decoded != event.key:  # OSS does not say whether and how it encodes the name
+            if outcome == "gone" and decoded != event.key:  # OSS does not document whether it encodes the name, nor how
                 listed = listed._replace(key=decoded)
                 outcome, reason = lost.handle(listed)
         if outcome in ("failed", "unavailable"):
-            hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
+            hint = (
+                f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): do not delete the message, so that it comes "
+                "again"
+            )
             raise NotDeliveredError("not_delivered", hint)
         return EventOutcome("refused" if outcome == "settled" else outcome, listed.key, reason)
 

@@ -1,4 +1,4 @@
-"""Recovers one upload whose report was lost: finds its object, decides whose it is, and has it handled."""
+"""Recovery of one upload whose report was lost: find its object, check ticket or receipt, and have it handled."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .delivery import Delivered
 Pair = tuple[str, str]
 Known = Callable[[Sequence[Pair]], Iterable[Pair]]
 OnOrphan = Callable[[Upload], object]
-#: The outcome of one object, and the reason where it was not handled.
+#: The outcome of one object, and the reason if it was not handled.
 Outcome = tuple[str, str | None]
 
 _UNREACHABLE: Outcome = "refused", "name_unreachable"
-#: What stands in the ledger in the place of an object's name, with a hash of object and ETag.
+#: Replaces an object's name in the ledger's entry of an orphan; a hash of object and ETag replaces the ETag.
 _ORPHAN = "oss_wsgi orphan"
 _TOLD = StoredResponse("200 OK", "", b"")
 _NOT_TOLD = StoredResponse("500 Internal Server Error", "", b"")
@@ -52,11 +52,12 @@ class FoundUpload(NamedTuple):
 
 
 class Recovery:
-    """Asks the bucket for one object, and decides by ticket and receipt whether, and as what, it may be handled.
+    """Asks the bucket for one object, and decides by ticket and receipt whether it may be handled, and as which upload.
 
     The bucket is asked over TLS with our own key, and only a form of ours could give the object its receipt: together
-    they prove what the callback would have proved. The upload has the callback's identity (ticket ID, object, ETag), so
-    that callback and recovery may come in any order, and the ledger lets one of them reach the application.
+    they prove what the callback would have proved. The upload has the same identity as in the callback (ticket ID,
+    object, ETag). So callback and recovery may come in any order, and the ledger lets only one of them reach the
+    application.
 
     :param bucket_name: the bucket that ``bucket`` asks.
     :param clock: returns Unix seconds.
@@ -78,44 +79,47 @@ class Recovery:
         self._clock = clock
 
     def open(self, proof: str, key: str) -> Ticket:
-        """Return the ticket of a page's proof, which is a ticket or the form's ``callback`` field with one in it.
+        """Return the ticket in a page's proof, which is a ticket or a form's ``callback`` field that contains one.
 
         Raises UnverifiedError, also if the ticket is not for the object ``key``; NotYoursError for the ticket of a
-        prefix form, whose objects have no receipt (nothing is asked, so that its owner learns of no other object).
+        prefix form, whose objects have no receipt (OSS is not asked, so the ticket's owner learns nothing about other
+        objects).
         """
         ticket = self._tickets.open(_ticket_in(proof))
         if ticket.key is None:
-            hint = "the ticket is a prefix form's: its objects have no receipt, so a lost report cannot be recovered"
+            hint = (
+                "the ticket is for a prefix form, whose objects have no receipt, so a lost report cannot be recovered"
+            )
             raise NotYoursError("not_yours", hint)
         if key != ticket.key:
             raise UnverifiedError("recover_mismatch", "the ticket is for another object than the page asks for")
         return ticket
 
     def find(self, ticket: Ticket, key: str, *, recovered: bool = True) -> FoundUpload:
-        """Return the upload of a ticket, as OSS has stored it.
+        """Return the upload of a ticket, as OSS stored it.
 
-        ``recovered`` is False for the client that completes its own upload in parts, and so reports it.
+        ``recovered`` is False if the client itself completes its upload in parts, since that is its report.
 
         Raises NotStoredError; NotYoursError unless the object's receipt is this ticket's; UnverifiedError if the ticket
-        does not allow what was stored; BucketError.
+        does not allow the stored object; BucketError.
         """
         return self.accept(self._head(key), ticket, recovered=recovered)
 
     def accept(self, stored: StoredObject, ticket: Ticket, *, recovered: bool = True) -> FoundUpload:
-        """Return the upload of a ticket whose object the bucket has just described; raises as ``find`` does."""
+        """Return the upload of a ticket whose object is ``stored``; raises as ``find`` does."""
         try:
             receipt = self._receipts.open(stored.metadata.get(RECEIPT_NAME))
         except UnverifiedError as error:
-            raise NotYoursError("not_yours", f"the object is not of this ticket: {error.hint}") from error
+            raise NotYoursError("not_yours", f"the object does not belong to this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
-            raise NotYoursError("not_yours", "the object's receipt is another ticket's")
+            raise NotYoursError("not_yours", "the object's receipt belongs to another ticket")
         return self._checked(stored, receipt, recovered=recovered)  # its ticket is the same, sealed once more
 
     def find_by_receipt(self, key: str) -> FoundUpload:
         """Return the upload that an object's own receipt describes.
 
-        Raises NotStoredError; UnverifiedError for a receipt that does not count (``receipt_...``) or does not allow
-        what was stored (``ticket_mismatch``); BucketError.
+        Raises NotStoredError; UnverifiedError for an invalid receipt (``receipt_...``) or one that does not allow the
+        stored object (``ticket_mismatch``); BucketError.
         """
         stored = self._head(key)
         return self._checked(stored, self._receipts.open(stored.metadata.get(RECEIPT_NAME)))
@@ -137,16 +141,16 @@ class Recovery:
         except UnverifiedError as error:
             error.upload = upload
             raise
-        # The ledger must remember it for as long as a sweep may find it again, although the ticket has expired.
+        # The ledger must remember the upload as long as a sweep may find it again, even after the ticket has expired.
         until = max(ticket.expires_at, int(self._clock()))
         upload = replace(upload, recovered=recovered, confirmed=True, ticket_until=until)
         return FoundUpload(upload, stored.request_id)
 
 
 def upload_of(stored: StoredObject, bucket: str, receipt: Receipt) -> Upload:
-    """Return the upload that a callback would have reported, as far as HEAD knows it.
+    """Return the upload that a callback would have reported, as far as HEAD tells it.
 
-    ``members`` has the names of the usual callback body; what only a callback knows is left out.
+    ``members`` has the names of the usual callback body, without values that only a callback has.
     """
     members = {
         "filename": stored.key,
@@ -172,7 +176,7 @@ def upload_of(stored: StoredObject, bucket: str, receipt: Receipt) -> Upload:
 
 
 def _ticket_in(proof: str) -> str:
-    """Return the ticket in the text of a ``callback`` field, or the text itself if it is no such field."""
+    """Return the ticket in the text of a ``callback`` field; any other text is returned as it is."""
     try:
         parameters = json.loads(base64.b64decode(proof, validate=True))
         body = parameters["callbackBody"]
@@ -183,14 +187,14 @@ def _ticket_in(proof: str) -> str:
 
 
 class LostUploads:
-    """Recovers stored objects by their names, one at a time, and passes them to the application.
+    """Recovers uploads by the names of their stored objects, one at a time, and passes them to the application.
 
     :param deliver: passes an upload through the ledger to the application.
-    :param known: ``(pairs of object and ETag) -> those that the application has handled``, asked for what the ledger
-        does not know.
-    :param on_orphan: called with each upload that the checks refuse, through the ledger: once, and again only where an
-        exception or the end of the process cut it off.
-    :param remember_until: the Unix seconds until which the ledger remembers that.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``, called with objects that the
+        ledger does not know.
+    :param on_orphan: called with each upload that the checks refuse. The ledger makes this happen once, and again only
+        after an exception or the end of the process in between.
+    :param remember_until: the Unix seconds until which the ledger remembers that it was called.
     :param dry_run: handle nothing, call nothing, store nothing.
     """
 
@@ -223,26 +227,29 @@ class LostUploads:
         return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
 
     def _known_to_application(self, pairs: Sequence[Pair]) -> set[Pair]:
-        """Ask the application's ``known``; LedgerUnavailableError if it fails: nothing may be handled then."""
+        """Ask the application's ``known``; LedgerUnavailableError if it fails, because then nothing may be handled."""
         if not pairs or self._known is None:
             return set()
         try:
             return {(name, etag) for name, etag in self._known(pairs)}
         except Exception as error:
-            log.exception("known= failed, so nobody can tell what was handled")
+            log.exception("known= failed, so it is unknown what was handled")
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
             raise LedgerUnavailableError("known_failed", hint) from error
 
     def handle_listed(self, listed: ListedObject) -> Outcome:
-        """Do what ``handle`` does with an object that OSS has listed, so that it is there whatever its name."""
+        """Do what ``handle`` does, for a listed object, which exists even if no request can name it."""
         try:
             outcome, reason = self.handle(listed)
         except BucketRefusedError as error:
-            if error.code != "SignatureDoesNotMatch":  # the listing was answered to the same key
+            if error.code != "SignatureDoesNotMatch":  # the same key could list, so it is right
                 raise
             outcome, reason = _UNREACHABLE
         if (outcome, reason) == _UNREACHABLE:
-            hint = "HTTP clients change this name, or OSS refuses it, so no exact form stored it: it is left behind"
+            hint = (
+                "HTTP clients change this name, or OSS refuses it, so no form with an exact name stored it: the "
+                "sweep leaves it"
+            )
             orphan = Upload(self._recovery.bucket_name, listed.key, listed.etag or None, listed.size)
             unreachable = UnverifiedError("name_unreachable", hint)
             return self._refuse(orphan, unreachable.reason, unreachable.hint)
@@ -250,7 +257,7 @@ class LostUploads:
 
     def handle(self, listed: ListedObject) -> Outcome:
         """Handle one object that the ledger does not know; return its outcome and the reason. Raises BucketError."""
-        if has_dot_segment(listed.key):  # nothing of ours: such names are not signed
+        if has_dot_segment(listed.key):  # not ours: such names are never signed
             return _UNREACHABLE
         try:
             upload, head_request_id = self._recovery.find_by_receipt(listed.key)
@@ -277,13 +284,13 @@ class LostUploads:
         line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
         if outcome == "refused":
-            return self._refuse(upload, delivered.reason or outcome, "the application's side refused it")
+            return self._refuse(upload, delivered.reason or outcome, "the application refused it")
         return outcome, delivered.reason
 
     def _refuse(self, orphan: Upload, reason: str, hint: str) -> Outcome:
-        """Return the outcome of an upload that can never be handled: ``refused`` when it is told, ``settled`` later."""
+        """Call ``on_orphan`` for an upload that can never be handled: return ``refused``, or ``settled`` later."""
         text = json.dumps([self._recovery.bucket_name, orphan.object, orphan.etag])
-        digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not store what OSS allows in a name
+        digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not accept every name that OSS accepts
         identity = UploadIdentity(digest[:32], _ORPHAN, digest, self._remember_until, may_wait=False)
         if self._dry_run:
             return ("settled" if self._ledger.known([(_ORPHAN, digest)]) else "refused"), reason
@@ -297,16 +304,16 @@ class LostUploads:
                 if self._on_orphan is not None:
                     self._on_orphan(replace(orphan, transaction=transaction))
             except Exception:
-                log.exception("on_orphan raised for %r; it is called again for it", orphan.object)
+                log.exception("on_orphan raised for %r; it will be called again", orphan.object)
                 return _NOT_TOLD
             return _TOLD
 
         try:
             self._ledger.run_once(identity, tell)
         except HandlerCommittedError:
-            log.exception("on_orphan did not leave the ledger's transaction as it was; it is called again")
+            log.exception("on_orphan ended or broke the ledger's transaction; it will be called again")
         except LedgerUnavailableError as error:
-            if error.reason != "ledger_busy":  # another thread or process is telling it
+            if error.reason != "ledger_busy":  # another thread or process is calling on_orphan
                 raise
         return outcome, reason
 

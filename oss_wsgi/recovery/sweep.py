@@ -1,4 +1,4 @@
-"""The sweep: lists the bucket, and handles each stored upload that the ledger does not know."""
+"""The sweep: it lists the bucket, and handles each stored upload that the ledger does not know."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .recovery import LostUploads, Outcome
 
 PAGE = 1000
 SAMPLES = 10
-#: HEAD requests that may fail one after the other before the sweep gives up.
+#: How many HEAD requests in a row may fail before the sweep gives up.
 _MAX_FAILURES = 3
-#: Characters of all sample names beyond which a checkpoint leaves them out: a ledger keeps 64 KiB under a name.
+#: With more characters in all sample names, a checkpoint leaves the samples out: a ledger stores 64 KiB under a name.
 _MAX_SAMPLES_LENGTH = 10_000
 
-# A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
+# A unique name in the folder of its day, as `object_names.unique_name` makes it.
 _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
-# One with OSS_NAME_SHARDS: before the day stand the token's first two digits.
+# A unique name with OSS_NAME_SHARDS: the token's first two digits stand before the day.
 _SHARDED = re.compile(r"((?s:.*/)?([0-9a-f]{2})/)([0-9]{8})/\2[0-9a-f]{30}(?:\.[^/]*)?")
 _BEHIND_UNIQUE = "f" * 32 + "~"
 
@@ -38,19 +38,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Reconciliation:
-    """What a sweep found: one count for each outcome of an object that was stored in the window.
+    """The report of a sweep: how many objects of each outcome were stored in the window.
 
     ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
     application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.
-    ``refused``: ticket, ledger or ``confirm`` does not allow it, OSS damaged it as it joined its parts, or nobody can
-    ask for an object of this name. ``settled``: refused as before, and told of then.
-    ``no_receipt``: it carries none, such as an object of a prefix form, or one that is not an upload. ``foreign``: its
-    receipt was altered, has expired, or was sealed with another secret. ``gone``: deleted meanwhile.
+    ``refused``: ticket, ledger or ``confirm`` does not allow it, OSS damaged it while joining its parts, or no request
+    can name the object. ``settled``: refused, and ``on_orphan`` was called before. ``no_receipt``: the object carries
+    none: a prefix form stored it, or it is not an upload. ``foreign``: its receipt was altered, has expired, or was
+    sealed with another secret. ``gone``: deleted meanwhile.
 
     ``since`` and ``until`` bound the window, in Unix seconds. ``listed`` counts its objects, ``samples`` names up to 10
-    for each outcome but the good ones, ``reasons`` counts the reason codes of what was not handled. ``oldest_untold``
-    is when the oldest failed or unavailable object was stored, in Unix seconds. ``resumed`` says that the sweep goes on
-    for one that was stopped, and its counts are included. ``progress`` is the part that is done, 0 to 1, by prefixes.
+    for each outcome except the good ones, ``reasons`` counts the reason codes of objects that were not handled.
+    ``oldest_untold`` is when the oldest failed or unavailable object was stored, in Unix seconds. ``resumed`` says that
+    the sweep continues a stopped one, whose counts are included. ``progress`` is the share of prefixes that is done, 0
+    to 1.
     """
 
     since: float
@@ -80,7 +81,7 @@ class Reconciliation:
 
     @property
     def left(self) -> dict[str, int]:
-        """The outcomes that leave something to do, with their counts; empty if every upload is handled."""
+        """The outcomes that leave work to do, with their counts; empty if every upload is handled."""
         return {name: count for name, count in self.counts.items() if count and name in _LEFT}
 
     def add(self, outcome: str, listed: ListedObject, reason: str | None = None) -> None:
@@ -104,7 +105,7 @@ _LEFT = frozenset({"untold", "failed", "unavailable", "refused", "no_receipt", "
 
 
 class Position(NamedTuple):
-    """Where a listing stands: the number of the prefix, and the name after which it goes on."""
+    """A position in the listing: the number of the prefix, and the name after which the listing continues."""
 
     prefix: int
     after: str
@@ -114,7 +115,7 @@ _START = Position(0, "")
 
 
 class Segment(NamedTuple):
-    """A part of the listing that is still to do, from a position to the end, with its window in Unix seconds."""
+    """A part of the listing that is not done yet: from a position to the end, with its window in Unix seconds."""
 
     position: Position
     since: float
@@ -122,22 +123,23 @@ class Segment(NamedTuple):
 
 
 class Sweep:
-    """One sweep: lists names under prefixes, and has each object handled that nobody knows.
+    """One sweep: lists names under prefixes, and has each unknown object handled.
 
-    Each page of 1,000 names costs one request of the bucket and one look-up in the ledger; only unknown objects cost a
-    HEAD. A killed sweep is resumed by the next one with the same prefixes, from the last object that it had finished;
-    what it had handled the ledger knows.
+    Each page of 1,000 names costs one request to the bucket and one look-up in the ledger; only unknown objects cost a
+    HEAD. After a sweep was killed, the next one with the same prefixes continues after the last finished object; the
+    ledger knows what was handled.
 
-    :param lost: says which objects of a page were not handled, and handles one of them.
-    :param report: begins with the window. A sweep that goes on for a stopped one has the window of both.
-    :param state: what the last sweep saved.
-    :param save: keeps a state. It is called first, after each object that needed a HEAD, and after each page.
-    :param not_before: no sweep looks at what was stored before, in Unix seconds: of older uploads the ledger may have
-        forgotten that they were handled.
-    :param skip_old_days: leave out folders of unique names whose day is so old that no form of it can be in the window.
-    :param sharded: unique names have a shard before the day (OSS_NAME_SHARDS). Of each of its 256 folders, the old days
-        are left out together, where the first name of the folder is found: a sweep costs two lists a shard, and one for
-        each 1,000 names in the window, however many years there are.
+    :param lost: returns which objects of a page are unknown, and handles one object.
+    :param report: an empty report with the window. A sweep that continues a stopped one has the window of both.
+    :param state: the state that the last sweep saved.
+    :param save: stores a state: at the beginning, after each object that needed a HEAD, and after each page.
+    :param not_before: Unix seconds: no sweep looks at objects stored before, because the ledger may have forgotten that
+        they were handled.
+    :param skip_old_days: skip folders of unique names whose day is so old that no upload of a form of that day can be
+        in the window.
+    :param sharded: unique names have a shard before the day (OSS_NAME_SHARDS). In each of the 256 shards' folders, all
+        old days are skipped together once the first name is listed. So a sweep costs two list requests for each shard,
+        and one for each 1,000 names in the window, however many years of names there are.
     """
 
     def __init__(
@@ -162,9 +164,9 @@ class Sweep:
         self._skip_old_days = skip_old_days
         self._sharded = sharded
         self._segments = [Segment(_START, report.since, report.until)]
-        #: No sweep has ended that looked at what was stored after this moment.
+        #: No finished sweep has looked at objects stored after this time.
         self._unseen_since = report.since
-        # HEAD requests in a row that say nothing, and where the sweep stood before the first of them.
+        # The errors of HEAD requests that failed in a row, and the sweep's state before the first of them.
         self._failures: list[BucketError] = []
         self._before_failures = self._segments, report
         self._has_answered = False
@@ -172,7 +174,7 @@ class Sweep:
             self._take_up(state)
 
     def _take_up(self, state: State) -> None:
-        """Go on where a stopped sweep stood; warn if there is a gap between the last sweep's window and this one's."""
+        """Continue a stopped sweep; warn if there is a gap between the last sweep's window and this one's."""
         since, until = self.report.since, self.report.until
         try:
             last, segments, unseen_since = _read(state)
@@ -181,12 +183,12 @@ class Sweep:
             return
         if not segments:
             if last.until < since:
-                line = "no sweep has looked at the %.1f hours before this one's window: sweep once from there"
+                line = "no sweep has looked at the %.1f hours before this one's window: sweep once with a longer since"
                 log.warning(line, (since - last.until) / 3600)
             self._unseen_since = max(since, last.until)
             oldest = last.oldest_untold
             if oldest is not None and oldest >= self._not_before:
-                # The last sweep could not hand it over; perhaps this one's window has left it behind.
+                # The last sweep could not deliver this object, and it may be before this sweep's window.
                 self._unseen_since = min(oldest, self._unseen_since)
                 self.report.since = min(oldest, since)
                 self._segments = [Segment(_START, self.report.since, until)]
@@ -194,7 +196,7 @@ class Sweep:
         covered = max(min(segment.until for segment in segments), self._not_before)
         end = max(until, last.until)
         self._segments = [Segment(segment.position, max(segment.since, self._not_before), end) for segment in segments]
-        # What the stopped sweep had listed already has older objects that it left out, and may have new ones by now.
+        # In the part that the stopped sweep had listed, older objects were left out, and newer ones may have come.
         for first, final in (since, last.since), (covered, end):
             is_ahead = any(segment.position == _START and segment.since <= first for segment in self._segments)
             if first < final and not is_ahead:
@@ -204,9 +206,9 @@ class Sweep:
         self._unseen_since = max(unseen_since, self._not_before)
 
     def run(self) -> Reconciliation:
-        """Work through all segments, and return the report.
+        """Do all segments, and return the report.
 
-        Raises BucketError, after which the next sweep asks again for all objects of which OSS told nothing, and
+        Raises BucketError, after which the next sweep asks again for all objects that OSS gave no answer about, and
         whatever else a callable raises.
         """
         self._save()
@@ -243,11 +245,11 @@ class Sweep:
                 self._save()
 
     def _handle(self, listed: ListedObject) -> Outcome:
-        """Return the outcome of one object; raise BucketError if OSS is not to be asked further."""
+        """Return the outcome of one object; raise BucketError if the sweep must give up."""
         try:
             outcome, reason = self._lost.handle_listed(listed)
         except BucketError as error:
-            # Where no HEAD was answered yet, a refusal may say that the key lacks the right to every object.
+            # Until a first HEAD is answered, a refusal may mean that the key lacks the right to all objects.
             is_of_all = not self._has_answered and error.reason != "bucket_failed"
             if isinstance(error, BucketUnreachableError) or is_of_all:
                 if not self._failures:
@@ -268,13 +270,13 @@ class Sweep:
         raise error
 
     def _next_name(self, name: str, since: float) -> str:
-        """Return the name after which to go on: behind the folder of a day that is too old, or behind this name."""
+        """Return the name after which to continue: the end of the folder of a day that is too old, or this name."""
         match = _UNIQUE.fullmatch(name) if self._skip_old_days else None
         first_day = _first_day(since)
         if match is None or match[2] >= first_day:
             return name
         shard = _SHARDED.fullmatch(name) if self._sharded else None
-        if shard is not None:  # nothing but days is in the folder of a shard
+        if shard is not None:  # a shard's folder contains only days
             return f"{shard[1]}{first_day}"
         return f"{match[1]}{match[2]}/{_BEHIND_UNIQUE}"
 
@@ -294,16 +296,16 @@ class Sweep:
 
     @property
     def untold_since(self) -> float | None:
-        """When the oldest upload was stored that the application may not have heard of; None if it heard of all.
+        """When the oldest upload was stored that may not have been handed over; None if all were.
 
-        Until a sweep has ended, that is where the last one ended that did.
+        While a sweep is not finished, this is the end of the last finished sweep's window.
         """
         moments = [self.report.oldest_untold, self._unseen_since if self._segments else None]
         return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _read(state: State) -> tuple[Reconciliation, list[Segment], float]:
-    """Return the report of a stored state, what is still to do, and since when; ValueError if it is damaged."""
+    """Return a stored state's report, segments to do, and time since which nothing was seen; ValueError if damaged."""
     try:
         report = Reconciliation(**state["report"])
         segments = [Segment(Position(*place), first, last) for place, first, last in state["segments"]]
@@ -321,16 +323,16 @@ def _read(state: State) -> tuple[Reconciliation, list[Segment], float]:
 
 
 def _first_day(since: float) -> str:
-    """Return the first day, YYYYMMDD, whose forms may have stored something after ``since``.
+    """Return the first day, YYYYMMDD, whose forms may have stored an object after ``since``.
 
-    A name has the day of its signature. A form lives for up to 7 days, and its upload may take long.
+    A name has the day of its signature. A form is valid for up to 7 days, and its upload may take long.
     """
     first = datetime.fromtimestamp(max(since, 0), timezone.utc) - timedelta(seconds=MAX_EXPIRES + UPLOAD_SECONDS)
     return first.strftime("%Y%m%d")
 
 
 def distinct(prefixes: Sequence[str]) -> list[str]:
-    """Return prefixes in order, without those that another one covers."""
+    """Return the prefixes sorted, without those that another prefix covers."""
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not any(prefix.startswith(other) for other in kept):

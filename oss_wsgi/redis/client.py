@@ -1,4 +1,4 @@
-"""A client of Redis or Valkey, from a URL or the application's own: it runs scripts, and shows no password."""
+"""A client of Redis or Valkey, from a URL or the application's own, that runs scripts and shows no password."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from ..exceptions import SettingsError
 from ..threads import ForkAware
 
-#: Schemes of URLs, and redis-py's name for each.
+#: Scheme of a URL -> redis-py's name for it.
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
 
 INSTALL = "pip install 'oss-wsgi[redis]'"
 
 _HOW = "write redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS, with the password percent-encoded"
 
-#: What redis-py raises for the parameters of a URL.
+#: The errors that redis-py raises for a URL's parameters.
 REFUSED_PARAMETERS: tuple[type[Exception], ...] = (TypeError, ValueError)
 
-#: Seconds: OSS waits for five in all.
+#: Seconds; OSS waits five seconds in all.
 CONNECT_TIMEOUT = 2.0
 ANSWER_TIMEOUT = 3.0
 
-#: redis-py decodes no answer for which this is set, whatever the client says.
+#: With this option redis-py does not decode the answer, even if the client decodes answers.
 _AS_BYTES: dict[str, Any] = {"NEVER_DECODE": []}
 
 
 class Script(NamedTuple):
-    """A script that the server runs in one step, and the digest by which it knows the script."""
+    """A script that the server runs in one step, and the digest by which the server recognizes it."""
 
     text: str
     sha: str
@@ -45,13 +45,14 @@ class Script(NamedTuple):
 class RedisServer(ForkAware):
     """Runs scripts on a Redis or Valkey server, or on a cluster.
 
-    A client that is made from a URL is made when it is first needed, and again in a forked child. A URL of any node of
-    a cluster leads to the whole cluster. All methods that ask the server raise what ``server_errors`` returns.
+    From a URL, the client is made at its first use, and again in a forked child. The URL of any node of a cluster
+    connects to the whole cluster. All methods that ask the server raise the errors that ``server_errors`` returns.
 
     :param url_or_client: a URL ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``, with
         redis-py's parameters behind ``?``; or a ``redis.Redis`` or ``redis.RedisCluster``.
-    :param timeouts: seconds for connecting and for an answer; a URL's parameters and a client's own win.
-    :param own_options: names of parameters that are not redis-py's; ``options`` has their texts.
+    :param timeouts: seconds for connecting and for an answer; a URL's parameters and a client's own settings override
+        them.
+    :param own_options: names of further parameters, not redis-py's; their texts are in ``options``.
 
     Raises SettingsError for anything else.
     """
@@ -69,14 +70,14 @@ class RedisServer(ForkAware):
         self._is_cluster: bool | None = None
         self._timeouts = timeouts
         self._password = ""
-        self._url = ""  # empty for a client of the application's own
+        self._url = ""  # empty for the application's own client
         if isinstance(url_or_client, str):
             self._read_url(url_or_client, own_options)
         else:
             _check_client(url_or_client)
             self._client = url_or_client
             self._is_cluster = hasattr(url_or_client, "get_node_from_key")
-            #: How messages name the server: without user, password and parameters.
+            #: The server's name for messages, without user, password and parameters.
             self.shown = _shown_client(url_or_client)
         super().__init__()
 
@@ -94,7 +95,7 @@ class RedisServer(ForkAware):
 
     @property
     def patience(self) -> float:
-        """Seconds after which the client gives up an answer."""
+        """Seconds for which the client waits for an answer."""
         return float(self.client.get_connection_kwargs().get("socket_timeout") or ANSWER_TIMEOUT)
 
     @property
@@ -105,19 +106,19 @@ class RedisServer(ForkAware):
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int] = ()) -> Any:
         """Run a script and return its answer, texts as bytes. In a cluster all keys are in one slot.
 
-        When the connection breaks it may run twice.
+        If the connection breaks, the script may run twice.
         """
         call = len(keys), *keys, *arguments
         try:
             return self.client.execute_command("EVALSHA", script.sha, *call, **_AS_BYTES)
-        except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
+        except import_redis().exceptions.NoScriptError:  # the server was restarted or replaced
             return self.client.execute_command("EVAL", script.text, *call, **_AS_BYTES)
 
     def sync(self, key: str, milliseconds: int) -> Any:
-        """Wait until the disk of a key's server has what the server did so far, ``milliseconds`` at the most.
+        """Wait at most ``milliseconds`` until a key's server has written everything so far to its disk.
 
-        Writes the key, which ends at once, because WAITAOF waits for the writes of its own connection, and what is
-        older comes before them. Return the answer of WAITAOF, which may be an exception.
+        Returns the answer of WAITAOF, which may be an exception. WAITAOF waits only for writes of its own connection,
+        so this first writes the key, which expires at once; older writes reach the disk before it.
         """
         client = self.client
         if self.is_cluster:
@@ -131,15 +132,15 @@ class RedisServer(ForkAware):
         return synced
 
     def ask_each(self, method: str, argument: str, *, key: str | None = None) -> list[str]:
-        """Return what each server, in a cluster each primary, says to ``info`` or ``config_get``.
+        """Return each server's answer to ``info`` or ``config_get``; in a cluster, each primary's.
 
-        ``key`` names the value in the answer where it is not ``argument``. A server that refuses, or does not know,
-        says nothing.
+        ``key`` names the value in the answer, by default ``argument``. A server that refuses, or has no such value, is
+        left out.
         """
         options = {"target_nodes": "primaries"} if self.is_cluster else {}
         try:
             answer = getattr(self.client, method)(argument, **options)
-        except import_redis().exceptions.ResponseError:  # forbidden by an ACL, or renamed by whoever runs the server
+        except import_redis().exceptions.ResponseError:  # an ACL forbids the command, or it was renamed
             return []
         answers = [answer]
         if self.is_cluster and all(isinstance(each, dict) for each in answer.values()):
@@ -159,7 +160,7 @@ class RedisServer(ForkAware):
             client.close()
 
     def message(self, error: BaseException) -> str:
-        """Return what an error says, without the password."""
+        """Return an error's text without the password."""
         text = f"{str(error) or type(error).__name__}"
         return text.replace(self._password, "...") if self._password else text
 
@@ -181,17 +182,17 @@ class RedisServer(ForkAware):
         redis = import_redis()
         try:
             inspect.signature(redis.Redis).bind_partial(**options)
-            redis.Redis.from_url(self._url).close()  # it connects when it is used
+            redis.Redis.from_url(self._url).close()  # it connects only when it is used
         except REFUSED_PARAMETERS as error:
             raise SettingsError(f"The URL of {self.shown} cannot be used: {self.message(error)}.") from None
 
     def _connect(self) -> Any:
-        """Return a client for the URL: of the one server, or of the cluster that it is a part of."""
+        """Return a client for the URL's server, or for the cluster to which the server belongs."""
         redis = import_redis()
         options: dict[str, Any] = {
             "socket_connect_timeout": self._timeouts[0],
             "socket_timeout": self._timeouts[1],
-            # A connection that the server has closed is opened again; a server that is away is not waited for.
+            # Open a connection again that the server has closed, but do not wait for a server that is away.
             "retry": redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 1, (redis.exceptions.ConnectionError,)),
             "health_check_interval": 15,
             "max_connections": 10_000,
@@ -209,12 +210,12 @@ class RedisServer(ForkAware):
             client.close()
             raise
         client.close()
-        del options["retry"]  # the cluster's client looks for the key's new server by itself
+        del options["retry"]  # the cluster's client finds a key's new server by itself
         return redis.RedisCluster.from_url(self._url, **options)
 
 
 def import_redis() -> Any:
-    """Return redis-py; SettingsError with the line that installs it."""
+    """Return redis-py; SettingsError, with the command that installs it, if it is missing."""
     try:
         import redis
         import redis.backoff
@@ -226,13 +227,13 @@ def import_redis() -> Any:
 
 
 def server_errors() -> tuple[type[Exception], ...]:
-    """Return what a client raises when the server is away, or refuses."""
+    """Return the errors that a client raises if the server is away or refuses."""
     exceptions = import_redis().exceptions
     return (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return what begins the names of keys; SettingsError if it cannot."""
+    """Return the prefix of the keys' names; SettingsError if it is malformed."""
     if not prefix or not prefix.isprintable() or set(prefix) & set("{} "):
         raise SettingsError(
             f"The prefix of the keys must be printable, without braces and blanks, not {prefix!r}: braces name the "
@@ -250,7 +251,7 @@ def _is_cluster(client: Any) -> bool:
 
 
 def _split(url: str) -> SplitResult:
-    """Return the parts of a URL; SettingsError, which shows nothing of the URL: there may be a password in it."""
+    """Return the parts of a URL; SettingsError, whose text shows nothing of the URL, since it may hold a password."""
     try:
         parts = urlsplit(url.strip())
         has_port = parts.port is None or parts.port > 0
@@ -262,7 +263,7 @@ def _split(url: str) -> SplitResult:
     if not has_port or (parts.scheme != "unix" and not parts.hostname):
         raise SettingsError(f"The URL of Redis names no host, or port 0: {_HOW}.")
     if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
-        raise SettingsError(f"The URL of Redis must end in the number of a database, if in anything: {_HOW}.")
+        raise SettingsError(f"The path of the URL of Redis must be the number of a database, or nothing: {_HOW}.")
     return parts
 
 
@@ -272,7 +273,9 @@ def _check_client(client: Any) -> None:
             f"Redis must be given as a URL, a redis.Redis or a redis.RedisCluster, not as {type(client).__name__}."
         )
     if "asyncio" in type(client).__module__:
-        raise SettingsError("Redis must be given as a redis.Redis: this client is redis.asyncio's, and WSGI waits.")
+        raise SettingsError(
+            "Redis must be given as a redis.Redis: this client is redis.asyncio's, which WSGI cannot await."
+        )
 
 
 def _shown_client(client: Any) -> str:

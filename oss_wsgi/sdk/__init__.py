@@ -1,1 +1,1 @@
-"""Bucket, credentials and confirmation on Alibaba Cloud's own libraries."""
+"""Bucket, credentials, confirmation and CORS rules by Alibaba Cloud's own libraries."""

@@ -1,4 +1,4 @@
-"""The bucket through Alibaba Cloud's official SDK, with a time limit for each call and errors that name the fix."""
+"""A bucket's client on Alibaba Cloud's official SDK, with a time limit for each call and errors that name the fix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ..threads import TimeLimitError, call_within
 T = TypeVar("T")
 
 _SDK = "alibabacloud_oss_v2"
-#: Listing takes OSS longer than a HEAD, and joining up to 10,000 parts longer still: this many times as long.
+#: Seconds for listing, which takes OSS longer than a HEAD; and the factor for joining up to 10,000 parts, which takes
+#: longer still.
 _LONG_TIMEOUT = 30.0
 _COMPLETE_TIMES = 4
 
@@ -28,12 +29,12 @@ class SDKBucket:
 
         DirectUpload(app, settings, bucket_client=SDKBucket(settings, credentials=provider, clock=time.time))
 
-    The SDK is imported at the first call. Its own retries are off: who asks decides whether to ask again.
+    The SDK is imported at the first call. The SDK's retries are off: the caller decides whether to ask again.
 
     Needs ``pip install oss-wsgi[sdk]``; SettingsError without it, and for settings without a bucket or a key.
 
     :param credentials: provider of the access key, called for each request; without it the settings' own key.
-    :param clock: returns Unix seconds: an access key that has expired by it is not used.
+    :param clock: returns Unix seconds: an access key that has expired by this clock is not used.
     :param timeout: seconds for a whole call, including the name look-up; listing may take 30, and completing 120.
     """
 
@@ -179,7 +180,7 @@ class SDKBucket:
             raise self._error(error, action, right) from error
 
     def connect(self) -> None:
-        """Import the SDK and make its client, as the first call does; this sends nothing.
+        """Import the SDK and make its client, as the first call would do; this sends nothing.
 
         Raises BucketRefusedError if the SDK cannot be imported.
         """
@@ -193,7 +194,7 @@ class SDKBucket:
             self._client = sdk.Client(
                 sdk.Config(
                     region=self._settings.region,
-                    # OSS accepts V4 from every account; without a region only V1 can be signed.
+                    # OSS accepts V4 from every account, but without a region only V1 can be signed.
                     signature_version="v4" if self._settings.region else "v1",
                     credentials_provider=_CredentialsForSDK(sdk, self._credentials, self._clock),
                     http_client=self._transport,
@@ -205,7 +206,7 @@ class SDKBucket:
     def _error(
         self, error: Exception, action: str, right: str
     ) -> BucketUnreachableError | BucketRefusedError | NotStoredError:
-        """Return what an exception of the SDK means."""
+        """Return the error that an exception of the SDK means."""
         errors = self._sdk.exceptions
         cause = error.unwrap() if isinstance(error, errors.OperationError) else error
         if isinstance(cause, errors.ServiceError):
@@ -225,7 +226,9 @@ class SDKBucket:
             inner_error = cause.kwargs.get("error")
             known = isinstance(inner_error, CredentialsError)
             problem = f"{inner_error}" if known else type(inner_error or cause).__name__
-            return BucketRefusedError("credentials_unavailable", f"no access key to ask with: {problem}", right=right)
+            return BucketRefusedError(
+                "credentials_unavailable", f"there is no access key to ask OSS with: {problem}", right=right
+            )
         return BucketRefusedError("bucket_failed", f"{action}: the SDK raised {type(cause).__name__}", right=right)
 
 
@@ -234,7 +237,7 @@ def _stored_part(part: Any) -> StoredPart:
 
 
 class _CredentialsForSDK:
-    """Our credentials provider in the shape of the SDK's."""
+    """Adapts our credentials provider to the SDK's interface."""
 
     def __init__(self, sdk: Any, provider: CredentialsProvider, clock: Callable[[], float]) -> None:
         self._sdk = sdk
@@ -247,8 +250,8 @@ class _CredentialsForSDK:
 
 
 def network_reason(error: BaseException) -> str:
-    """Return in words why the network failed; other failures have no words, for their text may hold a secret."""
-    # The SDK wraps errors in a way of its own, beside Python's causes.
+    """Return in words why the network failed, without the text of any other error, which may hold a secret."""
+    # The SDK wraps errors in its own way, besides Python's causes.
     inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
     if isinstance(inner, BaseException):
         return network_reason(inner)
@@ -271,7 +274,7 @@ def require_sdk(who: str) -> None:
 
 
 def import_sdk() -> Any:
-    """Return the official SDK, which is installed. Raises BucketRefusedError if it cannot be imported."""
+    """Import the installed SDK and return it. Raises BucketRefusedError if it cannot be imported."""
     try:
         import alibabacloud_oss_v2 as sdk  # written out, so that PyInstaller finds it
     except Exception as error:
@@ -281,7 +284,7 @@ def import_sdk() -> Any:
 
 
 def sdk_address(settings: Settings) -> dict[str, Any]:
-    """Return the address as options of the SDK's Config; a host that ends in the bucket's name means path style."""
+    """Return the address as options of the SDK's Config; a host URL that ends in the bucket's name means path style."""
     bucket, host = settings.bucket_and_host()
     base = host.removesuffix(f"/{bucket}")
     if base != host:

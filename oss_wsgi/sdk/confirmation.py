@@ -1,4 +1,4 @@
-"""Confirms an upload by a HEAD request for the object, with Alibaba Cloud's official SDK."""
+"""A ``confirm`` that sends a HEAD request for the object, by Alibaba Cloud's official SDK."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OSS_CALLBACK_TIMEOUT = 5.0
 
 
 class SDKConfirmation:
-    """Callable for ``confirm``: HEADs the object with our own access key, and compares it with the report.
+    """Callable for ``confirm``: HEADs the object with our own access key, and compares the answer with the report.
 
-    Size, ETag, CRC-64 and type are compared as far as the report names them. With a ticket it must name the ETag, which
-    tells uploads apart. Returns True when all agree. Raises NotConfirmedError when one differs, the object does not
-    exist, or the report names too little; ConfirmationUnavailableError when OSS cannot be reached within ``timeout``,
-    or refuses the request. The key needs ``oss:GetObject`` for the objects.
+    Size, ETag, CRC-64 and type are compared if the report names them. With a ticket the report must name the ETag,
+    which distinguishes uploads. Returns True when all agree. Raises NotConfirmedError when one differs, the object does
+    not exist, or the report names too little; ConfirmationUnavailableError when OSS cannot be reached within
+    ``timeout``, or refuses the request. The key needs ``oss:GetObject`` for the objects.
 
         DirectUpload(app, settings, confirm=SDKConfirmation(settings), ...)
 
@@ -31,10 +31,10 @@ class SDKConfirmation:
 
     :param credentials: provider of the access key, called for each confirmation; without it the settings' own key.
     :param timeout: seconds for the whole confirmation, including the name look-up. OSS waits 5 s for the whole
-        callback, and the application's own work needs part of them.
+        callback, and the application's own work needs part of that time.
     :param when_unreachable: ``"refuse"`` or ``"accept"`` a report when OSS does not answer in time, cannot be
-        connected to, or answers 5xx; an accepted one has ``Upload.confirmed = False``. A refused access key does not
-        recover by itself, so the report is always refused.
+        connected to, or answers 5xx; an accepted report has ``Upload.confirmed = False``. If OSS refuses the access
+        key, which does not recover by itself, the report is always refused.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class SDKConfirmation:
         self._accept = when_unreachable == "accept"
         self._bucket, _ = settings.bucket_and_host()
         self._client = SDKBucket(settings, credentials=credentials, clock=clock, timeout=timeout)
-        self._client.connect()  # importing the SDK takes half a second, which no callback should wait for
+        self._client.connect()  # importing the SDK takes half a second, which would delay a callback
 
     def __call__(self, upload: Upload) -> bool:
         if upload.bucket not in (None, self._bucket):
-            raise NotConfirmedError("not_confirmed", "the report is of another bucket than ours")
+            raise NotConfirmedError("not_confirmed", "the report names another bucket")
         if not upload.object or (upload.etag is None and upload.size is None and upload.crc64 is None):
             hint = "the report names no object, or none of etag, size and crc64: the callback's body must have them"
             raise NotConfirmedError("not_confirmed", hint)
@@ -79,7 +79,7 @@ class SDKConfirmation:
         self._client.close()
 
     def _head(self, key: str) -> StoredObject | None:
-        """Return what OSS holds; ConfirmationUnavailableError when it cannot be asked."""
+        """Return the stored object, or None; ConfirmationUnavailableError if OSS cannot be asked."""
         try:
             return self._client.head(key)
         except BucketRefusedError as error:
@@ -93,7 +93,7 @@ class SDKConfirmation:
 
 
 def _comparisons(upload: Upload, stored: StoredObject) -> list[tuple[str, Any, Any]]:
-    """Return name, reported value and stored value of what the report names."""
+    """Return name, reported value and stored value of everything that the report names."""
     comparisons: list[tuple[str, Any, Any]] = []
     if upload.size is not None:
         comparisons.append(("size", upload.size, stored.size))

@@ -1,4 +1,4 @@
-"""The CORS rules of a bucket: the smallest that lets pages upload, and the least change that brings it in."""
+"""CORS rules of a bucket: the smallest rule that lets pages upload, and the least change that adds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-#: The methods of a form, and with parts; a presigned PUT needs the second too.
+#: The methods that a form needs, and those of uploads in parts, which a presigned PUT needs too.
 METHODS = ("POST",)
 PARTS_METHODS = ("POST", "PUT")
 
@@ -35,11 +35,11 @@ class Rule:
     max_age: int | None = _MAX_AGE
 
     def matches(self, origin: str, method: str = "POST") -> bool:
-        """Return whether this rule applies to requests of a method from pages of an origin."""
+        """Return whether this rule applies to requests with a method from pages of an origin."""
         return method in self.methods and any(_matches(origin, pattern) for pattern in self.origins)
 
     def suffices(self, needed: tuple[str, ...] = EXPOSED) -> bool:
-        """Return whether the pages that the rule matches can send any header and read those that they need."""
+        """Return whether matching pages can send any header and read the headers that they need."""
         exposed = {name.lower() for name in self.exposed}
         return "*" in self.headers and exposed >= {name.lower() for name in needed}
 
@@ -57,7 +57,7 @@ class Rule:
 
 
 def origin_problem(origin: str) -> str | None:
-    """Return in a sentence why no browser sends an origin that fits this one, or None."""
+    """Return a sentence that says why no browser sends an origin like this one, or None."""
     match = _ORIGIN.fullmatch(origin)
     if match is None or origin.count("*") > 1 or re.fullmatch(r"[^*]+://\*", origin):
         return (
@@ -80,8 +80,8 @@ def rule_for(origins: tuple[str, ...], *, parts: bool = False) -> Rule:
 def with_origins(rules: Sequence[Rule], origins: Iterable[str], *, parts: bool = False) -> list[Rule]:
     """Return the rules with the least change that lets pages of ``origins`` upload, in ``parts`` too.
 
-    All other rules stay, in their order. The first rule that matches a request decides, so ours goes before a rule that
-    matches and does not suffice. Our rule for forms alone loses the origins that get one for parts.
+    All other rules stay, in their order. The first rule that matches a request decides, so ours goes before a matching
+    rule that does not suffice. An origin that gets our rule for parts is removed from our rule for forms.
     """
     wanted = rule_for((), parts=parts)
     missing = [origin for origin in dict.fromkeys(origins) if not _can_upload(rules, origin, wanted)]

@@ -1,4 +1,4 @@
-"""Credentials from Alibaba Cloud's official library, and of a role that is assumed with them."""
+"""Providers of credentials from Alibaba Cloud's official library, and of a role that is assumed with them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..credentials import Credentials, RefreshingCredentialsProvider
 from ..exceptions import CredentialsError, SettingsError
 from ..settings import Settings
 
-#: All that an upload by form needs (protocol.md 13.1).
+#: The right that an upload by form needs (protocol.md 13.1).
 PUT = "oss:PutObject"
 
-#: What uploads in parts need besides.
+#: The further rights that uploads in parts need.
 PARTS = ("oss:ListParts", "oss:AbortMultipartUpload", "oss:GetObject")
 
 _MAX_POLICY_CHARACTERS = 1024
 _WILDCARDS = frozenset("*?")  # in a resource of a policy
 
-# The parts of an error's text that are not secret: the library's texts hold whole responses, and keys where a response
-# lacks a member.
+# Matches the parts of an error's text that are not secret: the library's texts hold whole responses, and even keys if a
+# response lacks a member.
 _STATUS_OR_CODE = re.compile(
     r"""(?:http_?code|HttpCode)\s*[:=]\s*([0-9]{3})|"Code"\s*:\s*"([A-Za-z][A-Za-z0-9.]{0,60})\""""
 )
 
 
 class SDKCredentialsProvider(RefreshingCredentialsProvider):
-    """Provider on ``alibabacloud-credentials``: caches credentials, refreshes them before they expire.
+    """Provider on ``alibabacloud-credentials`` that caches credentials, and refreshes them before they expire.
 
     The sources are tried in the order of the library's own chain: ``ALIBABA_CLOUD_*`` variables, OIDC (RRSA), the
     profile of the CLI, ``credentials.ini``, the RAM role of the ECS instance, ``ALIBABA_CLOUD_CREDENTIALS_URI``. The
@@ -38,14 +38,14 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
 
         DirectUpload(app, settings, credentials=SDKCredentialsProvider(settings, clock=time.time, role_arn="acs:..."))
 
-    With ``role_arn`` these credentials only assume that role, under a session policy that allows nothing but
-    ``oss:PutObject`` below the settings' ``upload_dir``, and with OSS_MULTIPART=on what parts need.
+    With ``role_arn`` these credentials only assume that role. Its session policy allows nothing but ``oss:PutObject``
+    below the settings' ``upload_dir``, and with OSS_MULTIPART=on the rights for uploads in parts.
 
     Needs ``pip install oss-wsgi[credentials]``; SettingsError without it.
 
     :param clock: returns Unix seconds.
     :param source: a provider of the library to use instead of the chain.
-    :param dirs: the prefixes that your grants name, where they differ from ``upload_dir``.
+    :param dirs: the prefixes that your grants name, if they differ from ``upload_dir``.
     :param keys: exact object names instead of prefixes, for credentials that a browser gets.
     :param actions: what the session may do; ``SDKConfirmation`` needs ``oss:GetObject`` too.
     :param duration: seconds for which the role is assumed, from 900 up to the role's own limit.
@@ -94,9 +94,9 @@ def session_policy(
 ) -> str:
     """Return the policy, JSON, that allows ``actions`` on ``<bucket>/<dir>*``, or on exact names, and nothing else.
 
-    ``dirs`` are the prefixes that grants may name, each ending in ``/``; None means the settings' ``upload_dir`` alone,
-    or none where there are ``keys``, which are exact object names. ``actions`` are ``oss:PutObject``, with
-    OSS_MULTIPART=on also what uploads in parts need, unless they are given.
+    ``dirs`` are the prefixes that grants may name, each ending in ``/``; None means only the settings' ``upload_dir``,
+    or no prefix if there are ``keys``, which are exact object names. By default ``actions`` are ``oss:PutObject``, and
+    with OSS_MULTIPART=on also the rights for uploads in parts.
 
     Raises SettingsError if the settings name no bucket, or a prefix or a key would allow more than itself.
     """
@@ -108,10 +108,16 @@ def session_policy(
         raise SettingsError("dirs must list at least one prefix, such as ['users/'], or keys an exact name.")
     for key in keys:
         if _WILDCARDS & set(key) or "${" in key or not key:
-            raise SettingsError(f"The key {key!r} stands for others too in a session policy: use another.")
+            raise SettingsError(
+                f"The key {key!r} has a wildcard or a variable, or is empty, so a session policy "
+                "would allow other keys too: use another."
+            )
     for prefix in prefixes:
         if _WILDCARDS & set(prefix) or "${" in prefix:
-            raise SettingsError(f"The prefix {prefix!r} stands for others too in a session policy: use another.")
+            raise SettingsError(
+                f"The prefix {prefix!r} has a wildcard or a variable, so a session policy would allow "
+                "other prefixes too: use another."
+            )
         if prefix and not prefix.endswith("/"):
             raise SettingsError(f"The prefix {prefix!r} must end in '/'.")
     names = [*(f"{prefix}*" for prefix in prefixes), *keys]
@@ -132,7 +138,7 @@ def _import_library() -> Any:
     except ImportError as error:
         command = "pip install 'oss-wsgi[credentials]'"
         raise SettingsError(f"SDKCredentialsProvider needs the official library: {command}.") from error
-    # It logs whole responses of STS, and to stderr by default; we log what went wrong ourselves.
+    # The library logs whole responses of STS, by default to stderr; we log errors ourselves.
     logger = logging.getLogger("credentials")
     if not any(isinstance(log_filter, _LibraryFilter) for log_filter in logger.filters):
         logger.addFilter(_LibraryFilter())
@@ -140,16 +146,16 @@ def _import_library() -> Any:
 
 
 class _LibraryFilter(logging.Filter):
-    """Drops the library's records only: others may use a logger of the same common name."""
+    """Drops only the library's records, because others may use a logger with the same common name."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "alibabacloud_credentials" not in record.pathname
 
 
 class _ProviderChain:
-    """The library's providers in the order of its own chain.
+    """Calls the library's providers in the order of its own chain.
 
-    The library's chain loses the expiry of credentials, and starts a scheduler for a refresh that is done here.
+    The library's chain loses the expiry of credentials, and starts a scheduler for refreshes, which are done here.
     """
 
     def __init__(self, library: Any, sts_endpoint: str | None) -> None:
@@ -212,7 +218,7 @@ class _LibraryProvider:
 
 
 def _credentials_with_expiry(provider: Any) -> Any:
-    """Return a library provider's credentials; those of profiles wrap another provider, and lose its expiry."""
+    """Return a provider's credentials; a profile's come from the provider that it wraps, with the expiry."""
     credentials = provider.get_credentials()
     inner = getattr(provider, f"_{type(provider).__name__}__innerProvider", None)
     if inner is None or credentials.get_expiration() is not None:

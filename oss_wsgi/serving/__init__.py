@@ -61,8 +61,8 @@ def make_server(
 ) -> Any:
     """Return a server for one listening socket or several.
 
-    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. Beside it,
-    ``drain(seconds, delay=0)``, which a signal's handler may call, ends in order, and ``run()`` returns.
+    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. It also
+    has ``drain(seconds, delay=0)``, which ends it in order, so that ``run()`` returns; a signal's handler may call it.
 
     An unknown release of waitress serves without our parts, and the log says so: nothing bounds connections, and
     ``drain`` ends at once.
@@ -90,7 +90,7 @@ def make_server(
     """
     listeners = [listener] if isinstance(listener, socket.socket) else list(listener)
     if not listeners:
-        raise ValueError("listener must be a listening socket, or several; there is none.")
+        raise ValueError("listener must be one or more listening sockets; there is none.")
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     if body_limit is None and hasattr(app, "body_limit"):
         body_limit = body_limit_of(app)
@@ -98,7 +98,9 @@ def make_server(
         is_callback = callback_test(app)
     version = waitress_version()
     if not version.startswith(_KNOWN):
-        log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
+        log.warning(
+            "oss_wsgi does not know waitress %s and does not change it: it may be slow with many connections", version
+        )
         if body_limit is not None and "max_request_body_size" in options:
             options["max_request_body_size"] = max(options["max_request_body_size"], MEMORY_BODY_BYTES + 1)
         return make_stock_server(app, listeners, options)
@@ -127,7 +129,7 @@ def make_server(
     else:
         limit = allowed_connection_limit(adj.connection_limit, 1 + spills)
     file_bytes = limits.file_bytes or (default_file_bytes() if spills else limits.buffered_bytes)
-    # What threads have written and nobody reads is at most half of the files.
+    # Unread responses of all threads may fill at most half of the files.
     watermark = max(file_bytes // 2 // adj.threads, adj.outbuf_overflow)
     adj.outbuf_high_watermark = min(adj.outbuf_high_watermark, watermark)
     return Server(

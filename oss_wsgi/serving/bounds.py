@@ -1,4 +1,4 @@
-"""How long, how many and how much: the bounds of a server, and what this machine allows."""
+"""The bounds of a server (times, numbers, bytes), and what this machine allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from math import inf
 # Descriptors that the application, its ledger and its logs need.
 _RESERVED_DESCRIPTORS = 64
 
-# What a connection costs at most with the buffers of its socket in the kernel, which memory must hold.
+# The most memory that a connection takes, with the kernel's buffers of its socket.
 _CONNECTION_BYTES = 32 * 1024
 _MAX_CONNECTIONS = 100_000
 
@@ -73,13 +73,13 @@ def most_connections(descriptors_each: int = 1) -> float:
 
 
 def allowed_connection_limit(wanted: int, descriptors_each: int = 1) -> int:
-    """Return ``wanted``, or what the descriptors of this process allow; log that it is fewer."""
+    """Return ``wanted``; if the descriptors of this process allow fewer, log it and return what they allow."""
     allowed = most_connections(descriptors_each)
     if wanted <= allowed:
         return wanted
     log.warning(
-        "%d connections were asked for, and %d are used: the process may have %d descriptors, of which the rest is for "
-        "the application%s. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or ask for fewer",
+        "%d connections were asked for, and %d are used: the process may have %d descriptors, and keeps the rest of "
+        "them for the application%s. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or ask for fewer",
         *(wanted, allowed, _descriptors(), " and for files of large bodies" if descriptors_each > 1 else ""),
     )
     return int(allowed)

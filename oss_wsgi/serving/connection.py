@@ -1,6 +1,6 @@
 """A connection: it reads requests, has each one answered, and sends the response before it reads the next.
 
-The loop owns a connection, and calls all methods but those that a task calls. While a thread answers a request, the
+The loop owns a connection and calls its methods, except those that a task calls. While a thread answers a request, the
 thread may write too; ``lock`` guards what both touch. Nothing is registered, locked or buffered before it must be.
 """
 
@@ -65,11 +65,11 @@ NEXT_PHASES = {
 
 # A peer that sends or takes this many bytes earns a second.
 BYTES_FOR_A_SECOND = 500
-# A body earns so many at the most, and as many as what it may be takes at this speed.
+# A body earns at most these seconds, and those that the longest allowed body takes at this speed.
 _MOST_SECONDS = 10.0
 _BODY_BYTES_IN_A_SECOND = 50_000
 
-# After the response, what the peer still sends is read for so long and so far: a close before would reset the
+# After the response, what the peer still sends is read, up to these seconds and bytes: a close before would reset the
 # connection, and a reset can destroy the response on its way.
 LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 26
@@ -78,10 +78,10 @@ _MAX_DISCARDS_IN_A_TURN = 16
 # What a client may send ahead while its request is handled, where the server looks out for a disconnect.
 _MAX_READ_AHEAD = 64 * 1024
 
-# What a request that does not come whole is read in.
+# The size of reads for a request that does not come whole.
 _MANY_BYTES = 64 * 1024
 
-# A request of which so much has been read takes its turn behind those that have begun.
+# Once this much of a request has been read, it takes its turn behind those that have just begun.
 _SMALL_BYTES = 8 * 1024
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -128,14 +128,14 @@ class Connection:
         self.request: Any = None
         #: What came after the request in work.
         self.unread = b""
-        #: Collects what a task writes, where it leaves in one piece.
+        #: Collects what a task writes if all of it is to leave in one piece.
         self.pieces: list[bytes] | None = None
         self.output: Output | None = None
         #: Bytes of memory that the server counts for this connection.
         self.held = 0
-        #: And bytes in temporary files.
+        #: Bytes in temporary files that the server counts for it.
         self.filed = 0
-        #: What the poller has said that is not done; not 0 while the connection waits in a queue of the server.
+        #: Events of the poller that are not handled yet; not 0 while the connection waits in a queue of the server.
         self.event = 0
         #: None unless a thread works on this connection.
         self.lock: threading.Condition | None = None
@@ -159,7 +159,7 @@ class Connection:
     # What the loop calls.
 
     def is_small(self) -> bool:
-        """Return whether what can be read is little work: not more of a long request, nor of one in chunks."""
+        """Return whether reading on is little work: no more of a long request, and none in chunks."""
         request = self.request
         if self.phase not in (HEADER, BODY):
             return self.phase != LINGERING
@@ -200,13 +200,13 @@ class Connection:
         self.parse(data)
 
     def parse(self, data: bytes) -> None:
-        """Feed the parser; a complete request goes to the server, what follows it waits.
+        """Feed the parser. A complete request goes to the server; what follows it waits.
 
-        Chunks wait too: those that came together may be so many that others must have their turn in between.
+        Chunks may wait too: so many can come together that other connections must have a turn in between.
         """
         request = self.request
         if request is None:
-            if data[0] <= 32:  # empty lines before a request are none of it, and earn no time (RFC 9112 section 2.2)
+            if data[0] <= 32:  # empty lines before a request are no part of it, and earn no time (RFC 9112 section 2.2)
                 data = data.lstrip()
                 if not data:
                     self._wait_for_first_byte()
@@ -346,7 +346,7 @@ class Connection:
         self.server.report(self)
 
     def attend(self) -> None:
-        """Take over a finished request, output that the socket did not take, or the end of what was awaited."""
+        """Go on after a thread has finished or put off a request or left unsent output, or after a wait has ended."""
         lock = self.lock
         if lock is None:
             if self.awaited is not None:
@@ -384,7 +384,7 @@ class Connection:
             self.server.put_off(self)
 
     def expire(self) -> None:
-        """End what took too long: 408 where a request has begun."""
+        """Close a connection that took too long, with 408 if a request has begun."""
         if self.phase in (HEADER, BODY):
             request = RequestParser(self.server.adj)
             request.version = "1.1"
@@ -640,9 +640,10 @@ class Connection:
                 self.server.report(self)
 
     def _run(self, task: Any, work: Callable[[], None]) -> bool:
-        """Do a task's work; return whether the connection ends after it. Whatever the application raises ends here.
+        """Do a task's work; return whether the connection ends after it.
 
-        Only what a signal's handler raised in the loop goes on, and WouldWaitError.
+        No exception of the application leaves this method. Only WouldWaitError does, and what a signal's handler raised
+        in the loop.
         """
         request = task.request
         try:

@@ -11,7 +11,7 @@ from .connection import BODY, CLOSED, HANDLING, HEADER, IDLE, LINGERING, NEW, WR
 if TYPE_CHECKING:
     from .connection import Connection
 
-# Which goes first: what has been answered, what waits between requests, what has not finished a request.
+# In the order in which they go: answered, waiting between requests, with an unfinished request.
 _ORDER = {LINGERING: 0, IDLE: 1, NEW: 2, HEADER: 2, BODY: 2, WRITING: 3}
 
 

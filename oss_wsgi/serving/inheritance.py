@@ -1,4 +1,4 @@
-"""What a serving process gets from its parent: the listening sockets, and what the parent has filled in."""
+"""What a serving process gets from its parent: the listening sockets, and the values that the parent has chosen."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def families_of(registry: Any) -> list[Family]:
 def add_up(families: Iterable[Family]) -> list[Family]:
     """Return one family for each name: counts are added, and of a gauge the highest value is taken.
 
-    What the gauges say, the processes share: the rows of their ledger, and what is left in the bucket.
+    Gauges describe what the processes share: the rows of their ledger, and what is left in the bucket.
     """
     totals: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}

@@ -9,9 +9,9 @@ from waitress.buffers import OverflowableBuffer, ReadOnlyFileBasedBuffer
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _CHUNK = 256 * 1024
-# A quick reader of much must not hold up the others.
+# A client that reads much and fast must not hold up the others.
 _MAX_CHUNKS_IN_A_TURN = 4
-# What was sent out of a buffer in memory is freed with the buffer, so that buffers stay small.
+# Memory is freed only with its whole buffer, so buffers stay small.
 _BUFFER_BYTES = 256 * 1024
 
 
@@ -40,7 +40,7 @@ class Output:
 
     @property
     def file_bytes(self) -> int:
-        """The bytes that are in temporary files; the application's own are none."""
+        """The bytes that are in temporary files; the application's own files do not count."""
         files = (buffer for buffer in self._buffers if not isinstance(buffer, ReadOnlyFileBasedBuffer))
         return sum(len(buffer) for buffer in files if buffer.overflowed)
 

@@ -28,8 +28,8 @@ _MAX_CACHED_LINE_LENGTH = 100
 
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
 
-# waitress's own expressions for what these two match take the square of its length, where they fail and, for the
-# blanks, also where they match: 30 kB would stop the loop for a minute.
+# waitress's own expressions for these two take time in the square of the length if they fail, and for the blanks also
+# if they match: 30 kB would stop the loop for a minute.
 _REQUEST_LINE_OF_WAITRESS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ ]+(?: HTTP/[0-9]\.[0-9])?")
 _BLANKS_AFTER_COLON = re.compile(rb"(\r\n[^ \t:\r\n][^:\r\n]*:)(?:(?:\r\n)?[ \t]){16,}")
 
@@ -42,7 +42,7 @@ _MAX_CHUNK_LINE = 4096
 # waitress copies what follows a chunk for each chunk, and takes 3 microseconds for each.
 _PIECE_OF_CHUNKS = 2048
 
-# So many chunks are read at once; the next ones wait until others had their turn.
+# This many chunks are read at once; the next ones wait until other connections had their turn.
 _MAX_CHUNKS_AT_ONCE = 1000
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 
@@ -136,7 +136,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             except ValueError as error:  # of urlsplit, for a target such as http://a]/
                 raise ParsingError("Malformed target") from error
             if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
-                # A proxy that believes the other one sees another request (RFC 9112 section 6.3).
+                # A proxy that obeys the other header sees another request (RFC 9112 section 6.3).
                 raise ParsingError("Content-Length together with Transfer-Encoding")
             return
         self._use(plain)
@@ -180,7 +180,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=16)
 def _with_body_limit(adj: Any, most: int) -> Any:
-    """Return waitress's adjustments for bodies of so many bytes: never more than all may have, or fits in memory."""
+    """Return waitress's adjustments for ``most`` bytes, but no more than any body may have or fits in memory."""
     bounded = copy.copy(adj)
     bounded.max_request_body_size = min(most + 1, max(adj.max_request_body_size, adj.inbuf_overflow + 1))
     return bounded
@@ -217,7 +217,7 @@ class PlainRequest(NamedTuple):
 def read_plain_request(header: bytes) -> PlainRequest | None:
     """Read a header, from the request line to the empty line; return None if it is not plain.
 
-    What is read here, waitress reads the same; tests compare the two on mutated requests.
+    waitress reads such a header in the same way; tests compare the two on mutated requests.
     """
     text = header.decode("latin-1")
     start = _REQUEST_LINE.match(text)
@@ -241,7 +241,7 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
 
 
 def _quick_to_read(header: bytes) -> bytes:
-    """Return a header that waitress reads like this one, or refuses like this one, in linear time."""
+    """Return a header that waitress reads or refuses as it would this one, but in linear time."""
     breaks = header.count(b"\r\n")
     if not header.count(b"\r") == header.count(b"\n") == breaks:
         return header  # refused before its expressions

@@ -10,7 +10,7 @@ from typing import Any
 READ = 1
 WRITE = 4
 
-#: Of several processes that wait for one listening socket, the kernel wakes one.
+#: The kernel wakes only one of the processes that wait for a listening socket.
 EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
 
 

@@ -38,10 +38,10 @@ BATCH_SIZE = 64
 #: How many are accepted in a turn where other processes accept from the same socket: one must not take all.
 SHARED_BATCH_SIZE = 4
 
-# How long a turn reads what is little work, and what is more of a long request; at least one of each.
+# Seconds in which a turn reads small requests, and seconds in which it reads long ones; at least one of each.
 _SMALL_SECONDS = 0.02
 _LARGE_SECONDS = 0.01
-# So many requests are answered in a turn before it accepts again.
+# This many requests are answered in a turn before it accepts again.
 _MAX_READY = 4 * BATCH_SIZE
 
 _SWEEP_SECONDS = 1.0
@@ -49,22 +49,22 @@ _SWEEP_SECONDS = 1.0
 _SWEEP_SIZE = 512
 _EXPIRE_SIZE = 32
 
-# So much held memory is worth giving back once three quarters of it are free.
+# After this much was held, memory is given back once three quarters of it are free.
 _PEAK_BYTES = 8 * 1024 * 1024
 _DRAINING_TURN_SECONDS = 0.1
 
-# On a connection that has sent nothing when the listener closes, a request may be on its way.
+# How long a connection that has sent nothing stays when the listener closes: a request may be on its way.
 FIRST_REQUEST_SECONDS = 2.0
 
-# After an accept failed for want of descriptors or memory, and while another process has fewer connections.
+# Pauses of accepting: without descriptors or memory, and while another process has fewer connections.
 _PAUSE_SECONDS = 0.5
 _LEAVING_SECONDS = 0.02
 _LOG_SECONDS = 60.0
-#: Requests that wait for each thread from which on the log says so; a burst is no matter.
+#: From this many waiting requests for each thread the log says so; a short burst is normal.
 _MANY_WAITING = 4
 
-# Requests for which the application asks for another try: when it comes at the latest, how long a request waits while
-# others end, and while none does; how many wait, and how many get their try when another one ends.
+# Requests for which the application asks for another try: seconds until it comes at the latest, seconds that a request
+# waits while others end, and while none does; how many may wait, and how many are tried when another one ends.
 _AGAIN_SECONDS = 0.2
 _PUT_OFF_SECONDS = 1.0
 _STANDSTILL_SECONDS = 0.5
@@ -81,7 +81,7 @@ _OF_ONE_CONNECTION = frozenset(
     if hasattr(errno, name)
 )
 
-# Connections to replace, or memory to free, that one search of all connections finds.
+# One search of all connections finds one in so many of them to replace, or of the bytes to free.
 _SHARE_OF_A_SEARCH = 50
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
-        # Requests that wait for another try, and when the last one ended that others may have waited for.
+        # Requests that wait for another try, and when a request last ended that they may have waited for.
         self._put_off: deque[Connection] = deque()
         self._ended_at = self.now
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
@@ -193,7 +193,7 @@ class Server:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._is_woken = False
-        # Those that have come since handlers last ran for certain.
+        # Signals that have come since handlers last ran for certain.
         self._seen_signals: set[int] = set()
         self.poller.register(self._wake_reader.fileno(), READ)
         if share is not None:
@@ -218,8 +218,8 @@ class Server:
 
         From now on each environ has ``oss_wsgi.draining``. After ``delay`` seconds the server takes what waits in the
         listeners' backlogs, closes the listeners, answers what has begun and closes each connection after its
-        response. Idle ones are closed; one that has sent nothing yet has 2 seconds. Called again, the earlier end
-        holds. ValueError for a negative number and for NaN.
+        response. Idle ones are closed; one that has sent nothing yet has 2 seconds. If it is called
+        again, the earlier end counts. Raises ValueError for a negative number and for NaN.
         """
         for name, value in (("seconds", seconds), ("delay", delay)):
             if not value >= 0:
@@ -268,7 +268,7 @@ class Server:
             self.hand_over(connection)
 
     def hand_over(self, connection: Connection) -> None:
-        """Let a thread answer a connection's request; 503 without memory to wait in."""
+        """Let a thread answer a connection's request; answer 503 if there is no memory for it to wait in."""
         request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
         is_callback = self._is_so("is_callback", self._is_callback, request)
@@ -296,7 +296,7 @@ class Server:
             again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
 
     def put_off(self, connection: Connection) -> None:
-        """Have the application called again for a request, in a moment."""
+        """Call the application again for a request in a moment."""
         again = connection.again
         if again is not None:
             again.since = self.now if again.since is None else again.since
@@ -304,7 +304,7 @@ class Server:
             self._put_off.append(connection)
 
     def has_ended(self) -> None:
-        """Let some of the requests have their try that may have waited for the end of one."""
+        """Try some of the requests again that may have waited for another one to end."""
         self._ended_at = self.now
         some = [self._put_off.popleft() for _ in range(min(len(self._put_off), _TRIES_AT_AN_END))]
         self._each([each for each in some if each.phase == HANDLING], self.dispatch)
@@ -329,7 +329,7 @@ class Server:
         connection.held = connection.filed = 0
 
     def hold(self, connection: Connection, count: int, files: int = 0) -> None:
-        """Count a connection's bytes in memory and in files; where all hold too much, close some."""
+        """Count a connection's bytes in memory and in files; close some connections if all hold too much."""
         self.held += count - connection.held
         connection.held = count
         self._peak = max(self._peak, self.held)
@@ -399,7 +399,7 @@ class Server:
     def _take(
         self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int | None = None
     ) -> None:
-        """Work on the first of a queue until the time is over, or many requests wait for their answers."""
+        """Work on the first in a queue until the time is over, or until many requests wait for their answers."""
         if not queue:
             return
         end = self._clock() + seconds
@@ -419,7 +419,7 @@ class Server:
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
 
     def _try_again(self, now: float) -> None:
-        """Hand the requests to threads whose next try is due; at the end each has its last one now."""
+        """Hand each request whose next try is due to a thread; while the server ends, each has its last try now."""
         due = [each for each in self._put_off if self.is_stopping or each.again is None or each.again.due <= now]
         if due:
             self._put_off = deque(each for each in self._put_off if each not in due)
@@ -449,7 +449,7 @@ class Server:
                 self._fail(connection)
 
     def _fail(self, connection: Connection) -> None:
-        log.exception("a connection ends for an error of the server")
+        log.exception("an error of the server ended a connection")
         connection.abort()
 
     def _is_so(self, name: str, test: NonBlockingTest | CallbackTest | None, request: Any) -> bool:
@@ -461,7 +461,7 @@ class Server:
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("%s failed, and a thread answers the request as any other", name)
+            log.exception("%s failed, so a thread handles the request like any other", name)
             return False
 
     def _longest_body(self, method: str, path: str) -> int | None:
@@ -472,11 +472,11 @@ class Server:
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("body_limit failed, and the body may have what all may have")
+            log.exception("body_limit failed, so the limit for all bodies applies")
             return None
 
     def _sweep(self, now: float) -> None:
-        """Look for deadlines that have passed: at all connections once a second, at some of them in a turn."""
+        """Look for passed deadlines: at some connections in each turn, and at all about once a second."""
         if now >= self._next_sweep:
             self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
             if not self._is_sweeping:
@@ -499,7 +499,7 @@ class Server:
 
     def _accept(self, listener: Listener, count: int = BATCH_SIZE) -> int:
         """Accept what is there, ``count`` at the most, to be read next; return how many were accepted."""
-        # What is over the limit goes at once, and has a descriptor until then.
+        # A connection over the limit goes at once, but takes a descriptor until then.
         count = min(count, max(self.connection_limit - len(self.connections), min(BATCH_SIZE, self.connection_limit)))
         accept = listener.socket._accept  # type: ignore[attr-defined]
         family, kind, proto = listener.socket.family, listener.socket.type, listener.socket.proto
@@ -542,9 +542,9 @@ class Server:
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
-        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest.
+        """Accept a few; for the next connections the kernel wakes the process that has waited longest.
 
-        Where another process has fewer connections, leave them to that one for a moment.
+        If another process has fewer connections, leave new ones to that process for a moment.
         """
         room = SHARED_BATCH_SIZE
         if self._share is not None:
@@ -560,7 +560,7 @@ class Server:
             self.poller.register(listener.fd, READ | EXCLUSIVE)
 
     def _pause_accepting(self, error: OSError) -> None:
-        """Accept nothing for a moment: the descriptors, or the memory, are used up."""
+        """Accept nothing for a moment, because descriptors or memory are used up."""
         self._log_now_and_then("accept", "no connection can be accepted for the moment: %s", error.strerror or error)
         self._stop_listening()
         self._accept_again = self.now + _PAUSE_SECONDS
@@ -572,7 +572,7 @@ class Server:
                 listener.is_registered = False
 
     def _hear(self) -> list[Listener]:
-        """Return the listeners from which to accept, as another process leaves new connections to this one."""
+        """Accept again, because another process leaves new connections to this one; return the listeners."""
         if self._share is not None:
             self._share.hear()
             self._resume_accepting()
@@ -594,9 +594,9 @@ class Server:
     # Bounds.
 
     def _replace(self, number: int) -> None:
-        """Close connections that others need more."""
+        """Close ``number`` connections to make room for new ones."""
         limit = self.connection_limit
-        self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones go", limit)
+        self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones are closed", limit)
         while number > 0:
             if not self._replaceable:
                 batch = max(number, limit // _SHARE_OF_A_SEARCH)
@@ -610,8 +610,8 @@ class Server:
                 number -= 1
 
     def _free(self, held: str, limit: int) -> None:
-        """Close the oldest of those that hold memory, or ``filed`` for files, until somewhat less than the limit."""
-        what = "requests and responses hold %d bytes%s: the oldest go"
+        """Close the oldest connections that hold memory (``filed``: files) until less than the limit is held."""
+        what = "requests and responses hold %d bytes%s: the oldest ones are closed"
         self._log_now_and_then(held, what, getattr(self, held), " in files" if held == "filed" else "")
         goal = limit * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
         number = max(1, len(self.connections) // _SHARE_OF_A_SEARCH)
@@ -636,7 +636,7 @@ class Server:
             self._has_ended = True
 
     def _refuse_handshakes(self) -> float:
-        """Refuse new connections where other processes do not lose them; return how long those under way take."""
+        """Refuse new connections unless other processes accept them; return how long handshakes under way take."""
         if not self._owns_listeners:
             return 0.0
         are_refused = [refuse_handshakes(each.socket) for each in self.listeners]

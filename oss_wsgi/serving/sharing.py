@@ -15,13 +15,13 @@ import os
 import tempfile
 from math import inf
 
-# A process may have so many connections more than the one with the fewest, and one for each eight of that one. Where
-# connections come and go, their number says little, and waking each other for each one would cost as much as it.
+# How many connections a process may have more than the one with the fewest, beside one for each eight of that one's.
+# Where connections come and go, their number says little, and waking another process for each would double its cost.
 _MORE_OF_KEPT, _MORE_OF_SHORT = 1, 32
 _EIGHTHS = 8
-# So many must have closed since the last look, about a second ago, to count as coming and going.
+# Connections come and go if this many have closed since the last look, about a second ago.
 _MANY_CLOSED = 8
-# A loop that has had no turn for so long does not count; an idle one has a turn each second.
+# A process whose loop has had no turn for this long is ignored; an idle loop has one each second.
 _ALIVE_SECONDS = 2.0
 # How long a process that heard its bell may take until it has a turn.
 _PATIENCE = 0.05
@@ -59,7 +59,7 @@ class Share:
         return self._readers[self._number - 1]
 
     def hear(self) -> None:
-        """Read what the bell has said."""
+        """Read the bell, so that it can ring again."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.bell, 4096)
 
@@ -70,7 +70,7 @@ class Share:
         self._table[place + 1] = now
 
     def leave(self, number: int = 0) -> None:
-        """Count no more; for the parent: a process that has ended does not."""
+        """Mark this process as gone, or the one with a ``number``, which the parent does when one has ended."""
         self._table[2 * ((number or self._number) - 1) + 1] = 0.0
 
     def note_closed(self, closed: int) -> None:
@@ -78,7 +78,7 @@ class Share:
         self._more = _MORE_OF_SHORT if closed > _MANY_CLOSED else _MORE_OF_KEPT
 
     def room(self, connections: int, now: float) -> int:
-        """Return how many connections this process may take, which has so many."""
+        """Return how many more connections this process may take if it has ``connections``."""
         if connections < self._more:
             return self._more - connections
         fewest = min((self._table[2 * other] for other in self._others(now)), default=None)

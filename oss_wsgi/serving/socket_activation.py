@@ -12,8 +12,9 @@ _FIRST_DESCRIPTOR = 3
 def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[tuple[str, socket.socket]]:
     """Return the sockets that the environment hands to this process, each with its name in LISTEN_FDNAMES or ``""``.
 
-    They are listening already, and stay open where they came from after this process. Variables for another process
-    (LISTEN_PID) count for nothing. ValueError for variables that make no sense and descriptors that do not listen.
+    They are listening already, and the service manager keeps them open after this process has ended. Variables for
+    another process (LISTEN_PID) are ignored. Raises ValueError for invalid variables, and for descriptors that do not
+    listen.
     """
     text = environ.get("LISTEN_FDS")
     if text is None or environ.get("LISTEN_PID", "").strip() != str(pid):
@@ -33,8 +34,8 @@ def _listening(fd: int) -> socket.socket:
         os.set_inheritable(fd, False)
         listener = socket.socket(fileno=fd)
     except OSError as error:
-        raise ValueError(f"LISTEN_FDS: descriptor {fd} is no socket: {error.strerror}.") from error
+        raise ValueError(f"LISTEN_FDS: descriptor {fd} is not a socket: {error.strerror}.") from error
     if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         listener.detach()
-        raise ValueError(f"LISTEN_FDS: descriptor {fd} is no listening stream socket (ListenStream=, Accept=no).")
+        raise ValueError(f"LISTEN_FDS: descriptor {fd} is not a listening stream socket (ListenStream=, Accept=no).")
     return listener

@@ -37,9 +37,9 @@ _HURRIED_GRACE = 1.0
 # Signals that a terminal sends to children too; the parent tells them to end.
 _OF_THE_TERMINAL = {signal.SIGINT, signal.SIGHUP}
 
-# A child that has served so long ended for a reason of its own, and starts again at once.
+# A child that has served this long is restarted at once: its start cannot be the reason.
 _LONG_LIFE = 10.0
-# One that has served may end once before that without a pause.
+# A child that has served may end once earlier without a pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -56,7 +56,7 @@ class ChildSaidWhyError(CannotStartError):
 
 
 def pause_before_restart(short_lives: int) -> float:
-    """Return the seconds before a process starts again that has ended so often in a row soon after its start."""
+    """Return the seconds to wait before a restart, after ``short_lives`` processes in a row that ended early."""
     return min(_FIRST_PAUSE * 2.0 ** (short_lives - 1), _LONGEST_PAUSE) if short_lives else 0.0
 
 
@@ -81,7 +81,7 @@ class Child:
         return self.serving_since is not None
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; one that is ending may not take it."""
+        """Send a message, which a process that is ending may not receive."""
         channel = self.channel  # another thread may take it away meanwhile
         if channel is not None:
             with contextlib.suppress(OSError):
@@ -155,7 +155,7 @@ class Processes:
     def run(self, ready: Callable[[], object]) -> None:
         """Start the processes, call ``ready`` when each serves or has failed, and run until `drain` has ended.
 
-        The first starts alone, so that an error that all have is said once. Raises CannotStartError if none can serve.
+        The first starts alone, so that an error of all is printed once. Raises CannotStartError if none can serve.
         """
         before = signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the loop
         wakeup = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
@@ -197,7 +197,7 @@ class Processes:
             serving = [child for child in self._children if child.is_serving]
             for child in serving:
                 child.send({"metrics": asked})
-            # What one does not tell in time is what it told last.
+            # For a child that does not answer in time, its last answer counts.
             self._answers.wait_for(
                 lambda: all(self._answered.get(child.number, 0) >= asked or not child.is_serving for child in serving),
                 _METRICS_SECONDS,
@@ -315,7 +315,7 @@ class Processes:
             self._selector.unregister(channel)
 
     def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
-        """Say how a process has ended, and plan the next."""
+        """Log how a process has ended, and plan the next one."""
         status = process.returncode
         if child.channel is not None:
             self._read(child)
@@ -384,7 +384,7 @@ def _signal_name(number: int) -> str:
 
 
 class Parent:
-    """A child's end of the channel: it says what has come to pass, and hears when to end.
+    """A child's end of the channel: it reports to the parent, and obeys when the parent says to end.
 
     :param end: ``(seconds, delay)``: ends the server in order.
     :param seconds: the longest time that this may take.

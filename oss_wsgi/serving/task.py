@@ -30,12 +30,12 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# Those that each request sets; where they are in the dict that is copied, the copy need not grow.
+# The keys that each request sets: the dict that is copied has them already, so the copy need not grow.
 _REQUEST_KEYS = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
     *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected", HOLD_KEY),
 )
-# A try that took longer than this is answered: it may have waited in vain, and would again.
+# A try that took longer than this is not repeated: it may have waited in vain, and would again.
 _QUICK_SECONDS = 0.3
 _MAX_CACHED_KEYS = 256
 _MAX_CACHED_NAME_LENGTH = 64
@@ -46,7 +46,7 @@ class _Task(WSGITask):  # type: ignore[misc]
     """waitress's task, with two rules of HTTP that it does not keep.
 
     The response to HEAD has no body, which the client would take for the next response. 204 and 304 keep the
-    connection: they have no body whose end a length must tell, and browsers send preflights and revalidations in rows.
+    connection: they have no body whose length must be told, and browsers send many preflights and revalidations.
     """
 
     _needs_no_length = False
@@ -259,7 +259,7 @@ def http_date(second: int) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _constant_part(status: str, headers: Headers, ident: str | None, closes: bool) -> bytes | None:
-    """Return the start of a response that recurs; None where a header makes waitress decide something."""
+    """Return the header lines that recur in each such response; None if waitress must decide about one of them."""
     _check_head(status, headers)
     if status.startswith(("1", "204", "304")) or any(name.lower() in _HEADERS_FOR_WAITRESS for name, _ in headers):
         return None
@@ -276,7 +276,7 @@ def _check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
         if "\n" in value or "\r" in value or "\n" in name or "\r" in name:
             raise ValueError(f"a line break in the header {name!r}")
         if name.lower() in hop_by_hop:
-            raise AssertionError(f"{name} is a hop-by-hop header, which an application must not give (PEP 3333)")
+            raise AssertionError(f"{name} is a hop-by-hop header, which an application must not set (PEP 3333)")
 
 
 class _Keys(dict[str, str]):

@@ -66,7 +66,7 @@ class Threads:
     def shutdown(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         """End each thread with its request, wait for them, and cancel the requests that no thread has taken.
 
-        :param seconds: returns how long to wait in all; asked again and again.
+        :param seconds: returns how long to wait in all; called again and again.
         """
         waited = 0.0
         with self._has_ended:
@@ -76,7 +76,7 @@ class Threads:
                 self._has_ended.wait(0.1)
                 waited += 0.1
             if self._running and seconds():
-                log.warning("%d threads are still at work, and end with the process", self._running)
+                log.warning("%d threads are still at work, and are cut off as the process ends", self._running)
             left = [task for _, task in (*self._callbacks, *self._others)]
             self._callbacks.clear()
             self._others.clear()
@@ -104,10 +104,10 @@ class Threads:
             try:
                 task.service()
             except BaseException:
-                log.exception("a request fails for an error of the server")
+                log.exception("an error of the server made a request fail")
 
     def _next_queue(self) -> deque[tuple[int, Task]] | None:
-        """Return the queue whose first request may begin now: of two, the one that came first."""
+        """Return the queue whose first request may begin now; of two, the one whose request came first."""
         callbacks, others = self._callbacks, self._others
         if not others or self._others_running >= self.count:
             return callbacks or None
@@ -117,6 +117,6 @@ class Threads:
 def reserved_threads(count: int) -> int:
     """Return how many threads callbacks have beside ``count`` others: a quarter, and at least one.
 
-    None beside a single thread: who asks for one may have an application that bears no two calls at once.
+    None beside a single thread: an application that asks for one may not bear two calls at once.
     """
     return max(1, count // 4) if count > 1 else 0

@@ -1,4 +1,4 @@
-"""Serves with a release of waitress that is unknown here, as it is."""
+"""Serves with an unknown release of waitress as it is, without our parts."""
 
 from __future__ import annotations
 

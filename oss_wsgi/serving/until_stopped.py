@@ -17,13 +17,13 @@ from ..exceptions import OSSWSGIError, SettingsError
 
 
 class CannotStartError(OSSWSGIError):
-    """Raised in a sentence, for the person who started a server, when it cannot start."""
+    """Raised when a server cannot start, with a sentence for the person who started it."""
 
 
 class CannotListenError(CannotStartError):
     """Raised when addresses are not available.
 
-    ``failures``: for each the address with the reason, and the option that chooses another.
+    ``failures``: a pair for each: the address with the reason, and the option that chooses another address.
     """
 
     def __init__(self, *failures: tuple[str, str]) -> None:
@@ -33,16 +33,20 @@ class CannotListenError(CannotStartError):
         super().__init__(f"cannot listen on {places}. Choose {'others' if failures[1:] else 'another'} with {options}.")
 
 
-def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None]) -> int:
+def run_until_stopped(
+    program: str, serve: Callable[[contextlib.ExitStack], None], say: Callable[[str], str] = str
+) -> int:
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
     What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
     They do not change the exit status either, until the program has ended.
+
+    :param say: returns why it cannot start in the language of the person who started it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ending.reset()
     _handle_signals(_exit)
-    # While Python ends it gives signals back to the system, and the next would end the process with its own status.
+    # Python gives signals back to the system while it ends, so the next one would change the exit status.
     atexit.register(_handle_signals, signal.SIG_IGN)
     try:
         with contextlib.ExitStack() as stack:
@@ -52,7 +56,7 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
                 _handle_signals(_hurry)
     except (CannotStartError, SettingsError, ValueError) as error:
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"{program}: {problem}", file=sys.stderr)
+            print(f"{program}: {say(problem)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, SystemExit):
         pass
@@ -108,7 +112,7 @@ def is_urgent() -> bool:
 
 
 class _Ending:
-    """What signals have said so far; they are the process's, and so is this."""
+    """What signals have asked for so far: one for the process, because signals are the process's too."""
 
     def __init__(self) -> None:
         self.reset()

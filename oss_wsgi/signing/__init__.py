@@ -1,1 +1,1 @@
-"""What a browser may upload, written as a form with a policy or as a URL, and signed (V1 and V4)."""
+"""Signing: a browser gets what it may upload as a form with a policy or as a URL, signed by V1 or V4."""

@@ -1,4 +1,4 @@
-"""Bodies of requests that send a file, alone or in a form as browsers do, without holding it in memory."""
+"""Bodies of requests that send a file, alone or in a form, without holding the file in memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CHUNK = 64 * 1024
 
 
 class FileChangedError(Exception):
-    """Raised in a sentence when a file is shorter than its announced size."""
+    """Raised, with a sentence, when a file is shorter than its announced size."""
 
 
 class FileBody:
-    """The bytes of a file, as the body of a request. Iterate over it for them.
+    """The bytes of a file as the body of a request; iterate over it to get them.
 
     :param size: bytes to read from ``file``.
-    :param progress: called with the number of file bytes that were read so far.
+    :param progress: called with the number of file bytes read so far.
     :ivar length: bytes of the whole body.
     """
 

@@ -27,8 +27,8 @@ _MAX_DATA_BYTES = 1024
 class Grant:
     """What one request may upload; a limit that is left out comes from the settings.
 
-    ``acl`` to ``custom`` add form fields. All are pinned, and all need an exact object name: a ``key``, or a
-    ``filename`` in the request.
+    ``acl`` to ``custom`` add form fields. The policy pins all of these, and they need an exact object name: a ``key``,
+    or a ``filename`` in the request.
 
     Raises GrantError with one sentence for each problem.
 
@@ -44,13 +44,13 @@ class Grant:
     :ivar forbid_overwrite: whether the upload fails if the object exists.
     :ivar content_disposition: None means ``attachment``, unless the type is known and browsers run nothing in it; ""
         sends none.
-    :ivar metadata: ``x-oss-meta-*`` headers by name; ``oss-wsgi`` is taken.
-    :ivar custom: ``x:`` callback variables by name, which the browser sees.
+    :ivar metadata: ``x-oss-meta-*`` headers by name; the name ``oss-wsgi`` is reserved.
+    :ivar custom: ``x:`` callback variables by name; the browser sees them.
     :ivar data: a small mapping of the application's own, at most 1,024 bytes as JSON, which ``Upload.data`` returns.
         It travels sealed: the browser can neither read nor change it.
-    :ivar max_objects: how many objects may be reported that were sent with one form without an exact name, as the
-        official samples' page sends all files that a person chose; 1 to 1,000,000. OSS stores more, but their reports
-        are refused. A form with an exact name is for one object.
+    :ivar max_objects: how many objects, sent with one form without an exact name, may be reported; 1 to 1,000,000. (The
+        official samples' page sends all files that a person chose with one such form.) OSS stores further objects, but
+        their reports are refused. A form with an exact name is for one object.
     """
 
     user: str | None = None
@@ -92,7 +92,7 @@ class Grant:
 
     @property
     def comparable_fields(self) -> tuple[str | bool | None, ...] | None:
-        """Return what adds form fields as one comparable value, or None if it includes mappings."""
+        """Return the attributes that add form fields as one comparable value, or None if mappings are among them."""
         if self.metadata or self.custom:
             return None
         return self.acl, self.storage_class, self.forbid_overwrite, self.content_disposition
@@ -152,6 +152,9 @@ class Grant:
         except (TypeError, ValueError, RecursionError):
             survives = False
         if not survives or not isinstance(self.data, dict):
-            yield "data must be a dict that survives JSON: text keys, and texts, numbers, lists and dicts as values."
+            yield (
+                "data must be a dict that JSON keeps unchanged: text keys, and texts, numbers, lists and dicts as "
+                "values."
+            )
         elif len(text) > _MAX_DATA_BYTES:
             yield f"data is {len(text)} bytes of JSON, over the {_MAX_DATA_BYTES} that fit: use an ID instead."

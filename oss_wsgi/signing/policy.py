@@ -13,7 +13,7 @@ from typing import Any
 
 from ..exceptions import PolicyError
 
-#: One condition as compact JSON, which the functions below return, or the dict or list of which this is the JSON.
+#: One condition: compact JSON, as the functions below return it, or a dict or list for that JSON.
 Condition = str | dict[str, str] | list[Any]
 
 _ONE_VALUE = frozenset({"eq", "starts-with"})
@@ -22,48 +22,48 @@ _MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z: four digits for the year
 
 
 def escape(value: str) -> str:
-    """Write a literal ``$`` as ``\\$``: a bare one marks a variable in a policy value (protocol.md 3.5)."""
+    """Return a value with each ``$`` as ``\\$``: a bare one marks a variable in a policy value (protocol.md 3.5)."""
     return value.replace("$", "\\$")
 
 
 def exactly(field: str, value: str) -> str:
-    """Require this value of the form field; the object form, ``{"field":"value"}``."""
+    """Return a condition that requires this value of the form field, in the object form ``{"field":"value"}``."""
     return f"{{{quoted(field)}:{quoted(escape(value))}}}"
 
 
 def eq(field: str, value: str) -> str:
-    """Require this value of the form field; the array form, ``["eq","$field","value"]``."""
+    """Return a condition that requires this value of the form field, in the array form ``["eq","$field","value"]``."""
     return f'["eq",{quoted("$" + field)},{quoted(escape(value))}]'
 
 
 def starts_with(field: str, prefix: str) -> str:
-    """Require that the form field begins with the prefix; an empty prefix only requires the field."""
+    """Return a condition that the form field begins with the prefix; an empty prefix only requires the field."""
     return f'["starts-with",{quoted("$" + field)},{quoted(escape(prefix))}]'
 
 
 def one_of(field: str, values: Sequence[str]) -> str:
-    """Require one of the values of the form field (``in``)."""
+    """Return a condition that requires one of the values of the form field (``in``)."""
     return f'["in",{quoted("$" + field)},[{",".join([quoted(escape(value)) for value in values])}]]'
 
 
 def none_of(field: str, values: Sequence[str]) -> str:
-    """Require the form field, with none of the values (``not-in``)."""
+    """Return a condition that requires the form field, with none of the values (``not-in``)."""
     return f'["not-in",{quoted("$" + field)},[{",".join([quoted(escape(value)) for value in values])}]]'
 
 
 def content_length_range(minimum: int, maximum: int) -> str:
-    """Require a file of ``minimum`` to ``maximum`` bytes, both included."""
+    """Return a condition that requires a file of ``minimum`` to ``maximum`` bytes, both included."""
     return f'["content-length-range",{minimum},{maximum}]'
 
 
 @functools.lru_cache(maxsize=8)  # many forms expire in one second
 def format_time(timestamp: int) -> str:
-    """Write a Unix time in seconds as ISO 8601 in GMT: ``2014-12-01T12:00:00.000Z`` (protocol.md 3.1)."""
+    """Return a Unix time in seconds as ISO 8601 in GMT: ``2014-12-01T12:00:00.000Z`` (protocol.md 3.1)."""
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def policy_json(expiration: int, conditions: Iterable[str]) -> str:
-    """Return the policy as compact JSON, non-ASCII text unescaped; ``expiration`` is in Unix seconds."""
+    """Return the policy as compact JSON with non-ASCII text unescaped; ``expiration`` is in Unix seconds."""
     return f'{{"expiration":"{format_time(expiration)}","conditions":[{",".join(conditions)}]}}'
 
 
@@ -76,8 +76,8 @@ def encode_policy(expiration: int, conditions: Iterable[str]) -> str:
 class PostPolicy:
     """What a form may upload, and until when.
 
-    ``expiration`` is in Unix seconds, or an aware datetime. ``conditions`` come from the functions of this module, or
-    are plain lists and dicts whose values have their dollars escaped already.
+    ``expiration`` is in Unix seconds, or an aware datetime. ``conditions`` come from this module's functions, or are
+    plain lists and dicts, in whose values each ``$`` is escaped already.
 
         PostPolicy(1733230800, [exactly("bucket", "examplebucket"), starts_with("key", "user/eric/")]).encode()
 
@@ -100,7 +100,7 @@ class PostPolicy:
         self._texts()
 
     def json(self) -> str:
-        """Return the document as compact JSON, non-ASCII text unescaped."""
+        """Return the document as compact JSON with non-ASCII text unescaped."""
         return policy_json(self._timestamp(), self._texts())
 
     def encode(self) -> str:

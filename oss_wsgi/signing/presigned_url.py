@@ -1,4 +1,4 @@
-"""Signed URLs: anyone who has one may send its one request to OSS; V1 and V4 (protocol.md 15)."""
+"""Signed URLs of V1 and V4: anybody who has one may send its one request to OSS (protocol.md 15)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..object_names import MAX_KEY_BYTES
 from ..settings import Settings
 from . import v1, v4
 
-#: Seconds that a signed URL may live: OSS refuses a longer V4 signature.
+#: The most seconds for which a signed URL may be valid: OSS refuses a longer V4 signature.
 MAX_SECONDS = 7 * 24 * 3600
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
-#: Query parameters of object requests that are part of a V1 signature; anybody may change the others. The last two
-#: lines are of buckets, and the SDKs sign them too.
+#: Query parameters of object requests that a V1 signature covers; anybody may change the others. The last two lines are
+#: parameters of bucket requests, which the SDKs sign too.
 SUB_RESOURCES = frozenset(
     """
     acl append asyncFetch callback callback-var objectInfo objectMeta partNumber position response-cache-control
@@ -36,7 +36,7 @@ SUB_RESOURCES = frozenset(
     """.split()  # noqa: SIM905
 )
 
-#: Base64, also with the characters for URLs.
+#: Base64, also in its form for URLs.
 _BASE64 = re.compile("[A-Za-z0-9_.~+/=-]*")
 _SIGNATURE_V1 = frozenset({"OSSAccessKeyId", "Expires", "Signature", "security-token"})
 _SIGNATURE_V4 = frozenset(
@@ -61,8 +61,8 @@ class PresignedURL:
 
     ``key`` is the object's name.
 
-    ``headers`` leaves out Content-Length and Host, also where they are signed: each client sends them by itself.
-    Whoever has the URL has the permission, so the repr shows neither its query nor the headers' values.
+    ``headers`` leaves out Content-Length and Host, even if they are signed: each client sends them by itself. Anybody
+    who has the URL may send the request, so the repr shows neither its query nor the headers' values.
     """
 
     method: str
@@ -72,7 +72,7 @@ class PresignedURL:
     key: str
 
     def payload(self) -> dict[str, Any]:
-        """Return the members of the endpoint's JSON; ``fields`` is empty, so that clients of forms can read it too."""
+        """Return the members of the endpoint's JSON; ``fields`` is empty, so clients of forms can read it too."""
         return {
             "method": self.method,
             "url": self.url,
@@ -97,7 +97,7 @@ class URLPresigner:
         presigner = URLPresigner(Settings.from_environ(os.environ), clock=time.time)
         url = presigner.presign("GET", "user/1/report.pdf", expires=600)
 
-    It asks no grant: who calls it decides. Threads may share it.
+    It checks no grant: the caller decides what to sign. Threads may share it.
 
     :param credentials: provides the access key, once for each URL; without it the settings' own key signs.
     :param clock: returns Unix seconds.
@@ -113,7 +113,8 @@ class URLPresigner:
         self._clock = clock
         self._region = settings.region or ""
         self._signing_key = v4.signing_key_cache()
-        #: Whether headers beside Content-Type, Content-MD5 and ``x-oss-*`` are signed, Content-Length among them: V4.
+        #: Whether other headers than Content-Type, Content-MD5 and ``x-oss-*`` can be signed, such as Content-Length:
+        #: V4 only.
         self.signs_additional_headers = settings.signature_version == "v4"
 
     def presign(
@@ -129,7 +130,8 @@ class URLPresigner:
     ) -> PresignedURL:
         """Sign one request to the object ``key``; with V1 ``additional_headers`` are not signed.
 
-        ``expires`` is seconds of life, less where the access key expires before. For the rest see `sign_url_v4`.
+        ``expires`` is the URL's lifetime in seconds, cut short if the access key expires before. For the rest see
+        `sign_url_v4`.
 
         Raises PresignError, CredentialsError.
         """
@@ -170,19 +172,21 @@ def sign_url_v4(
 ) -> PresignedURL:
     """Sign a request with OSS4-HMAC-SHA256.
 
-    The whole query is signed, and of the headers Content-Type, Content-MD5, all ``x-oss-*`` and
-    ``additional_headers``. OSS refuses the request if one of these differs, and if it has a further ``x-oss-*`` header,
-    Content-Type, Content-MD5 or parameter. Content-Length among the additional headers makes the size exact.
+    The signature covers the whole query, and the headers Content-Type, Content-MD5, all ``x-oss-*`` and
+    ``additional_headers``. OSS refuses a request in which one of these differs, or that has a further ``x-oss-*``
+    header, Content-Type, Content-MD5 or parameter. Content-Length in ``additional_headers`` makes the size exact.
 
-    :param address: what the URL begins with: ``https://<bucket>.<endpoint>``, a domain of one's own, or
+    :param address: the beginning of the URL: ``https://<bucket>.<endpoint>``, your own domain, or
         ``http://<host>/<bucket>``.
     :param key: the object's name, not encoded.
     :param region: the bare ID, such as ``cn-hangzhou``.
     :param now: Unix seconds; a fraction is cut off.
-    :param expires: seconds of life, 1 to 604,800 (7 days).
-    :param query: parameters by name, not encoded; "" is a parameter without a value. Callback and callback-var go here.
-    :param headers: what the request must carry; those that are neither signed always nor listed are not signed.
-    :param additional_headers: names of headers to sign besides; each must be in ``headers``.
+    :param expires: the URL's lifetime in seconds, 1 to 604,800 (7 days).
+    :param query: parameters by name, not encoded; "" is a parameter without a value. ``callback`` and ``callback-var``
+        belong here.
+    :param headers: the headers that the client must send; those that are neither always signed nor in
+        ``additional_headers`` are not signed.
+    :param additional_headers: names of further headers to sign; each must be in ``headers``.
     :param signing_key: ``v4.signing_key`` or a cache of it.
 
     Raises PresignError.
@@ -227,8 +231,8 @@ def sign_url_v1(
 ) -> PresignedURL:
     """Sign a request with HMAC-SHA1; the parameters are those of `sign_url_v4`.
 
-    Content-Type, Content-MD5 and all ``x-oss-*`` headers are signed, and of the query SUB_RESOURCES. Neither the size
-    nor any other header is, so OSS accepts them with any value.
+    The signature covers Content-Type, Content-MD5, all ``x-oss-*`` headers, and the query's SUB_RESOURCES. It does not
+    cover the size or any other header, so OSS accepts these with any value.
 
     Raises PresignError.
     """
@@ -270,7 +274,7 @@ def string_to_sign_v4(date: str, scope: str, canonical: str) -> str:
 def string_to_sign_v1(
     method: str, resource: str, expires: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> str:
-    """Return the text that V1 signs; ``resource`` is ``/bucket/key``, and nothing is encoded."""
+    """Return the text that V1 signs; ``resource`` is ``/bucket/key``; no part is percent-encoded."""
     sub_resources = sorted((name, value) for name, value in query.items() if name in SUB_RESOURCES)
     lines = [
         method,
@@ -291,7 +295,7 @@ def _join(pairs: Collection[tuple[str, str]]) -> str:
     return "&".join([f"{name}={value}" if value else name for name, value in pairs])
 
 
-@functools.lru_cache(maxsize=8)  # an hour's URLs have the same
+@functools.lru_cache(maxsize=8)  # an hour's URLs have the same token
 def _encoded_token(token: str) -> str:
     return _encoded(token)
 
@@ -299,17 +303,17 @@ def _encoded_token(token: str) -> str:
 def _encoded(text: str) -> str:
     if text.isalnum() and text.isascii():
         return text
-    if _BASE64.fullmatch(text):  # a token or a callback, with 1,000 characters for which quote takes 100 us
+    if _BASE64.fullmatch(text):  # for a token or callback of 1,000 characters quote takes 100 us
         return text.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
     return quote(text, safe="")
 
 
-@functools.lru_cache(maxsize=64)  # the parts of an upload have the same
+@functools.lru_cache(maxsize=64)  # the parts of an upload have the same key
 def _encoded_key(key: str) -> str:
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
-        raise PresignError("The object's name must not have half a surrogate pair: it is no Unicode text.") from None
+        raise PresignError("The object's name must be Unicode text, without half a surrogate pair.") from None
     if not 1 <= size <= MAX_KEY_BYTES:
         raise PresignError(f"The object's name must be 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}.")
     if key[0] in "/\\":
@@ -318,7 +322,7 @@ def _encoded_key(key: str) -> str:
 
 
 def _method(method: str) -> str:
-    """Return a method in upper case, as every client sends it, and OSS signs it."""
+    """Return a method in upper case, as clients send it and OSS signs it."""
     if not (method.isascii() and method.isalpha()):
         raise PresignError(f"The method must be like GET or PUT, not {method!r}.")
     return method.upper()
@@ -333,7 +337,7 @@ def _check(expires: int, query: Mapping[str, str] | None, own: frozenset[str]) -
 
 
 def _read_headers(headers: Mapping[str, str] | None) -> tuple[Mapping[str, str], dict[str, str]]:
-    """Return the headers by lower-case name, without the space around their values, and those to send, as given."""
+    """Return the headers to sign, by lower-case name with trimmed values, and the headers to send, as given."""
     if not headers:
         return _NOTHING, {}
     lower: dict[str, str] = {}
@@ -351,7 +355,7 @@ def _read_headers(headers: Mapping[str, str] | None) -> tuple[Mapping[str, str],
 
 
 def _additional(additional_headers: Collection[str], headers: Mapping[str, str]) -> str:
-    """Return the names as ``x-oss-additional-headers`` has them; those that are signed always are left out."""
+    """Return the text of ``x-oss-additional-headers``: the names without those that are always signed."""
     names, listed = _listed(tuple(additional_headers))
     missing = [name for name in names if not headers.get(name)]
     if missing:
@@ -359,7 +363,7 @@ def _additional(additional_headers: Collection[str], headers: Mapping[str, str])
     return listed
 
 
-@functools.lru_cache(maxsize=64)  # a program signs the same few
+@functools.lru_cache(maxsize=64)  # a program signs few different sets
 def _listed(additional_headers: tuple[str, ...]) -> tuple[list[str], str]:
     names = sorted({name.lower() for name in additional_headers})
     return names, ";".join(name for name in names if not _is_always_signed(name))

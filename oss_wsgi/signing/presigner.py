@@ -1,4 +1,4 @@
-"""The presigner: settings, a grant and credentials make the signed form of one upload and its JSON, or its PUT."""
+"""The presigner: it makes one upload's signed form, or PUT, and its JSON, from settings, grant and credentials."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from .presigned_url import PresignedURL, URLPresigner
 
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
-_SMALL_RECEIPT = MAX_METADATA_BYTES // 2  # characters of a receipt that alone is never too large
+_SMALL_RECEIPT = MAX_METADATA_BYTES // 2  # characters; a receipt of this length alone is never too large
 _BASE64 = frozenset({"policy", "callback", RECEIPT_FIELD})
 
 
 @dataclass(frozen=True)
 class PresignedPost:
-    """A signed form: POST ``fields`` in their order, then the file as ``file``, to ``url`` before ``expire``.
+    """A signed form: POST ``fields`` in order, then the file as ``file``, to ``url`` before ``expire``.
 
-    ``expire`` is in Unix seconds, ``dir`` is the prefix of the object's name, and the secret is nowhere in it.
+    ``expire`` is in Unix seconds, ``dir`` is the prefix of the object's name. The form does not contain the secret.
     """
 
     url: str
@@ -57,8 +57,8 @@ class PresignedPost:
     def payload(self) -> dict[str, Any]:
         """Return the members of the endpoint's JSON.
 
-        ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next seven serve clients of
-        signature V1, and the ``x_oss_*`` names with ``version`` and ``security_token`` serve OSS's samples for V4.
+        ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next seven are for clients of
+        signature V1. The ``x_oss_*`` names, ``version`` and ``security_token`` are for OSS's samples for V4.
         """
         fields = self.fields
         members: dict[str, Any] = {
@@ -85,8 +85,8 @@ class PresignedPost:
         return members
 
     def json(self) -> bytes:
-        """Return ``payload()`` as JSON, the same bytes as ``json.dumps`` makes, in ASCII."""
-        # json.dumps searches every text for what needs an escape. Most of the payload is Base64, where nothing does.
+        """Return ``payload()`` as ASCII JSON, the same bytes as from ``json.dumps``."""
+        # json.dumps searches every text for characters to escape; most of the payload is Base64, which has none.
         fields = self.fields
         members = [
             f'"{name}": "{value}"' if name in _BASE64 else f'"{name}": {quoted(value)}'
@@ -111,7 +111,7 @@ class PresignedPost:
 
 
 class UploadLimits(NamedTuple):
-    """What a grant allows, with the settings in place of what it leaves out: sizes in bytes, types, seconds."""
+    """The limits of a grant, filled in from the settings: sizes in bytes, types, lifetime in seconds."""
 
     max_size: int
     min_size: int
@@ -120,7 +120,7 @@ class UploadLimits(NamedTuple):
 
 
 class PartsTarget(NamedTuple):
-    """What an upload in parts stores: the object's name, the sizes and types allowed, and the object's headers."""
+    """The target of an upload in parts: the object's name, the allowed sizes and types, and the object's headers."""
 
     key: str
     sizes: tuple[int, int]
@@ -132,10 +132,10 @@ class PostPresigner:
     """Signs forms, and PUT requests, for one bucket.
 
     ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
-    returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the
-    callback of each form carries a ticket of its own; without, a callback does not prove that this server allowed the
-    upload. With ``receipts`` the object of an exact form carries its ticket's receipt. ``trial`` is that of
-    the tickets, for a test upload of ours.
+    returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` each
+    form's callback carries a ticket of its own; without tickets, a callback does not prove that this server allowed the
+    upload. With ``receipts`` the object of an exact form carries its ticket's receipt. ``trial`` goes into the tickets
+    of test uploads.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
@@ -156,12 +156,12 @@ class PostPresigner:
         self._bucket, self.url = settings.bucket_and_host()
         self._bucket_condition = exactly("bucket", self._bucket)
         self._settings = settings
-        #: The provider, or the settings' own access key where there is none.
+        #: The provider, or without one the settings' own access key.
         self._credentials = settings.credentials() if credentials is None else credentials
         own = self._credentials if isinstance(self._credentials, Credentials) else None
-        #: A key that does not expire, so that nobody need be asked for each signature.
+        #: A key that does not expire, so the provider need not be asked for each signature.
         self._lasting_key = own if own is not None and own.expiration is None else None
-        #: Whether signing never waits: a credentials provider of the user's own may ask another host.
+        #: Whether signing never waits: the user's own credentials provider may ask another host.
         self.is_nonblocking = credentials is None
         self._clock = clock
         self._token = token
@@ -185,7 +185,8 @@ class PostPresigner:
         """Sign one form for ``grant`` (None: everything that the settings allow).
 
         With ``filename``, or a grant's ``key``, the object's name is exact; otherwise ``key`` ends in
-        ``${filename}`` and the prefix is pinned. ``content_type`` is pinned, ``size`` pins that many bytes.
+        ``${filename}`` and the prefix is pinned. The form pins ``content_type``, and with ``size`` exactly that many
+        bytes.
 
         Raises MalformedRequestError, OutsideGrantError, GrantError, CredentialsError, PolicyError.
         """
@@ -223,12 +224,12 @@ class PostPresigner:
     def presign_put(
         self, grant: Grant | None = None, *, filename: str | None, size: int | None, content_type: str | None
     ) -> PresignedURL:
-        """Sign the PUT of one file for ``grant``: its body is the file, and the client sends ``headers`` as they are.
+        """Sign the PUT of one file for ``grant``: the body is the file, and the client sends ``headers`` unchanged.
 
-        Name and type are exact, and under V4 the size. Under V1 OSS takes any size, and only the callback is checked;
-        it does not check Content-Disposition either.
+        The signature pins name and type, and with V4 the size. With V1 OSS accepts any size, and only the callback's
+        ticket limits it; OSS does not check Content-Disposition either.
 
-        Raises what `presign` raises, MalformedRequestError also if one of the three parameters is None.
+        Raises what `presign` raises; also raises MalformedRequestError if one of the three parameters is None.
         """
         grant = grant or Grant()
         settings = self._settings
@@ -259,7 +260,7 @@ class PostPresigner:
         )
 
     def in_folder(self, grant: Grant, relative_path: str | None) -> Grant:
-        """Return the grant for a file of a chosen folder, whose name keeps the folders where names are original.
+        """Return the grant for a file in a chosen folder: with original names, its object's name keeps the folders.
 
         Raises MalformedRequestError for an overlong path.
         """
@@ -272,7 +273,7 @@ class PostPresigner:
         return replace(grant, dir=self._prefix(grant) + folder) if folder else grant
 
     def limits(self, grant: Grant) -> UploadLimits:
-        """Return what a form for ``grant`` allows; no types mean any type. Raises GrantError as `presign` does."""
+        """Return the limits of a form for ``grant``; an empty list of types means any type. Raises GrantError."""
         settings = self._settings
         low, high = self._sizes(grant, None, MAX_OBJECT_BYTES)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
@@ -281,9 +282,10 @@ class PostPresigner:
     def parts_target(
         self, grant: Grant, *, filename: str | None, content_type: str | None, size: int | None
     ) -> PartsTarget:
-        """Return what an upload in parts for ``grant`` stores, by the rules of a form with an exact name.
+        """Return the target of an upload in parts for ``grant``, by the rules of a form with an exact name.
 
-        A type that is left out is ``application/octet-stream``, for OSS stores the type that the upload begins with.
+        Without ``content_type`` the type is ``application/octet-stream``, since OSS stores the type from the upload's
+        beginning.
 
         Raises MalformedRequestError, OutsideGrantError, GrantError.
         """
@@ -303,19 +305,21 @@ class PostPresigner:
         valid_credentials(self._credentials, int(self._clock()))
 
     def _expires_at(self, grant: Grant, credentials: Credentials, now: int) -> int:
-        """Return when a signature expires, in Unix seconds: no later than its access key."""
+        """Return when a signature expires, in Unix seconds: not after its access key."""
         expires_at = now + (grant.expires or self._settings.upload_expires)
         if credentials.expiration is not None:
             expires_at = min(expires_at, int(credentials.expiration.timestamp()))
         return expires_at
 
     def _sizes(self, grant: Grant, size: int | None, largest: int = MAX_FORM_BYTES) -> tuple[int, int]:
-        """Return the sizes allowed, or ``size`` twice; ``largest`` is the most that the way to upload can take."""
+        """Return the smallest and largest allowed size, or ``size`` twice; ``largest`` is the way's own maximum."""
         low = grant.min_size
         granted = self._settings.upload_max_size if grant.max_size is None else grant.max_size
         high = min(granted, largest)
         if granted > MAX_FORM_BYTES and not self._settings.multipart:
-            raise GrantError(f"The grant's max_size {granted} is over 5 GB: only OSS_MULTIPART=on takes such files.")
+            raise GrantError(
+                f"The grant's max_size {granted} is over 5 GB: set OSS_MULTIPART=on, which such files need."
+            )
         if low > high:
             raise GrantError(
                 f"The grant's min_size {low} is over the largest file allowed, {high} bytes: lower it, or raise "
@@ -362,7 +366,7 @@ class PostPresigner:
         callback: str | None,
         receipt: str | None,
     ) -> list[str]:
-        """Return the policy's conditions but those of the pinned fields and the size."""
+        """Return the policy's conditions, except those of the pinned fields and the size."""
         conditions = [self._bucket_condition, starts_with("key", prefix) if key is None else eq("key", key)]
         if content_type is None and types:
             conditions.append(one_of("content-type", types))
@@ -385,7 +389,7 @@ class PostPresigner:
         expires_at: int,
         operation: str = POST_OBJECT,
     ) -> tuple[str | None, str | None]:
-        """Return the callback's text with a new ticket in it, and the receipt of that ticket; None for what is off.
+        """Return the callback's text with a new ticket in it, and that ticket's receipt; None for either that is off.
 
         Only an object whose name is exact has a receipt.
         """
@@ -421,7 +425,7 @@ class PostPresigner:
         return callback, self._receipts.seal(ticket, operation=operation, custom=grant.custom, metadata=grant.metadata)
 
     def _signature(self, credentials: Credentials, day: str, policy: str) -> tuple[str, str]:
-        """Return the name of the signature's field, and the signature."""
+        """Return the name of the form field for the signature, and the signature."""
         if self._settings.signature_version == "v1":
             return "Signature", v1.signature(credentials.access_key_secret, policy)
         key = self._signing_key(credentials.access_key_secret, day, self._settings.region or "")
@@ -429,7 +433,7 @@ class PostPresigner:
 
 
 def check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
-    """Raise GrantError if OSS would refuse the user metadata of a form, the receipt included, for its size."""
+    """Raise GrantError if a form's user metadata, receipt included, is larger than OSS allows."""
     own = sum(len(name) + len(value.encode()) for name, value in fields.items() if name.startswith(_METADATA))
     sealed = 0 if receipt is None else len(RECEIPT_FIELD) + len(receipt)
     if own + sealed > MAX_METADATA_BYTES:
@@ -451,7 +455,7 @@ def _check_type(content_type: str, types: Sequence[str]) -> str:
 
 
 class _PinnedFields(NamedTuple):
-    """Form fields, and the text of the conditions that pin them; ``source`` is everything that they depend on."""
+    """Form fields, and the text of the conditions that pin them; ``source`` has everything that both depend on."""
 
     source: tuple[object, ...]
     fields: dict[str, str]
@@ -461,7 +465,7 @@ class _PinnedFields(NamedTuple):
 class _PinnedFieldsCache:
     """The fields that name the signer and, for an exact object name, the extra fields of the grant.
 
-    The last ones are cached, because most forms of one second have the same. Threads may share one cache.
+    The last result is cached, because most forms of one second have the same fields. Threads may share the cache.
     """
 
     def __init__(self, signature_version: str, region: str) -> None:
@@ -516,7 +520,7 @@ def _exact_form_fields(grant: Grant, content_type: str | None) -> dict[str, str]
 def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
     """Return the headers of a PUT, or of an upload in parts.
 
-    Every ``x-oss-*`` is signed, so that none needs a field that says what is usual.
+    Defaults are left out: the signature covers every ``x-oss-*``, so a client cannot add one.
     """
     headers = {"Content-Type": content_type}
     if grant.forbid_overwrite:
@@ -539,14 +543,14 @@ def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
 
 
 def _disposition(grant: Grant, content_type: str | None) -> str | None:
-    """Return the Content-Disposition of an object, "" or None for none; None as the type means that it is not known."""
+    """Return an object's Content-Disposition, "" or None for none; ``content_type`` is None if it is unknown."""
     if grant.content_disposition is None and (content_type is None or runs_in_browsers(content_type)):
         return "attachment"
     return grant.content_disposition
 
 
 def _callback_query(callback: str | None, custom: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of a request that make OSS report it; ``custom`` are the ``x:`` variables by name."""
+    """Return the query parameters that make OSS send a callback; ``custom`` has the ``x:`` variables by name."""
     if callback is None:
         return {}
     if not custom:

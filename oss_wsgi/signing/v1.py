@@ -12,7 +12,7 @@ def identity_fields(access_key_id: str) -> dict[str, str]:
 
 
 def signature(access_key_secret: str, text: str) -> str:
-    """Return the signature of a text: of the policy's Base64, exactly as the form has it, or of a string to sign.
+    """Return the signature of a text: the policy's Base64, exactly as in the form, or a string to sign.
 
     Signature = Base64( HMAC-SHA1( AccessKeySecret, text ) )
     """

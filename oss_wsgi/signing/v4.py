@@ -15,12 +15,12 @@ _REQUEST = "aliyun_v4_request"
 
 @functools.lru_cache(maxsize=8)  # many forms are signed in one second
 def format_date(timestamp: int) -> str:
-    """Write a Unix time in seconds as ``x-oss-date``: ``YYYYMMDDThhmmssZ``; the day is its first eight characters."""
+    """Return a Unix time in seconds as ``x-oss-date``: ``YYYYMMDDThhmmssZ``; the day is its first eight characters."""
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y%m%dT%H%M%SZ}"
 
 
 def scope(day: str, region: str) -> str:
-    """Return what a signing key is for; ``day`` is ``YYYYMMDD``, ``region`` the bare ID such as ``cn-hangzhou``."""
+    """Return the scope of a signing key; ``day`` is ``YYYYMMDD``, ``region`` the bare ID such as ``cn-hangzhou``."""
     return f"{day}/{region}/{_PRODUCT}/{_REQUEST}"
 
 
@@ -51,12 +51,12 @@ def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
 
 
 def signing_key_cache() -> Callable[[str, str, str], bytes]:
-    """Return `signing_key` that remembers its last results: most signatures of one day have the same."""
+    """Return a `signing_key` that caches its last results, since most signatures of one day use the same key."""
     return functools.lru_cache(maxsize=2)(signing_key)
 
 
 def signature(key: bytes, text: str) -> str:
-    """Return the signature of a text: of the policy's Base64, exactly as the form has it, or of a string to sign.
+    """Return the signature of a text: the policy's Base64, exactly as in the form, or a string to sign.
 
     Signature = hex( HMAC-SHA256( k4, text ) )
     """

@@ -140,7 +140,7 @@ def waiting_call(ledger: Ledger, clock: LedgerClock, upload: UploadIdentity, han
 
 
 def wait_until_called(calls: list[Call], clock: LedgerClock) -> None:
-    """Wait until a ledger has begun to work on calls, which shows when it reads the clock.
+    """Wait until a ledger has begun to work on calls: it then reads the clock.
 
     A ledger that does not read it is given a moment.
     """
@@ -152,7 +152,7 @@ def wait_until_called(calls: list[Call], clock: LedgerClock) -> None:
 
 
 def let_time_pass(ledger: Ledger, clock: LedgerClock, seconds: float) -> None:
-    """Let time pass as it does, without a jump: while the clock goes on, the ledger looks at it every few minutes."""
+    """Let time pass without a jump: while the clock goes on, the ledger looks at it every few minutes."""
     end = clock.now + seconds
     while clock.now < end:
         clock.advance(min(300.0, end - clock.now))
@@ -191,7 +191,7 @@ class LedgerContract:
         What is stored stays, and can be written to afterwards. Override it where the store can be brought to that;
         without it the tests that need it are skipped.
         """
-        pytest.skip("the test class does not say how this ledger's store refuses to be written to")
+        pytest.skip("the test class does not override unwritable, which makes this ledger's store refuse writes")
         yield
 
     @pytest.fixture
@@ -265,7 +265,7 @@ class LedgerContract:
         assert ledger.run_once(second, Handler(FAILURE)) == SUCCESS
 
     def test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it(self, ledger: Ledger) -> None:
-        """An upload that was found in the bucket comes so, also under a ticket whose reports may have other ETags."""
+        """Recovered uploads forbid it always, also under a ticket whose reports may have other ETags."""
         ledger.run_once(identity(etag="1"), Handler())
         handler = Handler()
         with pytest.raises(TicketUsedError):
@@ -363,7 +363,7 @@ class LedgerContract:
         assert [call.outcome() for call in waiting] == [SUCCESS] * 2
 
     def test_racing_objects_use_the_ticket_up(self, ledger: Ledger) -> None:
-        """Those that race may be more than the count, which is looked at when a handler begins."""
+        """Objects that race may exceed the count, which is checked when a handler begins."""
         handlers = [BlockingHandler() for _ in range(5)]
         calls = [
             Call(ledger, identity(object=f"user/{number}", max_objects=3), handler)
@@ -549,14 +549,16 @@ class LedgerContract:
 
     @pytest.mark.parametrize("max_objects", [1, 3])
     def test_a_ledger_that_cannot_store_refuses_before_the_handler(self, ledger: Ledger, max_objects: int) -> None:
-        """OSS reports once: what a handler did for a report that is refused afterwards, it would do again."""
+        """If the report were refused after the handler ran, the next one would make it do its work twice."""
         ledger.run_once(identity("before"), Handler())
         upload, handler = identity(max_objects=max_objects), Handler()
         with self.unwritable(ledger):
             for _ in range(3):
                 with pytest.raises(LedgerUnavailableError):
                     ledger.run_once(upload, handler)
-            assert handler.calls <= 1, "a store may show by the first report that it cannot be written to"
+            assert handler.calls <= 1, (
+                "only the first report may reach the handler before the store shows that it cannot be written to"
+            )
             in_vain = handler.calls
             with pytest.raises(LedgerUnavailableError):
                 ledger.check()
@@ -602,7 +604,7 @@ class LedgerContract:
         assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
-        """Ledgers that look at a clock out of reach override this test."""
+        """A ledger whose clock a test cannot set overrides this test."""
         valid = identity("valid", expires=NOW + 10 * 86_400)
         ledger.run_once(identity("expired"), Handler())
         ledger.run_once(valid, Handler())

@@ -1,1 +1,1 @@
-"""What every WSGI room needs: the environ, responses, observers, diagnosis, and which applications may block."""
+"""What all WSGI applications here share: environ, responses, observers, diagnosis, and what a server asks."""

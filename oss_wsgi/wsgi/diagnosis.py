@@ -1,7 +1,7 @@
-"""Explains why a callback's header or path did not arrive unchanged, and which configuration line fixes it.
+"""Explanations of why a callback's header or path did not arrive unchanged, with the line that fixes it.
 
 The texts name keys, never values: some servers put secrets, or their whole process environment, into the environ.
-No text has a ``'``: together with the ``"`` of configuration lines the log would escape it.
+No text contains a ``'``: the log would escape it, because configuration lines contain a ``"`` already.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Test = Callable[[WSGIEnvironment], bool]
 
-# Where a rule or a proxy may have put the value; REMOTE_USER counts only if it holds what looks like a signature.
+# Keys where a rule or a proxy may have put the value; REMOTE_USER counts only if its value looks like a signature.
 _COPY = re.compile(r"HTTP_X_(\w+_)?AUTHORIZATION")
 _USERS = ("REMOTE_USER", "REDIRECT_REMOTE_USER")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
@@ -55,7 +55,7 @@ def _ajp(environ: WSGIEnvironment) -> bool:
 
 _apache = _software("Apache")
 
-# Name and how to recognize it; the first match is used. Rows of the kinds `server` and `route` have the fixes.
+# A server's name and its test; the first match is used. The rows of kinds `server` and `route` have the fixes.
 _SERVERS: tuple[tuple[str, Test], ...] = (
     ("Apache mod_wsgi", _key("mod_wsgi.version")),
     ("Phusion Passenger", _key("passenger.hijack")),
@@ -63,7 +63,7 @@ _SERVERS: tuple[tuple[str, Test], ...] = (
     ("Apache mod_proxy_scgi", _proxied("scgi")),
     ("Apache mod_proxy_uwsgi", _proxied("uwsgi")),
     ("uWSGI", _key("uwsgi.version")),
-    # Apache names mod_fcgid wherever it is loaded, also in front of a CGI program.
+    # Apache names mod_fcgid wherever that module is loaded, even in front of a CGI program.
     ("Apache CGI", _both(_apache, lambda environ: environ.get("wsgi.run_once") is True)),
     ("Apache mod_fcgid", _both(_apache, _software("mod_fcgid"))),
     ("Apache mod_fcgid", _both(_apache, _input("flup", "flipflop"))),
@@ -91,7 +91,7 @@ _SERVERS: tuple[tuple[str, Test], ...] = (
 
 
 def server_name(environ: WSGIEnvironment) -> str:
-    """Return the name of the server that made an environ, such as ``Apache mod_wsgi (daemon)``; it may be unknown."""
+    """Return the server that made an environ, such as ``Apache mod_wsgi (daemon)``, or ``an unknown server``."""
     name = _server(environ)
     if "mod_wsgi.version" in environ:
         return f"{name} (daemon)" if environ.get("mod_wsgi.process_group") else f"{name} (embedded)"
@@ -99,10 +99,11 @@ def server_name(environ: WSGIEnvironment) -> str:
 
 
 def missing_authorization(environ: WSGIEnvironment) -> str:
-    """Explain why there is no usable Authorization, and what to change."""
+    """Return why there is no usable Authorization, and the fix."""
     if not environ.get("HTTP_X_OSS_PUB_KEY_URL"):
         return (
-            "both headers of OSS are missing: this is no callback of OSS, or a proxy passes only the headers it knows"
+            "both headers of OSS are missing: this is not a callback of OSS, or a proxy passes only the headers it "
+            "knows"
         )
     server = _server(environ)
     row = row_of("server", server or "unknown", default="other")
@@ -117,15 +118,15 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
 
 
 def missing_key_url(environ: WSGIEnvironment) -> str:
-    """Explain why there may be an Authorization without ``x-oss-pub-key-url``."""
+    """Return why there may be an Authorization without ``x-oss-pub-key-url``."""
     return (
-        f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is no "
+        f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is not a "
         "callback of OSS, or a proxy passes only the headers it knows"
     )
 
 
 def several_values(environ: WSGIEnvironment) -> str:
-    """Explain what may have added to a header's value."""
+    """Return what may have added to a header's value."""
     return (
         f"the server is {server_name(environ)}, and OSS sends the header once and bare: look for a rule that appends "
         "to it, or puts a scheme such as Basic before it. nginx: `proxy_set_header Authorization "
@@ -134,7 +135,7 @@ def several_values(environ: WSGIEnvironment) -> str:
 
 
 def wrong_signature(environ: WSGIEnvironment) -> str:
-    """Say where the target was read from, and whether it fits the rest of the environ."""
+    """Return where the target was read from, and whether it fits the rest of the environ."""
     key = raw_target(environ)[0]
     name = server_name(environ)
     if key is None:
@@ -148,7 +149,7 @@ def wrong_signature(environ: WSGIEnvironment) -> str:
 
 
 def wrong_path(environ: WSGIEnvironment) -> str:
-    """Say how PATH_INFO differs from the requested path, and what to change."""
+    """Return how PATH_INFO differs from the requested path, and the fix."""
     name = server_name(environ)
     row = row_of("route", _server(environ), default="other")
     fix = f": {row.fix}" if row.fix else ""
@@ -165,7 +166,7 @@ def wrong_path(environ: WSGIEnvironment) -> str:
 
 
 def missed_path(environ: WSGIEnvironment, path: str) -> str | None:
-    """Explain why a request to ``path``, a PATH_INFO, is not routed there; None where another path was requested."""
+    """Return why a request for ``path``, a PATH_INFO, does not arrive there; None if another path was requested."""
     target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
     cut = target.endswith(path.encode("latin-1")) and not header(environ, "PATH_INFO").endswith(path)
     return wrong_path(environ) if cut or not _fits(environ) else None
@@ -217,7 +218,7 @@ def _usable_copies(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[st
 
 
 def _normalized(path: bytes) -> bytes:
-    """Merge slashes and resolve dot segments, as many servers do to PATH_INFO."""
+    """Return a path with slashes merged and dot segments resolved, as many servers do to PATH_INFO."""
     parts: list[bytes] = []
     for part in path.split(b"/"):
         if part == b"..":

@@ -1,4 +1,4 @@
-"""Reads from a WSGI environ what the client sent: the callback, its raw request target, its body, its headers."""
+"""Readers of a WSGI environ: the callback as the client sent it, its raw request target, its body, its headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Longest body of a callback that is read.
 MAX_BODY_BYTES = 64 * 1024
 
-# Apache puts REDIRECT_ before a variable at each internal redirect, and follows ten at the most.
+# Apache puts REDIRECT_ before a variable at each internal redirect, and follows at most ten.
 #: Keys that only the server can set, in the order to try; a client's header always becomes ``HTTP_<name>``.
 AUTHORIZATION_KEYS = (
     "HTTP_AUTHORIZATION",
@@ -35,7 +35,7 @@ AUTHORIZATION_KEYS = (
 #: Environ key that names the key where `with_authorization` found the header.
 AUTHORIZATION_SOURCE_KEY = "oss_wsgi.authorization_source"
 
-# A name of 255 characters and a folder, encoded, are less; OSS's own names have 1,023 bytes.
+# Enough for an encoded name of 255 characters and a folder; OSS's own names have at most 1,023 bytes.
 _MAX_QUERY = 16 * 1024
 
 _BLANKS = " \t\r\n"
@@ -45,11 +45,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class ReceivedCallback(NamedTuple):
-    """One callback as the client sent it, with all that its signature is checked over; nothing in it is verified.
+    """One callback as the client sent it, with everything that the signature covers; nothing in it is verified yet.
 
-    ``authorization`` is the header's value and ``authorization_key`` the environ key that holds it, "" and None without
-    a usable one; ``pub_key_url`` the Base64 text of ``x-oss-pub-key-url``. Where the body cannot be read, ``body`` is
-    empty and ``body_error`` says why.
+    ``authorization`` is the header's value, and ``authorization_key`` the environ key that holds it; without a usable
+    value they are "" and None. ``pub_key_url`` is the Base64 text of ``x-oss-pub-key-url``. If the body cannot be read,
+    ``body`` is empty and ``body_error`` is the reason.
     """
 
     target: bytes
@@ -74,7 +74,7 @@ class ReceivedCallback(NamedTuple):
 
 
 def header(environ: WSGIEnvironment, key: str) -> str:
-    """Return the text under a key; "" where the key is missing or holds anything but a text."""
+    """Return the text under a key; "" if the key is missing or its value is not a text."""
     value = environ.get(key)
     return value if isinstance(value, str) else ""
 
@@ -82,7 +82,8 @@ def header(environ: WSGIEnvironment, key: str) -> str:
 def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
     """Return the parameters of the query, in their order.
 
-    Raises MalformedRequestError if it is not percent-encoded UTF-8, or has more than ``most`` of them or 16 KiB.
+    Raises MalformedRequestError if the query is not percent-encoded UTF-8, is longer than 16 KiB, or has more than
+    ``most`` parameters.
     """
     text = header(environ, "QUERY_STRING")
     try:
@@ -95,7 +96,7 @@ def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
 
 
 def request_id(environ: WSGIEnvironment) -> str:
-    """Return OSS's request ID, for the log; ``-`` where there is none or it is malformed."""
+    """Return OSS's request ID, for the log; ``-`` if it is missing or malformed."""
     text = header(environ, "HTTP_X_OSS_REQUEST_ID")
     return text if _REQUEST_ID.fullmatch(text) else "-"
 
@@ -115,7 +116,7 @@ def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
 
 
 def with_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> WSGIEnvironment:
-    """Return an environ with the usable Authorization under ``HTTP_AUTHORIZATION``: a copy if it is elsewhere."""
+    """Return an environ with a usable Authorization in ``HTTP_AUTHORIZATION``: a copy if it was under another key."""
     key_and_value = find_authorization(environ, trusted_keys)
     if key_and_value is None or key_and_value[0] == "HTTP_AUTHORIZATION":
         return environ
@@ -124,16 +125,17 @@ def with_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
 
 
 def usable(value: object) -> str:
-    """Return a value that may be an Authorization, without surrounding blanks; "" for an unexpanded placeholder."""
+    """Return a value without surrounding blanks; "" if it cannot be an Authorization, such as a placeholder."""
     text = value.strip(_BLANKS) if isinstance(value, str) else ""
     return "" if "%{" in text or _UNEXPANDED.fullmatch(text) else text
 
 
 def request_target(environ: WSGIEnvironment) -> bytes:
-    """Return path and query as the client sent them, or as close to that as the environ allows.
+    """Return path and query as the client sent them, as far as the environ holds them.
 
     The first of ``RAW_URI``, ``REQUEST_URI``, ``asgi.scope`` and ``RAW_PATH_INFO`` is used, because PATH_INFO is
-    decoded, and many servers merge or cut it. Without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
+    decoded, and many servers merge its slashes or cut it. Without any of them the target is rebuilt from SCRIPT_NAME
+    and PATH_INFO.
     """
     key, target = raw_target(environ)
     if not target.startswith(b"/"):
@@ -147,7 +149,7 @@ def request_target(environ: WSGIEnvironment) -> bytes:
 
 
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
-    """Return the environ key that holds the raw target, and its bytes; without any, None and the decoded path."""
+    """Return the environ key that holds the raw target, and its bytes; if there is none, None and the decoded path."""
     for key in ("RAW_URI", "REQUEST_URI"):
         text = environ.get(key)
         if text and isinstance(text, str):
@@ -168,7 +170,7 @@ def decoded_path(environ: WSGIEnvironment) -> bytes:
 
 
 def _decodes_utf_8(environ: WSGIEnvironment) -> bool:
-    """Recognize Paste and Rocket, whose PATH_INFO is Unicode text against PEP 3333: there even ``é`` is two bytes."""
+    """Return whether the server is Paste or Rocket, whose PATH_INFO is Unicode text against PEP 3333: even ``é``."""
     return "paste.httpserver.thread_pool" in environ or str(environ.get("SERVER_SOFTWARE")).startswith("Rocket")
 
 
@@ -182,19 +184,19 @@ def _bytes(text: str) -> bytes:
 def _utf_8(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte: no signature fits such a target
+    except UnicodeEncodeError:  # a surrogate that stands for no byte: no signature can be correct then
         return text.encode("utf-8", "replace")
 
 
 def _without_authority(target: bytes) -> bytes:
-    """Cut ``scheme://authority`` off a target in absolute form (RFC 9112 section 3.2.2)."""
+    """Return a target without ``scheme://authority`` of the absolute form (RFC 9112 section 3.2.2)."""
     match = _AUTHORITY.match(target)
     rest = target[match.end() :] if match else target
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
-    """Read the whole body; never more than ``limit`` bytes, and never without knowing where it ends.
+    """Read the whole body: at most ``limit`` bytes, and only if its end is known.
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.
     """
@@ -215,7 +217,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
 
 
 def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
-    """Read a body without a length: HTTP/2 needs neither a length nor chunks, and some servers know where it ends."""
+    """Read a body without a length, which HTTP/2 and chunks allow, if the server knows where the body ends."""
     has_end = environ.get("wsgi.input_terminated")
     data = _read(environ["wsgi.input"], limit + 1) if has_end else b""
     if len(data) > limit:
@@ -226,12 +228,12 @@ def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
 
 
 def _read(stream: Any, size: int) -> bytes:
-    """Read until ``size`` bytes are there or the stream ends: one read may return less."""
+    """Read until ``size`` bytes have come or the stream ends, because one read may return less."""
     data = bytearray()
     while len(data) < size:
         try:
             piece = stream.read(size - len(data))
-        except Exception as error:  # OSError, but EOFError in flup, and others for chunks in gunicorn and cheroot
+        except Exception as error:  # OSError; EOFError in flup; other errors for chunks in gunicorn and cheroot
             hint = f"the body is shorter than announced: {type(error).__name__} while reading it"
             raise MalformedCallbackError("body_truncated", hint) from error
         if not piece:

@@ -1,4 +1,4 @@
-"""Observers, which are called for signed forms, refusals and responses, and the facts that they and the log get."""
+"""Observers, called for signed forms, refusals and responses, and the facts that observers and the log get."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Environ key of the request's facts.
 FACTS_KEY = "oss_wsgi.facts"
 
-# The ID of an upload in parts has 300 characters and more.
+# The ID of an upload in parts has at least 300 characters.
 _MIN_SEALED = 100
 _SEALED = re.compile(rf"/[A-Za-z0-9_-]{{{_MIN_SEALED},}}(?=/|\Z)")
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 
 class Observers:
-    """Calls observers in order; one that raises is logged, and neither the others nor the response are affected.
+    """Calls observers in order. An exception in one is logged; it affects neither the others nor the response.
 
-    ``clock`` returns seconds, of which only differences are used; it is called only where there is an ``on_answered``.
+    ``clock`` returns seconds; only differences are used. It is called only if there is an ``on_answered``.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Observers:
         self.is_timed = bool(on_answered)
 
     def issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
-        """Report a form or a PUT that is signed and about to be sent."""
+        """Report a signed form or PUT, before the response is sent."""
         for observer in self._on_issued:
             _call("on_issued", observer, grant, dict(facts))
 
     def refused(self, reason: str, status: int, facts: Mapping[str, Any]) -> None:
-        """Report a refused request, whose response has begun."""
+        """Report a refused request, after its response has begun."""
         for observer in self._on_refused:
             _call("on_refused", observer, reason, status, dict(facts))
 
@@ -79,12 +79,12 @@ def _call(name: str, observer: Callable[..., object], *arguments: Any) -> None:
 
 
 class RequestFacts:
-    """Facts about one request, added as they become known; it exists only where somebody uses them.
+    """Facts about one request, added as they become known; made only if the log or an observer uses them.
 
-    ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
-    ``reason`` says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status.
-    ``address`` is that of the client where the environ does not have it, because a handler gets it. ``may_wait`` is
-    False for a request of a browser, which waits for no other request.
+    ``user`` and ``object`` come from our own grant or a verified report, never from the client's own claims. ``reason``
+    says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status. ``address`` is the
+    client's, if the environ is one for a handler and leaves it out. ``may_wait`` is False for a browser's request,
+    which must not wait for other requests.
     """
 
     __slots__ = ("_id", "address", "may_wait", "object", "reason", "refused", "user")
@@ -122,15 +122,15 @@ class RequestFacts:
 
 
 def shown_path(environ: WSGIEnvironment) -> str:
-    """Return the path of a request for a log; the ID of an upload in parts, which is a ticket, is left out."""
+    """Return the path of a request for a log, without the ID of an upload in parts, which is a secret ticket."""
     path = header(environ, "SCRIPT_NAME") + header(environ, "PATH_INFO")
     return _SEALED.sub("/***", path) if len(path) > _MIN_SEALED else path
 
 
 def facts_of(environ: WSGIEnvironment) -> RequestFacts:
-    """Return the facts of a request; make them, with what a verified upload says, where there are none yet.
+    """Return the facts of a request; if there are none yet, make them from the verified upload, if any.
 
-    Copies of the environ share them. On the hot paths call this only if ``FACTS_KEY`` is in the environ.
+    Copies of the environ share the facts. On hot paths, call this only if ``FACTS_KEY`` is in the environ.
     """
     facts = environ.get(FACTS_KEY)
     if not isinstance(facts, RequestFacts):

@@ -1,13 +1,13 @@
-"""What a server asks a WSGI application about a request before it calls the application.
+"""The questions that a server asks a WSGI application about a request before it calls the application.
 
-An application that can tell has these methods, where ``path`` is the PATH_INFO that it would get, and ``headers`` has
+An application answers them by these methods, where ``path`` is the PATH_INFO that it would get, and ``headers`` has
 names such as ``X_OSS_PUB_KEY_URL``. Middleware asks the application that it wraps.
 
-``body_limit(method, path) -> int | None``: how long the body may be, before it is read. It returns bytes, or None for a
-request that it knows nothing of; the server then applies its own limit.
+``body_limit(method, path) -> int | None``: how many bytes the body may have, asked before the body is read. After None,
+for a request that the application does not know, the server applies its own limit.
 
-``is_callback(method, path, headers) -> bool``: whether OSS sends the request, so that it finds a thread however long
-other requests take.
+``is_callback(method, path, headers) -> bool``: whether OSS sends the request; the server keeps threads free for such
+requests.
 
 ``is_nonblocking`` is in `wsgi.nonblocking`.
 """
@@ -25,17 +25,17 @@ CallbackTest = Callable[[str, str, Mapping[str, str]], bool]
 
 
 def body_limit_of(app: WSGIApplication) -> BodyLimit:
-    """Return the application's ``body_limit``; for one that has none, a function that always returns None."""
+    """Return the application's ``body_limit``; if it has none, a function that always returns None."""
     return cast(BodyLimit, getattr(app, "body_limit", _unknown))
 
 
 def callback_test(app: WSGIApplication) -> CallbackTest:
-    """Return the application's ``is_callback``; for one that has none, a test that is always False."""
+    """Return the application's ``is_callback``; if it has none, a function that always returns False."""
     return cast(CallbackTest, getattr(app, "is_callback", _never))
 
 
 def pass_on(middleware: object, app: WSGIApplication) -> None:
-    """Let a middleware that waits for nothing answer as the application does that it wraps."""
+    """Let a middleware that never waits answer the questions as its application does."""
     for name in ("is_nonblocking", "body_limit", "is_callback"):
         if hasattr(app, name):
             setattr(middleware, name, getattr(app, name))

@@ -1,4 +1,4 @@
-"""JSON responses, and refusals, which say little to the client and more to the log, or ask for another try."""
+"""JSON responses, and refusals, which tell little to the client and more to the log, or ask for another try."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str]]
 
-#: The status of each error. A class without a row has the status of its nearest base.
+#: The status of each error. A class without a row uses the status of its nearest base.
 STATUSES: dict[type[BaseException], int] = {
     OSSWSGIError: 500,
     CredentialsError: 503,
@@ -93,7 +93,7 @@ _MESSAGES = {
     403: "Not allowed.",
     404: "There is nothing here.",
     405: "This method is not allowed here.",
-    409: "This was done already, for something else.",
+    409: "This conflicts with an earlier request.",
     411: "Content-Length is required.",
     413: "The body is too large.",
     429: "Too many requests.",
@@ -102,25 +102,25 @@ _MESSAGES = {
 }
 
 _LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
-# A stranger can have any number of these.
+# Anybody can cause any number of these, so they are logged at INFO.
 _QUIET = "slots_taken"
 
-# As long as PublicKeyStore waits after a failed fetch; the other causes of 503 end no later.
+# PublicKeyStore pauses this long after a failed fetch; the other causes of 503 end sooner.
 _RETRY_LATER = ("Retry-After", "10")
 _RETRY_SOON = ("Retry-After", "1")
 
-#: The reasons of a 503 that pass as soon as another request has ended.
+#: The reasons of a 503 that end as soon as another request has ended.
 SOON = frozenset({"slots_taken", "ledger_busy", "upload_unsettled"})
-# OSS may have been unreachable for a moment only.
+# OSS may have been unreachable only briefly.
 _PASSING = SOON | {"bucket_unreachable"}
 
-#: Environ key of the number of threads that the server answers requests in.
+#: Environ key of the number of the server's threads.
 THREADS_KEY = "oss_wsgi.threads"
 
-#: Environ key of `Again`, where the server can call the application once more.
+#: Environ key of `Again`, which a server sets that can call the application again.
 AGAIN_KEY = "oss_wsgi.again"
 
-#: For every response that is data and not a page. In spite of the resource policy a listed origin can read it by CORS.
+#: For every response that is data and not a page. Despite the resource policy, allowed origins can read it by CORS.
 SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
@@ -129,7 +129,7 @@ SECURITY_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 _JSON_HEADERS = (("Content-Type", "application/json"), *SECURITY_HEADERS)
-#: Python 3.13 has another name for it; a client sees the same on all.
+#: Python 3.13 renamed this status; clients see the same code with every Python.
 _CODES = {413: "request_entity_too_large"}
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -137,7 +137,7 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 def json_bytes(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers | None = None
 ) -> Iterable[bytes]:
-    """Respond with encoded JSON; HEAD gets the headers alone."""
+    """Respond with encoded JSON; HEAD gets only the headers."""
     start_response(_STATUS_LINES[status], [*_JSON_HEADERS, ("Content-Length", str(len(body))), *(headers or ())])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -150,7 +150,7 @@ def json_response(
 
 
 def status_of(error: BaseException) -> int:
-    """Return the status of an error by ``STATUSES``; 500 for one that is not ours."""
+    """Return the status of an error by ``STATUSES``; 500 for any other error."""
     return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)
 
 
@@ -189,7 +189,7 @@ def refuse(
 ) -> Iterable[bytes]:
     """Log a refusal, and respond with ``{"error": {"code", "message"}}``.
 
-    The response is generic, unless ``code`` and ``message`` give what a browser may know. 503 has a Retry-After.
+    The response is generic, unless ``code`` and ``message`` say what a browser may know. 503 has a Retry-After.
     """
     if status == 503:
         headers = [*(headers or ()), _RETRY_SOON if reason in SOON else _RETRY_LATER]
@@ -211,7 +211,7 @@ def refuse_error(
 ) -> Iterable[bytes]:
     """Refuse with the status and the reason of an error, and with ``hint`` or else the error's own.
 
-    A browser gets ``message`` with the reason as its code, or else what is generic.
+    A browser gets ``message`` with the reason as its code; without ``message``, the generic response.
     """
     hint, code = error.hint if hint is None else hint, None if message is None else error.reason
     return refuse(log, environ, start_response, status_of(error), error.reason, hint, code=code, message=message)
@@ -232,7 +232,7 @@ def refuse_unconfirmed(
 def method_not_allowed(
     log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, allowed: str
 ) -> Iterable[bytes]:
-    """Refuse a method, 405; ``allowed`` is the text of the Allow header."""
+    """Refuse a method with 405; ``allowed`` is the text of the Allow header."""
     hint = f"this endpoint allows only {allowed}"
     return refuse(
         log, environ, start_response, 405, "method_not_allowed", hint, message=f"Allowed here: {allowed}.",
@@ -246,7 +246,7 @@ def not_found(
     start_response: StartResponse,
     hint: str = "there is no endpoint at this path",
 ) -> Iterable[bytes]:
-    """Refuse a path, 404."""
+    """Refuse a path with 404."""
     return refuse(log, environ, start_response, 404, "not_found", hint)
 
 
@@ -278,7 +278,7 @@ def read_response(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, 
 
 
 class ClosingBody:
-    """The body of a response that calls ``at_end`` when it is closed, whatever its own ``close`` raises."""
+    """The body of a response that calls ``at_end`` when it is closed, even if the body's own ``close`` raises."""
 
     def __init__(self, body: Iterable[bytes], at_end: Callable[[], None]) -> None:
         self._body = body
@@ -297,36 +297,37 @@ class ClosingBody:
 
 
 class Again:
-    """Asks the server for another try of a request: it drops this response and calls the application again soon.
+    """A request for another try: the server drops this response, and calls the application again soon.
 
-    The request waits in the server's loop meanwhile, not in a thread. All tries of a request share one object.
+    Meanwhile the request waits in the server's loop, not in a thread. All tries of a request share one object.
     """
 
     __slots__ = ("due", "frees_others", "is_asked", "is_counted", "is_offered", "since")
 
     def __init__(self) -> None:
-        #: Whether there will be another try where the application asks for it.
+        #: Whether the server gives another try if the application asks for it.
         self.is_offered = False
         self.is_asked = False
         #: Whether other requests may have waited for the end of this one.
         self.frees_others = False
         #: Whether the request has counted for the rate limit.
         self.is_counted = False
-        #: Of the server: since when it waits, None before the first try was dropped, and when the next try is due.
+        #: For the server: since when the request waits (None before the first try was dropped), and when the next try
+        #: is due.
         self.since: float | None = None
         self.due = 0.0
 
 
 def again_of(environ: WSGIEnvironment) -> Again | None:
-    """Return what asks for another try; None where the server has none to give."""
+    """Return the request's `Again`; None if the server gives no other try."""
     again = environ.get(AGAIN_KEY)
     return again if isinstance(again, Again) else None
 
 
 def ask_again(environ: WSGIEnvironment) -> None:
-    """Ask for another try of a request that was refused for what passes soon, where the server offers one.
+    """Ask for another try, if the server offers one and the request was refused for a reason that ends soon.
 
-    The end of any other request lets one that waits have its try.
+    The end of any other request gives a waiting request its try.
     """
     again, facts = again_of(environ), facts_of(environ)
     if again is not None:

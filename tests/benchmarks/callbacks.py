@@ -65,7 +65,7 @@ class Report(NamedTuple):
         ).encode() + self.body
 
     def identity(self, tickets: TicketBook) -> UploadIdentity:
-        """Return what a ledger knows this report's upload by."""
+        """Return the identity by which a ledger knows this report's upload."""
         members = parse_qs(self.body.decode())
         ticket = tickets.open(members[TICKET_MEMBER][0])
         return UploadIdentity(ticket.id, members["filename"][0], members["etag"][0], ticket.expires_at)
@@ -94,7 +94,7 @@ class Reporter:
         return Report(body, base64.b64encode(signature).decode())
 
     def reports(self, count: int | None = None) -> Iterator[Report]:
-        """Yield ``count`` distinct reports, or ever more of them."""
+        """Yield ``count`` distinct reports, or reports without end."""
         return islice(iter(self.report, None), count)
 
     def public_pem(self) -> bytes:

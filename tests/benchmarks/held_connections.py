@@ -2,12 +2,14 @@
 
     python -m tests.benchmarks.held_connections PORT COUNT KIND [--addresses N]
 
-idle says nothing; header sends a line of a header every 5 s, body a byte of a body; pipeline sends 50 requests and
-reads no answer; mixed is a quarter of each. large-header and large-body send all that is allowed but the end, and list
-a list of parts (1 MiB) for an upload that is none; chunks sends such a list in chunks of one byte, without a pause;
-metrics says nothing to the port of the metrics. What the server closes is opened again a second later. Prints what is
-held as JSON once all are open, or after 20 s, and for each line of its standard input, whose end ends it. Loopback
-only; with --addresses from that many addresses of it.
+KIND is what each client does. idle: nothing. header: sends a line of a header every 5 s. body: sends a byte of a body
+every 5 s. pipeline: sends 50 requests and reads no answer. mixed: a quarter of each. large-header, large-body: sends
+all that is allowed but the end. list: sends all but the end of a list of parts (1 MiB) for an unknown upload. chunks:
+sends such a list in chunks of one byte, without a pause. metrics: nothing, at the port of the metrics.
+
+A connection that the server closes is opened again a second later. The program prints as JSON how many are held: once
+all are open, or after 20 s, and again for each line of its standard input. It ends with its standard input. It connects
+to loopback only; with --addresses from that many addresses of it.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ _BEHAVIOURS = {
 
 
 class Held(NamedTuple):
-    """How many connections are held now, how many were opened again, and what the server answered by status."""
+    """How many connections are held now, how many were opened again, and how many answers had each status."""
 
     held: int
     reopened: int
@@ -192,7 +194,7 @@ class _Holder:
             heapq.heappush(self._timers, (due, id(connection), connection))
 
     def _send(self, connection: _Connection) -> None:
-        """Send what is unsent, as far as it goes, and wait for what is to come next."""
+        """Send what the socket takes, and wait for what the client does next."""
         with suppress(BlockingIOError):
             while connection.unsent:
                 connection.unsent = connection.unsent[connection.socket.send(connection.unsent) :]

@@ -1,4 +1,4 @@
-"""Callbacks with tickets over HTTP, one server for each ledger, in turn, beside a bare durable insert on the disk."""
+"""Measures callbacks with tickets over HTTP, one server for each ledger in turn, beside a bare durable insert."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Calls a second of each ledger, with their p50 and p99, beside a bare durable insert into the same server.
+"""Measures each ledger: calls a second, p50 and p99, beside a bare durable insert into the same server.
 
     python -m tests.benchmarks.ledgers [memory sqlite postgresql mariadb redis valkey]
         [--rows 10000 1000000] [--connections 1 8 32] [--seconds 2] [--rounds 3]
 
 Each connection is a thread of one process, as in ``oss-wsgi serve``; the handler does nothing. A bare insert is one
-statement in autocommit mode through the driver alone, with the same bytes in a table with one key. A ledger of each
-number of rows is filled first, then they are measured in turns, and the median round is printed. Beside SQLite a second
+statement in autocommit mode through the driver alone, with the same bytes in a table with one key. For each number of
+rows a ledger is filled first; then they are measured in turns, and the median round is printed. For SQLite a second
 table has callbacks over HTTP (``ledger_callbacks``).
 """
 
@@ -50,7 +50,7 @@ Act = Callable[[], object]
 
 
 class Subject(NamedTuple):
-    """A ledger with so many rows, or the bare insert beside it."""
+    """A ledger with a number of rows, or the bare insert beside it."""
 
     name: str
     rows: int
@@ -67,7 +67,7 @@ class Measured(NamedTuple):
 
 
 def measure(subject: Subject, connections: int, seconds: float) -> Measured:
-    """Let threads call for so many seconds."""
+    """Let threads call for a number of seconds."""
     times: list[list[float]] = [[] for _ in range(connections)]
     acts = [subject.act() for _ in range(connections)]
     for act in acts:
@@ -95,7 +95,7 @@ def measure(subject: Subject, connections: int, seconds: float) -> Measured:
 
 
 def calls(ledger: Ledger) -> Callable[[], Act]:
-    """Return what a thread does: new uploads, one after another."""
+    """Return the function of a thread: it handles new uploads, one after another."""
 
     def call() -> None:
         expires = int(time.time()) + LIFE
@@ -107,7 +107,7 @@ def calls(ledger: Ledger) -> Callable[[], Act]:
 
 @contextlib.contextmanager
 def subjects(kind: str, rows: list[int], threads: int) -> Iterator[list[Subject]]:
-    """Start what a kind of ledger needs, and yield what is measured."""
+    """Start what a kind of ledger needs, and yield the subjects to measure."""
     with contextlib.ExitStack() as stack:
         if kind == "memory":
             ledger = MemoryLedger(clock=time.time, max_uploads=2_000_000, max_bytes=2**30)

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.parts                10,000 parts of 100 KB, the smallest that OSS joins
     python -m tests.benchmarks.parts --parts 1000
 
-A local OSS in a process of its own holds the parts; this process asks it with the official SDK, as a server does, and
-its CPU time and the growth of its largest memory are measured. An upload of two parts goes first, so that what is
-loaded once counts for nothing. Exit status 1 over 2 s or 64 MiB. Loopback only; it needs 2 GB of disk for a while.
+A local OSS in a process of its own holds the parts. This process asks it with the official SDK, as a server does; its
+CPU time and the growth of its peak memory are measured. An upload of two parts goes first, so that loading modules does
+not count. Exit status 1 above 2 s or 64 MiB. Loopback only; it needs 2 GB of disk for a while.
 """
 
 from __future__ import annotations

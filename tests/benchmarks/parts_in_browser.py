@@ -5,9 +5,9 @@
 
 Prints seconds, MB/s, and the peak memory of the tab, of the browser's own process, of the application's server and of
 the local OSS: each is a process of its own, and its peak is reset before each way. Three parts are sent at once,
-of 16 MiB by our page and of 1 MiB by ali-oss, which is its default. It (npm, on NODE_PATH) asks no server: it gets the
-access key, and nobody hears of its upload. It sends the file's beginning only, as it is slow. Loopback only; it needs
-five times the file's size of disk.
+of 16 MiB by our page and of 1 MiB by ali-oss, which is its default. ali-oss (npm, on NODE_PATH) asks no server: it gets
+the access key, and its upload is not reported. It is slow, so it sends the file's beginning only. Loopback only; the
+program needs disk for five times the file's size.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def reset_peak(pid: int) -> None:
 
 
 def peak(pid: int) -> int:
-    """Return the most that was resident since `reset_peak`, in MiB."""
+    """Return the peak of resident memory since `reset_peak`, in MiB."""
     return int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) // 1024
 
 

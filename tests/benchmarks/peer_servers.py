@@ -26,7 +26,7 @@ PEERS = Path(__file__).parent / "peers"
 
 
 class Figures(NamedTuple):
-    """What one round says; times in milliseconds, ``cpu`` in microseconds of the processor for each request."""
+    """The figures of one round; times in milliseconds, ``cpu`` in microseconds of the processor for each request."""
 
     rate: float
     p50: float
@@ -36,7 +36,7 @@ class Figures(NamedTuple):
 
 @dataclass
 class Server:
-    """A server that runs all the while; ``figures`` by work. ``proxy`` is a kind of nginx in front of it."""
+    """A server that runs during all rounds; ``figures`` by work. ``proxy`` is a kind of nginx in front of it."""
 
     name: str
     command: list[str]
@@ -47,7 +47,7 @@ class Server:
 
 
 def peers() -> list[Server]:
-    """Return ours and the peers; the first of each work is what the others are compared with."""
+    """Return our server and its peers; the others are compared with the first of each work."""
     both = ["signature", "callback"]
     sample = [sys.executable, str(PEERS / "sample.py")]
     legacy = [sys.executable, str(PEERS / "legacy.py")]
@@ -73,7 +73,7 @@ def go_command(name: str) -> list[str]:
 
 
 def hosting() -> list[Server]:
-    """Return ours, and the same application under other servers, each with one process."""
+    """Return our server, and the same application under other servers, each with one process."""
     both = ["signature", "callback"]
     gunicorn = ["gunicorn", "--keep-alive", "5", "--threads", "8", "-b", "127.0.0.1:{port}"]
     granian = ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", "--no-ws"]
@@ -89,7 +89,7 @@ def hosting() -> list[Server]:
 
 
 def behind_tls() -> list[Server]:
-    """Return ours alone, behind nginx, and behind nginx with TLS and each kind of certificate."""
+    """Return our server alone, behind nginx, and behind nginx with TLS and each kind of certificate."""
     fronts = [_ours(["callback"]) for _ in nginx.KINDS]
     for server, kind in zip(fronts, nginx.KINDS, strict=True):
         server.name, server.proxy = f"nginx, {kind}", kind
@@ -101,7 +101,7 @@ def _ours(works: list[str]) -> Server:
 
 
 def can_run(server: Server) -> bool:
-    """Tell whether a server is installed, and print that it is not."""
+    """Return whether a server is installed; print a line if it is not."""
     program = "go" if server.name.startswith("go") else server.command[0]
     module = server.command[2].partition(",")[0][7:] if server.command[2].startswith("import ") else ""
     programs = [program, *(["nginx"] if server.proxy else [])]
@@ -113,9 +113,9 @@ def can_run(server: Server) -> bool:
 
 @contextmanager
 def running(server: Server, port: int, environ: dict[str, str], folder: Path) -> Iterator[int]:
-    """Run a server, without what may stand in front of it, and yield its process ID once it answers.
+    """Run a server without a proxy in front, and yield its process ID once it answers.
 
-    What it compiles goes into ``folder``.
+    A program that is compiled for it goes into ``folder``.
     """
     command = [word.replace("{port}", str(port)).replace("{folder}", str(folder)) for word in server.command]
     process = subprocess.Popen(
@@ -144,7 +144,7 @@ def running(server: Server, port: int, environ: dict[str, str], folder: Path) ->
 
 
 def closes(port: int, request: bytes, *, tls: bool) -> bool:
-    """Tell whether a server, asked to close the connection, says that it does and does so."""
+    """Return whether a server, asked to close the connection, says that it closes it and does so."""
     answer = b""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as plain:
         connection: socket.socket = plain

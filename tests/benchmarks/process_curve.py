@@ -56,7 +56,7 @@ function done(summary, latency, requests) print("answered: " .. thread:get("resu
 
 
 class Figures(NamedTuple):
-    """One run: a second's requests, milliseconds, microseconds of the processor for each, and wrk's share of a core."""
+    """One run: requests a second, milliseconds, microseconds of the processor for each, and wrk's share of a core."""
 
     rate: float
     p50: float
@@ -66,7 +66,7 @@ class Figures(NamedTuple):
 
 
 class Curve:
-    """Loads one server after the other; the folder is for what is prepared."""
+    """Loads one server after the other; the folder is for prepared callbacks."""
 
     def __init__(self, folder: Path, seconds: int, connections: int, ledger: str | None) -> None:
         self._folder = folder
@@ -103,7 +103,7 @@ class Curve:
         self.figures[work, processes].append(Figures(load.rate, load.p50, load.p99, cpu_each, share))
 
     def _wrk_for(self, work: str) -> Wrk:
-        """Return wrk with its callbacks; those for a ledger that stays are new ones each time."""
+        """Return wrk with its callbacks; for a ledger that outlives a run they are new each time."""
         if work not in self._wrks or (self._ledger and work != "signature"):
             callbacks = 1 if work == "signature" else self._seconds * _CALLBACKS_A_SECOND
             requests = (report.request(closed=work == "closed") for report in self._reporter.reports(callbacks))
@@ -141,7 +141,7 @@ def _who(processes: int) -> Iterator[RunningServer]:
 
 
 def spread(processes: int, connections: int, seconds: int, folder: Path) -> None:
-    """Print how many connections each of several processes got, made in several ways."""
+    """Print how many connections each of several processes got, for several ways of making them."""
     script = folder / "count.lua"
     script.write_text(_COUNT)
     with _who(processes) as server:

@@ -1,4 +1,4 @@
-"""Processes that are measured: what they take of the processor, of memory and of descriptors (Linux)."""
+"""Measures processes: processor time, memory and descriptors (Linux)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def raise_descriptor_limit() -> int:
-    """Raise this process's limit of descriptors, which children inherit, as far as it goes, and return it."""
+    """Raise this process's limit of descriptors, which children inherit, as far as possible, and return it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -31,7 +31,7 @@ def cpu_seconds(*pids: int) -> float:
 
 
 def peak_mebibytes(*pids: int) -> float:
-    """Return the most memory that processes and their descendants have had."""
+    """Return the peak memory of processes and their descendants."""
     return sum(_mebibytes(member, "VmHWM") for pid in pids for member in family(pid))
 
 

@@ -1,4 +1,4 @@
-"""Ours restarted again and again while clients post callbacks: does a report fail?
+"""Restarts our server again and again while clients post callbacks: does a report fail?
 
     python -m tests.benchmarks.restarts                  50 restarts under 64 clients; the server binds its port itself
     python -m tests.benchmarks.restarts --systemd        the listening socket outlives the server (LISTEN_FDS)
@@ -7,7 +7,7 @@
 
 Each client posts one distinct callback after another, each on a new connection. Meanwhile server.py gets SIGTERM, ends,
 and starts again. A report fails unless the connection that took it brings a 200. Without --systemd a refused connection
-is tried again and counts as nothing; one that the kernel took counts as accepted. With --systemd none may be refused.
+is tried again and is not counted; one that the kernel took counts as accepted. With --systemd none may be refused.
 At the end the ledger, a SQLite file, must hold the answer of each report exactly once. Prints the reports sent and
 failed and the ledger's rows; exit status 1 if a report failed or the ledger differs. Loopback only.
 """
@@ -56,7 +56,7 @@ class CannotRestartError(Exception):
 
 @dataclass
 class Outcome:
-    """What became of the reports; ``failures`` are counted by what happened, ``missing`` have no answer kept."""
+    """What became of the reports; ``failures`` are counted by their cause; ``missing`` have no answer in the ledger."""
 
     restarts: int
     sent: int = 0
@@ -73,7 +73,7 @@ class Outcome:
 
     @property
     def is_lossless(self) -> bool:
-        """Tell whether each report was answered, and is in the ledger once."""
+        """Return whether each report was answered, and is in the ledger once."""
         return self.sent > 0 and not self.failed and not self.missing and self.rows == self.sent
 
 
@@ -151,7 +151,7 @@ class _Clients:
             thread.start()
 
     def wait_for(self, more: int) -> None:
-        """Return once so many more reports have been answered or have failed."""
+        """Return once this many more reports have been answered or have failed."""
         end = time.monotonic() + _TIMEOUT
         enough = len(self.sent) + more
         while len(self.sent) < enough:
@@ -196,7 +196,7 @@ class _Clients:
 
 
 def _failure(connection: socket.socket, request: bytes) -> str:
-    """Send a request, read the answer to the end, and return in words why it is no success."""
+    """Send a request, read the answer to the end, and return in words why it failed."""
     answer = b""
     error = "closed"
     try:
@@ -233,7 +233,7 @@ def _listener() -> socket.socket:
 def measure(
     restarts: int, clients: int, *, systemd: bool, reports_between: int | None = None, processes: int = 1
 ) -> Outcome:
-    """Restart server.py under clients, each time after so many reports (as many as clients if None)."""
+    """Restart server.py under clients, each time after a number of reports (None: as many as clients)."""
     outcome = Outcome(restarts)
     reporter = Reporter()
     with contextlib.ExitStack() as stack:

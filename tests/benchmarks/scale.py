@@ -1,4 +1,4 @@
-"""A day of uploads on paper: how busy the servers are, how long OSS waits, what is lost and found, and what it costs.
+"""Simulates a day of uploads: how busy the servers are, how long OSS waits, what is lost and found, and the costs.
 
     python -m tests.benchmarks.scale                        10^6, 10^8 and 10^9 uploads a day, in a few minutes
     python -m tests.benchmarks.scale --uploads 5e7 --ledger 2000 9000 --handler 0.02
@@ -71,7 +71,7 @@ class Costs:
     :param row: of the ledger, for each upload.
     :param sync: of the ledger, for each time that it waits for its disk.
     :param batch: how many uploads share a sync at the most.
-    :param contention: by how much a report takes more of the processor while eight are in work: threads take turns.
+    :param contention: the share by which a report takes more processor time while eight are in work, in turns.
     :param spread: of the processor time, which is lognormal around its mean: the deviation of its logarithm.
     """
 
@@ -87,7 +87,7 @@ class Costs:
 
     @property
     def ledger_rate(self) -> float:
-        """Uploads a second that a ledger takes with ``batch`` at once: while half wait for the disk, half come back."""
+        """Uploads a second that a ledger takes with ``batch`` at once: half wait for the disk while half come back."""
         half = self.batch / 2
         return half / (half * self.row + self.sync)
 
@@ -100,7 +100,7 @@ class Costs:
 
 
 class Ledger:
-    """A ledger that writes what waits for it in one go."""
+    """A ledger that writes all waiting uploads at once."""
 
     def __init__(self, env: simpy.Environment, costs: Costs) -> None:
         self._env = env
@@ -148,7 +148,7 @@ class Heard:
     ledger: float = 0.0
 
     def percentile(self, share: float) -> float:
-        """Return the time within which such a share of the reports was answered."""
+        """Return the time within which this share of the reports was answered."""
         ordered = sorted(self.seconds)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else math.nan
 
@@ -179,7 +179,7 @@ class Cell:
         yield from self._work(self._some_process(), self.costs.signature)
 
     def report(self) -> Process:
-        """Take a report, and note what OSS hears; of what it does not, the page may ask later."""
+        """Take a report, and note what OSS hears; if it hears nothing, the page may ask later."""
         start = self._env.now
         is_kept = yield from self._handle()
         seconds = self._env.now - start
@@ -239,13 +239,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """So many cells, each with so many processes."""
+    """A number of cells, each with the same number of processes."""
 
     cells: int
     processes: int
 
     def machines(self, cores: int, costs: Costs, peak: float) -> int:
-        """Return how many machines they need: processes and the proxy's handshakes; two at the least for a failure."""
+        """Return how many machines the processes and the proxy's handshakes need: at least two, since one may fail."""
         front = peak * costs.handshake / _FULL
         return max(math.ceil((self.cells * self.processes + front) / cores), 2)
 
@@ -273,7 +273,7 @@ def simulate(
     """Simulate one cell for some seconds at a rate; between ``begin`` and ``end`` a failure holds.
 
     :param failure: ``ledger``: the ledger is away. ``process``: one process is. ``slow``: the handler takes 3 s.
-    :param pages: the share of pages that are still open, and ask for what is lost.
+    :param pages: the share of pages that are still open, and ask for lost reports.
     """
     env = simpy.Environment()
     draw = random.Random(seed)
@@ -414,7 +414,7 @@ def day(uploads: float, costs: Costs, failures: Failures, prices: Prices, *, cor
 
 
 def _share(heard: Heard, uploads: float, weight: float) -> float:
-    """Return how many uploads of its hour one of a slice stands for."""
+    """Return how many uploads of its hour one upload of a slice stands for."""
     return uploads / 24 * weight / max(len(heard.seconds) + heard.lost, 1)
 
 
@@ -441,7 +441,7 @@ def table(days: list[Day]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """What some clients saw that post one report after the other: a second's reports, how busy it was, and times."""
+    """What clients that post one report after the other saw: reports a second, how busy the server was, and times."""
 
     clients: int
     rate: float
@@ -484,7 +484,7 @@ class Check:
         self._wrk = Wrk(folder, (report.request() for report in reports), closed=False)
 
     def run(self, clients: int) -> Run:
-        """Run server.py, one process with a new ledger, under so many clients."""
+        """Run server.py, one process with a new ledger, under a number of clients."""
         from ..running_server import SERVER, serving
         from .processes import cpu_seconds
 

@@ -1,4 +1,4 @@
-"""Servers side by side over HTTP, in turn (A B C, A B C), with `wrk`: ours and small peers of our own writing.
+"""Compares servers over HTTP, in turn (A B C, A B C), with `wrk`: ours, and small peers that we wrote.
 
     python -m tests.benchmarks.servers                    signatures, callbacks, a wrapped legacy application
     python -m tests.benchmarks.servers --closed           a new connection for each request, as OSS makes them
@@ -41,7 +41,7 @@ _CALLBACKS_A_SECOND = 40_000  # more than the quickest of them answers, so that 
 
 @dataclass(frozen=True)
 class Run:
-    """How all servers of one run are loaded; ``idle`` connections are held beside the load."""
+    """The load on all servers of one run; ``idle`` connections are held beside the load."""
 
     rounds: int
     seconds: float
@@ -56,7 +56,7 @@ class Run:
 
 
 class Benchmark:
-    """Loads servers in turn; the folder is for what is prepared."""
+    """Loads servers in turn; the folder is for prepared callbacks."""
 
     def __init__(self, run: Run, folder: Path) -> None:
         self._run = run

@@ -1,4 +1,4 @@
-"""Ours beside many slow clients: does a client with a new connection 20 times a second get its answers in time?
+"""Measures our server beside many slow clients: does a client that connects 20 times a second get answers in time?
 
     python -m tests.benchmarks.slow_clients                                  5,000 clients of each kind, 30 s each
     python -m tests.benchmarks.slow_clients --clients 1000 --kind body --seconds 10
@@ -6,14 +6,17 @@
 
 Kinds: idle; header (a line every 5 s); body (a byte every 5 s); pipeline (50 requests whose answers are not read);
 mixed (a quarter of each); large-header and large-body (all that is allowed but the end); list (all but the end of a
-list of parts of 1 MiB); chunks (of one byte, without a pause); metrics (idle, at the port of the metrics). What the
-server closes comes back a second later, so the clients are as many all the time. Starts server.py, holds the clients
-in a process of their own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of
-them in milliseconds, how many connections were held and came back, and the server's memory and descriptors before, at
-most during, and after.
-gone, handler, silent, sign, params, limits, view and key are requests that would wait (``waiting_requests`` says what
-they ask), from 8, 32 and 128 connections whatever --clients says, beside one report of OSS a second: prints how long
-the reports took.
+list of parts of 1 MiB); chunks (of one byte, without a pause); metrics (idle, at the port of the metrics). A
+connection that the server closes is opened again a second later, so the number of clients stays the same.
+
+The program starts server.py, and holds the clients in a process of their own. It prints for each kind the share of 200s
+within a second; p50, p99 and the longest time in milliseconds; how many connections were held, and how many were opened
+again; and the server's memory and descriptors before, at most during, and after.
+
+The kinds gone, handler, silent, sign, params, limits, view and key are requests that would wait (``waiting_requests``
+says what they ask). They come from 8, 32 and 128 connections whatever --clients says, beside one report of OSS a
+second; the program prints how long the reports took.
+
 Exit status 1 if less than 99 % were in time, if a report took over a second, if the server took more than 150 MiB, or
 if descriptors or more than 8 MiB are left half a minute after.
 Further arguments after ``--`` are server.py's. Loopback only.
@@ -73,13 +76,13 @@ class Size:
         return cls(resident_mebibytes(pid), descriptor_count(pid))
 
     def fits(self, before: Size) -> bool:
-        """Tell whether this is as it was before."""
+        """Return whether this is as it was before."""
         return self.descriptors <= before.descriptors and self.memory <= before.memory + MEMORY_LEFT
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one kind of slow clients does to the server; ``answers`` are status and seconds, status 0 for none."""
+    """What one kind of slow clients does to the server; ``answers`` are pairs of status (0: none) and seconds."""
 
     kind: str
     answers: list[tuple[int, float]]
@@ -90,16 +93,16 @@ class Outcome:
     after: Size
 
     def share(self, seconds: float = IN_TIME) -> float:
-        """Return the share of requests that got 200 within so many seconds."""
+        """Return the share of requests that got 200 within this many seconds."""
         return sum(status == 200 and took <= seconds for status, took in self.answers) / len(self.answers)
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether the server has let go of every descriptor and of the memory."""
+        """Return whether the server has released every descriptor and the memory."""
         return self.after.fits(self.before)
 
     def faults(self, most_memory: float = MOST_MEMORY) -> list[str]:
-        """Return what is not as it must be, a sentence each."""
+        """Return a sentence for each thing that is not as it must be."""
         late = f"{self.kind}: {self.share():.2%} were in time, less than 99 %."
         large = f"{self.kind}: the server took {self.most.memory:.0f} MiB, more than {most_memory:.0f}."
         left = f"{self.kind}: the server was {self.before}, and afterwards {self.after}."
@@ -118,7 +121,7 @@ def measure(
 ) -> Outcome:
     """Start server.py with further arguments, hold slow clients, and ask it for signatures beside them.
 
-    ``give_up`` is how many seconds an answer is waited for.
+    ``give_up`` is the seconds to wait for an answer.
     """
     with tempfile.TemporaryDirectory() as folder:
         environ = clean_environ(**Reporter().environ(Path(folder)), **_ENVIRON.get(kind, {}))
@@ -140,7 +143,7 @@ def measure(
 
 
 async def _ask(port: int, seconds: float, pid: int, give_up: float) -> tuple[list[tuple[int, float]], Size]:
-    """Ask 20 times a second, whatever has been answered; return the answers, and the server's size at its largest."""
+    """Ask 20 times a second, without waiting for answers; return the answers, and the server's largest size."""
     start = time.monotonic()
     requests, sizes = [], []
     for number in range(max(1, round(seconds * _RATE))):
@@ -179,7 +182,7 @@ async def _status(port: int) -> int:
 
 
 def _settled(pid: int, before: Size | None = None) -> Size:
-    """Return the server's size once it is as before, or stands still where nothing was before, or after 30 s."""
+    """Return the server's size once it is as before, once it no longer changes if there is no before, or after 30 s."""
     end = time.monotonic() + _SETTLE_SECONDS
     last = Size.of(pid)
     while time.monotonic() < end:

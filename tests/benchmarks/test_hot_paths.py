@@ -2,10 +2,9 @@
 
     pytest tests/benchmarks/test_hot_paths.py --benchmark-enable --benchmark-group-by=group
 
-The last column that pytest-benchmark prints in each group is relative to the fastest, the bare work: the ratio. The
-callbacks are distinct, each with a ticket of its own, and the ledger is in memory; their bare work is given without and
-with the reading of body and ticket. Without --benchmark-enable each runs once, which proves only that the benchmark
-still works.
+The last column that pytest-benchmark prints in each group is the ratio to the fastest, the bare work. The callbacks are
+distinct, each with a ticket of its own, and the ledger is in memory; their bare work is measured without and with the
+reading of body and ticket. Without --benchmark-enable each runs once, which proves only that the benchmark still works.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def call(app: Any, environ: dict[str, Any]) -> tuple[str, bytes]:
 
 
 def environ(request: bytes) -> dict[str, Any]:
-    """Give the environ that a server makes of a request."""
+    """Return the environ that a server makes of a request."""
     head, _, body = request.partition(b"\r\n\r\n")
     line, *fields = head.decode().split("\r\n")
     method, target, _ = line.split(" ")

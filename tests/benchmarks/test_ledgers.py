@@ -3,7 +3,7 @@
     pytest tests/benchmarks/test_ledgers.py --benchmark-enable --benchmark-group-by=group -s
 
 Each round is ROUND new uploads; the rate of the median round is printed. In SQLite each waits for the disk once, or
-shares its wait with the threads beside it. The rows stay as many as they are: with each upload one expires.
+shares its wait with the threads beside it. The number of rows stays the same: with each upload one expires.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""MB/s of the local OSS beside a plain copy of the same bytes: PostObject, PUT and GET over a socket, in a process.
+"""The local OSS beside a plain copy of the same bytes, in MB/s: PostObject, PUT and GET over a socket, in a process.
 
     LOCAL_OSS_BENCHMARK_MIB=1024 pytest tests/benchmarks/test_local_oss.py -s
 
-Prints for each what it took, the CPU-seconds of the server beside those of MD5 alone over the same bytes, how far its
-resident memory rose, and how much it wrote; for eight forms at once too, which share the bytes among them. A copy
-before each leaves behind memory that was in use: on a virtual machine, writing a GiB into new memory costs its kernel
-2 s more. Small unless told, which proves only that the benchmark still works.
+Prints for each the time, the CPU-seconds of the server beside those of MD5 alone over the same bytes, how far its
+resident memory rose, and how much it wrote; also for eight forms at once, which share the bytes. A copy before each
+leaves memory that was in use: on a virtual machine, writing a GiB into new memory costs the kernel 2 s more. Without
+the variable it is small, which proves only that the benchmark still works.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Server:
         self.process.communicate()
 
     def memory(self) -> int:
-        """The most that was resident, in MiB."""
+        """The peak of resident memory, in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024
 
@@ -98,7 +98,7 @@ def measured(
     cpu: Callable[[], float] | None = None,
     hashes: bool = False,
 ) -> None:
-    """:param cpu: the seconds of whoever does the work; :param hashes: its MD5 is told apart from the rest of it."""
+    """:param cpu: returns the CPU-seconds of the process that works; :param hashes: print its MD5 separately."""
     cpu = cpu or server.cpu
     memory, written, spent = server.memory(), server.written(), cpu()
     started = time.perf_counter()

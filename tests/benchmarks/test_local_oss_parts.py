@@ -3,8 +3,8 @@
     LOCAL_OSS_PARTS_MIB=10240 pytest tests/benchmarks/test_local_oss_parts.py -s
 
 Three parts of 16 MiB at once, as our clients send them, then CompleteMultipartUpload, and a read of the end. 10 GiB
-need 20 GiB of disk until the upload is completed, and 10 GiB after. Small unless told: it then proves that memory is
-flat.
+need 20 GiB of disk until the upload is completed, and 10 GiB after. Without the variable it is small, and proves that
+memory is flat.
 """
 
 from __future__ import annotations

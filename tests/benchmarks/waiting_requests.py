@@ -1,4 +1,4 @@
-"""Callbacks beside browsers' requests that would wait: for an upload that is gone, a slow handler, or a silent OSS.
+"""Measures callbacks beside browsers' requests that would wait: for a lost upload, a slow handler or a silent OSS.
 
 ``slow_clients`` runs these kinds, each with 8, 32 and 128 connections that ask again as soon as they are answered:
 
@@ -148,7 +148,7 @@ def serve() -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How long honest callbacks took beside an attack: status and seconds; and how the attackers were answered."""
+    """How honest callbacks fared beside an attack (status and seconds), and how the attackers were answered."""
 
     kind: str
     connections: int
@@ -169,7 +169,7 @@ class Outcome:
 
 
 def measure(kind: str, connections: int, seconds: float) -> Outcome:
-    """Start the server, attack it, and send an honest callback a second beside that."""
+    """Start the server, attack it, and meanwhile send an honest callback each second."""
     reporter = Reporter()
     with tempfile.TemporaryDirectory() as folder:
         environ = clean_environ(**reporter.environ(Path(folder)), OSS_MULTIPART="on", OSS_RECOVER="on")
@@ -226,7 +226,7 @@ async def _attack(port: int, kind: str, connections: int, stop: threading.Event,
 
 
 async def _request_of(port: int, kind: str) -> bytes:
-    """Begin what the attack needs, and return the request that it repeats."""
+    """Make what the attack needs, and return the request that it repeats."""
     if kind in _SLOW_PATHS:
         return _raw("GET", _SLOW_PATHS[kind], cookie=_SLOW)
     if kind == "key":

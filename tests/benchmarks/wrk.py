@@ -23,7 +23,7 @@ _CLOSED = 'wrk.headers["Connection"] = "close"\n'
 
 
 class Load(NamedTuple):
-    """What one run says: the requests answered, their rate a second, times in milliseconds, and bad answers."""
+    """The figures of one run: the requests answered, their rate a second, times in milliseconds, and bad answers."""
 
     requests: int
     rate: float
@@ -34,7 +34,7 @@ class Load(NamedTuple):
 
 
 class Wrk:
-    """Runs wrk; ``callbacks`` are the requests that stand for OSS's, ``closed`` makes a connection for each request."""
+    """Runs wrk; ``callbacks`` are requests as OSS sends them; with ``closed`` each request has its own connection."""
 
     def __init__(self, folder: Path, callbacks: Iterable[bytes], *, closed: bool) -> None:
         prepared, self._callback_script = folder / "callbacks", folder / "callback.lua"

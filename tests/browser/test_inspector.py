@@ -37,7 +37,7 @@ LONG_NAME = "图 <b>&amp; a name as long as only cameras make them " + "x" * 100
 
 
 class Application:
-    """An application that is called back: it handles each upload once, and believes only what OSS signed."""
+    """The application that gets the callbacks: it handles each upload once, and accepts only what OSS signed."""
 
     def __init__(self) -> None:
         self.status = "200 OK"

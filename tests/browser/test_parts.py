@@ -43,7 +43,7 @@ def large(folder: Path, size: int, name: str = "film.bin") -> Path:
 
 
 def wait_for_half(page: UploadPage) -> None:
-    """Wait until three of the file's six parts are stored and the page knows it: it shows what is sent.
+    """Wait until three of the file's six parts are stored and the page's progress shows it.
 
     The page's policy lets no `wait_for_function` evaluate.
     """

@@ -1,4 +1,4 @@
-"""A report that is lost, in each way in which it can be: the page asks for it, and the person sees one plain state."""
+"""A report that is lost in each possible way: the page asks for it, and the person sees one plain state."""
 
 from __future__ import annotations
 

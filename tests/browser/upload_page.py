@@ -92,17 +92,17 @@ class UploadPage:
         return [text for text in self.complaints if not any(part in text for part in self._expected)]
 
     def stop_clock(self) -> None:
-        """Let time pass for the page only where the test says so: a busy machine looks when a pause is over."""
+        """Let time pass for the page only when the test says so, since a busy machine would miss its pauses."""
         self.page.clock.install()
         self.page.clock.pause_at(time.time() + 60)
 
     def wait_for_questions(self, number: int) -> None:
-        """Wait until the page has asked so often what became of a file; time passes for it by itself, too."""
+        """Wait until the page has asked this many times what became of a file; its clock also runs by itself."""
         wait_until(lambda: len(self.questions) >= number, self.page)
 
     @contextlib.contextmanager
     def without_answers(self) -> Iterator[None]:
-        """Hold what the page asks about a file as long as the block runs, and so the state of its row."""
+        """Delay the answers to the page's questions about a file while the block runs: its row keeps its state."""
         held: list[Route] = []
         is_over = False
         self.page.route("**/oss/recover", lambda route: route.continue_() if is_over else held.append(route))

@@ -1,4 +1,4 @@
-"""RSA with MD5 by the library and by arithmetic: both agree, and arithmetic only where the library refuses."""
+"""RSA with MD5 by the library and by arithmetic: both agree, and arithmetic is used only if the library refuses."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def test_an_object_must_fit_what_its_receipt_can_know(
 ) -> None:
     receipt = receipts.open(receipts.seal(a_ticket(), operation=operation, metadata=PINNED))
     stored = STORED._replace(**{"metadata": {"album": "summer 2026"}, **changes})
-    expected = f"ticket_mismatch: .*its {problem} is not that of"
+    expected = f"ticket_mismatch: .*{problem} is not the one that"
     with nullcontext() if problem is None else pytest.raises(UnverifiedError, match=expected):
         receipt.check(stored)
 

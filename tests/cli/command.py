@@ -41,7 +41,7 @@ def oss_wsgi(
 def run_command(
     *arguments: str, stdin: str | bytes = "", cwd: Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, which may be any."""
+    """Run a command to its end, whatever its exit status."""
     data = stdin if isinstance(stdin, bytes) else stdin.encode()
     message = json.dumps([arguments, clean_environ(**environ), str(cwd or Path.cwd())]).encode()
     if hasattr(os, "fork") and len(message) < MAX_MESSAGE and not any(name.startswith("PYTHON") for name in environ):
@@ -86,7 +86,6 @@ class _Forking:
             thread.join()
         return subprocess.CompletedProcess([*COMMAND, *arguments], status, output[stdout[0]], output[stderr[0]])
 
-
     def end(self) -> None:
         self._socket.close()
         self._process.wait()
@@ -100,7 +99,7 @@ def _forking() -> _Forking:
 
 
 def fork_commands() -> None:
-    """Run each command that comes, in a fork of this process, until nobody is left who could send one."""
+    """Run each command that arrives in a fork of this process, until no process can send another one."""
     import alibabacloud_oss_v2  # noqa: F401
 
     import oss_wsgi.cli.main  # noqa: F401

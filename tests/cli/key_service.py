@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def key_service(**members: str) -> Iterator[str]:
-    """Yield the URL of a service that answers these members."""
+    """Yield the URL of a service that returns a JSON object with these members."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

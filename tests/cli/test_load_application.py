@@ -1,4 +1,4 @@
-"""The application that `--app` names: how it is found, and the sentence where it is not."""
+"""The application that `--app` names: how it is found, and the sentence if it is not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_fast():
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Stand in a folder with a module, and forget afterwards what was imported."""
+    """Change to a folder with a module, and forget the imported modules afterwards."""
     (tmp_path / "shop.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
     path, modules = list(sys.path), set(sys.modules)
@@ -67,7 +67,7 @@ def sentence(name: str) -> str:
 
 
 def written(source: str, name: str = "own") -> str:
-    """Write a module and return the sentence of its import."""
+    """Write a module, and return the sentence that its import fails with."""
     Path(f"{name}.py").write_text(source)
     return sentence(f"{name}:application")
 
@@ -117,7 +117,7 @@ def test_another_spelling_is_refused_with_the_right_one(name: str, better: str) 
     ("name", "text"),
     [
         ("shp:application", "Did you mean 'shop'? If not, start in the folder that holds it, or set PYTHONPATH."),
-        ("shop.wsgi:application", "'shop' has no module 'wsgi' in it"),
+        ("shop.wsgi:application", "there is no module 'wsgi' in 'shop'"),
         ("shop.wsgi:application", "Start in the folder that holds it, or set PYTHONPATH."),
         ("nowhere:application", "there is no module 'nowhere'"),
         ("nowhere:application", "Start in the folder that holds it, or set PYTHONPATH."),

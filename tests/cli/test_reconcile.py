@@ -55,7 +55,7 @@ wrapped = lambda environ, start_response: application(environ, start_response)
 
 
 class Project:
-    """A folder with an application, and a local OSS that holds uploads of it of which nobody was told."""
+    """A folder with an application, and a local OSS with uploads of it that nobody has reported."""
 
     def __init__(self, folder: Path, oss: LocalOSS) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ class Project:
         return sorted(names)
 
     def told(self) -> list[str]:
-        """Return the names in the application's own table, each as often as it was told."""
+        """Return the names in the application's own table, each as often as it was handled."""
         if not (self.folder / "table.db").exists():
             return []
         with contextlib.closing(sqlite3.connect(self.folder / "table.db", timeout=60)) as connection:
@@ -256,7 +256,7 @@ def test_misuse_is_said_in_words(project: Project, arguments: list[str], problem
 
 @pytest.mark.parametrize(
     ("variable", "problem"),
-    [("OSS_LEDGER", "every upload would be handled again"), ("OSS_TICKET_SECRET", "receipts cannot be opened here")],
+    [("OSS_LEDGER", "every upload would be handled again"), ("OSS_TICKET_SECRET", "receipts cannot be opened")],
 )
 def test_a_process_that_remembers_nothing_does_not_sweep(project: Project, variable: str, problem: str) -> None:
     project.lose(1)

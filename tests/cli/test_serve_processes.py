@@ -77,7 +77,7 @@ def processes(folder: Path, *arguments: str, count: int = 2) -> Iterator[tuple[R
 
 
 def answering(url: str, count: int = 8) -> Counter[int]:
-    """Return how many requests each process has answered, each on a connection of its own."""
+    """Return how many requests each process has answered; each request had its own connection."""
     return Counter(int(fetch(url)) for _ in range(count))
 
 
@@ -105,7 +105,7 @@ def test_one_command_serves_with_a_local_oss_and_each_line_names_its_process() -
 
 
 def fetches(server: RunningServer, *parts: str) -> bool:
-    """Make a request, and return whether the log has all of some parts."""
+    """Make a request, and return whether the log has each of these texts."""
     assert fetch(f"{server.url}/oss/health")
     return all(part in "".join(server.lines) for part in parts)
 
@@ -225,7 +225,7 @@ def test_one_that_is_told_to_end_answers_what_it_has_and_another_takes_its_place
 
 @contextlib.contextmanager
 def slow_request(server: RunningServer, folder: Path) -> Iterator[list[Any]]:
-    """Yield what holds the response to a request that ends when the file `go` is there, once it has begun."""
+    """Yield the list for the response to a request that has begun, and that ends once the file `go` exists."""
     responses: list[Any] = []
 
     def ask() -> None:

@@ -106,7 +106,7 @@ def test_misuse_is_a_sentence(
 
 
 def run_as_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Return the end of `oss-wsgi sign --curl | sh` in a folder."""
+    """Run a line of `oss-wsgi sign --curl` by sh in a folder, and return the ended process."""
     if shutil.which("curl") is None:
         skip_or_fail("curl")
     return subprocess.run(["sh"], input=line, capture_output=True, text=True, cwd=folder, timeout=120)

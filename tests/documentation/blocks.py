@@ -43,7 +43,7 @@ class Step:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     def way(self) -> str:
-        """Return how the step is run: a mark, a language, or "" where nothing runs it."""
+        """Return how the step is run: by a mark, by its language, or "" if nothing runs it."""
         for mark in ("example", "run-by", "file"):
             if mark in self.marks:
                 return mark
@@ -53,15 +53,15 @@ class Step:
 
 
 class PageError(ValueError):
-    """A page has a block or a comment that the runner cannot read."""
+    """Raised for a page with a block or a comment that the runner cannot read."""
 
 
 class StepError(Exception):
-    """A step did not do what its page says."""
+    """Raised when a step does not do what its page says."""
 
 
 class MissingError(Exception):
-    """A program that a step needs is not installed."""
+    """Raised when a program that a step needs is not installed."""
 
 
 def pages() -> list[Path]:
@@ -92,7 +92,7 @@ def chinese_of(page: Path) -> Path:
 
 
 def has_english_steps(page: Path) -> bool:
-    """Return whether a page is a Chinese one without a step or a mark of its own."""
+    """Return whether a page is Chinese and has no step or mark of its own."""
     return is_chinese(page) and english_of(page).exists() and not OWN_STEP.search(page.read_text(encoding="utf-8"))
 
 
@@ -103,7 +103,7 @@ def _fences(page: Path) -> list[tuple[int, str]]:
 
 
 def _steps_in_chinese(page: Path) -> list[Step]:
-    """Return the steps of the English page with the blocks of the Chinese one, but for those of an example's file.
+    """Return the steps of the English page with the blocks of the Chinese one, except blocks of an example's file.
 
     A Chinese page without blocks has no steps.
     """
@@ -123,7 +123,7 @@ def _steps_in_chinese(page: Path) -> list[Step]:
 
 
 def steps(page: Path, text: str | None = None) -> list[Step]:
-    """Return the steps of a page, raise ``PageError`` where a block or comment is none of the known ones."""
+    """Return the steps of a page; raise ``PageError`` for an unknown block or comment."""
     if text is None and has_english_steps(page):
         return _steps_in_chinese(page)
     result: list[Step] = []

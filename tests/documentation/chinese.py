@@ -5,9 +5,9 @@ English section that was translated. Where the English section changes, its mark
 
     python -m tests.documentation.chinese --update docs/zh-CN/how-to/cors.md
 
-writes the marks of a page, once it says what the English page says. With or without a page it also leads all links of
-the Chinese pages to Chinese pages, where there are some, and fills in the tables of contents of their indexes. So links
-may be copied from the English page as they are.
+writes the marks of a page; use it once the page says what the English page says. With or without a page it also changes
+all links of the Chinese pages to Chinese pages, if they exist, and fills in the tables of contents of their indexes. So
+links may be copied from the English page as they are.
 """
 
 from __future__ import annotations
@@ -52,8 +52,12 @@ STYLES = {
     **dict.fromkeys(("html", "xml", "vue"), "<!--"),
     "ini": ";",
 }
-#: The languages of Alibaba Cloud's help.
-HELP = ("https://www.alibabacloud.com/help/en/", "https://help.aliyun.com/zh/")
+#: Pages elsewhere that have both languages, by how their addresses begin.
+ELSEWHERE = {
+    "https://www.alibabacloud.com/help/en/": "https://help.aliyun.com/zh/",
+    "https://ant.design/components/upload#": "https://ant.design/components/upload-cn#",
+    "https://element-plus.org/en-US/": "https://element-plus.org/zh-CN/",
+}
 
 
 @dataclass
@@ -117,7 +121,7 @@ def anchors(page: Path) -> list[str]:
 
 
 def target(file: Path, anchor: str, page: Path) -> str:
-    """Return the link from a Chinese page to an English file: to the Chinese one, where there is one."""
+    """Return the link from a Chinese page to an English file, or to the Chinese one if it exists."""
     chinese = chinese_of(file)
     if chinese.exists():
         english = anchors(file) if file.suffix == ".md" else []
@@ -128,10 +132,15 @@ def target(file: Path, anchor: str, page: Path) -> str:
     return f"{name}#{anchor}" if anchor else name
 
 
+def elsewhere(link: str) -> str:
+    """Return a link to another site, to its Chinese page where it has one."""
+    return next((link.replace(*both) for both in ELSEWHERE.items() if link.startswith(both[0])), link)
+
+
 def expected_link(link: str, english: Path, chinese: Path) -> str:
     """Return what a link of an English page is in its Chinese page."""
     if re.match(r"\w+:", link):
-        return link.replace(*HELP)
+        return elsewhere(link)
     name, _, anchor = link.partition("#")
     return target((english.parent / name).resolve() if name else english, anchor, chinese)
 
@@ -143,7 +152,7 @@ def is_switch(link: str, page: Path, other: Path) -> bool:
 
 
 def is_typed_already(page: Path) -> bool:
-    """Return whether a page is a Chinese one whose steps are those of its English page but for their comments."""
+    """Return whether a page is Chinese and its steps differ from those of its English page in comments only."""
     if not has_english_steps(page):
         return False
     both = zip(steps(english_of(page)), steps(page), strict=True)
@@ -157,14 +166,14 @@ def code_lines(language: str, text: str) -> list[str]:
 
 
 def is_translated_line(english: str, chinese: str) -> bool:
-    """Return whether two lines are one but for what people read: whatever has Chinese characters between two marks."""
+    """Return whether two lines differ only in text that people read: text between two marks with Chinese characters."""
     pieces = re.split("([\"'<>{}`]|  +)", chinese)
     pattern = "".join("[^\"'<>{}`]+" if HAN.search(piece) else re.escape(piece) for piece in pieces)
     return re.fullmatch(pattern, english) is not None
 
 
 def block_problem(english: tuple[str, str], chinese: tuple[str, str]) -> str:
-    """Return how a Chinese page's block is another one; "" where only comments and shown texts are translated."""
+    """Return how a Chinese page's block differs; "" if only comments and shown texts are translated."""
     if english[0] != chinese[0]:
         return f"the block of {english[0] or 'no language'} is one of {chinese[0] or 'no language'}"
     lines = [code_lines(*block) for block in (english, chinese)]
@@ -205,7 +214,7 @@ def _differences(where: str, before: Section, section: Section, english: Path, c
     expected = Counter(
         expected_link(link, english, chinese) for link in before.links if not is_switch(link, english, chinese)
     )
-    links = Counter(link.replace(*HELP) for link in section.links if not is_switch(link, chinese, english))
+    links = Counter(link for link in section.links if not is_switch(link, chinese, english))
     if expected != links:
         missing, more = sorted((expected - links).elements()), sorted((links - expected).elements())
         yield f"{where}: links that are missing: {missing}; that are too many: {more}"
@@ -219,7 +228,7 @@ def _differences(where: str, before: Section, section: Section, english: Path, c
 
 
 def with_marks(english: Path, chinese: Path) -> str:
-    """Return a Chinese page with the marks of the English sections; raise ``ValueError`` where the headings differ."""
+    """Return a Chinese page with the marks of the English sections; raise ``ValueError`` if the headings differ."""
     both = sections(english), sections(chinese)
     if [one.level for one in both[0]] != [one.level for one in both[1]]:
         raise ValueError(next(problems(english, chinese)))
@@ -232,12 +241,14 @@ def with_marks(english: Path, chinese: Path) -> str:
 
 
 def with_links(page: Path) -> str:
-    """Return a Chinese page whose links lead to Chinese pages, and whose index has the pages that there are."""
+    """Return a Chinese page with links to Chinese pages, and with an index of the pages that exist."""
     text = page.read_text(encoding="utf-8")
     english = english_of(page)
 
     def link(match: re.Match[str]) -> str:
-        if re.match(r"\w+:", match[0]) or is_switch(match[0], page, english):
+        if re.match(r"\w+:", match[0]):
+            return elsewhere(match[0])
+        if is_switch(match[0], page, english):
             return match[0]
         name, _, anchor = match[0].partition("#")
         file = (page.parent / name).resolve() if name else page

@@ -37,7 +37,7 @@ APACHE_NAMES = (
 
 
 def load(program: str, text: str, folder: Path) -> str:
-    """Return what the program says of a fragment that it takes; raise ``StepError`` with its words otherwise."""
+    """Return what the program prints for a fragment that it accepts; otherwise raise ``StepError`` with its words."""
     path = shutil.which("apache2" if program == "apache" else "nginx", path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin")
     if path is None:
         raise MissingError("apache2" if program == "apache" else "nginx")

@@ -35,7 +35,7 @@ JUNK = shutil.ignore_patterns(
 
 
 def in_own_network() -> bool:
-    """Move this process into an empty network, where every port is free; return False where that is not allowed."""
+    """Move this process into an empty network, where every port is free; return False if that is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(CLONE_NEWNET) != 0:

@@ -120,7 +120,7 @@ class Reader:
                 self.type(END.format(pid=pid))
 
     def python(self, text: str, place: str) -> str:
-        """Run Python in the names of the page, with the folder and the environment of the shell."""
+        """Run Python with the names of the page, and with the folder and the environment of the shell."""
         self.type(f"env -0 >{self.logs}/environ; pwd >{self.logs}/folder\n")
         pairs = (self.logs / "environ").read_text(encoding="utf-8").split("\0")
         os.environ.clear()
@@ -144,7 +144,7 @@ class Reader:
         self.type(f'mkdir -p "$(dirname "{name}")" && cp {target} "{name}"\n')
 
     def do(self, step: Step) -> None:
-        """Do what a step says; raise ``StepError`` or ``MissingError``."""
+        """Run a step; raise ``StepError`` or ``MissingError``."""
         for program in step.marks.get("needs", "").split():
             if shutil.which(program) is None and not Path(f"/usr/sbin/{program}").exists():
                 raise MissingError(program)
@@ -207,7 +207,7 @@ def expect(expected: str, output: str) -> None:
 
 
 def read(page: Path, folder: Path) -> int:
-    """Type a whole page; print each step; return 0, 1 for a failure, 77 where a program is missing."""
+    """Type a whole page; print each step; return 0, 1 for a failure, 77 if a program is missing."""
     page_steps = steps(page)
     with environment(page_steps) as environ:
         os.environ.update(environ)

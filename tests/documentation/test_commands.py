@@ -27,7 +27,7 @@ def spans(text: str) -> list[str]:
 
 
 def fault(command: str) -> str:
-    """Return what of a command does not exist; "" if all does."""
+    """Return which part of a command does not exist; "" if all exist."""
     words = shlex.split(command)
     for sign in ("|", "<", ">", "&&", ";"):
         if sign in words:

@@ -362,7 +362,7 @@ FROM_PAGES = {"Origin": PAGES, "Sec-Fetch-Site": "cross-site"}
 
 
 def readable(answer: webob.Response) -> bool:
-    """Return whether a page of another origin can read a response, and when to try again."""
+    """Return whether a page of another origin can read a response and its Retry-After."""
     headers = answer.headers
     exposed = headers.get("Access-Control-Expose-Headers") == "Retry-After"
     return headers.get("Access-Control-Allow-Origin") == PAGES and exposed

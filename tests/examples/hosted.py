@@ -78,7 +78,7 @@ application = DirectUpload(legacy_app, Settings.from_environ(os.environ), author
 
 @dataclass
 class Hosted:
-    """An application in the folder of a site, the local OSS that calls it back, and the address of its front server.
+    """An application in a site's folder, the local OSS that sends it callbacks, and its front server's address.
 
     :ivar port: where the front server listens, as the callback URL says.
     """
@@ -108,7 +108,7 @@ class Hosted:
         }
 
     def adapted(self, path: Path, instead: dict[str, str]) -> str:
-        """Return the text of an example, with the keys of ``instead`` replaced; each must be in it."""
+        """Return the text of an example, with each key of ``instead``, which must be in it, replaced by its value."""
         text = path.read_text(encoding="utf-8")
         for old, new in instead.items():
             assert old in text, f"{path.name} has no {old!r}"
@@ -146,7 +146,7 @@ class Hosted:
 
 
 def _trusting() -> ssl.SSLContext:
-    """Return a context that accepts the test's own certificate, whose address is a number here."""
+    """Return a TLS context that accepts the test's own certificate, although the address is an IP number here."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -361,7 +361,7 @@ def start_lighttpd(hosted: Hosted) -> None:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A way of the page on FastCGI: what it needs, and how it starts."""
+    """A gateway of the page on FastCGI: what it needs, and how it starts."""
 
     name: str
     needs: tuple[str, ...]

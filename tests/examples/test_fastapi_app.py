@@ -48,7 +48,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Return the example with a local OSS, both started by the lines of the guide and of its docstring."""
+    """Return the example with a local OSS, both started by the lines in the guide and in the docstring."""
     for name in ("fastapi", "uvicorn", "aiosqlite", "itsdangerous", "a2wsgi"):
         try:
             __import__(name)

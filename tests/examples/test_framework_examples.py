@@ -94,7 +94,7 @@ def forgotten(package: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[dict[str, Example]]:
-    """Import each example once. Django can be configured once after its import, and tests/django does that too."""
+    """Import each example once. Django can be configured only once after its import, and tests/django does that too."""
     examples: dict[str, Example] = {}
     with forgotten("django"):
         yield examples

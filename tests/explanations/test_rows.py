@@ -1,6 +1,6 @@
-"""The rows against the code, in both directions: what is emitted has a row, and a row is of what is emitted.
+"""The rows and the code, compared in both directions: what the code emits has a row, and it emits what has a row.
 
-The texts of a row fit all who emit it.
+The texts of a row fit every module that emits it.
 """
 
 from __future__ import annotations
@@ -117,13 +117,15 @@ def test_what_a_language_lacks_is_in_english() -> None:
     assert find("NoSuchKey", language="xx") == find("NoSuchKey")
 
 
+def texts_of(row: Row) -> tuple[str, str, str]:
+    return row.meaning, row.fix, row.source
+
+
 def test_each_row_that_a_person_reads_is_in_chinese_with_the_same_names() -> None:
-    # Lines of the log stay English, and so do `server` and `route`, which are parts of them.
-    kinds = [kind for kind in KINDS if kind not in ("server", "route")]
     names = re.compile(r"`[^`]*`|OSS_[A-Z_]+|EC [0-9-]+|[0-9]{3,}|\{\w+\}")
-    for english, chinese in zip(rows(*kinds), rows(*kinds, language="zh"), strict=True):
-        assert re.search("[一-鿿]", chinese.meaning), english
-        assert re.search("[一-鿿]", chinese.fix), english
+    for english, chinese in zip(rows(*KINDS), rows(*KINDS, language="zh"), strict=True):
+        for text, other in zip(texts_of(english), texts_of(chinese), strict=True):
+            assert bool(text) == bool(re.search("[一-鿿]", other)), english
         texts = [f"{row.meaning} {row.fix}" for row in (english, chinese)]
         assert set(names.findall(texts[0])) == set(names.findall(texts[1])), english
         assert not re.search(r"\. ?[A-Z][a-z]+ ", chinese.fix), "no sentence is left in English"
@@ -202,8 +204,8 @@ def test_the_codes_of_the_local_oss_are_those_whose_rows_say_so() -> None:
 def collect_emitters() -> dict[str, set[str]]:
     """Return each reason, or a pattern of reasons, with the modules that emit it.
 
-    A reason is emitted by raising an error that has one, by calling a function that takes a ``reason``, and by setting
-    a request's ``reason``.
+    Code emits a reason when it raises an error that has one, calls a function that takes a ``reason``, or sets a
+    request's ``reason``.
     """
     positions = dict.fromkeys(REASONED_ERRORS, 0)
     for tree in PRODUCTION.values():
@@ -230,7 +232,7 @@ REASON_ROWS = {row.code: row for row in rows("reason")}
 
 
 def emitting_modules(code: str, *, computed: bool) -> set[str]:
-    """Return the modules that emit a reason as it is written, with ``computed`` those too that put it together."""
+    """Return the modules that emit a reason as a literal; with ``computed`` also those that compose it."""
     modules = [
         names for pattern, names in EMITTERS.items() if pattern == code or (computed and re.fullmatch(pattern, code))
     ]
@@ -259,7 +261,7 @@ def test_every_module_that_computes_a_reason_is_listed_in_a_row() -> None:
 
 
 def own_words(module: str) -> set[str]:
-    """Return the words that only fit one module: its own name and its public classes and functions."""
+    """Return the words that fit one module only: its own name and its public classes and functions."""
     definitions = (node.name for node in PRODUCTION[module].body if isinstance(node, ast.ClassDef | ast.FunctionDef))
     return {module.rpartition(".")[2].lower(), *(name.lower() for name in definitions if not name.startswith("_"))}
 

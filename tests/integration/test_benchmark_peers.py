@@ -1,4 +1,4 @@
-"""The benchmarks' peers that are like for like take and refuse the callbacks that server.py takes and refuses."""
+"""The benchmarks' like-for-like peers accept and refuse the same callbacks as server.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reporter() -> Reporter:
 def post(
     request: pytest.FixtureRequest, reporter: Reporter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Post]:
-    """Run a server, and yield what posts a report to it and returns status and body."""
+    """Run a server, and yield a function that posts a report to it and returns status and body."""
     program = {"node": "node", "go": "go"}.get(request.param.partition(",")[0])
     if program and not shutil.which(program):
         skip_or_fail(program)

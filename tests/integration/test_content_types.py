@@ -38,7 +38,7 @@ PARTS = [ALLOWED, OTHER, ""]
 
 
 def outcome(form: str, fields: str, part: str, *, types: tuple[str, ...]) -> str:
-    """Upload once, and return what the table says: refused by OSS, or the stored type and who accepted it."""
+    """Upload once, and return the table's words: refused by OSS, or the stored type and who accepted it."""
     with InProcessOSS() as oss:
         client = UploadClient(
             lambda environ, start_response: [], oss=oss, authorize=lambda request: Grant(content_types=types)

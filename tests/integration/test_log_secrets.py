@@ -197,7 +197,7 @@ def handling_refusals(site: Site) -> None:
 
 
 class Bucket:
-    """A bucket client that returns what a test has put there, or raises it."""
+    """A bucket client that returns the object or raises the error that a test sets."""
 
     def __init__(self, stored: StoredObject | Exception | None) -> None:
         self.stored = stored
@@ -242,7 +242,7 @@ def recovery_refusals(site: Site) -> None:
 
 
 class PartsBucket(Bucket):
-    """A bucket client whose uploads in parts have the parts that a test has put there; None: the upload is gone."""
+    """A bucket client whose uploads in parts have the parts that a test sets; None: the upload does not exist."""
 
     def __init__(self) -> None:
         super().__init__(None)

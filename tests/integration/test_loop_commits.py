@@ -1,4 +1,4 @@
-"""Callbacks with a SQLite ledger in our server: the loop answers them, and what is counted is what was committed."""
+"""Callbacks with a SQLite ledger in our server: the loop answers them, and only committed ones are counted."""
 
 from __future__ import annotations
 

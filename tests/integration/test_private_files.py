@@ -1,4 +1,4 @@
-"""All that is written is readable by its owner alone: under every umask, and where it was wider before."""
+"""All written files are readable by their owner alone, under every umask, even if others could read them before."""
 
 from __future__ import annotations
 

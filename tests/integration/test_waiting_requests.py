@@ -26,7 +26,7 @@ THREADS = 4
 
 
 class Waiting(MemoryBucket):
-    """A bucket that answers no question, and a handler of files in parts that does not return, until the end."""
+    """A bucket that does not answer, and a handler of files in parts that does not return, until the test ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def reporter() -> Reporter:
 
 @pytest.fixture
 def server(bucket: Waiting, reporter: Reporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Run a server whose clients have an address each; it gives no further tries, so that each refusal shows."""
+    """Run a server in which each client has its own address, and which tries nothing again, so that refusals show."""
     settings = Settings.from_environ({**reporter.environ(tmp_path), "OSS_MULTIPART": "on", "OSS_RECOVER": "on"})
     application = DirectUpload(
         lambda environ, start_response: [],
@@ -113,7 +113,7 @@ def server(bucket: Waiting, reporter: Reporter, tmp_path: Path, monkeypatch: pyt
 
 
 def requests_of(server: Any, bucket: Waiting, step: str) -> Callable[[], tuple[int, dict[str, str], Any]]:
-    """Return what sends one more request of a kind, each of an upload of its own; OSS is silent from now on."""
+    """Return a function that sends a request of a kind, each for its own upload; OSS is silent from now on."""
     begun = [ask(server, "POST", "/oss/s3/multipart", {"filename": "a", "type": "image/png"})[2] for _ in range(8)]
     signature = "/oss/signature?filename=a.png&content_type=image/png"
     forms = [ask(server, "GET", signature)[2]["fields"] for _ in range(8)]

@@ -1,4 +1,4 @@
-"""How many files a reader visits to follow one request, from the socket to the response: few, and it stays so."""
+"""How many files a reader visits to follow one request from the socket to the response: the number stays low."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Trace:
 
 @contextlib.contextmanager
 def traced_server(**options: Any) -> Iterator[tuple[Trace, socket.socket]]:
-    """Serve DirectUpload on a free port, all threads of it traced; yield the trace and a connection."""
+    """Serve DirectUpload on a free port with all its threads traced; yield the trace and a connection."""
     trace = Trace()
     application = DirectUpload(lambda environ, start: [], SETTINGS, public_keys=SIGNER.public_keys, **options)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -82,7 +82,7 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
 
 
 def callback_request(path: str = SIGNATURE, size: int = 5) -> bytes:
-    """Return a report of a new upload, signed and with our ticket, by what the path of a signature gives."""
+    """Return a signed report of a new upload, with the ticket that a request for the signature's path returns."""
     import webtest
 
     issuing = DirectUpload(lambda environ, start: [], SETTINGS, public_keys=SIGNER.public_keys)

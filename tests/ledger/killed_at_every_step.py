@@ -3,9 +3,9 @@
     python -m tests.ledger.killed_at_every_step FOLDER started|running
 
 A step is a statement of SQLite, a file that is opened or locked, or a line of the handler. For each step the
-program prints one line of JSON: what the killed process did, and what a second process did then, which starts
-afterwards, or has been running with the same file all the time. The program ends with the first process that is not
-killed.
+program prints one line of JSON: what the killed process did, and what a second process did then. The second process
+starts afterwards (started), or has been running with the same file all the time (running). The program ends with the
+first process that is not killed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def second(path: Path, log: int) -> None:
 
 
 def open_ledger(path: Path) -> SQLiteLedger:
-    """Open a ledger that never waits: a dead process needs no waiting for."""
+    """Open a ledger that never waits: nobody has to wait for a dead process."""
     return SQLiteLedger(path, clock=lambda: 1733227932.0, wait_timeout=0.0)
 
 

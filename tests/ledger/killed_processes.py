@@ -1,13 +1,13 @@
-"""Kills the processes that handle uploads, again and again, and counts what is left: one row for each upload.
+"""Kills processes that handle uploads, again and again, and counts the rows that are left: one for each upload.
 
     python -m tests.ledger.killed_processes postgresql [--kills 1000] [--processes 4] [--own] [--without-lock]
 
 Several processes share a database with ``SQLLedger.sharing``; each handler inserts a row into the application's table.
 Reports of the same uploads go to all of them, as OSS and a sweep may send them, and one process after the other gets
 SIGKILL and is started again. A report that gets no answer comes again. In the end each upload has exactly one row, and
-all its reports got the same answer. ``--without-lock`` breaks the claim, and the program must find that out. With
-``sqlite`` the ledger is a file, and with ``--own`` it has transactions of its own: the handler may run again after a
-kill, so that rows may repeat where a kill came; answers may not differ.
+all its reports got the same answer. ``--without-lock`` breaks the claim, and the program must detect that. With
+``sqlite`` the ledger is a file, and with ``--own`` it has transactions of its own: then the handler may run again after
+a kill, so that a row may repeat, but answers may not differ.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def engine_of(url: str) -> Engine:
 
 
 class Scattered(Key):
-    """A key at a place of its own, so that no claim meets another one."""
+    """A key at a random place, so that no claim meets another one."""
 
     @classmethod
     def of(cls, identity: UploadIdentity, now: float) -> Key:
@@ -166,7 +166,7 @@ class Proof:
             self._changed.notify_all()
 
     def run(self) -> int:
-        """Report uploads until so many processes were killed; return how many uploads were reported."""
+        """Report uploads until ``kills`` processes were killed; return how many uploads were reported."""
         first = 0
         while self.killed < self._kills:
             uploads = range(first, first + WINDOW)

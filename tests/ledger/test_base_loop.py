@@ -1,4 +1,4 @@
-"""What a server's loop asks: ledgers that begin to store, and commits that the loop or a thread does."""
+"""Ledgers under a server's loop: they begin to store, and the loop or a thread commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FileLocks: the places of lock files, and files that somebody removes; the contract runs in test_sqlite.py."""
+"""FileLocks: where lock files are, and what happens if somebody removes them; test_sqlite.py runs the contract."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class TestContract(LedgerContract):
 
 
 class TestContractWithLockFiles(TestContract):
-    """As on systems other than Linux."""
+    """The contract with lock files, as on systems other than Linux."""
 
     @pytest.fixture(autouse=True)
     def lock_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def lock_file(path: Path) -> Path:
 
 
 def writer(ledger: SQLiteLedger) -> sqlite3.Connection:
-    """Return the connection that writes; it may be used where no other thread uses the ledger."""
+    """Return the connection that writes; a test may use it if no other thread uses the ledger."""
     return ledger._writer.opened()
 
 

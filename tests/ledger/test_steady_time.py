@@ -13,7 +13,7 @@ DAY = 86_400.0
 
 
 def after(*looks: float) -> float:
-    """Return how far the steady time has moved after looks at a clock, which are seconds after ``NOW``."""
+    """Return how far the steady time has moved after readings of a clock, in seconds after ``NOW``."""
     time = SteadyTime.started(NOW)
     for look in looks:
         time = time.at(NOW + look)

@@ -1,4 +1,4 @@
-"""The ledger that OSS_LEDGER names, and what is never shown of it."""
+"""The ledger that OSS_LEDGER names, and the parts of its URL that are never shown."""
 
 from __future__ import annotations
 

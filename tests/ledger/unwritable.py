@@ -1,4 +1,4 @@
-"""Stores that refuse to be written to for a while, as ``LedgerContract.unwritable`` needs them."""
+"""Stores that refuse writes for a while, as ``LedgerContract.unwritable`` needs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REFUSE = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no space left on device'"
 
 @contextmanager
 def files() -> Iterator[None]:
-    """Let this process write to no file, as on a full disk."""
+    """Prevent this process from writing to files, as a full disk does."""
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -28,7 +28,7 @@ def files() -> Iterator[None]:
 
 @contextmanager
 def database(url: str) -> Iterator[None]:
-    """Let a database at a PostgreSQL or MariaDB server refuse what is written."""
+    """Let a database on a PostgreSQL or MariaDB server refuse writes."""
     engine = engine_from(url, threads=1, wait_timeout=60.0)
     try:
         with engine.connect() as connection:
@@ -58,7 +58,7 @@ def database(url: str) -> Iterator[None]:
 
 @contextmanager
 def redis(servers: Sequence[Server]) -> Iterator[None]:
-    """Let Redis servers refuse what is written, because a replica of theirs is missing."""
+    """Let Redis servers refuse writes, because their replica is missing."""
     with ExitStack() as stack:
         clients = [stack.enter_context(server.client()) for server in servers]
         try:

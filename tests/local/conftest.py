@@ -15,7 +15,7 @@ from .form_client import NOW
 
 
 class Recorder:
-    """The application that is called back: records the requests and sends the reply that a test sets."""
+    """The application that gets the callbacks: records them and sends the reply that a test sets."""
 
     def __init__(self):
         self.requests = []

@@ -4,7 +4,7 @@
 
 A step is a statement of SQLite, or a file opened, moved or removed. For each process the program prints one line of
 JSON: the step, the states that another storage finds afterwards, and the files that belong to no object. The other
-storage is opened after the kill ("started"), or has been open on the same folder before it ("running"). The program
+storage is opened after the kill ("started"), or was already open on the same folder ("running"). The program
 ends with the first process that is not killed.
 """
 

@@ -39,7 +39,7 @@ def sign(
     additional=(),
     sub_resource=(),
 ):
-    """Return the environ of a signed request; with `expires` seconds the URL is signed, else the header."""
+    """Return the environ of a request, signed in its URL if `expires` (seconds) is given, else in its header."""
     host, start = STYLES[style]
     path = start + quote(address.key, safe="/").removeprefix("a/" if start.endswith("%2F") else "")
     request = HttpRequest(method, f"http://{host}{path}{'?' if query else ''}{query}")

@@ -29,7 +29,7 @@ class Account:
 
 @contextlib.contextmanager
 def running(*arguments, end=signal.SIGTERM, logs="", **options):
-    """Yield what the command prints until it is ready; then stop it and check that it printed only `logs`."""
+    """Yield what the command prints until it is ready; then stop it and check that it printed nothing but `logs`."""
     command = [*COMMAND, "--listen", "127.0.0.1:0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
         lines = []
@@ -173,7 +173,7 @@ def test_callbacks_go_out_over_http(options, sent):
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
         pytest.param(["--bucket", "No_Bucket"], "--bucket: a bucket name has", id="no name of a bucket"),
         pytest.param(["--bucket", "one", "--bucket", "No"], "--bucket: a bucket name has", id="no name of a second"),
-        pytest.param(["--dir", __file__], f"--dir: {__file__!r} cannot be used: it is no folder.", id="a file"),
+        pytest.param(["--dir", __file__], f"--dir: {__file__!r} cannot be used: it is not a folder.", id="a file"),
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),
@@ -383,5 +383,5 @@ def test_tls_prints_the_certificate_that_clients_trust_after_a_restart_too(tmp_p
 def test_a_damaged_certificate_is_named(tmp_path):
     (tmp_path / ".tls.pem").write_text("?")
     errors = refused("--tls", "--dir", str(tmp_path), "--listen", "127.0.0.1:0")
-    assert errors.endswith("/.tls.pem' holds no certificate: remove it, and a new one is made.\n")
+    assert errors.endswith("/.tls.pem' holds no certificate with its key: remove it, and a new one is made.\n")
     assert ": --tls: '" in errors

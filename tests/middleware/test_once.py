@@ -374,7 +374,7 @@ def test_without_a_ticket_nothing_reaches_the_application(upload: object, caplog
 
 
 class Transactional:
-    """A ledger that hands on a transaction, calls twice, and returns the answer that it is told to return."""
+    """A ledger that passes a transaction on, calls the handler twice, and returns the response that a test sets."""
 
     def __init__(self, returned: int) -> None:
         self.returned = returned

@@ -1,4 +1,4 @@
-"""`.ci/audit`: a known vulnerability fails it, a service that does not answer does not."""
+"""`.ci/audit` fails for a known vulnerability, but not if its service does not answer."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.
 
 
 def line_of(tool: str) -> list[str]:
-    """Return the page's command that begins so."""
+    """Return the page's command with this beginning."""
     (command,) = re.findall(rf"^{tool}\b.*$", PAGE, re.MULTILINE)
     return shlex.split(command)
 
@@ -101,7 +101,7 @@ def run(command: list[str], cwd: Path, **environ: str) -> None:
 
 @pytest.fixture(scope="module", params=["shiv", "pyinstaller"])
 def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Build one of the two, and return the command that runs it."""
+    """Build one of the two single files, and return the command that runs it."""
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "dist").mkdir()
     site = str(next((installed / "lib").glob("python*/site-packages")))
@@ -177,7 +177,7 @@ class Confined:
         self.folder = folder
 
     def run(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that prints a text; options are bwrap's."""
+        """Run the bundle's `explain AccessDenied` in bwrap, with further options of bwrap."""
         everything = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-user", "--uid", "4711"]
         variables = [word for name, text in environ.items() for word in ("--setenv", name, text)]
         confinement = ["bwrap", *everything, *options, "--clearenv", "--setenv", "PATH", "/nowhere", *variables]

@@ -41,7 +41,7 @@ LIMITS = [
 
 
 def podman(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run podman; runc also works where crun does not like the machine's control groups."""
+    """Run podman with runc, which also works if crun cannot use the machine's control groups."""
     runtime = ["--runtime", "runc"] if shutil.which("runc") else []
     environ = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
     process = subprocess.run(["podman", *runtime, *words], capture_output=True, text=True, env=environ, timeout=900)
@@ -134,7 +134,7 @@ def need_compose() -> None:
 
 @pytest.fixture
 def local(image: str, need_compose: None, tmp_path: Path) -> Iterator[tuple[Composed, int]]:
-    """The local variant on free ports, which must be the same inside: the browser posts to the second."""
+    """The local variant on free ports, the same inside and outside: the browser posts to the second port."""
     page, oss = free_port(), free_port()
     text = (CONTAINER / "compose.local.yaml").read_text(encoding="utf-8")
     with composed(tmp_path, text.replace("8080", str(page)).replace("8081", str(oss))) as project:

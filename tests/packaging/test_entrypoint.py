@@ -1,4 +1,4 @@
-"""The container's first program: files of secrets become variables, and then it is oss-wsgi itself."""
+"""The container's first program: it puts secrets from files into variables, and then becomes oss-wsgi itself."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def bash(text: str, folder: Path, **environ: str) -> subprocess.CompletedProcess
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout as far as the scripts of a release read it, of version 1.2.3."""
+    """The files of a checkout of version 1.2.3 that the scripts of a release read."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     (tmp_path / "oss_wsgi").mkdir()
     (tmp_path / "oss_wsgi" / "__init__.py").write_text('"""A package."""\n\n__version__ = "1.2.3"\n')

@@ -47,7 +47,7 @@ class File:
 
 
 class Site:
-    """An application and its client; with ``sdk`` the bucket is asked by the official SDK, over HTTP."""
+    """An application and its client; with ``sdk`` it asks the bucket by the official SDK, over HTTP."""
 
     def __init__(self, settings: Mapping[str, Any] | None = None, *, sdk: bool = False, **options: Any) -> None:
         self.clock = FrozenClock(NOW)
@@ -94,7 +94,7 @@ class Site:
         self.application = self.start()
 
     def start(self) -> DirectUpload:
-        """Return the application of a new process."""
+        """Return the application as a new process makes it."""
         return DirectUpload(legacy, self.settings, bucket_client=self.bucket, **self.options)
 
     def save(self, upload: Upload) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a file is cut."""
+"""The sizes of the parts into which a file is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completing while OSS is silent or asked by others: what is done, and what the client is told to ask again."""
+"""Completing while OSS does not answer, or while others ask it: what is done, and when the client must ask again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNREACHABLE = BucketUnreachableError("bucket_unreachable", "OSS did not answer w
 
 
 class Bucket(InProcessBucket):
-    """A bucket where something happens around the request that completes an upload."""
+    """A bucket in which a test can do something before or after the request that completes an upload."""
 
     def __init__(self, oss: LocalOSS) -> None:
         super().__init__(oss)

@@ -1,10 +1,10 @@
 """Environs as real servers made them of one set of requests, recorded over sockets; a few are written from a survey.
 
-Each file holds the ways of hosting of one family: what reached the application of the plain callback, and for every
-other request what differed from that (null: the key was not there), or the status with which the server itself
-refused it (null: it broke the connection off). In the values stand {A} and {B} for a first and a second
-Authorization, {U} for OSS's x-oss-pub-key-url and {V} for a stranger's. "raises" is what the stream of the body raised,
-"seen as" the target where it cannot be known as it was sent.
+Each file holds one family of ways of hosting: the environ that the application got for the plain callback, and for
+every other request how the environ differed (null: the key was missing), or the status with which the server itself
+refused it (null: it closed the connection). In the values {A} and {B} stand for a first and a second Authorization, {U}
+for OSS's x-oss-pub-key-url and {V} for a stranger's. "raises" is the exception that the body's stream raised; "seen as"
+is the target as the application sees it, if it cannot see the target as it was sent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FAMILIES = {name: _load(name) for name in ("python", "gateways", "apache", "reci
 
 @dataclass(frozen=True)
 class Recorded:
-    """One request that reached an application, and what it was made of there."""
+    """One request that reached an application, and its environ there."""
 
     family: str
     way: str
@@ -52,23 +52,23 @@ class Recorded:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Give the recorded keys, with the placeholders still in them."""
+        """Return the recorded keys, with the placeholders still in them."""
         differing = {key: value for key, value in self.difference.items() if key not in ("body", "raises")}
         return {key: value for key, value in {**self.data["environ"], **differing}.items() if value is not None}
 
     @property
     def sent(self) -> str:
-        """Give the target as it was sent, without an authority and a fragment, which are not of it."""
+        """Return the target as it was sent, without authority and fragment, which are no part of it."""
         return TARGETS[self.request].partition("#")[0].removeprefix("http://app.example.com")
 
     @property
     def seen(self) -> str:
-        """Give the target as the application can know it."""
+        """Return the target as the application can see it."""
         seen: str = self.data.get("seen as", {}).get(self.request, self.sent)
         return seen
 
     def environ(self, *, a: str = "A", b: str = "B", u: str = "U", v: str = "V") -> dict[str, Any]:
-        """Give the environ, with values for the placeholders."""
+        """Return the environ, with values for the placeholders."""
         texts = {"{A}": a, "{B}": b, "{U}": u, "{V}": v, "{A1}": a[:40], "{A2}": a[40:]}
         made: dict[str, Any] = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/x-www-form-urlencoded"}
         for key, value in self.values.items():
@@ -82,7 +82,7 @@ class Recorded:
         return made
 
     def _stream(self, name: str) -> Any:
-        """Make the stream of the body, of a class that has the recorded one's name, and refuses to read to the end."""
+        """Return the stream of the body: its class has the recorded one's name, and refuses to read to the end."""
         # Without a length and without chunks HTTP/1.1 has no body (RFC 9112 section 6.3).
         body = "" if self.request == "no length" else self.difference.get("body", BODY.decode())
         data, raises = io.BytesIO(body.encode()), self.difference.get("raises")

@@ -1,4 +1,4 @@
-"""Fixtures: applications whose uploads are told or lost."""
+"""Fixtures: applications whose uploads are reported or lost."""
 
 from __future__ import annotations
 

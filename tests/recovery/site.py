@@ -1,4 +1,4 @@
-"""An application whose uploads are told or lost, at times that the test chooses."""
+"""An application whose uploads are reported or lost, at times that the test chooses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 class Site:
-    """An application whose uploads are told or lost, at times that the test chooses."""
+    """An application whose uploads are reported or lost, at times that the test chooses."""
 
     def __init__(self, settings: dict[str, Any] | None = None, **options: Any) -> None:
         self.clock = FrozenClock(NOW)
@@ -45,7 +45,7 @@ class Site:
         return fields["key"].replace("${filename}", name)
 
     def put(self, key: str, data: bytes = b"x", headers: dict[str, str] | None = None) -> None:
-        """Store an object as somebody else with own keys."""
+        """Store an object, as another program with its own keys does."""
         with self.client.local_oss.storage.bucket("examplebucket").incoming() as incoming:
             incoming.write(data)
             incoming.commit(key, "image/png", headers or {}, now=self.clock())

@@ -1,4 +1,4 @@
-"""What a handler sees of a recovered upload: what was made from the upload, and nothing of who asks for it."""
+"""What a handler sees of a recovered upload: data made from the upload, and nothing about the person who asks."""
 
 from __future__ import annotations
 

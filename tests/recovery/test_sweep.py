@@ -1,4 +1,4 @@
-"""The sweep finds exactly the uploads that nobody was told of, hands each over once, and goes on where it stopped."""
+"""The sweep finds exactly the uploads without a report, hands each over once, and goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ class KilledError(BaseException):
 
 
 def killing_at(site: Site, number: int) -> Callable[[Reconciliation], None]:
-    """Return a progress callable that ends the sweep as a kill does, at its nth call."""
+    """Return a progress callable whose nth call ends the sweep as a kill does."""
     calls = iter(range(number))
 
     def progress(report: Reconciliation) -> None:
@@ -607,7 +607,7 @@ def test_an_unreachable_bucket_leaves_each_part_of_the_listing_where_it_was(site
 
 
 def unreachable(site: Site, failures: int) -> Callable[[str], Any]:
-    """Return a HEAD that OSS does not answer the first times."""
+    """Return a HEAD to which OSS does not answer the first few times."""
     original = site.bucket.head
     left = [UNREACHABLE] * failures
 
@@ -809,7 +809,7 @@ def test_what_can_never_be_handled_is_told_once_for_each_object_and_etag(
 
 
 def refused_upload(site: Site, name: str = "a.png") -> str:
-    """Store what no ticket allows, and return its name."""
+    """Store an object that no ticket allows, and return its name."""
     key = site.upload(name=name)
     stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
     assert stored is not None

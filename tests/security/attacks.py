@@ -1,4 +1,4 @@
-"""Tools of the attackers: a site that trusts their key as OSS's own, and forms and reports to change."""
+"""Tools of the attackers: a site that trusts their key as it trusts OSS's, and forms and reports to change."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def ticket_of(signed: dict[str, Any]) -> str:
 
 
 def changed(body: bytes, **members: str | None) -> bytes:
-    """Return a report with other members; None drops one. OSS signs any body for its customers."""
+    """Return a report with changed members; None drops a member. OSS signs any body for its customers."""
     return urlencode(_members(body, members)).encode()
 
 
@@ -87,7 +87,7 @@ def refused(site: Site, answer: webtest.TestResponse, *statuses: int) -> bool:
 
 
 class _Fields:
-    """Fields of a form whose names may be repeated, in place of a dict."""
+    """The fields of a form as a dict has them, except that names may be repeated."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._pairs = list(pairs)

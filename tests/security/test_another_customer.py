@@ -1,7 +1,7 @@
 """Another customer of Alibaba has OSS sign any body for our URL: without our ticket, no report is accepted.
 
 tests/callback/test_ticket.py has each refusal of ``Ticket.check`` and ``TicketBook.open``. Here the whole application
-must take a ticket or a user from no other place, in both body types.
+must take a ticket or a user from nowhere else, for both body types.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A receipt that somebody copied: a prefix form over the victim's folder posts another file under the victim's name.
 
-Whoever may read an object reads its receipt, and no condition of a policy can keep a field out of a form whose clients
-do not send it (protocol.md 3.3.1). So the server decides alone whose upload a found object is.
+Anybody who may read an object can read its receipt, and no condition of a policy can forbid a field that honest clients
+do not send (protocol.md 3.3.1). So the server alone decides whose upload a found object is.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Site:
         return answer.status_int
 
     def look(self, way: str) -> None:
-        """Let the application hear of what is stored, in one of four ways."""
+        """Tell the application of the stored object in one of four ways."""
         etag = str(self.client.bucket.head(self.fields["key"]).etag)
         if way == "sweep":
             self.client.direct_upload.reconcile(until=0, prefixes=[""])
@@ -88,7 +88,7 @@ class Site:
             self.client.direct_upload.handle_event(json.dumps({"events": [event]}))
 
     def of_eric(self, data: bytes) -> list[Upload]:
-        """Return what was handed over as eric's, and has this content."""
+        """Return the uploads that were handed over as eric's and have this content."""
         etag = hashlib.md5(data, usedforsecurity=False).hexdigest().upper()
         return [upload for upload in self.uploads if upload.user == "eric" and upload.etag == etag]
 
@@ -107,7 +107,7 @@ def make() -> Iterator[Any]:
 
 
 def one_form(sign: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what signs the first form only, and returns it always."""
+    """Return a signing function that signs one form and returns the same one at each later call."""
     forms: list[Any] = []
 
     def first(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A flooder sends more of everything: all that it can fill has a bound in entries and bytes.
+"""A flooder sends more of everything: whatever it can fill has a bound in entries and bytes.
 
 tests/callback/test_public_keys.py has made-up key URLs, tests/endpoints/test_rate_limit.py many callers, and
 tests/ledger the ledgers' own bounds. Here the whole application is flooded.

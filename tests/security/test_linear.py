@@ -1,4 +1,4 @@
-"""What reads paths, headers, bodies and URLs takes time in proportion to their length, whatever is in them.
+"""Reading paths, headers, bodies and URLs takes time in proportion to their length, whatever they contain.
 
 tests/test_log_format.py says the same of what the log masks.
 """
@@ -32,7 +32,7 @@ JSON = "application/json"
 
 
 def repeated(text: str, before: str = "", after: str = "") -> Any:
-    """Return a function of a length, which repeats a text to about this length."""
+    """Return a function that repeats a text to about a given length."""
     return lambda length: before + text * (length // len(text)) + after
 
 
@@ -87,7 +87,7 @@ def environ(**keys: Any) -> dict[str, Any]:
 
 
 def diagnosed(diagnose: Callable[[Any], object]) -> Callable[[str], object]:
-    """Return a function that diagnoses an environ in which a text stands everywhere."""
+    """Return a function that diagnoses an environ that has a text everywhere."""
 
     def call(text: str) -> None:
         keys = ("RAW_URI", "PATH_INFO", "SCRIPT_NAME", "REMOTE_USER", "HTTP_AUTHORIZATION", "SERVER_SOFTWARE")

@@ -1,6 +1,6 @@
 """A dishonest page, or a thief, with uploads in parts: against the local OSS, asked over HTTP by the official SDK.
 
-What OSS keeps, and what the application hears, decides; a refusal alone does not.
+The tests check what OSS stores and what the application gets; a refusal alone proves nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def site(make: Callable[..., Site]) -> Site:
 
 
 def nothing(site: Site) -> bool:
-    """Return whether OSS keeps nothing and the application heard of nothing."""
+    """Return whether OSS keeps nothing and the application got no upload."""
     return not (site.stored or site.unfinished or site.uploads)
 
 

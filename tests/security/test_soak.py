@@ -1,6 +1,6 @@
 """A short soak test: many reports at once, while sockets break, the disk is full and the key host hangs.
 
-Every report with the response 200 was handled durably before. Every upload is handled in the end, and twice only if the
+Every report that got 200 had been handled durably before. Every upload is handled in the end, and twice only if the
 log says that the ledger could not store its response on the full disk.
 """
 

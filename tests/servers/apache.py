@@ -1,4 +1,4 @@
-"""Apache with its ways to a Python application, and the recipes that restore Authorization."""
+"""Apache in front of a Python application, in each possible way, and the recipes that restore Authorization."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ PLAIN = "/a/callback?tenant=7&next=%2Fhome%20page"
 
 @dataclass(frozen=True)
 class Gateway:
-    """A web server in front of flup: what it needs, how it starts with more lines, and the lines that fix it."""
+    """A web server in front of flup: what it needs, how to start it with further lines, and the lines that fix it."""
 
     name: str
     needs: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Several processes share the ticket secret and the ledger: one of them handles each upload, once."""
+"""Several processes share the ticket secret and the ledger: each upload is handled once, by one of them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class SetClock:
-    """A clock that stands until the test sets it; the loop of ``server`` hears of it."""
+    """A clock that stands still until the test sets it, which wakes the loop of ``server``."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -103,7 +103,7 @@ def phases(server: Any) -> list[int]:
 
 
 def held_after_turns(server: Any) -> list[int]:
-    """Return a list that gets the memory held at the end of each turn; within a turn it may be more for a moment."""
+    """Return a list that gets the memory held at the end of each turn, since within a turn it may be more."""
     held: list[int] = []
     poller = server.poller
 

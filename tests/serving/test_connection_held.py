@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 class Awaited:
-    """Something that is over when the test says so."""
+    """An awaited thing that ends when the test says so."""
 
     def __init__(self, *, is_over: bool = False) -> None:
         self.is_over = is_over

@@ -10,7 +10,7 @@ from oss_wsgi.serving.joined_metrics import Family, SharedMetrics, add_up, count
 
 
 def counted(signatures: int, seconds: float, rows: int) -> list[Family]:
-    """Return what a process that has counted this sends to its parent, as the parent reads it."""
+    """Return the families of a process that has counted this, as its parent reads them."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.Counter("issued", "Forms.", ["kind"], registry=registry).labels("post").inc(signatures)
     prometheus_client.Histogram("seconds", "Time.", buckets=(1, 2), registry=registry).observe(seconds)

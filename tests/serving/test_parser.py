@@ -1,4 +1,4 @@
-"""The parser reads every request as stock waitress does; only the way differs."""
+"""The parser reads every request with the same result as stock waitress."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ def test_mutated_requests_are_read_as_waitress_reads_them() -> None:
 
 
 def repeated(text: bytes, before: bytes, after: bytes) -> Any:
-    """Return a function of a length, which repeats a text to about this length."""
+    """Return a function that repeats a text to about a given length."""
     return lambda length: before + text * (length // len(text)) + after
 
 

@@ -1,4 +1,4 @@
-"""Another try of a request that an application asks for: it waits in the loop, not in a thread."""
+"""Another try of a request, for which an application asks: the request waits in the loop, not in a thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\
 
 
 class Refuses:
-    """Application that asks for another try so many times, and notes the body of each."""
+    """An application that asks for another try a number of times, and records the body of each."""
 
     def __init__(self, times: int) -> None:
         self.times = times

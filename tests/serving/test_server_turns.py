@@ -32,7 +32,7 @@ NUMBER = 40
 
 
 class CountingPoller:
-    """A poller that keeps, for each turn, a count that grew in it and the number of events it began with."""
+    """A poller that records for each turn by how much a count grew, and with how many events the turn began."""
 
     def __init__(self, poller: Any, count: Callable[[], int]) -> None:
         self.poller, self.count = poller, count
@@ -135,7 +135,7 @@ def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
 
 
 class TickingClock:
-    """A clock that goes on by so much with each look at it."""
+    """A clock that moves on by a step at each reading."""
 
     def __init__(self, tick: float) -> None:
         self.now, self.tick = 0.0, tick

@@ -104,7 +104,7 @@ ANSWERED_500: dict[str, Callable[[Any], Any]] = {
 
 
 def answer_of(application: Callable[[Any], Any], in_loop: bool) -> bytes:
-    """Return what a client reads to the end; then the only thread, and the loop, must serve another."""
+    """Return what a client reads to the end; afterwards the only thread, and the loop, must serve another client."""
     chosen = [application]
 
     def choose(environ: dict[str, Any], start_response: Any) -> Any:
@@ -167,7 +167,7 @@ def test_exc_info_replaces_what_was_not_sent_and_ends_what_was(in_loop: bool) ->
 
 
 def closing(application: Any, start_response: Any, **options: Any) -> Any:
-    """Call an application, and make its response end the connection by one byte that is missing."""
+    """Call an application, and leave out one byte of its response, so that the connection must end."""
     body = application(start_response, **options)
     body.count -= 1
     return body

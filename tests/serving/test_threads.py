@@ -1,4 +1,4 @@
-"""Threads: callbacks find one while other requests hold all that these may have."""
+"""Threads: callbacks find a thread while other requests hold all that they may have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Task:
 
 
 class Company:
-    """Threads, and what they have begun."""
+    """Threads, and the tasks that they have begun."""
 
     def __init__(self, count: int, *, has_callbacks: bool = True) -> None:
         self.threads = Threads(count, has_callbacks=has_callbacks)
@@ -136,4 +136,4 @@ def test_a_failing_request_ends_no_thread(made: list[Company], caplog: pytest.Lo
     company.threads.add_task(Failing([], ""))
     company.add("a")
     company.wait_for("a")
-    assert "a request fails" in caplog.text
+    assert "made a request fail" in caplog.text

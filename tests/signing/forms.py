@@ -1,4 +1,4 @@
-"""Presigners for the tests, and what their forms must hold to."""
+"""Presigners for the tests, and the rules that their forms must obey."""
 
 from __future__ import annotations
 

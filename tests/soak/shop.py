@@ -1,7 +1,7 @@
 """The application of the soak: it writes each upload into its own table, and each call of its handler into another.
 
-A call that a SIGKILL cut short may come again: the handler's table is not the ledger's. So the uploads have a key of
-their own, as docs/never-lost.md tells applications, and the calls have none.
+A call that a SIGKILL cut short may be repeated, because the handler's table is not in the ledger's transaction. So the
+uploads have a key, as docs/never-lost.md tells applications, and the calls have none.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Uploads through the server and the local OSS while reports are lost and servers are killed; then counts.
+"""Uploads through the server and the local OSS while reports are lost and servers are killed; then counts the uploads.
 
     python -m tests.soak.soak --uploads 10000 --seed 1
     python -m tests.soak.soak --uploads 500 --break     recover and reconcile go past the ledger: it must fail
 
-The handler fails now and then, or takes longer than OSS waits. Half of the uploads have a page that asks for its upload
-when no answer came; of the other half nobody asks again. The server is killed, or drained, and started
+The handler fails now and then, or takes longer than OSS waits. For half of the uploads the page asks for its upload
+when no answer came; for the other half nobody asks again. The server is killed, or drained, and started
 again. At the end three sweeps run at once, one of which is killed. Exit status 0 when every stored object is in the
 application's table, and its handler was called once; a further call is allowed only where the process of the call
 before was killed.
@@ -274,7 +274,7 @@ def _upload_all(
 
 
 def _sweep(environ: dict[str, str], chance: random.Random) -> set[int]:
-    """Run three sweeps at once, one of which is killed, then further ones until nothing is left; return the killed."""
+    """Run three sweeps at once, kill one, then run more until nothing is left; return the killed process's ID."""
     command = [sys.executable, "-m", "oss_wsgi", "reconcile", _APPLICATION, "--until", "0s", "--json"]
     sweeps = [
         subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""The tables of the soak's application, and what its environment tells it."""
+"""The tables of the soak's application, and the settings in its environment."""
 
 from __future__ import annotations
 

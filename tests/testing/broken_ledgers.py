@@ -23,7 +23,7 @@ from oss_wsgi.testing.ledger_contract import LedgerContract
 
 
 class ArrivingCall(ledger_contract.Call):
-    """A call that has come as far as it can when it is made: also a busy machine shows what a ledger does then."""
+    """A call whose ``start`` returns once it has come as far as it can, also on a busy machine."""
 
     def start(self) -> None:
         super().start()
@@ -41,7 +41,7 @@ class ArrivingCall(ledger_contract.Call):
 
 
 class Broken(LedgerContract):
-    """The contract on ``Ledger`` with its ``Gate``; the tests ``failing`` must fail, and no others."""
+    """The contract for ``Ledger`` with its ``Gate``; the tests in ``failing`` must fail, and no others."""
 
     Ledger: ClassVar[type[MemoryLedger]] = MemoryLedger
     Gate: ClassVar[type[base.Gate]] = base.Gate

@@ -1,4 +1,4 @@
-"""Uploads in one call, through an application with DirectUpload or without, and what both sides receive."""
+"""Uploads in one call, through an application with or without DirectUpload, and what both sides receive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""InProcessBucket: a bucket client on a local OSS's storage, the same as SDKBucket shows it."""
+"""InProcessBucket: a bucket client on a local OSS's storage, with the same results as SDKBucket."""
 
 from __future__ import annotations
 

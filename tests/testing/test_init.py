@@ -1,4 +1,4 @@
-"""What `oss_wsgi.testing` imports, and what only on demand."""
+"""What `oss_wsgi.testing` imports at once, and what it imports on demand."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_only_the_listed_ways_lose_parts_of_the_target() -> None:
 
 
 def expected(recorded: Recorded) -> tuple[int, str]:
-    """Return the status and the reason that a request must get, by what was sent and what arrived."""
+    """Return the status and the reason that a request must get, given what was sent and what arrived."""
     values, difference = recorded.values, recorded.difference
     length, chunked = values.get("CONTENT_LENGTH", ""), recorded.request in ("chunked", "broken chunk", "chunk cut off")
     if length in ("", "-1") or (chunked and length == "0"):
@@ -231,7 +231,7 @@ NAMES = {
 
 
 def name_and_line(way: str) -> tuple[str, str]:
-    """Return what the diagnosis must say about a way; a recipe's is that of its back end."""
+    """Return what the diagnosis must say about a way of hosting; for a recipe, that of its back end."""
     return NAMES[max((name for name in NAMES if way.rpartition(": ")[2].startswith(name)), key=len)]
 
 

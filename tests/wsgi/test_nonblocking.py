@@ -1,4 +1,4 @@
-"""Applications say which requests they answer without waiting, and unknown ones count as blocking."""
+"""Applications say which requests they answer without waiting; applications that do not say count as blocking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every response of ours, refusals included, forbids browsers to guess its type, frame, cache or embed it."""
+"""Every response of ours, refusals included, forbids browsers to guess its type and to frame, cache or embed it."""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...exceptions import GrantError, OSSWSGIError
-from ...explanations.languages import in_language
 from ...signing.grant import Grant
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
-from ..terminal import MisuseError, coloured, plain, spoken_language, waiting
+from ..terminal import MisuseError, coloured, plain, said, waiting
 from .browser import check_host, check_page, check_signature
 from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
@@ -77,16 +76,14 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--handler",
         action="store_true",
-        help="let the application's handler have the test upload too, whose is_trial is True",
+        help="also call the application's handler with the test upload, whose is_trial is True",
     )
     parser.add_argument(
         "--user",
         metavar="NAME",
-        help=f"whose the test upload is, in the form of your Grant(user=...); by default {DEFAULT_USER}",
+        help=f"user of the test upload, written as in your Grant(user=...); {DEFAULT_USER}",
     )
-    parser.add_argument(
-        "--data", metavar="JSON", help="what the handler reads of the test upload as its data; by default {}"
-    )
+    parser.add_argument("--data", metavar="JSON", help="data of the test upload, as the handler reads it; {}")
     add_credentials_library(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(parser)
@@ -101,9 +98,9 @@ def run(arguments: Namespace) -> int:
     writes = "write" in names
     for option, is_used in (("--user", arguments.user is not None), ("--handler", arguments.handler)):
         if is_used and not writes:
-            raise MisuseError(f"{option} is for the test upload, and there is none: add --write.")
+            raise MisuseError(f"{option} is for the test upload, which only --write makes: add --write.")
     if arguments.data is not None and not arguments.handler:
-        raise MisuseError("--data is for the application's handler, which is not called: add --handler.")
+        raise MisuseError("--data is for the application's handler, which only --handler calls: add --handler.")
     context = CheckContext(
         environ_of(arguments),
         writes=writes,
@@ -114,8 +111,7 @@ def run(arguments: Namespace) -> int:
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
         earlier = {(finding.reason, finding.fix) for _, finding in named_findings}
-        progress = in_language(f"Checking {name}, {number} of {len(names)}", spoken_language(arguments.environ))
-        with waiting(progress, arguments.environ):
+        with waiting(f"Checking {name}, {number} of {len(names)}", arguments.environ):
             findings, repeated = _findings(name, context, earlier)
         named_findings += ((name, finding) for finding in [*findings, *repeated])
         for finding in repeated:
@@ -168,13 +164,12 @@ def _with_line(name: str, finding: Finding) -> Finding:
 
 
 def _members(name: str, finding: Finding) -> dict[str, str]:
-    # Programs read these keys: they stay as they are.
+    # Programs read these keys, so they must not change.
     return {"check": name, "colour": finding.colour, "said": finding.message, "fix": finding.whole_fix}
 
 
 def _print(name: str, finding: Finding, arguments: Namespace) -> None:
     colour = coloured(f"{finding.colour:<6}", finding.colour, arguments.environ)
-    language = spoken_language(arguments.environ)
-    print(f"{colour} {name}: {plain(in_language(finding.message, language))}", flush=True)
+    print(f"{colour} {name}: {plain(said(finding.message, arguments.environ))}", flush=True)
     if finding.fix:
-        print(f"       {plain(in_language(finding.whole_fix, language))}", flush=True)
+        print(f"       {plain(said(finding.whole_fix, arguments.environ))}", flush=True)

@@ -41,7 +41,7 @@ FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
 NOT_CHECKED = "not checked: "
 #: The name of the test file.
 FILENAME = "oss-wsgi-doctor.txt"
-#: Whose the test upload is, unless `--user` names somebody.
+#: The user of the test upload, unless `--user` names another.
 DEFAULT_USER = "oss-wsgi-doctor"
 _DEFAULT_GRANT = Grant(user=DEFAULT_USER)
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def reason(self) -> str:
-        """Return the message without the words that a check could not run."""
+        """Return the message without its beginning that says that a check could not run."""
         return self.message.removeprefix(NOT_CHECKED)
 
     @property
@@ -111,7 +111,7 @@ def _is_public_name(host: str) -> bool:
 
 @functools.cache
 def _knows_public_names() -> bool:
-    """Return whether the DNS of this machine knows the host of OSS's public key, without which nobody verifies."""
+    """Return whether this machine's DNS knows the host of OSS's public key, which every verification needs."""
     try:
         socket.getaddrinfo(urlsplit(OSS_PUBLIC_KEY_URLS[0]).hostname, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -130,7 +130,7 @@ class NotCheckedError(Exception):
 class CheckContext:
     """One run of `doctor`: each request is sent once, when a check first needs its response.
 
-    Members that a check cannot do without raise NotCheckedError.
+    A member that cannot be computed raises NotCheckedError, which ends the check that needs it.
 
     :param writes: whether the check that uploads an object runs too.
     :param grant: what the application reads of that upload as ``Upload.user`` and ``Upload.data``.

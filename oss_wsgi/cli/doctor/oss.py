@@ -109,7 +109,7 @@ def _ask_for_region(context: CheckContext) -> tuple[str | None, str]:
 
 
 def check_v4(context: CheckContext) -> Iterator[Finding]:
-    """Check that OSS accepts a V4 signature: it refuses the file of the dry run for its size, so not the signature."""
+    """Check that OSS accepts a V4 signature: it must refuse the dry run for the file's size, not for the signature."""
     _ = context.host
     if not context.settings.region:
         yield error("OSS_REGION is not set, but a V4 signature contains the region", "Set OSS_REGION.", _LINE_REGION)
@@ -145,7 +145,7 @@ def check_cors(context: CheckContext) -> Iterator[Finding]:
 
 
 def _own_origins(context: CheckContext) -> list[str]:
-    """Return the origins of the application's own pages, supposing that they are where its callbacks are."""
+    """Return the origins of the application's own pages, assuming the origins of its callbacks."""
     text = context.settings.callback_url
     return list(dict.fromkeys(_origin(url) for url in split_urls(text))) if text else []
 

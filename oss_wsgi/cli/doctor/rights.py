@@ -1,4 +1,4 @@
-"""What checks of `doctor` share that try rights of the access key, each by a request that changes nothing."""
+"""Functions for the checks of `doctor` that try rights of the access key by requests that change nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bucket_client(context: CheckContext) -> SDKBucket:
 def try_rights(
     context: CheckContext, rights: Iterable[Right], missing: Callable[[str, str], Finding], needs: str
 ) -> Iterator[Finding]:
-    """Yield whether the key has each right. That there is no such object or upload proves that it has.
+    """Yield whether the key has each right: an answer that there is no such object or upload proves that it has.
 
     :param missing: makes the finding of a right that is not there.
     :param needs: a sentence that says what needs the rights.
@@ -50,7 +50,7 @@ def try_rights(
                     fix = f"Grant the access key {right}: {needs}"
                 else:
                     fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
-                yield missing(f"the key may not {action.partition(' ')[0]}: {cause.hint}", fix)
+                yield missing(f"the key may not {action}: {cause.hint}", fix)
             except BucketError as cause:
                 offline = _without_a_network(context)
                 yield offline or error(cause.hint, FIX_HOST)

@@ -11,16 +11,17 @@ from oss_wsgi.ledger.sql_tables import TABLES, Statements
 
 
 def make_tables(apps: Any, schema_editor: Any) -> None:
-    """Make the tables of the ledger where they do not exist."""
+    """Make the tables of the ledger if they do not exist."""
     connection = schema_editor.connection
-    # In MySQL a statement that makes a table commits; in PostgreSQL the lock around them needs a transaction.
+    # MySQL commits at each statement that makes a table; in PostgreSQL the lock around these statements needs a
+    # transaction.
     with transaction.atomic(connection.alias) if connection.features.can_rollback_ddl else nullcontext():
         for statement in Statements(connection.vendor).creation():
             schema_editor.execute(statement)
 
 
 def drop_tables(apps: Any, schema_editor: Any) -> None:
-    """Drop the tables of the ledger, and with them what it knows."""
+    """Drop the tables of the ledger, and with them all stored responses."""
     for table in TABLES:
         schema_editor.execute(f"DROP TABLE IF EXISTS {table.name}")
 

@@ -68,7 +68,7 @@ class CallbackSender:
         on_request: Callable[[CallbackRequest], None] = lambda request: None,
         on_call: Callable[[CallbackCall], None] = lambda call: None,
     ) -> bytes:
-        """Return the JSON of the application; raise CallbackError as the last URL failed.
+        """Return the JSON of the application; if every URL failed, raise the CallbackError of the last one.
 
         :param faults: the faults that may strike the callback; each strikes one URL, so that the next may succeed.
         :param on_request: is called before the request to each URL.

@@ -152,7 +152,7 @@ class FormInput:
 def _parse(stream: Readable, length: int, boundary: str, body_md5: Any) -> Iterator[Any]:
     """Yield the parser's events: a segment, the pieces of its content, None at its end.
 
-    It knows nothing of the form, or both would keep each other, and the body, until garbage is collected.
+    It does not refer to the form: a cycle of both would keep the body until garbage is collected.
     """
     try:
         parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)

@@ -1,1 +1,1 @@
-"""The inspector: what this local OSS was asked and answered, as pages that a developer has open."""
+"""The inspector: pages that show a developer what this local OSS was asked and what it answered."""

@@ -43,7 +43,7 @@ def matching(stories: Iterable[Story], query: Mapping[str, str]) -> list[Story]:
 
 
 def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str, str], **values: Any) -> Response:
-    """Return the page; `values` are those of an empty one."""
+    """Return the page; `values` are for the page that has no stories yet."""
     stories = journal.stories()
     matches = matching(stories, query)
     start = int(query["from"]) if query.get("from", "").isdecimal() and len(query["from"]) < 6 else 0

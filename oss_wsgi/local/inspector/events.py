@@ -1,4 +1,4 @@
-"""Server-sent events: pages hear that stories begin, go on and end, and fetch what they show."""
+"""Server-sent events: they tell pages that a story begins, goes on or ends, and the pages then fetch it."""
 
 from __future__ import annotations
 

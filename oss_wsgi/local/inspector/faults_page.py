@@ -13,7 +13,7 @@ WORDS = {
     "slow_down": "503 SlowDown, before anything is read: any next request",
     "slow_upload": "The file takes longer to arrive",
     "dropped_connection": "The connection ends without an answer",
-    "damaged_object": "The object made of parts has another CRC-64 than they have",
+    "damaged_object": "The object joined from parts has another CRC-64 than its parts",
     "callback_timeout": "The application does not answer in time: 203",
     "callback_status": "The application answers another status: 203",
     "callback_not_json": "The application answers no JSON: 203",
@@ -49,8 +49,16 @@ def add_fault(faults: Faults, form: Mapping[str, str]) -> None:
         if isinstance(default, bool):
             details[detail] = detail in form
         elif form.get(detail):
-            details[detail] = type(default)(form[detail])
-    faults.add(name, times=int(form.get("times") or 1), **details)
+            details[detail] = _number(name, detail, default, form[detail])
+    faults.add(name, times=_number(name, "times", 1, form.get("times") or "1"), **details)
+
+
+def _number(name: str, detail: str, default: Any, text: str) -> Any:
+    """Return a number of the form, of the type of a default."""
+    try:
+        return type(default)(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"the {detail} of {name} must be like {default!r}, not {text!r}") from None
 
 
 def _details(fault: Fault) -> str:

@@ -14,7 +14,7 @@ MAX_BYTES = 8 * 1024 * 1024
 
 
 class Journal:
-    """The newest stories by their ids, from their beginning on; a new one drops the oldest. For many threads."""
+    """The newest stories by their ids, from their beginning on; a new one drops the oldest. Threads may share it."""
 
     def __init__(self) -> None:
         self._stories: OrderedDict[str, tuple[Story, int]] = OrderedDict()
@@ -68,13 +68,13 @@ class Journal:
             self._changed.notify_all()
 
     def wait(self, count: int, seconds: float, is_over: Callable[[], bool] = lambda: False) -> int:
-        """Return the count, when it is no longer `count`, after some seconds, or when `is_over` after a `wake()`."""
+        """Return the count when it is no longer `count`, after `seconds`, or when a `wake()` finds `is_over()` true."""
         with self._changed:
             self._changed.wait_for(lambda: self._count != count or self._is_closed or is_over(), seconds)
             return self._count
 
     def wake(self) -> None:
-        """Let all who wait look whether that is over."""
+        """Let all that wait call their `is_over` again."""
         with self._changed:
             self._changed.notify_all()
 

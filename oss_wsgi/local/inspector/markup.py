@@ -1,4 +1,4 @@
-"""How the pages of the inspector are written: Jinja2 templates, what every text passes, and links."""
+"""The writing of the inspector's pages: Jinja2 templates, the filter that every text passes, and links."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from ...explanations.languages import CHINESE, ENGLISH, in_language
-from ..errors import Response, xml_text
-from .trust import SAFE
+from ..errors import Headers, Response, xml_text
+from .trust import SAFE, plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,7 +28,7 @@ ROOT = "/_inspect"
 _SCREENFUL = 600
 _LINES = 15
 
-#: What turns the letters around it, or cannot be seen.
+#: Characters that turn the letters around them, or that are invisible.
 # Joiners count only where they join nothing, and tags outside a flag: emoji, and scripts from Hebrew on, need them.
 _HIDDEN = re.compile(
     r"[\0-\x08\v\f\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
@@ -40,7 +40,7 @@ _HIDDEN = re.compile(
 
 @dataclass(frozen=True)
 class Page:
-    """What a page needs to know to be written.
+    """What is needed to write any page.
 
     :param base: the path at which the local OSS is mounted.
     :param token: goes into every form.
@@ -82,6 +82,10 @@ class Page:
             *SAFE,
         ]
         return Response(status, headers, document.encode())
+
+    def refuse(self, status: int, sentence: str, headers: Headers | None = None) -> Response:
+        """Return a sentence for the person whose request is refused, as plain text."""
+        return plain(status, self.say(sentence), headers)
 
     def message(self, heading: str, words: str = "", *, status: int) -> Response:
         """Return a page of a heading and a sentence."""
@@ -130,7 +134,7 @@ def environment() -> Environment:
 
 
 def visible(value: str) -> str:
-    """Return a text with each character that turns others around, or cannot be seen, as what it is: `<U+202E>`."""
+    """Return a text in which each invisible or direction-changing character is spelled out: `<U+202E>`."""
     return _HIDDEN.sub(lambda match: match[1] or f"<U+{ord(match[0]):04X}>", value)
 
 

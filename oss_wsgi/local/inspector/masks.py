@@ -107,7 +107,7 @@ class Masks:
                 yield from self._encoded_spans(match, depth)
 
     def _encoded_spans(self, run: re.Match[str], depth: int) -> Iterator[Span]:
-        """Yield where Base64 holds a secret: its groups of four characters that stand for any byte of it."""
+        """Yield the spans of Base64 that hold a secret: each group of four characters that encodes a byte of it."""
         decoded = decode(run[0]) or ""
         for start, stop, _ in self._spans(decoded, depth + 1):
             first, last = (len(decoded[:index].encode()) for index in (start, stop))

@@ -1,4 +1,4 @@
-"""The stored objects: by folder, and one with a look at it."""
+"""The pages of stored objects: a folder, and one object with a preview."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..operations.read_objects import FileRange
 from ..storage.records import CommonPrefix
 from ..storage.storage import Storage
 from .markup import Page
-from .trust import PICTURES, SAFE, essence, plain
+from .trust import PICTURES, SAFE, essence
 
 PAGE_SIZE = 200
 #: Bytes of a text that are shown.
@@ -21,7 +21,7 @@ _TEXTS = ("application/json", "application/xml", "application/javascript", "appl
 
 
 def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default: str) -> Response:
-    """Return a folder of a bucket."""
+    """Return the page of a folder in a bucket."""
     bucket = storage.bucket(query.get("bucket") or default)
     prefix = query.get("prefix", "")
     entries, more = bucket.page(prefix=prefix, delimiter="/", after=query.get("after", ""), limit=PAGE_SIZE)
@@ -37,7 +37,7 @@ def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default
 
 
 def object_page(page: Page, storage: Storage, bucket: str, key: str) -> Response:
-    """Return what is known of an object, and a look at it if it is a picture or a text."""
+    """Return the page of an object: what is known of it, and a preview if it is a picture or a text."""
     opened = storage.bucket(bucket).open(key)
     if opened is None:
         return page.message("No such object", key, status=404)
@@ -55,11 +55,11 @@ def object_page(page: Page, storage: Storage, bucket: str, key: str) -> Response
     )
 
 
-def object_content(storage: Storage, bucket_name: str, key: str, *, download: bool) -> Response:
-    """Return the bytes of an object; a browser runs nothing of them."""
+def object_content(page: Page, storage: Storage, bucket_name: str, key: str, *, download: bool) -> Response:
+    """Return the bytes of an object, with headers that keep a browser from running them."""
     opened = storage.bucket(bucket_name).open(key)
     if opened is None:
-        return plain(404, "There is no such object.\n")
+        return page.refuse(404, "There is no such object.")
     stored, file = opened
     name = quote(key.rpartition("/")[2] or "object", safe="")
     kind = essence(stored.content_type)

@@ -14,7 +14,7 @@ Level = Literal["good", "warn", "bad", "quiet", "busy"]
 
 
 def outcome(story: Story) -> tuple[Level, str]:
-    """Return how well it ended, and that in a few words."""
+    """Return how well a story ended, and how, in a few words."""
     if story.is_under_way:
         waits_for = "Waiting for the callback’s answer" if story.asked else "Under way"
         return "busy", f"{waits_for}, {int(time.monotonic() - story.begun)}\u00a0s"
@@ -51,7 +51,7 @@ def reason(story: Story) -> tuple[str, str]:
         row = find(story.error.ec)
         return (f"{story.error.message} {row.meaning}", row.fix) if row else (story.error.message, "")
     if story.dropped:
-        return "No answer was sent, as a fault asked for.", ""
+        return "No answer was sent, because a fault was set.", ""
     if story.error and story.kind == "cors":
         origin = story.header("origin") or "(none)"
         return story.error.message, f"Allow the origin {origin}: --cors {origin}, or a rule of the bucket by ?cors."
@@ -67,7 +67,7 @@ def reason(story: Story) -> tuple[str, str]:
 
 
 def log_line(story: Story, masks: Masks, link: str) -> str | None:
-    """Return the story as a line for a terminal; None for what went well and is no upload."""
+    """Return the story as a line for a terminal; None for a success that is not an upload."""
     level, short = outcome(story)
     if story.kind not in ("upload", "callback") and level not in ("bad", "warn"):
         return None

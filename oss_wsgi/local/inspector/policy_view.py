@@ -15,7 +15,7 @@ from ..signatures.v4 import V4
 from ..xml_document import iso_time
 from .story import Story
 
-#: Characters of a value that is not shown a second time where it is what the condition says.
+#: A value of more characters than this is not shown again if the condition already says it.
 _LONG = 80
 
 
@@ -29,7 +29,7 @@ class ConditionView:
 
 
 def decoded_policy(text: str) -> str | None:
-    """Return the policy, a condition on each line; as it is if it is no policy; None if it is no Base64 of a text."""
+    """Return the policy with a condition on each line, the text if it is no policy, None if it is no Base64 of text."""
     try:
         source = base64.b64decode(text, validate=True).decode()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sends the callback of an upload once more: as it was, or as an application must not believe it, or meets it twice."""
+"""Sends the callback of an upload again: as it was, twice, or changed so that an application must refuse it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _PARTS = ("InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMulti
 
 @dataclass
 class Story:
-    """One request; a part that did not come about, or not yet, has its default.
+    """One request; a part that is missing, or not known yet, has its default.
 
     Pages show it while it is under way, so each part is set as a whole.
 
@@ -48,7 +48,7 @@ class Story:
     :param dropped: no answer was sent.
     :param is_under_way: it has no end yet.
     :param asked: the callback that has no answer yet.
-    :param begun: the monotonic time since which it is under way; of its callback, once that is sent.
+    :param begun: the monotonic time at which it began; once a callback is sent, the time at which that began.
     :param changed: is called with the story when there is more of it to show, except for its end.
     """
 

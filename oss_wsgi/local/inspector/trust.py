@@ -1,4 +1,4 @@
-"""Who may use the inspector, and how objects are answered that share its origin."""
+"""Who may use the inspector, and the headers of objects that share its origin."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Trust:
         self._everywhere = everywhere
 
     def is_known_host(self, environ: Mapping[str, Any], own_url: str) -> bool:
-        """Return whether the Host is one that no stranger's DNS leads here."""
+        """Return whether the Host is a name or an address that no stranger's DNS can lead here."""
         if not _HOST.fullmatch(str(environ.get("HTTP_HOST") or "localhost")):
             return False
         host = host_name(environ) if environ.get("HTTP_HOST") else "localhost"
@@ -65,18 +65,18 @@ class Trust:
         mapped = getattr(address, "ipv4_mapped", None) or address
         return self._everywhere or bool(mapped.is_loopback)
 
-    def refusal(self, environ: Mapping[str, Any], own_url: str) -> Response | None:
-        """Return the answer to a request that may not read; None for one that may."""
+    def refusal(self, environ: Mapping[str, Any], own_url: str) -> tuple[int, str] | None:
+        """Return the status and the sentence for a request that may not read; None for one that may."""
         if not self.is_known_host(environ, own_url):
-            return plain(421, f"This Host is not the inspector's. {_ADVICE}\n")
+            return 421, f"This Host is not the inspector's. {_ADVICE}"
         if not self.is_near(environ):
-            return plain(403, f"The inspector answers this machine only. {_ADVICE}\n")
+            return 403, f"The inspector answers this machine only. {_ADVICE}"
         origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE", "none")
         if origin is not None and not _is_own(str(origin), environ):
-            return plain(403, "A page of another origin may not use the inspector.\n")
+            return 403, "A page of another origin may not use the inspector."
         is_link = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["REQUEST_METHOD"] == "GET"
         if site not in ("none", "same-origin") and not (is_link and environ.get("HTTP_SEC_FETCH_DEST") == "document"):
-            return plain(403, "A page of another origin may not use the inspector.\n")
+            return 403, "A page of another origin may not use the inspector."
         return None
 
     def is_token(self, token: str) -> bool:
@@ -84,9 +84,9 @@ class Trust:
 
 
 def plain(status: int, text: str, headers: Headers | None = None) -> Response:
-    """Return an answer in plain text, which no other origin can read."""
+    """Return a line of plain text, which no other origin can read."""
     own = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"), *SAFE]
-    return Response(status, [*own, *(headers or [])], text.encode())
+    return Response(status, [*own, *(headers or [])], f"{text}\n".encode())
 
 
 #: The headers of all answers of the inspector.
@@ -99,16 +99,16 @@ SAFE: Headers = [
 
 
 def essence(content_type: str) -> str:
-    """Return `type/subtype` in lower case; "" for what is not exactly one media type, which browsers read as they like.
+    """Return `type/subtype` in lower case; "" for a text that is not exactly one media type.
 
-    Of `image/png,text/html`, for example, they take the last.
+    Browsers read such a text as they like: of `image/png,text/html` they take the last.
     """
     match = _MEDIA_TYPE.fullmatch(content_type)
     return match[1].lower() if match else ""
 
 
 def object_headers(content_type: str) -> Headers:
-    """Return the headers with which a browser runs nothing of an object; none for a type that it runs nothing of.
+    """Return headers that keep a browser from running an object; none for a type that browsers do not run.
 
     They give the object an origin of its own, which can do nothing to the pages.
     """

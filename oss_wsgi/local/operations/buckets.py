@@ -1,6 +1,6 @@
 """Operations on buckets: ListBuckets, and for one bucket its creation, deletion, description, ACL and CORS rules.
 
-Of the rights that an ACL gives to everybody the local OSS grants the reading of objects. Nobody lists or changes
+Of the rights that an ACL gives to everybody, the local OSS grants only the reading of objects. Nobody lists or changes
 anything without a signature.
 """
 
@@ -26,7 +26,7 @@ MAX_BODY_SIZE = 16 * 1024
 
 ACLS = ("private", "public-read", "public-read-write")
 
-#: The one that an account has by default; its ID is made up.
+#: The resource group that an account has by default; its ID is made up.
 RESOURCE_GROUP = "rg-acfmlocal0000000"
 
 REDUNDANCIES = ("LRS", "ZRS")

@@ -1,4 +1,4 @@
-"""`x-oss-process`: thumbnails by Pillow, and what a picture says of itself (protocol.md 14.2)."""
+"""`x-oss-process`: thumbnails by Pillow, and the information about a picture (protocol.md 14.2)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Action = Callable[[Image.Image, Arguments, Output], Image.Image]
 
 
 def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
-    """Return the response with a processed picture, or with what it says of itself.
+    """Return the response with a processed picture, or with the information about it.
 
     :param text: the value of `x-oss-process`.
     :raises OSSError: 501 for what is not done here; 400 for a wrong argument, or no picture that can be read.
@@ -68,11 +68,11 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
     try:
         info = read_image_info(file)
         if info is None:
-            raise _bad_request("The object is no picture of a format that is read here.")
+            raise _bad_request("The object is not a picture in a format that the local OSS reads.")
         _check_source(info.width, info.height)
         file.seek(0)
         with Image.open(file, formats=[*FORMATS.values()]) as image:
-            # A crafted header may have told imagesize otherwise, and up to twice its limit Pillow only warns.
+            # A crafted header may have deceived imagesize, and Pillow only warns up to twice its own limit.
             _check_source(*image.size)
             if actions == ["info"]:
                 return Response(200, [("Content-Type", "application/json")], _described(image, info, stored.size))
@@ -108,7 +108,7 @@ def _processed(image: Image.Image, steps: list[tuple[Action, Arguments]], output
 
 
 def _writable(image: Image.Image, image_format: str) -> Image.Image:
-    """Return the picture in colours that its format can have: white is behind what is transparent in the others."""
+    """Return the picture in a colour mode of its format; a format without transparency gets a white background."""
     image = _plain(image)
     if image_format in ("jpg", "bmp") and image.mode in ("RGBA", "LA"):
         canvas = Image.new("RGB", image.size, "white")
@@ -119,7 +119,7 @@ def _writable(image: Image.Image, image_format: str) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Return the picture with a value for each colour of a pixel, which can be mixed."""
+    """Return the picture with a value for each colour of a pixel, so that pixels can be blended."""
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -175,7 +175,7 @@ def _scaled(image: Image.Image, scale: float, *, may_grow: bool) -> Image.Image:
 
 
 def _filled(image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """Return the middle of a picture; cut before it is resized, or it could grow beyond all bounds."""
+    """Return the middle of a picture, cut before it is resized: the whole could grow beyond all bounds."""
     scale = max(target[0] / image.width, target[1] / image.height)
     width, height = min(image.width, target[0] / scale), min(image.height, target[1] / scale)
     left, upper = (image.width - width) / 2, (image.height - height) / 2

@@ -48,7 +48,7 @@ _ACTIONS = (
 )
 _REPEATED = frozenset({"Transition", "NoncurrentVersionTransition", "Tag"})
 _CHILDREN = frozenset({"ID", "Prefix", "Status", "Filter", *_ACTIONS, *_REPEATED})
-#: What else a rule may hold, and in it.
+#: Further elements of a rule, and their own elements.
 _INSIDE = {
     "Transition": {
         "Days",
@@ -240,7 +240,7 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
 
 
 def _check_inside(element: ElementTree.Element) -> None:
-    """Raise OSSError for an element that OSS does not know, and for a truth that is not exactly true or false."""
+    """Raise OSSError for an element that OSS does not know, and for a boolean that is not exactly true or false."""
     for child in element.iter():
         if child.tag in _INSIDE and {inner.tag for inner in child} - _INSIDE[child.tag]:
             raise malformed_xml()
@@ -281,7 +281,7 @@ def _read_age(element: ElementTree.Element) -> Age:
 
 
 def _check_overlap(rules: Sequence[LifecycleRule]) -> None:
-    """Raise OSSError if two rules do the same with names that begin alike."""
+    """Raise OSSError if two rules have a common action, and the prefix of one begins with that of the other."""
     for one, other in itertools.combinations(rules, 2):
         alike = one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)
         if alike and one.actions & other.actions:

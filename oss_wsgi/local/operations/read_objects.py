@@ -46,6 +46,7 @@ COMPRESSED_TYPES = frozenset(
 )
 MIN_COMPRESSED_SIZE = 1024
 
+_REFUSED = re.compile(r"q=0(\.0*)?")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -132,7 +133,7 @@ def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str 
 def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[int, int] | None:
     """Return the start and the length of the requested range; None for the whole object.
 
-    OSS answers the whole object to a header that is no single range, and to a range that is not inside the object.
+    OSS returns the whole object for a header that is no single range, and for a range that is not inside the object.
 
     :param standard: follow HTTP for such a range: one that ends after the object ends with it.
     :raises OSSError: 416, when `standard` is set and the range begins after the object.
@@ -160,7 +161,7 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
 def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
     """Return an object and its content.
 
-    :raises OSSError: the request may not read it, which it is told of a missing object too; or there is none.
+    :raises OSSError: the request may not read it (it is told the same if the object is missing), or there is none.
     """
     opened = request.storage.open(request.key)
     try:
@@ -216,7 +217,7 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
     if part:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
     elif request.method == "GET" and _is_compressed(request, described, stored.size):
-        # As long as it takes, and of another ETag than the object's.
+        # The length is unknown, and the ETag is not the object's.
         own = ("etag", "content-md5", "accept-ranges")
         headers = [(name, value) for name, value in headers if name.lower() not in own]
         return Response(200, [*headers, ("Content-Encoding", "gzip"), _VARY], Gzipped(file, 0, stored.size))
@@ -235,8 +236,8 @@ def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[
 
 
 def _is_compressed(request: Request, described: Mapping[str, str], size: int) -> bool:
-    encodings = request.headers.get("accept-encoding", "").lower().split(",")
-    accepted = [encoding.partition(";")[0].strip() for encoding in encodings]
+    encodings = [member.partition(";") for member in request.headers.get("accept-encoding", "").lower().split(",")]
+    accepted = [name.strip() for name, _, weight in encodings if not _REFUSED.fullmatch(weight.strip())]
     kind = described["Content-Type"].partition(";")[0].strip().lower()
     is_text = kind in COMPRESSED_TYPES and "Content-Encoding" not in described
     return is_text and size >= MIN_COMPRESSED_SIZE and "gzip" in accepted

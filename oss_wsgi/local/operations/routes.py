@@ -76,7 +76,7 @@ class Operation:
     """An operation: its name in OSS's documentation, and the further parameters of the query that it knows.
 
     :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
-    :param copy: the operation in its place where a header names a source: the query does not tell a copy from an
+    :param copy: the operation that takes its place if a header names a source: the query of a copy is that of an
         upload.
     """
 
@@ -166,7 +166,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
 }
 
-#: The rights of operations that are not named as they are (RAM's page of OSS's actions).
+#: The rights of operations whose names differ from the right's (RAM's page of OSS's actions).
 ACTIONS = {
     "HeadObject": "GetObject",
     "GetObjectMeta": "GetObject",
@@ -179,6 +179,7 @@ ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "ListObjectsV2": "ListObjects",
     "HeadBucket": "GetBucketInfo",
+    "GetBucketTags": "GetBucketTagging",
 }
 #: Operations that check their rights themselves, for each object.
 _OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
@@ -216,7 +217,7 @@ def find_operation(request: Request) -> Operation:
     if name is None:
         raise _no_operation(request)
     operation = _choose(operations[name], is_copy=COPY_SOURCE in request.headers)
-    # Another name asks for another operation, perhaps for one that changes much less than this.
+    # An unknown name may ask for another operation, perhaps for one that changes much less than this one.
     for other in request.query:
         if other != name and other not in operation.parameters and other not in SIGNATURE_PARAMETERS:
             raise not_implemented(f"?{other} in {operation.name}")
@@ -238,7 +239,7 @@ def resource_type(address: Address) -> str:
 
 
 def _sub_resource(operations: Mapping[str, Operation], parameters: Container[str]) -> str | None:
-    """Return the name in the query that chooses one of the operations, "" for none of them; None for no operation."""
+    """Return the name in the query that chooses an operation, "" for the one without a name; None if none fits."""
     return next((name for name in operations if not name or name in parameters), None)
 
 
@@ -249,6 +250,8 @@ def _choose(operation: Operation, *, is_copy: bool) -> Operation:
 def _no_operation(request: Request) -> OSSError:
     if request.method in ("GET", "HEAD") and not request.signed:
         return _anonymous_access()
+    if PROCESS in request.query:
+        return not_implemented(f"{request.method} of ?{PROCESS}")
     message = "The specified method is not allowed against this resource."
     kind = resource_type(request.address)
     return OSSError(405, "MethodNotAllowed", message, Method=request.method, ResourceType=kind)

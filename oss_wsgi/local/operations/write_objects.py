@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote_plus
 
 from ..callbacks.upload_callback import call_back, image_info, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
@@ -129,12 +129,12 @@ def put_object_acl(request: Request) -> Response:
 
 
 def _copies_itself(request: Request) -> bool:
-    """Return whether the source is what is written: then only the metadata changes, whatever the directive."""
+    """Return whether an object is copied onto itself: then only its metadata changes, whatever the directive."""
     return _source(request) == (request.bucket, request.key)
 
 
 def check_version(version: str) -> None:
-    """Raise OSSError for any version but the one that objects have without versions."""
+    """Raise OSSError for any version but `null`, the one of objects in a bucket without versioning."""
     if version not in ("", "null"):
         raise not_implemented(f"version {version}: it keeps one of each object")
 
@@ -163,9 +163,9 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
 
 
 def _source(request: Request) -> tuple[str, str]:
-    """Return the bucket and the key that a request copies."""
+    """Return the bucket and the key that a request copies; as in a URL's path, `+` is a blank (protocol.md 14)."""
     path, _, query = request.headers[COPY_SOURCE].partition("?")
-    source = unquote(path)
+    source = unquote_plus(path)
     for name, value in parse_qsl(query, keep_blank_values=True):
         check_version(value if name == "versionId" else f"{name}={value}")
     bucket, _, key = source.removeprefix("/").partition("/")

@@ -42,7 +42,7 @@ class LocalOSSServer:
     """
 
     def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False) -> None:
-        self.oss = oss  # whoever tests may put an application of its own here
+        self.oss = oss  # a test may put an application of its own here
         self._start_streams, self._stop_streams = oss.start_streams, oss.stop_streams
         context = server_context(oss.directory) if tls else None
         self.certificate = oss.directory / CERTIFICATE_FILE if tls else None

@@ -37,7 +37,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
     """Return the context of a server with the certificate of a folder, made where it has none that lasts a month.
 
     :raises OSError: the files cannot be read or written.
-    :raises ValueError: the file holds no certificate.
+    :raises ValueError: the file holds no certificate with its key.
     """
     path = directory / KEY_FILE
     now = datetime.now(timezone.utc)
@@ -46,17 +46,20 @@ def server_context(directory: Path) -> ssl.SSLContext:
     elif _certificate(path).not_valid_after_utc < now + _RENEWED_AHEAD:
         write_private(path, _new_certificate(now), replace=True)
     public = _certificate(path).public_bytes(Encoding.PEM).decode()
-    write_private(directory / CERTIFICATE_FILE, public, replace=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(path)
+    try:
+        context.load_cert_chain(path)
+    except ssl.SSLError:
+        raise _unusable(path) from None
+    write_private(directory / CERTIFICATE_FILE, public, replace=True)
     return context
 
 
 class TLSSocket:
     """The server's side of a TLS connection, without blocking, as waitress uses a socket.
 
-    Its threads read and write at the same time, which OpenSSL does not allow: a lock lets one in.
+    Its threads read and write at the same time, which OpenSSL does not allow, so a lock admits one at a time.
     """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
@@ -73,7 +76,7 @@ class TLSSocket:
         """Read what has arrived, about `size` bytes at most; return whether recv() has something to return."""
         with self._lock:
             try:
-                if self._context:  # not before, for it fails where the client is gone already
+                if self._context:  # not earlier: it fails if the client is gone already
                     context, self._context = self._context, None
                     self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
                 while len(self._received) < size and not self._ended:
@@ -87,7 +90,7 @@ class TLSSocket:
         return bool(self._received) or self._ended
 
     def recv(self, size: int) -> bytes:
-        """Return all that fill() has read, perhaps more than `size`: no poll would tell of what is left."""
+        """Return all that fill() has read, perhaps more than `size`: no poll would report a rest."""
         with self._lock:
             data, self._received = bytes(self._received), bytearray()
             return data
@@ -120,7 +123,11 @@ def _certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError:
-        raise ValueError(f"{str(path)!r} holds no certificate: remove it, and a new one is made") from None
+        raise _unusable(path) from None
+
+
+def _unusable(path: Path) -> ValueError:
+    return ValueError(f"{str(path)!r} holds no certificate with its key: remove it, and a new one is made")
 
 
 def _new_certificate(now: datetime) -> str:

@@ -17,7 +17,7 @@ _DAY = re.compile(r"[0-9]{8}")
 
 
 def check_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> Account:
-    """Return the key whose signature of their `policy` the fields hold; raise OSSError without one."""
+    """Return the key that signed the `policy` in the fields; raise OSSError without a valid signature."""
     version = fields.get("x-oss-signature-version")
     if version is None:
         return _check_v1(fields, account, now)

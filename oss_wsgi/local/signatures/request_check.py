@@ -30,7 +30,7 @@ def signed_address(
 ) -> tuple[Address, Account | None]:
     """Return the address that the request means, and the key that signed it.
 
-    That is the candidate that the signature fits, which is one at most, since each is another resource to sign. An
+    A signature fits one candidate at most, since each is another resource to sign, and the request means that one. An
     unsigned request means the first.
 
     :param more_candidates: addresses that only a signature can choose, asked for if it fits none of the others.
@@ -53,7 +53,7 @@ def signed_address(
 def check_request_signature(
     environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float
 ) -> Account | None:
-    """Return the key that signed the request, None for one that is not signed; raise OSSError for another's."""
+    """Return the key that signed the request, None for an unsigned one; raise OSSError for a wrong signature."""
     request = SignedRequest.read(environ, address)
     if _is_form(request):
         return None
@@ -71,7 +71,7 @@ def check_request_signature(
 def _is_form(request: SignedRequest) -> bool:
     """Return whether this is a form, which is signed in its fields: its header and URL are ignored (protocol.md 2.1).
 
-    A POST to a bucket without a query is one whatever its type, so that a wrong type is what it is refused for.
+    A POST to a bucket without a query counts as one whatever its type, so that the refusal names a wrong type.
     """
     is_multipart = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)

@@ -1,6 +1,6 @@
-"""Temporary keys of AssumeRole: the token that holds all of one, and the policy that bounds its rights.
+"""Temporary keys of AssumeRole: the token, which holds the whole key, and the policy that bounds its rights.
 
-Nothing is kept: a token works in each process that has the permanent key, also after a restart.
+The server stores nothing: a token works in each process that has the permanent key, also after a restart.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class SessionPolicy:
     def parse(cls, text: str) -> SessionPolicy:
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise PolicyError("it is not JSON") from None
         if not isinstance(document, dict) or document.get("Version") != "1":
-            raise PolicyError('it is no object whose "Version" is "1"')
+            raise PolicyError('it is not an object whose "Version" is "1"')
         _check_names(document, {"Version", "Statement"})
         statements = document.get("Statement")
         if not isinstance(statements, list) or not statements:
-            raise PolicyError("its Statement is no list with members")
+            raise PolicyError("its Statement is not a list with members")
         return cls(tuple(_statement(statement) for statement in statements))
 
     def allows(self, action: str, name: str) -> bool:
@@ -79,7 +79,7 @@ class Session:
 
     @classmethod
     def begin(cls, secret: str, policy: str, expires: int) -> Session:
-        """Return a new one, made with the permanent secret."""
+        """Return a new session, made with the permanent secret."""
         access_key_id = ID_PREFIX + secrets.token_hex(12)
         content = json.dumps({"id": access_key_id, "expires": expires, "policy": policy})
         token = base64.b64encode(_digest(secret, "token", content) + content.encode()).decode()
@@ -106,7 +106,7 @@ def _digest(secret: str, purpose: str, content: str) -> bytes:
 
 def _statement(statement: Any) -> Statement:
     if not isinstance(statement, dict):
-        raise PolicyError("a statement is no object")
+        raise PolicyError("a statement is not an object")
     _check_names(statement, {"Effect", "Action", "Resource"})
     if statement.get("Effect") not in ("Allow", "Deny"):
         raise PolicyError("the Effect of a statement is neither Allow nor Deny")
@@ -116,7 +116,7 @@ def _statement(statement: Any) -> Statement:
 def _check_names(members: Mapping[str, Any], known: set[str]) -> None:
     for name in members:
         if name not in known:  # a condition that is ignored would allow what OSS denies
-            raise PolicyError(f"the local OSS does not obey its {name}: leave it out")
+            raise PolicyError(f"the local OSS does not support its {name}: leave it out")
 
 
 def _texts(statement: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def _is_resource(pattern: str, name: str) -> bool:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a pattern fits a whole text, in time that no pattern makes more than their product."""
+    """Return whether a pattern fits a whole text, in time that is at most the product of their lengths."""
     reached = {0}
     for character in text:
         reached = _through_stars(pattern, reached)

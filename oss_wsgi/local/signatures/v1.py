@@ -35,7 +35,7 @@ SUB_RESOURCES = frozenset(
 
 
 def check_header_v1(request: SignedRequest, account: Account, now: float) -> Account:
-    """Return the key whose signature of the request the Authorization header holds; raise OSSError without one."""
+    """Return the key that signed the request in its Authorization header; raise OSSError without a valid signature."""
     headers = request.headers
     match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
     if not match:
@@ -53,7 +53,7 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
 
 
 def check_query_v1(request: SignedRequest, account: Account, now: float) -> Account:
-    """Return the key whose signature of the request the URL holds; raise OSSError without a valid one."""
+    """Return the key that signed the request in its URL; raise OSSError without a valid signature."""
     access_key_id, expires, signature = (
         request.required_parameter(name) for name in ("OSSAccessKeyId", "Expires", "Signature")
     )

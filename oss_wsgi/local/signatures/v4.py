@@ -84,7 +84,7 @@ def sign_v4(secret: str, credential: Credential, text: str) -> str:
 
 
 def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    """Return the key whose signature of the request the Authorization header holds; raise OSSError without one."""
+    """Return the key that signed the request in its Authorization header; raise OSSError without a valid signature."""
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
@@ -105,7 +105,7 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
 
 
 def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    """Return the key whose signature of the request the URL holds; raise OSSError without one that is valid now."""
+    """Return the key that signed the request in its URL; raise OSSError without a signature that is valid now."""
     version = request.required_parameter("x-oss-signature-version")
     if version != V4:
         message = f"This OSS reads {V4} in a URL, and no other version."

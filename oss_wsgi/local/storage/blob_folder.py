@@ -137,7 +137,7 @@ class BlobFolder:
         if lock < 0:  # closed before, and the number may be another file's now
             return
         with ExitStack() as stack, suppress(OSError):
-            # One that starts meanwhile would find the folder of a dead process, and lose it while it looks.
+            # A process that starts meanwhile would take the folder for a dead process's, and it would vanish under it.
             with suppress(OSError):  # somebody has removed all folders by hand
                 stack.enter_context(file_lock(self._incoming / STARTING))
             os.close(lock)

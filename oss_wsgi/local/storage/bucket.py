@@ -49,7 +49,7 @@ class Bucket:
 
     @property
     def acl(self) -> str:
-        """The ACL, which objects have that have none of their own."""
+        """The ACL, which holds for objects without an ACL of their own."""
         return self.settings.get("acl", "private")
 
     @property
@@ -179,7 +179,7 @@ class Bucket:
         return [read_part(row) for row in rows[:limit]], len(rows) > limit
 
     def add_part(self, upload: MultipartUpload, part: Part) -> None:
-        """Record a part whose content is written; raise OSSError if the upload has ended, or wants another one."""
+        """Record a part whose content is written; raise OSSError if the upload has ended or another part is due."""
         with self._index.transaction() as connection:
             self._check_in_progress(connection, upload)
             if upload.sequential:

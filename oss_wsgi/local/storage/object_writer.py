@@ -99,7 +99,7 @@ class ObjectWriter:
         self._known_md5, self.crc64, self.size = stored.md5, stored.crc64, stored.size
 
     def hash_parts(self) -> None:
-        """Compute the MD5 of all parts that follow, as of one content; otherwise they are not even read."""
+        """Compute one MD5 over all parts that follow; without this call the parts are not even read."""
         self._hashes_parts = True
 
     def append_part(self, part: Part, content: BinaryIO) -> None:

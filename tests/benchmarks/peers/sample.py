@@ -1,4 +1,4 @@
-"""The least that a sample does in Python: a V4 form for a new name, and a callback verified with a kept key.
+"""The least that a sample in Python does: it signs a V4 form for a new name, and verifies a callback with a cached key.
 
 python sample.py webob PORT         WebOb on waitress, as it comes
 python sample.py http.server PORT   the standard library alone

@@ -1,4 +1,4 @@
-"""A site whose uploads go in parts, and a local OSS that fails, outdates and holds parts as a test says."""
+"""A site whose uploads go in parts, and a local OSS that fails, expires or delays parts as a test says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEGABYTE = 1024 * 1024
 
 
 class WatchedOSS(LocalOSS):
-    """A local OSS that fails, outdates and holds parts by their number, as the test says."""
+    """A local OSS that fails, expires or delays parts by their number, as the test says."""
 
     def __init__(self, **options: Any) -> None:
         self.skew = threading.local()
@@ -55,7 +55,7 @@ class WatchedOSS(LocalOSS):
 
 
 class PartsSite:
-    """The pages, the application, its bucket, and what may be held back on the way of a complete request."""
+    """The pages, the application, its bucket, and a way to delay requests that complete an upload."""
 
     def __init__(self, url: str, oss: WatchedOSS, pages: Path, security_token: str | None) -> None:
         self.url = url

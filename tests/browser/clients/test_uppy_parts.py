@@ -184,7 +184,7 @@ def test_six_files_at_once_all_arrive(open_page: Callable[..., Page], parts_site
 
 @contextmanager
 def all_slots() -> Iterator[None]:
-    """Hold all slots of this process, so that whatever needs one is refused."""
+    """Hold all slots of this process, so that each request that needs one is refused."""
     with ExitStack() as stack:
         for number in range(50):
             stack.enter_context(SLOTS.hold({"REMOTE_ADDR": f"held-{number}", THREADS_KEY: 100}))
@@ -210,7 +210,7 @@ def test_with_our_example_uppy_asks_again_while_the_server_is_busy(
 
 
 def restore(page: Page) -> None:
-    """Let the Golden Retriever go on with what it has kept, as the button of the dashboard does."""
+    """Let the Golden Retriever restore its files, as the button of the dashboard does."""
     expect_report(page, "restored")
     page.evaluate("uppy.emit('restore-confirmed')")
 
@@ -231,7 +231,7 @@ REMEMBERED = """async () => {
 
 
 def wait_for_memory(page: Page) -> None:
-    """Wait until the Golden Retriever has written the file and the upload's ID, which it does now and then."""
+    """Wait until the Golden Retriever has stored the file and the upload's ID, which it does from time to time."""
     wait_until(lambda: page.evaluate("uppy.getFiles()[0].s3Multipart?.uploadId !== undefined"), page)
     page.wait_for_timeout(1500)
     wait_until(lambda: page.evaluate(REMEMBERED), page)

@@ -28,7 +28,7 @@ DENIED = "<Error><Code>AccessDenied</Code><Message>No.</Message>{}</Error>"
 
 @contextlib.contextmanager
 def oss_answering(document: str, status: int = 403, date: str | None = None) -> Iterator[dict[str, str]]:
-    """Start a server in place of OSS that answers every request so, and yield the settings for it."""
+    """Start a server in place of OSS that gives this answer to every request, and yield the settings for it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -103,7 +103,7 @@ def test_the_fix_for_a_refused_form_says_where_to_read_on(document: str, fix: st
 
 
 def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
-    """Return a context whose unsigned request was answered so, at 1,000 seconds after 1970."""
+    """Return a context whose unsigned request got this answer, 1,000 seconds after 1970 began."""
     settings = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_HOST": host}
     context = CheckContext(settings)
     message = Message()

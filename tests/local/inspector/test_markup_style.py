@@ -1,4 +1,4 @@
-"""The window looks like the page, whose first rules it repeats: the local OSS shares no file with what it checks."""
+"""The window looks like the page. It repeats the page's first rules, since the local OSS shares no file with it."""
 
 import re
 from pathlib import Path

@@ -50,7 +50,7 @@ def ask(oss, *, status=200, **changes):
 
 
 class Key:
-    """A temporary key as the helpers of the tests take one."""
+    """A temporary key in the shape that the tests' helpers take."""
 
     def __init__(self, response):
         credentials = response.json["Credentials"]
@@ -95,6 +95,7 @@ def test_a_post_and_xml_do_too(oss):
         ({"DurationSeconds": "43201"}, 400, "InvalidParameter.DurationSeconds"),
         ({"DurationSeconds": "-1"}, 400, "InvalidParameter.DurationSeconds"),
         ({"Policy": "{"}, 400, "InvalidParameter.PolicyGrammar"),
+        ({"Policy": "[" * 2048}, 400, "InvalidParameter.PolicyGrammar"),
         ({"Policy": " " * 2049}, 400, "InvalidParameter.PolicySize"),
     ],
 )

@@ -10,7 +10,7 @@ from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 
 @pytest.fixture(autouse=True)
 def example_names(monkeypatch):
-    """All names below .example resolve to this machine."""
+    """Let all names below .example resolve to this machine."""
     resolve = socket.getaddrinfo
 
     def resolve_here(host, *arguments, **options):

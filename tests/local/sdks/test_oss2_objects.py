@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def collect_connections():
-    """Collect them here, or they would fail a later test, which has nothing to do with them."""
+    """Collect unclosed connections here: their warnings would fail a later test that has nothing to do with them."""
     yield
     gc.collect()
 
