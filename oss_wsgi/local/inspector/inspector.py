@@ -22,7 +22,6 @@ from ..request import Service
 from ..signatures.v1 import signed_path
 from .activity_page import activity_page, matching, rows
 from .curl import curl_line
-from .events import Events
 from .faults_page import add_fault, faults_page
 from .journal import Journal
 from .markup import ROOT, Page
@@ -66,7 +65,6 @@ class Inspector:
         self._secrets = secrets
         self._url = url
         self._trust = Trust(everywhere=self._options.inspector == "everywhere")
-        self._events = Events(self.journal)
         self._ended = threading.Event()
 
     def answer(self, environ: Mapping[str, Any]) -> Response | None:
@@ -214,7 +212,7 @@ class Inspector:
             ("X-Accel-Buffering", "no"),
             *SAFE,
         ]
-        return Response(200, headers, self._events.stream() if environ["REQUEST_METHOD"] == "GET" else b"")
+        return Response(200, headers, self.journal.stream() if environ["REQUEST_METHOD"] == "GET" else b"")
 
     def _act(self, environ: Mapping[str, Any], path: str) -> Response:
         form = _read_form(environ)
