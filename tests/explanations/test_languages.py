@@ -21,10 +21,7 @@ MODULES = (
         PACKAGE / "local" / "inspector" / f"{name}.py"
         for name in ("activity_page", "faults_page", "inspector", "mistakes", "objects_page")
     ),
-    *(
-        PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("outcome", "policy_view", "send_again", "story_page")
-    ),
+    *(PACKAGE / "local" / "inspector" / f"{name}.py" for name in ("outcome", "send_again", "story_page")),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.
 CALLS = {"add_parser", "add_argument", "MisuseError", "compile", "ValueError", "partition", "startswith"}

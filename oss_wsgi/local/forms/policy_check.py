@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ..errors import OSSError, access_denied
 from ..signatures.v4 import V4
@@ -28,10 +28,8 @@ def check_policy(
     values = compared_values(fields, bucket=bucket, file_type=file_type)
     for condition in policy.conditions:
         _check_condition(condition, values)
-    if strict:
-        _check_covered(policy, [name for name in fields if name not in UNCOVERED_FIELDS])
-    elif fields.get("x-oss-signature-version") == V4:
-        _check_covered(policy, [name for name in COVERED_FIELDS if fields.get(name)])
+    for name in not_named(policy, fields, strict=strict):
+        raise access_denied(f"Invalid according to Policy: Extra input fields: {name}", "0006-00000228")
 
 
 def compared_values(fields: Mapping[str, str], *, bucket: str, file_type: str) -> dict[str, str]:
@@ -77,11 +75,15 @@ def holds(condition: Condition, value: str) -> bool:
     return value.startswith(operand) if condition.operator == "starts-with" else value == operand
 
 
-def _check_covered(policy: Policy, names: Iterable[str]) -> None:
+def not_named(policy: Policy, fields: Mapping[str, str], *, strict: bool = False) -> list[str]:
+    """Return the fields that a condition must name, and none does."""
     named = {condition.name.lower() for condition in policy.conditions}
-    for name in names:
-        if name not in named:
-            raise access_denied(f"Invalid according to Policy: Extra input fields: {name}", "0006-00000228")
+    if strict:
+        names = [name for name in fields if name not in UNCOVERED_FIELDS]
+    else:
+        is_v4 = fields.get("x-oss-signature-version") == V4
+        names = [name for name in COVERED_FIELDS if fields.get(name)] if is_v4 else []
+    return [name for name in names if name not in named]
 
 
 def _failed(condition: Condition, ec: str) -> OSSError:

@@ -20,7 +20,7 @@ from ..errors import OSSError, Response
 from ..faults import Faults
 from ..request import Service
 from ..signatures.v1 import signed_path
-from .activity_page import activity_page, matching, rows
+from .activity_page import activity_page, filters_of, matching
 from .curl import curl_line
 from .faults_page import add_fault, faults_page
 from .journal import Journal
@@ -182,14 +182,14 @@ class Inspector:
             return page.message("No such request", gone, status=404)
         if form:
             return plain(200, f"{curl_line(story, self.masks(story, shorten_tickets=False))}\n")
-        stories = matching(self.journal.stories(), query)[:MAX_BESIDE]
         return story_page(
             page,
             story,
             self.masks(story),
             strict=self._options.strict,
-            beside=rows(page, stories, self.masks(), query, current=story.id),
             related=islice(self._related(page, story), MAX_RELATED),
+            beside=matching(self.journal.stories(), query)[:MAX_BESIDE],
+            filters=filters_of(query),
         )
 
     def _related(self, page: Page, story: Story) -> Iterator[tuple[str, str]]:
