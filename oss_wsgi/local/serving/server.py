@@ -71,7 +71,7 @@ class LocalOSSServer:
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )
-        self._server.channel_class = channel_class(oss.storage.spool, context)
+        self._server.channel_class = channel_class(oss.storage.blobs.spool, context)
 
     def start(self) -> None:
         _return_freed_memory()

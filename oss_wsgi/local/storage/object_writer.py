@@ -78,7 +78,7 @@ class ObjectWriter:
         """Write the whole content.
 
         :param chunks: the content, read from `source`.
-        :param source: a file from `Storage.spool`, which becomes the content itself: that saves a copy.
+        :param source: a file from `BlobFolder.spool`, which becomes the content itself: that saves a copy.
         """
         if source is None or not self._blobs.adopt(source, self._name):
             for chunk in chunks:
