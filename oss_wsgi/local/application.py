@@ -138,10 +138,7 @@ class LocalOSS:
             account=self._account,
             storage=self.storage,
             sender=CallbackSender(
-                keys.callback_key,
-                WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout),
-                options.clock,
-                space_as_plus=options.space_as_plus,
+                keys.callback_key, WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout)
             ),
             rules=self._rules,
             resolve=None if transport else resolve_host,

@@ -1,30 +1,25 @@
-"""Sends a callback to its URLs in order; the first acceptable response wins (protocol.md 7.1, protocol.md 8.9)."""
+"""Sends a callback to one URL, and decides whether OSS accepts the reply (protocol.md 8.9)."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import ErrorText
-from ..faults import Fault, Faults
+from ..faults import Fault
 from .message import (
     MAX_REPLY_SIZE,
     CallbackCall,
     CallbackError,
     CallbackReply,
     CallbackRequest,
-    callback_body,
-    callback_request,
     cannot_connect,
     timed_out,
 )
-from .parameters import CallbackParameters
 from .signing_key import CallbackKey
-from .variables import Value
 
 Transport = Callable[[CallbackRequest], CallbackReply]
 
@@ -38,64 +33,13 @@ FAULT_REPLIES: dict[str, CallbackReply] = {
 }
 CALLBACK_FAULTS = ("callback_timeout", "callback_status", "callback_refused", *FAULT_REPLIES)
 
-logger = logging.getLogger(__name__)
-
 
 class CallbackSender:
-    """Signs callbacks with `key` and sends them over `transport`.
+    """Sends callbacks over `transport`; `key` signs them."""
 
-    :param clock: returns Unix seconds, for the Date header.
-    :param space_as_plus: write a space in a form value as `+`, not as `%20`.
-    """
-
-    def __init__(
-        self, key: CallbackKey, transport: Transport, clock: Callable[[], float], *, space_as_plus: bool = False
-    ) -> None:
-        self._key = key
+    def __init__(self, key: CallbackKey, transport: Transport) -> None:
+        self.key = key
         self._transport = transport
-        self._clock = clock
-        self._space_as_plus = space_as_plus
-
-    def send(
-        self,
-        parameters: CallbackParameters,
-        values: Mapping[str, Value],
-        *,
-        bucket: str,
-        request_id: str,
-        public_key_url: str,
-        faults: Faults | None = None,
-        on_request: Callable[[CallbackRequest], None] = lambda request: None,
-        on_call: Callable[[CallbackCall], None] = lambda call: None,
-    ) -> bytes:
-        """Return the JSON of the application; if every URL failed, raise the CallbackError of the last one.
-
-        :param faults: the faults that may strike the callback; each strikes one URL, so that the next may succeed.
-        :param on_request: is called before the request to each URL.
-        :param on_call: is called after it.
-        """
-        body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
-        faults = faults or Faults()
-        failure = CallbackError("Error status : 502.")
-        for url in parameters.urls:
-            request = callback_request(
-                url,
-                parameters,
-                body,
-                key=self._key,
-                public_key_url=public_key_url,
-                bucket=bucket,
-                request_id=request_id,
-                now=self._clock(),
-            )
-            on_request(request)
-            call, relayed = self.call(request, faults.pop(*CALLBACK_FAULTS))
-            on_call(call)
-            if call.failure is None:
-                return relayed
-            logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, call.failure.message)
-            failure = CallbackError(call.failure.message, call.failure.ec)
-        raise failure
 
     def call(self, request: CallbackRequest, fault: Fault | None = None) -> tuple[CallbackCall, bytes]:
         """Send one request; return what came of it, and the body that OSS relays if it accepts the reply."""
@@ -112,7 +56,7 @@ class CallbackSender:
         self, request: CallbackRequest, string_to_sign: bytes, key: CallbackKey | None = None
     ) -> CallbackRequest:
         """Return the request with another signature: of another text, or by another key."""
-        signature = (key or self._key).sign(string_to_sign)
+        signature = (key or self.key).sign(string_to_sign)
         return replace(
             request,
             headers=[(name, signature if name == "Authorization" else value) for name, value in request.headers],

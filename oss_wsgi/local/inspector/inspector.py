@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -137,16 +136,14 @@ class Inspector:
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
-        page = Page(base, self._trust.token, language=accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE")))
 
-        def object_url(bucket: str, key: str) -> str:
-            if self._service.account.security_token:  # which would stand in the URL
-                return page.link("/content", bucket=bucket, key=key)
-            return base + signed_path(
-                Address(bucket, key), self._service.account, self._options.clock() + LINK_LIFETIME
-            )
+        account = self._service.account
 
-        return replace(page, object_url=object_url)
+        def signed(bucket: str, key: str) -> str:
+            return signed_path(Address(bucket, key), account, self._options.clock() + LINK_LIFETIME)
+
+        language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        return Page(base, self._trust.token, None if account.security_token else signed, language)
 
     def _show(self, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))

@@ -9,6 +9,47 @@ from ..signed_client import SignedClient, code
 from .test_image_info import png
 
 
+class Hosts:
+    """An application that answers each host with its status, and records what it received."""
+
+    def __init__(self, **statuses):
+        self.statuses = statuses
+        self.received = []
+
+    def __call__(self, environ, start_response):
+        host = environ["HTTP_HOST"]
+        body = environ["wsgi.input"].read()
+        self.received.append((host, environ["PATH_INFO"], body, environ["HTTP_AUTHORIZATION"]))
+        reply = f'"{host}"'.encode()
+        start_response(f"{self.statuses[host]} Status", [("Content-Length", str(len(reply)))])
+        return [reply]
+
+
+def put_to(make_oss, hosts, urls, status):
+    headers = {"x-oss-callback": callback_field(callbackUrl=urls, callbackBody="a=${size}")}
+    client = SignedClient(make_oss(transport=hosts))
+    return client("PUT", "examplebucket", body=b"hi oss", key="a", headers=headers, status=status)
+
+
+def test_urls_are_tried_in_order_until_one_succeeds(make_oss):
+    hosts = Hosts(a=500, b=404, c=200, d=200)
+    assert put_to(make_oss, hosts, "http://a/1;b/2;http://c/3;d/4", 200).body == b'"c"'
+    assert [(host, path) for host, path, *_ in hosts.received] == [("a", "/1"), ("b", "/2"), ("c", "/3")]
+
+
+def test_each_url_gets_its_own_signature_over_the_same_body(make_oss):
+    hosts = Hosts(a=500, b=200)
+    put_to(make_oss, hosts, "a/1;b/2", 200)
+    (*_, first_body, first), (*_, second_body, second) = hosts.received
+    assert first_body == second_body == b"a=6"
+    assert first != second
+
+
+def test_the_last_failure_is_reported(make_oss):
+    response = put_to(make_oss, Hosts(a=500, b=404), "a;b", 203)
+    assert response.xml.findtext("Message") == "Error status : 404."
+
+
 def encoded(**members):
     return base64.b64encode(json.dumps(members).encode()).decode()
 
