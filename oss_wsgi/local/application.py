@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
-from .body_headers import content_length
+from .bodies import content_length
 from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender
 from .callbacks.signing_key import CallbackKey

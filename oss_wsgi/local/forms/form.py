@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 import multipart
 
-from ..body_headers import content_length, content_md5
+from ..bodies import content_length, content_md5
 from ..errors import OSSError, invalid_argument, invalid_digest, malformed_post
 
 CHUNK_SIZE = 256 * 1024

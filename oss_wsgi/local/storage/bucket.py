@@ -49,6 +49,10 @@ class Bucket:
         """The class of objects that name none."""
         return self.settings.get("storage-class", "Standard")
 
+    @property
+    def redundancy(self) -> str:
+        return self.settings.get("redundancy", "LRS")
+
     def change(self, settings: Mapping[str, str | None]) -> None:
         """Change these settings and leave the others; None removes a setting."""
         with self._index.transaction() as connection:
