@@ -10,6 +10,7 @@ import time
 import weakref
 from base64 import b64encode
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
@@ -94,15 +95,18 @@ class LocalOSS:
         self.region = options.region
         self.url = options.url
         is_temporary = not options.directory
-        self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
+        end = ExitStack()
         # Set at once, so that a signal that ends the program during the set-up leaves no folder.
-        remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
+        self._close = weakref.finalize(self, end.close)
+        self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
         if is_temporary:
+            end.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
         self._clock = options.clock
         self._faults = Faults()
         self._test_mode = options.test_mode
         self.storage = Storage(self.directory)
+        end.callback(self.storage.close)
         try:
             make_key = partial(CallbackKey.generate, options.key_bits)
             if is_temporary:
@@ -110,7 +114,7 @@ class LocalOSS:
             else:
                 keys = kept_keys(self.directory, make_key, bits=options.key_bits, reset=options.reset_keys)
         except BaseException:
-            self.storage.close()
+            self._close()
             raise
         self.access_key_id = options.access_key_id or keys.access_key_id
         self.access_key_secret = options.access_key_secret or keys.access_key_secret
@@ -127,8 +131,6 @@ class LocalOSS:
             max_rules=options.max_cors_rules,
         )
         self._cnames = {host.lower(): name for host, name in (options.cnames or {}).items()}
-        self._close = weakref.finalize(self, _close, self.storage, self.directory if is_temporary else None)
-        remove.detach()
         self._account = Account(
             self.access_key_id, self.access_key_secret, options.security_token, options.security_token_expires
         )
@@ -415,10 +417,3 @@ def _send(environ: WSGIEnvironment, start_response: StartResponse, response: Res
 def _check_bucket_name(name: str) -> None:
     if not is_bucket_name(name):
         raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {name!r}")
-
-
-def _close(storage: Storage | None, directory: Path | None) -> None:
-    if storage:
-        storage.close()
-    if directory:
-        shutil.rmtree(directory, ignore_errors=True)

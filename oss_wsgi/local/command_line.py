@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; `oss-wsgi local` has its options too."""
+    """Return the parser; `oss-wsgi local` has its options too. Those of `LocalOSS` have its names."""
     options = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Run a local OSS for development and tests on a port of this machine. Every option has a default.",
@@ -35,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="serve HTTPS with a certificate of its own for 127.0.0.1 and localhost, kept in --dir",
     )
-    options.add_argument("--dir", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder")
+    options.add_argument(
+        "--dir", dest="directory", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder"
+    )
     options.add_argument(
         "--bucket",
         action="append",
@@ -50,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--cname",
+        dest="cnames",
         type=cname,
         action="append",
         default=[],
@@ -76,17 +80,30 @@ def parser() -> argparse.ArgumentParser:
         "--test-mode", action="store_true", help="let requests ask for faults with the header x-oss-local-fault: NAME"
     )
     options.add_argument(
-        "--log", action="store_true", help="print each upload as one line: stored, callback, and what went wrong"
+        "--log",
+        action="store_const",
+        const=_print_line,
+        help="print each upload as one line: stored, callback, and what went wrong",
     )
     inspector = options.add_mutually_exclusive_group()
     inspector.add_argument(
-        "--no-inspector", action="store_true", help="serve no pages at / and /_inspect that show requests and objects"
+        "--no-inspector",
+        dest="inspector",
+        action="store_false",
+        help="serve no pages at / and /_inspect that show requests and objects",
     )
     inspector.add_argument(
-        "--open-inspector", action="store_true", help="show those pages to other machines too, and let them act"
+        "--open-inspector",
+        dest="inspector",
+        action="store_const",
+        const="everywhere",
+        help="show those pages to other machines too, and let them act",
     )
     options.add_argument(
-        "--reset", action="store_true", help="with --dir: make a new access key and callback key; keep the objects"
+        "--reset",
+        dest="reset_keys",
+        action="store_true",
+        help="with --dir: make a new access key and callback key; keep the objects",
     )
     _add_choices(options.add_argument_group("where OSS's documentation is silent or contradicts itself"))
     return options
@@ -101,7 +118,10 @@ def _add_choices(group: argparse._ArgumentGroup) -> None:
         "--space-as-plus", action="store_true", help="in callbacks of the form type, write a space in a value as '+'"
     )
     group.add_argument(
-        "--refuse-private-callback", action="store_true", help="call only public addresses, as the real OSS does"
+        "--refuse-private-callback",
+        dest="allow_private_callback",
+        action="store_false",
+        help="call only public addresses, as the real OSS does",
     )
     group.add_argument(
         "--callback-timeout",
@@ -161,22 +181,33 @@ def seconds(text: str) -> float:
     return float(text)
 
 
+def _print_line(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # such as `--log | head`; the server goes on
+        print(line, flush=True)
+
+
 def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     """Yield the lines to print at start; they show a secret only if it was made here."""
     secret = "as given" if arguments.access_key_secret else oss.access_key_secret
     token = ", security token as given" if arguments.security_token else ""
-    folder = os.path.abspath(arguments.dir) if arguments.dir else "a temporary folder, removed at the end (--dir DIR)"
+    folder = (
+        os.path.abspath(arguments.directory)
+        if arguments.directory
+        else "a temporary folder, removed at the end (--dir DIR)"
+    )
     names = ", ".join(bucket.name for bucket in oss.storage.buckets())
-    opened = "" if arguments.no_inspector else f" Open {oss.url}/ to see each request, and what is stored."
+    opened = f" Open {oss.url}/ to see each request, and what is stored." if arguments.inspector else ""
     yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}.{opened}"
     yield f"AccessKey ID {oss.access_key_id}, secret {secret}{token}."
     yield f"Objects go to {folder}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
     if arguments.tls:
         yield f"Let clients trust its certificate, {_certificate(oss)}, by SSL_CERT_FILE, REQUESTS_CA_BUNDLE or such."
-    if arguments.cname:
-        yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cname)}."
+    if arguments.cnames:
+        yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cnames)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
-        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * arguments.open_inspector
+        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * (
+            arguments.inspector == "everywhere"
+        )
         told = f"anyone who can connect can {', and '.join(acts)}" if acts else "only its access key reads and writes"
         yield f"It listens beyond this machine: {told}."
     made = None if arguments.access_key_secret else oss.access_key_secret
