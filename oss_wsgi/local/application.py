@@ -29,10 +29,10 @@ from .cors import CORS, BucketRules
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
+from .inspector.access import object_headers
 from .inspector.inspector import Inspector
-from .inspector.mistakes import diagnose
+from .inspector.signature_mistakes import diagnose
 from .inspector.story import Story
-from .inspector.trust import object_headers
 from .kept_keys import kept_keys, new_keys
 from .operations.assume_role import assume_role, rpc_parameters
 from .operations.buckets import ACLS
@@ -128,7 +128,6 @@ class LocalOSS:
             self._configured_buckets,
             tuple(options.cors_rules),
             always_allowed=[HEADER] if options.test_mode else [],
-            max_rules=options.max_cors_rules,
         )
         self._cnames = {host.lower(): name for host, name in (options.cnames or {}).items()}
         self._account = Account(
@@ -318,7 +317,7 @@ class LocalOSS:
                 self._account,
                 self.region,
                 arrival(environ, now),
-                more_candidates=lambda: self._in_each_bucket(environ),
+                more_candidates=lambda: resolver.in_each_bucket(environ),
             )
         except OSSError as error:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
@@ -357,28 +356,13 @@ class LocalOSS:
         return faults
 
     def _resolver(self) -> BucketResolver:
-        return BucketResolver(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
-
-    def _in_each_bucket(self, environ: WSGIEnvironment) -> list[Address]:
-        """Return the path as a key of each bucket, for requests that name no bucket at all.
-
-        ali-oss sends such requests to an endpoint that is an IP address; only their signature names the bucket.
-        """
-        resolver = self._resolver()
-        if resolver.bucket_of_host(environ):
-            return []
-        return [resolver.path_as_key(environ, bucket.name) for bucket in self.storage.buckets()]
+        names = [bucket.name for bucket in self.storage.buckets()]
+        return BucketResolver(self.bucket, names, urlsplit(self.url).hostname or "", self._cnames)
 
     def _check_exists(self, address: Address, method: str) -> None:
         """Raise OSSError if there is no such bucket, unless it is to be created."""
         if address.bucket and (address.key or method != "PUT"):
             self.storage.bucket(address.bucket)
-
-    def _is_bucket(self, name: str) -> bool:
-        try:
-            return bool(self.storage.bucket(name).name)
-        except OSSError:
-            return False
 
     def _cors(self, environ: WSGIEnvironment) -> CORS:
         try:

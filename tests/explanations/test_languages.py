@@ -19,7 +19,7 @@ MODULES = (
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("activity_page", "faults_page", "inspector", "mistakes", "objects_page")
+        for name in ("activity_page", "faults_page", "inspector", "signature_mistakes", "objects_page")
     ),
     *(PACKAGE / "local" / "inspector" / f"{name}.py" for name in ("outcome", "send_again", "story_page")),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from email.utils import formatdate
 
 from ..errors import ErrorText, OSSError, Response, invalid_argument
 from ..object_headers import upload_headers
@@ -13,10 +15,19 @@ from ..request import Request
 from ..storage.object_writer import ObjectWriter
 from ..storage.records import StoredObject
 from .image_info import ImageInfo, read_image_info
-from .message import callback_body, callback_request
-from .parameters import MAX_SIZE, CallbackParameters, check_address, check_given_once, json_object, parse_callback
+from .message import ACCOUNT_ID, CallbackRequest
+from .parameters import (
+    JSON,
+    MAX_SIZE,
+    CallbackParameters,
+    CallbackURL,
+    check_address,
+    check_given_once,
+    json_object,
+    parse_callback,
+)
 from .sender import CALLBACK_FAULTS
-from .variables import callback_values
+from .variables import Value, substitute_form, substitute_json
 
 logger = logging.getLogger(__name__)
 
@@ -66,28 +77,15 @@ def call_back(
     :raises OSSError: 203 CallbackFailed. The object stays, and only this error says that the application was not told.
     """
     service = request.service
-    values = callback_values(
-        stored,
-        image,
-        callback.variables,
-        bucket=request.bucket,
-        client_ip=request.client_ip,
-        request_id=request.id,
-        operation=operation,
-    )
-    body = callback_body(callback, values, space_as_plus=service.options.space_as_plus)
+    values = callback_values(request, callback, stored, image, operation)
+    if callback.body_type == JSON:
+        body = substitute_json(callback.body, values).encode()
+    else:
+        space_as_plus = service.options.space_as_plus
+        body = substitute_form(callback.body, values, space_as_plus=space_as_plus).encode()
     failure = ErrorText("")
     for url in callback.urls:
-        message = callback_request(
-            url,
-            callback,
-            body,
-            key=service.sender.key,
-            public_key_url=request.public_key_url,
-            bucket=request.bucket,
-            request_id=request.id,
-            now=service.options.clock(),
-        )
+        message = callback_request(request, callback, url, body)
         request.story.note_request(message)
         call, relayed = service.sender.call(message, request.faults.pop(*CALLBACK_FAULTS))
         request.story.note_call(call)
@@ -98,6 +96,52 @@ def call_back(
     error = OSSError(203, "CallbackFailed", failure.message, failure.ec)
     error.headers = upload_headers(stored)
     raise error
+
+
+def callback_values(
+    request: Request, callback: CallbackParameters, stored: StoredObject, image: ImageInfo | None, operation: str
+) -> dict[str, Value]:
+    """Return the values of all variables that have one (protocol.md 7.2)."""
+    values: dict[str, Value] = {
+        **callback.variables,
+        "bucket": request.bucket,
+        "object": stored.key,
+        "etag": stored.etag,
+        "size": stored.size,
+        "mimeType": stored.content_type,
+        "crc64": stored.crc64,
+        "contentMd5": stored.content_md5,
+        "clientIp": request.client_ip,
+        "reqId": request.id,
+        "operation": operation,
+    }
+    if image:
+        values |= {f"imageInfo.{name}": getattr(image, name) for name in ("width", "height", "format")}
+    return values
+
+
+def callback_request(request: Request, callback: CallbackParameters, url: CallbackURL, body: bytes) -> CallbackRequest:
+    """Return the signed request to one URL (protocol.md 8.1, protocol.md 8.2, protocol.md 8.3)."""
+    service = request.service
+    headers = [
+        ("Host", callback.host or url.netloc),
+        ("Connection", "close"),
+        ("Content-Length", str(len(body))),
+        ("Authorization", service.sender.key.sign(url.string_to_sign(body))),
+        ("Content-MD5", base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()),
+        ("Content-Type", callback.body_type),
+        ("Date", formatdate(service.options.clock(), usegmt=True)),
+        ("User-Agent", "aliyun-oss-callback"),
+        ("x-oss-additional-headers", ""),
+        ("x-oss-bucket", request.bucket),
+        ("x-oss-owner", ACCOUNT_ID),
+        ("x-oss-pub-key-url", base64.b64encode(request.public_key_url.encode()).decode()),
+        ("x-oss-request-id", request.id),
+        ("x-oss-requester", ACCOUNT_ID),
+        ("x-oss-signature-version", "1.0"),
+        ("x-oss-tag", "CALLBACK"),
+    ]
+    return CallbackRequest(url, headers, body, callback.sni)
 
 
 def _read_parameters(request: Request, text: str) -> CallbackParameters | None:

@@ -19,6 +19,7 @@ from ..errors import OSSError, Response
 from ..faults import Faults
 from ..request import Service
 from ..signatures.v1 import signed_path
+from .access import SAFE, Access, plain
 from .activity_page import activity_page, filters_of, matching
 from .curl import curl_line
 from .faults_page import add_fault, faults_page
@@ -30,7 +31,6 @@ from .outcome import log_line
 from .send_again import CHANGES, send_again
 from .story import Story
 from .story_page import story_page
-from .trust import SAFE, Trust, plain
 
 #: Seconds that the links to objects are valid.
 LINK_LIFETIME = 3600
@@ -63,7 +63,7 @@ class Inspector:
         self._faults = faults
         self._secrets = secrets
         self._url = url
-        self._trust = Trust(everywhere=self._options.inspector == "everywhere")
+        self._access = Access(everywhere=self._options.inspector == "everywhere")
         self._ended = threading.Event()
 
     def answer(self, environ: Mapping[str, Any]) -> Response | None:
@@ -76,7 +76,7 @@ class Inspector:
             return None
         if not is_own:
             return self._root(environ) if path in ("", "/") else None
-        refusal = self._trust.refusal(environ, self._url())
+        refusal = self._access.refusal(environ, self._url())
         if refusal:
             return refusal
         method = environ["REQUEST_METHOD"]
@@ -132,7 +132,7 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._trust.refusal(environ, self._url()) else self._show(environ, "")
+        return None if self._access.refusal(environ, self._url()) else self._show(environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
@@ -143,7 +143,7 @@ class Inspector:
             return signed_path(Address(bucket, key), account, self._options.clock() + LINK_LIFETIME)
 
         language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
-        return Page(base, self._trust.token, None if account.security_token else signed, language)
+        return Page(base, self._access.token, None if account.security_token else signed, language)
 
     def _show(self, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
@@ -214,7 +214,7 @@ class Inspector:
     def _act(self, environ: Mapping[str, Any], path: str) -> Response:
         form = _read_form(environ)
         page = self._page(environ)
-        if form is None or not self._trust.is_token(form.get("token", "")):
+        if form is None or not self._access.is_token(form.get("token", "")):
             return plain(403, "The form is not of this run of the local OSS: load its page again.\n")
         if path == "/clear":
             self.journal.clear()

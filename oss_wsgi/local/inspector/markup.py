@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from ...explanations.languages import CHINESE, ENGLISH, in_language
 from ..errors import Response, xml_text
-from .trust import SAFE
+from .access import SAFE
 
 if TYPE_CHECKING:
     from jinja2 import Environment

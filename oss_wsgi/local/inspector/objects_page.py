@@ -9,8 +9,8 @@ from ..errors import Headers, Response
 from ..operations.read_objects import FileRange
 from ..storage.records import CommonPrefix
 from ..storage.storage import Storage
+from .access import PICTURES, SAFE, essence, plain
 from .markup import Page
-from .trust import PICTURES, SAFE, essence, plain
 
 PAGE_SIZE = 200
 #: Bytes of a text that are shown.

@@ -16,9 +16,9 @@ from ..forms.policy_check import compared_values, holds, not_named
 from ..xml_document import iso_time
 from .markup import Page
 from .masks import HIDDEN, Masks
-from .mistakes import difference
 from .outcome import outcome, reason
 from .send_again import CHANGES
+from .signature_mistakes import difference
 from .story import Story
 
 MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"), None: ("quiet", "–", "not compared")}

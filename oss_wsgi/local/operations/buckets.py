@@ -128,7 +128,7 @@ def put_bucket_acl(request: Request) -> Response:
 def put_bucket_cors(request: Request) -> Response:
     """PUT `?cors`: replace all CORS rules."""
     body = read_small_body(request.environ, MAX_BODY_SIZE)
-    save_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
+    save_rules(request.storage, *read_rules(body, request.service.options.max_cors_rules))
     return Response(200)
 
 
