@@ -127,7 +127,7 @@ def _stored_secret(lasting: str) -> str:
         with open(path, encoding="ascii", opener=open_private) as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         fix = f"Check the path {lasting!r}, or set OSS_TICKET_SECRET."
         raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. {fix}") from error
     if len(secret) < MIN_TICKET_SECRET:

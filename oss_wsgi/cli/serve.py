@@ -56,8 +56,8 @@ def add(subparsers: Any) -> None:
     own.add_argument(
         "--reload",
         action="store_true",
-        help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). What was "
-        "begun has a second to end, or --drain if that is less; --drain-delay does not count",
+        help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). Requests that "
+        "have begun get a second to finish, or --drain if that is less; --drain-delay is ignored",
     )
     add_server_options(parser)
     parser.set_defaults(run=run)
@@ -171,7 +171,7 @@ def _local_greeting(url: str, settings: Settings, environ: Mapping[str, str], ar
     """Yield lines that say what runs, where files go and what to set for the real OSS."""
     yield f"Open {url}/ in a browser and upload something."
     if arguments.local:
-        yield f"A local OSS at {settings.host} takes the files, as --local says."
+        yield f"A local OSS at {settings.host} takes the files, because of --local."
     else:
         yield f"{no_bucket(environ)}: a local OSS at {settings.host} takes the files."
     if arguments.local_dir:

@@ -77,7 +77,8 @@ def _check_rule(context: CheckContext) -> Finding:
         return warning(message, fix, rule)
     if min(days) < _UPLOAD_DAYS:
         message = (
-            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may go on for {_UPLOAD_DAYS}"
+            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may continue an upload for "
+            f"{_UPLOAD_DAYS}"
         )
         fix = f"Set its days to {_UPLOAD_DAYS} or more in the console, Data Management > Lifecycle."
         return warning(message, fix)
@@ -120,7 +121,9 @@ def write_parts(context: CheckContext) -> Iterator[Finding]:
             finding = (
                 ok(f"{key} was stored in two parts")
                 if stored.size == size
-                else error(f"{key} has {stored.size} bytes after two parts of {size} bytes together", "Check OSS_HOST.")
+                else error(
+                    f"{key} has {stored.size} bytes, but its two parts have {size} bytes together", "Check OSS_HOST."
+                )
             )
         yield finding
     except BucketRefusedError as cause:

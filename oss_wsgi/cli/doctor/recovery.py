@@ -31,7 +31,7 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
             "Set OSS_LEDGER_KEEP=7d, or give `oss-wsgi reconcile` a shorter --since.",
         )
     if not has_sdk():
-        message = "oss-wsgi[sdk] is not installed, so OSS cannot be asked for what it holds"
+        message = "oss-wsgi[sdk] is not installed, so nothing can ask OSS what it holds"
         if settings.recover:
             yield error(message, "Install it: pip install 'oss-wsgi[sdk]'.")
         else:
