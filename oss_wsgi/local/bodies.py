@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from .errors import OSSError, invalid_argument, invalid_digest
-from .forms.policy_check import MAX_OBJECT_SIZE
+from .forms.policy import MAX_OBJECT_SIZE
 from .request import Request
 from .storage.object_writer import ObjectWriter
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from .message import MAX_REPLY_SIZE, CallbackError, CallbackReply, CallbackRequest, cannot_connect, timed_out
+from .sender import MAX_REPLY_SIZE, CallbackError, CallbackReply, CallbackRequest, cannot_connect, timed_out
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -15,7 +15,6 @@ from ..request import Request
 from ..storage.object_writer import ObjectWriter
 from ..storage.records import StoredObject
 from .image_info import ImageInfo, read_image_info
-from .message import ACCOUNT_ID, CallbackRequest
 from .parameters import (
     JSON,
     MAX_SIZE,
@@ -26,7 +25,7 @@ from .parameters import (
     json_object,
     parse_callback,
 )
-from .sender import CALLBACK_FAULTS
+from .sender import ACCOUNT_ID, CALLBACK_FAULTS, CallbackRequest
 from .variables import Value, substitute_form, substitute_json
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,7 @@ from ..request import Request
 from ..signatures.form_check import check_signature
 from ..storage.records import StoredObject
 from .form import Form
-from .policy import SizeRange, parse_policy
-from .policy_check import check_policy, size_range, too_large, too_small
+from .policy import SizeRange, check_policy, parse_policy, size_range, too_large, too_small
 
 
 def post_object(request: Request) -> Response:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from ..callbacks.message import CallbackCall, CallbackRequest
 from ..callbacks.parameters import CallbackURL
-from ..callbacks.sender import CallbackSender
+from ..callbacks.sender import CallbackCall, CallbackRequest, CallbackSender
 from ..callbacks.signing_key import CallbackKey
 
 #: Name -> what the page says.

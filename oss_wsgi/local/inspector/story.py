@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from ..callbacks.message import CallbackCall, CallbackRequest
+from ..callbacks.sender import CallbackCall, CallbackRequest
 from ..errors import ErrorText, Headers, OSSError
 from ..storage.records import StoredObject
 

@@ -11,8 +11,16 @@ from ...explanations.languages import ENGLISH
 from ...explanations.rows import find
 from ..callbacks.parameters import parse_callback
 from ..errors import ErrorText, OSSError, Response
-from ..forms.policy import Condition, SizeRange, parse_condition, parse_policy, parse_policy_json
-from ..forms.policy_check import compared_values, holds, not_named
+from ..forms.policy import (
+    Condition,
+    SizeRange,
+    compared_values,
+    holds,
+    not_named,
+    parse_condition,
+    parse_policy,
+    parse_policy_json,
+)
 from ..xml_document import iso_time
 from .markup import Page
 from .masks import HIDDEN, Masks

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from ..bodies import read_small_body
-from ..callbacks.message import ACCOUNT_ID
+from ..callbacks.sender import ACCOUNT_ID
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument

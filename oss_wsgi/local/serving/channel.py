@@ -14,7 +14,7 @@ from waitress.task import WSGITask
 
 from ..environ import ARRIVED
 from ..forms.form import MAX_BODY_SIZE
-from ..forms.policy_check import MAX_OBJECT_SIZE
+from ..forms.policy import MAX_OBJECT_SIZE
 from .body import RequestBody, Spool
 from .tls import TLSSocket
 

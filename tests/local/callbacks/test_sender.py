@@ -1,7 +1,6 @@
 import pytest
 
-from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply
-from oss_wsgi.local.callbacks.sender import MAX_REPLY_SIZE, accepted_body
+from oss_wsgi.local.callbacks.sender import MAX_REPLY_SIZE, CallbackError, CallbackReply, accepted_body
 
 
 def reply(body=b'{"a":1}', status=200, length=None):
