@@ -144,7 +144,7 @@ class LocalOSS:
             rules=self._rules,
             resolve=None if transport else resolve_host,
         )
-        self._inspector = Inspector(
+        self.inspector = Inspector(
             self._service,
             faults=self._faults,
             secrets=(self.access_key_secret, options.security_token, *self._former),
@@ -206,17 +206,9 @@ class LocalOSS:
     def clear_faults(self) -> None:
         self._faults.clear()
 
-    def start_streams(self) -> None:
-        """Start the streams of the inspector's pages again, after stop_streams()."""
-        self._inspector.open()
-
-    def stop_streams(self) -> None:
-        """End the streams of the inspector's pages, so that a server can stop."""
-        self._inspector.close()
-
     def close(self) -> None:
         """Close the storage and remove a temporary directory; a second call does nothing."""
-        self.stop_streams()
+        self.inspector.close()
         self._close()
 
     def __enter__(self) -> LocalOSS:
@@ -232,19 +224,19 @@ class LocalOSS:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = self._clock()
-        inspected = self._inspector.answer(environ)
+        inspected = self.inspector.answer(environ)
         if inspected:
             inspected.headers.insert(0, ("Date", formatdate(started, usegmt=True)))
             return _send(environ, start_response, inspected)
         request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
         host_id = environ.get("HTTP_HOST") or host_name(environ)
         story, clock = Story.of(environ, request_id, started), time.monotonic()
-        self._inspector.begin(story)
+        self.inspector.begin(story)
         try:
             response = self._respond(environ, story)
         except ConnectionDroppedError:
             story.drop(time.monotonic() - clock)
-            self._inspector.record(story)
+            self.inspector.record(story)
             raise
         except OSSError as error:
             self._note_error(environ, story, error)
@@ -269,7 +261,7 @@ class LocalOSS:
         response.headers += self._cors(environ).headers(environ)
         shown = b"" if story.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
         story.finish(response.status, response.headers, shown, time.monotonic() - clock)
-        self._inspector.record(story)
+        self.inspector.record(story)
         return _send(environ, start_response, response)
 
     def _note_error(self, environ: WSGIEnvironment, story: Story, error: OSSError) -> None:
@@ -343,7 +335,7 @@ class LocalOSS:
             or resolver.path_as_key(environ, address.bucket or "") != address,
         )
         response = find_operation(request).handle(request)
-        if self._inspector.has_pages and method in ("GET", "HEAD") and address.key:
+        if self.inspector.has_pages and method in ("GET", "HEAD") and address.key:
             # The pages share the origin of the objects.
             response.headers += object_headers(dict(response.headers).get("Content-Type", ""))
         return response

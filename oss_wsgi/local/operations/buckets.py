@@ -109,7 +109,6 @@ def get_bucket_info(request: Request) -> Response:
 
 def get_bucket_location(request: Request) -> Response:
     """GET `?location`: return the region."""
-    _ = request.storage  # raises OSSError for a bucket that does not exist
     return xml_response("LocationConstraint", f"oss-{request.service.options.region}")
 
 
@@ -168,7 +167,6 @@ def get_bucket_stat(request: Request) -> Response:
 
 def get_bucket_versioning(request: Request) -> Response:
     """GET `?versioning`: say that versioning was never switched on."""
-    _ = request.storage
     return xml_response("VersioningConfiguration", "")
 
 
@@ -181,12 +179,6 @@ def get_bucket_encryption(request: Request) -> Response:
 def get_bucket_policy(request: Request) -> Response:
     """GET `?policy`: say that there is no policy."""
     raise OSSError(404, "NoSuchBucketPolicy", "The bucket policy does not exist.", BucketName=request.bucket)
-
-
-def get_bucket_tags(request: Request) -> Response:
-    """GET `?tagging`: return no tags."""
-    _ = request.storage
-    return xml_response("Tagging", [("TagSet", "")])
 
 
 def acl_response(acl: str) -> Response:

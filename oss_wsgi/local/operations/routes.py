@@ -54,7 +54,7 @@ class Operation:
 # is the one for a query that has none of them.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
-        "tagging": Operation("GetObjectTagging", write_objects.get_object_tags, _VERSION),
+        "tagging": Operation("GetObjectTagging", write_objects.get_tags, _VERSION),
         "acl": Operation("GetObjectACL", write_objects.get_object_acl, _VERSION),
         "objectMeta": Operation("GetObjectMeta", read_objects.get_object_meta, _VERSION, anonymous=True),
         "uploadId": Operation("ListParts", multipart.list_parts, "max-parts part-number-marker encoding-type"),
@@ -101,7 +101,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "encryption": Operation("GetBucketEncryption", buckets.get_bucket_encryption),
         "policy": Operation("GetBucketPolicy", buckets.get_bucket_policy),
         "stat": Operation("GetBucketStat", buckets.get_bucket_stat),
-        "tagging": Operation("GetBucketTags", buckets.get_bucket_tags),
+        "tagging": Operation("GetBucketTags", write_objects.get_tags),
         "versioning": Operation("GetBucketVersioning", buckets.get_bucket_versioning),
         "versions": Operation(
             "ListObjectVersions", list_objects.list_object_versions, f"{_LIST} key-marker version-id-marker"

@@ -111,9 +111,9 @@ def get_object_acl(request: Request) -> Response:
     return acl_response(stored.headers.get(OBJECT_ACL, "default"))
 
 
-def get_object_tags(request: Request) -> Response:
-    """GET `?tagging`: return no tags."""
-    if request.storage.get(request.key) is None:
+def get_tags(request: Request) -> Response:
+    """GET `?tagging` of a bucket or an object: return no tags."""
+    if request.key and request.storage.get(request.key) is None:
         raise no_such_key(request.key)
     return xml_response("Tagging", [("TagSet", "")])
 

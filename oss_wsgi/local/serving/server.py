@@ -45,7 +45,7 @@ class LocalOSSServer:
 
     def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False) -> None:
         self.oss = oss  # a test may put an application of its own here
-        self._start_streams, self._stop_streams = oss.start_streams, oss.stop_streams
+        self._inspector = oss.inspector
         context = server_context(oss.directory) if tls else None
         self.certificate = oss.directory / CERTIFICATE_FILE if tls else None
         self._socket = _bind(host, port)
@@ -77,13 +77,13 @@ class LocalOSSServer:
 
     def start(self) -> None:
         _return_freed_memory()
-        self._start_streams()
+        self._inspector.open()
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
 
     def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Wait for requests in progress, as their threads do; then close every socket."""
-        self._stop_streams()
+        self._inspector.close()
         self._server.task_dispatcher.shutdown(is_urgent)
         if self._thread:
             trigger = self._server.trigger
