@@ -238,19 +238,10 @@ class LocalOSS:
             story.drop(time.monotonic() - clock)
             self.inspector.record(story)
             raise
-        except OSSError as error:
-            self._note_error(environ, story, error)
-            response = error.response(request_id, host_id)
-            _drop_frames(error)
         except Exception as error:
-            if is_disk_full(error):
-                logger.error("request %s failed: the disk is full: %s", request_id, error)
-                failure = insufficient_storage()
-            else:
-                logger.exception("request %s failed", request_id)
-                failure = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
-            story.note_error(failure)
-            response = failure.response(request_id, host_id)
+            refusal = error if isinstance(error, OSSError) else _internal_error(error, request_id)
+            self._note_error(environ, story, refusal)
+            response = refusal.response(request_id, host_id)
             _drop_frames(error)
         response.headers[:0] = [
             ("Server", "AliyunOSS"),
@@ -368,6 +359,15 @@ def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) ->
     if story.method == "OPTIONS":
         return "Preflight"
     return operation_name(address, story.method, dict(story.query), is_copy="HTTP_X_OSS_COPY_SOURCE" in environ)
+
+
+def _internal_error(error: Exception, request_id: str) -> OSSError:
+    """Log an error that is no refusal, and return what the client is told of it."""
+    if is_disk_full(error):
+        logger.error("request %s failed: the disk is full: %s", request_id, error)
+        return insufficient_storage()
+    logger.exception("request %s failed", request_id)
+    return OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
 
 
 def _drop_frames(error: BaseException | None) -> None:

@@ -142,11 +142,21 @@ class Bucket:
         uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
         return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
 
-    def add(self, stored: StoredObject, forbid_overwrite: bool) -> None:
-        """Record an object whose content is written; raise OSSError 409 if it may not replace one."""
+    def add(self, stored: StoredObject, forbid_overwrite: bool, upload: MultipartUpload | None = None) -> None:
+        """Record an object whose content is written.
+
+        :param upload: the upload in parts that the object completes.
+        :raises OSSError: 409 if the object may not replace one, 404 if the upload has ended.
+        """
         with self._index.transaction() as connection:
-            replaced = self._insert_object(connection, stored, forbid_overwrite)
-        self._publish(stored, replaced)
+            if upload:
+                self._check_in_progress(connection, upload)
+            self._check_exists(connection)
+            replaced = self._quarantine(connection, stored.key, forbid_overwrite=forbid_overwrite)
+            _insert(connection, "objects", "bucket", self.name, stored)
+            files = self._delete_upload(connection, upload) if upload else []
+        self._blobs.publish(self.name, stored.file)
+        self._discard([(replaced.file,), *files] if replaced else files)
 
     def begin(
         self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
@@ -214,16 +224,7 @@ class Bucket:
             for part in parts:
                 with self._open_part(upload, part) as content:
                     incoming.append_part(part, content)
-
-            def add(stored: StoredObject) -> None:
-                with self._index.transaction() as connection:
-                    self._check_in_progress(connection, upload)
-                    replaced = self._insert_object(connection, stored, forbid_overwrite)
-                    files = self._delete_upload(connection, upload)
-                self._publish(stored, replaced)
-                self._discard(files)
-
-            return incoming.commit_parts(parts, upload, add, now=now)
+            return incoming.commit_parts(parts, upload, now=now, forbid_overwrite=forbid_overwrite)
 
     def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
         """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
@@ -254,15 +255,6 @@ class Bucket:
         if not connection.execute(statement, values).fetchone():
             raise _no_such_upload(upload.id)
 
-    def _insert_object(
-        self, connection: sqlite3.Connection, stored: StoredObject, forbid_overwrite: bool
-    ) -> StoredObject | None:
-        """Insert an object; return the one that it replaces, whose file is in quarantine."""
-        self._check_exists(connection)
-        replaced = self._quarantine(connection, stored.key, forbid_overwrite=forbid_overwrite)
-        _insert(connection, "objects", "bucket", self.name, stored)
-        return replaced
-
     def _quarantine(
         self, connection: sqlite3.Connection, key: str, *, forbid_overwrite: bool = False
     ) -> StoredObject | None:
@@ -286,11 +278,6 @@ class Bucket:
         values = (self.name, upload.key.encode(), upload.id)
         connection.execute("DELETE FROM uploads WHERE bucket = ? AND key = ? AND id = ?", values)
         return rows
-
-    def _publish(self, stored: StoredObject, replaced: StoredObject | None) -> None:
-        self._blobs.publish(self.name, stored.file)
-        if replaced:
-            self._blobs.discard(replaced.file)
 
     def _discard(self, rows: Iterable[tuple[str]]) -> None:
         for (file,) in rows:
