@@ -26,6 +26,7 @@ from ..serving.until_stopped import (
 )
 from ..wsgi.nonblocking import nonblocking_test
 from .local import is_set
+from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -71,7 +72,7 @@ def run_server(
     # Before the greeting: its reader may send a signal, and what the listener has accepted must be answered then.
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
-        print(line, flush=True)
+        print(said(line, arguments.environ), flush=True)
     if serving is not None:
         serving()
     gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again

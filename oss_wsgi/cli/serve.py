@@ -28,6 +28,7 @@ from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, signed
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes, share_of
+from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -65,7 +66,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Serve until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the server cannot start."""
-    return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
+    return run_until_stopped(
+        arguments.program, lambda stack: serve(arguments, stack), lambda text: said(text, arguments.environ)
+    )
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:

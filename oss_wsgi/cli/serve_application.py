@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..application import DEFAULT_PREFIX, DirectUpload
@@ -31,6 +31,7 @@ from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_
 from .options import environ_of
 from .reload import DRAIN, reload_forever, watch_what_failed
 from .serve_processes import become_child, check_shared_by, serve_processes, share_of
+from .terminal import note, said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -170,14 +171,14 @@ def _run_application(
         return any(uploads.is_callback(method, path, headers) for uploads in made)
 
     if not made and inherited.number <= 1:
-        print(
-            f"{arguments.program}: {arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
-            "name the module that wraps it, such as uploads:application.",
-            file=sys.stderr,
-            flush=True,
+        problem = (
+            f"{arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
+            "name the module that wraps it, such as uploads:application."
         )
+        note(f"{arguments.program}: {said(problem, arguments.environ)}")
     greeting = [*inherited.greeting, *(_unused_local_oss(made, arguments) if inherited.number <= 1 else ())]
-    served = CallbackWatch(app, arguments.program, arguments.prefix) if inherited.callback_url else app
+    watch = CallbackWatch(app, arguments.program, arguments.prefix, lambda text: said(text, arguments.environ))
+    served = watch if inherited.callback_url else app
     run_server(
         served,
         inherited.listeners,
@@ -231,9 +232,12 @@ def _unused_local_oss(made: list[DirectUpload], arguments: Namespace) -> Iterato
 class CallbackWatch:
     """Middleware that says once that the local OSS's callback finds nobody: DirectUpload is mounted elsewhere."""
 
-    def __init__(self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX) -> None:
+    def __init__(
+        self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX, say: Callable[[str], str] = str
+    ) -> None:
         self._app = app
         self._program = program
+        self._say = say
         self._fix = (
             "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
             if prefix == DEFAULT_PREFIX
@@ -253,11 +257,11 @@ class CallbackWatch:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             if not self._has_spoken and _found_nobody(facts, status, headers):
                 self._has_spoken = True
-                print(
-                    f"{self._program}: OSS reported an upload to {path}, and no DirectUpload is there: the application "
-                    f"answered {status[:3]}. {self._fix}",
-                    file=sys.stderr,
+                problem = (
+                    f"OSS reported an upload to {path}, and no DirectUpload is there: the application answered "
+                    f"{status[:3]}. {self._fix}"
                 )
+                note(f"{self._program}: {self._say(problem)}")
             return start_response(status, headers, exc_info)
 
         return self._app(environ, start)

@@ -21,7 +21,7 @@ from ..signing.form_body import FileBody, FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
 from .options import positive_seconds
 from .refusal_fix import fix_refusal, fix_status, see_also
-from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
+from .terminal import MisuseError, coloured, human_size, plain, progress, said, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -99,7 +99,8 @@ def run(arguments: Namespace) -> int:
         members.append({"file": name, **outcome.members})
         if not arguments.json:
             result, colour = ("ok", "green") if outcome.success else ("failed", "red")
-            print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {outcome.message}", flush=True)
+            message = said(outcome.message, arguments.environ)
+            print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {message}", flush=True)
         if not outcome.success:
             status = 1
     if arguments.json:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from ..explanations.languages import in_language, spoken_language
 from ..serving.until_stopped import (
     CannotStartError,
     cannot_listen_error,
@@ -44,8 +45,9 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     """Serve until a signal ends it. What must be undone at the end goes onto the stack. Raises CannotStartError."""
     with signals_deferred():  # or a folder stays that is made and not yet on the stack
         oss = _start(arguments, stack)
+    language = spoken_language(getattr(arguments, "environ", {}))
     for line in greeting(oss, arguments):
-        print(line, flush=True)
+        print(in_language(line, language), flush=True)
     wait_for_signal()
 
 
