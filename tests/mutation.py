@@ -7,9 +7,9 @@ Without names of tests it runs those of the module's room, and the other files o
 and are fast. It works in copies of the checkout, so that several people may run it at once.
 
 A mutant costs less than a second. The tests are collected once. For a bug inside a function a forked process replaces
-the function's code, and runs the tests that call it. A bug that survives this, and any bug outside of functions, is
-written into the copy's file; then all the tests run in a process that imports the file anew, so that subprocesses have
-the bug too.
+the function's code, and runs the tests that run its lines, the quick ones first. What survives this, and any bug
+outside of functions, is written into the copy's file, and all the tests run in a process that imports it anew: so
+subprocesses have the bug too. With --quick what has survived inside a function is not tried again.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import threading
 import time
 import traceback
 import types
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +75,7 @@ class Mutant(NamedTuple):
     before: str
     after: str
     source: str
+    last_line: int
 
     def __str__(self) -> str:
         return f"{self.line}: {self.before}  ->  {self.after}"
@@ -190,7 +192,7 @@ def mutants_of(source: str) -> list[Mutant]:
             mutated = (text[:begin] + replacement.encode() + text[end:]).decode()
             with contextlib.suppress(SyntaxError):
                 compile(mutated, "mutant", "exec")
-                mutant = Mutant(node.lineno, ast.unparse(node), after, mutated)  # type: ignore[attr-defined]
+                mutant = Mutant(node.lineno, ast.unparse(node), after, mutated, node.end_lineno)  # type: ignore[attr-defined]
                 if mutant.before != after:
                     mutants.setdefault(mutated, mutant)
     return sorted(mutants.values(), key=lambda mutant: mutant.line)
@@ -284,10 +286,11 @@ def replacements(old: types.CodeType, new: types.CodeType) -> Iterator[tuple[typ
 class InPlace:
     """A plugin that runs the collected tests for each mutant, in forks of this process."""
 
-    def __init__(self, path: Path, mutants: list[Mutant]) -> None:
-        self.path, self.mutants = path, mutants
-        self.caught: list[tuple[Mutant, str]] = []
-        self.survivors: list[Mutant] = []
+    def __init__(
+        self, path: Path, mutants: list[Mutant], report: Callable[[Mutant, str], None], *, quick: bool
+    ) -> None:
+        self.path, self.mutants, self.report, self.quick = path, mutants, report, quick
+        self.rest: list[Mutant] = []
         self.seconds = self.cpu_seconds = 0.0
         self.problem = "no test was collected"
 
@@ -305,38 +308,44 @@ class InPlace:
         if first == "time" or first[1]:
             self.problem = f"without a bug this fails: {first if first == 'time' else first[1]}"
             return True
-        callers, self.problem, self.cpu_seconds = first
+        callers, self.problem, costs = first
+        self.cpu_seconds = sum(costs.values())
         original = compile(self.path.read_text(encoding="utf-8"), str(self.path), "exec", dont_inherit=True)
         for mutant in self.mutants:
-            caught = self.catch(session, mutant, original, functions, callers)
-            if caught:
-                self.caught.append((mutant, caught))
+            caught = self.catch(session, mutant, original, functions, callers, costs)
+            if caught or (self.quick and caught is not None):
+                self.report(mutant, caught)
             else:
-                self.survivors.append(mutant)
+                self.rest.append(mutant)
         return True
 
-    def traced(self, session: pytest.Session) -> tuple[dict[types.CodeType, list[int]], str, float]:
-        """Run all tests; return which of them call each function, the one that fails, and their CPU seconds."""
+    def traced(self, session: pytest.Session) -> tuple[dict[int, set[int]], str, dict[int, float]]:
+        """Run all tests; return which of them run each line, the one that fails, and the CPU seconds of each."""
         name = str(self.path)
-        callers: dict[tuple[str, int], list[int]] = {}
-        called: set[tuple[str, int]] = set()
+        callers: dict[int, set[int]] = {}
+        costs: dict[int, float] = {}
+        lines: set[int] = set()
+        begin = time.process_time()
 
-        def trace(frame: types.FrameType, event: str, argument: object) -> None:
-            if frame.f_code.co_filename == name:
-                called.add((frame.f_code.co_name, frame.f_code.co_firstlineno))
+        def trace(frame: types.FrameType, event: str, argument: object) -> object:
+            if frame.f_code.co_filename != name:
+                return None
+            lines.add(frame.f_lineno)
+            return trace
 
         def note(number: int) -> None:
-            for key in called:
-                callers.setdefault(key, []).append(number)
-            called.clear()
+            nonlocal begin
+            for line in lines:
+                callers.setdefault(line, set()).add(number)
+            lines.clear()
+            costs[number], begin = time.process_time() - begin, time.process_time()
 
-        begin = time.process_time()
         threading.settrace(trace)  # type: ignore[arg-type]
         sys.settrace(trace)  # type: ignore[arg-type]
         failed = self.run(session, list(range(len(session.items))), note)
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
-        return callers, failed, time.process_time() - begin
+        return callers, failed, costs
 
     def catch(
         self,
@@ -344,31 +353,31 @@ class InPlace:
         mutant: Mutant,
         original: types.CodeType,
         functions: dict[types.CodeType, list[types.FunctionType]],
-        callers: dict[tuple[str, int], list[int]],
-    ) -> str:
-        """Return the test that catches a mutant; "" if none does, or if the mutant is outside of functions."""
+        callers: dict[int, set[int]],
+        costs: dict[int, float],
+    ) -> str | None:
+        """Return the test that catches a mutant; "" where none does, None where it cannot be planted in a function."""
         new = compile(mutant.source, str(self.path), "exec", dont_inherit=True)
         try:
             pairs = list(replacements(original, new))
         except ValueError:
-            return ""
-        chosen: set[int] = set()
-        for old, _ in pairs:
-            for code in nested_codes(old):
-                chosen |= set(callers.get((code.co_name, code.co_firstlineno), ()))
+            return None
+        lines = range(mutant.line, mutant.last_line + 1)
+        chosen: set[int] = set().union(*(callers.get(line, ()) for line in lines))
         if not chosen:
             return ""
 
-        def run() -> str:
+        def run() -> str | None:
             for old, other in pairs:
                 for function in functions.get(old, ()):
                     try:
                         function.__code__ = other
                     except ValueError:  # it closes over other names
-                        return ""
-            return self.run(session, sorted(chosen))
+                        return None
+            return self.run(session, sorted(chosen, key=costs.__getitem__))
 
-        return str(forked(run, self.cpu_seconds * 3 + 5, self.seconds * 3 + 20))
+        caught: str | None = forked(run, self.cpu_seconds * 3 + 5, self.seconds * 3 + 20)
+        return caught
 
     def run(
         self, session: pytest.Session, numbers: list[int], note: Callable[[int], None] = lambda number: None
@@ -386,43 +395,35 @@ class InPlace:
         return outcome.failed
 
 
-def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from nested_codes(constant)
-
-
 def libraries(tests: list[str]) -> list[str]:
     """Return the names of the modules that the tests import and that are not ours."""
     pytest.main([*OPTIONS, "--collect-only", *tests])
     return [name for name in sys.modules if name.partition(".")[0] not in ("oss_wsgi", "tests", "examples", "conftest")]
 
 
-def work(module: str, mutants: list[Mutant], tests: list[str]) -> None:
-    """Test some of the mutants in this folder, a copy of the checkout; print a line of JSON for each."""
+def work(module: str, mutants: list[Mutant], tests: list[str], *, quick: bool) -> None:
+    """Treat some of the mutants in this folder, a copy of the checkout; print a line of JSON for each."""
     path = Path(module).resolve()
     sys.path[0] = os.getcwd()
+    output = os.dup(1)
 
-    def report(mutant: Mutant, caught: str) -> None:
-        print(json.dumps({"mutant": mutant[:3], "caught": caught}), flush=True)
+    def report(mutant: Mutant, caught: str | None) -> None:
+        os.write(output, (json.dumps({"mutant": mutant[:3], "caught": caught}) + "\n").encode())
 
     for name in forked(lambda: libraries(tests), 3600, 3600):
         with contextlib.suppress(Exception):
             __import__(name)
 
-    def in_place() -> tuple[str, list[tuple[Mutant, str]], list[Mutant], float, float]:
-        plugin = InPlace(path, mutants)
+    def in_place() -> tuple[str, list[Mutant], float, float]:
+        plugin = InPlace(path, mutants, report, quick=quick)
         pytest.main([*OPTIONS, *tests], plugins=[plugin])
-        return plugin.problem, plugin.caught, plugin.survivors, plugin.cpu_seconds, plugin.seconds
+        return plugin.problem, plugin.rest, plugin.cpu_seconds, plugin.seconds
 
-    problem, caught, survivors, cpu_seconds, seconds = forked(in_place, 10**6, 10**6)
+    problem, rest, cpu_seconds, seconds = forked(in_place, 10**6, 10**6)
     if problem:
         sys.exit(problem)
-    for mutant, test in caught:
-        report(mutant, test)
     original = path.read_text(encoding="utf-8")
-    for number, mutant in enumerate(survivors, start=1):
+    for number, mutant in enumerate(rest, start=1):
         path.write_text(mutant.source, encoding="utf-8")
         # Compiled files are told apart by their time, in seconds.
         os.utime(path, (number, number))
@@ -453,39 +454,58 @@ def main() -> None:
     parser.add_argument("tests", nargs="*", help="files or folders; by default those of the same room")
     parser.add_argument("--lines", default="1-1000000", metavar="FIRST-LAST", help="plant bugs in these lines only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    parser.add_argument("--quick", action="store_true", help="try a bug inside a function once, in no subprocess")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     first, _, last = arguments.lines.partition("-")
     source = arguments.module.read_text(encoding="utf-8")
     mutants = [mutant for mutant in mutants_of(source) if int(first) <= mutant.line <= int(last or first)]
     tests = arguments.tests or tests_of(arguments.module)
     if arguments.work:
         part, parts = map(int, arguments.work.split("/"))
-        return work(str(arguments.module), mutants[part::parts], tests)
+        return work(str(arguments.module), mutants[part::parts], tests, quick=arguments.quick)
     jobs = max(1, min(arguments.jobs, len(mutants)))
     print(f"{len(mutants)} mutants of {arguments.module}, against {' '.join(tests)}", flush=True)
     begin = time.monotonic()
+    counts: Counter[bool] = Counter()
     with tempfile.TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True) as folder:
         processes = []
         for number in range(jobs):
             copy = shutil.copytree(ROOT, Path(folder, str(number)), ignore=JUNK, symlinks=True)
             # By its path, for pytest wants to be the first that imports the package tests.
             command = [sys.executable, str(copy / "tests" / "mutation.py"), str(arguments.module), *tests]
-            command += ["--lines", arguments.lines, "--work", f"{number}/{jobs}"]
+            command += [
+                "--lines",
+                arguments.lines,
+                "--work",
+                f"{number}/{jobs}",
+                *(["--quick"] if arguments.quick else []),
+            ]
             environ = {**os.environ, "PYTHONPATH": str(copy)}
             environ.pop("PYTHONDONTWRITEBYTECODE", None)
             processes.append(subprocess.Popen(command, cwd=copy, env=environ, stdout=subprocess.PIPE, text=True))
-        lines = "".join(process.communicate()[0] for process in processes).splitlines()
-    if any(process.returncode for process in processes):
-        sys.exit(1)
-    outcomes = [json.loads(line) for line in lines if line.startswith('{"mutant"')]
-    survivors = sorted(tuple(outcome["mutant"]) for outcome in outcomes if not outcome["caught"])
-    for line, before, after in survivors:
-        print(f"{arguments.module}:{line}: {before}  ->  {after}")
-    caught = len(outcomes) - len(survivors)
-    share = 100 * caught / max(len(outcomes), 1)
-    print(f"{caught} of {len(outcomes)} caught ({share:.1f} %) in {time.monotonic() - begin:.0f} s")
-    sys.exit(1 if survivors else 0)
+        readers = [threading.Thread(target=follow, args=(process, arguments.module, counts)) for process in processes]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        failed = max(process.wait() for process in processes) > 0
+    tried = counts[True] + counts[False]
+    share = 100 * counts[True] / max(tried, 1)
+    print(f"{counts[True]} of {tried} caught ({share:.1f} %) in {time.monotonic() - begin:.0f} s")
+    sys.exit(1 if failed or counts[False] else 0)
+
+
+def follow(process: subprocess.Popen[str], module: Path, counts: Counter[bool]) -> None:
+    """Count what a process reports, and print what survives."""
+    assert process.stdout is not None
+    for text in process.stdout:
+        if text.startswith('{"mutant"'):
+            outcome = json.loads(text)
+            counts[bool(outcome["caught"])] += 1
+            if not outcome["caught"]:
+                line, before, after = outcome["mutant"]
+                print(f"{module}:{line}: {before}  ->  {after}", flush=True)
 
 
 if __name__ == "__main__":

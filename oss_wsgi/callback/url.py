@@ -52,7 +52,7 @@ def _url_problems(url: str) -> list[str]:
     problems = []
     if parts.scheme not in ("http", "https") or not parts.hostname:
         problems.append("must begin with http:// or https:// and name a host.")
-    if "[" in parts.netloc or (parts.hostname and ":" in parts.hostname):
+    if "[" in parts.netloc:
         problems.append("names an IPv6 address, which OSS does not call: use a host name or IPv4.")
     elif parts.hostname and not _HOST_NAME.fullmatch(parts.hostname):
         problems.append("must name its host with letters, digits, hyphens and dots.")

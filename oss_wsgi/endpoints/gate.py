@@ -233,8 +233,8 @@ def _named_or_second(signature: inspect.Signature) -> inspect.Parameter | None:
 
 def _rest(signature: inspect.Signature) -> inspect.Parameter | None:
     """Return the ``**`` of a callable that names a parameter for the request."""
-    last = list(signature.parameters.values())[-1:]
-    return next((rest for rest in last if rest.kind is rest.VAR_KEYWORD and _positional(signature)), None)
+    rests = (rest for rest in signature.parameters.values() if rest.kind is rest.VAR_KEYWORD)
+    return next(rests, None) if _positional(signature) else None
 
 
 def _positional(signature: inspect.Signature) -> list[inspect.Parameter]:

@@ -20,7 +20,7 @@ from ..callback.verifier import string_to_sign
 from ..ledger.base import Ledger
 from ..ledger.place import Place
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
-from ..wsgi.environ import ReceivedCallback, decoded_path, header, raw_target
+from ..wsgi.environ import ReceivedCallback, decoded_path, header
 from ..wsgi.responses import json_response
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ class Probe:
             "server": server_name(environ),
             "reaches_callback": reaches_callback,
             "target": received.target.decode("utf-8", "replace"),
-            "target_from": raw_target(environ)[0],
             "targets": [target_digest(received.target), *self._targets],
             "authorization": _text_digest(received.authorization) if has_authorization else None,
             "pub_key_url": _text_digest(received.pub_key_url),

@@ -200,9 +200,9 @@ class PartUploads:
         headers: Mapping[str, str] | None = None
         if length is None and typed and number == 1:
             headers = _OF_A_WHOLE_FILE
-        elif length is not None and self._urls.signs_additional_headers:
+        elif length is not None:
             headers = {"content-length": str(length)}
-        signed = () if length is None or headers is None else tuple(headers)
+        signed = tuple(headers or ())
         return self._urls.presign(
             "PUT", opened.key, expires=PART_SECONDS, query=query, headers=headers, additional_headers=signed
         )

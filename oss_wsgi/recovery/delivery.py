@@ -59,7 +59,7 @@ class Delivery:
     X-Request-ID and wsgi.errors: no address, no login of any kind, and no key of a middleware.
 
     :param path: PATH_INFO of the callback endpoint, prefix included, as WSGI has it (UTF-8 read as latin-1).
-    :param url: the callback's public URL, for requests that no browser sends; None means localhost.
+    :param url: the callback's public URL, checked, for requests that no browser sends; None means localhost.
     :param with_body: make a body, because the application's own view answers and may read it; our endpoint reads only
     the upload.
     """
@@ -72,12 +72,12 @@ class Delivery:
         own_path = unquote_to_bytes(parts.path).decode("latin-1")
         self._own = {
             "SCRIPT_NAME": own_path if own_path.endswith(path) else path,
-            "SERVER_NAME": parts.hostname or "localhost",
-            "SERVER_PORT": str(parts.port or _DEFAULT_PORTS.get(parts.scheme, "80")),
+            "SERVER_NAME": parts.hostname,
+            "SERVER_PORT": str(parts.port or _DEFAULT_PORTS[parts.scheme]),
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "HTTP_HOST": parts.netloc.rpartition("@")[2] or "localhost",
+            "HTTP_HOST": parts.netloc,
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": parts.scheme if parts.scheme in _DEFAULT_PORTS else "http",
+            "wsgi.url_scheme": parts.scheme,
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,

@@ -113,7 +113,7 @@ class Recovery:
             raise NotYoursError("not_yours", f"the object does not belong to this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
             raise NotYoursError("not_yours", "the object's receipt belongs to another ticket")
-        return self._checked(stored, receipt._replace(ticket=ticket), recovered=recovered)
+        return self._checked(stored, receipt, recovered=recovered)  # its ticket is the same, sealed once more
 
     def find_by_receipt(self, key: str) -> FoundUpload:
         """Return the upload that an object's own receipt describes.

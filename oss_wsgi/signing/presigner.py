@@ -275,7 +275,7 @@ class PostPresigner:
     def limits(self, grant: Grant) -> UploadLimits:
         """Return the limits of a form for ``grant``; an empty list of types means any type. Raises GrantError."""
         settings = self._settings
-        low, high = self._sizes(grant, None, MAX_OBJECT_BYTES if settings.multipart else MAX_FORM_BYTES)
+        low, high = self._sizes(grant, None, MAX_OBJECT_BYTES)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
         return UploadLimits(high, low, list(types), grant.expires or settings.upload_expires)
 

@@ -37,8 +37,16 @@ def test_false_refuses_the_report() -> None:
 
 @pytest.mark.parametrize("result", [None, 1, "yes", REPORT])
 def test_a_result_that_is_not_a_bool_confirms_nothing(result: Any) -> None:
-    with pytest.raises(ConfirmationUnavailableError, match="must return True or False"):
+    with pytest.raises(ConfirmationUnavailableError, match="must return True or False") as raised:
         confirmed(lambda upload: result, REPORT)
+    assert raised.value.reason == "confirm_failed"
+
+
+def test_the_callable_refuses_with_a_reason_of_its_own() -> None:
+    error = NotConfirmedError("another_size", "OSS holds 5 bytes")
+    with pytest.raises(NotConfirmedError) as raised:
+        confirmed(raising(error), REPORT)
+    assert raised.value is error
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, KeyboardInterrupt, GeneratorExit])
@@ -54,8 +62,11 @@ def test_the_callable_chooses_what_happens_when_nothing_is_known(caplog: pytest.
     with pytest.raises(ConfirmationUnavailableError) as raised:
         confirmed(raising(error), REPORT)
     assert raised.value is error
-    accepted = confirmed(raising(ConfirmationUnavailableError("down", "no answer", accept=True)), REPORT)
-    assert accepted == replace(REPORT, confirmed=False)
+    accepting = raising(ConfirmationUnavailableError("down", "no answer", accept=True))
+    report = replace(REPORT, request_id="5C3D")
+    assert confirmed(accepting, report) == replace(report, confirmed=False)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "accepted unconfirmed: reason=down hint='no answer'" in record.getMessage()
+    assert all(part in record.getMessage() for part in ("reason=down", "hint='no answer'", "request_id='5C3D'"))
+    found = replace(REPORT, confirmed=True)  # by our own HEAD
+    assert confirmed(accepting, found) == found

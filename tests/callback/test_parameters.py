@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.callback.parameters import FORM, JSON, CallbackParameters, TicketedCallback, body_template
+from oss_wsgi.callback.parameters import (
+    FORM,
+    JSON,
+    CallbackParameters,
+    TicketedCallback,
+    body_template,
+    encode_variables,
+)
 from oss_wsgi.exceptions import PolicyError
 
 URL = "https://app.example.com/oss/callback"
@@ -142,6 +149,15 @@ def test_a_ticket_is_encoded_like_a_constant(body_type: str) -> None:
 
 def test_a_constant_is_added_to_an_empty_json_body() -> None:
     assert CallbackParameters(URL, "{ }", JSON).with_constant("ticket", "T").body == '{ "ticket":"T"}'
+
+
+def test_custom_variables_are_compact_json_in_base64_of_five_kilobytes() -> None:
+    text = encode_variables({"album": "中", "b": "2"})
+    assert base64.b64decode(text, validate=True).decode() == '{"x:album":"中","x:b":"2"}'
+    room = 5120 // 4 * 3 - len('{"x:a":""}')
+    assert len(encode_variables({"a": "x" * room})) == 5120
+    with pytest.raises(PolicyError, match="5124 bytes in Base64"):
+        encode_variables({"a": "x" * (room + 1)})
 
 
 def test_a_ticket_that_makes_the_callback_too_long_is_refused() -> None:

@@ -245,12 +245,13 @@ def pem_of(n: int, e: int) -> bytes:
         (N512, 1, None),
         (N512, 3, "its exponent is 3,"),
         (N512, 65536, None),
+        (N512, 65538, None),
         (65521, 17, None),
         (N512 >> 1 | 1, 65537, "511 bits"),
         (1 << 8192 | 1, 65537, None),
         (1 << 16383 | 1, 65537, "16384 bits|not a public key"),
     ],
-    ids=["e=1", "e=3", "e-even", "16-bits", "511-bits", "8193-bits", "16384-bits"],
+    ids=["e=1", "e=3", "e-even", "e-even-and-large", "16-bits", "511-bits", "8193-bits", "16384-bits"],
 )
 def test_a_weak_or_huge_key_is_refused(n: int, e: int, message: str | None) -> None:
     with pytest.raises(ValueError, match=message or "."):
@@ -259,6 +260,7 @@ def test_a_weak_or_huge_key_is_refused(n: int, e: int, message: str | None) -> N
 
 def test_the_pem_made_here_is_valid() -> None:
     assert load_public_key(pem_of(N512, 65537)).public_numbers().n == N512
+    assert load_public_key(pem_of(1 << 8191 | 1, 65537)).key_size == 8192
     assert load_public_key(OSS_PUBLIC_KEY).key_size == load_public_key(PEM_BYTES).key_size == 512
 
 

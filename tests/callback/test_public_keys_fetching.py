@@ -107,7 +107,9 @@ def test_a_fetch_that_brings_no_key_is_repeated_after_a_pause(
 ) -> None:
     fetcher = Fetcher(failure)
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
-    refused(store, V2)
+    problem = refused(store, V2)
+    assert ("404" in problem) is (failure is NOT_FOUND)
+    assert "of the application's own" not in problem, "what it says may be secret"
     clock.now += pause - 0.001
     assert "a moment ago" in refused(store, V2)
     assert fetcher.urls == [V2]
@@ -266,14 +268,42 @@ def test_the_first_callback_signed_with_a_new_key_is_verified(clock: FrozenClock
     assert (V2 in store.in_use, fetcher.urls) == (True, [V2])
 
 
+def signed_callback(url: str, signed: bytes = b"/\n") -> dict[str, Any]:
+    """Return the arguments of ``verify`` for a callback to / of which ``signed`` was signed."""
+    authorization = base64.b64encode(OTHER.sign(signed, PKCS1v15(), MD5())).decode()
+    named = base64.b64encode(url.encode()).decode()
+    return {"target": b"/", "body": b"", "pub_key_url": named, "authorization": authorization}
+
+
+@pytest.mark.parametrize("signed", [b"/\n", b"/another\n"])
+def test_the_key_that_replaces_another_verifies_only_what_it_signed(signed: bytes, clock: FrozenClock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    verifier = CallbackVerifier(store)
+    assert not verifier.is_valid(**signed_callback(V2))
+    fetcher.answer = OTHER_PEM
+    clock.now += DAY
+    assert verifier.is_valid(**signed_callback(V2, signed)) is (signed == b"/\n")
+    assert (V2 in store.in_use) is (signed == b"/\n")
+
+
+def test_a_pinned_key_is_never_replaced(clock: FrozenClock) -> None:
+    fetcher = Fetcher(OTHER_PEM)
+    trusted = {"http://127.0.0.1/own.pem": PEM, V2: PEM}
+    verifier = CallbackVerifier(PublicKeyStore(trusted, fetcher=fetcher, clock=clock))
+    for url in trusted:
+        assert not verifier.is_valid(**signed_callback(url))
+        clock.now += DAY
+        assert not verifier.is_valid(**signed_callback(url))
+    assert fetcher.urls == []
+
+
 def test_a_key_that_oss_has_replaced_is_fetched_again_after_a_day(clock: FrozenClock) -> None:
     fetcher = Fetcher()
     verifier = CallbackVerifier(PublicKeyStore(fetcher=fetcher, clock=clock))
-    signed = base64.b64encode(OTHER.sign(b"/\n", PKCS1v15(), MD5())).decode()
 
     def verify(url: str) -> bool:
-        named = base64.b64encode(url.encode()).decode()
-        return verifier.is_valid(target=b"/", body=b"", pub_key_url=named, authorization=signed)
+        return verifier.is_valid(**signed_callback(url))
 
     assert not verify(V2)
     fetcher.answer = OTHER_PEM

@@ -47,14 +47,34 @@ def test_a_raw_request_is_read() -> None:
     assert Recording.from_http(RAW.replace(b"\r\n", b"\n")).headers == recording.headers
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"hello", b"hello\r\n\r\n", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: a"),
+        *(b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"GET / HTTP/1.1\r\n: no name\r\n\r\n"),
+    ],
+)
 def test_what_is_not_http_is_refused_in_words(data: bytes) -> None:
     with pytest.raises(ValueError, match="raw request"):
         Recording.from_http(data)
 
 
+@pytest.mark.parametrize("length", [b"\xb2", b"three", b"9" * 5000], ids=["no digit", "no number", "too long"])
+def test_a_length_that_is_none_cuts_nothing(length: bytes) -> None:
+    assert Recording.from_http(RAW.replace(b"Length: 3", b"Length: " + length)).body == b"a=b"
+
+
+def test_json_without_a_time_was_received_at_an_unknown_one() -> None:
+    recording = Recording.from_json('{"target": "/cb", "headers": {"Content-Type": "text/plain"}, "body": "a=b"}')
+    assert recording == Recording("/cb", {"Content-Type": "text/plain"}, b"a=b")
+    assert recording.received == 0
+    environ = recording.environ()
+    assert (environ["REQUEST_METHOD"], environ["SCRIPT_NAME"], environ["CONTENT_TYPE"]) == ("POST", "", "text/plain")
+
+
 def test_the_environ_is_that_of_the_request() -> None:
-    environ = Recording.from_http(RAW).environ()
+    environ = Recording.from_http(RAW.replace(b"POST", b"PUT")).environ()
+    assert environ["REQUEST_METHOD"] == "PUT"
     assert environ["PATH_INFO"] == "/a b"
     assert environ["QUERY_STRING"] == "x=1"
     assert environ["HTTP_X_OSS_TAG"] == "CALLBACK"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,13 +86,23 @@ def test_an_unusable_file_is_refused_and_not_quoted(path: Path, raw: bytes, prob
     path.write_bytes(raw)
     with pytest.raises(SettingsError) as raised:
         SecretFile(str(path), clock=FrozenClock())
-    assert problem in str(raised.value)
-    assert str(path) in str(raised.value)
+    assert re.search(f"{re.escape(str(path))}.*{problem}", str(raised.value))
     assert not [secret for secret in (OLD, NEW, "swordfish") if secret in str(raised.value)]
 
 
+def test_a_file_of_64_kib_is_read(path: Path) -> None:
+    path.write_text(f"{OLD}\n".ljust(65_536, "\n"), encoding="utf-8")
+    assert read_secrets(str(path)) == (OLD,)
+
+
+def test_the_name_of_the_file_is_shown_and_no_secret(path: Path, clock: FrozenClock) -> None:
+    shown = repr(SecretFile(str(path), clock=clock))
+    assert repr(str(path)) in shown
+    assert OLD not in shown
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="No such file"):
+    with pytest.raises(SettingsError, match=r"missing.*No such file"):
         SecretFile(str(tmp_path / "missing"), clock=FrozenClock())
     with pytest.raises(SettingsError, match="cannot be used"):
         SecretFile(str(tmp_path), clock=FrozenClock())
@@ -138,7 +149,7 @@ def test_a_broken_new_file_keeps_the_old_secrets_and_is_logged_once(
 ) -> None:
     caplog.set_level(logging.INFO)
     secrets = SecretFile(str(path), clock=clock)
-    for text in ("", "short", "short"):
+    for text in ("", "short", "short", OLD, "short"):
         write_anew(path, text)
         for _ in range(3):
             clock.advance(SOON)
@@ -150,7 +161,7 @@ def test_a_broken_new_file_keeps_the_old_secrets_and_is_logged_once(
     clock.advance(SOON)
     assert secrets() == (NEW,)
     levels = [record.levelname for record in caplog.records]
-    assert levels == ["ERROR", "ERROR", "ERROR", "INFO"], "empty, short, missing, and well again"
+    assert levels == ["ERROR"] * 4 + ["INFO"], "empty, short, short again after a good one, missing, and new secrets"
     assert "stay in use" in caplog.text
     assert not [secret for secret in (OLD, NEW) if secret in caplog.text]
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from oss_wsgi.callback.ticket import (
     TRIAL_WITH_HANDLER,
     TRIAL_WITHOUT_HANDLER,
-    UPLOAD_SECONDS,
     NewTicket,
     Ticket,
     TicketBook,
@@ -57,7 +56,8 @@ def test_a_ticket_opens_as_it_was_issued() -> None:
     assert (ticket.min_size, ticket.max_size) == (1, 1000)
     assert list(ticket.content_types) == ["image/png", "image/jpeg"]
     assert (ticket.user, ticket.data) == ("eric", {"album": 7, "tags": ["a", "ü"]})
-    assert ticket.expires_at == NOW + 300 + UPLOAD_SECONDS
+    assert ticket.expires_at == NOW + 300 + 12 * 3600
+    assert (ticket.forbid_overwrite, ticket.max_objects, ticket.filename, ticket.trial) == (False, 1, None, None)
 
 
 @pytest.mark.parametrize("mark", [True, False])
@@ -117,6 +117,25 @@ def test_a_ticket_from_before_files_names_were_sealed_has_none(
     assert (ticket.forbid_overwrite, ticket.max_objects) == expected
 
 
+#: Sealed with OLD at NOW by the version of November 2026: one that opens no such ticket refuses what it finds.
+SEALED = (
+    "kO4esgAATlwVT3ecKjJvzXqiaqAKYIC0QLdLFMBB6UmN9Ct9HH2SakGRqhEOWapQg8CzQKVJNJ4D7HsTG1bGxkKwLLEnVMpHa-UNoO9ckdwaQeHM"
+    "r7ABNmoRbHJReYwOTIEzxcDy-tmWx3IUy-hbLgCKN9FCJ_O_CKLRDMCHmkHBQSbJNeJjMX51aIXEzyZ_7loQax17UVCBnCz_SAsWRJcW"
+)
+
+
+def test_a_ticket_of_an_older_version_opens() -> None:
+    ticket = book(OLD).open(SEALED)
+    assert ticket.id == "674ef6c8154f779c2a326fcd7aa26aa0"
+    assert (ticket.key, ticket.filename, ticket.user, ticket.data) == (
+        "user/eric/猫.png",
+        "猫.png",
+        "eric",
+        {"album": 7},
+    )
+    assert (ticket.min_size, ticket.max_size, ticket.content_types) == (1, 1000, ["image/png"])
+
+
 def test_each_ticket_has_its_own_id_and_hides_its_content() -> None:
     texts = [book().issue(**VALUES) for _ in range(50)]
     assert len({book().open(text).id for text in texts}) == 50
@@ -136,7 +155,8 @@ def test_a_missing_ticket_is_refused(nothing: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "A" * 10, "A" * 47, "ä" * 60, "A" * 60 + "=", "A" * 60 + "\n", "A" * 9000, 7, ["A" * 60]]
+    "text",
+    ["x", "A" * 10, "A" * 47, "ä" * 60, "A" * 60 + "=", "A" * 60 + "\n", "A" * 9000, "A" * 45 + "!!!", 7, ["A" * 60]],
 )
 def test_a_text_that_is_not_a_ticket_is_refused(text: object) -> None:
     assert reason(book(), text) == "ticket_altered"
@@ -164,12 +184,28 @@ def test_every_changed_character_is_detected(length: int) -> None:
         assert reason(book(), changed) == "ticket_altered"
 
 
+@pytest.mark.parametrize("skipped", ["!", ".", "+", " ", "\n", "=", "\0"])
+def test_a_text_with_characters_that_a_decoder_skips_is_refused(skipped: str) -> None:
+    text = book().issue(**VALUES)
+    for place in (0, 8, len(text)):
+        assert reason(book(), text[:place] + skipped * 4 + text[place:]) == "ticket_altered"
+
+
 def test_a_secret_is_rotated_by_putting_a_new_one_before_it() -> None:
     before = book(OLD).issue(**VALUES)
     assert book(NEW, OLD).open(before).user == "eric"
     after = book(NEW, OLD).issue(**VALUES)
     assert book(NEW).open(after).user == "eric"
     assert reason(book(OLD), after) == "ticket_foreign"
+
+
+def test_secrets_that_are_asked_for_are_those_of_now() -> None:
+    secrets = [OLD]
+    tickets = TicketBook(lambda: tuple(secrets), clock=FrozenClock(NOW))
+    before = tickets.issue(**VALUES)
+    secrets[:] = [NEW]
+    assert reason(tickets, before) == "ticket_foreign"
+    assert book(NEW).open(tickets.issue(**VALUES)).user == "eric"
 
 
 def test_a_ticket_outlives_its_signature_by_upload_seconds() -> None:
@@ -242,10 +278,17 @@ def test_an_upload_that_the_ticket_does_not_allow_is_refused(changed: dict[str, 
         ticket().check(Upload(**{**GOOD, **changed}))
 
 
+def test_a_type_with_a_parameter_allows_exactly_that() -> None:
+    typed = ticket(content_types=("text/html; charset=utf-8",))
+    typed.check(Upload(**{**GOOD, "mime_type": "text/html; charset=utf-8"}))
+    with pytest.raises(UnverifiedError, match="mimeType"):
+        typed.check(Upload(**{**GOOD, "mime_type": "text/html"}))
+
+
 def test_a_prefix_allows_only_objects_below_it() -> None:
     below = ticket(key=None)
     below.check(Upload(**{**GOOD, "object": "user/eric/b/c.png"}))
-    for name in ("user/eric2/c.png", "user/eri", "other/user/eric/c.png"):
+    for name in ("user/eric2/c.png", "user/eri", "other/user/eric/c.png", None):
         with pytest.raises(UnverifiedError, match="object"):
             below.check(Upload(**{**GOOD, "object": name}))
 

@@ -71,6 +71,20 @@ def test_a_receipt_can_name_the_operation_and_the_custom_variables(receipts: Rec
     assert receipt.ticket.user == "eric"
 
 
+#: Sealed at NOW by the version of November 2026; objects keep theirs for as long as they are stored.
+SEALED = (
+    "2-UDOQAATly7WV-HY1hxANu9jDRMBJ5gsBu42b3l8Xykc4Gq4i5ptACB8Dp9VmtATKvpxeufGANSxsDhr1noR0_okcF-7QsgJ_H4oui0nxgFSwJR"
+    "r7qipBHWYG0rktL3KKxvlO0N2BDf-5e6jXXZSv2X_GqObSpoihdDV3aWaFKHN24UgX16UK4fVQLDpP8AIxHVnKiexXeU2h8lmIHbmjwXPaxgNz1r"
+    "mAGtUF-CUptGx7aW_WcufMgv3Kjvaz_ENP-BqqY5FB-0"
+)
+
+
+def test_a_receipt_of_an_older_version_opens(receipts: ReceiptBook) -> None:
+    receipt = receipts.open(SEALED)
+    assert (receipt.ticket.user, receipt.operation, receipt.custom) == ("eric", "PutObject", {"a": "1"})
+    receipt.check(STORED._replace(metadata={"album": "summer 2026"}))
+
+
 def test_neither_opens_as_the_other(tickets: TicketBook, receipts: ReceiptBook) -> None:
     new = a_ticket()
     assert reason(tickets, receipts.seal(new)) == "ticket_foreign"
@@ -122,6 +136,8 @@ def test_a_short_keeping_never_ends_before_the_ticket(clock: FrozenClock) -> Non
     receipt = receipts.seal(a_ticket())
     clock.advance(300 + UPLOAD_SECONDS)
     assert receipts.open(receipt).ticket.expires_at == NOW + 300 + UPLOAD_SECONDS
+    clock.advance(1)
+    assert reason(receipts, receipt) == "receipt_expired"
 
 
 def test_a_former_secret_still_opens_receipts(clock: FrozenClock, receipts: ReceiptBook) -> None:
@@ -140,6 +156,7 @@ def test_a_receipt_opens_at_any_length_that_oss_takes(receipts: ReceiptBook) -> 
 
 
 STORED = StoredObject("users/猫/1.png", 5, "5B3C", NOW + 10.0, "image/png")
+DAY = NOW - NOW % 86_400
 PINNED = {"album": "summer 2026", "empty": "", "place": "海"}
 
 
@@ -154,7 +171,8 @@ PINNED = {"album": "summer 2026", "empty": "", "place": "海"}
         ("CompleteMultipartUpload", {"object_type": "Multipart"}, None),
         ("CompleteMultipartUpload", {"object_type": "Normal"}, "type of object"),
         ("PostObject", {"last_modified": 0.0}, None),
-        ("PostObject", {"last_modified": NOW - 2 * 86_400}, "time"),
+        ("PostObject", {"last_modified": DAY - 900}, None),
+        ("PostObject", {"last_modified": DAY - 901}, "time"),
         ("PostObject", {"last_modified": NOW + 300 + UPLOAD_SECONDS + 900}, None),
         ("PostObject", {"last_modified": NOW + 300 + UPLOAD_SECONDS + 901}, "time"),
         ("PostObject", {"metadata": {"album": " summer 2026", "place": "æµ·", "more": "of the browser's"}}, None),
@@ -170,7 +188,8 @@ def test_an_object_must_fit_what_its_receipt_can_know(
 ) -> None:
     receipt = receipts.open(receipts.seal(a_ticket(), operation=operation, metadata=PINNED))
     stored = STORED._replace(**{"metadata": {"album": "summer 2026"}, **changes})
-    with nullcontext() if problem is None else pytest.raises(UnverifiedError, match=f"{problem} is not the one that"):
+    expected = f"ticket_mismatch: .*{problem} is not the one that"
+    with nullcontext() if problem is None else pytest.raises(UnverifiedError, match=expected):
         receipt.check(stored)
 
 

@@ -112,6 +112,14 @@ def test_without_an_image_the_image_attributes_are_none(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "body", [b"", b"bucket=&object=&filename=&etag=&mimeType=&format=&reqId=&operation=&size=&crc64="]
+)
+def test_what_the_body_leaves_out_or_empty_is_none(body: bytes) -> None:
+    upload = Upload.parse(body, FORM)
+    assert replace(upload, members={}, body=b"") == Upload()
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b'{"imageInfo":{"width":7,"height":"8"}}',
@@ -139,7 +147,9 @@ def test_a_body_that_begins_with_a_brace_is_json(content_type: str) -> None:
 @pytest.mark.parametrize("content_type", ["", FORM, "application/json5", "text/json"])
 def test_any_other_body_is_a_form_unless_its_type_is_json(content_type: str) -> None:
     assert Upload.parse(b"size=6", content_type).size == 6
-    assert refused(b"size=6", JSON) == "body_malformed"
+    own = "&".join(f"{name}=7" for name in (*VARIABLES, "ticket")).encode()
+    for kind in (JSON, "Application/JSON; charset=utf-8"):
+        assert refused(b"size=6", kind) == refused(own, kind) == "body_malformed"
 
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), ("6", 6), ("007", 7), (str(LARGEST), LARGEST)])

@@ -185,6 +185,13 @@ def test_a_signature_of_another_length_is_refused(length: int, capture: dict[str
     assert reason == ("signature_wrong" if length else "authorization_missing")
 
 
+@pytest.mark.parametrize("length", [63, 64, 65])
+def test_the_hint_says_where_the_length_is_not_the_keys(length: int, oss: CallbackVerifier) -> None:
+    with pytest.raises(UnverifiedError) as raised:
+        oss.verify(**{**callback(CAPTURES[0]), "authorization": b64(bytes(length))})
+    assert ("another length" in raised.value.hint) is (length != 64)
+
+
 def test_a_signature_with_leading_zeros_is_refused(oss: CallbackVerifier) -> None:
     signature = base64.b64decode(CAPTURES[0]["authorization"])
     assert refused({**callback(CAPTURES[0]), "authorization": b64(b"\0" + signature)}, oss) == "signature_wrong"

@@ -64,6 +64,7 @@ def test_another_site_is_refused_before_authorize_is_called(headers: dict[str, s
     assert "Access-Control-Allow-Origin" not in response.headers
     if method == "GET":
         assert response.json["error"]["code"] == "origin_foreign"
+        assert "origin" in response.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,9 @@ def test_own_pages_listed_pages_and_programs_are_served(headers: dict[str, str],
 
 
 def test_without_a_list_only_own_pages_are_served() -> None:
-    assert ask({"Origin": f"https://{HOST}"}).status_int == 200
+    own = ask({"Origin": f"https://{HOST}"})
+    assert own.status_int == 200
+    assert not {"Vary", "Access-Control-Allow-Origin"} & set(own.headers)
     assert ask({"Origin": LISTED}).status_int == 403
 
 
@@ -118,7 +121,7 @@ def test_an_opaque_origin_may_be_listed() -> None:
 def test_only_the_log_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
     response = ask({"Origin": LISTED, "Sec-Fetch-Site": "cross-site"})
     assert "OSS_ALLOWED_ORIGINS" in caplog.text
-    assert "reason=origin_foreign" in caplog.text
+    assert "reason=origin_foreign " in caplog.text
     assert LISTED in caplog.text
     assert "OSS_ALLOWED_ORIGINS" not in response.text
     caplog.clear()
@@ -144,7 +147,8 @@ def test_a_request_without_a_host_is_answered() -> None:
     client = RootClient()
     app = client.app.app
     client.app.app = without_host
-    assert client.get(headers={"Origin": f"https://{HOST}"}).status_int == 403
+    for origin in (f"https://{HOST}", "https://"):
+        assert client.get(headers={"Origin": origin}).status_int == 403
     assert client.get().status_int == 200
 
 

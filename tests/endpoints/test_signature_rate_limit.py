@@ -26,13 +26,15 @@ class Recorder:
         return self.wait
 
 
-def test_too_many_requests_are_429_with_retry_after() -> None:
+def test_too_many_requests_are_429_with_retry_after(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     clock = FrozenClock()
     client = RootClient(rate_limit=RateLimit(2, 61, clock=clock))
     assert [client.get().status_int for _ in range(2)] == [200, 200]
     response = client.get()
     assert response.status_int == 429
     assert response.headers["Retry-After"] == "31"
+    assert "reason=too_many_requests " in caplog.text
     assert response.json == {"error": {"code": "too_many_requests", "message": "Too many requests: try again in 31 s."}}
     clock.advance(31)
     assert client.get().status_int == 200
@@ -87,7 +89,7 @@ def test_head_counts_as_get_does() -> None:
 def test_a_limit_that_returns_no_seconds_is_500(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = RootClient(rate_limit=Recorder(wrong)).get()
     assert response.status_int == 500
-    assert "reason=rate_limit_failed" in caplog.text
+    assert "reason=rate_limit_failed " in caplog.text
     assert "signature" not in response.text
 
 
@@ -99,7 +101,7 @@ def test_a_limit_that_raises_is_500(caplog: pytest.LogCaptureFixture) -> None:
     assert response.status_int == 500
     assert "swordfish" not in response.text
     (record,) = caplog.records
-    assert "reason=rate_limit_failed" in record.getMessage()
+    assert "reason=rate_limit_failed " in record.getMessage()
     assert "ConnectionError" in record.getMessage()
     assert record.exc_info
 

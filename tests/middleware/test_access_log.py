@@ -15,7 +15,7 @@ from oss_wsgi.wsgi.observers import facts_of
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     facts_of(environ).user = "eric"
-    environ["PATH_INFO"] = "/moved"
+    environ["PATH_INFO"], environ["REQUEST_METHOD"] = "/moved", "POST"
     start_response("418 Teapot", [("Content-Type", "text/plain")])
     return [b"123", b"456"]
 
@@ -28,8 +28,9 @@ def test_the_record_has_the_request_and_its_facts(caplog: pytest.LogCaptureFixtu
     app.get("/tea?pot=secret", extra_environ=environ, status=418)
     (record,) = caplog.records
     assert record.getMessage() == "192.0.2.1 GET '/tea' 418 6 bytes 250.0 ms"
-    expected = {"request_id": "r1", "user": "eric", "path": "/tea", "status": 418, "bytes": 6, "seconds": 0.25}
+    expected = {"request_id": "r1", "user": "eric", "method": "GET", "path": "/tea", "status": 418, "bytes": 6}
     assert {name: getattr(record, name) for name in expected} == expected
+    assert record.__dict__["seconds"] == 0.25
     assert not hasattr(record, "reason")
 
 

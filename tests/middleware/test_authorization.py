@@ -174,3 +174,7 @@ def test_without_credentials_the_application_refuses_as_before() -> None:
 def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         AuthorizationPassthrough(lambda environ, start_response: [], trusted_keys=keys)
+
+
+def test_a_key_of_servers_own_may_be_named_too() -> None:
+    assert seen({"HTTP-AUTHORIZATION": BARE}, trusted_keys=["HTTP-AUTHORIZATION"])["HTTP_AUTHORIZATION"] == BARE

@@ -17,6 +17,8 @@ import webtest
 from oss_wsgi import CallbackGuard, CallbackVerifier, PublicKeyStore, Upload
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.testing import CallbackSigner, FrozenClock
+from oss_wsgi.wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
+from oss_wsgi.wsgi.observers import RequestFacts
 
 SIGNER = CallbackSigner()
 BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
@@ -102,6 +104,25 @@ def test_only_the_log_says_why_a_callback_is_refused(
     assert "request_id=674EF4EC0000000000000001" in message
     shown = {"x-oss-request-id", "x-oss-tag"}  # CALLBACK is in the name of a setting, too
     assert not any(value and value in message for name, value in headers.items() if name not in shown)
+
+
+@pytest.mark.parametrize(
+    ("change", "diagnose"),
+    [
+        ({"Authorization": ""}, missing_authorization),
+        ({"Authorization": "Bearer abc"}, several_values),
+        ({"x-oss-pub-key-url": ""}, missing_key_url),
+        ({"x-oss-pub-key-url": "http://x"}, several_values),
+        ({"x-oss-pub-key-url": OSS_KEY_URL}, wrong_signature),
+    ],
+)
+def test_the_log_says_what_the_server_may_have_done(
+    change: dict[str, str], diagnose: Callable[[dict[str, Any]], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {**SIGNER.headers("/oss/callback", BODY), **change}
+    request = webtest.TestRequest.blank("/oss/callback", POST=BODY, headers=headers)
+    request.get_response(client().app)
+    assert repr(diagnose(request.environ))[1:-1] in caplog.text
 
 
 def test_a_value_under_a_key_of_the_server_is_found() -> None:
@@ -190,9 +211,10 @@ def test_a_chunked_callback_gets_a_length_for_the_application() -> None:
     assert environ["HTTP_TRANSFER_ENCODING"] == "chunked", "the caller's environ is not changed"
 
 
-def test_a_report_of_another_bucket_is_refused() -> None:
+def test_a_report_of_another_bucket_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     assert post(client(bucket="examplebucket"), "/oss/callback").status_int == 200
     assert post(client(bucket="other"), "/oss/callback").status_int == 403
+    assert "reason=bucket_foreign " in caplog.text
     assert post(client(bucket="examplebucket"), "/oss/callback", b"filename=a").status_int == 403
 
 
@@ -322,6 +344,23 @@ def test_user_and_data_come_from_the_ticket() -> None:
     (upload,) = uploads
     assert (upload.user, upload.data) == ("eric", {"album": 7})
     assert (upload.ticket_id, upload.ticket_until) == (book.open(ticket).id, book.open(ticket).expires_at)
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [({"size": "7"}, ["eric"]), ({"filename": "user/eric/b.txt", "size": "7"}, []), ({}, [])],
+    ids=["another size", "another object", "what the ticket allows"],
+)
+def test_a_verified_mismatch_is_told_where_the_object_is_the_tickets(members: dict[str, str], told: list[str]) -> None:
+    mismatches: list[tuple[Upload, dict[str, Any]]] = []
+    book = TicketBook(["t" * 32], clock=lambda: NOW)
+    app = client(tickets=book, on_mismatch=lambda upload, environ: mismatches.append((upload, environ)))
+    facts = RequestFacts()
+    post(app, "/oss/callback", report(book.issue(**ISSUED), **members), extra_environ={"oss_wsgi.facts": facts})
+    assert [upload.user for upload, _ in mismatches] == told
+    assert [environ["REQUEST_METHOD"] for _, environ in mismatches] == ["POST"] * len(told)
+    assert facts.user == "eric"
+    assert facts.object == (None if members else "user/eric/a.txt")
 
 
 def test_a_ticket_in_a_json_body_is_read() -> None:

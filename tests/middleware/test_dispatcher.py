@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import webtest
 
 from oss_wsgi import Dispatcher
-from oss_wsgi.middleware.dispatcher import PathRouter, Subtree, at_original_path
-from oss_wsgi.wsgi.observers import Observers
+from oss_wsgi.middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path
+from oss_wsgi.wsgi.nonblocking import WouldWaitError
+from oss_wsgi.wsgi.observers import Observers, facts_of
 
 
 def named(name: str) -> Any:
@@ -64,6 +65,11 @@ def test_the_wrapped_application_gets_the_same_environ() -> None:
     assert seen[0] is environ
 
 
+def test_a_server_that_leaves_script_name_out_is_served() -> None:
+    app = Dispatcher(named("legacy"), {"/oss": lambda environ, start_response: [environ["SCRIPT_NAME"].encode()]})
+    assert list(app({"PATH_INFO": "/oss/a"}, lambda *args: None)) == [b"/oss"]
+
+
 def test_a_missing_path_goes_to_the_wrapped_application() -> None:
     app = Dispatcher(lambda environ, start_response: [b"below"], {"/oss": named("oss")})
     assert list(app({}, lambda *args: None)) == [b"below"]
@@ -79,6 +85,61 @@ def test_the_empty_prefix_takes_what_no_other_takes() -> None:
 def test_a_malformed_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
         Dispatcher(named("legacy"), {prefix: named("oss")})
+    with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
+        PathRouter(named("legacy"), prefix, {})
+
+
+class Telling:
+    """An application that says of requests what it is asked, as their method and path."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        return []
+
+    def body_limit(self, method: str, path: str) -> int | None:
+        return {("POST", "/short"): 9}.get((method, path))
+
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        return (method, path, headers) == ("POST", "/short", {"A": "b"})
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        Dispatcher(named("legacy"), {"/oss": Telling()}),
+        PathRouter(named("legacy"), "/oss", {}, subtrees={"/short": Subtree(Telling(), lambda *_: None, lambda *_: 9)}),
+        PathRouter(Dispatcher(named("legacy"), {"/oss": Telling()}), "/own", {}),
+    ],
+    ids=["mounted", "subtree", "not below the prefix"],
+)
+def test_who_gets_a_request_says_how_long_its_body_may_be(app: Any) -> None:
+    assert app.body_limit("POST", "/oss/short") == 9
+    assert app.body_limit("POST", "/short") is None
+
+
+def test_what_is_our_own_takes_64_kib_where_it_says_nothing_else() -> None:
+    subtrees = {
+        "/silent": Subtree(Telling(), lambda *_: None),
+        "/none": Subtree(Telling(), lambda *_: None, lambda method, path: {("PUT", "/a"): 7}.get((method, path))),
+    }
+    app = PathRouter(named("legacy"), "/oss", {"/one": Telling()}, subtrees=subtrees)
+    limits = {path: app.body_limit("PUT", f"/oss{path}") for path in ("/one", "/silent/a", "/none/a", "/none/b", "/x")}
+    assert limits == {"/one": 65536, "/silent/a": 65536, "/none/a": 7, "/none/b": 65536, "/x": 65536}
+
+
+def test_who_gets_a_request_says_whether_oss_sends_it() -> None:
+    app = Dispatcher(named("legacy"), {"/oss": Telling(), "/blocking": Blocking(Telling())})
+    headers = {"A": "b"}
+    for prefix in ("/oss", "/blocking"):
+        assert app.is_callback("POST", f"{prefix}/short", headers) is True
+        assert app.is_callback("PUT", f"{prefix}/short", headers) is False
+    assert app.is_callback("POST", "/short", headers) is False
+    assert PathRouter(Telling(), "/own", {}).is_callback("POST", "/short", headers) is True
+
+
+def test_a_router_with_an_empty_prefix_takes_every_path() -> None:
+    app = PathRouter(named("legacy"), "", {"/oss/one": endpoint})
+    assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
+    assert call(app, "/two")[0] == "404 Not Found"
 
 
 ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site"}
@@ -145,6 +206,49 @@ def test_responses_and_failures_are_observed_with_their_seconds() -> None:
     with pytest.raises(OSError, match="no"):
         call(app, "/two")
     assert responses == [("one", 201, 0.5, None), ("two", 0, 1.0, None)]
+
+
+def test_refusals_are_observed_once_with_their_facts() -> None:
+    refused: list[Any] = []
+    observers = Observers(
+        on_refused=[lambda reason, status, facts: refused.append((reason, status, facts["path"]))], clock=lambda: 0.0
+    )
+
+    def repeated(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        facts_of(environ).reason = "repeated"
+        return endpoint(environ, start_response)
+
+    app = PathRouter(named("legacy"), "/oss", {"/one": endpoint, "/again": repeated}, observers)
+    for path in ("/one", "/again", "/nothing"):
+        call(app, path)
+    assert refused == [("not_found", 404, "/site/oss/nothing")]
+
+
+def test_a_response_that_begins_late_is_observed_when_it_is_closed() -> None:
+    responses: list[Any] = []
+
+    def late(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("202 Accepted", [])
+        yield b"late"
+
+    observers = Observers(on_answered=[lambda *answer: responses.append(answer[:2])], clock=lambda: 0.0)
+    app = PathRouter(named("legacy"), "/oss", {"/one": late}, observers)
+    body: Any = app({**ENVIRON, "PATH_INFO": "/oss/one"}, lambda *arguments: None)
+    assert (list(body), responses) == ([b"late"], [])
+    body.close()
+    assert responses == [("one", 202)]
+
+
+def test_a_try_that_would_wait_is_not_observed() -> None:
+    responses: list[Any] = []
+
+    def waiting(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise WouldWaitError
+
+    observers = Observers(on_answered=[lambda *answer: responses.append(answer)], clock=lambda: 0.0)
+    with pytest.raises(WouldWaitError):
+        call(PathRouter(named("legacy"), "/oss", {"/one": waiting}, observers), "/one")
+    assert responses == []
 
 
 def test_without_on_answered_the_clock_is_not_called() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,11 +13,20 @@ import pytest
 import webtest
 
 from oss_wsgi import OncePerUpload, Upload
-from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
+from oss_wsgi.exceptions import (
+    HandlerCommittedError,
+    LedgerUnavailableError,
+    NotYoursError,
+    PartsCorruptError,
+    ReasonedError,
+    TicketUsedError,
+)
+from oss_wsgi.ledger.base import Handle, Pending, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
+from oss_wsgi.wsgi.nonblocking import WouldWaitError
+from oss_wsgi.wsgi.observers import RequestFacts
 
 NOW = 1733227932
 UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
@@ -61,6 +70,7 @@ def test_each_handled_upload_is_one_line_where_the_log_wants_it(caplog: pytest.L
     assert not caplog.records
     for _ in range(2):
         app.post("/", b"", extra_environ=dict(environ))
+        assert len(caplog.records) == 1
     post(app, replace(upload, object="user/b.txt", ticket_id="T2", recovered=True))
     (record,) = caplog.records
     line = "handled: object='user/a.txt' size=5 user='7' request_id=5C3D8D2A0ACA54D87B43C048"
@@ -83,6 +93,25 @@ def test_a_repeated_report_gets_the_stored_response() -> None:
     assert again.headers["Content-Length"] == "8"
     assert view.uploads == [UPLOAD]
     assert view.closed == 1
+
+
+def test_a_repeated_report_is_one_in_the_facts() -> None:
+    app = client(View())
+    reasons = []
+    for _ in range(2):
+        facts = RequestFacts()
+        app.post("/", b"", extra_environ={"oss_wsgi.upload": UPLOAD, "oss_wsgi.facts": facts})
+        reasons.append(facts.reason)
+    assert reasons == [None, "repeated"]
+
+
+def test_a_stored_response_has_the_headers_of_data() -> None:
+    started: list[dict[str, str]] = []
+    environ = {**webtest.TestRequest.blank("/", POST=b"").environ, "oss_wsgi.upload": UPLOAD}
+    OncePerUpload(View(), Transactional(2))(environ, lambda status, headers: started.append(dict(headers)))
+    (headers,) = started
+    shown = [headers.get(name) for name in ("Content-Length", "Content-Type", "Cache-Control")]
+    assert shown == ["6", "text/plain", "no-store"]
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "503 Later", "302 Found", "404 Gone"])
@@ -156,6 +185,163 @@ def test_an_application_that_raises_leaves_the_upload_unhandled() -> None:
     assert len(calls) == 2
 
 
+def test_a_body_that_raises_is_closed() -> None:
+    class Failing(View):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"half"
+            raise OSError("gone")
+
+    view = Failing()
+    with pytest.raises(OSError, match="gone"):
+        post(client(view))
+    assert view.closed == 1
+
+
+class Noting:
+    """A ledger that notes what it is asked, and raises what it is told, once each."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.asked: list[UploadIdentity] = []
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        if self.errors:
+            raise self.errors.pop(0)
+        return handle(None)
+
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        return set()
+
+
+@pytest.mark.parametrize(
+    ("upload", "facts", "changes"),
+    [
+        ({}, {}, {}),
+        ({"by_prefix": True}, {}, {}),
+        ({"max_objects": 7}, {}, {"max_objects": 7}),
+        ({"forbid_overwrite": True}, {}, {"forbid_overwrite": True}),
+        ({"recovered": True}, {}, {"forbid_overwrite": True}),
+        ({"crc64": 7, "operation": "CompleteMultipartUpload"}, {}, {"checksum": 7}),
+        ({"crc64": 7, "operation": "PostObject"}, {}, {}),
+        ({"object": None, "etag": None}, {}, {"object": "", "etag": ""}),
+        ({}, {"may_wait": True}, {}),
+        ({}, {"may_wait": False}, {"may_wait": False}),
+    ],
+    ids=str,
+)
+def test_the_ledger_is_asked_for_the_upload_and_keeps_it_beyond_the_ticket(
+    upload: dict[str, Any], facts: dict[str, bool], changes: dict[str, Any]
+) -> None:
+    ledger = Noting()
+    environ: dict[str, Any] = {"oss_wsgi.upload": replace(UPLOAD, **upload)}
+    if facts:
+        environ["oss_wsgi.facts"] = RequestFacts()
+        environ["oss_wsgi.facts"].may_wait = facts["may_wait"]
+    webtest.TestApp(OncePerUpload(View(), ledger, keep_seconds=3600)).post("/", b"", extra_environ=environ)
+    expected = UploadIdentity("T1", "user/a.txt", "5D41", NOW + 300 + 3600)
+    assert ledger.asked == [expected._replace(**changes)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (LedgerUnavailableError("ledger_unavailable", "the disk is full"), 503, "service_unavailable"),
+        (TicketUsedError("ticket_used", "for another object"), 409, "conflict"),
+        (NotYoursError("not_yours", "another ticket's"), 409, "conflict"),
+        (HandlerCommittedError("handler_committed", "it ended the transaction"), 500, "internal_server_error"),
+        (PartsCorruptError("crc64_mismatch", "another CRC-64"), 500, "crc64_mismatch"),
+    ],
+    ids=lambda value: value.reason if isinstance(value, ReasonedError) else "",
+)
+@pytest.mark.parametrize("by_prefix", [True, False])
+def test_what_the_ledger_refuses_is_refused_and_noted_of_a_prefix_form(
+    error: ReasonedError, status: int, code: str, by_prefix: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Noting(error, LedgerUnavailableError("ledger_unavailable", "it cannot note either"))
+    answer = post(webtest.TestApp(OncePerUpload(View(), ledger)), replace(UPLOAD, by_prefix=by_prefix))
+    assert (answer.status_int, answer.json["error"]["code"]) == (status, code)
+    assert f"reason={error.reason} " in caplog.text
+    assert error.hint not in answer.text
+    is_noted = by_prefix and not isinstance(error, PartsCorruptError)
+    assert [identity.object for identity in ledger.asked] == ["user/a.txt"] * (2 if is_noted else 1)
+    if is_noted:
+        assert ledger.asked[1].ticket != "T1", "it uses no ticket up"
+        assert ledger.asked[1].expires == NOW + 300
+
+
+class Settled(Pending):
+    def __init__(self, outcome: StoredResponse | LedgerUnavailableError) -> None:
+        self.outcome = outcome
+
+    def settle(self, wake: Callable[[], None]) -> bool:
+        return True
+
+    def result(self) -> StoredResponse:
+        if isinstance(self.outcome, StoredResponse):
+            return self.outcome
+        raise self.outcome
+
+
+class InLoop(MemoryLedger):
+    """A ledger that answers a server's loop as it is told; None means that it would have to wait."""
+
+    def __init__(self, outcome: StoredResponse | Pending | None) -> None:
+        super().__init__(clock=FrozenClock(NOW))
+        self.outcome = outcome
+
+    def begin_once(self, identity: UploadIdentity, handle: Handle) -> Any:
+        assert identity.ticket == "T1"
+        return self.outcome
+
+
+def ask_in_loop(ledger: Any, view: Any, upload: Upload = UPLOAD) -> tuple[list[Any], list[str], Iterable[bytes]]:
+    """Return what a loop is to hold, the statuses that it gets, and the body."""
+    held: list[Any] = []
+    statuses: list[str] = []
+    environ = webtest.TestRequest.blank("/", POST=b"").environ
+    environ |= {"oss_wsgi.upload": upload, "oss_wsgi.hold": held.append}
+    return held, statuses, OncePerUpload(view, ledger)(environ, lambda status, *rest: statuses.append(status))
+
+
+STORED = StoredResponse("200 OK", "text/plain", b"stored")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(STORED, "200 OK"), (LedgerUnavailableError("ledger_unavailable", "full"), "503 Service Unavailable")],
+)
+def test_a_loop_holds_a_pending_response_until_it_is_decided(outcome: Any, status: str) -> None:
+    pending = Settled(outcome)
+    held, statuses, body = ask_in_loop(InLoop(pending), View())
+    assert (held, statuses) == ([pending], [])
+    content = b"".join(body)
+    assert statuses == [status]
+    assert (content == b"stored") is (outcome is STORED)
+
+
+def test_a_loop_gets_a_stored_response_at_once() -> None:
+    held, statuses, body = ask_in_loop(InLoop(STORED), View())
+    assert (held, statuses, b"".join(body)) == ([], ["200 OK"], b"stored")
+
+
+def test_a_ledger_that_knows_no_loop_and_a_server_without_one_wait() -> None:
+    view = View()
+    assert ask_in_loop(Noting(), view)[:2] == ([], ["200 OK"])
+    assert post(webtest.TestApp(OncePerUpload(view, InLoop(None)))).status_int == 200
+    assert len(view.uploads) == 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "by_prefix"),
+    [(None, False), (StoredResponse("500 No", "", b""), True)],
+    ids=["the ledger is busy", "a refusal is to be noted"],
+)
+def test_a_loop_is_told_what_would_wait(outcome: Any, by_prefix: bool) -> None:
+    with pytest.raises(WouldWaitError):
+        ask_in_loop(InLoop(outcome), View(), replace(UPLOAD, by_prefix=by_prefix))
+
+
 def test_an_application_may_write_and_replace_its_response() -> None:
     def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])(b"lost")
@@ -179,23 +365,11 @@ def test_a_response_without_a_body_is_stored() -> None:
     assert len(view.uploads) == 1
 
 
-@pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T")])
-def test_without_a_ticket_nothing_reaches_the_application(upload: object) -> None:
+@pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T"), Upload(ticket_until=NOW)])
+def test_without_a_ticket_nothing_reaches_the_application(upload: object, caplog: pytest.LogCaptureFixture) -> None:
     view = View()
     assert post(client(view), upload).status_int == 500
-    assert view.uploads == []
-
-
-def test_an_unavailable_ledger_is_503() -> None:
-    class Broken:
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
-
-    view = View()
-    app = webtest.TestApp(OncePerUpload(view, Broken()))
-    answer = post(app)
-    assert answer.status_int == 503
-    assert "disk" not in answer.text
+    assert "reason=not_guarded " in caplog.text
     assert view.uploads == []
 
 
@@ -245,14 +419,19 @@ class Raising(View):
 
 @pytest.mark.parametrize("by_prefix", [True, False])
 @pytest.mark.parametrize("view", [View("500 No"), Raising()], ids=["failed", "raised"])
-def test_a_found_upload_counts_only_if_no_prefix_form_reported_its_object(view: View, by_prefix: bool) -> None:
+def test_a_found_upload_counts_only_if_no_prefix_form_reported_its_object(
+    view: View, by_prefix: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """The own report of an exact form may have failed: that is what a recovery is for."""
     ledger = MemoryLedger(clock=FrozenClock(NOW))
     failing, found = webtest.TestApp(OncePerUpload(view, ledger)), View()
     with suppress(RuntimeError):
         post(failing, replace(UPLOAD, ticket_id="T2", by_prefix=by_prefix))
-    answer = post(webtest.TestApp(OncePerUpload(found, ledger)), replace(UPLOAD, recovered=True))
+    app = webtest.TestApp(OncePerUpload(found, ledger))
+    answer = post(app, replace(UPLOAD, recovered=True))
     assert (answer.status_int, len(found.uploads)) == ((409, 0) if by_prefix else (200, 1))
+    assert ("reason=not_yours " in caplog.text) is by_prefix
+    assert post(app, replace(UPLOAD, ticket_id="T3", etag="another", recovered=True)).status_int == 200
 
 
 def test_a_found_upload_that_was_handled_with_another_ticket_is_refused_and_its_own_answer_is_repeated() -> None:

@@ -69,7 +69,16 @@ def test_a_probe_gets_digests_of_what_arrived(clock: FrozenClock) -> None:
     assert arrived["authorization"] == sha256(b"AAAA")
     assert arrived["pub_key_url"] == sha256(b"BBBB")
     assert arrived["body"] == sha256(BODY)
+    assert arrived["content_type"] == "application/x-www-form-urlencoded"
+    assert arrived["path_fix"], "it is for a signature that is wrong all the same"
     assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_bytes_that_are_no_utf_8_do_not_hide_what_arrived(clock: FrozenClock) -> None:
+    app = client(clock)
+    app.extra_environ = {"SCRIPT_NAME": "/\xff", "REQUEST_URI": "/\xff/oss/callback"}
+    arrived = probed(app, prove(SECRET, clock.now)).json[PROBE_MEMBER]
+    assert (arrived["target"], arrived["path"], arrived["callback_path"]) == ("/\ufffd/oss/callback",) * 3
 
 
 def test_a_probe_gets_the_targets_that_are_tried(clock: FrozenClock) -> None:

@@ -23,6 +23,10 @@ def test_joined_is_the_crc_of_all_parts(parts: list[bytes]) -> None:
     assert crc64.joined(pairs) == fastcrc.xz(b"".join(parts))
 
 
+def test_nothing_has_the_crc_of_nothing() -> None:
+    assert crc64.joined([]) == crc64.joined([(0, 0)]) == fastcrc.xz(b"") == 0
+
+
 def test_the_order_counts() -> None:
     parts = [(fastcrc.xz(text), len(text)) for text in (b"a", b"bc", b"def")]
     assert len({crc64.joined(order) for order in itertools.permutations(parts)}) == 6

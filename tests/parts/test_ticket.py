@@ -49,6 +49,7 @@ def test_it_holds_the_ticket_and_what_oss_calls_the_upload() -> None:
         ((0, 10 * PART), None, 10, [None, None]),
         ((250_000, 250_000), None, 3, [None, None, None]),
         ((250_000, 250_000), PART, 3, [PART, PART, 250_000 - 2 * PART]),
+        ((250_000, 250_000), 2 * PART, 2, [2 * PART, 250_000 - 2 * PART]),
         ((2 * PART, 2 * PART), PART, 2, [PART, PART]),
         ((0, 0), PART, 1, [0]),
     ],
@@ -59,6 +60,7 @@ def test_it_says_how_many_parts_there_may_be_and_how_long(
     _, book = books(FrozenClock(NOW))
     opened = book.open(book.seal(a_ticket(sizes=sizes), "ID", part_size, None))
     assert opened.allowed_parts == allowed
+    assert opened.size == (sizes[1] if sizes[0] == sizes[1] else None)
     assert [opened.length(number) for number in range(1, len(lengths) + 1)] == lengths
 
 

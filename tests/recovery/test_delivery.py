@@ -11,7 +11,13 @@ from oss_wsgi import Upload
 from oss_wsgi.recovery.delivery import Delivery
 from oss_wsgi.wsgi.observers import FACTS_KEY, facts_of
 
-UPLOAD = Upload(object="u/猫.png", size=5, user="eric", members={"filename": "u/猫.png", "size": "5"}, recovered=True)
+UPLOAD = Upload(
+    object="u/猫.png",
+    size=5,
+    user="eric",
+    members={"filename": "u/猫.png", "size": "5", "x:n": 7, "x:m": "a b"},
+    recovered=True,
+)
 #: What servers, gateways, middleware and frameworks put into the environ of a person who is logged in.
 LOGIN = {
     "HTTP_COOKIE": "session=1",
@@ -106,12 +112,78 @@ def test_urls_and_log_lines_can_be_made_from_what_is_passed() -> None:
     assert facts.fields(environ)["address"] == "203.0.113.7"
 
 
+@pytest.mark.parametrize(
+    ("path", "url", "expected"),
+    [
+        ("/oss/callback", None, ("/oss/callback", "http", "localhost", "80", "localhost")),
+        (
+            "/oss/callback",
+            "https://app.example.com/site/oss/callback",
+            ("/site/oss/callback", "https", "app.example.com", "443", "app.example.com"),
+        ),
+        (
+            "/oss/callback",
+            "http://app.example.com:8080/elsewhere",
+            ("/oss/callback", "http", "app.example.com", "8080", "app.example.com:8080"),
+        ),
+        (
+            "/猫/callback".encode().decode("latin-1"),
+            "http://app.example.com/%E7%8C%AB/callback",
+            ("/猫/callback".encode().decode("latin-1"), "http", "app.example.com", "80", "app.example.com"),
+        ),
+        (
+            "/猫/callback".encode().decode("latin-1"),
+            None,
+            ("/猫/callback".encode().decode("latin-1"), "http", "localhost", "80", "localhost"),
+        ),
+    ],
+    ids=["no URL", "behind a proxy", "another path", "Chinese", "Chinese without a URL"],
+)
+def test_without_a_request_the_callbacks_url_says_where_it_arrives(
+    path: str, url: str | None, expected: tuple[str, ...]
+) -> None:
+    found: dict[str, Any] = {}
+
+    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        found.update(environ)
+        start_response("200 OK", [])
+        return []
+
+    Delivery(handler, path, url)(UPLOAD)
+    names = ("SCRIPT_NAME", "wsgi.url_scheme", "SERVER_NAME", "SERVER_PORT", "HTTP_HOST")
+    assert tuple(found[name] for name in names) == expected
+    assert (found["SERVER_PROTOCOL"], found["wsgi.version"], found["PATH_INFO"]) == ("HTTP/1.1", (1, 0), "")
+    flags = ("wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")
+    assert [found[name] for name in flags] == [True, True, False]
+    assert found["wsgi.errors"].writable()
+
+
+@pytest.mark.parametrize("environ", [None, request()], ids=["sweep", "page"])
+def test_only_a_browser_waits_for_nobody(environ: dict[str, Any] | None) -> None:
+    assert seen(environ)[FACTS_KEY].may_wait is (environ is None)
+
+
+@pytest.mark.parametrize(("status", "is_success"), [("201 Created", True), ("500 No", False), ("", False)])
+def test_what_the_application_answers_is_returned_with_the_reason(status: str, is_success: bool) -> None:
+    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        facts_of(environ).reason = "a_reason"
+        if status:
+            start_response(status, [("X-Own", "1")])
+        return [b"an", b"swer"]
+
+    delivered = Delivery(handler, "/oss/callback", None)(UPLOAD)
+    headers = [("X-Own", "1")] if status else []
+    assert delivered == (status, headers, b"answer", "a_reason")
+    assert delivered.is_success is is_success
+
+
 @pytest.mark.parametrize("environ", [None, request()], ids=["sweep", "page"])
 def test_method_and_body_are_those_of_a_callback(environ: dict[str, Any] | None) -> None:
     found = seen(environ)
     body = found["wsgi.input"].read()
     assert (found["REQUEST_METHOD"], found["CONTENT_LENGTH"]) == ("POST", str(len(body)))
-    assert body == b"filename=u%2F%E7%8C%AB.png&size=5"
+    assert found["CONTENT_TYPE"] == "application/x-www-form-urlencoded"
+    assert body == b"filename=u%2F%E7%8C%AB.png&size=5&x:m=a%20b"
     assert found["oss_wsgi.upload"] is UPLOAD
 
 

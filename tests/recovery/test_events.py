@@ -88,6 +88,12 @@ BODIES: dict[str, bytes | str] = {
     "text": json.dumps(CAPTURED),
     "byte order mark": b"\xef\xbb\xbf" + json.dumps(CAPTURED).encode(),
     "one event alone": json.dumps(EVENT).encode(),
+    "eventName inside oss": json.dumps(
+        {"oss": {**EVENT["oss"], "eventName": "oss:ObjectCreated:PostObject"}, "region": "cn-beijing"}
+    ).encode(),
+    "three CloudEvents in each other": json.dumps({"data": {"data": {"data": EVENT}}}).encode(),
+    "lists of events in each other": json.dumps({"events": [{"events": [{"events": [EVENT]}]}]}).encode(),
+    "1 MiB": json.dumps(CAPTURED).encode().ljust(1024 * 1024),
     "CloudEvent": json.dumps(CLOUD_EVENT).encode(),
     "CloudEvent with eventName": json.dumps({**CLOUD_EVENT, "data": EVENT}).encode(),
     "CloudEvent around events": json.dumps({**CLOUD_EVENT, "data": CAPTURED}).encode(),
@@ -145,7 +151,14 @@ def test_an_etag_is_normalised_and_may_be_missing() -> None:
         b"[" * 100_000,
         b'{"Message": ' + b'"{\\"Message\\": 1}"' + b"}",
         base64.b64encode(base64.b64encode(base64.b64encode(base64.b64encode(b"{}")))),
-        b" " * (1024 * 1024 + 1),
+        json.dumps(CAPTURED).encode().ljust(1024 * 1024 + 1),
+        base64.encodebytes(json.dumps(CAPTURED).encode()).replace(b"\n", b"!"),
+        b'{"eventName": "x", "oss": {"bucket": {"name": "b"}, "object": {"key": 7}}}',
+        b'{"eventName": "x", "oss": {"bucket": {"name": "b"}, "object": {"key": ""}}}',
+        b'{"eventName": "x", "oss": {"bucket": {"name": 7}, "object": {"key": "k"}}}',
+        b'{"eventName": "x", "oss": {"bucket": {"name": "b"}, "object": {"key": "k", "eTag": "\\u4e2d"}}}',
+        json.dumps({"data": {"data": {"data": {"data": EVENT}}}}).encode(),
+        json.dumps({"events": [{"events": [{"events": [{"events": [EVENT]}]}]}]}).encode(),
     ],
 )
 def test_anything_else_is_no_event(body: bytes) -> None:

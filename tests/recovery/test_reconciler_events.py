@@ -70,6 +70,21 @@ def test_other_events_are_ignored(site: Site, name: str) -> None:
     assert site.heads() == []
 
 
+def test_a_name_is_decoded_only_where_the_bucket_has_none_as_it_came(site: Site) -> None:
+    site.put("u/a%20b.png")
+    outcomes = site.application.handle_event(message(event("u/a%20b.png"), event("u/gone.png")))
+    assert [outcome.outcome for outcome in outcomes] == ["no_receipt", "gone"]
+    assert site.heads() == ["u/a%20b.png", "u/gone.png"]
+
+
+def test_an_upload_that_cannot_be_confirmed_now_comes_again(make: Callable[..., Site]) -> None:
+    site = make(confirm=lambda upload: 1 / 0)
+    key = site.upload()
+    with pytest.raises(NotDeliveredError, match="confirm_failed"):
+        site.application.handle_event(message(event(key)))
+    assert site.uploads == []
+
+
 @pytest.mark.parametrize(
     "name", ["oss:ObjectCreated:PostObject", "ObjectCreated:PutObject", "ObjectCreated:CompleteMultipartUpload"]
 )

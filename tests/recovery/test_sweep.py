@@ -33,6 +33,28 @@ HOUR = 3600
 UNREACHABLE = BucketUnreachableError("bucket_unreachable", "no route")
 
 
+def test_a_report_has_samples_and_reasons_of_what_is_left_and_the_age_of_what_comes_again() -> None:
+    report = Reconciliation(0, 9)
+    outcomes = [
+        *(
+            ("refused", "ticket_used"),
+            ("unavailable", None),
+            ("failed", "handler_failed"),
+            ("failed", "handler_failed"),
+        ),
+        *(("known", None), ("recovered", None), ("settled", "ticket_used"), ("gone", None)),
+    ]
+    for moment, (outcome, reason) in enumerate(outcomes, start=1):
+        report.add(outcome, ListedObject(f"{outcome} {moment}", 5, "E", float(moment)), reason)
+    assert report.samples == {
+        "refused": ["refused 1"], "unavailable": ["unavailable 2"], "failed": ["failed 3", "failed 4"],
+    }  # fmt: skip
+    assert report.reasons == {"ticket_used": 1, "handler_failed": 2}
+    assert report.left == {"refused": 1, "unavailable": 1, "failed": 2}
+    assert report.oldest_untold == 2
+    assert sum(report.counts.values()) == 8
+
+
 def test_it_finds_exactly_the_lost_uploads_and_hands_each_over_once(site: Site) -> None:
     keys = [site.upload(lost=number % 3 == 0, name=f"{number}.png") for number in range(10)]
     lost = sorted(key for number, key in enumerate(keys) if number % 3 == 0)
@@ -191,6 +213,15 @@ def test_a_known_that_fails_stops_the_sweep_before_anything_is_handled(make: Cal
     assert site.reconcile().recovered == 1
 
 
+def test_a_place_is_kept_in_a_file_where_one_is_named_and_never_by_a_dry_run(site: Site, tmp_path: Path) -> None:
+    site.upload()
+    place = tmp_path / "place.json"
+    assert site.reconcile(checkpoint=place, dry_run=True).untold == 1
+    assert not place.exists()
+    assert site.reconcile(checkpoint=place).recovered == 1
+    assert place.exists()
+
+
 def test_a_ledger_that_forgot_hands_over_again_without_known(make: Callable[..., Site]) -> None:
     """This is what OSS_LEDGER_KEEP and known= are for."""
     site = make()
@@ -234,6 +265,30 @@ def test_the_ledger_remembers_for_as_long_as_a_sweep_looks_back(
     assert site.reconcile(since="7d").recovered == 0
     assert [str(upload.object) for upload in site.uploads].count(lost) == 1
     ledger.close()
+
+
+class Noting(MemoryLedger):
+    """A ledger that notes what it is asked to remember, and for how long."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: NOW)
+        self.asked: list[UploadIdentity] = []
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        return super().run_once(identity, handle)
+
+
+def test_what_is_handled_is_remembered_while_a_sweep_may_find_it(make: Callable[..., Site]) -> None:
+    ledger = Noting()
+    site = make({"ledger_keep": 48 * HOUR}, ledger=ledger)
+    site.upload(lost=False)
+    site.upload()
+    site.clock.advance(24 * HOUR)  # the tickets have expired
+    assert site.reconcile().recovered == 1
+    told, found = (identity.expires for identity in ledger.asked)
+    assert told == (site.uploads[0].ticket_until or 0) + 48 * HOUR
+    assert found == int(NOW) + 24 * HOUR + 48 * HOUR
 
 
 def test_without_an_authorize_the_upload_dir_is_swept_and_with_one_the_whole_bucket(
@@ -760,6 +815,17 @@ def refused_upload(site: Site, name: str = "a.png") -> str:
     assert stored is not None
     site.put(key, b"another size", stored.headers)
     return key
+
+
+def test_an_orphan_is_remembered_for_as_long_as_sweeps_look_back(make: Callable[..., Site]) -> None:
+    ledger = Noting()
+    told: list[list[Upload]] = [[], []]
+    site = make({"ledger_keep": 48 * HOUR}, ledger=ledger, on_orphan=told[0].append)
+    refused_upload(site)
+    site.reconcile(on_orphan=told[1].append)
+    site.reconcile(since="5d", known=lambda pairs: ())
+    assert [len(each) for each in told] == [0, 1], "a sweep's own on_orphan takes the place of the application's"
+    assert [identity.expires for identity in ledger.asked] == [int(NOW) + 48 * HOUR, int(NOW) + 120 * HOUR]
 
 
 def test_a_dry_run_counts_what_was_told_as_settled(site: Site) -> None:

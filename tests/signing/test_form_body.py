@@ -7,7 +7,7 @@ import io
 import pytest
 from webob.multidict import MultiDict
 
-from oss_wsgi.signing.form_body import FileChangedError, FormBody
+from oss_wsgi.signing.form_body import FileBody, FileChangedError, FormBody
 
 
 def parts(body: FormBody) -> MultiDict:
@@ -25,6 +25,19 @@ def test_fields_and_file_arrive_with_the_announced_length() -> None:
     assert post["key"] == "中"
     assert post["file"].filename == "cat.png"
     assert post["file"].file.read() == b"x" * 200_000
+
+
+def test_a_file_alone_is_its_bytes_and_their_length() -> None:
+    body = FileBody(io.BytesIO(b"abc"), 3)
+    assert (b"".join(body), body.headers) == (b"abc", {"Content-Length": "3"})
+
+
+def test_a_form_ends_with_its_boundary_and_an_empty_file_is_told_too() -> None:
+    done: list[int] = []
+    body = FormBody({}, "a", io.BytesIO(b""), 0, progress=done.append)
+    boundary = body.headers["Content-Type"].partition("boundary=")[2]
+    assert b"".join(body).endswith(f"\r\n--{boundary}--\r\n".encode())
+    assert done == [0]
 
 
 def test_names_are_quoted_as_browsers_do() -> None:

@@ -54,6 +54,9 @@ def test_a_grant_cannot_be_changed() -> None:
         {"expires": 1},
         {"expires": WEEK},
         {"acl": "private", "storage_class": "IA", "content_disposition": 'attachment; filename="中.txt"'},
+        *({"acl": acl} for acl in ("default", "public-read", "public-read-write")),
+        *({"storage_class": name} for name in ("Standard", "Archive", "ColdArchive", "DeepColdArchive")),
+        {"user": "u" * 256, "data": {"a": "b" * 1015}},
         {"metadata": {"tag-1": "值 $ ${filename}"}, "custom": {"order_id": "4&7", "a": ""}},
     ],
     ids=lambda arguments: ascii(arguments)[:40],
@@ -76,6 +79,14 @@ def test_a_valid_grant_keeps_its_values(arguments: dict[str, Any]) -> None:
 )
 def test_a_grant_with_extra_fields_has_fields(arguments: dict[str, Any]) -> None:
     assert Grant(**arguments).has_fields is True
+
+
+def test_grants_with_the_same_fields_compare_alike() -> None:
+    first = Grant(acl="private", storage_class="IA", content_disposition="inline", user="eric")
+    assert first.comparable_fields == Grant(**{**vars(first), "user": None}).comparable_fields
+    for other in ({"acl": None}, {"storage_class": None}, {"content_disposition": ""}, {"forbid_overwrite": False}):
+        assert first.comparable_fields != Grant(**{**vars(first), **other}).comparable_fields
+    assert Grant(metadata={"a": "b"}).comparable_fields is Grant(custom={"a": "b"}).comparable_fields is None
 
 
 INVALID: list[tuple[dict[str, Any], str]] = [
@@ -138,7 +149,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"data": {"a": b"1"}}, "data must be a dict that JSON keeps unchanged"),
     ({"data": {"a": float("nan")}}, "data must be a dict that JSON keeps unchanged"),
     ({"data": ["a"]}, "data must be a dict that JSON keeps unchanged"),
-    ({"data": {"a": "b" * 1024}}, "data is 1033 bytes of JSON"),
+    ({"data": {"a": float("inf")}}, "data must be a dict that JSON keeps unchanged"),
+    ({"data": {"a": "b" * 1016}}, "data is 1025 bytes of JSON"),
 ]
 
 

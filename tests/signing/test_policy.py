@@ -123,6 +123,13 @@ def test_an_expiration_is_written_in_utc_and_never_later(expiration: Any) -> Non
     assert json.loads(PostPolicy(expiration, [BUCKET]).json())["expiration"] == "2024-12-03T13:00:00.000Z"
 
 
+@pytest.mark.parametrize(
+    ("expiration", "written"), [(0, "1970-01-01T00:00:00.000Z"), (253402300799, "9999-12-31T23:59:59.000Z")]
+)
+def test_the_first_and_the_last_second_are_written(expiration: int, written: str) -> None:
+    assert json.loads(PostPolicy(expiration, [BUCKET]).json())["expiration"] == written
+
+
 def test_the_local_time_zone_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Shanghai")
     time.tzset()
@@ -176,6 +183,8 @@ def test_any_text_can_be_read_back_from_the_policy(value: str) -> None:
         ["content-length-range", "0", "1"],
         ["content-length-range", 0, 1.5],
         ["content-length-range", False, True],
+        ["content-length-range", 0.5, 1],
+        ["like", "$key", ["a"]],
         "eq",
         "",
         '["eq","$key"]',
@@ -222,7 +231,7 @@ def test_a_policy_without_conditions_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "expiration",
-    [datetime(2024, 12, 3), 10**20, -1, float("nan"), float("inf"), "2024-12-03T13:00:00Z", None, True],
+    [datetime(2024, 12, 3), 253402300800, 10**20, -1, float("nan"), float("inf"), "2024-12-03T13:00:00Z", None, True],
     ids=repr,
 )
 def test_an_invalid_expiration_is_refused(expiration: Any) -> None:

@@ -17,13 +17,14 @@ import pytest
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.exceptions import CredentialsError, PresignError
 from oss_wsgi.settings import Settings
-from oss_wsgi.signing import v4
+from oss_wsgi.signing import v1, v4
 from oss_wsgi.signing.presigned_url import (
     PresignedURL,
     URLPresigner,
     canonical_request,
     sign_url_v1,
     sign_url_v4,
+    string_to_sign_v1,
     string_to_sign_v4,
 )
 
@@ -125,7 +126,14 @@ def sign(**changes: Any) -> PresignedURL:
         ({"expires": 60.5}, "not 60.5"),
         ({"method": "PUT /b"}, "like GET or PUT, not 'PUT /b'"),
         ({"method": ""}, "like GET or PUT"),
-        ({"query": {"x-oss-date": "1"}}, "must not have x-oss-date"),
+        ({"method": "GÉT"}, "like GET or PUT"),
+        *(
+            ({"query": {name: "1"}}, f"must not have {name}")
+            for name in (
+                *("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-expires", "x-oss-signature"),
+                *("x-oss-security-token", "x-oss-additional-headers"),
+            )
+        ),
         ({"headers": {"a": "b\r\nx: y"}}, "The header a must not have control"),
         ({"headers": {"Content-Type": "a/b", "content-type": "a/c"}}, "content-type only once"),
         ({"additional_headers": ["content-length"]}, "additional_headers names content-length"),
@@ -144,9 +152,31 @@ def test_a_method_in_small_letters_and_the_fraction_of_a_second_do_not_count() -
     assert sign_url_v1(key, "get", **usual, now=NOW + 0.9) == sign_url_v1(key, "GET", **usual, now=NOW)
 
 
-def test_v1_refuses_its_own_parameters_too() -> None:
-    with pytest.raises(PresignError, match="must not have Expires"):
-        sign_url_v1(Credentials(ID, SECRET), "GET", HOST, "b", "a", now=NOW, expires=1, query={"Expires": "1"})
+@pytest.mark.parametrize("name", ["OSSAccessKeyId", "Expires", "Signature", "security-token"])
+def test_v1_refuses_its_own_parameters_too(name: str) -> None:
+    with pytest.raises(PresignError, match=f"must not have {name}"):
+        sign_url_v1(Credentials(ID, SECRET), "GET", HOST, "b", "a", now=NOW, expires=1, query={name: "1"})
+
+
+def test_the_longest_name_and_life_are_signed() -> None:
+    assert sign(key="k" * 1023, expires=604_800).expire == NOW + 604_800
+
+
+def test_the_text_that_v1_signs_has_the_sub_resources_alone() -> None:
+    headers = {"content-md5": "M", "content-type": "T", "x-oss-b": "2", "x-oss-a": "1", "host": "h"}
+    query = {"uploadId": "U", "partNumber": "1", "other": "x"}
+    text = string_to_sign_v1("PUT", "/b/k", "123", query, headers)
+    assert text == "PUT\nM\nT\n123\nx-oss-a:1\nx-oss-b:2\n/b/k?partNumber=1&uploadId=U"
+    assert string_to_sign_v1("GET", "/b/k", "123", {"other": "x"}, {}) == "GET\n\n\n123\n/b/k"
+
+
+def test_a_v1_url_has_the_key_the_expiry_the_token_and_the_whole_query() -> None:
+    query = {"uploadId": "U", "other": "a b/c"}
+    url = sign_url_v1(Credentials(ID, SECRET, TOKEN), "GET", HOST, "b", "a", now=NOW, expires=60, query=query)
+    text = string_to_sign_v1("GET", "/b/a", str(NOW + 60), {**query, "security-token": TOKEN}, {})
+    own = {"OSSAccessKeyId": ID, "Expires": str(NOW + 60), "security-token": TOKEN}
+    assert parameters(url) == {**query, **own, "Signature": v1.signature(SECRET, text)}
+    assert "other=a%20b%2Fc" in url.url
 
 
 def test_the_headers_to_send_are_those_given_but_what_clients_send_by_themselves() -> None:
@@ -185,13 +215,18 @@ PART = {"query": {"partNumber": "1", "uploadId": "u"}, "headers": {"content-leng
 
 
 def test_a_presigner_signs_with_the_version_of_the_settings() -> None:
-    part = {**PART, "additional_headers": ["content-length"]}
+    headers = {**PART["headers"], "x-oss-meta-a": "b"}
+    part = {**PART, "headers": headers, "additional_headers": ["content-length"]}
     v4_url = presigner().presign("PUT", KEY, expires=60, **part)
     assert v4_url == sign(key=KEY, **part)
     v1_presigner = presigner(signature_version="v1")
     v1_url = v1_presigner.presign("PUT", KEY, expires=60, **part)
     assert v1_url == sign_url_v1(
-        Credentials(ID, SECRET), "PUT", HOST, "examplebucket", KEY, now=NOW, expires=60, **PART
+        *(Credentials(ID, SECRET), "PUT", HOST, "examplebucket", KEY),
+        now=NOW,
+        expires=60,
+        query=PART["query"],
+        headers=headers,
     )
     assert (presigner().signs_additional_headers, v1_presigner.signs_additional_headers) == (True, False)
 

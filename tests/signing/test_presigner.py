@@ -286,8 +286,8 @@ def test_the_ticket_has_the_limits_of_the_policy(custom: dict[str, str]) -> None
 
 def test_a_prefix_form_has_a_ticket_for_the_prefix_and_types() -> None:
     signer, tickets = with_tickets(upload_content_types="image/png,image/jpeg", upload_max_size=99)
-    ticket = ticket_of(signer.presign(), tickets)
-    assert (ticket.key, ticket.prefix, ticket.user) == (None, "user-dir-prefix/", None)
+    ticket = ticket_of(signer.presign(Grant(max_objects=7)), tickets)
+    assert (ticket.key, ticket.prefix, ticket.user, ticket.max_objects) == (None, "user-dir-prefix/", None, 7)
     assert (ticket.min_size, ticket.max_size) == (0, 99)
     assert list(ticket.content_types) == ["image/png", "image/jpeg"]
 

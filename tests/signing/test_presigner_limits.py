@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi.credentials import Credentials
-from oss_wsgi.exceptions import CredentialsError, GrantError, OutsideGrantError, SettingsError
+from oss_wsgi.exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, SettingsError
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigner import PostPresigner
@@ -17,6 +17,7 @@ from tests.signing.forms import (
     FULL_GRANT,
     ID,
     NOW,
+    RANDOM,
     SECRET,
     TOKEN,
     Provider,
@@ -118,7 +119,126 @@ def test_a_range_that_no_file_fits_is_not_signed() -> None:
         presigner(upload_max_size=10).presign(Grant(min_size=11))
 
 
+GB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("grant", "expected"),
+    [
+        (Grant(), (1000, 0, ["image/png"], 60)),
+        (Grant(max_size=10, min_size=5, content_types=["text/plain"], expires=7), (10, 5, ["text/plain"], 7)),
+        (Grant(content_types=[]), (1000, 0, [], 60)),
+    ],
+    ids=["settings", "grant", "any type"],
+)
+def test_the_limits_are_those_of_a_form(grant: Grant, expected: tuple[Any, ...]) -> None:
+    settings: dict[str, Any] = {"upload_max_size": 1000, "upload_content_types": ("image/png",), "upload_expires": 60}
+    assert presigner(**settings).limits(grant) == expected
+
+
+@pytest.mark.parametrize(("multipart", "largest"), [(True, 6 * GB), (False, None)])
+def test_only_parts_take_more_than_5_gb(multipart: bool, largest: int | None) -> None:
+    signer, grant = presigner(multipart=multipart), Grant(max_size=6 * GB)
+    if largest is None:
+        for refused in (signer.limits, signer.presign):
+            with pytest.raises(GrantError, match="set OSS_MULTIPART=on"):
+                refused(grant)
+    else:
+        assert signer.limits(grant).max_size == largest
+        assert ("content-length-range", 0, 5 * GB) in conditions(signer.presign(grant)), "a form takes no more"
+    assert signer.limits(Grant(max_size=5 * GB)).max_size == 5 * GB
+
+
+# What parts and folders are granted
+
+
+def test_an_upload_in_parts_stores_what_a_form_would() -> None:
+    grant = Grant(dir="u/", acl="private", storage_class="IA", metadata={"tag": "v", "empty": ""}, max_size=9)
+    target = presigner().parts_target(grant, filename="a.mp4", content_type="Video/MP4; x=y", size=None)
+    assert target == (
+        f"u/20241203/{RANDOM}.mp4",
+        (0, 9),
+        [],
+        {
+            "Content-Type": "Video/MP4; x=y",
+            "x-oss-forbid-overwrite": "true",
+            "x-oss-object-acl": "private",
+            "x-oss-storage-class": "IA",
+            "x-oss-meta-tag": "v",
+        },
+    )
+
+
+def test_parts_without_a_type_are_bytes_that_a_browser_downloads() -> None:
+    target = presigner().parts_target(Grant(forbid_overwrite=False), filename="a", content_type=None, size=5)
+    assert target.headers == {"Content-Type": "application/octet-stream"}
+    assert target.sizes == (5, 5)
+
+
+@pytest.mark.parametrize("content_types", [None, ["text/html"]])
+def test_parts_are_of_an_allowed_type(content_types: list[str] | None) -> None:
+    signer = presigner(upload_content_types=("image/png",))
+    grant = Grant(content_types=content_types)
+    allowed, other = ("image/png", "text/html") if content_types is None else ("text/html", "image/png")
+    assert signer.parts_target(grant, filename="a", content_type=allowed, size=None).content_types == [allowed]
+    for refused in (other, None):
+        with pytest.raises(OutsideGrantError):
+            signer.parts_target(grant, filename="a", content_type=refused, size=None)
+
+
+def test_parts_need_a_name_and_may_be_larger_than_a_form() -> None:
+    signer = presigner(multipart=True)
+    with pytest.raises(MalformedRequestError) as raised:
+        signer.parts_target(Grant(), filename=None, content_type=None, size=None)
+    assert raised.value.reason == "filename_required"
+    target = signer.parts_target(Grant(key="u/a.bin", max_size=6 * GB), filename=None, content_type=None, size=6 * GB)
+    assert (target.key, target.sizes) == ("u/a.bin", (6 * GB, 6 * GB))
+    with pytest.raises(MalformedRequestError) as raised:
+        signer.parts_target(Grant(), filename="", content_type=None, size=None)
+    assert raised.value.reason == "filename_malformed"
+
+
+@pytest.mark.parametrize(
+    ("names", "grant", "path", "folder"),
+    [
+        ("original", Grant(), "a/b/c.png", "user-dir-prefix/a/b/"),
+        ("original", Grant(dir="u/"), "a/b/c.png", "u/a/b/"),
+        ("original", Grant(dir="u/"), "c.png", "u/"),
+        ("original", Grant(dir="u/"), None, "u/"),
+        ("original", Grant(dir="u/"), "a/".ljust(1023, "n"), "u/a/"),
+        ("original", Grant(dir="u/", key="u/x"), "a/b/c.png", "u/"),
+        ("unique", Grant(dir="u/"), "a/b/c.png", "u/"),
+    ],
+)
+def test_original_names_keep_the_folders_of_a_chosen_folder(
+    names: str, grant: Grant, path: str | None, folder: str
+) -> None:
+    assert presigner(upload_names=names).in_folder(grant, path).dir == folder
+
+
+def test_a_filename_has_4096_characters_at_most() -> None:
+    assert presigner().presign(filename="n" * 4096).key
+    with pytest.raises(MalformedRequestError):
+        presigner().presign(filename="n" * 4097)
+
+
+def test_an_overlong_path_of_a_folder_is_refused() -> None:
+    with pytest.raises(MalformedRequestError) as raised:
+        presigner(upload_names="original").in_folder(Grant(), "a/".ljust(1024, "n"))
+    assert raised.value.reason == "filename_malformed"
+
+
 # Time and credentials
+
+
+def test_only_a_provider_may_wait_and_is_asked_whether_it_can_sign() -> None:
+    own = presigner()
+    assert own.is_nonblocking
+    own.check()
+    provider = Provider(CredentialsError("none today"))
+    assert not presigner(provider).is_nonblocking
+    with pytest.raises(CredentialsError, match="none today"):
+        presigner(provider).check()
 
 
 @pytest.mark.parametrize(

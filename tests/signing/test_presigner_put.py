@@ -12,7 +12,7 @@ import pytest
 
 from oss_wsgi.callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
 from oss_wsgi.credentials import Credentials
-from oss_wsgi.exceptions import MalformedRequestError, OutsideGrantError
+from oss_wsgi.exceptions import GrantError, MalformedRequestError, OutsideGrantError
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigned_url import PresignedURL, sign_url_v4
 
@@ -43,7 +43,9 @@ def test_it_signs_type_size_and_forbid_overwrite() -> None:
 
 def test_the_callback_in_the_query_is_the_forms_field() -> None:
     form = presigner(callback_url=CALLBACK).presign(filename="a.png")
-    assert query(presigner(callback_url=CALLBACK).presign_put(**FILE))["callback"] == form.fields["callback"]
+    found = query(presigner(callback_url=CALLBACK).presign_put(**FILE))
+    assert found["callback"] == form.fields["callback"]
+    assert "callback-var" not in found
 
 
 def test_the_ticket_pins_the_one_object_its_size_and_its_type() -> None:
@@ -83,6 +85,35 @@ def test_5_gb_is_allowed_and_a_byte_more_is_not() -> None:
 def test_each_parameter_is_needed(missing: str) -> None:
     with pytest.raises(MalformedRequestError, match=f"^{missing}_required: .*add {missing} to the request"):
         presigner().presign_put(**{**FILE, missing: None})
+
+
+@pytest.mark.parametrize("content_types", [None, ["text/html"]])
+def test_the_type_is_an_allowed_one(content_types: list[str] | None) -> None:
+    signing, grant = presigner(upload_content_types=("image/png",)), Grant(content_types=content_types)
+    allowed, other = ("image/png", "text/html") if content_types is None else ("text/html", "image/png")
+    assert signing.presign_put(grant, **{**FILE, "content_type": allowed}).headers["Content-Type"] == allowed
+    with pytest.raises(OutsideGrantError):
+        signing.presign_put(grant, **{**FILE, "content_type": other})
+
+
+def test_a_disposition_is_signed_and_what_a_header_cannot_hold_is_refused() -> None:
+    url = presigner().presign_put(Grant(content_disposition="inline", metadata={"tag": "v", "empty": ""}), **FILE)
+    assert (url.headers["Content-Disposition"], url.headers["x-oss-meta-tag"]) == ("inline", "v")
+    assert "x-oss-meta-empty" not in url.headers
+    assert query(url)["x-oss-additional-headers"] == "content-disposition;content-length"
+    with pytest.raises(GrantError, match="must be ASCII"):
+        presigner().presign_put(Grant(metadata={"tag": "值"}), **FILE)
+    with pytest.raises(GrantError, match="8 KB"):
+        presigner().presign_put(Grant(metadata={"tag": "v" * 8193}), **FILE)
+
+
+def test_custom_variables_stand_in_the_query_as_far_as_oss_takes_them() -> None:
+    signing = presigner(callback_url=CALLBACK)
+    found = query(signing.presign_put(Grant(custom={"a": "值"}), **FILE))
+    assert json.loads(base64.b64decode(found["callback-var"])) == {"x:a": "值"}
+    assert "x:a=${x:a}" in json.loads(base64.b64decode(found["callback"]))["callbackBody"]
+    with pytest.raises(GrantError, match="custom variables"):
+        signing.presign_put(Grant(custom={"a": "v" * 5000}), **FILE)
 
 
 def test_the_url_ends_with_the_access_key() -> None:

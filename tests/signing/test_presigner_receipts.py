@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
-from oss_wsgi.exceptions import GrantError
+from oss_wsgi.bucket import StoredObject
+from oss_wsgi.callback.ticket import RECEIPT_FIELD, TRIAL_WITH_HANDLER, ReceiptBook, TicketBook
+from oss_wsgi.exceptions import GrantError, UnverifiedError
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
@@ -19,7 +20,7 @@ SECRETS = ["a secret of at least 32 characters"]
 RECEIPTS = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=3600)
 
 
-def presigner(*, receipts: ReceiptBook | None = RECEIPTS, **changes: Any) -> PostPresigner:
+def presigner(*, receipts: ReceiptBook | None = RECEIPTS, trial: str | None = None, **changes: Any) -> PostPresigner:
     values: dict[str, Any] = {
         "bucket": "examplebucket",
         "region": "cn-hangzhou",
@@ -28,7 +29,8 @@ def presigner(*, receipts: ReceiptBook | None = RECEIPTS, **changes: Any) -> Pos
         "callback_url": "https://app.example.com/oss/callback",
     }
     tickets = TicketBook(SECRETS, clock=lambda: NOW)
-    return PostPresigner(Settings(**{**values, **changes}), clock=lambda: NOW, tickets=tickets, receipts=receipts)
+    settings = Settings(**{**values, **changes})
+    return PostPresigner(settings, clock=lambda: NOW, tickets=tickets, receipts=receipts, trial=trial)
 
 
 def pinned(form: PresignedPost) -> dict[str, str]:
@@ -64,6 +66,25 @@ def test_the_receipt_remembers_the_custom_variables() -> None:
     assert (receipt.custom, receipt.ticket.user) == ({"album": "summer"}, "eric")
 
 
+@pytest.mark.parametrize("metadata", ["summer", "winter"])
+def test_the_receipt_knows_the_metadata_of_its_own_form(metadata: str) -> None:
+    """Forms of one second share what they have in common."""
+    signer = presigner()
+    form = [signer.presign(Grant(metadata={"m": text}), filename="a.png") for text in ("winter", metadata)][-1]
+    assert form.fields["x-oss-meta-m"] == pinned(form)["x-oss-meta-m"] == metadata
+    stored = StoredObject(form.key, 5, "5B3C", NOW, metadata={"m": metadata})
+    receipt = RECEIPTS.open(form.fields[RECEIPT_FIELD])
+    receipt.check(stored)
+    with pytest.raises(UnverifiedError, match="metadata"):
+        receipt.check(stored._replace(metadata={"m": "another"}))
+
+
+@pytest.mark.parametrize("trial", [None, TRIAL_WITH_HANDLER])
+def test_the_ticket_of_a_trial_says_so(trial: str | None) -> None:
+    receipt = RECEIPTS.open(presigner(trial=trial).presign(filename="a.png").fields[RECEIPT_FIELD])
+    assert receipt.ticket.trial == trial
+
+
 def test_a_grant_cannot_use_the_name() -> None:
     with pytest.raises(GrantError, match="metadata: 'oss-wsgi' is the name of this server's own receipt: use another"):
         Grant(metadata={"oss-wsgi": "mine"})
@@ -85,6 +106,12 @@ def test_metadata_over_8_kb_with_the_receipt_is_refused_with_the_numbers() -> No
     numbers = f"metadata is {8193 - sealed} bytes and the receipt of user and data {sealed}: together 8193"
     assert numbers in str(raised.value)
     assert "8192 (8 KB)" in str(raised.value)
+
+
+def test_a_receipt_that_alone_is_over_8_kb_is_refused() -> None:
+    assert presigner().presign(Grant(custom={"note": "x" * 5000}), filename="a.png")
+    with pytest.raises(GrantError, match="metadata is 0 bytes"):
+        presigner().presign(Grant(custom={"note": "x" * 7000}), filename="a.png")
 
 
 def test_metadata_over_8_kb_is_refused_without_a_receipt_too() -> None:

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from oss_wsgi import (
+    AccessLog,
     AuthorizationPassthrough,
     CallbackGuard,
     CallbackVerifier,
     MemoryLedger,
     OncePerUpload,
+    PublicKeyStore,
     SQLiteLedger,
 )
 from oss_wsgi.middleware.dispatcher import Blocking, Dispatcher, PathRouter
@@ -72,9 +76,10 @@ def test_a_blocking_application_answers_as_before_and_blocks() -> None:
     assert not nonblocking_test(app)("GET", "/", {})
 
 
-def test_the_passthrough_asks_the_application_behind_it() -> None:
-    assert nonblocking_test(AuthorizationPassthrough(Quick()))("GET", "/", {})
-    assert not nonblocking_test(AuthorizationPassthrough(unknown))("GET", "/", {})
+@pytest.mark.parametrize("middleware", [AuthorizationPassthrough, lambda app: AccessLog(app, clock=FrozenClock())])
+def test_what_waits_for_nothing_asks_the_application_behind_it(middleware: Any) -> None:
+    assert nonblocking_test(middleware(Quick()))("GET", "/", {})
+    assert not nonblocking_test(middleware(unknown))("GET", "/", {})
 
 
 def test_once_is_nonblocking_only_with_a_ledger_of_this_machine(tmp_path: Any) -> None:
@@ -94,6 +99,21 @@ def test_the_guard_is_nonblocking_only_for_a_pinned_key() -> None:
     assert not guard.is_nonblocking("POST", "", {})
     assert not CallbackGuard(Quick(), CallbackVerifier()).is_nonblocking("POST", "", KEY)
     assert not CallbackGuard(unknown, CallbackVerifier(SIGNER.public_keys)).is_nonblocking("POST", "", KEY)
+
+
+def named(version: int) -> dict[str, str]:
+    url = f"https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem"
+    return {"X_OSS_PUB_KEY_URL": base64.b64encode(url.encode()).decode()}
+
+
+def test_a_report_posts_the_url_of_a_key_that_need_not_be_fetched() -> None:
+    keys = PublicKeyStore(fetcher=lambda url: b"", clock=FrozenClock())
+    guard = CallbackGuard(unknown, CallbackVerifier(keys))
+    assert guard.is_callback("POST", "", named(1)) is True
+    for refused_at_once in (KEY, {"X_OSS_PUB_KEY_URL": "no Base64"}):
+        assert guard.is_callback("POST", "", refused_at_once) is True
+    for method, headers in (("GET", named(1)), ("POST", {}), ("POST", named(2))):
+        assert guard.is_callback(method, "", headers) is False
 
 
 def test_a_custom_verifier_blocks() -> None:
