@@ -152,8 +152,8 @@ def expected(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    parts = re.split(r"(?<=[.`]) (?=[A-Z`])", text)
-    return [entry for part in parts for entry in expected(part)]
+    parts = re.split(r"(?<=[.`]) (?=[A-Z`])|(?<=:) (?=`<)", text)
+    return [entry for part in parts if not re.fullmatch("`[^`]*`", part) for entry in expected(part)]
 
 
 def test_each_text_of_doctor_and_explain_has_a_translation() -> None:

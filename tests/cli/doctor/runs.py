@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from unittest import mock
 
-from oss_wsgi.cli.doctor import callback, command, context, parts, rights, write
+from oss_wsgi.cli.doctor import callback, command, context, rights, write
 
 from ...running_server import clean_environ
 
@@ -17,9 +17,9 @@ _LIMITS = (
     (callback, "SLOW"),
     (callback, "_OSS_TIMEOUT"),
     (context, "TIMEOUT"),
-    (parts, "TIMEOUT"),
     (rights, "TIMEOUT"),
     (write, "SLOW"),
+    (write, "TIMEOUT"),
 )
 
 
