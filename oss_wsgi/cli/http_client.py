@@ -194,6 +194,15 @@ def parsed(data: bytes | str) -> Any:
         raise ValueError("nested too deep") from error
 
 
+def json_members(response: Response) -> dict[str, Any]:
+    """Return the members of a JSON object; none if the body is anything else."""
+    try:
+        members = parsed(response.body)
+    except ValueError:
+        return {}
+    return members if isinstance(members, dict) else {}
+
+
 def is_json(data: bytes) -> bool:
     """Return whether bytes are JSON as OSS accepts it: UTF-8 without a BOM, and no NaN."""
     try:

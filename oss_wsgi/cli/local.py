@@ -17,21 +17,12 @@ from ..callback.secret_file import MIN_TICKET_SECRET
 from ..ledger.url import is_url
 from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
-from ..serving.until_stopped import (
-    CannotStartError,
-    cannot_listen_error,
-    is_urgent,
-    local_url,
-    run_until_stopped,
-    signals_deferred,
-)
+from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 from ..settings import OFF, Settings
 from .options import is_set
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-    from ..local import LocalOSS
 
 # Servers in production import this module through server.py, so the functions import `..local`.
 
@@ -127,12 +118,20 @@ def start_local_oss(
     :param listener: of the application.
     :raises CannotStartError: the extra is missing, or the folder or the port cannot be used.
     """
+    from ..local.__main__ import start
+
     callback_url = None
     if settings.callback_url is None:
         callback_url = environ["OSS_CALLBACK_URL"] = _callback_url_of(listener, arguments.prefix)
-    with signals_deferred():
-        oss = _run_local_oss(settings, arguments, local_url(listener), stack)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
+    options = _options_of(settings, arguments, local_url(listener))
+    try:
+        with signals_deferred():
+            oss = start(options, stack, "--local-")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
+    except ModuleNotFoundError as error:
+        raise CannotStartError(
+            f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS."
+        ) from error
     key_file = os.path.join(folder, "callback_pub_key.pem")
     with open(key_file, "w", encoding="ascii") as file:
         file.write(oss.public_key_pem)
@@ -157,45 +156,16 @@ def _callback_url_of(listener: socket.socket, prefix: str) -> str:
     return local_url(listener) + path
 
 
-def _run_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:
-    """Start the local OSS; pages of the origin ``page`` may send forms to it."""
-    try:
-        from ..local import CORSRule, LocalOSS, LocalOSSServer
-        from ..local.kept_keys import DamagedKeysError
-    except ModuleNotFoundError as error:
-        raise CannotStartError(
-            f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS."
-        ) from error
-    bucket, _ = settings.bucket_and_host()
-    origins = [page, *settings.allowed_origins]
+def _options_of(settings: Settings, arguments: Namespace, page: str) -> Namespace:
+    """Return options of the local OSS for the settings; pages of the origin ``page`` may send forms to it."""
+    from ..local.command_line import parser
+
+    options = parser().parse_args([])
+    options.listen, options.dir = arguments.local_listen, arguments.local_dir
+    options.bucket, options.region = [settings.bucket_and_host()[0]], settings.region or LOCAL_REGION
+    options.access_key_id, options.access_key_secret = settings.access_key_id, settings.access_key_secret
+    options.security_token = settings.session_token
+    options.cors = [page, *settings.allowed_origins]
     if page.startswith("http://127.0.0.1:"):
-        origins.append(page.replace("127.0.0.1", "localhost", 1))
-    try:
-        oss = LocalOSS(
-            bucket=bucket,
-            region=settings.region or LOCAL_REGION,
-            access_key_id=settings.access_key_id,
-            access_key_secret=settings.access_key_secret,
-            security_token=settings.session_token,
-            directory=arguments.local_dir,
-            cors_rules=[
-                CORSRule(
-                    allowed_origins=tuple(origins),
-                    allowed_methods=("GET", "HEAD", "POST", "PUT"),
-                    expose_headers=("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma"),
-                )
-            ],
-        )
-    except DamagedKeysError as error:
-        raise CannotStartError(f"--local-dir: {error}.") from error
-    except OSError as error:
-        raise CannotStartError(f"--local-dir: {arguments.local_dir!r} cannot be used: {error.strerror}.") from error
-    stack.enter_context(oss)
-    host, port = arguments.local_listen
-    try:
-        server = LocalOSSServer(oss, host, port)
-    except OSError as error:
-        raise cannot_listen_error("--local-listen", host, port, error) from error
-    stack.callback(server.stop, is_urgent)
-    server.start()
-    return oss
+        options.cors.append(page.replace("127.0.0.1", "localhost", 1))
+    return options

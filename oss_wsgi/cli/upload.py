@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import Response, UnreachableError, parsed, read_refusal, request
+from .http_client import Response, UnreachableError, json_members, parsed, read_refusal, request
 from .options import positive_seconds
 from .refusal_fix import fix_refusal, fix_status, see_also
 from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
@@ -217,11 +217,7 @@ def _upload(
 
 def _read_signed(answer: Response) -> _Signed:
     """Return the signed form or PUT. Raises UploadFailedError if the answer has none."""
-    try:
-        members = parsed(answer.body)
-    except ValueError:
-        members = None
-    members = members if isinstance(members, dict) else {}
+    members = json_members(answer)
     if answer.status != 200:
         error = members.get("error")
         error = error if isinstance(error, dict) else {}

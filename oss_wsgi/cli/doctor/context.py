@@ -276,21 +276,26 @@ def _not_checked(reason: str) -> NotCheckedError:
     return NotCheckedError(error(f"{NOT_CHECKED}{reason}", FIX_SETTINGS))
 
 
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host of a URL is, or None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
 def is_private(host: str) -> bool:
     """Return whether a host is an address or a name that only this machine or its network reaches."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    address = address_of(host)
+    if address is None:
         return host == "localhost" or host.endswith(_PRIVATE_DOMAINS)
     return not address.is_global or address.is_multicast
 
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    address = address_of(host)
+    return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
 
 
 def _read_settings(environ: Mapping[str, str]) -> tuple[Settings | None, frozenset[str], tuple[str, ...]]:

@@ -18,12 +18,11 @@ from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
 from ...signing.presigned_url import URLPresigner
-from ..http_client import OSSRefusal, Response, is_json, read_refusal
+from ..http_client import OSSRefusal, Response, is_json, json_members, read_refusal
 from ..refusal_fix import see_also
 from ..sdk_client import SDKClient, SDKRefusedError
 from .callback import SLOW
 from .context import FILENAME, FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
-from .probe import json_members
 from .rights import bucket_client
 
 _CONTENT = b"a test of oss-wsgi doctor\n"
