@@ -161,10 +161,16 @@ class DirectUpload:
         clock: Callable[[], float] = time.time,
     ) -> None:
         if forward_callback and on_upload is not None:
-            raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+            raise ValueError(
+                "forward_callback passes reports to the application's own view, so on_upload is never "
+                "called: leave one of them out."
+            )
         for name, function in (("authorize", authorize), ("on_upload", on_upload)):
             if inspect.iscoroutinefunction(function):
-                raise TypeError(f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call: mount that one.")
+                raise TypeError(
+                    f"{name} is an async function: write a plain one, or mount "
+                    "oss_wsgi.asgi.DirectUpload, which can call it."
+                )
         settings = with_callback_path(settings, prefix)
         settings.bucket_and_host()  # raises if there is none, before a file is opened and warnings are logged
         if credentials is None:
@@ -520,7 +526,7 @@ def _probe(service: _Service, app: WSGIApplication) -> Probe | None:
     if not (service.settings.ticket_secret or service.settings.ticket_secret_file):
         return None
     gate = ProbeGate(service.ticket_secrets, clock=service.clock)
-    return Probe(app, gate, service.callback_path, service.callback_urls)
+    return Probe(app, gate, service.callback_path, service.callback_urls, service.ledger)
 
 
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
@@ -534,12 +540,15 @@ def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Sett
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
     """Log why the application would not get reports: no receipts, no callback URL, or one with another path."""
     if settings.recover and not settings.receipts:
-        log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
+        log.warning(
+            "OSS_RECEIPTS is off: OSS_RECOVER cannot find uploads that were signed without a receipt; set "
+            "OSS_RECEIPTS=on"
+        )
     own_path = quote((prefix or "/PATH-OF-THE-MOUNT") + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler and settings.multipart:
             log.warning(
-                "OSS_CALLBACK_URL is not set, so the application's handler hears of files in parts and of no other; "
+                "OSS_CALLBACK_URL is not set, so the application's handler is called only for files uploaded in parts; "
                 "set the public URL of its path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
                 own_path,
             )
@@ -561,7 +570,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         if path.endswith(CALLBACK_PATH) and len(other_prefix) > 1:
             fix += f", or DirectUpload(..., prefix={other_prefix!r})"
         log.warning(
-            "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: nobody here hears of an upload, unless a "
+            "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: the handler is not called, unless a "
             "server in front turns %s into %s; set %s",
             without_password(url), own_path, path, own_path, fix,
         )  # fmt: skip
@@ -623,7 +632,7 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
 
 def _reason(error: OSError | ValueError) -> str:
     """Return in words why a file cannot be read."""
-    return (error.strerror or "the system gives no reason") if isinstance(error, OSError) else "it is no PEM text"
+    return (error.strerror or "the system gives no reason") if isinstance(error, OSError) else "it is not PEM text"
 
 
 def _fetch(url: str) -> bytes:

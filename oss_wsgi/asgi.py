@@ -180,7 +180,7 @@ class DirectUpload:
                 if getattr(arguments[0], "transaction", None) is not None:
                     _close(result)
                     raise TypeError(
-                        f"{name} is async, but the ledger's transaction can be used in this thread alone: make it a "
+                        f"{name} is async, but only this thread can use the ledger's transaction: make it a "
                         "plain function, or use a ledger that does not share its transaction"
                     )
                 return self._wait_for(result, name)
@@ -200,11 +200,11 @@ class DirectUpload:
         if _running_loop() is loop:
             _close(awaitable)
             raise RuntimeError(
-                f"{name} is async and was called in the thread of its own event loop, which would wait for itself: "
-                "await the methods of oss_wsgi.asgi.DirectUpload, or call those of its .wsgi in another thread"
+                f"{name} is async and was called from the thread of its own event loop, which would wait for itself "
+                "forever: await the methods of oss_wsgi.asgi.DirectUpload, or call those of its .wsgi in another thread"
             )
         blocked = (
-            f"the event loop had no time for {name} within {limit:g} s: something in the application blocks it; look "
+            f"the event loop did not start {name} within {limit:g} s: something in the application blocks it; look "
             "for code in an async def that waits without await, such as time.sleep, requests or a plain database driver"
         )
 
@@ -218,11 +218,13 @@ class DirectUpload:
                 task.cancel()
                 await asyncio.wait({task}, timeout=_GRACE)
                 if not task.done():
-                    raise TimeoutError(f"{name} did not end within {limit:g} s, nor when it was cancelled: it runs on")
+                    raise TimeoutError(
+                        f"{name} did not end within {limit:g} s and still runs, although it was cancelled"
+                    )
                 if task.cancelled():
                     raise TimeoutError(
-                        f"{name} did not end within {limit:g} s and was cancelled: do slow work later, since OSS waits "
-                        "5 s for the response to a report, or give DirectUpload another time_limit"
+                        f"{name} did not end within {limit:g} s and was cancelled: do slow work after the response, "
+                        "because OSS waits only 5 s for it, or give DirectUpload a larger time_limit"
                     )
             return task.result()  # a cancelled one may have finished its work: that counts
 
@@ -257,7 +259,7 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
             "application, but is mounted in it: app.mount('/oss', DirectUpload(settings, ...))."
         )
     if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
-        raise ValueError(f"time_limit must be seconds over 0, not {time_limit!r}.")
+        raise ValueError(f"time_limit must be more than 0 seconds, not {time_limit!r}.")
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be a number of at least 1, not {threads!r}.")
     if "forward_callback" in options:

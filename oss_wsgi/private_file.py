@@ -109,7 +109,7 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
         os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise NotADirectoryError(errno.ENOTDIR, "it is no folder", path) from None
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", path) from None
     else:
         os.chmod(path, 0o700)  # the umask may have removed even the owner's rights
 
@@ -122,7 +122,11 @@ def _narrow(file: int | str | os.PathLike[str], path: str | os.PathLike[str], mo
         os.chmod(file, mode)
     except PermissionError:
         if present & 0o077:
-            log.warning("others may read %r, and this user may not change that: chmod %o it", os.fspath(path), mode)
+            log.warning(
+                "other users can read %r, and this user may not change that: let its owner run chmod %o on it",
+                os.fspath(path),
+                mode,
+            )
 
 
 def _link(temporary: Path, path: Path) -> None:

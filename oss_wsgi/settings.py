@@ -170,7 +170,7 @@ class Settings:
     name_shards: bool = _row(
         "OSS_NAME_SHARDS",
         False,
-        "unique names have two hex digits before the date, for more than 1,500 uploads a second",
+        "put two hex digits before the date in unique names; needed above 1,500 uploads a second",
         switch,
     )
     ticket_secret: tuple[str, ...] = _row(
@@ -190,7 +190,7 @@ class Settings:
     ledger: str | None = _row(
         "OSS_LEDGER",
         None,
-        "what records which uploads were handled: a SQLite file, or the URL of PostgreSQL, MySQL or Redis",
+        "where handled uploads are recorded: a SQLite file, or the URL of PostgreSQL, MySQL or Redis",
         shown="in memory",
         hidden=True,
     )
@@ -212,7 +212,7 @@ class Settings:
     part_size: int = _row(
         "OSS_PART_SIZE",
         16 * 1024 * 1024,
-        "size of a part, in bytes, 100 KB to 5 GB; grown where a file would need more than 10,000",
+        "size of a part, in bytes, 100 KB to 5 GB; grows where a file would need more than 10,000 parts",
         whole_number,
     )
     allow_anonymous: bool = _row(

@@ -184,7 +184,7 @@ def _theme(colors: Mapping[str, str | tuple[str, str]]) -> bytes:
             raise ValueError(f"The page has no color {name!r}, only {', '.join(COLORS)}.")
         for values, value in zip((light, dark), (color, color) if isinstance(color, str) else color, strict=True):
             if not _COLOR.fullmatch(value):
-                raise ValueError(f"{value!r} is no CSS color, such as '#164aaa' or 'rgb(22 74 170)'.")
+                raise ValueError(f"{value!r} is not a CSS color such as '#164aaa' or 'rgb(22 74 170)'.")
             values.append(f"--{name}: {value};")
     if not colors:
         return b""

@@ -473,7 +473,7 @@ def test_an_async_handler_is_none_for_a_shared_transaction(tmp_path: Path, caplo
 
     assert run(report(application(on_upload=save, ledger=ledger))).status == 500
     assert seen == []
-    assert "on_upload is async, but the ledger's transaction can be used in this thread alone" in caplog.text
+    assert "on_upload is async, but only this thread can use the ledger's transaction" in caplog.text
     plain = application(on_upload=lambda upload: seen.append(upload.transaction), ledger=ledger)
     assert run(report(plain)).status == 200
     assert seen[0] is not None
@@ -584,7 +584,7 @@ def test_a_handler_that_does_not_let_itself_be_cancelled_is_told(caplog: pytest.
         released.set()
 
     run(requests())
-    assert "nor when it was cancelled: it runs on" in caplog.text
+    assert "and still runs, although it was cancelled" in caplog.text
 
 
 class _Refused(logging.Handler):
@@ -631,7 +631,7 @@ def test_a_blocked_loop_ends_in_an_error_that_says_so(caplog: pytest.LogCaptureF
     finally:
         logger.removeHandler(refused)
     assert saved == [], "a handler whose report was refused does not begin later"
-    assert "the event loop had no time for on_upload within 0.01 s" in caplog.text
+    assert "the event loop did not start on_upload within 0.01 s" in caplog.text
     assert "time.sleep" in caplog.text
 
 
@@ -695,9 +695,9 @@ def test_an_unknown_scope_is_an_error() -> None:
     [
         ({"settings": legacy}, TypeError, "must be Settings, not function: oss_wsgi.asgi.DirectUpload takes no appl"),
         ({"forward_callback": True}, TypeError, "leave forward_callback out"),
-        ({"time_limit": 0}, ValueError, "time_limit must be seconds over 0, not 0"),
-        ({"time_limit": "4"}, ValueError, "time_limit must be seconds over 0"),
-        ({"time_limit": float("nan")}, ValueError, "time_limit must be seconds over 0"),
+        ({"time_limit": 0}, ValueError, "time_limit must be more than 0 seconds, not 0"),
+        ({"time_limit": "4"}, ValueError, "time_limit must be more than 0 seconds"),
+        ({"time_limit": float("nan")}, ValueError, "time_limit must be more than 0 seconds"),
         ({"threads": 0}, ValueError, "threads must be a number of at least 1, not 0"),
         ({"threads": 2.5}, ValueError, "threads must be a number"),
         ({"prefix": "oss"}, ValueError, "A prefix must be like '/uploads'"),
@@ -773,7 +773,7 @@ def test_a_sweep_that_blocks_its_own_loop_fails_at_once(caplog: pytest.LogCaptur
         assert lost.app.wsgi.reconcile(until=0).counts["failed"] == 1
 
     run(sweep())
-    assert "which would wait for itself: await the methods of oss_wsgi.asgi.DirectUpload" in caplog.text
+    assert "which would wait for itself forever: await the methods of oss_wsgi.asgi.DirectUpload" in caplog.text
     assert lost.loops == []
 
 

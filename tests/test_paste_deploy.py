@@ -401,7 +401,7 @@ def test_a_callback_is_forwarded_where_switched_on(ini: Ini, switch: str, forwar
 
 def test_forwarding_excludes_on_upload(ini: Ini) -> None:
     (problem,) = ini.problems(FILTERED + "forward_callback = on\non_upload = tests.test_paste_deploy:save\n")
-    assert problem.startswith("The filter egg:oss_wsgi: With forward_callback")
+    assert problem.startswith("The filter egg:oss_wsgi: forward_callback passes reports")
 
 
 def test_a_failed_import_is_the_cause_of_the_error(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:

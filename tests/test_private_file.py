@@ -62,7 +62,7 @@ def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_called_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match="it is no folder"):
+    with pytest.raises(NotADirectoryError, match="it is not a folder"):
         make_private_folder(tmp_path / "file")
 
 

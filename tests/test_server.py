@@ -378,7 +378,7 @@ def test_a_file_without_a_ticket_secret_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environ", [{}, REAL], ids=["local", "real"])
 def test_a_file_of_ticket_secrets_that_cannot_be_used_is_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "secrets"
-    for text, problem in ((None, "No such file"), ("swordfish\n", "line 1 has under 32 characters")):
+    for text, problem in ((None, "No such file"), ("swordfish\n", "line 1 has fewer than 32 characters")):
         if text is not None:
             path.write_text(text)
         printed = refused(**environ, OSS_TICKET_SECRET_FILE=str(path))

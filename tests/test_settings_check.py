@@ -148,7 +148,7 @@ def test_a_password_in_an_address_is_refused_and_not_shown(name: str) -> None:
         ("OSS_CALLBACK_URL", "http://a.example/cb#x", "has a fragment"),
         ("OSS_CALLBACK_URL", "http://a.example/cb?", "bare '?'"),
         ("OSS_CALLBACK_URL", ";".join(["http://a.example/cb"] * 6), "OSS takes 5"),
-        ("OSS_CALLBACK_URL", "http://a.example/" + "x" * 4000, "OSS takes 5120 (5 KB): shorten its URLs"),
+        ("OSS_CALLBACK_URL", "http://a.example/" + "x" * 4000, "OSS accepts 5120 (5 KB): shorten its URLs"),
         ("OSS_CALLBACK_REQUIRED", "maybe", "OSS_CALLBACK_REQUIRED must be 'on' or 'off', not 'maybe'."),
         ("OSS_ALLOW_ANONYMOUS", "2", "OSS_ALLOW_ANONYMOUS must be 'on' or 'off', not '2'."),
         ("OSS_UPLOAD_DIR", "user1", "OSS_UPLOAD_DIR: 'user1' must end in '/'"),

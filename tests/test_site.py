@@ -111,7 +111,7 @@ def test_the_page_shows_a_logo(tmp_path: Path) -> None:
         ({"texts": {"de": {"ledd": "x"}}}, "The page has no text 'ledd'"),
         ({"language": "tlh"}, "The page has no language 'tlh'"),
         ({"colors": {"acent": "#fff"}}, "The page has no color 'acent', only ground"),
-        ({"colors": {"accent": "red; } body { display: none"}}, "is no CSS color"),
+        ({"colors": {"accent": "red; } body { display: none"}}, "is not a CSS color"),
         ({"logo": "logo.exe"}, r"must be one of \.svg"),
     ],
 )

@@ -46,7 +46,7 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
     if result is True:
         return replace(upload, confirmed=True)
     if result is False:
-        raise NotConfirmedError("not_confirmed", "confirm says that OSS does not hold this object")
+        raise NotConfirmedError("not_confirmed", "confirm returned False: OSS does not hold this object")
     raise ConfirmationUnavailableError(
         "confirm_failed", f"confirm must return True or False, not {type(result).__name__}"
     )

@@ -60,7 +60,7 @@ class HTTPSFetcher:
                 raise FetchError("Only https: URLs are fetched.")
             connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
         except (ValueError, http.client.InvalidURL):
-            raise FetchError("What should be fetched is not a URL.") from None
+            raise FetchError("The key's address is not a URL.") from None
         return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _get(self, connection: http.client.HTTPSConnection, target: str) -> bytes:
@@ -75,7 +75,7 @@ class HTTPSFetcher:
             if len(body) > self._max_bytes:
                 raise FetchError(f"The key's server sent more than {self._max_bytes} bytes.")
             if response.length:  # http.client raises no error for a short body that is read with a size
-                raise FetchError("The key's server sent less than it announced.")
+                raise FetchError("The key's server sent fewer bytes than it announced.")
             return body
 
 
@@ -92,4 +92,4 @@ def _reason(error: Exception) -> str:
         return f"TLS failed: {error.reason or 'no reason given'}"
     if isinstance(error, OSError):
         return error.strerror or "no connection"
-    return "the answer is not one of HTTP"
+    return "the answer is not HTTP"

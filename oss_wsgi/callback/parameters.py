@@ -138,7 +138,7 @@ def encode_variables(custom: Mapping[str, str]) -> str:
     text = base64.b64encode(json.dumps(variables, ensure_ascii=False, separators=(",", ":")).encode()).decode()
     if len(text) > MAX_ENCODED_BYTES:
         raise PolicyError(
-            f"The custom variables are {len(text)} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): "
+            f"The custom variables have {len(text)} bytes in Base64, and OSS accepts {MAX_ENCODED_BYTES} (5 KB): "
             "shorten them."
         )
     return text
@@ -147,6 +147,6 @@ def encode_variables(custom: Mapping[str, str]) -> str:
 def _check_length(encoded: str) -> None:
     if len(encoded) > MAX_ENCODED_BYTES:
         raise PolicyError(
-            f"The callback is {len(encoded)} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): shorten "
+            f"The callback has {len(encoded)} bytes in Base64, and OSS accepts {MAX_ENCODED_BYTES} (5 KB): shorten "
             "its URLs, the body's template, the custom variables or the ticket's user and data."
         )

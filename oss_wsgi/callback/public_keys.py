@@ -109,7 +109,7 @@ class PublicKeyStore(ForkAware):
     ) -> None:
         super().__init__()
         if fetcher is not None and clock is None:
-            raise ValueError("PublicKeyStore needs a clock where it has a fetcher.")
+            raise ValueError("PublicKeyStore needs a clock if it has a fetcher.")
         self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, load_public_key(OSS_PUBLIC_KEY))
         for url, pem in (trusted or {}).items():
             try:
@@ -149,7 +149,7 @@ class PublicKeyStore(ForkAware):
         if match is None:
             raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names a key that is not trusted")
         if self._fetcher is None:
-            raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
+            raise _unavailable("this is a newer key of OSS, and no fetcher is configured to get it")
         return self._fetched.get(match[1]) or self._newer_key(match[1], self._fetcher)
 
     def is_at_hand(self, url: str) -> bool:
@@ -190,7 +190,7 @@ class PublicKeyStore(ForkAware):
     ) -> RSAPublicKey:
         """Fetch a key, or wait for the thread that fetches it, and return the key."""
         if version.startswith("0"):
-            raise _unavailable("OSS's versions begin with 1")
+            raise _unavailable("the URL has version 0, but the versions of OSS's keys begin with 1")
         with self._lock:
             key = self._fetched.get(version)
             if key != than and key is not None:
@@ -200,7 +200,7 @@ class PublicKeyStore(ForkAware):
             if running is None:
                 pause = self._pauses.get(lane)
                 if pause is not None and self._clock() < pause.until:
-                    raise _unavailable("the last fetch was a moment ago")
+                    raise _unavailable("the last fetch was a moment ago, and the next one must wait")
                 # After an outage nobody waits: otherwise waiting for each try would block every thread.
                 is_waited_for = pause is None or not pause.is_outage
                 fetch = self._running[lane] = _Fetch(version, is_waited_for, threading.Event())

@@ -16,7 +16,7 @@ MIN_TICKET_SECRET = 32
 CHECK_SECONDS = 3.0
 
 _MAX_BYTES = 65_536
-_HOW = "write one secret on each line, the one that seals first; `openssl rand -hex 32` makes one"
+_HOW = "write one secret on each line, and on the first line the one that seals; `openssl rand -hex 32` makes one"
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def read_secrets(path: str) -> tuple[str, ...]:
     except OSError as error:
         raise _unusable(path, error.strerror or "it cannot be read") from error
     except UnicodeDecodeError:
-        raise _unusable(path, "it is no UTF-8 text") from None
+        raise _unusable(path, "it is not UTF-8 text") from None
     if len(raw) > _MAX_BYTES:
         raise _unusable(path, "it is over 64 KB")
     secrets = []
@@ -42,7 +42,7 @@ def read_secrets(path: str) -> tuple[str, ...]:
         if not secret or secret.startswith("#"):
             continue
         if len(secret) < MIN_TICKET_SECRET:
-            raise _unusable(path, f"line {number} has under {MIN_TICKET_SECRET} characters")
+            raise _unusable(path, f"line {number} has fewer than {MIN_TICKET_SECRET} characters")
         # In OSS_TICKET_SECRET A,B is two secrets, so a comma in the file is probably a mistake.
         if "," in secret:
             raise _unusable(path, f"line {number} has a comma: {_HOW}")
@@ -100,7 +100,7 @@ def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
         return file.read(_MAX_BYTES + 1)
 
 

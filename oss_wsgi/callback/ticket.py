@@ -60,10 +60,12 @@ _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MAX_FILENAME_BYTES = 255  # of UTF-8: no usual file system has longer names
 _MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
 _RECEIPT_HINTS = {
-    "missing": "the object has no receipt: its form was not an exact one of this server, or receipts were off",
-    "foreign": "the receipt was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?",
+    "missing": "the object has no receipt: it was not stored by a form of this server for an exact name, or "
+    "OSS_RECEIPTS was off",
+    "foreign": "the receipt was sealed with another secret: set the same OSS_TICKET_SECRET everywhere",
     "altered": "the object's receipt was changed, or is not a receipt",
-    "expired": "the receipt is older than OSS_LEDGER_KEEP: nobody knows whether the upload was handled",
+    "expired": "the receipt is older than OSS_LEDGER_KEEP, so the ledger no longer knows whether the upload was "
+    "handled",
 }
 
 
@@ -336,7 +338,7 @@ class TicketBook:
                 except InvalidTag:
                     raise _altered() from None
         raise UnverifiedError(
-            "ticket_foreign", "the ticket was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?"
+            "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
         )
 
     def seal(self, ticket: NewTicket) -> str:
@@ -493,5 +495,5 @@ def _mismatch(name: str) -> UnverifiedError:
 
 
 def _another_upload(name: str) -> UnverifiedError:
-    hint = f"the object has a receipt, but its {name} is not that of the receipt's upload: somebody copied the receipt"
+    hint = f"the object's {name} is not the one that its receipt was made for: somebody copied the receipt"
     return UnverifiedError("ticket_mismatch", hint)

@@ -212,7 +212,7 @@ def _form_members(body: bytes) -> dict[str, Any]:
     try:
         pairs = urlencoded_pairs(body.decode(), _MAX_MEMBERS)
     except ValueError:
-        raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None
+        raise MalformedCallbackError("body_malformed", "the body is not a percent-encoded form in UTF-8") from None
     return _distinct(pairs)
 
 
@@ -263,7 +263,7 @@ def _check_texts(members: Mapping[str, Any]) -> None:
     """Refuse a value that must be a text and is not, which only JSON can express."""
     for name in _TEXTS:
         if not isinstance(members.get(name), str | None):
-            raise MalformedCallbackError("body_malformed", f"{name} is not a text")
+            raise MalformedCallbackError("body_malformed", f"{name} is not text")
 
 
 def _number(name: str, value: Any) -> int | None:

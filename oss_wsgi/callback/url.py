@@ -43,7 +43,7 @@ def _url_problems(url: str) -> list[str]:
     if not _CHARACTERS.fullmatch(url):
         return ["has a character that a URL cannot hold: percent-encode blanks and non-ASCII."]
     if _BAD_ESCAPE.search(url):
-        return ["has a '%' that two hex digits do not follow."]
+        return ["has a '%' without two hex digits after it."]
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -41,7 +41,7 @@ def add(subparsers: Any) -> None:
         "code",
         nargs="*",
         metavar="CODE",
-        help="a code, or a text with one; - is standard input; without it and without input all codes are listed",
+        help="a code, or a text that contains one; - reads standard input; without text or input, all codes are listed",
     )
     parser.add_argument(
         "--signed",
@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> int:
     found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
     comparison = compare(text, arguments.signed)
     if comparison is None and arguments.signed is not None:
-        raise MisuseError("--signed needs the whole answer of OSS to compare with, with its StringToSign.")
+        raise MisuseError("--signed compares with OSS's whole answer: give that too, with its StringToSign.")
     explanations = [_members(row) for row in find_rows(text)]
     explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
     if not explanations:

@@ -120,9 +120,9 @@ def request(
 def _reason(error: Exception) -> str:
     """Return in words why there is no response; the texts of http.client are not for people."""
     if isinstance(error, http.client.HTTPException):
-        return "the answer is not one of HTTP"
+        return "the answer is not HTTP"
     if isinstance(error, UnicodeError):
-        return "the host's name is not one of the DNS"
+        return "the host name is not valid in DNS"
     return system_reason(error)
 
 

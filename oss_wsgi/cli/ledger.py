@@ -24,8 +24,8 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "ledger",
         help="print the SQL of the ledger's tables",
-        description="A ledger makes its tables by itself. Where its user may not, `sql` prints what an administrator "
-        "runs once: for PostgreSQL, or for MySQL and MariaDB. It connects to nothing.",
+        description="A ledger creates its tables by itself. If the database user may not, an administrator runs once "
+        "what `sql` prints: for PostgreSQL, or for MySQL and MariaDB. It connects to nothing.",
         epilog=f"Example: oss-wsgi ledger sql --url postgresql: | psql app. {EPILOG}",
     )
     parser.add_argument("action", choices=["sql"])

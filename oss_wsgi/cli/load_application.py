@@ -184,7 +184,7 @@ def _no_module(name: str, missing: str, folder: str) -> str:
     parent, _, last = missing.rpartition(".")
     if parent:
         hint = f"Start {_WHERE}"
-        return f"{parent!r} has no module {last!r} in it; {name!r} is asked for. {hint}"
+        return f"there is no module {last!r} in {parent!r}, as {name!r} asks for. {hint}"
     here = {path.stem for path in Path(folder).glob("*.py")}
     here |= {path.parent.name for path in Path(folder).glob("*/*.py" if "." in name else "*/__init__.py")}
     close = difflib.get_close_matches(last, sorted(here), n=1)
@@ -209,7 +209,9 @@ def _no_attribute(module: ModuleType, owner: Any, missing: str) -> str:
 def _application_problem(name: str, value: Any) -> str | None:
     """Return why a value is no WSGI application, or None."""
     if not callable(value):
-        return f"{name} is {_kind(value)}, not a WSGI application: name what takes (environ, start_response)."
+        return (
+            f"{name} is {_kind(value)}, not a WSGI application: name a callable that takes (environ, start_response)."
+        )
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
         return _is_asgi(name, value)
     if inspect.isclass(value) and not hasattr(value, "__iter__"):

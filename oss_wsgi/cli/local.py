@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
 def why_local(arguments: Namespace, environ: Mapping[str, str]) -> str | None:
     """Return why a local OSS takes the files, or None if a real bucket does."""
     if arguments.local:
-        return "As --local says"
+        return "Because of --local"
     if is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"):
         return None
     for name in ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT"):
@@ -96,7 +96,7 @@ def _stored_secret(lasting: str) -> str:
         with open(path, encoding="ascii", opener=open_private) as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         fix = f"Check the path {lasting!r}, or set OSS_TICKET_SECRET."
         raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. {fix}") from error
     if len(secret) < MIN_TICKET_SECRET:

@@ -36,7 +36,9 @@ def server_parser() -> argparse.ArgumentParser:
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the bucket, of the server and of its local OSS, and then those that few people need."""
-    bucket = parser.add_argument_group("bucket; each is also an environment variable, and secrets are only that")
+    bucket = parser.add_argument_group(
+        "bucket; each option is also an environment variable, and secrets are only environment variables"
+    )
     rows = {row.variable: row for row in TABLE}
     _add_settings(bucket, [rows[variable] for variable in _FIRST_SETTINGS])
     server = parser.add_argument_group("server")
@@ -66,7 +68,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "--metrics-listen",
         type=address,
         metavar="HOST:PORT",
-        help="serve metrics for Prometheus there, to 10 connections; default: off",
+        help="address that serves metrics for Prometheus, to at most 10 connections; default: off",
     )
     add_credentials_library(operation)
     _add_bounds(operation)
@@ -78,10 +80,14 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
     """Add the options that bound how long a connection waits, how many there are, and how long the end takes."""
     for name, default, meaning in (
         ("header-timeout", 10, "for the whole header of a request"),
-        ("body-timeout", 20, "for a body; a second longer for every 500 bytes received, up to a bound by its length"),
+        (
+            "body-timeout",
+            20,
+            "for a body; each 500 bytes received add a second, up to a limit that depends on its length",
+        ),
         ("idle-timeout", 60, "between two requests of a connection"),
-        ("write-timeout", 20, "for a client that does not read; a second longer for every 500 bytes taken"),
-        ("drain", 10, "after a signal, to respond to what has begun"),
+        ("write-timeout", 20, "for a client that reads nothing; each 500 bytes read add a second"),
+        ("drain", 10, "after a signal, to finish requests that have begun"),
         ("drain-delay", 0, "after a signal, to serve as before while readiness returns 503"),
     ):
         kind = _seconds if name.startswith("drain") else positive_seconds
@@ -90,8 +96,8 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         "--connections",
         type=_count,
         metavar="N",
-        help="how many may be open in all processes; default: as descriptors and memory allow; never more than the "
-        "descriptors allow",
+        help="how many may be open in all processes together; default: as many as descriptors and memory allow; "
+        "descriptors also limit what is given here",
     )
     group.add_argument(
         "--connections-per-address",

@@ -30,8 +30,8 @@ _MEANINGS = {
     "untold": "would be handled",
     "failed": "not accepted by the application",
     "unavailable": "OSS or the ledger could not be asked",
-    "refused": "not allowed by ticket, ledger, confirm or the CRC of its parts, or not to be asked for",
-    "settled": "refused before, and told of then",
+    "refused": "not allowed by ticket, ledger, confirm or the CRC of its parts, or OSS cannot be asked for its name",
+    "settled": "refused by an earlier sweep or event, which reported it",
     "no_receipt": "without a receipt",
     "foreign": "with a receipt of another secret, altered or expired",
     "gone": "deleted meanwhile",
@@ -54,8 +54,8 @@ def add(subparsers: Any) -> None:
         help="the DirectUpload of your application; default: one with the settings of the environment, as server.py's",
     )
     for name, default, meaning in (
-        ("since", "26h", "look at what was stored this long ago or later"),
-        ("until", "15m", "leave what was stored less long ago to its callback"),
+        ("since", "26h", "look back this far"),
+        ("until", "15m", "leave objects newer than this to their callbacks"),
     ):
         parser.add_argument(
             f"--{name}", type=duration_argument, default=default, metavar="DURATION", help=f"{meaning}; %(default)s"
@@ -65,10 +65,11 @@ def add(subparsers: Any) -> None:
         "--prefix",
         action="append",
         metavar="PREFIX",
-        help="of the object names; may be repeated; default: OSS_UPLOAD_DIR, or all names if there is an authorize",
+        help="look only at object names with this prefix; may be repeated; default: OSS_UPLOAD_DIR, or all names if "
+        "there is an authorize",
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="says where a stopped sweep goes on; default: the ledger does"
+        "--checkpoint", metavar="FILE", help="records where a stopped sweep continues; default: the ledger records it"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_credentials_library(parser)
@@ -129,8 +130,8 @@ def _application(arguments: Namespace) -> DirectUpload:
         found = getattr(found, "wsgi", found)  # that of oss_wsgi.asgi has one
     if not isinstance(found, DirectUpload):
         raise MisuseError(
-            f"{arguments.application} is a {type(found).__name__}, not a DirectUpload: where middleware is around it, "
-            "give the DirectUpload a name of its own, and name that."
+            f"{arguments.application} is a {type(found).__name__}, not a DirectUpload: if middleware wraps your "
+            "DirectUpload, give the DirectUpload a variable of its own, and name that."
         )
     return found
 
@@ -138,7 +139,9 @@ def _application(arguments: Namespace) -> DirectUpload:
 def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:
     """Refuse a sweep that would handle the server's uploads again, or that could not open its receipts."""
     if not (application.settings.ticket_secret or application.settings.ticket_secret_file):
-        raise MisuseError("OSS_TICKET_SECRET is not set: set the server's, or its receipts cannot be opened here.")
+        raise MisuseError(
+            "OSS_TICKET_SECRET is not set: set the server's, without which its receipts cannot be opened."
+        )
     if isinstance(application.ledger, MemoryLedger) and not (dry_run or application.has_known):
         raise MisuseError(
             "the ledger is this process's memory, so every upload would be handled again: set the server's OSS_LEDGER, "

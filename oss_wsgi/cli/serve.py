@@ -64,8 +64,8 @@ def add(subparsers: Any) -> None:
     own.add_argument(
         "--reload",
         action="store_true",
-        help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). What was "
-        "begun has a second to end, or --drain if that is less; --drain-delay does not count",
+        help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). Requests that "
+        "have begun get a second to finish, or --drain if that is less; --drain-delay is ignored",
     )
     add_server_options(parser)
     parser.set_defaults(run=run)

@@ -86,8 +86,9 @@ class CallbackWatch:
         self._fix = (
             "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
             if prefix == DEFAULT_PREFIX
-            else f"Start again without --prefix {prefix}: reports then go where DirectUpload's own prefix says. Only a "
-            "DirectUpload that is mounted below a path as a whole needs --prefix: that path and its prefix together."
+            else f"Start again without --prefix {prefix}: OSS then reports to the path of DirectUpload's own prefix. "
+            "Use --prefix only if the whole DirectUpload is mounted below a path: give that path followed by "
+            "DirectUpload's prefix."
         )
         self._has_spoken = False
         pass_on(self, app)

@@ -196,7 +196,7 @@ def _parse(text: str) -> dict[str, Any]:
             with Path(text).open(encoding="utf-8") as file:
                 text = file.read(MAX_TEXT).strip()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not text"
             raise MisuseError(f"--signed: {text!r} cannot be read: {reason}.") from None
     if text.startswith(("http://", "https://")):
         return {"url": text}

@@ -135,7 +135,7 @@ def human_size(size: float) -> str:
 def confirmed(question: str) -> bool:
     """Ask a person on standard error, and return whether the answer is yes. Raises MisuseError without a terminal."""
     if not sys.stdin.isatty():
-        raise MisuseError("standard input is not a terminal, so nobody can agree: give --yes to do it.")
+        raise MisuseError("standard input is not a terminal, so nobody can answer yes: give --yes.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

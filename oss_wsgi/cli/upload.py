@@ -64,7 +64,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
     )
-    parser.add_argument("--content-type", metavar="TYPE", help="default: by the end of the name")
+    parser.add_argument("--content-type", metavar="TYPE", help="default: guessed from the end of the name")
     parser.add_argument(
         "--headers-from",
         metavar="FILE",
@@ -72,7 +72,11 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--put", action="store_true", help="send the file with a presigned PUT, not in a form")
     parser.add_argument(
-        "--timeout", type=positive_seconds, default=60.0, metavar="SECONDS", help="for each wait; %(default)s"
+        "--timeout",
+        type=positive_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="for each wait for a response; %(default)s",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.set_defaults(run=run)
@@ -117,7 +121,7 @@ def _read_headers(source: str) -> dict[str, str]:
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = "it is not a text in UTF-8" if isinstance(error, UnicodeError) else system_reason(error)
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeError) else system_reason(error)
         raise MisuseError(f"--headers-from: {plain(source)} cannot be read: {reason}.") from error
     headers: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -181,8 +185,8 @@ def _upload(
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     if size > MAX_FORM_BYTES:
         raise UploadFailedError(
-            f"{human_size(size)} are more than a form or a PUT takes, 5 GB: upload it in parts in the page of "
-            "`oss-wsgi serve`, or with OSS's own ossutil."
+            f"{human_size(size)} is more than the 5 GB that a form or a PUT may have: upload it in parts in the page "
+            "of `oss-wsgi serve`, or with OSS's own ossutil."
         )
     if arguments.put and not content_type:
         content_type = "application/octet-stream"  # a signed PUT names its type
@@ -252,7 +256,7 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         members["answer"] = parsed(response.body)
     except ValueError:
         raise UploadFailedError(
-            "stored, but the response is not that of a callback. Look for a proxy in front of OSS, and check "
+            "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
             "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`.",
             **members,
         ) from None

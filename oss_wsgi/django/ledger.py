@@ -10,12 +10,13 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..exceptions import SettingsError
 from ..ledger.base import DEFAULT_WAIT_TIMEOUT
+from ..ledger.place import Place, place_of_file, place_of_server
 from ..ledger.sql_errors import Meaning, meaning_of
 from ..ledger.sql_tables import Statements
 from ..ledger.transactional import SharedTransaction, Transaction, TransactionalLedger
 
 _NESTED = (
-    "A DjangoLedger commits its transaction itself, so that it cannot handle an upload within atomic(): with "
+    "A DjangoLedger commits its transaction itself, so it cannot handle an upload within atomic(): with "
     "ATOMIC_REQUESTS put @transaction.non_atomic_requests before the view that calls it."
 )
 
@@ -56,6 +57,14 @@ class DjangoLedger(TransactionalLedger):
 
     def __repr__(self) -> str:
         return f"<DjangoLedger {self._using!r}>"
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is; None for a database of SQLite's in memory."""
+        database, vendor = connections[self._using].settings_dict, connections[self._using].vendor
+        if vendor == "sqlite":
+            return place_of_file(database["NAME"])
+        return place_of_server(vendor, database.get("HOST"), database.get("PORT"), database["NAME"])
 
     def _begin(self) -> Transaction:
         connection = connections[self._using]

@@ -89,7 +89,7 @@ class Gate:
         if not isinstance(grant, Grant):
             return grant
         if grant.user is not None and grant.user != user:
-            hint = f"authorize granted {grant.user!r} what {user!r} has begun"
+            hint = f"authorize returned a Grant for user {grant.user!r}, but user {user!r} began this upload"
             return _refusal(403, "not_authorized", hint)
         return None
 
@@ -115,7 +115,7 @@ class Gate:
             if wait is None:
                 return None
             if isinstance(wait, bool) or not wait > 0:
-                raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
+                raise ValueError(f"rate_limit must return None or more than 0 seconds, not {wait!r}")
             seconds = math.ceil(wait)
         except BaseException as error:  # SystemExit too: `endpoints.callback` says why
             hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"

@@ -45,12 +45,13 @@ _MAX_PARAMETERS = 1000
 _MULTIPART = "/multipart"
 _PATH = re.compile(r"/multipart/([^/]+)(?:/([0-9]+|complete))?")
 _MESSAGES = {
-    "parts_missing": "Not all parts are there as they were sent: list them, and send the missing ones.",
-    "part_too_small": "A part but the last has less than 100 KB: send larger parts.",
+    "parts_missing": "Parts are missing, or differ from those that were sent: list the parts, and send the missing "
+    "ones.",
+    "part_too_small": "A part other than the last has less than 100 KB: send larger parts.",
     "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
     "file_exists": "There is a file of this name already.",
     "upload_gone": "This upload no longer exists: begin again.",
-    "upload_unsettled": "The upload is just ending: ask again.",
+    "upload_unsettled": "The upload is just being completed: ask again.",
 }
 
 log = logging.getLogger(__name__)
@@ -214,7 +215,7 @@ class MultipartEndpoint:
         body = read_body(environ, MAX_BODY_BYTES) if step.name == "complete" else b""
         key = _query(environ).get("key")
         if not key:
-            raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
+            raise MalformedRequestError("key_malformed", "Send the upload's key exactly once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
         facts = facts_of(environ)
         facts.user, facts.object = opened.ticket.user, key

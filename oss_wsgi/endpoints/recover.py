@@ -111,6 +111,6 @@ def _proof_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
         raise MalformedRecoveryError("recover_malformed", hint)
     proof, key = members.get("ticket"), members.get("object")
     if not (isinstance(proof, str) and isinstance(key, str) and proof and key):
-        hint = "ticket and object must both be there, and be texts that are not empty"
+        hint = "both ticket and object must be there, as texts that are not empty"
         raise MalformedRecoveryError("recover_malformed", hint)
     return proof, key

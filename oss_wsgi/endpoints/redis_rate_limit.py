@@ -111,5 +111,5 @@ class RedisRateLimit:
                 self._logged_until = now + _LOG_SECONDS
         if is_due:
             done = "pass uncounted" if self._passes_when_away else "are refused"
-            line = "the rate limit cannot ask %s, so requests %s: %s"
+            line = "the rate limit cannot reach %s, so requests %s: %s"
             log.warning(line, self._server.shown, done, self._server.message(error))

@@ -48,7 +48,10 @@ class Slots(ForkAware):
         most = max(1, (threads if isinstance(threads, int) else ASSUMED_THREADS) // 2)
         with self._lock:
             if len(self._held) >= most:
-                hint = f"{most} requests of browsers hold a thread, which is half of them: the rest is for callbacks"
+                hint = (
+                    f"requests of browsers hold {most} threads already, half of all: the other half is kept for "
+                    "callbacks"
+                )
                 raise SlotsTakenError("slots_taken", hint)
             self._held.append(slot)
         try:
@@ -63,7 +66,10 @@ class Slots(ForkAware):
         with self._lock:
             if sum(caller in other.callers for other in self._held) >= SLOTS_PER_CALLER:
                 kind = caller.partition(":")[0]
-                hint = f"{SLOTS_PER_CALLER} requests of this {kind} are being handled, which is all that it may hold"
+                hint = (
+                    f"{SLOTS_PER_CALLER} requests of this {kind} are being handled already, and no more may be at a "
+                    "time"
+                )
                 raise SlotsTakenError("slots_taken", hint)
             slot.callers.add(caller)
 

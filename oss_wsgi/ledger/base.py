@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
 from ..threads import ForkAware
+from .place import Place
 
 #: Seconds to wait for another call that handles the same upload; OSS gives up after 5.
 DEFAULT_WAIT_TIMEOUT = 4.0
@@ -228,6 +229,11 @@ class OnceLedger(ForkAware, ABC):
         self._wait_timeout = wait_timeout
         self._gate = Gate(wait_timeout)
 
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is, which `doctor` compares between machines; None if it is unknown."""
+        return None
+
     def __enter__(self: _L) -> _L:
         return self
 
@@ -391,7 +397,7 @@ class Gate(ForkAware):
             if patience <= 0:
                 raise busy_error()
             if self._taken[place] is not None:
-                hint = "other calls handle uploads of this ticket, and as many wait for them already"
+                hint = "other calls handle uploads of this ticket, and as many calls as may wait do so already"
                 raise LedgerUnavailableError("ledger_busy", hint)
             turn = self._taken[place] = threading.Lock()
             turn.acquire()
@@ -453,7 +459,10 @@ def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:
 def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
     """Return the error for a ticket that is used up: by other objects, or by another ETag of its only object."""
     if max_objects == 1:
-        hint = "the ticket was already used for another object, or for another ETag of one that cannot be overwritten"
+        hint = (
+            "the ticket was already used for another object, or for another ETag of an object that cannot be "
+            "overwritten"
+        )
     else:
         hint = (
             f"the ticket was already used for {max_objects} objects, the grant's max_objects: request another "
@@ -464,7 +473,9 @@ def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
 
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
     """Return the error for an upload that waited ``wait_timeout`` seconds for other calls of its ticket."""
-    hint = f"other calls still handle uploads of this ticket after {wait_timeout} s, and their outcome decides"
+    hint = (
+        f"after {wait_timeout} s, other calls still handle uploads of this ticket, and this one depends on their result"
+    )
     return LedgerUnavailableError("ledger_busy", hint)
 
 

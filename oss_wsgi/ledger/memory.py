@@ -20,6 +20,7 @@ from .base import (
     UploadIdentity,
     decide,
 )
+from .place import Place, place_of_memory
 from .steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,11 @@ class MemoryLedger(LoopLedger):
         self._bytes = 0
         self._overflow_logged = False
         self._lock = threading.Lock()
+
+    @property
+    def place(self) -> Place:
+        """Where the ledger is."""
+        return place_of_memory(self)
 
     def __len__(self) -> int:
         """Return the number of stored responses."""

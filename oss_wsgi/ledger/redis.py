@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from secrets import token_bytes
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ..exceptions import LedgerUnavailableError, SettingsError
 from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, import_redis, server_errors
@@ -25,6 +26,7 @@ from .base import (
     held_error,
     ledger_busy_error,
 )
+from .place import Place, place_of_server
 from .steady_time import MARGIN
 
 #: Seconds after which a lock ends unless it is renewed.
@@ -200,6 +202,13 @@ class RedisLedger(OnceLedger):
         """The server's URL, without user, password and parameters."""
         return self._server.shown
 
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is; None for a client that does not say."""
+        parts = urlsplit(self.url)
+        name = f"{parts.path.strip('/') or 0} {self._prefix}"
+        return place_of_server(parts.scheme, parts.hostname, parts.port, name) if parts.scheme else None
+
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
         asked = list(dict.fromkeys(pairs))
@@ -294,7 +303,7 @@ class RedisLedger(OnceLedger):
                 self._sync_milliseconds = 0
                 log.warning("%s cannot wait for its disk: %s", self.url, self._server.message(synced))
             elif int(synced[0]) < 1:
-                line = "the disk of %s had not got %s after %d ms: a crash now may forget it"
+                line = "%s had not written %s to its disk after %d ms: if it crashes now, that may be lost"
                 log.warning(line, self.url, what, self._sync_milliseconds)
         return answer
 
@@ -319,7 +328,7 @@ class RedisLedger(OnceLedger):
         return f"{self._prefix}:{{sweep}}:{kind}:{name}"
 
     def _lost(self, who: str) -> str:
-        return f"this {who} stood still for over {self._lease / 1000:g} s, and its lock has ended"
+        return f"this {who} stood still for over {self._lease / 1000:g} s, so its lock expired"
 
     @contextmanager
     def _server_must_answer(self) -> Iterator[None]:
@@ -343,7 +352,7 @@ class RedisLedger(OnceLedger):
                     "`maxmemory-policy noeviction`, or use another server."
                 )
         if not policies:
-            line = "%s does not tell by INFO whether it evicts keys: maxmemory-policy must be noeviction"
+            line = "%s does not say in INFO whether it evicts keys: make sure that maxmemory-policy is noeviction"
             log.warning(line, self.url)
 
     def _examine_disk(self) -> int:

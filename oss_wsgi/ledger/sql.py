@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
+from .place import Place, place_of_server
 from .sql_engine import SESSION_WAIT, check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
 from .sql_session import PEER_SECONDS, Session, Watch, session_on
@@ -115,7 +116,8 @@ class SQLLedger(TransactionalLedger):
         """
         if not callable(begin):
             raise SettingsError(
-                "SQLLedger.sharing needs what begins a transaction, engine.begin or sessionmaker(engine).begin, not "
+                "SQLLedger.sharing needs a callable that begins a transaction, engine.begin or "
+                "sessionmaker(engine).begin, not "
                 f"{type(begin).__name__}."
             )
         ledger = cls.__new__(cls)
@@ -128,6 +130,15 @@ class SQLLedger(TransactionalLedger):
 
     def __repr__(self) -> str:
         return f"<SQLLedger {shown_url(self._engine.url)}>" if self._engine is not None else "<SQLLedger.sharing>"
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is; None for one that shares the application's transactions."""
+        if self._engine is None:
+            return None
+        url = self._engine.url
+        host = url.host or url.query.get("host")
+        return place_of_server(url.get_backend_name(), host, url.port, url.database)
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""

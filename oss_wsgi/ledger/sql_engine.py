@@ -20,8 +20,8 @@ DRIVERS = {
     "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
 }
 _MALFORMED = (
-    "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is no "
-    "letter or digit in the password."
+    "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode each "
+    "character of the password that is not a letter or digit."
 )
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
 #: Connections in addition to the threads': for sweeps, which hold locks while they deliver uploads.
@@ -42,7 +42,7 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
     url = _checked_url(text)
     try:
         if url.get_dialect().is_async:
-            raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is one of asyncio's.")
+            raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is for asyncio.")
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="READ COMMITTED",
@@ -90,7 +90,7 @@ def _checked_url(text: str | URL) -> URL:
 def check_backend(name: str) -> None:
     """Raise SettingsError for a database in which a ledger has no transactions of its own."""
     if name == "sqlite":
-        raise SettingsError("A SQLLedger needs PostgreSQL, MySQL or MariaDB: for a file of SQLite's use SQLiteLedger.")
+        raise SettingsError("A SQLLedger needs PostgreSQL, MySQL or MariaDB: for a SQLite file use SQLiteLedger.")
     if name not in DRIVERS:
         raise SettingsError(f"A ledger needs PostgreSQL, MySQL or MariaDB, not {name}.")
 

@@ -40,6 +40,7 @@ from .base import (
     held_error,
     ledger_busy_error,
 )
+from .place import Place, place_of_file
 from .process_lock import FileLocks
 from .sqlite_file import BUSY_SECONDS, begin, connect, make_file, narrow_files
 from .steady_time import SteadyTime
@@ -171,6 +172,11 @@ class SQLiteLedger(LoopLedger):
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
         return int(self._fetch("SELECT count(*) FROM answers")[0][0])
+
+    @property
+    def place(self) -> Place | None:
+        """Where the ledger is."""
+        return place_of_file(self._path)
 
     @property
     def path(self) -> str:

@@ -56,15 +56,15 @@ _EXACT_COUNT = 100_000
 _PING_SECONDS = 8.0
 
 _COMMITTED = (
-    "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so that "
-    "its work and the upload's answer could not be stored together: leave out the commit, the ledger commits both"
+    "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so its "
+    "work and the upload's answer could not be stored together: leave out the commit, because the ledger commits both"
 )
 _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "
     "a savepoint (begin_nested, transaction.atomic) around what may fail"
 )
 _AUTOCOMMIT = (
-    "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
+    "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
 
@@ -465,7 +465,7 @@ class TransactionalLedger(OnceLedger):
         try:
             self.delete_expired()
         except LedgerUnavailableError as error:
-            log.warning("Expired rows of the ledger stay: %s.", error.hint)
+            log.warning("The ledger cannot delete its expired rows: %s.", error.hint)
 
     def delete_expired(self) -> int:
         """Delete some expired rows, and return how many. A ledger also does this by itself."""

@@ -36,7 +36,8 @@ def check_ledger(text: str) -> None:
             raise ValueError("a password with @ or /")
     except ValueError:
         raise ValueError(
-            "must have a host and a port that can be read; percent-encode what is no letter or digit in the password"
+            "must have a host and a port that can be read; percent-encode each character of the password that is not "
+            "a letter or digit"
         ) from None
     if kind in _SQL and not parts.path.strip("/"):
         raise ValueError(f"must name the database, as in {match[0]}USER:PASSWORD@HOST/DATABASE")

@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Run a local OSS for development and tests on a port of this machine. Every option has a default.",
-        epilog="Other users of this machine can see the command line: give no AccessKey secret that is used elsewhere.",
+        epilog="Other users of this machine can see the command line: give no AccessKey secret that you use elsewhere.",
         allow_abbrev=False,
     )
     options.add_argument(

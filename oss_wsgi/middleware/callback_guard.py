@@ -166,7 +166,7 @@ class CallbackGuard:
                 pub_key_url=received.pub_key_url,
             ):
                 path = target.partition(b"?")[0].decode()
-                line = "verified over the target of configured callback URL %d of %d, %s, not over the one received"
+                line = "the signature fits configured callback URL %d of %d, %s, and not the target received"
                 log.info(line, number, len(self._targets), path)
                 return target
         return None

@@ -167,7 +167,9 @@ def _refused(etag: str) -> str:
 
 def _refuse_anothers(transaction: object | None) -> StoredResponse:
     """Refuse a found upload, because its object and ETag were reported with another ticket."""
-    hint = "this object and ETag were reported with another ticket: the object's receipt is a copy, or sent again"
+    hint = (
+        "this object and ETag were reported with another ticket: somebody copied the object's receipt, or sent it again"
+    )
     raise NotYoursError("not_yours", hint)
 
 

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..callback.ticket import DerivedSecrets, Secrets
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
+from ..ledger.base import Ledger
+from ..ledger.place import Place
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback, decoded_path, header, raw_target
 from ..wsgi.responses import json_response
@@ -52,10 +54,19 @@ class Probe:
     :param path: PATH_INFO of the callback, at which a probe should arrive.
     :param callback_urls: the callback URLs whose targets are tried besides the received one when a callback is
         verified.
+    :param ledger: the one whose place the probe learns.
     """
 
-    def __init__(self, app: WSGIApplication, gate: ProbeGate, path: str, callback_urls: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        gate: ProbeGate,
+        path: str,
+        callback_urls: Iterable[str] = (),
+        ledger: Ledger | None = None,
+    ) -> None:
         self._app = app
+        self._ledger = ledger
         self._gate = gate
         self._path = path
         self._targets = [target_digest(target_of(url).encode()) for url in callback_urls]
@@ -89,6 +100,9 @@ class Probe:
             "fix": several_values(environ) if has_authorization else missing_authorization(environ),
         }
         arrived["ticket_secrets"] = self._gate.fingerprints
+        place = getattr(self._ledger, "place", None)  # a ledger of the application's own need not have one
+        if isinstance(place, Place):
+            arrived["ledger"] = {"fingerprint": place.fingerprint, "is_of_one_machine": place.is_of_one_machine}
         if received.body_error is None:
             arrived["body"] = hashlib.sha256(received.body).hexdigest()
         else:

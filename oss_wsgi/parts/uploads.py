@@ -176,9 +176,11 @@ class PartUploads:
         """Return the ticket in an ID; UnverifiedError if it is invalid, or for another object or bucket."""
         opened = self._book.open(text)
         if opened.ticket.bucket != self._recovery.bucket_name:  # two buckets may share the secrets
-            raise UnverifiedError("parts_mismatch", "the upload ID is for another bucket")
+            raise UnverifiedError("parts_mismatch", "the upload ID belongs to another bucket")
         if key != opened.key:
-            raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
+            raise UnverifiedError(
+                "parts_mismatch", "the upload ID belongs to another object than the one that the key names"
+            )
         return opened
 
     def sign(self, opened: PartsTicket, number: int, *, typed: bool = False) -> PresignedURL:

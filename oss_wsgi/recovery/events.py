@@ -74,7 +74,7 @@ def read_events(body: bytes | str) -> list[UploadEvent]:
     if problems and not events:
         raise problems[-1]
     if problems:
-        log.warning("%d of %d events in a message are left out: %s", len(problems), len(members), problems[-1])
+        log.warning("%d of %d events in a message are ignored: %s", len(problems), len(members), problems[-1])
     return events
 
 
@@ -102,7 +102,7 @@ def _members(document: Any, depth: int = 0) -> Iterator[UploadEvent | MalformedR
     for item in document if isinstance(document, list) else [document]:
         try:
             if not isinstance(item, dict) or depth == _MAX_DEPTH:
-                raise _malformed("its JSON is not an object, or has too many inside each other")
+                raise _malformed("its JSON is not an object, or is nested too deeply")
             events, data = item.get("events"), item.get("data")
             if not isinstance(data, (dict, str)):
                 data = item.get("data_base64")
@@ -136,7 +136,7 @@ def _event(members: dict[str, Any]) -> UploadEvent:
     if not is_encodable(name + bucket_name + key):
         raise _malformed("a name in it is not text")
     if not _ETAG.fullmatch(etag):
-        raise _malformed("its ETag is none of OSS's")
+        raise _malformed("its ETag is not one that OSS writes")
     return UploadEvent(name.removeprefix("oss:"), bucket_name, key, etag)
 
 

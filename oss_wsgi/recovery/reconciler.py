@@ -97,7 +97,7 @@ class Reconciler:
         if now - window[0] > keep + 1 and known is None and not dry_run:
             raise SettingsError(
                 f"The sweep would look back {(now - window[0]) / 3600:.1f} h, but the ledger remembers only "
-                f"{keep / 3600:.1f} h, so that older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
+                f"{keep / 3600:.1f} h, so older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
                 "less, or give known=."
             )
         lost = self._lost_uploads(known, on_orphan, now - window[0], dry_run=dry_run)
@@ -172,7 +172,10 @@ class Reconciler:
                 listed = listed._replace(key=decoded)
                 outcome, reason = lost.handle(listed)
         if outcome in ("failed", "unavailable"):
-            hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
+            hint = (
+                f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): do not delete the message, so that it comes "
+                "again"
+            )
             raise NotDeliveredError("not_delivered", hint)
         return EventOutcome("refused" if outcome == "settled" else outcome, listed.key, reason)
 

@@ -87,7 +87,9 @@ class Recovery:
         """
         ticket = self._tickets.open(_ticket_in(proof))
         if ticket.key is None:
-            hint = "the ticket is a prefix form's: its objects have no receipt, so a lost report cannot be recovered"
+            hint = (
+                "the ticket is for a prefix form, whose objects have no receipt, so a lost report cannot be recovered"
+            )
             raise NotYoursError("not_yours", hint)
         if key != ticket.key:
             raise UnverifiedError("recover_mismatch", "the ticket is for another object than the page asks for")
@@ -108,9 +110,9 @@ class Recovery:
         try:
             receipt = self._receipts.open(stored.metadata.get(RECEIPT_NAME))
         except UnverifiedError as error:
-            raise NotYoursError("not_yours", f"the object is not of this ticket: {error.hint}") from error
+            raise NotYoursError("not_yours", f"the object does not belong to this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
-            raise NotYoursError("not_yours", "the object's receipt is another ticket's")
+            raise NotYoursError("not_yours", "the object's receipt belongs to another ticket")
         return self._checked(stored, receipt._replace(ticket=ticket), recovered=recovered)
 
     def find_by_receipt(self, key: str) -> FoundUpload:
@@ -231,7 +233,7 @@ class LostUploads:
         try:
             return {(name, etag) for name, etag in self._known(pairs)}
         except Exception as error:
-            log.exception("known= failed, so nobody can tell what was handled")
+            log.exception("known= failed, so it is unknown what was handled")
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
             raise LedgerUnavailableError("known_failed", hint) from error
 
@@ -244,7 +246,10 @@ class LostUploads:
                 raise
             outcome, reason = _UNREACHABLE
         if (outcome, reason) == _UNREACHABLE:
-            hint = "HTTP clients change this name, or OSS refuses it, so no exact form stored it: it is left behind"
+            hint = (
+                "HTTP clients change this name, or OSS refuses it, so no form with an exact name stored it: the "
+                "sweep leaves it"
+            )
             orphan = Upload(self._recovery.bucket_name, listed.key, listed.etag or None, listed.size)
             unreachable = UnverifiedError("name_unreachable", hint)
             return self._refuse(orphan, unreachable.reason, unreachable.hint)
@@ -279,7 +284,7 @@ class LostUploads:
         line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
         if outcome == "refused":
-            return self._refuse(upload, delivered.reason or outcome, "the application's side refused it")
+            return self._refuse(upload, delivered.reason or outcome, "the application refused it")
         return outcome, delivered.reason
 
     def _refuse(self, orphan: Upload, reason: str, hint: str) -> Outcome:
@@ -299,14 +304,14 @@ class LostUploads:
                 if self._on_orphan is not None:
                     self._on_orphan(replace(orphan, transaction=transaction))
             except Exception:
-                log.exception("on_orphan raised for %r; it is called again for it", orphan.object)
+                log.exception("on_orphan raised for %r; it will be called again", orphan.object)
                 return _NOT_TOLD
             return _TOLD
 
         try:
             self._ledger.run_once(identity, tell)
         except HandlerCommittedError:
-            log.exception("on_orphan did not leave the ledger's transaction as it was; it is called again")
+            log.exception("on_orphan ended or broke the ledger's transaction; it will be called again")
         except LedgerUnavailableError as error:
             if error.reason != "ledger_busy":  # another thread or process is calling on_orphan
                 raise

@@ -183,7 +183,7 @@ class Sweep:
             return
         if not segments:
             if last.until < since:
-                line = "no sweep has looked at the %.1f hours before this one's window: sweep once from there"
+                line = "no sweep has looked at the %.1f hours before this one's window: sweep once with a longer since"
                 log.warning(line, (since - last.until) / 3600)
             self._unseen_since = max(since, last.until)
             oldest = last.oldest_untold

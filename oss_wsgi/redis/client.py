@@ -263,7 +263,7 @@ def _split(url: str) -> SplitResult:
     if not has_port or (parts.scheme != "unix" and not parts.hostname):
         raise SettingsError(f"The URL of Redis names no host, or port 0: {_HOW}.")
     if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
-        raise SettingsError(f"The URL of Redis must end in the number of a database, if in anything: {_HOW}.")
+        raise SettingsError(f"The path of the URL of Redis must be the number of a database, or nothing: {_HOW}.")
     return parts
 
 
@@ -273,7 +273,9 @@ def _check_client(client: Any) -> None:
             f"Redis must be given as a URL, a redis.Redis or a redis.RedisCluster, not as {type(client).__name__}."
         )
     if "asyncio" in type(client).__module__:
-        raise SettingsError("Redis must be given as a redis.Redis: this client is redis.asyncio's, and WSGI waits.")
+        raise SettingsError(
+            "Redis must be given as a redis.Redis: this client is redis.asyncio's, which WSGI cannot await."
+        )
 
 
 def _shown_client(client: Any) -> str:

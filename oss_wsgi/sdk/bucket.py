@@ -219,7 +219,9 @@ class SDKBucket:
             inner_error = cause.kwargs.get("error")
             known = isinstance(inner_error, CredentialsError)
             problem = f"{inner_error}" if known else type(inner_error or cause).__name__
-            return BucketRefusedError("credentials_unavailable", f"no access key to ask with: {problem}", right=right)
+            return BucketRefusedError(
+                "credentials_unavailable", f"there is no access key to ask OSS with: {problem}", right=right
+            )
         return BucketRefusedError("bucket_failed", f"{action}: the SDK raised {type(cause).__name__}", right=right)
 
 

@@ -58,7 +58,7 @@ class SDKConfirmation:
 
     def __call__(self, upload: Upload) -> bool:
         if upload.bucket not in (None, self._bucket):
-            raise NotConfirmedError("not_confirmed", "the report is of another bucket than ours")
+            raise NotConfirmedError("not_confirmed", "the report names another bucket")
         if not upload.object or (upload.etag is None and upload.size is None and upload.crc64 is None):
             hint = "the report names no object, or none of etag, size and crc64: the callback's body must have them"
             raise NotConfirmedError("not_confirmed", hint)

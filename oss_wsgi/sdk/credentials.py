@@ -118,10 +118,16 @@ def session_policy(
         raise SettingsError("dirs must list at least one prefix, such as ['users/'], or keys an exact name.")
     for key in keys:
         if _WILDCARDS & set(key) or "${" in key or not key:
-            raise SettingsError(f"The key {key!r} stands for others too in a session policy: use another.")
+            raise SettingsError(
+                f"The key {key!r} has a wildcard or a variable, or is empty, so a session policy "
+                "would allow other keys too: use another."
+            )
     for prefix in prefixes:
         if _WILDCARDS & set(prefix) or "${" in prefix:
-            raise SettingsError(f"The prefix {prefix!r} stands for others too in a session policy: use another.")
+            raise SettingsError(
+                f"The prefix {prefix!r} has a wildcard or a variable, so a session policy would allow "
+                "other prefixes too: use another."
+            )
         if prefix and not prefix.endswith("/"):
             raise SettingsError(f"The prefix {prefix!r} must end in '/'.")
     names = [*(f"{prefix}*" for prefix in prefixes), *keys]

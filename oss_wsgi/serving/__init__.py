@@ -90,7 +90,7 @@ def make_server(
     """
     listeners = [listener] if isinstance(listener, socket.socket) else list(listener)
     if not listeners:
-        raise ValueError("listener must be a listening socket, or several; there is none.")
+        raise ValueError("listener must be one or more listening sockets; there is none.")
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     if body_limit is None and hasattr(app, "body_limit"):
         body_limit = body_limit_of(app)
@@ -98,7 +98,9 @@ def make_server(
         is_callback = callback_test(app)
     version = waitress_version()
     if not version.startswith(_KNOWN):
-        log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
+        log.warning(
+            "oss_wsgi does not know waitress %s and does not change it: it may be slow with many connections", version
+        )
         if body_limit is not None and "max_request_body_size" in options:
             options["max_request_body_size"] = max(options["max_request_body_size"], MEMORY_BODY_BYTES + 1)
         return make_stock_server(app, listeners, options)

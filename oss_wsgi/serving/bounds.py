@@ -78,8 +78,8 @@ def allowed_connection_limit(wanted: int, descriptors_each: int = 1) -> int:
     if wanted <= allowed:
         return wanted
     log.warning(
-        "%d connections were asked for, and %d are used: the process may have %d descriptors, of which the rest is for "
-        "the application%s. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or ask for fewer",
+        "%d connections were asked for, and %d are used: the process may have %d descriptors, and keeps the rest of "
+        "them for the application%s. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or ask for fewer",
         *(wanted, allowed, _descriptors(), " and for files of large bodies" if descriptors_each > 1 else ""),
     )
     return int(allowed)

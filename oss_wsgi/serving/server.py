@@ -449,7 +449,7 @@ class Server:
                 self._fail(connection)
 
     def _fail(self, connection: Connection) -> None:
-        log.exception("a connection ends for an error of the server")
+        log.exception("an error of the server ended a connection")
         connection.abort()
 
     def _is_so(self, name: str, test: NonBlockingTest | CallbackTest | None, request: Any) -> bool:
@@ -461,7 +461,7 @@ class Server:
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("%s failed, and a thread answers the request as any other", name)
+            log.exception("%s failed, so a thread handles the request like any other", name)
             return False
 
     def _longest_body(self, method: str, path: str) -> int | None:
@@ -472,7 +472,7 @@ class Server:
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("body_limit failed, and the body may have what all may have")
+            log.exception("body_limit failed, so the limit for all bodies applies")
             return None
 
     def _sweep(self, now: float) -> None:
@@ -596,7 +596,7 @@ class Server:
     def _replace(self, number: int) -> None:
         """Close ``number`` connections to make room for new ones."""
         limit = self.connection_limit
-        self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones go", limit)
+        self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones are closed", limit)
         while number > 0:
             if not self._replaceable:
                 batch = max(number, limit // _SHARE_OF_A_SEARCH)
@@ -611,7 +611,7 @@ class Server:
 
     def _free(self, held: str, limit: int) -> None:
         """Close the oldest connections that hold memory (``filed``: files) until less than the limit is held."""
-        what = "requests and responses hold %d bytes%s: the oldest go"
+        what = "requests and responses hold %d bytes%s: the oldest ones are closed"
         self._log_now_and_then(held, what, getattr(self, held), " in files" if held == "filed" else "")
         goal = limit * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
         number = max(1, len(self.connections) // _SHARE_OF_A_SEARCH)

@@ -34,8 +34,8 @@ def _listening(fd: int) -> socket.socket:
         os.set_inheritable(fd, False)
         listener = socket.socket(fileno=fd)
     except OSError as error:
-        raise ValueError(f"LISTEN_FDS: descriptor {fd} is no socket: {error.strerror}.") from error
+        raise ValueError(f"LISTEN_FDS: descriptor {fd} is not a socket: {error.strerror}.") from error
     if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         listener.detach()
-        raise ValueError(f"LISTEN_FDS: descriptor {fd} is no listening stream socket (ListenStream=, Accept=no).")
+        raise ValueError(f"LISTEN_FDS: descriptor {fd} is not a listening stream socket (ListenStream=, Accept=no).")
     return listener

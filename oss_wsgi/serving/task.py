@@ -276,7 +276,7 @@ def _check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
         if "\n" in value or "\r" in value or "\n" in name or "\r" in name:
             raise ValueError(f"a line break in the header {name!r}")
         if name.lower() in hop_by_hop:
-            raise AssertionError(f"{name} is a hop-by-hop header, which an application must not give (PEP 3333)")
+            raise AssertionError(f"{name} is a hop-by-hop header, which an application must not set (PEP 3333)")
 
 
 class _Keys(dict[str, str]):

@@ -76,7 +76,7 @@ class Threads:
                 self._has_ended.wait(0.1)
                 waited += 0.1
             if self._running and seconds():
-                log.warning("%d threads are still at work, and end with the process", self._running)
+                log.warning("%d threads are still at work, and are cut off as the process ends", self._running)
             left = [task for _, task in (*self._callbacks, *self._others)]
             self._callbacks.clear()
             self._others.clear()
@@ -104,7 +104,7 @@ class Threads:
             try:
                 task.service()
             except BaseException:
-                log.exception("a request fails for an error of the server")
+                log.exception("an error of the server made a request fail")
 
     def _next_queue(self) -> deque[tuple[int, Task]] | None:
         """Return the queue whose first request may begin now; of two, the one whose request came first."""

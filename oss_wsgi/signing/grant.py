@@ -152,6 +152,9 @@ class Grant:
         except (TypeError, ValueError, RecursionError):
             survives = False
         if not survives or not isinstance(self.data, dict):
-            yield "data must be a dict that survives JSON: text keys, and texts, numbers, lists and dicts as values."
+            yield (
+                "data must be a dict that JSON keeps unchanged: text keys, and texts, numbers, lists and dicts as "
+                "values."
+            )
         elif len(text) > _MAX_DATA_BYTES:
             yield f"data is {len(text)} bytes of JSON, over the {_MAX_DATA_BYTES} that fit: use an ID instead."

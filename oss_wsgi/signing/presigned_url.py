@@ -313,7 +313,7 @@ def _encoded_key(key: str) -> str:
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
-        raise PresignError("The object's name must not have half a surrogate pair: it is no Unicode text.") from None
+        raise PresignError("The object's name must be Unicode text, without half a surrogate pair.") from None
     if not 1 <= size <= MAX_KEY_BYTES:
         raise PresignError(f"The object's name must be 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}.")
     if key[0] in "/\\":

@@ -317,7 +317,9 @@ class PostPresigner:
         granted = self._settings.upload_max_size if grant.max_size is None else grant.max_size
         high = min(granted, largest)
         if granted > MAX_FORM_BYTES and not self._settings.multipart:
-            raise GrantError(f"The grant's max_size {granted} is over 5 GB: only OSS_MULTIPART=on takes such files.")
+            raise GrantError(
+                f"The grant's max_size {granted} is over 5 GB: set OSS_MULTIPART=on, which such files need."
+            )
         if low > high:
             raise GrantError(
                 f"The grant's min_size {low} is over the largest file allowed, {high} bytes: lower it, or raise "

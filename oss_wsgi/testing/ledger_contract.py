@@ -191,7 +191,7 @@ class LedgerContract:
         What is stored stays, and can be written to afterwards. Override it where the store can be brought to that;
         without it the tests that need it are skipped.
         """
-        pytest.skip("the test class does not say how this ledger's store refuses to be written to")
+        pytest.skip("the test class does not override unwritable, which makes this ledger's store refuse writes")
         yield
 
     @pytest.fixture
@@ -556,7 +556,9 @@ class LedgerContract:
             for _ in range(3):
                 with pytest.raises(LedgerUnavailableError):
                     ledger.run_once(upload, handler)
-            assert handler.calls <= 1, "a store may show by the first report that it cannot be written to"
+            assert handler.calls <= 1, (
+                "only the first report may reach the handler before the store shows that it cannot be written to"
+            )
             in_vain = handler.calls
             with pytest.raises(LedgerUnavailableError):
                 ledger.check()

@@ -102,7 +102,8 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
     """Return why there is no usable Authorization, and the fix."""
     if not environ.get("HTTP_X_OSS_PUB_KEY_URL"):
         return (
-            "both headers of OSS are missing: this is no callback of OSS, or a proxy passes only the headers it knows"
+            "both headers of OSS are missing: this is not a callback of OSS, or a proxy passes only the headers it "
+            "knows"
         )
     server = _server(environ)
     row = row_of("server", server or "unknown", default="other")
@@ -119,7 +120,7 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
 def missing_key_url(environ: WSGIEnvironment) -> str:
     """Return why there may be an Authorization without ``x-oss-pub-key-url``."""
     return (
-        f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is no "
+        f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is not a "
         "callback of OSS, or a proxy passes only the headers it knows"
     )
 

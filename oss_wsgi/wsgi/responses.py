@@ -93,7 +93,7 @@ _MESSAGES = {
     403: "Not allowed.",
     404: "There is nothing here.",
     405: "This method is not allowed here.",
-    409: "This was done already, for something else.",
+    409: "This conflicts with an earlier request.",
     411: "Content-Length is required.",
     413: "The body is too large.",
     429: "Too many requests.",

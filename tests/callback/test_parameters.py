@@ -93,7 +93,7 @@ def test_chinese_in_the_body_is_utf_8() -> None:
 def test_more_than_five_kilobytes_are_refused() -> None:
     room = 5120 // 4 * 3 - len(base64.b64decode(CallbackParameters(URL, body="x").encode())) + 1
     assert len(CallbackParameters(URL, body="x" * room).encode()) == 5120
-    with pytest.raises(PolicyError, match=r"5124 bytes long after Base64; OSS takes 5120 \(5 KB\): shorten"):
+    with pytest.raises(PolicyError, match=r"5124 bytes in Base64, and OSS accepts 5120 \(5 KB\): shorten"):
         CallbackParameters(URL, body="x" * (room + 1))
 
 

@@ -74,9 +74,9 @@ def test_each_line_is_a_secret(path: Path, raw: bytes, secrets: tuple[str, ...])
     [
         (b"", "holds no secret"),
         (b"\n \n# of 32 characters, but a comment\n", "holds no secret"),
-        (f"{NEW}\nswordfish\n".encode(), "line 2 has under 32 characters"),
+        (f"{NEW}\nswordfish\n".encode(), "line 2 has fewer than 32 characters"),
         (f"{NEW},{OLD}\n".encode(), "line 1 has a comma"),
-        (b"\xff" * 40, "no UTF-8 text"),
+        (b"\xff" * 40, "not UTF-8 text"),
         (b"x" * 65_537, "over 64 KB"),
     ],
     ids=["empty", "comments", "short", "comma", "bytes", "long"],
@@ -100,7 +100,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 @POSIX
 def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SettingsError, match="no regular file"):
+    with pytest.raises(SettingsError, match="not a regular file"):
         SecretFile(str(tmp_path / "pipe"), clock=FrozenClock())
 
 

@@ -170,7 +170,7 @@ def test_an_object_must_fit_what_its_receipt_can_know(
 ) -> None:
     receipt = receipts.open(receipts.seal(a_ticket(), operation=operation, metadata=PINNED))
     stored = STORED._replace(**{"metadata": {"album": "summer 2026"}, **changes})
-    with nullcontext() if problem is None else pytest.raises(UnverifiedError, match=f"its {problem} is not that of"):
+    with nullcontext() if problem is None else pytest.raises(UnverifiedError, match=f"{problem} is not the one that"):
         receipt.check(stored)
 
 

@@ -86,7 +86,6 @@ class _Forking:
             thread.join()
         return subprocess.CompletedProcess([*COMMAND, *arguments], status, output[stdout[0]], output[stderr[0]])
 
-
     def end(self) -> None:
         self._socket.close()
         self._process.wait()

@@ -144,7 +144,7 @@ def test_without_what_we_signed_it_says_how_to_compare() -> None:
 def test_there_is_nothing_to_compare_in_a_code_alone() -> None:
     for text in (["SignatureDoesNotMatch"], []):
         error = oss_wsgi("explain", *text, "--signed", json.dumps(SIGNED), status=2).stderr
-        assert "--signed needs the whole answer of OSS" in error
+        assert "--signed compares with OSS's whole answer" in error
 
 
 def test_a_chinese_locale_reads_chinese_and_json_stays_english() -> None:

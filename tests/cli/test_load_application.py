@@ -117,7 +117,7 @@ def test_another_spelling_is_refused_with_the_right_one(name: str, better: str) 
     ("name", "text"),
     [
         ("shp:application", "Did you mean 'shop'? If not, start in the folder that holds it, or set PYTHONPATH."),
-        ("shop.wsgi:application", "'shop' has no module 'wsgi' in it"),
+        ("shop.wsgi:application", "there is no module 'wsgi' in 'shop'"),
         ("shop.wsgi:application", "Start in the folder that holds it, or set PYTHONPATH."),
         ("nowhere:application", "there is no module 'nowhere'"),
         ("nowhere:application", "Start in the folder that holds it, or set PYTHONPATH."),

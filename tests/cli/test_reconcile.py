@@ -256,7 +256,7 @@ def test_misuse_is_said_in_words(project: Project, arguments: list[str], problem
 
 @pytest.mark.parametrize(
     ("variable", "problem"),
-    [("OSS_LEDGER", "every upload would be handled again"), ("OSS_TICKET_SECRET", "receipts cannot be opened here")],
+    [("OSS_LEDGER", "every upload would be handled again"), ("OSS_TICKET_SECRET", "receipts cannot be opened")],
 )
 def test_a_process_that_remembers_nothing_does_not_sweep(project: Project, variable: str, problem: str) -> None:
     project.lose(1)

@@ -14,6 +14,7 @@ from django.db import connections, models, transaction
 from oss_wsgi.django.ledger import DjangoLedger
 from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
 from oss_wsgi.ledger.base import Ledger, StoredResponse
+from oss_wsgi.ledger.place import place_of_file
 from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 
 from ..databases import Server
@@ -187,6 +188,15 @@ def test_a_ledger_in_sqlite_handles_one_upload_after_another(tmp_path: Path) -> 
     calls = [Call(ledger, identity(f"t{number}"), handler) for number, handler in enumerate(handlers)]
     assert [call.outcome() for call in calls] == [SUCCESS] * 4
     assert len(ledger) == 4
+
+
+def test_its_place_is_that_of_the_database(tmp_path: Path) -> None:
+    use(project.sqlite(tmp_path / "django.db"))
+    ledger = DjangoLedger(clock=LedgerClock())
+    ledger.check()
+    assert ledger.place == place_of_file(tmp_path / "django.db") is not None
+    use({"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"})
+    assert DjangoLedger(clock=LedgerClock()).place is None
 
 
 def test_a_database_that_django_does_not_know_is_refused() -> None:

@@ -139,7 +139,7 @@ def test_a_cluster_counts_too(tmp_path: Path) -> None:
 def test_requests_pass_while_the_server_is_away(away: str, caplog: pytest.LogCaptureFixture) -> None:
     limit = RedisRateLimit(1, 60, away)
     assert [limit("a") for _ in range(5)] == [None] * 5
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["the rate limit cannot ask redis"]
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["the rate limit cannot reach redis"]
     limit.close()
 
 

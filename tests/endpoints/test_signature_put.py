@@ -117,7 +117,7 @@ def test_without_credentials_it_is_503() -> None:
         (Grant(metadata={"title": "中"}), "x-oss-meta-title is a header of a PUT"),
         (Grant(content_disposition='inline; filename="中"'), "Content-Disposition is a header of a PUT"),
         (Grant(metadata={"a": "b" * 8000}), "8 KB"),
-        (Grant(custom={"a": "b" * 4000}), "The custom variables are"),
+        (Grant(custom={"a": "b" * 4000}), "The custom variables have"),
     ],
 )
 def test_a_grant_that_no_put_can_carry_is_refused_with_the_reason_in_the_log(

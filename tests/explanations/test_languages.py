@@ -42,7 +42,7 @@ WHOLE = {
     ],
     "{1}: header, path{2} and body arrive, behind {3}": [
         "{1}: header, path and body arrive, behind {2}",
-        "{1}: header, path (as {2}, which OSS_CALLBACK_URL there makes up for) and body arrive, behind {3}",
+        "{1}: header, path (as {2}, which the application's OSS_CALLBACK_URL corrects) and body arrive, behind {3}",
     ],
     "this machine's clock is {1} s {2} OSS's": [
         "this machine's clock is {1} s ahead of OSS's",
@@ -98,7 +98,7 @@ LEFT_OUT = re.compile(
     r"ahead of|upload, in parts too|OSS's answers.*|\{1\} (days|s)| \(as \{1\}, which .*|, to \{1\}| to \{1\}|"
     r"(a ledger|a ticket secret)|\{1\} processes need .*|(, remove it\.|: did you mean \{1\}\?)|5 GB|48\.8 TB|"
     r"export .*|oss-wsgi explain \{1\}|no right|nested too deep| \(EC \{1\}\)|\{1\} within \{2\}|From \{1\}: \{2\}|"
-    r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is no text|https://any.*|"
+    r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is not text|https://any.*|"
     # Of the window: refusals in plain text, lines of its log, headers, and what is JSON beside it.
     r"[^{].*\n|\{1\} is not installed.*\n|\s.*(cn-hangzhou|\"conditions\").*|.*charset=utf-8|attachment; .*|"
     r"callback \{1\} in .*| of \{1\}|; \{1\} characters, .*|expiration \{1\}|\(not Base64\) \{1\}",
@@ -218,7 +218,10 @@ def test_the_header_of_a_browser_names_the_language(header: str | None, language
         ("OSS_REGION is not set", "没有设置 OSS_REGION"),
         ("not checked: OSS_REGION is missing or invalid", "未检查：OSS_REGION 缺失或无效"),
         ("the key may not list parts: NoSuchKey: gone", "密钥不可以 列举分片：NoSuchKey: gone"),
-        ("Pass the path on unchanged. Set OSS_REGION.", "原样转发路径。设置 OSS_REGION。"),
+        (
+            "Let the server in front pass the path on unchanged. Set OSS_REGION.",
+            "让前面的服务器原样转发路径。设置 OSS_REGION。",
+        ),
         ("Use what is yours. Set OSS_REGION.", "Use what is yours. 设置 OSS_REGION。"),
         ("the upload was refused: 403 AccessDenied: No. Never.", "上传被拒绝：403 AccessDenied: No. Never."),
         ("AccesDenied is not known in the town, or after it", "AccesDenied is not known in the town, or after it"),

@@ -295,6 +295,15 @@ def test_a_forked_child_uses_the_ledger(redis: Server, is_handling: bool) -> Non
         assert ledger.run_once(identity("t3"), Handler(FAILURE)) == SUCCESS
 
 
+def test_ledgers_share_their_place_where_they_share_server_database_and_prefix(redis: Server) -> None:
+    with RedisLedger(redis.url) as one, RedisLedger(f"{redis.url.replace('redis:', 'valkey:')}/0") as same:
+        assert one.place == same.place
+        with RedisLedger(redis.url, prefix="other") as other, RedisLedger(f"{redis.url}/1") as another:
+            assert len({one.place, other.place, another.place}) == 3
+        with RedisLedger(one._server.client) as with_client:
+            assert with_client.place == one.place
+
+
 def test_the_clocks_of_the_machines_do_not_matter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time
     with RedisLedger(server.url) as one, RedisLedger(server.url) as other:

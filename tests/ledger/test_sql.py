@@ -59,6 +59,16 @@ class Contract(LedgerContract):
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
         """The database has a clock of its own: see test_a_response_is_deleted_when_both_clocks_have_passed."""
 
+    def test_ledgers_of_one_database_share_their_place(self, clock: LedgerClock) -> None:
+        engine = engine_from(self.url, threads=1, wait_timeout=60.0)
+        with SQLLedger(self.url, clock=clock) as one, SQLLedger(engine, clock=clock) as same:
+            assert one.place is not None
+            assert one.place == same.place
+            password = sqlalchemy.make_url(self.url).password
+            assert password is not None
+            assert password not in one.place.name
+        engine.dispose()
+
 
 Contract.__test__ = False
 

@@ -21,16 +21,22 @@ pytestmark = pytest.mark.fast
     ("url", "sentence"),
     [
         ("", "The ledger's URL is malformed"),
-        ("postgresql://u:p@swordfish@127.0.0.1:1/app", "percent-encode what is no letter or digit in the password"),
-        ("mysql://u:p@swordfish@127.0.0.1:1/app", "percent-encode what is no letter or digit in the password"),
+        (
+            "postgresql://u:p@swordfish@127.0.0.1:1/app",
+            "percent-encode each character of the password that is not a letter or digit",
+        ),
+        (
+            "mysql://u:p@swordfish@127.0.0.1:1/app",
+            "percent-encode each character of the password that is not a letter or digit",
+        ),
         ("postgresql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
         ("mysql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
         ("mysql://u@127.0.0.1:1/app?nonsense=swordfish", "unexpected keyword argument 'nonsense'"),
         ("postgresql://u@127.0.0.1:1/app?nonsense=swordfish", "invalid connection option"),
         ("oracle://u:swordfish@127.0.0.1/app", "A ledger needs PostgreSQL, MySQL or MariaDB, not oracle."),
-        ("postgresql+asyncpg://u:swordfish@127.0.0.1/app", "one of asyncio's"),
+        ("postgresql+asyncpg://u:swordfish@127.0.0.1/app", "which is for asyncio"),
         ("postgresql+pg8000://u:swordfish@127.0.0.1/app", "or write postgresql:// for psycopg, which pip install"),
-        ("sqlite:///ledger", "for a file of SQLite's use SQLiteLedger"),
+        ("sqlite:///ledger", "for a SQLite file use SQLiteLedger"),
         ("POSTGRESQL://u:swordfish@127.0.0.1:1/app", "postgresql+psycopg://127.0.0.1:1/app cannot be used"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
 
 @pytest.mark.parametrize("begin", [None, "postgresql://app:secret@db/app", "engine"])
 def test_what_cannot_begin_is_refused_at_once(engine: Engine, begin: Any) -> None:
-    with pytest.raises(SettingsError, match="needs what begins a transaction") as raised:
+    with pytest.raises(SettingsError, match="needs a callable that begins a transaction") as raised:
         SQLLedger.sharing(engine if begin == "engine" else begin, clock=LedgerClock())
     assert "secret" not in str(raised.value)
 

@@ -173,7 +173,7 @@ def test_callbacks_go_out_over_http(options, sent):
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
         pytest.param(["--bucket", "No_Bucket"], "--bucket: a bucket name has", id="no name of a bucket"),
         pytest.param(["--bucket", "one", "--bucket", "No"], "--bucket: a bucket name has", id="no name of a second"),
-        pytest.param(["--dir", __file__], f"--dir: {__file__!r} cannot be used: it is no folder.", id="a file"),
+        pytest.param(["--dir", __file__], f"--dir: {__file__!r} cannot be used: it is not a folder.", id="a file"),
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.ledger.place import place_of_file
 from oss_wsgi.middleware.probe import (
     PROBE_HEADER,
     PROBE_MEMBER,
@@ -242,6 +244,14 @@ def test_a_probe_gets_the_fingerprints_of_the_secrets(clock: FrozenClock) -> Non
     for secret in (SECRET, OTHER_SECRET):
         arrived = probed(app, prove(secret, clock.now)).json[PROBE_MEMBER]
         assert arrived["ticket_secrets"] == [secret_fingerprint(SECRET), secret_fingerprint(OTHER_SECRET)]
+
+
+def test_a_probe_gets_the_fingerprint_of_the_ledger(clock: FrozenClock, tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.sqlite3")
+    arrived = probed(client(clock, ledger=path), prove(SECRET, clock.now)).json[PROBE_MEMBER]
+    place = place_of_file(path)
+    assert place is not None
+    assert arrived["ledger"] == {"fingerprint": place.fingerprint, "is_of_one_machine": True}
 
 
 def test_a_stranger_gets_no_fingerprint(clock: FrozenClock) -> None:

@@ -174,7 +174,7 @@ def test_anything_else_is_no_event(body: bytes) -> None:
 def test_an_odd_member_does_not_keep_others_from_being_read(odd: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert read_events(json.dumps({"events": [EVENT, odd, EVENT]})) == [EXPECTED, EXPECTED]
     assert read_events(json.dumps([odd, CLOUD_EVENT])) == [EXPECTED]
-    assert "1 of 3 events in a message are left out" in caplog.text
+    assert "1 of 3 events in a message are ignored" in caplog.text
 
 
 @pytest.mark.parametrize("body", ['{"events": []}', "[]", '{"data": {"events": []}}', '[{"events": []}]'])

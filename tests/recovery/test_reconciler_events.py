@@ -128,7 +128,7 @@ def test_what_is_no_event_does_not_keep_others_from_being_handled(site: Site, ca
     key = site.upload()
     body = message({"eventName": "ObjectRemoved:DeleteObjects", "oss": {}}, event(key))
     assert site.application.handle_event(body) == [EventOutcome("recovered", key)]
-    assert "1 of 2 events in a message are left out" in caplog.text
+    assert "1 of 2 events in a message are ignored" in caplog.text
 
 
 @pytest.mark.parametrize("key", ["user/x/../y", "user/x%2F..%2Fy", "./a", "a/.."])

@@ -90,7 +90,7 @@ def test_sockets_that_are_no_streams_are_refused() -> None:
 
 
 def test_no_listener_is_refused() -> None:
-    with pytest.raises(ValueError, match="listener must be a listening socket, or several; there is none"):
+    with pytest.raises(ValueError, match="listener must be one or more listening sockets; there is none"):
         serving.make_server(application, [])
 
 

@@ -70,7 +70,7 @@ def test_a_number_that_is_none_is_refused(count: str) -> None:
 def test_a_descriptor_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "7"}
     with socket.socket() as unbound, open(tmp_path / "file", "w") as file:
-        for fd, problem in ((unbound.fileno(), "no listening stream socket"), (file.fileno(), "is no socket")):
+        for fd, problem in ((unbound.fileno(), "not a listening stream socket"), (file.fileno(), "is not a socket")):
             monkeypatch.setattr(socket_activation, "_FIRST_DESCRIPTOR", fd)
             with pytest.raises(ValueError, match=problem):
                 inherited_sockets(environ, 7)

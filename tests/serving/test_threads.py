@@ -136,4 +136,4 @@ def test_a_failing_request_ends_no_thread(made: list[Company], caplog: pytest.Lo
     company.threads.add_task(Failing([], ""))
     company.add("a")
     company.wait_for("a")
-    assert "a request fails" in caplog.text
+    assert "made a request fail" in caplog.text

@@ -133,11 +133,11 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"content_disposition": "inline\r\nX: y"}, "control or invisible"),
     ({"user": 7}, "user must be a text"),
     ({"user": "a" * 257}, "at most 256 characters"),
-    ({"data": {1: "a"}}, "data must be a dict that survives JSON"),
-    ({"data": {"a": (1, 2)}}, "data must be a dict that survives JSON"),
-    ({"data": {"a": b"1"}}, "data must be a dict that survives JSON"),
-    ({"data": {"a": float("nan")}}, "data must be a dict that survives JSON"),
-    ({"data": ["a"]}, "data must be a dict that survives JSON"),
+    ({"data": {1: "a"}}, "data must be a dict that JSON keeps unchanged"),
+    ({"data": {"a": (1, 2)}}, "data must be a dict that JSON keeps unchanged"),
+    ({"data": {"a": b"1"}}, "data must be a dict that JSON keeps unchanged"),
+    ({"data": {"a": float("nan")}}, "data must be a dict that JSON keeps unchanged"),
+    ({"data": ["a"]}, "data must be a dict that JSON keeps unchanged"),
     ({"data": {"a": "b" * 1024}}, "data is 1033 bytes of JSON"),
 ]
 

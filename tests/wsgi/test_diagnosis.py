@@ -123,12 +123,12 @@ def test_mod_rewrite_is_blamed_only_where_nothing_else_explains_it() -> None:
 
 
 def test_without_both_headers_it_is_no_callback() -> None:
-    assert "no callback of OSS" in missing_authorization({"mod_wsgi.version": (5, 0)})
+    assert "not a callback of OSS" in missing_authorization({"mod_wsgi.version": (5, 0)})
 
 
 def test_without_the_key_url_the_server_is_not_to_blame() -> None:
     assert "waitress" in missing_key_url({"waitress.client_disconnected": None})
-    assert "no callback of OSS" in missing_key_url({})
+    assert "not a callback of OSS" in missing_key_url({})
 
 
 def test_a_header_with_several_values_is_explained() -> None:

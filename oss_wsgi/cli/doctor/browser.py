@@ -49,7 +49,7 @@ def check_host(context: CheckContext) -> Iterator[Finding]:
         )
     else:
         users = "this machine" if is_loopback(name) else "this network"
-        yield ok(f"forms go to {name}, a stand-in for OSS that browsers on {users} reach")
+        yield ok(f"forms go to {name}, a stand-in for OSS that browsers on {users} can reach")
 
 
 def _is_stand_in(context: CheckContext) -> bool:
@@ -86,7 +86,7 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
     if parts.scheme == "https":
         yield ok("forms go over https")
     elif is_loopback(name):  # W3C Secure Contexts, 3.1: potentially trustworthy
-        yield ok(f"forms go to {name} over http, which browsers allow pages of https too")
+        yield ok(f"forms go to {name} over http, which browsers allow from https pages too")
     elif secure:
         yield error(
             f"pages of {without_password(secure[0])} are https, and browsers block their forms to {host}, which is "
@@ -95,8 +95,8 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
         )
     elif not is_private(name):
         yield warning(
-            f"forms go to {host} over http: everybody on the way can read and change the files, and pages of https "
-            "cannot send them",
+            f"forms go to {host} over http: anyone on the way can read and change the files, and browsers do not let "
+            "https pages send them",
             f"Let forms go over https: {line}.",
         )
     else:
@@ -112,11 +112,11 @@ def check_signature(context: CheckContext) -> Iterator[Finding]:
             yield warning(
                 f"not checked: {without_password(call.url)} does not end in {CALLBACK_PATH}, so the signature's URL "
                 "is unknown",
-                f"Let it end in the prefix and {CALLBACK_PATH}: {LINE_URL}.",
+                f"Let OSS_CALLBACK_URL end in the prefix and {CALLBACK_PATH}: {LINE_URL}.",
             )
         elif not _passes(call):
             yield warning(
-                "not checked: the callback does not reach the application either",
+                "not checked: the callback does not reach the application",
                 "See the check `callback`: `oss-wsgi doctor --only callback`.",
             )
         elif url not in seen:
@@ -145,7 +145,9 @@ def _check_signature(url: str, context: CheckContext) -> Finding:
     try:
         response = request_probed("GET", url, context.secret, TIMEOUT)
     except UnreachableError as cause:
-        return unreachable(cause, f"Pass it on as the callback's path. {_front_line(url)}")
+        return unreachable(
+            cause, f"Let the server in front pass this path on as it does the callback's. {_front_line(url)}"
+        )
     report = probe_report(response)
     if report is not None:
         return _check_arrival(url, report)
@@ -161,12 +163,15 @@ def _check_arrival(url: str, report: dict[str, Any]) -> Finding:
     target, arrived = target_of(url), plain(str(report.get("path", "")))
     if report.get("method") != "GET":
         method = plain(str(report.get("method")))
-        return error(f"GET of {url} arrives as {method}", f"Pass the method on. {_front_line(url)}")
+        return error(
+            f"GET of {url} arrives as {method}", f"Let the server in front keep the method. {_front_line(url)}"
+        )
     expected = plain(str(report.get("callback_path"))).removesuffix(CALLBACK_PATH) + SIGNATURE_PATH
     if arrived != expected:
         return error(
-            f"{target} reaches the application, but not its signature: it arrives as {arrived}, and not as {expected}",
-            f"Pass the path on unchanged. {_front_line(url)}",
+            f"{target} reaches the application, but not its signature endpoint: the path arrives as {arrived}, not as "
+            f"{expected}",
+            f"Let the server in front pass the path on unchanged. {_front_line(url)}",
         )
     return ok(f"{url} reaches the application")
 
@@ -176,13 +181,12 @@ def _foreign(url: str, response: Response) -> Finding:
     answer = f"{response.status}{f', to {location}' if location else ''}"
     if response.status in _LOGIN_STATUSES and not _is_same_page(url, location):
         return warning(
-            f"not checked: {url} answers {answer} before the application sees it, as a server does that asks for a "
-            "login",
-            f"If pages that are logged in get no signature either, look at its answer: `curl -i '{url}'`.",
+            f"not checked: a server in front answers {url} with {answer}, perhaps because it asks for a login",
+            f"If a user who has logged in gets no signature either, look at the answer: `curl -i '{url}'`.",
         )
     return error(
-        f"the callback reaches the application, but {url} does not: the answer is {answer}, and not the application's",
-        f"Pass the whole prefix on. {_front_line(url)}",
+        f"the callback reaches the application, but {url} does not: another server answers it with {answer}",
+        f"Let the server in front pass the whole prefix on. {_front_line(url)}",
     )
 
 

@@ -82,12 +82,13 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
     private = [address for address in ipv4 if is_private(address)]
     if private and not is_local_oss:
         return error(
-            f"{host} is {private[0]}, not a public address, and OSS calls no others",
+            f"{host} is {private[0]}, but OSS calls only public addresses",
             f"Use a public name, or a tunnel while you develop: {LINE_URL}.",
         )
     if parts.scheme == "https" and address_of(host):
         return warning(
-            f"{url} names an address: TLS can send no server name (SNI), and few certificates are for addresses",
+            f"{url} has an IP address in place of a name: TLS sends no server name (SNI) for it, and few certificates "
+            "are issued for addresses",
             f"Use a host name: {LINE_URL}.",
         )
     if parts.scheme == "https":
@@ -95,7 +96,7 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
     if private:
         return ok(f"{url}: a private address, which the local OSS calls")
     return warning(
-        f"{url} is http: everybody on the way can read the callbacks",
+        f"{url} is http: anyone on the way can read the callbacks",
         f"Use https: `export OSS_CALLBACK_URL=https{url[4:]}`.",
     )
 
@@ -130,17 +131,18 @@ def check_unauthenticated(url: str, response: Response) -> Finding:
     """Check that the application itself refuses a callback with a wrong signature."""
     if is_refusal(response):
         return warning(
-            f"{without_password(url)} refuses a forged callback, as it should; whether header, path and body arrive "
-            "unchanged is unknown, because OSS_TICKET_SECRET is not set",
+            f"{without_password(url)} refuses a forged callback, as it should; without OSS_TICKET_SECRET this command "
+            "cannot check whether header, path and body arrive unchanged",
             "Set OSS_TICKET_SECRET, the application's own, for this command too: it authenticates the probe. "
             "`export OSS_TICKET_SECRET=THE-VALUE`",
         )
-    message = f"{without_password(url)} answers {response.status}, and not the application's 403 for a forged callback"
+    shown_url = without_password(url)
+    message = f"{shown_url} answers a forged callback with {response.status}, not with the application's 403 in JSON"
     return _unexpected_response(url, message, response)
 
 
 def _no_report(url: str, response: Response) -> Finding:
-    message = f"{without_password(url)} answers {response.status}, without the report of a probe"
+    message = f"{without_password(url)} answers {response.status}, but does not report how the probe arrived"
     if response.status == 403 and json_members(response):
         fix = (
             f"Use the same OSS_TICKET_SECRET there and here, keep the clocks less than {WINDOW} s apart, and let the "
@@ -173,7 +175,7 @@ def _redirect_line(url: str, location: str) -> str:
     if location and urlsplit(destination).path.endswith(CALLBACK_PATH) and destination != url:
         return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
     return (
-        "A redirect to a login means that the callback's path has to be exempt from it. "
+        "If it redirects to a login, exempt the callback's path from the login. "
         f"`curl -siX POST -d '' '{without_password(url)}'` shows the redirect."
     )
 
@@ -202,7 +204,7 @@ def _check_message(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
         )
     if report.get("body") != hashlib.sha256(BODY).hexdigest():
         reason = plain(str(report.get("body_problem") or "it was changed on its way"))
-        fix = "Let the proxy in front pass bodies unchanged, with a length."
+        fix = "Let the proxy in front pass bodies unchanged, with a Content-Length."
         yield error(f"the body does not arrive: {reason}", fix)
 
 
@@ -217,9 +219,9 @@ def _check_routing(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
     targets = report.get("targets")
     if not isinstance(targets, list) or target_digest(target.encode()) not in targets:
         yield error(
-            f"{target} arrives as {arrived}: real callbacks are refused, signature_wrong",
-            "Set OSS_CALLBACK_URL, where the application runs, to exactly this URL: the application verifies over it "
-            f"too; {plain(str(report.get('path_fix')))}.",
+            f"{target} arrives as {arrived}, so the application refuses real callbacks (signature_wrong)",
+            "Set OSS_CALLBACK_URL, where the application runs, to exactly this URL, which the application then tries "
+            f"too when it verifies; {plain(str(report.get('path_fix')))}.",
         )
 
 
@@ -235,7 +237,8 @@ def _fix_routing(target: str, arrived: str, report: dict[str, Any]) -> str:
 
 def _all_arrived(call: ProbeCall, report: dict[str, Any]) -> Finding:
     server, target = plain(str(report.get("server"))), plain(str(report.get("target")))
-    change = "" if target == target_of(call.url) else f" (as {target}, which OSS_CALLBACK_URL there makes up for)"
+    corrected = f" (as {target}, which the application's OSS_CALLBACK_URL corrects)"
+    change = "" if target == target_of(call.url) else corrected
     return ok(f"{call.url}: header, path{change} and body arrive, behind {server}")
 
 
@@ -261,7 +264,7 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
             yield from check_response(call.url, response, status)
     if answered and not context.writes:
         yield warning(
-            "this measured the way there and back, not your own handler",
+            "this measured the network and the application, but not your own handler",
             "Measure your own handler (on_upload, or the view behind forward_callback) with a test upload: "
             "`oss-wsgi doctor --write --handler --user NAME --data JSON`.",
         )
@@ -294,4 +297,4 @@ def check_response(url: str, response: Response, status: int = 200) -> Iterator[
     elif seconds > SLOW:
         yield warning(f"{url}: the answer took {seconds:.1f} s of the 5 s that OSS waits", _FIX_SLOW)
     else:
-        yield ok(f"{url}: there and back in {seconds:.2f} s: {status}, JSON with a length")
+        yield ok(f"{url}: answered in {seconds:.2f} s: {status}, JSON with a Content-Length")

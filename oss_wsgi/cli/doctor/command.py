@@ -76,16 +76,14 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--handler",
         action="store_true",
-        help="let the application's handler have the test upload too, whose is_trial is True",
+        help="also call the application's handler with the test upload, whose is_trial is True",
     )
     parser.add_argument(
         "--user",
         metavar="NAME",
-        help=f"whose the test upload is, in the form of your Grant(user=...); by default {DEFAULT_USER}",
+        help=f"user of the test upload, written as in your Grant(user=...); {DEFAULT_USER}",
     )
-    parser.add_argument(
-        "--data", metavar="JSON", help="what the handler reads of the test upload as its data; by default {}"
-    )
+    parser.add_argument("--data", metavar="JSON", help="data of the test upload, as the handler reads it; {}")
     add_credentials_library(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(parser)
@@ -100,9 +98,9 @@ def run(arguments: Namespace) -> int:
     writes = "write" in names
     for option, is_used in (("--user", arguments.user is not None), ("--handler", arguments.handler)):
         if is_used and not writes:
-            raise MisuseError(f"{option} is for the test upload, and there is none: add --write.")
+            raise MisuseError(f"{option} is for the test upload, which only --write makes: add --write.")
     if arguments.data is not None and not arguments.handler:
-        raise MisuseError("--data is for the application's handler, which is not called: add --handler.")
+        raise MisuseError("--data is for the application's handler, which only --handler calls: add --handler.")
     context = CheckContext(
         environ_of(arguments),
         writes=writes,

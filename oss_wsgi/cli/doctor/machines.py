@@ -1,4 +1,4 @@
-"""The check of `doctor` that all machines behind the public URL have the same ticket secret."""
+"""The check of `doctor` that all machines behind the public URL have the same ticket secret and the same ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _SECONDS = 20.0
 _LINES = (
     "Set one value everywhere and restart: `openssl rand -hex 32` makes it, "
     "`export OSS_TICKET_SECRET=THE-VALUE` sets it. To rotate it, set OLD,NEW everywhere, then NEW,OLD. "
-    "Machines with OSS_TICKET_SECRET_FILE follow its lines within 10 s."
+    "Machines with OSS_TICKET_SECRET_FILE read a changed file within 10 s."
+)
+_FIX_LEDGER = (
+    "Set OSS_LEDGER to one database for all: `export OSS_LEDGER=postgresql://USER:PASSWORD@HOST/DATABASE`. A file, a "
+    "server on localhost and memory belong to one machine, memory even to one process."
 )
 
 #: The fingerprints of one machine's secrets: the one that seals, and all that open.
@@ -28,7 +32,7 @@ _Secrets = tuple[str, ...]
 
 
 def check_machines(context: CheckContext) -> Iterator[Finding]:
-    """Probe each callback URL several times, and compare the fingerprints of the secrets that answer."""
+    """Probe each callback URL several times, and compare the fingerprints of the secrets and ledgers that answer."""
     calls = context.probe_calls
     if context.secret is None:
         yield warning(
@@ -44,7 +48,9 @@ def check_machines(context: CheckContext) -> Iterator[Finding]:
             if not isinstance(responses[-1], Response):
                 break
             responses.append(call_callback(call.url, context.secret, TIMEOUT).response)
-        yield _compare(call.url, [each for each in responses if isinstance(each, Response)], context.secret)
+        answered = [each for each in responses if isinstance(each, Response)]
+        yield _compare(call.url, answered, context.secret)
+        yield from _compare_ledgers(call.url, answered)
 
 
 def _compare(url: str, responses: list[Response], secret: str) -> Finding:
@@ -65,8 +71,8 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
         )
     if refusals:
         return error(
-            f"{refusals} of {answered + refusals} calls of {url} reached a machine with another ticket secret than "
-            f"this one's, {secret_fingerprint(secret)}, or with none",
+            f"{refusals} of {answered + refusals} calls of {url} reached a machine that does not have the ticket "
+            f"secret set here, {secret_fingerprint(secret)}",
             f"{_LINES} If it is the same, compare the machines' clocks: they may differ by {WINDOW} s.",
         )
     for one in machines:
@@ -79,3 +85,23 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
                 )
     sealing = " or ".join(sorted({secrets[0] for secrets in machines}))
     return ok(f"{answered} calls of {url} reached machines with the same ticket secret, fingerprint {sealing}")
+
+
+def _compare_ledgers(url: str, responses: list[Response]) -> Iterator[Finding]:
+    """Yield whether the machines that answered share their ledger; nothing where no ledger says where it is."""
+    url = without_password(url)
+    ledgers: dict[str, bool] = {}
+    for response in responses:
+        ledger = (probe_report(response) or {}).get("ledger")
+        if isinstance(ledger, dict):
+            ledgers[plain(str(ledger.get("fingerprint")))] = bool(ledger.get("is_of_one_machine"))
+    fingerprints = " and ".join(sorted(ledgers))
+    if len(ledgers) > 1:
+        yield error(
+            f"machines or processes behind {url} have different ledgers, {fingerprints}: an upload that one has "
+            "handled can be handled again by another",
+            _FIX_LEDGER,
+        )
+    elif ledgers:
+        message = f"calls of {url} reached one ledger, fingerprint {fingerprints}"
+        yield ok(f"{message}, which belongs to one machine only" if any(ledgers.values()) else message)

@@ -100,7 +100,7 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
             "Set OSS_LEDGER_KEEP=7d, or give `oss-wsgi reconcile` a shorter --since.",
         )
     if not has_sdk():
-        message = "oss-wsgi[sdk] is not installed, so OSS cannot be asked for what it holds"
+        message = "oss-wsgi[sdk] is not installed, so nothing can ask OSS what it holds"
         if settings.recover:
             yield error(message, "Install it: pip install 'oss-wsgi[sdk]'.")
         else:
@@ -170,7 +170,8 @@ def _check_rule(context: CheckContext) -> Finding:
         return warning(message, fix)
     if min(days) < _UPLOAD_DAYS:
         message = (
-            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may go on for {_UPLOAD_DAYS}"
+            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may continue an upload for "
+            f"{_UPLOAD_DAYS}"
         )
         fix = f"Set its days to {_UPLOAD_DAYS} or more in the console, Data Management > Lifecycle."
         return warning(message, fix)

@@ -83,11 +83,15 @@ def _check_ledger(named: str) -> Iterator[Finding]:
     try:
         with contextlib.closing(ledger_from(named, clock=time.time, threads=1)) as ledger:
             ledger.check()
+            place = getattr(ledger, "place", None)
     except (SettingsError, LedgerUnavailableError) as cause:
         yield error(getattr(cause, "hint", str(cause)), fix)
     else:
-        if is_server:
-            yield ok(f"the ledger {shown(named)} can be written to")
+        name = shown(named) if is_server else repr(named)
+        if place is None or place.is_of_one_machine:
+            yield ok(f"the ledger {name} can be written to, and belongs to this machine only")
+        else:
+            yield ok(f"the ledger {name} can be written to, fingerprint {place.fingerprint}")
 
 
 def check_credentials(context: CheckContext) -> Iterator[Finding]:
@@ -98,7 +102,7 @@ def check_credentials(context: CheckContext) -> Iterator[Finding]:
         minutes = (credentials.expiration.timestamp() - time.time()) / 60
         message = f"{shown} is a temporary key, valid for {minutes:.0f} more minutes"
         if minutes < _SHORT_LIFE:
-            yield warning(f"{message}, and no signature outlives it", "Let its provider renew it earlier.")
+            yield warning(f"{message}, and its signatures expire with it", "Let its provider renew it earlier.")
         else:
             yield ok(f"{message}, and its provider renews it")
     elif credentials.security_token:

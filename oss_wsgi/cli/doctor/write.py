@@ -38,8 +38,8 @@ _TOO_SLOW = "0007-00000202"
 _FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_500 = "Read the log of the application, or of the server in front of it: one of them answered 500."
 _FIX_HANDLER = (
-    "The handler got an upload of the user {!r} with the data {}: if it needs a user whom it knows, or data as your "
-    "authorize grants them, name them: "
+    "The handler got an upload of the user {!r} with the data {}: if it needs a user that exists, or data as your "
+    "authorize grants it, give them: "
     "`oss-wsgi doctor --only write --handler --user NAME --data JSON`."
 )
 
@@ -77,10 +77,10 @@ def _check_upload(key: str, response: Response, context: CheckContext) -> Findin
     if not settings.callback_url:
         return ok(f"{key} was stored")
     if not is_json(response.body):
-        return error(f"{key} was stored, but the answer is not JSON", "Find out what stands between here and OSS.")
-    message = f"{key} was stored, and the application answered 200 and JSON, {response.seconds:.1f} s with the upload"
+        return error(f"{key} was stored, but the answer is not JSON", "Look for a proxy between here and OSS.")
+    message = f"{key} was stored, and the application answered 200 with JSON, {response.seconds:.1f} s in all"
     if json_members(response).get("handler") == "not called":
-        message += "; its own handler was not called, which --handler does"
+        message += "; its own handler was not called: only --handler calls it"
     return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
 
 
@@ -122,7 +122,9 @@ def write_parts(context: CheckContext) -> Iterator[Finding]:
             finding = (
                 ok(f"{key} was stored in two parts")
                 if stored.size == size
-                else error(f"{key} has {stored.size} bytes after two parts of {size} bytes together", "Check OSS_HOST.")
+                else error(
+                    f"{key} has {stored.size} bytes, but its two parts have {size} bytes together", "Check OSS_HOST."
+                )
             )
         yield finding
     except BucketRefusedError as cause:

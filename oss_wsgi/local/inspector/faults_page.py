@@ -13,7 +13,7 @@ WORDS = {
     "slow_down": "503 SlowDown, before anything is read: any next request",
     "slow_upload": "The file takes longer to arrive",
     "dropped_connection": "The connection ends without an answer",
-    "damaged_object": "The object made of parts has another CRC-64 than they have",
+    "damaged_object": "The object joined from parts has another CRC-64 than its parts",
     "callback_timeout": "The application does not answer in time: 203",
     "callback_status": "The application answers another status: 203",
     "callback_not_json": "The application answers no JSON: 203",

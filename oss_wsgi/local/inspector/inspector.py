@@ -180,7 +180,7 @@ class Inspector:
         request_id, _, form = rest.partition("/")
         story = self.journal.story(request_id)
         if story is None or form not in ("", "curl"):
-            gone = "It is not among the newest ones, or this is another run of the local OSS."
+            gone = "The local OSS no longer keeps it, or was started again since."
             return page.message("No such request", gone, status=404)
         if form:
             return plain(200, f"{curl_line(story, self.masks(story, shorten_tickets=False))}\n")
@@ -220,7 +220,7 @@ class Inspector:
         form = _read_form(environ)
         page = self._page(environ)
         if form is None or not self._trust.is_token(form.get("token", "")):
-            return plain(403, "The form is not of this run of the local OSS: load its page again.\n")
+            return plain(403, "The local OSS was started again since the page was loaded: load it again.\n")
         if path == "/clear":
             self.journal.clear()
             return _see_other(page, "")

@@ -109,7 +109,10 @@ def _v1(secret: str, text: str) -> Iterator[Candidate]:
     in_hex = "It is hexadecimal: encode the 20 bytes of the HMAC in Base64."
     yield digest.hex(), in_hex
     yield digest.hex().upper(), in_hex
-    yield base64.b64encode(digest.hex().encode()).decode(), "Base64 was made of hexadecimal, and not of the 20 bytes."
+    yield (
+        base64.b64encode(digest.hex().encode()).decode(),
+        "The hexadecimal text was encoded in Base64, not the 20 bytes.",
+    )
     sha256 = hmac.digest(secret.encode(), text.encode(), "sha256")
     for signature in (base64.b64encode(sha256).decode(), sha256.hex()):
         yield signature, "SHA-256 was used: V1 uses SHA-1."
@@ -147,7 +150,7 @@ def _v4(secret: str, credential: Credential, text: str, region: str) -> Iterator
             key = hmac.digest(key, part.encode(), hashlib.sha256)
         yield hmac.digest(key, text.encode(), hashlib.sha256).hex(), mistake
     plain = hmac.digest(secret.encode(), text.encode(), "sha256").hex()
-    yield plain, "The secret itself signed it: V4 derives a key from the secret, the day and the region."
+    yield plain, "It was signed with the secret itself: V4 derives a key from the secret, the day and the region."
 
 
 def _other_days(day: str) -> Iterator[str]:
@@ -195,7 +198,7 @@ def _v4_request(request: SignedRequest, secret: str, region: str, text: str) -> 
         yield signed(canonical_request(request)), "The additional headers were named, but not signed."
     yield (
         sign_v4(secret, credential, canonical_request(request, additional)),
-        ("The canonical request was signed itself: sign its SHA-256, in the string to sign."),
+        ("The canonical request itself was signed: sign the string to sign, which has its SHA-256."),
     )
     unescaped = "\n".join((request.method, request.resource, *canonical_request(request, additional).split("\n")[2:]))
     yield signed(unescaped), "The path was signed without percent-encoding."
@@ -218,4 +221,4 @@ def _without_each(request: SignedRequest, date_header: str = "") -> Iterator[tup
 
 
 def _left_out(name: str) -> str:
-    return f"The header {name} was left out when it was signed; it was sent."
+    return f"The header {name} was sent, but not signed."

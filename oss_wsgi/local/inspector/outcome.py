@@ -51,7 +51,7 @@ def reason(story: Story) -> tuple[str, str]:
         row = find(story.error.ec)
         return (f"{story.error.message} {row.meaning}", row.fix) if row else (story.error.message, "")
     if story.dropped:
-        return "No answer was sent, as a fault asked for.", ""
+        return "No answer was sent, because a fault was set.", ""
     if story.error and story.kind == "cors":
         origin = story.header("origin") or "(none)"
         return story.error.message, f"Allow the origin {origin}: --cors {origin}, or a rule of the bucket by ?cors."

@@ -73,19 +73,21 @@ def assume_role(method: str, parameters: Parameters, account: Account, now: floa
 
 def _check_operation(parameters: Parameters) -> None:
     if parameters["Action"] != "AssumeRole":
-        message = f"The local OSS has AssumeRole alone of STS, and no {parameters['Action']}."
+        message = f"Of STS, the local OSS has only AssumeRole, not {parameters['Action']}."
         raise OSSError(404, "InvalidAction.NotFound", message)
     if parameters.get("Version") != _VERSION:
         raise OSSError(400, "InvalidVersion", f"The Version must be {_VERSION}.")
     for name in parameters:
         if name not in {*_KNOWN, *_IGNORED, *_SIGNATURE}:
-            raise OSSError(400, f"InvalidParameter.{name}", f"The local OSS does not obey {name}: leave it out.")
+            raise OSSError(400, f"InvalidParameter.{name}", f"The local OSS does not support {name}: leave it out.")
 
 
 def _check_signature(method: str, parameters: Parameters, account: Account, now: float) -> None:
     for name in _SIGNATURE:
         if not parameters.get(name):
-            message = f"{name} is mandatory for this action. A signature of version 3 is not read here: use 1.0."
+            message = (
+                f"{name} is mandatory for this action. The local OSS does not read signatures of version 3: use 1.0."
+            )
             raise OSSError(400, f"Missing{name}", message)
     if (parameters["SignatureMethod"], parameters["SignatureVersion"]) != ("HMAC-SHA1", "1.0"):
         message = "The local OSS reads the SignatureMethod HMAC-SHA1 with the SignatureVersion 1.0."

@@ -68,7 +68,7 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
     try:
         info = read_image_info(file)
         if info is None:
-            raise _bad_request("The object is no picture of a format that is read here.")
+            raise _bad_request("The object is not a picture in a format that the local OSS reads.")
         _check_source(info.width, info.height)
         file.seek(0)
         with Image.open(file, formats=[*FORMATS.values()]) as image:

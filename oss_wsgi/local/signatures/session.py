@@ -51,11 +51,11 @@ class SessionPolicy:
         except ValueError:
             raise PolicyError("it is not JSON") from None
         if not isinstance(document, dict) or document.get("Version") != "1":
-            raise PolicyError('it is no object whose "Version" is "1"')
+            raise PolicyError('it is not an object whose "Version" is "1"')
         _check_names(document, {"Version", "Statement"})
         statements = document.get("Statement")
         if not isinstance(statements, list) or not statements:
-            raise PolicyError("its Statement is no list with members")
+            raise PolicyError("its Statement is not a list with members")
         return cls(tuple(_statement(statement) for statement in statements))
 
     def allows(self, action: str, name: str) -> bool:
@@ -106,7 +106,7 @@ def _digest(secret: str, purpose: str, content: str) -> bytes:
 
 def _statement(statement: Any) -> Statement:
     if not isinstance(statement, dict):
-        raise PolicyError("a statement is no object")
+        raise PolicyError("a statement is not an object")
     _check_names(statement, {"Effect", "Action", "Resource"})
     if statement.get("Effect") not in ("Allow", "Deny"):
         raise PolicyError("the Effect of a statement is neither Allow nor Deny")
@@ -116,7 +116,7 @@ def _statement(statement: Any) -> Statement:
 def _check_names(members: Mapping[str, Any], known: set[str]) -> None:
     for name in members:
         if name not in known:  # a condition that is ignored would allow what OSS denies
-            raise PolicyError(f"the local OSS does not obey its {name}: leave it out")
+            raise PolicyError(f"the local OSS does not support its {name}: leave it out")
 
 
 def _texts(statement: Mapping[str, Any], name: str) -> tuple[str, ...]:

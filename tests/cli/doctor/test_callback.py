@@ -64,9 +64,9 @@ def test_the_address_of_the_callback_url_is_checked(
 
 def test_a_private_address_is_red_for_a_real_bucket(deployment: Deployment) -> None:
     real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
-    assert "not a public address, and OSS" in finding_of("callback-url", deployment.environ | real)["said"]
+    assert "but OSS calls only public addresses" in finding_of("callback-url", deployment.environ | real)["said"]
     multicast = real | {"OSS_CALLBACK_URL": "http://224.0.0.1/oss/callback"}
-    assert "not a public address" in finding_of("callback-url", deployment.environ | multicast)["said"]
+    assert "but OSS calls only public addresses" in finding_of("callback-url", deployment.environ | multicast)["said"]
     assert "which the local OSS calls" in finding_of("callback-url", deployment.environ, "green")["said"]
 
 
@@ -143,14 +143,14 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
         ),
         pytest.param(shorter, "the body does not arrive: it was changed", "pass bodies unchanged", id="a cut body"),
         pytest.param(
-            without("HTTP_X_OSS_WSGI_PROBE"), "answers 403, without the report", "OSS_TICKET_SECRET", id="no proof"
+            without("HTTP_X_OSS_WSGI_PROBE"), "answers 403, but does not report", "OSS_TICKET_SECRET", id="no proof"
         ),
         pytest.param(changing(REQUEST_METHOD="PUT"), "POST arrives as PUT", "Find the redirect", id="another method"),
         pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
         pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
-        pytest.param(saying("200 OK"), "answers 200, without the report", "Another application answers", id="a page"),
-        pytest.param(saying("200 OK", body=b"{}"), "answers 200, without", "Another application", id="another's JSON"),
-        pytest.param(saying("503 No"), "answers 503, without", "does not reach the application", id="no back end"),
+        pytest.param(saying("200 OK"), "answers 200, but does not report", "Another application answers", id="a page"),
+        pytest.param(saying("200 OK", body=b"{}"), "answers 200, but", "Another application", id="another's JSON"),
+        pytest.param(saying("503 No"), "answers 503, but", "does not reach the application", id="no back end"),
         pytest.param(
             saying("200 OK", ("Content-Encoding", "gzip")), "compressed (gzip)", "Switch compression", id="compressed"
         ),
@@ -227,7 +227,7 @@ def test_a_changed_path_is_red_unless_the_application_knows_the_url(tmp_path: Pa
     with deployed(tmp_path, front=stripped) as deployment:
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
         finding = finding_of("callback", environ)
-    assert "/site/oss/callback arrives as /oss/callback: real callbacks are refused" in finding["said"]
+    assert "/site/oss/callback arrives as /oss/callback, so the application refuses real callbacks" in finding["said"]
     assert "Set OSS_CALLBACK_URL, where the application runs" in finding["fix"]
     # Over the configured URL's target the callback verifies all the same.
     known = {"OSS_CALLBACK_URL": "http://127.0.0.1/site/oss/callback"}
@@ -250,8 +250,8 @@ def test_another_ticket_secret_than_the_applications_is_red(deployment: Deployme
 
 def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
-    assert "arrive unchanged is unknown" in finding_of("callback", environ, "yellow")["said"]
-    assert "403, JSON with a length" in finding_of("answer", environ, "green")["said"]
+    assert "cannot check whether header, path and body" in finding_of("callback", environ, "yellow")["said"]
+    assert "403, JSON with a Content-Length" in finding_of("answer", environ, "green")["said"]
     finding = next(f for f in run_doctor(environ, "--only", "write", status=1) if f["colour"] == "red")
     assert finding["fix"].startswith("Set OSS_TICKET_SECRET to the application's")
 
@@ -259,9 +259,11 @@ def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment
 @pytest.mark.parametrize(
     ("front", "message"),
     [
-        pytest.param(lambda app: saying("404 Not Found")(app), "answers 404, and not", id="not there"),
-        pytest.param(lambda app: saying("200 OK", body=b"{}")(app), "answers 200, and not", id="accepts any callback"),
-        pytest.param(lambda app: saying("403 Forbidden")(app), "answers 403, and not", id="a 403 of another"),
+        pytest.param(lambda app: saying("404 Not Found")(app), "with 404, not with the", id="not there"),
+        pytest.param(
+            lambda app: saying("200 OK", body=b"{}")(app), "with 200, not with the", id="accepts any callback"
+        ),
+        pytest.param(lambda app: saying("403 Forbidden")(app), "with 403, not with the", id="a 403 of another"),
         pytest.param(lambda app: saying("302 Found", ("Location", "/x"))(app), "it redirects to /x", id="a redirect"),
     ],
 )
@@ -309,7 +311,7 @@ def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", com
 @pytest.mark.parametrize(
     ("response", "colour", "message"),
     [
-        pytest.param(answered(), "green", "200, JSON with a length", id="good"),
+        pytest.param(answered(), "green", "200, JSON with a Content-Length", id="good"),
         pytest.param(answered(3.0), "yellow", "took 3.0 s of the 5 s", id="slow"),
         pytest.param(answered(5.5), "red", "the answer took 5.5 s", id="too slow"),
         pytest.param(answered(complete=False), "red", "ends too early, after 2 bytes", id="cut"),

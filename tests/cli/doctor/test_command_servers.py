@@ -80,7 +80,7 @@ def test_with_the_fix_all_arrives_and_the_answer_has_a_length(
     recipe = Recipe("all", (), server=f"{REWRITE}{path_info}{LENGTH}")
     arrival, answer = callback_findings(start(uploads, back_end, recipe), status=0)
     assert arrival["said"].endswith(f"header, path and body arrive, behind {server}")
-    assert "200, JSON with a length" in answer["said"]
+    assert "200, JSON with a Content-Length" in answer["said"]
 
 
 def test_an_answer_whose_length_apache_drops_is_red_with_the_fix(uploads: Site, require: Callable[..., None]) -> None:

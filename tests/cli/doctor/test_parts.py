@@ -106,7 +106,10 @@ def test_the_printed_rule_is_one_that_oss_takes_and_obeys(deployment: Deployment
 def test_a_rule_that_is_too_early_is_yellow(deployment: Deployment) -> None:
     set_rule(deployment, 3)
     early = list(rights.check_parts(CheckContext(deployment.environ)))[-1]
-    assert (early.colour, "after 3 days, but a page may go on for 7" in early.message) == ("yellow", True)
+    assert (early.colour, "after 3 days, but a page may continue an upload for 7" in early.message) == (
+        "yellow",
+        True,
+    )
     assert early.fix == "Set its days to 7 or more in the console, Data Management > Lifecycle."
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.cli.doctor import settings
+from oss_wsgi.ledger.memory import MemoryLedger
+from oss_wsgi.ledger.place import place_of_server
+
 from ..command import oss_wsgi
 from ..deployment import Deployment, deployed
 from ..key_service import key_service
@@ -53,6 +57,26 @@ def test_an_unusable_ledger_is_red_and_none_is_created(deployment: Deployment, t
     assert not (tmp_path / "not-yet").exists(), "a check creates none"
 
 
+def test_a_file_that_can_be_written_to_belongs_to_this_machine(deployment: Deployment) -> None:
+    findings = run_doctor(deployment.environ, "--only", "settings")
+    (said,) = (finding["said"] for finding in findings if "ledger" in finding["said"])
+    assert (
+        said == f"the ledger {deployment.environ['OSS_LEDGER']!r} can be written to, and belongs to this machine only"
+    )
+
+
+def test_the_ledger_of_a_server_has_a_fingerprint_and_no_password(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ledger(MemoryLedger):
+        place = place_of_server("postgresql", "db.example", None, "shop")  # type: ignore[assignment]
+
+    monkeypatch.setattr(settings, "ledger_from", lambda *_, **__: Ledger(clock=time.time))
+    environ = deployment.environ | {"OSS_LEDGER": "postgresql://app:pass-word@db.example/shop"}
+    (said,) = (each["said"] for each in run_doctor(environ, "--only", "settings") if "ledger" in each["said"])
+    assert said == f"the ledger postgresql://db.example/shop can be written to, fingerprint {Ledger.place.fingerprint}"
+
+
 def test_no_bucket_is_red() -> None:
     assert "no bucket" in finding_of("settings", {})["said"]
 
@@ -81,7 +105,11 @@ def test_a_temporary_key_is_yellow_and_an_expired_one_red(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("minutes", "colour", "message"),
-    [(50, "green", "its provider renews it"), (9, "yellow", "no signature outlives"), (-5, "red", "no access key")],
+    [
+        (50, "green", "its provider renews it"),
+        (9, "yellow", "its signatures expire with it"),
+        (-5, "red", "no access key"),
+    ],
 )
 def test_a_key_from_the_official_library_shows_when_it_expires(
     minutes: int, colour: str, message: str, tmp_path: Path

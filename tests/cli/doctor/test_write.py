@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def test_an_object_is_stored_reported_and_deleted(deployment: Deployment) -> None:
     stored, deleted = run_doctor(deployment.environ, "--only", "write")
-    assert "was stored, and the application answered 200 and JSON" in stored["said"]
+    assert "was stored, and the application answered 200 with JSON" in stored["said"]
     assert deleted["said"].endswith("was deleted")
     assert deployment.oss.storage.bucket(deployment.oss.bucket).page() == ([], False)
     findings = run_doctor(deployment.environ, "--write")
@@ -168,7 +168,7 @@ class Refusing(BaseHTTPRequestHandler):
     ("status", "document", "message", "fix"),
     [
         pytest.param(200, b"", "was stored", "", id="stored"),
-        pytest.param(200, b"<html>", "the answer is not JSON", "Find out what stands between", id="a page"),
+        pytest.param(200, b"<html>", "the answer is not JSON", "Look for a proxy between", id="a page"),
         pytest.param(
             203,
             b"<Message>Response has no content-length</Message>",

@@ -388,7 +388,7 @@ def test_the_list_is_filtered(app, browser, upload, filters, names):
 
 
 def test_a_permanent_link_that_is_gone_says_so(browser):
-    assert "not among the newest" in browser.page("/requests/0123", status=404).text
+    assert "no longer keeps it" in browser.page("/requests/0123", status=404).text
 
 
 def test_the_key_secret_is_on_no_page(app, browser, oss, upload):

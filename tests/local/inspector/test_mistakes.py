@@ -28,7 +28,7 @@ def v1_signatures(oss):
     return {
         "signed before Base64": b64(hmac_sha1(secret, plain).digest()),
         "It is hexadecimal": hmac_sha1(secret, text).hexdigest(),
-        "Base64 was made of hexadecimal": b64(hmac_sha1(secret, text).hexdigest().encode()),
+        "The hexadecimal text was encoded in Base64": b64(hmac_sha1(secret, text).hexdigest().encode()),
         "a line break at its end": b64(hmac_sha1(secret + "\n", text).digest()),
         "The AccessKey ID was used": b64(hmac_sha1(oss.access_key_id, text).digest()),
         "SHA-256 was used": b64(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()),
@@ -81,7 +81,7 @@ def v4_signature(secret, text, day, region, prefix="aliyun_v4", service="oss", e
             lambda secret, text: v4_signature(secret, text, "20241203", "cn-hangzhou", prefix="").hexdigest(),
         ),
         (
-            "The secret itself",
+            "It was signed with the secret itself",
             lambda secret, text: hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest(),
         ),
         ("It is a V1 signature", lambda secret, text: base64.b64encode(hmac_sha1(secret, text).digest()).decode()),
@@ -116,7 +116,7 @@ def test_a_header_that_was_left_out_is_named(app, browser, oss):
     headers = {"Date": date, "Content-Type": "text/plain", "x-oss-object-acl": "private"}
     headers["Authorization"] = f"OSS {oss.access_key_id}:{signature}"
     app.put("/examplebucket/a", b"x", headers=headers, status=403)
-    assert "The header x-oss-object-acl was left out" in mistake(browser)
+    assert "The header x-oss-object-acl was sent, but not signed" in mistake(browser)
 
 
 def test_a_header_that_a_v4_signature_left_out_is_named(app, browser, oss):
@@ -131,7 +131,7 @@ def test_a_header_that_a_v4_signature_left_out_is_named(app, browser, oss):
     headers |= {"x-oss-meta-name": "x", "Authorization": authorization}
     app.put("/examplebucket/a", b"x", headers=headers, status=403)
     text = mistake(browser)
-    assert "The header x-oss-meta-name was left out" in text
+    assert "The header x-oss-meta-name was sent, but not signed" in text
     assert "Canonical request" in text
 
 

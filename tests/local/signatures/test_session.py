@@ -73,14 +73,14 @@ def test_a_pattern_of_many_stars_takes_no_time():
         ("[]", "Version"),
         ('{"Statement": []}', "Version"),
         ('{"Version": "1", "Statement": []}', "Statement"),
-        ('{"Version": "1", "Statement": [1]}', "statement is no object"),
+        ('{"Version": "1", "Statement": [1]}', "statement is not an object"),
         (policy(statement("allow")), "Effect"),
         (policy(statement(action=[])), "Action"),
         (policy(statement(action=[1])), "Action"),
         (policy(statement(resource="")), "Resource"),
-        (policy({**statement(), "Condition": {}}), "does not obey its Condition"),
-        (policy({"Effect": "Allow", "NotAction": "oss:*", "Resource": "*"}), "does not obey its NotAction"),
-        ('{"Version": "1", "Id": "a", "Statement": [1]}', "does not obey its Id"),
+        (policy({**statement(), "Condition": {}}), "does not support its Condition"),
+        (policy({"Effect": "Allow", "NotAction": "oss:*", "Resource": "*"}), "does not support its NotAction"),
+        ('{"Version": "1", "Id": "a", "Statement": [1]}', "does not support its Id"),
     ],
 )
 def test_a_policy_that_is_not_understood_is_refused(text, fault):
