@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..endpoints.static import shipped_folder
 from ..explanations.rows import APPLICATION, OSS, Row, by_code, find, rows, rows_of_status
-from .http_client import read_refusal
+from .refusals import read_refusal
 
 #: The most characters that are read of a text.
 MAX_TEXT = 1024 * 1024

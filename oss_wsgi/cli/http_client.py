@@ -1,24 +1,22 @@
-"""One HTTP request without redirects, limited in time and size, and the reader of OSS's error documents."""
+"""One HTTP request without redirects, limited in time and size."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import html
 import http.client
 import json
-import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
-from .terminal import plain, system_reason
+from .terminal import system_reason
 
 MAX_BYTES = 1024 * 1024
 
@@ -214,32 +212,3 @@ def is_json(data: bytes) -> bool:
 
 def _refuse(name: str) -> None:
     raise ValueError(name)
-
-
-@dataclass(frozen=True)
-class OSSRefusal:
-    """Code, message, EC number and endpoint of an error document; "" for what it does not contain."""
-
-    code: str
-    message: str
-    ec: str
-    endpoint: str = ""
-
-    def __str__(self) -> str:
-        reason = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
-        return reason + (f" (EC {self.ec})" if self.ec else "")
-
-    def members(self) -> dict[str, str]:
-        """Return what the document contains, for JSON."""
-        return {name: value for name, value in asdict(self).items() if value}
-
-
-def read_refusal(body: bytes) -> OSSRefusal:
-    """Read an error document by regular expressions: untrusted text never reaches an XML parser."""
-    text = body[:65536].decode("utf-8", "replace")
-    return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
-
-
-def _text(document: str, name: str) -> str:
-    match = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
-    return plain(html.unescape(match[1]).strip()) if match else ""

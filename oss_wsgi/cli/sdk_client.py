@@ -8,8 +8,7 @@ from ..credentials import Credentials
 from ..exceptions import BucketRefusedError, OSSWSGIError, SettingsError
 from ..sdk.bucket import import_sdk, network_reason, new_client, require_sdk
 from ..settings import Settings
-from .http_client import OSSRefusal, read_refusal
-from .refusal_fix import REACH_OSS, fix_refusal
+from .refusals import REACH_OSS, OSSRefusal, fix_refusal, read_refusal
 from .terminal import plain
 
 REINSTALL_SDK = "Install it again: `pip install --force-reinstall 'oss-wsgi[sdk]'`."

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import Response, UnreachableError, json_members, parsed, read_refusal, request
+from .http_client import Response, UnreachableError, json_members, parsed, request
 from .options import positive_seconds
-from .refusal_fix import fix_refusal, fix_status, see_also
+from .refusals import fix_refusal, fix_status, read_refusal, see_also
 from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
 
 if TYPE_CHECKING:

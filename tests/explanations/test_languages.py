@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
 #: What `doctor`, `explain` and the window of the local OSS write; other commands share the rest.
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
-    *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusal_fix.py")),
+    *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusals.py")),
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"

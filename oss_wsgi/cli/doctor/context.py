@@ -23,9 +23,9 @@ from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost
-from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, read_refusal, request
+from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, request
 from ..options import settings_of
-from ..refusal_fix import fix_refusal, see_also
+from ..refusals import fix_refusal, read_refusal, see_also
 from ..terminal import in_words
 from .probe import ProbeCall, call_callback
 

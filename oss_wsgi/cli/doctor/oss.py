@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from ...callback.url import split_urls
 from ...exceptions import SettingsError
 from ...sdk.cors import rule_for
-from ..http_client import read_refusal
-from ..refusal_fix import region_of
+from ..refusals import read_refusal, region_of
 from ..sdk_client import SDKClient, SDKRefusedError
 from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning
 

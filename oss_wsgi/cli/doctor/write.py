@@ -18,8 +18,8 @@ from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
 from ...signing.presigned_url import URLPresigner
-from ..http_client import OSSRefusal, Response, is_json, json_members, read_refusal
-from ..refusal_fix import see_also
+from ..http_client import Response, is_json, json_members
+from ..refusals import OSSRefusal, read_refusal, see_also
 from ..sdk_client import SDKClient, SDKRefusedError
 from .callback import SLOW
 from .context import FILENAME, FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
