@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
 import inspect
@@ -12,7 +11,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -34,21 +33,12 @@ _PACKAGE = os.path.realpath(Path(__file__).parents[1]) + os.sep
 _WHERE = "in the folder that holds it, or set PYTHONPATH."
 
 
+class CannotLoadError(CannotStartError):
+    """Raised with a sentence when a name leads to nothing that can be used."""
+
+
 def check_spelling(name: str) -> None:
-    """Raise CannotStartError unless what ``--app`` names is ``MODULE:NAME`` or ``MODULE:NAME()``."""
-    with _named_by_app():
-        _check_spelling(name)
-
-
-@contextlib.contextmanager
-def _named_by_app() -> Iterator[None]:
-    try:
-        yield
-    except CannotStartError as error:
-        raise CannotStartError(f"--app: {error}") from error.__cause__
-
-
-def _check_spelling(name: str) -> None:
+    """Raise CannotLoadError unless a name is ``MODULE:NAME`` or ``MODULE:NAME()``."""
     path, _, attribute = name.partition(":")
     if _SPELLED.fullmatch(name) and not os.path.isfile(path):
         return
@@ -56,26 +46,24 @@ def _check_spelling(name: str) -> None:
         path = path.removesuffix(".py").removeprefix("./").replace("/", ".")
     guess = f"{path}:{attribute or 'application'}"
     better = guess if _SPELLED.fullmatch(guess) else "shop:application"
-    raise CannotStartError(f"write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
+    raise CannotLoadError(f"write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
 
 
 def load_application(name: str) -> WSGIApplication:
-    """Return the application that ``--app`` names. Raises CannotStartError and SettingsError."""
-    with _named_by_app():
-        value = load_attribute(name)
-        problem = _application_problem(name, value)
-        if problem:
-            raise CannotStartError(problem)
-    application: WSGIApplication = value
+    """Return the application that ``--app`` names. Raises CannotLoadError and SettingsError."""
+    application: WSGIApplication = load_attribute(name)
+    problem = _application_problem(name, application)
+    if problem:
+        raise CannotLoadError(problem)
     return application
 
 
 def load_attribute(name: str) -> Any:
     """Return what ``MODULE:NAME`` names, or ``MODULE:NAME()`` returns.
 
-    The current folder is the first that modules are looked for in. Raises CannotStartError and SettingsError.
+    The current folder is the first that modules are looked for in. Raises CannotLoadError and SettingsError.
     """
-    _check_spelling(name)
+    check_spelling(name)
     folder = os.getcwd()
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)
@@ -87,10 +75,10 @@ def load_attribute(name: str) -> Any:
         try:
             value = getattr(value, part)
         except AttributeError:
-            raise CannotStartError(_no_attribute(module, value, part)) from None
+            raise CannotLoadError(_no_attribute(module, value, part)) from None
     if rest.endswith("()"):
         if not callable(value):
-            raise CannotStartError(f"{module_name}:{attribute} is {_kind(value)} and cannot be called: omit '()'.")
+            raise CannotLoadError(f"{module_name}:{attribute} is {_kind(value)} and cannot be called: omit '()'.")
         value = _guarded(f"the call of {name}", value)
     return value
 
@@ -102,7 +90,7 @@ def _imported(name: str, folder: str) -> ModuleType:
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if f"{name}.".startswith(f"{missing}."):  # it or its package, not what it imports
-                raise CannotStartError(_no_module(name, missing, folder)) from None
+                raise CannotLoadError(_no_module(name, missing, folder)) from None
             raise
 
     module: ModuleType = _guarded(f"the import of {name!r}", load)
@@ -110,16 +98,16 @@ def _imported(name: str, folder: str) -> ModuleType:
 
 
 def _guarded(what: str, call: Callable[[], Any]) -> Any:
-    """Call the person's code; CannotStartError says where it fails, and why."""
+    """Call the person's code; CannotLoadError says where it fails, and why."""
     try:
         return call()
-    except (CannotStartError, SettingsError):
+    except (CannotLoadError, SettingsError):
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == until_stopped.__file__):
             raise  # a signal ends the program
-        raise CannotStartError(f"{what} fails {_failure(error)}") from error
+        raise CannotLoadError(f"{what} fails {_failure(error)}") from error
 
 
 def _failure(error: BaseException) -> str:

@@ -115,7 +115,6 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         return 0, []
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = os.environ  # `serve --app` fills in what the application reads
-    arguments.command_parser = command_parser
     problems: Sequence[str]
     try:
         return arguments.run(arguments), []

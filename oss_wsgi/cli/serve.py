@@ -23,7 +23,7 @@ from ..signing.presigned_url import URLPresigner
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
 from .http_server import become_child, check_shared, metrics_for, run_server, serve_processes, sockets
-from .load_application import check_spelling
+from .load_application import CannotLoadError, check_spelling
 from .local import local_environ, start_local_oss, why_local
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .reload import DRAIN, reload_forever, watch_what_failed
@@ -84,17 +84,19 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     # server.py serves only the page.
     app = arguments.app = getattr(arguments, "app", None)
     reloads = arguments.reload = getattr(arguments, "reload", False)
-    if app is not None:
-        check_spelling(app)
-    elif reloads:
+    if app is None and reloads:
         raise CannotStartError("--reload restarts your own application: name it with --app MODULE:NAME.")
     check_prefix(arguments.prefix)
     try:
+        if app is not None:
+            check_spelling(app)
         child = inheritance(arguments.environ)
         if child is None:
             _serve_as_parent(arguments, stack)
         else:
             _serve_as_child(arguments, child, stack)
+    except CannotLoadError as error:
+        raise CannotStartError(f"--app: {error}") from error
     except SettingsError as error:
         if app is not None and os.path.isfile(ENV_FILE):
             raise SettingsError(*error.problems, ENV_FILE_IS_NOT_READ) from error
@@ -109,8 +111,9 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     reason = why_local(arguments, environ)
     if reason:
         environ = local_environ(environ, arguments.local_dir)
-    settings = _settings(environ, arguments, is_local=reason is not None)
-    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=reason is not None)
+    is_local = reason is not None
+    settings = _settings(environ, arguments, is_local=is_local)
+    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=is_local)
     url = local_url(listeners[0])
     callback_url = None
     if reason:
@@ -121,7 +124,7 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
     greeting = list(_greeting(url, reason, settings, arguments))
-    own = Inheritance(listeners, metrics_listeners, greeting, callback_url, is_local=reason is not None)
+    own = Inheritance(listeners, metrics_listeners, greeting, callback_url, is_local)
     # An option of a setting counts as the variable that the application reads.
     arguments.environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
     if arguments.processes > 1:
