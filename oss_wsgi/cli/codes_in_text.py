@@ -19,7 +19,7 @@ from .refusals import read_refusal
 MAX_TEXT = 1024 * 1024
 
 _EC = re.compile(r"(?<![0-9-])[0-9]{4}-[0-9]{8}(?![0-9-])")
-_MEMBER = re.compile(r"\b(?:reason|code)[\"']?\s*[=:]\s*[\"']?([A-Za-z_]+)")
+_MEMBER = re.compile(r"\b(?:reason|code)[\"']?\s*[=:]\s*[\"']?([A-Za-z]\w*(?:\.\w+)*)")
 # Words of a sentence have neither an underscore nor a second capital.
 _CODE = re.compile(r"\b(?:[a-z]+(?:_[a-z]+)+|[A-Z]+[a-z]+[A-Z][A-Za-z]*)\b")
 _ONLY_STATUS = re.compile(
