@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import http.client
 import json
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..threads import TimeLimitError, call_within
 from .terminal import system_reason
 
 MAX_BYTES = 1024 * 1024
@@ -80,25 +82,18 @@ def request(
         raise UnreachableError("the address is not a URL") from error
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    start = time.monotonic()
     limit = timeout if deadline is None else min(timeout, deadline)
-    connected = False
-    expired = threading.Event()
+    connected: list[socket.socket] = []
+    is_over = threading.Event()
     connection: http.client.HTTPConnection | None = None
     try:
         connection = _connection(parts.scheme, parts.hostname, parts.port, limit)
-        connection.connect()
-        connected = True
-        remaining = None if deadline is None else deadline - (time.monotonic() - start)
-        with _shut_down_after(remaining, connection.sock, expired):
-            _send(connection, method, target, body, {"User-Agent": AGENT, **(headers or {})})
-            response = _receive(connection, start)
-        if expired.is_set():  # a cut response can look complete
-            raise TimeoutError
-        return response
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if expired.is_set() or isinstance(error, TimeoutError):
-            seconds = f"{deadline if expired.is_set() else limit:g} s"
+        all_headers = {"User-Agent": AGENT, **(headers or {})}
+        exchange = functools.partial(_exchange, connection, method, target, all_headers, body, connected, is_over)
+        return exchange() if deadline is None else call_within(deadline, exchange, thread_name="oss_wsgi-request")
+    except (OSError, ValueError, http.client.HTTPException, TimeLimitError) as error:
+        if isinstance(error, (TimeoutError, TimeLimitError)):
+            seconds = f"{deadline if isinstance(error, TimeLimitError) else limit:g} s"
             if connected:
                 raise TooSlowError(f"{server} did not answer within {seconds}") from error
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
@@ -111,6 +106,10 @@ def request(
             raise UnknownHostError(f"{server} cannot be reached: {reason}", parts.hostname or "") from error
         raise UnreachableError(f"{server} cannot be reached: {reason}") from error
     finally:
+        is_over.set()
+        for sock in connected:  # the thread of `call_within` may still use it
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
         if connection is not None:
             connection.close()
 
@@ -139,19 +138,24 @@ def _connection(scheme: str, host: str | None, port: int | None, timeout: float)
     raise ValueError("not an http:// or https:// URL")
 
 
-def _send(
+def _exchange(
     connection: http.client.HTTPConnection,
     method: str,
     target: str,
-    body: bytes | Iterable[bytes] | None,
     headers: Mapping[str, str],
-) -> None:
+    body: bytes | Iterable[bytes] | None,
+    connected: list[socket.socket],
+    is_over: threading.Event,
+) -> Response:
+    """Connect, send the request and return the response; the socket is appended to ``connected``."""
+    start = time.monotonic()
+    connection.connect()
+    connected.append(connection.sock)
+    if is_over.is_set():  # nobody waits any more
+        raise TimeoutError
     # A server that refuses a large body early responds and hangs up before all of it is sent.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(method, target, body, headers)
-
-
-def _receive(connection: http.client.HTTPConnection, start: float) -> Response:
     with connection.getresponse() as response:
         moment = time.time()
         try:
@@ -161,27 +165,6 @@ def _receive(connection: http.client.HTTPConnection, start: float) -> Response:
         if response.length and len(content) < MAX_BYTES:
             complete = False
         return Response(response.status, response.headers, content, time.monotonic() - start, moment, complete)
-
-
-@contextlib.contextmanager
-def _shut_down_after(seconds: float | None, sock: socket.socket, expired: threading.Event) -> Iterator[None]:
-    """Shut the socket down when the time is over: its own timeout counts from byte to byte."""
-    if seconds is None:
-        yield
-        return
-
-    def shut_down() -> None:
-        expired.set()
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
-
-    timer = threading.Timer(max(seconds, 0), shut_down)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def parsed(data: bytes | str) -> Any:
