@@ -20,7 +20,7 @@ PLACES = (
 )
 SUFFIXES = {
     *("", ".cfg", ".conf", ".css", ".go", ".html", ".ini", ".js", ".json", ".md", ".mjs", ".php", ".py"),
-    *(".jsx", ".service", ".sh", ".socket", ".svg", ".vue", ".wsgi", ".yaml", ".yml"),
+    *(".jsx", ".rb", ".service", ".sh", ".socket", ".svg", ".vue", ".wsgi", ".yaml", ".yml"),
 }
 
 HEADING = re.compile(r"^#{2,4} ([0-9]+(?:\.[0-9]+)*)\.? ", re.MULTILINE)

@@ -13,6 +13,20 @@ const TYPES = {
   wav: "audio/wav", pdf: "application/pdf", txt: "text/plain",
 };
 
+/** What people read where an upload fails: `uploader(wx, url, { texts: TEXTS.zh })`, or texts of your own. */
+export const TEXTS = {
+  en: {
+    unsigned: "The server signs no upload of this file.",
+    untold: "The file is stored, but the application was not told of it.",
+    refused: "OSS refuses the file: ",
+  },
+  zh: {
+    unsigned: "服务器不允许上传这个文件。",
+    untold: "文件已保存，但应用没有收到通知。",
+    refused: "OSS 拒绝了这个文件：",
+  },
+};
+
 /** Seconds for one file. By default the platforms end an upload after 60. */
 const TIMEOUT = 600;
 
@@ -30,7 +44,7 @@ export class UploadError extends Error {
  *
  * `header()` returns headers for the signature, such as the login of your application: a mini program has no cookies.
  */
-export function uploader(api, signatureUrl, { header = () => ({}), timeout = TIMEOUT } = {}) {
+export function uploader(api, signatureUrl, { header = () => ({}), timeout = TIMEOUT, texts = TEXTS.en } = {}) {
   async function sign({ path, name = baseName(path), size }) {
     const data = { filename: name };
     if (size !== undefined) data.size = size;
@@ -39,7 +53,7 @@ export function uploader(api, signatureUrl, { header = () => ({}), timeout = TIM
     const { statusCode, data: answer } = await call(api.request, {
       url: signatureUrl, data, method: "GET", header: header(), dataType: "json",
     });
-    if (statusCode !== 200) throw new UploadError("The server signs no upload of this file.", { status: statusCode });
+    if (statusCode !== 200) throw new UploadError(texts.unsigned, { status: statusCode });
     return answer;
   }
 
@@ -55,19 +69,17 @@ export function uploader(api, signatureUrl, { header = () => ({}), timeout = TIM
       // Taro's H5 sends cookies by default, which a CORS rule for any origin forbids.
       withCredentials: false,
     }, onProgress);
-    return result(answer);
+    return result(answer, texts);
   };
 }
 
 /** Returns the answer of `uploadFile` as your application's own, or throws an UploadError. */
-function result({ statusCode, data }) {
+function result({ statusCode, data }, texts) {
   if (statusCode === 200) return data ? JSON.parse(data) : {};
   // 204: a form without success_action_status, so not one of oss_wsgi. The file is stored, and nobody was told.
   const stored = statusCode === 203 || statusCode === 204;
   const code = inside(data, "Code");
-  const message = stored
-    ? "The file is stored, but the application was not told of it."
-    : `OSS refuses the file: ${inside(data, "Message") || `status ${statusCode}`}`;
+  const message = stored ? texts.untold : texts.refused + (inside(data, "Message") || statusCode);
   throw new UploadError(message, { status: statusCode, code, stored });
 }
 

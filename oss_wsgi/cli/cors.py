@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ..sdk.credentials import access_key
 from ..settings import Settings, items
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
-from .terminal import MisuseError, coloured, confirmed, note, print_difference, waiting
+from .terminal import MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -54,7 +54,8 @@ def run(arguments: Namespace) -> int:
     except SDKRefusedError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
         fix = error.fix(rights, settings.bucket or "BUCKET")
-        note(f"{arguments.program}: {str(error).rstrip('.')}. {fix}")
+        message = f"{str(error).rstrip('.')}. {fix}"
+        note(f"{arguments.program}: {said(message, arguments.environ)}")
         if arguments.json:
             print(json.dumps({"error": {"code": error.refusal.code, "message": str(error), "fix": fix}}, indent=1))
         return 1
@@ -83,7 +84,12 @@ def _print(rule: Rule, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(rule), indent=1))
     else:
-        print(f"{as_xml([rule], True)}\n\nIn the console, Content Security > CORS > Create Rule:\n{_in_words(rule)}")
+        heading = said("In the console, Content Security > CORS > Create Rule:", arguments.environ)
+        fields = (
+            f"{said(name, arguments.environ)}: {value}"
+            for name, value in _console_fields(rule, arguments.environ).items()
+        )
+        print("\n".join((as_xml([rule], True), "", heading, *fields)))
     return 0
 
 
@@ -101,8 +107,9 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
         before = as_xml(rules, vary) if rules else ""
         print_difference(before, as_xml(needed, needed_vary), f"bucket {client.bucket}", stream, arguments.environ)
     elif not changes and not arguments.json:
-        print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins can upload.")
-    if changes and arguments.action == "apply" and (arguments.yes or confirmed("Apply this?")):
+        nothing = coloured(said("Nothing to change:", arguments.environ), "green", arguments.environ)
+        print(nothing, said("pages of these origins can upload.", arguments.environ))
+    if changes and arguments.action == "apply" and (arguments.yes or confirmed(said("Apply this?", arguments.environ))):
         with waiting("Writing the bucket's rules", arguments.environ):
             configuration = to_sdk(client.sdk, needed, needed_vary)
             client.ask("put_bucket_cors", "PutBucketCorsRequest", cors_configuration=configuration)
@@ -111,7 +118,8 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
         before_and_after = {"before": _members(rules), "after": _members(needed)}
         print(json.dumps({"changes": changes, **before_and_after, "applied": applied}, indent=1))
     if arguments.action == "apply" and changes:
-        note(f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed.")
+        ended = f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed."
+        note(said(ended, arguments.environ))
     return 1 if changes and not applied else 0
 
 
@@ -129,14 +137,13 @@ def _members(rules: Sequence[Rule]) -> list[dict[str, Any]]:
     return [asdict(rule) for rule in rules]
 
 
-def _in_words(rule: Rule) -> str:
+def _console_fields(rule: Rule, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what to fill into the console: Content Security, CORS, Create Rule."""
-    fields = {
+    return {
         "Source (one a line)": " ".join(rule.origins),
         "Allowed Methods": ", ".join(rule.methods),
         "Allowed Headers": ", ".join(rule.headers),
         "Exposed Headers": " ".join(rule.exposed),
         "Cache Timeout (Seconds)": str(rule.max_age),
-        "Vary: Origin": "ticked",
+        "Vary: Origin": said("ticked", environ),
     }
-    return "\n".join(f"{name}: {value}" for name, value in fields.items())

@@ -11,11 +11,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..explanations.languages import CHINESE, in_language
+from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain, spoken_language
+from .terminal import MisuseError, note, plain, said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -157,7 +157,7 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
         message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
     if arguments.json:
         print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
-    note(f"{arguments.program}: {in_language(message, spoken_language(arguments.environ))}")
+    note(f"{arguments.program}: {said(message, arguments.environ)}")
     return 1
 
 

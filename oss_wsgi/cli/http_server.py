@@ -27,6 +27,7 @@ from ..serving.until_stopped import CannotListenError, CannotStartError, drain_o
 from ..settings import Settings
 from ..settings_check import unshared
 from ..wsgi.nonblocking import nonblocking_test
+from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -76,7 +77,7 @@ def run_server(
         parent.server = server
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
-        print(line, flush=True)
+        print(said(line, arguments.environ), flush=True)
     if parent is not None:
         parent.serving()
     gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again

@@ -17,7 +17,7 @@ from typing import TextIO
 from ..exceptions import CredentialsError, OSSWSGIError
 from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
-from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, system_reason
+from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
 
 PROGRAM = "oss-wsgi"
 
@@ -132,7 +132,7 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
             raise
         status, problems = _INTERNAL_ERROR, [_BUG]
     for problem in problems:
-        note(f"{arguments.program}: {problem}")
+        note(f"{arguments.program}: {said(problem, arguments.environ)}")
     return status, problems
 
 

@@ -28,6 +28,7 @@ from .local import local_environ, start_local_oss, why_local
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .reload import DRAIN, reload_forever, watch_what_failed
 from .serve_application import own_application
+from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -73,7 +74,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Serve until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the server cannot start."""
-    return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
+    return run_until_stopped(
+        arguments.program, lambda stack: serve(arguments, stack), lambda text: said(text, arguments.environ)
+    )
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:

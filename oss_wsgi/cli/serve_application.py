@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..application import DEFAULT_PREFIX, DirectUpload
@@ -18,6 +18,7 @@ from ..wsgi.observers import RequestFacts, facts_of
 from ..wsgi.questions import pass_on
 from .http_server import check_shared
 from .load_application import load_application
+from .terminal import note, said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -50,17 +51,16 @@ def own_application(
     if inherited.number <= 1:
         notes += _unused_local_oss(made, arguments)
         if not made:
-            print(
-                f"{arguments.program}: {arguments.app} makes no DirectUpload, so nothing answers below "
-                f"{arguments.prefix}: name the module that wraps it, such as uploads:application.",
-                file=sys.stderr,
-                flush=True,
+            problem = (
+                f"{arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
+                "name the module that wraps it, such as uploads:application."
             )
+            note(f"{arguments.program}: {said(problem, arguments.environ)}")
     options: dict[str, Any] = {"file_bytes": default_file_bytes(inherited.processes)}
     if made and not hasattr(app, "is_callback"):  # middleware around DirectUpload may not say what a callback is
         options["is_callback"] = is_callback
     if inherited.callback_url:
-        app = CallbackWatch(app, arguments.program, arguments.prefix)
+        app = CallbackWatch(app, arguments.program, arguments.prefix, lambda text: said(text, arguments.environ))
     return app, options, notes
 
 
@@ -80,9 +80,12 @@ def _unused_local_oss(made: list[DirectUpload], arguments: Namespace) -> Iterato
 class CallbackWatch:
     """Middleware that says once that the local OSS's callback finds nobody: DirectUpload is mounted elsewhere."""
 
-    def __init__(self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX) -> None:
+    def __init__(
+        self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX, say: Callable[[str], str] = str
+    ) -> None:
         self._app = app
         self._program = program
+        self._say = say
         self._fix = (
             "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
             if prefix == DEFAULT_PREFIX
@@ -102,11 +105,11 @@ class CallbackWatch:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             if not self._has_spoken and _found_nobody(facts, status, headers):
                 self._has_spoken = True
-                print(
-                    f"{self._program}: OSS reported an upload to {path}, and no DirectUpload is there: the application "
-                    f"answered {status[:3]}. {self._fix}",
-                    file=sys.stderr,
+                problem = (
+                    f"OSS reported an upload to {path}, and no DirectUpload is there: the application answered "
+                    f"{status[:3]}. {self._fix}"
                 )
+                note(f"{self._program}: {self._say(problem)}")
             return start_response(status, headers, exc_info)
 
         return self._app(environ, start)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
-from ..explanations.languages import ENGLISH, language_of
+from ..explanations.languages import in_language, spoken_language
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 #: Characters of a name beside a bar.
@@ -40,14 +40,9 @@ def coloured(text: str, colour: str, environ: Mapping[str, str], stream: TextIO 
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
-def spoken_language(environ: Mapping[str, str]) -> str:
-    """Return the language of the environment's locale, or English where the output cannot write that language."""
-    language = language_of(environ)
-    try:
-        "中文".encode(sys.stdout.encoding or "utf-8")
-    except (LookupError, UnicodeEncodeError):
-        return ENGLISH
-    return language
+def said(text: str, environ: Mapping[str, str]) -> str:
+    """Return a text of ours in the language of the environment's locale."""
+    return in_language(text, spoken_language(environ))
 
 
 def in_words(text: str) -> str:
@@ -65,8 +60,11 @@ def _columns() -> int:
 
 
 def _fitting(text: str) -> str:
-    """Return what fits into a line of the terminal: a longer line could not be rewritten."""
-    return text[: max(_columns() - 1, 1)]
+    """Return what fits into a line of the terminal, where a Chinese character is as wide as two Latin letters.
+
+    A longer line could not be rewritten.
+    """
+    return text[: max(_columns() - 1, 1) // (1 if text.isascii() else 2)]
 
 
 def _bars() -> Any:
@@ -101,7 +99,7 @@ def progress(
     with bars(desc=name, total=total, ncols=_columns() - 1, nrows=20, leave=bar_format is None, **options) as bar:
 
         def show(done: float, behind: str = "") -> None:
-            bar.set_postfix_str(behind, refresh=False)
+            bar.set_postfix_str(said(behind, environ or {}), refresh=False)
             bar.update(done - bar.n)
             if done >= total:
                 bar.refresh()
@@ -113,14 +111,14 @@ def progress(
 def waiting(text: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
     """Show on a terminal what the command waits for, and remove it afterwards."""
     is_terminal = shows_progress(environ)
-    line = _fitting(f"{text} ...")
+    line = _fitting(f"{said(text, environ or {})} ...")
     if is_terminal:
         print(line, end="\r", file=sys.stderr, flush=True)
     try:
         yield
     finally:
         if is_terminal:
-            print(" " * len(line), end="\r", file=sys.stderr, flush=True)
+            print(" " * (len(line) if line.isascii() else 2 * len(line)), end="\r", file=sys.stderr, flush=True)
 
 
 def human_size(size: float) -> str:
@@ -145,7 +143,7 @@ def print_difference(before: str, after: str, what: str, stream: TextIO, environ
 
     :param what: whose texts they are, such as ``bucket examplebucket``.
     """
-    names = f"{what}, as it is", f"{what}, as it should be"
+    names = said(f"{what}, as it is", environ), said(f"{what}, as it should be", environ)
     for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
         colour = {"+": "green", "-": "red"}.get(line[:1])
         print(coloured(plain(line), colour, environ, stream) if colour else plain(line), file=stream)

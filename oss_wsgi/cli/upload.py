@@ -21,7 +21,7 @@ from ..signing.form_body import FileBody, FileChangedError, FormBody
 from .http_client import Response, UnreachableError, json_members, parsed, request
 from .options import positive_seconds
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
-from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
+from .terminal import MisuseError, coloured, human_size, plain, progress, said, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -99,6 +99,7 @@ def run(arguments: Namespace) -> int:
             members.setdefault("error", {"message": message})
         results.append({"file": name, **members})
         if not arguments.json:
+            message = said(message, arguments.environ)
             print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {message}", flush=True)
     if arguments.json:
         print(json.dumps(results, indent=1))

@@ -26,12 +26,13 @@ _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 _ACCEPTED = re.compile(
     rf"(?<![\w-])({CHINESE}|{ENGLISH})(?:-[a-z0-9-]+)?\s*(?:;\s*q=([01](?:\.[0-9]{{1,3}})?))?(?![\w-])"
 )
-_ROWS = ("code", "ec", "reason", "outcome", "status", "line", "sentence", "difference")
+_ROWS = ("code", "ec", "reason", "outcome", "status", "line", "sentence", "difference", "server", "route")
 _PLACE = re.compile(r"\{(\w+)\}")
-_SENTENCE_END = re.compile(r"(?<=[.`]) (?=[A-Za-z`])")
-# Not within a command, which stands between backticks.
-_LABEL = re.compile(r"([^`]*?)([:;]) ")
-_SEPARATORS = {":": "：", ";": "；"}
+#: Where a text may be put together of others: behind a label, between clauses, at the end of a sentence or a line.
+_BREAK = re.compile(r"[:;] |(?<=[.`]) (?=[A-Za-z`])|\n")
+_SEPARATORS = {": ": "：", "; ": "；", " ": "", "\n": "\n"}
+#: Breaks of a text that is put together of others; one with more is somebody else's.
+_MOST_BREAKS = 16
 
 
 class _Pattern(NamedTuple):
@@ -53,6 +54,15 @@ def language_of(environ: Mapping[str, str]) -> str:
     return CHINESE if locale.lower().startswith(CHINESE) else ENGLISH
 
 
+def spoken_language(environ: Mapping[str, str]) -> str:
+    """Return the language of the environment's locale, or English where standard output cannot write that language."""
+    try:
+        "中文".encode(sys.stdout.encoding or "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return ENGLISH
+    return language_of(environ)
+
+
 def accepted_language(header: str | None) -> str:
     """Return the language that an Accept-Language header prefers: of those here, the one with the highest weight."""
     weights: dict[str, float] = {}
@@ -71,29 +81,33 @@ def _translated(text: str, catalogue: _Catalogue) -> str:
     whole = _whole(text, catalogue)
     if whole is not None:
         return whole
-    label = _LABEL.match(text)
-    known = _whole(label[1], catalogue) if label else None
-    if label and known is not None:
-        return known + _SEPARATORS[label[2]] + _translated(text[label.end() :], catalogue)
-    rest = _whole(text[label.end() :], catalogue) if label else None
-    if label and rest is not None:
-        return label[1] + _SEPARATORS[label[2]] + rest
-    ends = [match.start() for match in _SENTENCE_END.finditer(text)]
-    for end in reversed(ends):
-        first = _whole(text[:end], catalogue)
+    # Not within a command, which stands between backticks.
+    breaks = [each for each in _BREAK.finditer(text) if text.count("`", 0, each.start()) % 2 == 0]
+    if not breaks or len(breaks) > _MOST_BREAKS:
+        return text
+    for each in reversed(breaks):
+        first = _whole(text[: each.start()], catalogue)
         if first is not None:
-            return first + _translated(text[end + 1 :], catalogue)
-    if ends:  # the first sentence is unknown
-        return f"{text[: ends[0]]} {_translated(text[ends[0] + 1 :], catalogue)}"
-    if label:
-        translated = _translated(text[label.end() :], catalogue)
-        if not text.endswith(translated):
-            return label[1] + _SEPARATORS[label[2]] + translated
-    return text
+            return first + _SEPARATORS[each[0]] + _translated(text[each.end() :], catalogue)
+    begin = breaks[0].end()  # what stands before it is unknown, and stays
+    return text[:begin] + _translated(text[begin:], catalogue)
 
 
 def _whole(text: str, catalogue: _Catalogue) -> str | None:
-    """Return the translation of a text that the catalogue has, also with its places filled in; None for any other."""
+    """Return the translation of a text that is one of the catalogue; None for another.
+
+    A text of the catalogue may have become a sentence, with a capital at its beginning and a full stop.
+    """
+    found = _entry(text, catalogue)
+    if found is None and text.endswith("."):
+        clause = _whole(text[:-1], catalogue)
+        return None if clause is None else f"{clause}。"
+    if found is None and text[:1].isupper():
+        return _entry(text[0].lower() + text[1:], catalogue)
+    return found
+
+
+def _entry(text: str, catalogue: _Catalogue) -> str | None:
     if text in catalogue.whole:
         return catalogue.whole[text]
     for pattern in catalogue.patterns:
@@ -133,6 +147,7 @@ def _row_texts(language: str) -> Iterable[tuple[str, str]]:
     for english, other in zip(rows(*_ROWS), rows(*_ROWS, language=language), strict=True):
         yield english.meaning, other.meaning
         yield english.fix, other.fix
+        yield english.source, other.source
 
 
 def _weight(text: str) -> int:

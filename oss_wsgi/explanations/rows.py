@@ -112,11 +112,11 @@ def _read(language: str) -> Mapping[str, Sequence[Row]]:
 
 def rows_in(tables: Mapping[str, Any], language: str) -> Mapping[str, Sequence[Row]]:
     """Return the rows of each kind in the tables of such a file."""
-    spoken = {**tables["phrases"], **tables["phrases"].get(language, {})}
-    phrases = {name: phrase for name, phrase in spoken.items() if isinstance(phrase, str)}
+    phrases, sources = ({**tables[name], **tables[name].get(language, {})} for name in ("phrases", "sources"))
+    phrases = {name: phrase for name, phrase in phrases.items() if isinstance(phrase, str)}
     return {
         kind: [
-            _row(kind, name, {**defaults, **member}, tables["sources"], phrases, language)
+            _row(kind, name, {**defaults, **member}, sources, phrases, language)
             for name, table in tables.get(kind, {}).items()
             for member in (table if isinstance(table, list) else [table])
         ]

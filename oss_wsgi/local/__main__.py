@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..explanations.languages import in_language, spoken_language
 from ..serving.until_stopped import (
     CannotStartError,
     cannot_listen_error,
@@ -46,8 +47,9 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
             oss = start(arguments, stack)
     except ModuleNotFoundError as error:
         raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
+    language = spoken_language(getattr(arguments, "environ", {}))
     for line in greeting(oss, arguments):
-        print(line, flush=True)
+        print(in_language(line, language), flush=True)
     wait_for_signal()
 
 

@@ -29,7 +29,14 @@ ENCRYPTION_HEADERS = (
     "x-oss-server-side-encryption-key-id",
 )
 #: Headers and fields that OSS obeys and this OSS refuses.
-NOT_KEPT = ("x-oss-tagging", "x-oss-traffic-limit")
+NOT_KEPT = (
+    "x-oss-tagging",
+    "x-oss-traffic-limit",
+    "x-oss-persistent-headers",
+    "x-oss-object-worm-mode",
+    "x-oss-object-worm-retain-until-date",
+    "x-oss-object-worm-legal-hold",
+)
 _METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 

@@ -95,9 +95,11 @@ class Request:
 
     @cached_property
     def query(self) -> Mapping[str, str]:
-        """The query parameters, the first of each name."""
-        text = self.environ.get("QUERY_STRING", "")
-        return dict(reversed(parse_qsl(text, keep_blank_values=True)))
+        """The query parameters in their order, the first of each name."""
+        parameters: dict[str, str] = {}
+        for name, value in parse_qsl(self.environ.get("QUERY_STRING", ""), keep_blank_values=True):
+            parameters.setdefault(name, value)
+        return parameters
 
     @cached_property
     def headers(self) -> Mapping[str, str]:

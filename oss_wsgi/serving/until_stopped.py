@@ -33,11 +33,15 @@ class CannotListenError(CannotStartError):
         super().__init__(f"cannot listen on {places}. Choose {'others' if failures[1:] else 'another'} with {options}.")
 
 
-def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None]) -> int:
+def run_until_stopped(
+    program: str, serve: Callable[[contextlib.ExitStack], None], say: Callable[[str], str] = str
+) -> int:
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
     What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
     They do not change the exit status either, until the program has ended.
+
+    :param say: returns why it cannot start in the language of the person who started it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ending.reset()
@@ -52,7 +56,7 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
                 _handle_signals(_hurry)
     except (CannotStartError, SettingsError, ValueError) as error:
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"{program}: {problem}", file=sys.stderr)
+            print(f"{program}: {say(problem)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, SystemExit):
         pass

@@ -52,8 +52,12 @@ STYLES = {
     **dict.fromkeys(("html", "xml", "vue"), "<!--"),
     "ini": ";",
 }
-#: The languages of Alibaba Cloud's help.
-HELP = ("https://www.alibabacloud.com/help/en/", "https://help.aliyun.com/zh/")
+#: Pages elsewhere that have both languages, by how their addresses begin.
+ELSEWHERE = {
+    "https://www.alibabacloud.com/help/en/": "https://help.aliyun.com/zh/",
+    "https://ant.design/components/upload#": "https://ant.design/components/upload-cn#",
+    "https://element-plus.org/en-US/": "https://element-plus.org/zh-CN/",
+}
 
 
 @dataclass
@@ -128,10 +132,15 @@ def target(file: Path, anchor: str, page: Path) -> str:
     return f"{name}#{anchor}" if anchor else name
 
 
+def elsewhere(link: str) -> str:
+    """Return a link to another site, to its Chinese page where it has one."""
+    return next((link.replace(*both) for both in ELSEWHERE.items() if link.startswith(both[0])), link)
+
+
 def expected_link(link: str, english: Path, chinese: Path) -> str:
     """Return what a link of an English page is in its Chinese page."""
     if re.match(r"\w+:", link):
-        return link.replace(*HELP)
+        return elsewhere(link)
     name, _, anchor = link.partition("#")
     return target((english.parent / name).resolve() if name else english, anchor, chinese)
 
@@ -205,7 +214,7 @@ def _differences(where: str, before: Section, section: Section, english: Path, c
     expected = Counter(
         expected_link(link, english, chinese) for link in before.links if not is_switch(link, english, chinese)
     )
-    links = Counter(link.replace(*HELP) for link in section.links if not is_switch(link, chinese, english))
+    links = Counter(link for link in section.links if not is_switch(link, chinese, english))
     if expected != links:
         missing, more = sorted((expected - links).elements()), sorted((links - expected).elements())
         yield f"{where}: links that are missing: {missing}; that are too many: {more}"
@@ -237,7 +246,9 @@ def with_links(page: Path) -> str:
     english = english_of(page)
 
     def link(match: re.Match[str]) -> str:
-        if re.match(r"\w+:", match[0]) or is_switch(match[0], page, english):
+        if re.match(r"\w+:", match[0]):
+            return elsewhere(match[0])
+        if is_switch(match[0], page, english):
             return match[0]
         name, _, anchor = match[0].partition("#")
         file = (page.parent / name).resolve() if name else page

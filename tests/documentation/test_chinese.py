@@ -11,7 +11,7 @@ import pytest
 from ..absent import skip_or_fail
 from . import chinese
 from .blocks import ROOT, chinese_of, english_of, steps
-from .chinese import CHINESE, CODE, DOCS, pairs, problems, with_links, with_marks
+from .chinese import CHINESE, DOCS, pairs, problems, with_links, with_marks
 from .test_generated import load
 
 #: Pages that stay in English: for those who change the code, or who look up a name that is English itself.
@@ -28,6 +28,9 @@ ROAD = (
     *(f"docs/zh-CN/how-to/{name}.md" for name in ("asgi", "cors", "diagnose", "frameworks")),
     *(f"docs/zh-CN/how-to/{name}.md" for name in ("own-login", "own-page", "production")),
 )
+
+#: The kinds of files that people read, or that hold what programs write for them.
+WRITTEN = {".html", ".js", ".jsx", ".md", ".py", ".svg", ".toml", ".vue", ".wxml"}
 
 PAIRS = pairs()
 NAMES = [page.relative_to(ROOT).as_posix() for _, page in PAIRS]
@@ -128,6 +131,7 @@ def test_translated_comments_texts_and_anchors_are_no_difference(pair: tuple[Pat
         ("b.md#再说", "b.md#more", "links that are missing: ['b.md#再说']"),
         ("b.md#再说", "../b.md#more", "links that are missing"),
         ("[另一页](https://help.aliyun.com/zh/oss/x)", "另一页", "links that are missing"),
+        ("help.aliyun.com/zh/oss/x", "www.alibabacloud.com/help/en/oss/x", "links that are missing"),
         ("| 一句话 | 第二个 |\n", "", "the tables have other rows"),
         ("| `one` |", "| `two` |", "the first cell '`two`' is '`one`' in English"),
         ("| 一句话 |", "| sentence |", "the first cell 'sentence'"),
@@ -202,19 +206,26 @@ def test_the_site_shows_no_space_where_a_chinese_line_ends(source: str, joined: 
     assert lines == [joined]
 
 
+def terms() -> list[list[str]]:
+    """Return the rows of docs/zh-CN/terms.md: the English word, the Chinese one, those that it replaces, a remark."""
+    text = (CHINESE / "terms.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in re.findall(r"^\| .+ \|$", text, re.M)]
+    return [row for row in rows if row[0] != "英文"]
+
+
 def forbidden() -> dict[str, str]:
     """Return the word that docs/zh-CN/terms.md fixes for each word that it forbids."""
-    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (`[^|]+`) \|", (CHINESE / "terms.md").read_text(encoding="utf-8"), re.M)
-    return {word: term for term, words in rows for word in re.findall("`([^`]+)`", words)}
+    return {word: row[1] for row in terms() if len(row) > 2 for word in re.findall("`([^`]+)`", row[2])}
 
 
 def chinese_texts() -> dict[str, str]:
-    """Return what is written in Chinese, by the file: pages without their code, the upload page, errors, programs."""
-    texts = {page: CODE.sub("", page.read_text(encoding="utf-8")) for _, page in PAIRS}
-    texts[CHINESE / "texts.toml"] = (CHINESE / "texts.toml").read_text(encoding="utf-8")
-    for name in ("static/languages/zh-CN.js", "oss_wsgi/explanations/rows.toml", "oss_wsgi/explanations/zh.toml"):
-        texts[ROOT / name] = (ROOT / name).read_text(encoding="utf-8")
-    return {path.relative_to(ROOT).as_posix(): text for path, text in texts.items()}
+    """Return every text with Chinese words, by the file: pages and their code, the upload page, programs, examples."""
+    files = [ROOT / "README.zh-CN.md"]
+    for folder in ("docs/zh-CN", "docs/pictures", "static", "oss_wsgi", "examples"):
+        files += [path for path in (ROOT / folder).rglob("*") if path.suffix in WRITTEN]
+    others = {path for path in ROOT.glob("static/languages/*.js") if path.stem != "zh-CN"}
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path not in {*others, CHINESE / "terms.md"}}
+    return {path.relative_to(ROOT).as_posix(): text for path, text in texts.items() if re.search("[一-鿿]", text)}
 
 
 def wrong_words(text: str) -> list[str]:
@@ -224,6 +235,24 @@ def wrong_words(text: str) -> list[str]:
 def test_each_term_has_one_word() -> None:
     found = {name: wrong_words(text) for name, text in chinese_texts().items()}
     assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_each_text_in_chinese_is_read() -> None:
+    named = {"README.zh-CN.md", "docs/zh-CN/texts.toml", "docs/pictures/flow-light.zh-CN.svg", "static/upload.js"}
+    named |= {f"oss_wsgi/{name}" for name in ("explanations/rows.toml", "explanations/zh.toml")}
+    named |= {"static/languages/zh-CN.js", "oss_wsgi/local/inspector/inspector.js"}
+    named |= {"examples/mini-programs/oss-upload.js", *NAMES}
+    assert named - chinese_texts().keys() == set()
+
+
+def test_a_concept_has_one_row_and_a_word_one_meaning() -> None:
+    words = {row[0]: re.split("、", row[1]) for row in terms()}
+    assert len(words) == len(terms()) > 40
+    chinese = [word for each in words.values() for word in each]
+    assert [word for word in chinese if chinese.count(word) > 1] == []
+    assert [word for word in chinese if wrong_words(word)] == []
+    wrong = [word for row in terms() if len(row) > 2 for word in re.findall("`([^`]+)`", row[2])]
+    assert [word for word in wrong if wrong.count(word) > 1] == []
 
 
 def test_a_wrong_word_is_found() -> None:

@@ -15,6 +15,7 @@ import pytest
 import oss_wsgi
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser as local_parser
+from oss_wsgi.local.operations import routes
 from oss_wsgi.settings import TABLE, Settings
 
 from .blocks import ROOT
@@ -73,6 +74,17 @@ def test_the_choices_of_the_local_oss_are_its_arguments_and_options() -> None:
     options = {name for action in local_parser()._actions for name in action.option_strings}
     assert set(re.findall(r"--[a-z][a-z-]+", page)) == options - {"-h", "--help"}
     assert set(re.findall(r"\| `(\w+)=", page)) <= inspect.signature(LocalOSS).parameters.keys()
+
+
+def test_the_page_of_the_local_oss_has_each_of_its_operations_and_no_other() -> None:
+    page = (REFERENCE / "local-oss.md").read_text(encoding="utf-8")
+    rows = page.partition("## Operations\n")[2].partition("\n## ")[0]
+    shown = {name for row in re.findall(r"^\| ([^|]+) \|", rows, re.MULTILINE) for name in re.findall(r"[A-Z]\w+", row)}
+    operations = [operation for table in routes.TABLE.values() for operation in table.values()]
+    copies = [operation.copy for operation in operations if operation.copy]
+    names = {operation.name for operation in [*operations, *copies]}
+    assert shown == names - {"PostBucketLifecycle"} | {"AssumeRole"}
+    assert "PostBucketLifecycle" in rows
 
 
 def test_the_environ_keys_are_those_of_the_code() -> None:

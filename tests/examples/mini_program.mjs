@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 
-export const { format, signatureUrl, file, action } = JSON.parse(process.argv[2]);
+export const { format, signatureUrl, file, action, language } = JSON.parse(process.argv[2]);
 
 function part(headers, content) {
   return Buffer.concat([
@@ -67,10 +67,10 @@ export const platform = {
 };
 
 if (action === "upload") {
-  const { uploader } = await import("./oss-upload.mjs");
+  const { TEXTS, uploader } = await import("./oss-upload.mjs");
   const result = {};
   try {
-    const upload = uploader(platform, signatureUrl, { header: () => ({ "X-Session": "the-session" }) });
+    const upload = uploader(platform, signatureUrl, { header: () => ({ "X-Session": "the-session" }), texts: TEXTS[language] });
     result.answer = await upload(file, (progress) => { result.progress = progress; });
   } catch (error) {
     Object.assign(result, { ...error, message: error.message, name: error.name });

@@ -89,7 +89,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-def run(site: Site, folder: Path, action: str = "upload", version: str = "v4", **wire_format: Any) -> dict[str, Any]:
+def run(
+    site: Site,
+    folder: Path,
+    action: str = "upload",
+    version: str = "v4",
+    language: str | None = None,
+    **wire_format: Any,
+) -> dict[str, Any]:
     """Run the example on the platform, and return what it reports."""
     (folder / "tmp_9b1f.png").write_bytes(PNG)
     options = {
@@ -97,6 +104,7 @@ def run(site: Site, folder: Path, action: str = "upload", version: str = "v4", *
         "signatureUrl": f"{site.url}/{version}/signature",
         "file": {"path": str(folder / "tmp_9b1f.png"), "size": len(PNG)},
         "action": action,
+        **({"language": language} if language else {}),
     }
     command = ["node", "mini_program.mjs", json.dumps(options)]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
@@ -137,6 +145,13 @@ def test_a_failed_callback_is_an_error_that_says_the_file_is_stored(site: Site, 
     assert (result["status"], result["code"], result["stored"]) == (203, "CallbackFailed", True)
     assert result["message"] == "The file is stored, but the application was not told of it."
     assert site.stored(result["key"]) == PNG
+
+
+def test_people_read_chinese_where_the_page_asks_for_it(site: Site, tmp_path: Path) -> None:
+    assert run(site, tmp_path, version="v5", language="zh")["message"] == "服务器不允许上传这个文件。"
+    assert run(site, tmp_path, fileFirst=True, language="zh")["message"].startswith("OSS 拒绝了这个文件：")
+    site.oss.fail_next("callback_status", status=500)
+    assert run(site, tmp_path, language="zh")["message"] == "文件已保存，但应用没有收到通知。"
 
 
 def test_a_refused_signature_is_an_error_and_nothing_is_sent(site: Site, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -12,27 +12,78 @@ import pytest
 from oss_wsgi.explanations.languages import accepted_language, catalogue_texts, in_language, language_of
 
 PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
-#: What `doctor`, `explain` and the window of the local OSS write; other commands share the rest.
+#: What `doctor`, `explain`, `serve`, `cors`, `upload` and the window of the local OSS write.
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
     *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusals.py")),
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
+    *(
+        PACKAGE / "cli" / f"{name}.py"
+        for name in ("cors", "http_server", "load_application", "local", "serve", "serve_application", "upload")
+    ),
+    PACKAGE / "serving" / "until_stopped.py",
+    PACKAGE / "wsgi" / "diagnosis.py",
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
         for name in ("activity_page", "faults_page", "inspector", "mistakes", "objects_page")
     ),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("outcome", "policy_view", "send_again", "story_page")
+        for name in ("outcome", "policy_view", "send_again", "story_page", "trust")
     ),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.
-CALLS = {"add_parser", "add_argument", "MisuseError", "compile", "ValueError", "partition", "startswith"}
+CALLS = {
+    "add_parser",
+    "add_argument",
+    "ArgumentTypeError",
+    "MisuseError",
+    "compile",
+    "ValueError",
+    "partition",
+    "startswith",
+}
 PLACE = re.compile(r"\{(\w+)\}")
 CHINESE = re.compile("[一-鿿：]")
 
 #: A text that the code puts together of parts -> what comes of it.
 WHOLE = {
+    "in the folder that holds it, or set PYTHONPATH.": ["Start in the folder that holds it, or set PYTHONPATH."],
+    "Did you mean {1}? If not, start": [
+        "Did you mean {1}? If not, start in the folder that holds it, or set PYTHONPATH."
+    ],
+    "{1} fails {2}": [
+        "the import of {1} fails in {2}, line {3}: {4}",
+        "the call of {1} fails in {2}, line {3}: {4}",
+    ],
+    "the server is {1}: {2}: {3}": ["the server is {1}"],
+    "must be 'on' or 'off'": ["{1} must be 'on' or 'off', not {2}."],
+    "must be a whole number, written in digits": ["{1} must be a whole number, written in digits, not {2}."],
+    "must be a duration such as 15m, 26h or 7d": ["{1} must be a duration such as 15m, 26h or 7d, not {2}."],
+    "must be KEY_URL=PEM_FILE pairs, joined by commas": [
+        "{1} must be KEY_URL=PEM_FILE pairs, joined by commas, not {2}."
+    ],
+    "; its own handler was not called, which --handler does": ["its own handler was not called, which --handler does"],
+    "{1}: {2}: check the access key, bucket and region{3}": [
+        "check the access key, bucket and region",
+        "check the access key, bucket and region, and that it has {1}",
+    ],
+    "{1}: the SDK raised {2}": ["the SDK raised {1}"],
+    "; a change of a Python file restarts it": ["a change of a Python file restarts it"],
+    "no signature: {1} {2}": ["no signature"],
+    ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
+    "OSS_ALLOW_ANONYMOUS=on.": [
+        "log in with --headers-from, or see the application's log. Without an authorize callable it needs "
+        "OSS_ALLOW_ANONYMOUS=on."
+    ],
+    "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as "
+    "https://app.example.com{1}{2}.": [
+        "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as {1}."
+    ],
+    "cannot listen on {1}. Choose {2} with {3}.": [
+        "cannot listen on {1}. Choose another with {2}.",
+        "cannot listen on {1}. Choose others with {2}.",
+    ],
     "not checked: ": ["not checked"],
     "{1}OSS_CALLBACK_URL is not set": ["OSS_CALLBACK_URL is not set"],
     "{1} {2} missing or invalid": ["{1} is missing or invalid", "{1} are missing or invalid"],
@@ -99,21 +150,27 @@ LEFT_OUT = re.compile(
     r"(a ledger|a ticket secret)|\{1\} processes need .*|(, remove it\.|: did you mean \{1\}\?)|5 GB|48\.8 TB|"
     r"export .*|oss-wsgi explain \{1\}|no right|nested too deep| \(EC \{1\}\)|\{1\} within \{2\}|From \{1\}: \{2\}|"
     r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is not text|https://any.*|"
-    # Of the window: refusals in plain text, lines of its log, headers, and what is JSON beside it.
-    r"[^{].*\n|\{1\} is not installed.*\n|\s.*(cn-hangzhou|\"conditions\").*|.*charset=utf-8|attachment; .*|"
+    # Of commands: help, a right, the format of the log.
+    r"Example: .*|.*With --app it serves.*|your application|oss:\S+ and oss:\S+|%\(asctime.*|, nor on |"
+    r"Apache (CGI|mod_\w+)|Phusion Passenger|Django runserver|\{1\} \((daemon|embedded)\)|"
+    # Of a failed import: parts of sentences, and what comes before it has failed.
+    r" It is in .*|The import of \{1\} is not done.*|in \{1\}, line .*|Start \{1\}|uvicorn .*|"
+    r"the (call|import) of \{1\}|, and says: .*|--app: \{1\}|"
+    # Of the window: lines of its log, headers, and what is JSON beside it.
+    r"\s.*(cn-hangzhou|image/png|video/webm|\"conditions\").*|.*charset=utf-8|attachment; .*|"
     r"callback \{1\} in .*| of \{1\}|; \{1\} characters, .*|expiration \{1\}|\(not Base64\) \{1\}",
     re.DOTALL,
 )
 
 
-def texts(path: Path) -> Iterator[str]:
-    """Yield the texts of a module that contain words; a value in an f-string becomes `{1}`."""
+def texts(path: Path, left_out: Set[str] = CALLS) -> Iterator[str]:
+    """Yield the texts of a module that contain words, except those of some calls; a value in an f-string is `{1}`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(node.value)  # a docstring
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in CALLS:
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in left_out:
             skipped.update(child for argument in [*node.args, *node.keywords] for child in ast.walk(argument))
         elif isinstance(node, ast.JoinedStr):
             skipped.update(part for part in node.values if isinstance(part, ast.Constant))
@@ -134,8 +191,8 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def all_texts(path: Path) -> Iterator[str]:
-    """Yield the texts of a module, also those of a single word."""
-    yield from texts(path)
+    """Yield the texts of a module, those of a single word and of all calls too."""
+    yield from texts(path, frozenset())
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value.removesuffix(": ")
@@ -156,7 +213,7 @@ def sentences(text: str) -> list[str]:
     return [entry for part in parts if not re.fullmatch("`[^`]*`", part) for entry in expected(part)]
 
 
-def test_each_text_of_doctor_and_explain_has_a_translation() -> None:
+def test_each_text_that_a_person_reads_has_a_translation() -> None:
     catalogue = catalogue_texts("zh")
     missing = [
         f"{path.name}: {text}"
@@ -245,6 +302,8 @@ def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
     written |= {f"{{1}} {text}" for text in written}
     templates = "".join(path.read_text(encoding="utf-8") for path in paths if path.suffix == ".html")
     others = {"Connection refused", "Name or service not known", "Network is unreachable", "OSS"}  # the system's
+    others |= {"Address already in use", "No such file or directory", "Permission denied", "Is a directory"}
+    others |= {"file is not a database", "unable to open database file"}  # SQLite's
     others |= {"Late", "Look for a rule that sets or extends Authorization."}  # cut off, and begun with a capital
     unused = [
         text

@@ -383,5 +383,5 @@ def test_tls_prints_the_certificate_that_clients_trust_after_a_restart_too(tmp_p
 def test_a_damaged_certificate_is_named(tmp_path):
     (tmp_path / ".tls.pem").write_text("?")
     errors = refused("--tls", "--dir", str(tmp_path), "--listen", "127.0.0.1:0")
-    assert errors.endswith("/.tls.pem' holds no certificate: remove it, and a new one is made.\n")
+    assert errors.endswith("/.tls.pem' holds no certificate with its key: remove it, and a new one is made.\n")
     assert ": --tls: '" in errors

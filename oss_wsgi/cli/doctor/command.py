@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...exceptions import GrantError, OSSWSGIError
-from ...explanations.languages import in_language
 from ...signing.grant import Grant
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
-from ..terminal import MisuseError, coloured, plain, spoken_language, waiting
+from ..terminal import MisuseError, coloured, plain, said, waiting
 from .browser import check_host, check_page, check_signature
 from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
@@ -111,8 +110,7 @@ def run(arguments: Namespace) -> int:
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
         earlier = {(finding.reason, finding.fix) for _, finding in named_findings}
-        progress = in_language(f"Checking {name}, {number} of {len(names)}", spoken_language(arguments.environ))
-        with waiting(progress, arguments.environ):
+        with waiting(f"Checking {name}, {number} of {len(names)}", arguments.environ):
             findings, repeated = _findings(name, context, earlier)
         named_findings += ((name, finding) for finding in [*findings, *repeated])
         for finding in repeated:
@@ -171,7 +169,6 @@ def _members(name: str, finding: Finding) -> dict[str, str]:
 
 def _print(name: str, finding: Finding, arguments: Namespace) -> None:
     colour = coloured(f"{finding.colour:<6}", finding.colour, arguments.environ)
-    language = spoken_language(arguments.environ)
-    print(f"{colour} {name}: {plain(in_language(finding.message, language))}", flush=True)
+    print(f"{colour} {name}: {plain(said(finding.message, arguments.environ))}", flush=True)
     if finding.fix:
-        print(f"       {plain(in_language(finding.fix, language))}", flush=True)
+        print(f"       {plain(said(finding.fix, arguments.environ))}", flush=True)

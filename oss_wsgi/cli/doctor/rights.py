@@ -62,7 +62,7 @@ def try_rights(
                     fix = f"Grant the access key {right}: {needs}"
                 else:
                     fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
-                yield missing(f"the key may not {action.partition(' ')[0]}: {cause.hint}", fix)
+                yield missing(f"the key may not {action}: {cause.hint}", fix)
             except BucketError as cause:
                 offline = _without_a_network(context)
                 yield offline or error(cause.hint, FIX_HOST)

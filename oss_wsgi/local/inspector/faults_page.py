@@ -49,8 +49,16 @@ def add_fault(faults: Faults, form: Mapping[str, str]) -> None:
         if isinstance(default, bool):
             details[detail] = detail in form
         elif form.get(detail):
-            details[detail] = type(default)(form[detail])
-    faults.add(name, times=int(form.get("times") or 1), **details)
+            details[detail] = _number(name, detail, default, form[detail])
+    faults.add(name, times=_number(name, "times", 1, form.get("times") or "1"), **details)
+
+
+def _number(name: str, detail: str, default: Any, text: str) -> Any:
+    """Return a number of the form, of the type of a default."""
+    try:
+        return type(default)(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"the {detail} of {name} must be like {default!r}, not {text!r}") from None
 
 
 def _details(fault: Fault) -> str:

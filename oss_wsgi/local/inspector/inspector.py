@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ...explanations.languages import accepted_language
+from ...explanations.rows import find
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
 from ..environ import Address
 from ..errors import OSSError, Response
@@ -79,19 +80,22 @@ class Inspector:
             return None
         if not is_own:
             return self._root(environ) if path in ("", "/") else None
+        page = self._page(environ)
         refusal = self._trust.refusal(environ, self._url())
         if refusal:
-            return refusal
+            return page.refuse(*refusal)
         method = environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD", "POST"):
-            return plain(405, "The inspector answers GET, HEAD and POST.\n", [("Allow", "GET, HEAD, POST")])
+            return page.refuse(405, "The inspector answers GET, HEAD and POST.", [("Allow", "GET, HEAD, POST")])
         try:
             act = self._act if method == "POST" else self._show
             return act(environ, path.removeprefix(ROOT))
         except OSSError as error:
-            return self._page(environ).message(error.code, error.message, status=error.status)
+            row = find(error.ec) or find(error.code)
+            words = f"{error.message} {row.meaning} {row.fix}" if row else error.message
+            return page.message(error.code, words, status=error.status)
         except ModuleNotFoundError as error:
-            return plain(501, f"{error.name} is not installed: pip install 'oss-wsgi[local]'\n")
+            return page.refuse(501, f"{error.name} is not installed: pip install 'oss-wsgi[local]'")
 
     @property
     def has_pages(self) -> bool:
@@ -165,7 +169,7 @@ class Inspector:
             return object_page(page, self._storage, query.get("bucket", ""), query.get("key", ""))
         if path == "/content":
             return object_content(
-                self._storage, query.get("bucket", ""), query.get("key", ""), download="download" in query
+                page, self._storage, query.get("bucket", ""), query.get("key", ""), download="download" in query
             )
         if path == "/faults":
             return faults_page(page, self._faults)
@@ -183,7 +187,7 @@ class Inspector:
             gone = "The local OSS no longer keeps it, or was started again since."
             return page.message("No such request", gone, status=404)
         if form:
-            return plain(200, f"{curl_line(story, self.masks(story, shorten_tickets=False))}\n")
+            return plain(200, curl_line(story, self.masks(story, shorten_tickets=False)))
         stories = matching(self.journal.stories(), query)[:MAX_BESIDE]
         return story_page(
             page,
@@ -220,7 +224,7 @@ class Inspector:
         form = _read_form(environ)
         page = self._page(environ)
         if form is None or not self._trust.is_token(form.get("token", "")):
-            return plain(403, "The local OSS was started again since the page was loaded: load it again.\n")
+            return page.refuse(403, "The local OSS was started again since the page was loaded: load it again.")
         if path == "/clear":
             self.journal.clear()
             return _see_other(page, "")
@@ -228,7 +232,7 @@ class Inspector:
             try:
                 add_fault(self._faults, form)
             except (ValueError, OverflowError) as error:
-                return plain(400, f"{error}\n")
+                return page.refuse(400, str(error))
             return _see_other(page, "/faults")
         if path == "/delete":
             bucket, key = form.get("bucket", ""), form.get("key", "")
@@ -237,13 +241,13 @@ class Inspector:
             return _see_other(page, "/objects", bucket=bucket, prefix=folder)
         if path.startswith("/requests/") and path.endswith("/again"):
             return self._send_again(page, path.removeprefix("/requests/").removesuffix("/again"), form)
-        return plain(404, "There is no such action.\n")
+        return page.refuse(404, "There is no such action.")
 
     def _send_again(self, page: Page, request_id: str, form: Mapping[str, str]) -> Response:
         story = self.journal.story(request_id)
         change = form.get("change", "")
         if story is None or not story.calls or not story.calls[-1].request.body or change not in CHANGES:
-            return plain(404, "There is no such callback to send again.\n")
+            return page.refuse(404, "There is no such callback to send again.")
         request, url = story.calls[-1].request, self._callback_url(form.get("url", ""))
         started, clock = self._options.clock(), time.monotonic()
         again = Story(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from ...explanations.languages import CHINESE, ENGLISH, in_language
-from ..errors import Response, xml_text
-from .trust import SAFE
+from ..errors import Headers, Response, xml_text
+from .trust import SAFE, plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -82,6 +82,10 @@ class Page:
             *SAFE,
         ]
         return Response(status, headers, document.encode())
+
+    def refuse(self, status: int, sentence: str, headers: Headers | None = None) -> Response:
+        """Return a sentence for the person whose request is refused, as plain text."""
+        return plain(status, self.say(sentence), headers)
 
     def message(self, heading: str, words: str = "", *, status: int) -> Response:
         """Return a page of a heading and a sentence."""

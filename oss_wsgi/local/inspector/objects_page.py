@@ -10,7 +10,7 @@ from ..operations.read_objects import FileRange
 from ..storage.records import CommonPrefix
 from ..storage.storage import Storage
 from .markup import Page
-from .trust import PICTURES, SAFE, essence, plain
+from .trust import PICTURES, SAFE, essence
 
 PAGE_SIZE = 200
 #: Bytes of a text that are shown.
@@ -55,11 +55,11 @@ def object_page(page: Page, storage: Storage, bucket: str, key: str) -> Response
     )
 
 
-def object_content(storage: Storage, bucket_name: str, key: str, *, download: bool) -> Response:
+def object_content(page: Page, storage: Storage, bucket_name: str, key: str, *, download: bool) -> Response:
     """Return the bytes of an object, with headers that keep a browser from running them."""
     opened = storage.bucket(bucket_name).open(key)
     if opened is None:
-        return plain(404, "There is no such object.\n")
+        return page.refuse(404, "There is no such object.")
     stored, file = opened
     name = quote(key.rpartition("/")[2] or "object", safe="")
     kind = essence(stored.content_type)

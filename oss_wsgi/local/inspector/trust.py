@@ -65,18 +65,18 @@ class Trust:
         mapped = getattr(address, "ipv4_mapped", None) or address
         return self._everywhere or bool(mapped.is_loopback)
 
-    def refusal(self, environ: Mapping[str, Any], own_url: str) -> Response | None:
-        """Return the answer to a request that may not read; None for one that may."""
+    def refusal(self, environ: Mapping[str, Any], own_url: str) -> tuple[int, str] | None:
+        """Return the status and the sentence for a request that may not read; None for one that may."""
         if not self.is_known_host(environ, own_url):
-            return plain(421, f"This Host is not the inspector's. {_ADVICE}\n")
+            return 421, f"This Host is not the inspector's. {_ADVICE}"
         if not self.is_near(environ):
-            return plain(403, f"The inspector answers this machine only. {_ADVICE}\n")
+            return 403, f"The inspector answers this machine only. {_ADVICE}"
         origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE", "none")
         if origin is not None and not _is_own(str(origin), environ):
-            return plain(403, "A page of another origin may not use the inspector.\n")
+            return 403, "A page of another origin may not use the inspector."
         is_link = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["REQUEST_METHOD"] == "GET"
         if site not in ("none", "same-origin") and not (is_link and environ.get("HTTP_SEC_FETCH_DEST") == "document"):
-            return plain(403, "A page of another origin may not use the inspector.\n")
+            return 403, "A page of another origin may not use the inspector."
         return None
 
     def is_token(self, token: str) -> bool:
@@ -84,9 +84,9 @@ class Trust:
 
 
 def plain(status: int, text: str, headers: Headers | None = None) -> Response:
-    """Return an answer in plain text, which no other origin can read."""
+    """Return a line of plain text, which no other origin can read."""
     own = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"), *SAFE]
-    return Response(status, [*own, *(headers or [])], text.encode())
+    return Response(status, [*own, *(headers or [])], f"{text}\n".encode())
 
 
 #: The headers of all answers of the inspector.

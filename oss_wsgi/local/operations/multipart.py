@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .parameters import EncodingType, whole_number
-from .read_objects import CHUNK_SIZE
+from .read_objects import CHUNK_SIZE, OBJECT_ACL, requested_range
 from .write_objects import open_source, request_content_type
 
 MAX_PARTS = 10000
@@ -64,14 +63,18 @@ def upload_part_copy(request: Request) -> Response:
     """PUT `?partNumber&uploadId` with a copy source: store a part of another object."""
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
-        start, length = _source_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
+        # Of a range that is not inside the object nothing is said: all of it is copied (UploadPartCopy's page).
+        part_range = requested_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
+        start, length = part_range or (0, source.size)
+        last = start + length - 1
         content.seek(start)
         while length and (chunk := content.read(min(CHUNK_SIZE, length))):
             length -= len(chunk)
             incoming.write(chunk)
         part = incoming.commit_part(upload, number, now=request.service.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    return xml_response("CopyPartResult", nodes, part.checksum_headers)
+    headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
+    return xml_response("CopyPartResult", nodes, [*part.checksum_headers, *headers])
 
 
 def complete_multipart_upload(request: Request) -> Response:
@@ -91,8 +94,9 @@ def complete_multipart_upload(request: Request) -> Response:
     if parts and request.faults.pop("damaged_object"):
         parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
     now = request.service.options.clock()
-    acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
-    upload = replace(upload, headers={**upload.headers, **object_headers(acl)})
+    if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
+        others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
+        upload = replace(upload, headers=others | object_headers({OBJECT_ACL: request.headers[OBJECT_ACL]}))
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
     request.story.stored = stored
     with faults:
@@ -199,18 +203,6 @@ def _part_number(request: Request) -> int:
     if not number:
         raise invalid_argument(f"The partNumber must be from 1 to {MAX_PARTS}.", name="partNumber")
     return number
-
-
-def _source_range(header: str, size: int) -> tuple[int, int]:
-    """Return the start and the length of what to copy."""
-    if not header:
-        return 0, size
-    match = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{0,18})", header.strip())
-    start, last = (int(match[1]), int(match[2] or size - 1)) if match else (0, size)
-    if not start <= last < size:
-        message = "The requested range cannot be satisfied."
-        raise OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
-    return start, last - start + 1
 
 
 def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:

@@ -46,6 +46,7 @@ COMPRESSED_TYPES = frozenset(
 )
 MIN_COMPRESSED_SIZE = 1024
 
+_REFUSED = re.compile(r"q=0(\.0*)?")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -235,8 +236,8 @@ def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[
 
 
 def _is_compressed(request: Request, described: Mapping[str, str], size: int) -> bool:
-    encodings = request.headers.get("accept-encoding", "").lower().split(",")
-    accepted = [encoding.partition(";")[0].strip() for encoding in encodings]
+    encodings = [member.partition(";") for member in request.headers.get("accept-encoding", "").lower().split(",")]
+    accepted = [name.strip() for name, _, weight in encodings if not _REFUSED.fullmatch(weight.strip())]
     kind = described["Content-Type"].partition(";")[0].strip().lower()
     is_text = kind in COMPRESSED_TYPES and "Content-Encoding" not in described
     return is_text and size >= MIN_COMPRESSED_SIZE and "gzip" in accepted

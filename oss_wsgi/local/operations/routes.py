@@ -179,6 +179,7 @@ ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "ListObjectsV2": "ListObjects",
     "HeadBucket": "GetBucketInfo",
+    "GetBucketTags": "GetBucketTagging",
 }
 #: Operations that check their rights themselves, for each object.
 _OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
@@ -249,6 +250,8 @@ def _choose(operation: Operation, *, is_copy: bool) -> Operation:
 def _no_operation(request: Request) -> OSSError:
     if request.method in ("GET", "HEAD") and not request.signed:
         return _anonymous_access()
+    if PROCESS in request.query:
+        return not_implemented(f"{request.method} of ?{PROCESS}")
     message = "The specified method is not allowed against this resource."
     kind = resource_type(request.address)
     return OSSError(405, "MethodNotAllowed", message, Method=request.method, ResourceType=kind)

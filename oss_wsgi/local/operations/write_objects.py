@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote_plus
 
 from ..callbacks.upload_callback import call_back, image_info, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
@@ -163,9 +163,9 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
 
 
 def _source(request: Request) -> tuple[str, str]:
-    """Return the bucket and the key that a request copies."""
+    """Return the bucket and the key that a request copies; as in a URL's path, `+` is a blank (protocol.md 14)."""
     path, _, query = request.headers[COPY_SOURCE].partition("?")
-    source = unquote(path)
+    source = unquote_plus(path)
     for name, value in parse_qsl(query, keep_blank_values=True):
         check_version(value if name == "versionId" else f"{name}={value}")
     bucket, _, key = source.removeprefix("/").partition("/")

@@ -37,7 +37,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
     """Return the context of a server with the certificate of a folder, made where it has none that lasts a month.
 
     :raises OSError: the files cannot be read or written.
-    :raises ValueError: the file holds no certificate.
+    :raises ValueError: the file holds no certificate with its key.
     """
     path = directory / KEY_FILE
     now = datetime.now(timezone.utc)
@@ -46,10 +46,13 @@ def server_context(directory: Path) -> ssl.SSLContext:
     elif _certificate(path).not_valid_after_utc < now + _RENEWED_AHEAD:
         write_private(path, _new_certificate(now), replace=True)
     public = _certificate(path).public_bytes(Encoding.PEM).decode()
-    write_private(directory / CERTIFICATE_FILE, public, replace=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(path)
+    try:
+        context.load_cert_chain(path)
+    except ssl.SSLError:
+        raise _unusable(path) from None
+    write_private(directory / CERTIFICATE_FILE, public, replace=True)
     return context
 
 
@@ -120,7 +123,11 @@ def _certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError:
-        raise ValueError(f"{str(path)!r} holds no certificate: remove it, and a new one is made") from None
+        raise _unusable(path) from None
+
+
+def _unusable(path: Path) -> ValueError:
+    return ValueError(f"{str(path)!r} holds no certificate with its key: remove it, and a new one is made")
 
 
 def _new_certificate(now: datetime) -> str:

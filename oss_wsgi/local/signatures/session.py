@@ -48,7 +48,7 @@ class SessionPolicy:
     def parse(cls, text: str) -> SessionPolicy:
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise PolicyError("it is not JSON") from None
         if not isinstance(document, dict) or document.get("Version") != "1":
             raise PolicyError('it is not an object whose "Version" is "1"')

@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from unittest import mock
 
 from oss_wsgi.cli.doctor import callback, command, context, rights, write
+from oss_wsgi.explanations.languages import in_language
 
 from ...running_server import clean_environ
 
@@ -21,6 +23,9 @@ _LIMITS = (
     (write, "SLOW"),
     (write, "TIMEOUT"),
 )
+#: Commands, values, URLs, and a code of OSS with its own message, which is English.
+_NOT_WORDS = re.compile(r"\b[A-Z]\w+(, EC [0-9-]+)?: .*|`[^`]*`|'[^']*'|\"[^\"]*\"|https?://[^\s，。；：）]+|<[^>]*>")
+_ENGLISH = re.compile("[A-Za-z]{2,}( [a-z]{2,}){2,}")
 
 
 def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> list[dict[str, str]]:
@@ -37,7 +42,16 @@ def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> lis
     findings: list[dict[str, str]] = json.loads(output.getvalue())
     assert (status == 1) == any(finding["colour"] == "red" for finding in findings)
     assert all(finding["fix"] for finding in findings if finding["colour"] != "green")
+    shown = (in_language(finding[member], "zh") for finding in findings for member in ("said", "fix"))
+    left = [text for text in shown if english_left(text)]
+    assert left == [], left
     return findings
+
+
+def english_left(text: str) -> str:
+    """Return what a Chinese text still says in English: three words in a row, but not in commands, values and URLs."""
+    found = _ENGLISH.search(_NOT_WORDS.sub("·", text))
+    return found[0] if found else ""
 
 
 def finding_of(check: str, environ: dict[str, str], colour: str = "red", more: Sequence[str] = ()) -> dict[str, str]:

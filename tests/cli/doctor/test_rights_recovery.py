@@ -45,7 +45,7 @@ def test_a_missing_right_is_named(
     monkeypatch.setattr(rights.SDKBucket, "list", refuse)
     head, listing, _ = findings(deployment, OSS_RECOVER=recover)
     assert head.colour == "green"
-    assert (listing.colour, listing.message) == (colour, "the key may not list: OSS answered 403 AccessDenied")
+    assert (listing.colour, listing.message) == (colour, "the key may not list objects: OSS answered 403 AccessDenied")
     assert "Grant the access key oss:ListObjects" in listing.fix
 
 

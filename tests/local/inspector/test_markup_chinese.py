@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import oss_wsgi.local as local
 import oss_wsgi.local.inspector as inspector
 from oss_wsgi.explanations.languages import catalogue_texts
+from oss_wsgi.explanations.rows import find
 
 FOLDER = Path(inspector.__file__).parent
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
@@ -72,3 +77,64 @@ def test_a_story_is_told_in_chinese(browser, upload) -> None:
 def test_a_page_that_is_not_there_says_so_in_chinese(browser) -> None:
     assert "没有这个请求" in browser.page("/requests/NONE", headers=CHINESE, status=404).text
     assert "没有这个页面" in browser.page("/nothing", headers=CHINESE, status=404).text
+
+
+FAULT = {"name": "slow_upload", "seconds": "1", "times": "1"}
+REFUSALS = [
+    pytest.param("GET", "", {}, {"Host": "rebound.example"}, 421, id="a foreign host"),
+    pytest.param("GET", "", {}, {"Origin": "http://evil.example"}, 403, id="another origin"),
+    pytest.param("GET", "", {}, {"Sec-Fetch-Site": "cross-site"}, 403, id="a script of another origin"),
+    pytest.param("PUT", "", {}, {}, 405, id="another method"),
+    pytest.param("GET", "/content?bucket=examplebucket&key=none", {}, {}, 404, id="no object"),
+    pytest.param("POST", "/clear", {"token": "of another run"}, {}, 403, id="another run's form"),
+    pytest.param("POST", "/nothing", {}, {}, 404, id="no action"),
+    pytest.param("POST", "/requests/NONE/again", {}, {}, 404, id="no callback"),
+    pytest.param("POST", "/faults", {**FAULT, "name": "none"}, {}, 400, id="no fault"),
+    pytest.param("POST", "/faults", {**FAULT, "times": "0"}, {}, 400, id="never"),
+    pytest.param("POST", "/faults", {**FAULT, "times": "often"}, {}, 400, id="no number of times"),
+    pytest.param("POST", "/faults", {**FAULT, "seconds": "long"}, {}, 400, id="no number of seconds"),
+    pytest.param("POST", "/faults", {**FAULT, "seconds": "-1"}, {}, 400, id="a negative number"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "form", "headers", "status"), REFUSALS)
+def test_a_plain_refusal_is_in_the_language_of_the_browser(browser, method, path, form, headers, status) -> None:
+    form = {"token": browser.token, **form} if method == "POST" else ""
+    texts = []
+    for language in (CHINESE, {"Accept-Language": "en"}):
+        request = {"method": method, "headers": {**headers, **language}, "status": status}
+        if method == "POST":
+            response = browser.app.post(f"/_inspect{path}", form, headers=request["headers"], status=status)
+        else:
+            response = browser.app.request(f"/_inspect{path}", **request)
+        assert response.content_type == "text/plain"
+        texts.append(response.text)
+    assert re.search("[一-鿿]", texts[0]), texts[0]
+    assert not re.search("[a-z]+ [a-z]+ [a-z]+", texts[0]), texts[0]
+    assert not re.search("[一-鿿]", texts[1]), texts[1]
+
+
+def test_another_machine_reads_why_in_chinese(app) -> None:
+    far = {"extra_environ": {"REMOTE_ADDR": "192.0.2.7"}, "status": 403}
+    assert app.get("/_inspect", headers=CHINESE, **far).text == "本地 OSS 的页面只给本机看。请在本机用回环地址打开。\n"
+
+
+def test_an_error_of_oss_is_explained_in_chinese_behind_its_own_message(browser) -> None:
+    page = browser.page("/objects?bucket=none", headers=CHINESE, status=404)
+    assert "The specified bucket does not exist." in page.text
+    row = find("NoSuchBucket", "zh")
+    assert row is not None
+    assert row.meaning in page.text
+
+
+def test_each_error_of_the_local_oss_has_a_row_in_chinese() -> None:
+    codes = set()
+    for path in Path(local.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "OSSError" and len(node.args) > 1:
+                codes |= {node.args[1].value} if isinstance(node.args[1], ast.Constant) else set()
+    assert len(codes) > 40
+    # Answers of STS, which only a program reads.
+    codes = {code for code in codes if "." not in code} - {"InvalidVersion"}
+    found = {code: find(code, "zh") for code in codes}
+    assert [code for code, row in found.items() if row is None or not re.search("[一-鿿]", row.meaning)] == []

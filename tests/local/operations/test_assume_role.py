@@ -95,6 +95,7 @@ def test_a_post_and_xml_do_too(oss):
         ({"DurationSeconds": "43201"}, 400, "InvalidParameter.DurationSeconds"),
         ({"DurationSeconds": "-1"}, 400, "InvalidParameter.DurationSeconds"),
         ({"Policy": "{"}, 400, "InvalidParameter.PolicyGrammar"),
+        ({"Policy": "[" * 2048}, 400, "InvalidParameter.PolicyGrammar"),
         ({"Policy": " " * 2049}, 400, "InvalidParameter.PolicySize"),
     ],
 )

@@ -6,10 +6,12 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.operations.routes import KNOWN_PARAMETERS, operation_name
+from oss_wsgi.local.signatures.account import Account
 
 from ..sdk_signer import sign
 from ..signed_client import code
 from ..stored import content, put
+from .test_assume_role import Key, ask, session_policy
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 
@@ -63,7 +65,9 @@ def test_writing_copying_listing_and_deleting_need_a_signature(app, bucket):
 
 def test_a_put_of_a_missing_subresource_stores_no_object(client, bucket):
     for name in ("tagging", "symlink", "append&position=0", "restore", "legalHold", "retention", "versionId=1"):
-        assert code(client("PUT", "examplebucket", name, key="a", status=501)) == (501, "NotImplemented")
+        response = client("PUT", "examplebucket", name, key="a", status=501)
+        assert code(response) == (501, "NotImplemented")
+        assert re.split("[&=]", name)[0] in response.xml.findtext("Message")
     assert bucket.page() == ([], False)
 
 
@@ -74,6 +78,26 @@ def test_a_method_without_an_operation_is_not_allowed(client, method, bucket, ke
     response = client(method, bucket, key=key, status=405)
     assert code(response) == (405, "MethodNotAllowed")
     assert (response.xml.findtext("Method"), response.xml.findtext("ResourceType")) == (method, kind)
+
+
+def test_a_picture_that_is_to_be_saved_is_refused_by_name(client, bucket):
+    put(bucket, "a")
+    response = client("POST", "examplebucket", "x-oss-process", b"x-oss-process=image/info", key="a", status=501)
+    assert "POST of ?x-oss-process." in response.xml.findtext("Message")
+
+
+@pytest.mark.parametrize(
+    ("query", "action"), [("tagging", "GetBucketTagging"), ("list-type=2", "ListObjects"), ("acl", "GetBucketAcl")]
+)
+def test_a_temporary_key_needs_the_action_of_rams_page(app, oss, query, action):
+    """The page of RAM policies for OSS."""
+    for allowed, status in ((action, 200), ("Other", 403)):
+        key = Key(ask(oss, Policy=session_policy(f"oss:{allowed}", resource="*")))
+        account = Account(key.access_key_id, key.access_key_secret, key.token)
+        signed = sign("v4", "GET", address=Address("examplebucket", ""), query=query, account=account)
+        headers = {name[5:].replace("_", "-"): signed[name] for name in signed if name.startswith("HTTP_")}
+        del headers["HOST"]
+        app.get(f"/examplebucket?{query}", headers=headers, status=status)
 
 
 def test_a_missing_bucket_is_reported_before_a_missing_operation(client):

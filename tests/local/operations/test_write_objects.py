@@ -91,6 +91,17 @@ def test_a_copy_keeps_content_type_and_metadata(copy, bucket):
     assert content(bucket, "b") == b"hi oss"
 
 
+@pytest.mark.parametrize(
+    ("source", "key"), [("a+b", "a b"), ("a%20b", "a b"), ("a b", "a b"), ("a%2Bb", "a+b"), ("a%2bb", "a+b")]
+)
+def test_a_plus_in_a_copy_source_is_a_blank(copy, bucket, source, key):
+    """The Ruby SDK sends keys as they are, and cannot copy one with a plus (its issue 98); the Go SDK sends `a+b`."""
+    for name in ("a b", "a+b"):
+        stored.put(bucket, name, name.encode())
+    copy(f"/examplebucket/{source}")
+    assert content(bucket, "b") == key.encode()
+
+
 def test_a_copy_may_replace_the_metadata(copy, bucket):
     copy(metadata_directive="REPLACE", meta_c="d")
     stored = bucket.get("b")
@@ -339,8 +350,19 @@ def test_the_encryption_of_an_object_is_told_as_it_was_asked_for(client):
 @pytest.mark.parametrize(
     ("method", "query"), [("PUT", ""), ("GET", ""), ("POST", "uploads"), ("PUT", "partNumber=1&uploadId=x")]
 )
-@pytest.mark.parametrize("header", ["x-oss-tagging", "x-oss-traffic-limit"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "x-oss-tagging",
+        "x-oss-traffic-limit",
+        "x-oss-persistent-headers",
+        "x-oss-object-worm-mode",
+        "x-oss-object-worm-retain-until-date",
+        "x-oss-object-worm-legal-hold",
+    ],
+)
 def test_a_header_that_is_not_obeyed_is_refused_by_name(client, bucket, method, query, header):
+    """PutObject's page, and the PutObjectRequest of alibabacloud-oss-v2."""
     response = client(method, "examplebucket", query, key="a", headers={header: "819200"}, status=501)
     assert header in response.xml.findtext("Message")
     assert bucket.page() == ([], False)

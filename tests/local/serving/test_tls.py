@@ -171,8 +171,21 @@ def test_a_certificate_that_ends_within_a_month_is_replaced(tmp_path, monkeypatc
     assert x509.load_pem_x509_certificate(new).not_valid_after_utc > end + datetime.timedelta(days=700)
 
 
-def test_a_file_without_a_certificate_is_refused_and_kept(tmp_path):
-    (tmp_path / KEY_FILE).write_text("something of the user's")
-    with pytest.raises(ValueError, match=r"holds no certificate: remove it"):
+@pytest.mark.parametrize("kind", ["no certificate", "no key", "another's key"])
+def test_a_file_without_a_certificate_and_its_key_is_refused_and_kept(tmp_path, kind):
+    files = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        server_context(tmp_path / name)
+        files.append((tmp_path / name / KEY_FILE).read_text().partition("-----BEGIN PRIVATE"))
+    certificate = files[0][0]
+    text = {
+        "no certificate": "something of the user's",
+        "no key": certificate,
+        "another's key": certificate + "".join(files[1][1:]),
+    }[kind]
+    (tmp_path / KEY_FILE).write_text(text)
+    with pytest.raises(ValueError, match=r"holds no certificate with its key: remove it"):
         server_context(tmp_path)
-    assert (tmp_path / KEY_FILE).read_text() == "something of the user's"
+    assert (tmp_path / KEY_FILE).read_text() == text
+    assert not (tmp_path / CERTIFICATE_FILE).exists()
