@@ -226,8 +226,10 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
     if reason and arguments.app is None:
         if not settings.recover and not has_sdk():
             yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."
-        names = "OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL"
-        yield f"For the real OSS set {names}."
+        yield (
+            "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and "
+            "OSS_CALLBACK_URL."
+        )
     elif reason and os.path.isfile(ENV_FILE) and not arguments.local:
         yield ENV_FILE_IS_NOT_READ
     elif arguments.app is None:
