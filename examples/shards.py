@@ -17,6 +17,8 @@ import time
 
 from oss_wsgi import DirectUpload, Grant, MemoryLedger, Settings
 
+OFF = {"recover": False, "multipart": False}  # both need the ledger and the on_upload of the ticket's machine
+
 
 def not_found(environ, start_response):
     start_response("404 Not Found", [("Content-Type", "text/plain")])
@@ -28,7 +30,7 @@ def signer(settings, shards, authorize):
     signers = [
         DirectUpload(
             not_found,
-            dataclasses.replace(settings, callback_url=url, upload_dir=f"{settings.upload_dir}{name}/", recover=False),
+            dataclasses.replace(settings, callback_url=url, upload_dir=f"{settings.upload_dir}{name}/", **OFF),
             authorize=authorize,
             ledger=MemoryLedger(clock=time.time),  # no report comes here
         )

@@ -71,6 +71,8 @@ def test_each_link_into_the_checkout_leads_somewhere(path: Path) -> None:
         name, _, anchor = target.partition("#")
         document = path.parent / name if name else path
         assert document.exists(), target
+        is_built = path.is_relative_to(ROOT / "docs")  # by Sphinx, which knows no page outside docs/
+        assert not is_built or document.resolve().is_relative_to(ROOT / "docs"), f"{target}: take its address on GitHub"
         assert not anchor or anchor in anchors(document), target
     assert "[](" not in text, "a link without a title is empty on GitHub"
 

@@ -161,7 +161,7 @@ def _options_of(settings: Settings, arguments: Namespace, page: str) -> Namespac
     from ..local.command_line import parser
 
     options = parser().parse_args([])
-    options.listen, options.dir = arguments.local_listen, arguments.local_dir
+    options.listen, options.directory = arguments.local_listen, arguments.local_dir
     options.bucket, options.region = [settings.bucket_and_host()[0]], settings.region or LOCAL_REGION
     options.access_key_id, options.access_key_secret = settings.access_key_id, settings.access_key_secret
     options.security_token = settings.session_token

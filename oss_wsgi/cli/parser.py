@@ -54,7 +54,10 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(map(self._with_suggestion, unknown))}")
         parsed, rest = super().parse_known_args(words, namespace)
         if rest:
-            self.error(f"unrecognized arguments: {' '.join(repr(_name_in(word)) for word in rest)}")
+            # argparse fills an optional list of names before the first option, and takes none that come later.
+            has_names = any(map(_option_of, own)) and self._get_positional_actions()
+            fix = ". Write names before the options, or leave out what is too much." if has_names else ""
+            self.error(f"unrecognized arguments: {' '.join(repr(_name_in(word)) for word in rest)}{fix}")
         return parsed, rest
 
     def _own(self, words: list[str]) -> list[str]:

@@ -150,7 +150,8 @@ class SQLiteLedger(LoopLedger):
             self._locks.close()
         except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
-            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}.") from error
+            fix = "The user of this process must be able to write this file and to make files in its folder"
+            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}. {fix}.") from error
         self._forget()
         super().__init__(wait_timeout)
 

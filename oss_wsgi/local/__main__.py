@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from ..explanations.languages import in_language, spoken_language
@@ -63,40 +64,22 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--")
     """
     from . import CORSRule, LocalOSS, LocalOSSServer
     from .kept_keys import DamagedKeysError
+    from .options import Options
 
     if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
         raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
-    if arguments.reset and not arguments.dir:
+    if arguments.reset_keys and not arguments.directory:
         raise CannotStartError("--reset makes new keys in the folder of --dir: give --dir DIR too.")
     bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
+    options = {each.name: getattr(arguments, each.name) for each in fields(Options) if hasattr(arguments, each.name)}
     rules = [CORSRule(arguments.cors, METHODS, expose_headers=EXPOSED)] if arguments.cors else []
     try:
-        oss = LocalOSS(
-            bucket,
-            arguments.region,
-            access_key_id=arguments.access_key_id,
-            access_key_secret=arguments.access_key_secret,
-            directory=arguments.dir,
-            cors_rules=rules,
-            acl=arguments.acl,
-            cnames=dict(arguments.cname),
-            security_token=arguments.security_token,
-            test_mode=arguments.test_mode,
-            strict=arguments.strict,
-            exact_field_names=arguments.exact_field_names,
-            space_as_plus=arguments.space_as_plus,
-            allow_private_callback=not arguments.refuse_private_callback,
-            callback_timeout=arguments.callback_timeout,
-            max_cors_rules=arguments.max_cors_rules,
-            reset_keys=arguments.reset,
-            inspector="everywhere" if arguments.open_inspector else not arguments.no_inspector,
-            log=_print_line if arguments.log else None,
-        )
+        oss = LocalOSS(**{**options, "bucket": bucket, "cors_rules": rules, "cnames": dict(arguments.cnames)})
         stack.enter_context(oss)
         for name in others:
             oss.create_bucket(name)
         names = [bucket.name for bucket in oss.storage.buckets()]
-        for host, name in arguments.cname:
+        for host, name in arguments.cnames:
             if name not in names:
                 raise CannotStartError(
                     f"--cname {host}={name}: there is no such bucket, only {', '.join(names)}. Add --bucket {name}."
@@ -106,7 +89,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--")
         raise CannotStartError(f"{option}: {error}.") from error
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CannotStartError(f"{prefix}dir: {arguments.dir!r} cannot be used: {reason}.") from error
+        raise CannotStartError(f"{prefix}dir: {arguments.directory!r} cannot be used: {reason}.") from error
     host, port = arguments.listen
     try:
         server = LocalOSSServer(oss, host, port, tls=arguments.tls)
@@ -119,11 +102,6 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--")
     stack.callback(server.stop, is_urgent)
     server.start()
     return oss
-
-
-def _print_line(line: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # such as `--log | head`; the server goes on
-        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 import weakref
 from base64 import b64encode
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
@@ -19,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
-from .body_headers import content_length
+from .bodies import content_length
 from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender
 from .callbacks.signing_key import CallbackKey
@@ -28,10 +29,10 @@ from .cors import CORS, BucketRules
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
+from .inspector.access import object_headers
 from .inspector.inspector import Inspector
-from .inspector.mistakes import diagnose
+from .inspector.signature_mistakes import diagnose
 from .inspector.story import Story
-from .inspector.trust import object_headers
 from .kept_keys import kept_keys, new_keys
 from .operations.assume_role import assume_role, rpc_parameters
 from .operations.buckets import ACLS
@@ -94,15 +95,18 @@ class LocalOSS:
         self.region = options.region
         self.url = options.url
         is_temporary = not options.directory
-        self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
+        end = ExitStack()
         # Set at once, so that a signal that ends the program during the set-up leaves no folder.
-        remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
+        self._close = weakref.finalize(self, end.close)
+        self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
         if is_temporary:
+            end.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
         self._clock = options.clock
         self._faults = Faults()
         self._test_mode = options.test_mode
         self.storage = Storage(self.directory)
+        end.callback(self.storage.close)
         try:
             make_key = partial(CallbackKey.generate, options.key_bits)
             if is_temporary:
@@ -110,7 +114,7 @@ class LocalOSS:
             else:
                 keys = kept_keys(self.directory, make_key, bits=options.key_bits, reset=options.reset_keys)
         except BaseException:
-            self.storage.close()
+            self._close()
             raise
         self.access_key_id = options.access_key_id or keys.access_key_id
         self.access_key_secret = options.access_key_secret or keys.access_key_secret
@@ -124,11 +128,8 @@ class LocalOSS:
             self._configured_buckets,
             tuple(options.cors_rules),
             always_allowed=[HEADER] if options.test_mode else [],
-            max_rules=options.max_cors_rules,
         )
         self._cnames = {host.lower(): name for host, name in (options.cnames or {}).items()}
-        self._close = weakref.finalize(self, _close, self.storage, self.directory if is_temporary else None)
-        remove.detach()
         self._account = Account(
             self.access_key_id, self.access_key_secret, options.security_token, options.security_token_expires
         )
@@ -138,15 +139,12 @@ class LocalOSS:
             account=self._account,
             storage=self.storage,
             sender=CallbackSender(
-                keys.callback_key,
-                WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout),
-                options.clock,
-                space_as_plus=options.space_as_plus,
+                keys.callback_key, WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout)
             ),
             rules=self._rules,
             resolve=None if transport else resolve_host,
         )
-        self._inspector = Inspector(
+        self.inspector = Inspector(
             self._service,
             faults=self._faults,
             secrets=(self.access_key_secret, options.security_token, *self._former),
@@ -208,17 +206,9 @@ class LocalOSS:
     def clear_faults(self) -> None:
         self._faults.clear()
 
-    def start_streams(self) -> None:
-        """Start the streams of the inspector's pages again, after stop_streams()."""
-        self._inspector.open()
-
-    def stop_streams(self) -> None:
-        """End the streams of the inspector's pages, so that a server can stop."""
-        self._inspector.close()
-
     def close(self) -> None:
         """Close the storage and remove a temporary directory; a second call does nothing."""
-        self.stop_streams()
+        self.inspector.close()
         self._close()
 
     def __enter__(self) -> LocalOSS:
@@ -234,33 +224,24 @@ class LocalOSS:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = self._clock()
-        inspected = self._inspector.answer(environ)
+        inspected = self.inspector.answer(environ)
         if inspected:
             inspected.headers.insert(0, ("Date", formatdate(started, usegmt=True)))
             return _send(environ, start_response, inspected)
         request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
         host_id = environ.get("HTTP_HOST") or host_name(environ)
         story, clock = Story.of(environ, request_id, started), time.monotonic()
-        self._inspector.begin(story)
+        self.inspector.begin(story)
         try:
             response = self._respond(environ, story)
         except ConnectionDroppedError:
             story.drop(time.monotonic() - clock)
-            self._inspector.record(story)
+            self.inspector.record(story)
             raise
-        except OSSError as error:
-            self._note_error(environ, story, error)
-            response = error.response(request_id, host_id)
-            _drop_frames(error)
         except Exception as error:
-            if is_disk_full(error):
-                logger.error("request %s failed: the disk is full: %s", request_id, error)
-                failure = insufficient_storage()
-            else:
-                logger.exception("request %s failed", request_id)
-                failure = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
-            story.note_error(failure)
-            response = failure.response(request_id, host_id)
+            refusal = error if isinstance(error, OSSError) else _internal_error(error, request_id)
+            self._note_error(environ, story, refusal)
+            response = refusal.response(request_id, host_id)
             _drop_frames(error)
         response.headers[:0] = [
             ("Server", "AliyunOSS"),
@@ -271,7 +252,7 @@ class LocalOSS:
         response.headers += self._cors(environ).headers(environ)
         shown = b"" if story.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
         story.finish(response.status, response.headers, shown, time.monotonic() - clock)
-        self._inspector.record(story)
+        self.inspector.record(story)
         return _send(environ, start_response, response)
 
     def _note_error(self, environ: WSGIEnvironment, story: Story, error: OSSError) -> None:
@@ -319,7 +300,7 @@ class LocalOSS:
                 self._account,
                 self.region,
                 arrival(environ, now),
-                more_candidates=lambda: self._in_each_bucket(environ),
+                more_candidates=lambda: resolver.in_each_bucket(environ),
             )
         except OSSError as error:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
@@ -345,7 +326,7 @@ class LocalOSS:
             or resolver.path_as_key(environ, address.bucket or "") != address,
         )
         response = find_operation(request).handle(request)
-        if self._inspector.has_pages and method in ("GET", "HEAD") and address.key:
+        if self.inspector.has_pages and method in ("GET", "HEAD") and address.key:
             # The pages share the origin of the objects.
             response.headers += object_headers(dict(response.headers).get("Content-Type", ""))
         return response
@@ -358,28 +339,13 @@ class LocalOSS:
         return faults
 
     def _resolver(self) -> BucketResolver:
-        return BucketResolver(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
-
-    def _in_each_bucket(self, environ: WSGIEnvironment) -> list[Address]:
-        """Return the path as a key of each bucket, for requests that name no bucket at all.
-
-        ali-oss sends such requests to an endpoint that is an IP address; only their signature names the bucket.
-        """
-        resolver = self._resolver()
-        if resolver.bucket_of_host(environ):
-            return []
-        return [resolver.path_as_key(environ, bucket.name) for bucket in self.storage.buckets()]
+        names = [bucket.name for bucket in self.storage.buckets()]
+        return BucketResolver(self.bucket, names, urlsplit(self.url).hostname or "", self._cnames)
 
     def _check_exists(self, address: Address, method: str) -> None:
         """Raise OSSError if there is no such bucket, unless it is to be created."""
         if address.bucket and (address.key or method != "PUT"):
             self.storage.bucket(address.bucket)
-
-    def _is_bucket(self, name: str) -> bool:
-        try:
-            return bool(self.storage.bucket(name).name)
-        except OSSError:
-            return False
 
     def _cors(self, environ: WSGIEnvironment) -> CORS:
         try:
@@ -393,6 +359,15 @@ def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) ->
     if story.method == "OPTIONS":
         return "Preflight"
     return operation_name(address, story.method, dict(story.query), is_copy="HTTP_X_OSS_COPY_SOURCE" in environ)
+
+
+def _internal_error(error: Exception, request_id: str) -> OSSError:
+    """Log an error that is no refusal, and return what the client is told of it."""
+    if is_disk_full(error):
+        logger.error("request %s failed: the disk is full: %s", request_id, error)
+        return insufficient_storage()
+    logger.exception("request %s failed", request_id)
+    return OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
 
 
 def _drop_frames(error: BaseException | None) -> None:
@@ -418,10 +393,3 @@ def _send(environ: WSGIEnvironment, start_response: StartResponse, response: Res
 def _check_bucket_name(name: str) -> None:
     if not is_bucket_name(name):
         raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {name!r}")
-
-
-def _close(storage: Storage | None, directory: Path | None) -> None:
-    if storage:
-        storage.close()
-    if directory:
-        shutil.rmtree(directory, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -20,51 +21,49 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; `oss-wsgi local` has its options too."""
+    """Return the parser; `oss-wsgi local` has its options too. Those of `LocalOSS` have its names."""
     options = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Run a local OSS for development and tests on a port of this machine. Every option has a default.",
         epilog="Other users of this machine can see the command line: give no AccessKey secret that you use elsewhere.",
         allow_abbrev=False,
     )
-    options.add_argument(
-        "--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="default: %(default)s"
-    )
-    options.add_argument(
+    add = options.add_argument
+    add("--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="default: %(default)s")
+    add(
         "--tls",
         action="store_true",
         help="serve HTTPS with a certificate of its own for 127.0.0.1 and localhost, kept in --dir",
     )
-    options.add_argument("--dir", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder")
-    options.add_argument(
+    add(
+        "--dir", dest="directory", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder"
+    )
+    add(
         "--bucket",
         action="append",
         metavar="NAME",
         help="may be repeated; requests that name no bucket use the first; default: local-bucket",
     )
-    options.add_argument(
+    add(
         "--acl",
         choices=("private", "public-read"),
         default="private",
         help="of the buckets: who may read objects without a signature; default: %(default)s",
     )
-    options.add_argument(
+    add(
         "--cname",
+        dest="cnames",
         type=cname,
         action="append",
         default=[],
         metavar="HOST=BUCKET",
         help="bind a host name to a bucket; may be repeated",
     )
-    options.add_argument("--region", type=region, default="cn-hangzhou", metavar="REGION", help="default: %(default)s")
-    options.add_argument("--access-key-id", metavar="ID", help="default: made at start, kept in --dir")
-    options.add_argument(
-        "--access-key-secret", metavar="SECRET", help="default: made at start and printed, kept in --dir"
-    )
-    options.add_argument(
-        "--security-token", metavar="TOKEN", help="make the key temporary: refuse it without this token"
-    )
-    options.add_argument(
+    add("--region", type=region, default="cn-hangzhou", metavar="REGION", help="default: %(default)s")
+    add("--access-key-id", metavar="ID", help="default: made at start, kept in --dir")
+    add("--access-key-secret", metavar="SECRET", help="default: made at start and printed, kept in --dir")
+    add("--security-token", metavar="TOKEN", help="make the key temporary: refuse it without this token")
+    add(
         "--cors",
         type=origin,
         action="append",
@@ -72,51 +71,60 @@ def parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="let pages of this origin read responses; '*' for any; may be repeated; default: none",
     )
-    options.add_argument(
-        "--test-mode", action="store_true", help="let requests ask for faults with the header x-oss-local-fault: NAME"
+    add("--test-mode", action="store_true", help="let requests ask for faults with the header x-oss-local-fault: NAME")
+    add(
+        "--log",
+        action="store_const",
+        const=_print_line,
+        help="print each upload as one line: stored, callback, and what went wrong",
     )
-    options.add_argument(
-        "--log", action="store_true", help="print each upload as one line: stored, callback, and what went wrong"
+    inspector = options.add_mutually_exclusive_group().add_argument
+    inspector(
+        "--no-inspector",
+        dest="inspector",
+        action="store_false",
+        help="serve no pages at / and /_inspect that show requests and objects",
     )
-    inspector = options.add_mutually_exclusive_group()
-    inspector.add_argument(
-        "--no-inspector", action="store_true", help="serve no pages at / and /_inspect that show requests and objects"
+    inspector(
+        "--open-inspector",
+        dest="inspector",
+        action="store_const",
+        const="everywhere",
+        help="show those pages to other machines too, and let them act",
     )
-    inspector.add_argument(
-        "--open-inspector", action="store_true", help="show those pages to other machines too, and let them act"
+    add(
+        "--reset",
+        dest="reset_keys",
+        action="store_true",
+        help="with --dir: make a new access key and callback key; keep the objects",
     )
-    options.add_argument(
-        "--reset", action="store_true", help="with --dir: make a new access key and callback key; keep the objects"
-    )
-    _add_choices(options.add_argument_group("where OSS's documentation is silent or contradicts itself"))
-    return options
-
-
-def _add_choices(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--strict", action="store_true", help="refuse form fields that the policy does not name")
-    group.add_argument(
-        "--exact-field-names", action="store_true", help="refuse form fields that are not spelled as documented"
-    )
-    group.add_argument(
+    choice = options.add_argument_group("where OSS's documentation is silent or contradicts itself").add_argument
+    choice("--strict", action="store_true", help="refuse form fields that the policy does not name")
+    choice("--exact-field-names", action="store_true", help="refuse form fields that are not spelled as documented")
+    choice(
         "--space-as-plus", action="store_true", help="in callbacks of the form type, write a space in a value as '+'"
     )
-    group.add_argument(
-        "--refuse-private-callback", action="store_true", help="call only public addresses, as the real OSS does"
+    choice(
+        "--refuse-private-callback",
+        dest="allow_private_callback",
+        action="store_false",
+        help="call only public addresses, as the real OSS does",
     )
-    group.add_argument(
+    choice(
         "--callback-timeout",
         type=seconds,
         default=5.0,
         metavar="SECONDS",
         help="wait this long for each callback URL; default: %(default)s",
     )
-    group.add_argument(
+    choice(
         "--max-cors-rules",
         type=number,
         default=10,
         metavar="NUMBER",
         help="accept at most this many rules for a bucket by ?cors; default: %(default)s",
     )
+    return options
 
 
 def address(text: str) -> tuple[str, int]:
@@ -161,22 +169,33 @@ def seconds(text: str) -> float:
     return float(text)
 
 
+def _print_line(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # such as `--log | head`; the server goes on
+        print(line, flush=True)
+
+
 def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     """Yield the lines to print at start; they show a secret only if it was made here."""
     secret = "as given" if arguments.access_key_secret else oss.access_key_secret
     token = ", security token as given" if arguments.security_token else ""
-    folder = os.path.abspath(arguments.dir) if arguments.dir else "a temporary folder, removed at the end (--dir DIR)"
+    folder = (
+        os.path.abspath(arguments.directory)
+        if arguments.directory
+        else "a temporary folder, removed at the end (--dir DIR)"
+    )
     names = ", ".join(bucket.name for bucket in oss.storage.buckets())
-    opened = "" if arguments.no_inspector else f" Open {oss.url}/ to see each request, and what is stored."
+    opened = f" Open {oss.url}/ to see each request, and what is stored." if arguments.inspector else ""
     yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}.{opened}"
     yield f"AccessKey ID {oss.access_key_id}, secret {secret}{token}."
     yield f"Objects go to {folder}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
     if arguments.tls:
         yield f"Let clients trust its certificate, {_certificate(oss)}, by SSL_CERT_FILE, REQUESTS_CA_BUNDLE or such."
-    if arguments.cname:
-        yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cname)}."
+    if arguments.cnames:
+        yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cnames)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
-        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * arguments.open_inspector
+        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * (
+            arguments.inspector == "everywhere"
+        )
         told = f"anyone who can connect can {', and '.join(acts)}" if acts else "only its access key reads and writes"
         yield f"It listens beyond this machine: {told}."
     made = None if arguments.access_key_secret else oss.access_key_secret

@@ -134,7 +134,6 @@ class BucketRules:
     buckets: Container[str]
     rules: Sequence[CORSRule]
     always_allowed: Sequence[str] = ()
-    max_rules: int = MAX_RULES
 
     def cors(self, bucket: str) -> CORS:
         rules, vary = self.of(bucket)

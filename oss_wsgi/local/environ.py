@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -40,7 +40,7 @@ class BucketResolver:
     """
 
     default: str
-    is_bucket: Callable[[str], bool]
+    buckets: Collection[str]
     service_host: str
     cnames: Mapping[str, str]
 
@@ -58,7 +58,7 @@ class BucketResolver:
         if host_bucket:
             # A form goes to the root of a bucket's host; some clients name the bucket in the path as well.
             first = Address(host_bucket, "" if method == "POST" and path.rstrip("/") == host_bucket else path)
-        elif segment and (method == "POST" or self.is_bucket(segment)):
+        elif segment and (method == "POST" or segment in self.buckets):
             first = in_path
         elif not path and method in ("GET", "HEAD"):
             first = SERVICE
@@ -86,11 +86,18 @@ class BucketResolver:
         if not label:
             return None
         below_endpoint = parent in ("localhost", self.service_host) or bool(_ENDPOINT.fullmatch(parent))
-        return label if below_endpoint or self.is_bucket(label) else None
+        return label if below_endpoint or label in self.buckets else None
 
     def path_as_key(self, environ: Mapping[str, Any], bucket: str) -> Address:
         """Return the address in `bucket` with the whole path as its key."""
         return Address(bucket, _path(environ))
+
+    def in_each_bucket(self, environ: Mapping[str, Any]) -> list[Address]:
+        """Return the path as a key of each bucket, for requests that name no bucket at all.
+
+        ali-oss sends such requests to an endpoint that is an IP address; only their signature names the bucket.
+        """
+        return [] if self.bucket_of_host(environ) else [self.path_as_key(environ, name) for name in self.buckets]
 
     def _split_host(self, host: str) -> tuple[str, str]:
         """Return the first label and the rest, both empty if the whole host is a name of the service."""

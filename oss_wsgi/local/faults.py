@@ -14,17 +14,13 @@ from .errors import OSSError, invalid_argument
 HEADER = "x-oss-local-fault"
 ENVIRON_KEY = "HTTP_X_OSS_LOCAL_FAULT"
 
-#: The details of each fault with their defaults; a detail has the type of its default.
+#: The details of each fault with their defaults; a detail has the type of its default. `LocalOSS.fail_next` says what
+#: each does.
 FAULTS: dict[str, dict[str, Any]] = {
-    # 503 before anything is read
     "slow_down": {},
-    # the file takes `seconds` longer to arrive
     "slow_upload": {"seconds": 1.0},
-    # no response; with `stored`, after the object was stored and the application was called
     "dropped_connection": {"stored": False},
-    # the object that is made of parts has another CRC-64 than they have
     "damaged_object": {},
-    # 203 CallbackFailed; with `delivered`, the application gets the request and only its response is lost
     "callback_timeout": {"delivered": False},
     "callback_status": {"status": 500, "delivered": False},
     "callback_not_json": {"delivered": False},

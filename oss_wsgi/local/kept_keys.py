@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..private_file import make_private_folder, open_private, write_private
@@ -51,13 +51,10 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
     is_kept = keys is not None
     if keys and not reset and keys.callback_key.bits == bits:
         return keys
-    if keys and reset:
-        former = (keys.access_key_secret, *keys.former)[:MAX_FORMER]
-        keys = new_keys(make_callback_key, former)
-    elif keys:
-        keys = Keys(keys.access_key_id, keys.access_key_secret, make_callback_key(), keys.former)
+    if keys and not reset:
+        keys = replace(keys, callback_key=make_callback_key())
     else:
-        keys = new_keys(make_callback_key)
+        keys = new_keys(make_callback_key, (keys.access_key_secret, *keys.former)[:MAX_FORMER] if keys else ())
     make_private_folder(directory)
     return _write(path, keys, replace=is_kept)
 

@@ -47,7 +47,9 @@ class Stand:
 
     @property
     def objects(self) -> list[Any]:
-        return self.oss.storage.bucket(self.oss.bucket).newest(100)[0]
+        return sorted(
+            self.oss.storage.bucket(self.oss.bucket).page()[0], key=lambda stored: stored.last_modified, reverse=True
+        )
 
 
 @contextlib.contextmanager

@@ -55,6 +55,12 @@ def test_a_misspelt_command_or_choice_is_told_the_nearest(capsys: pytest.Capture
     assert "(did you mean region?)" in usage_error(capsys, "doctor", "--only", "regoin")
 
 
+def test_a_name_after_an_option_is_told_where_it_belongs(capsys: pytest.CaptureFixture[str]) -> None:
+    """argparse has filled the list of origins by then."""
+    error = usage_error(capsys, "cors", "apply", "--yes", "https://app.example.com")
+    assert "unrecognized arguments: 'https://app.example.com'. Write names before the options" in error
+
+
 def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'--access-key'" in usage_error(capsys, "sign", "--access-key", SECRET, "FILE")
 

@@ -111,6 +111,23 @@ def test_the_settings_with_secrets_are_read_by_root_alone() -> None:
     assert "belongs to root, mode 0600" in example("oss-wsgi.service", {})
 
 
+@pytest.mark.slow
+def test_the_cron_line_reads_a_value_as_it_stands(tmp_path: Path) -> None:
+    """Two callback URLs are joined by ';', which a shell that sources the file takes for the end of a command."""
+    values = {"OSS_CALLBACK_URL": "https://a.example/callback;https://b.example/callback", "SECRET": "a&b $HOME"}
+    file, runuser = tmp_path / "oss-wsgi.env", tmp_path / "runuser"
+    file.write_text("# settings\n\n" + "".join(f"{name}={text}\n" for name, text in values.items()))
+    runuser.write_text("#!/bin/sh\nenv\nexit 1\n")  # a sweep that leaves something
+    runuser.chmod(0o755)
+    text = example("reconcile.cron", {"/etc/oss-wsgi.env": str(file), "/srv/yourapp": str(tmp_path)})
+    (line,) = [row for row in text.splitlines() if not row.startswith("#")]
+    command = line.partition(" root ")[2]
+    assert "%" not in command, "cron takes it for a line break"
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/"}
+    mail = subprocess.run(["/bin/sh", "-c", command], env=environ, capture_output=True, text=True, check=True).stdout
+    assert {f"{name}={text}" for name, text in values.items()} <= set(mail.splitlines())
+
+
 def test_a_ledger_in_the_environment_file_takes_the_place_of_the_units_own() -> None:
     """systemd reads EnvironmentFile= after Environment=, wherever they stand; an option would win over both."""
     for name in ("oss-wsgi.service", "oss-wsgi-reconcile.service"):

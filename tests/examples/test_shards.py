@@ -93,7 +93,8 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         server = LocalOSSServer(oss)
         server.start()
         stack.callback(server.stop)
-        settings = Settings.from_environ({**environ_for(oss, tmp_path), "OSS_UPLOAD_DIR": "uploads/"})
+        own = {"OSS_UPLOAD_DIR": "uploads/", "OSS_MULTIPART": "on"}
+        settings = Settings.from_environ({**environ_for(oss, tmp_path), **own})
         machines = [stack.enter_context(Machine(name, settings, tmp_path)) for name in ("0", "1")]
         shards = {str(number): machine.url for number, machine in enumerate(machines)}
 
@@ -102,6 +103,11 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
             return grant and replace(grant, forbid_overwrite=False)
 
         yield Fleet(machines, example.signer(settings, shards, authorize), oss)
+
+
+def test_a_signer_sends_no_file_in_parts(fleet: Fleet) -> None:
+    limits = get_response(webob.Request.blank("/oss/limits", {"REMOTE_USER": "eric"}), fleet.signer)
+    assert "multipart" not in limits.json["methods"]
 
 
 def test_the_reports_of_a_ticket_reach_one_machine(fleet: Fleet) -> None:

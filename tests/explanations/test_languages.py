@@ -25,11 +25,11 @@ MODULES = (
     PACKAGE / "wsgi" / "diagnosis.py",
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("activity_page", "faults_page", "inspector", "mistakes", "objects_page")
+        for name in ("access", "activity_page", "faults_page", "inspector", "objects_page")
     ),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("outcome", "policy_view", "send_again", "story_page", "trust")
+        for name in ("outcome", "send_again", "signature_mistakes", "story_page")
     ),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.

@@ -99,6 +99,7 @@ except SettingsError as error:
         os.chmod(folder, 0o555 if read_only == "folder" else 0o777)
         message = output(start(code, path))
     assert message.startswith(f"The ledger {str(path)!r} cannot be used: ")
+    assert "The user of this process must be able to write" in message
 
 
 def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def state(storage: Storage) -> list[str | None]:
 def garbage(storage: Storage, directory: Path) -> list[str]:
     """Return the files that the index does not name, or that are not published."""
     bucket = storage.bucket("examplebucket")
-    known = {stored.file for stored in bucket.newest(10)[0]}
+    known = {stored.file for stored in bucket.page()[0]}
     known |= {part.file for upload in bucket.uploads()[0] for part in bucket.parts(upload)[0]}
     others = (".index.", ".owner", ".starting")
     paths = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(others)]

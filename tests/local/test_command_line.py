@@ -56,7 +56,7 @@ def test_an_invalid_value_is_refused_and_shown(parse, text):
 def test_every_option_has_a_default():
     arguments = parser().parse_args([])
     assert arguments.listen == ("127.0.0.1", 8081)
-    assert (arguments.region, arguments.cors, arguments.cname) == ("cn-hangzhou", [], [])
+    assert (arguments.region, arguments.cors, arguments.cnames) == ("cn-hangzhou", [], [])
     assert (arguments.callback_timeout, arguments.max_cors_rules) == (5.0, 10)
 
 

@@ -150,7 +150,8 @@ class Site:
     @property
     def stored(self) -> list[str]:
         """Return the names of the objects."""
-        return [entry.key for entry in self.oss.storage.bucket(self.oss.bucket).newest(100)[0]]
+        entries, _ = self.oss.storage.bucket(self.oss.bucket).page()
+        return [entry.key for entry in sorted(entries, key=lambda entry: entry.last_modified, reverse=True)]
 
     @property
     def unfinished(self) -> int:

@@ -35,6 +35,7 @@ _FIX_WITHOUT_TICKETS = (
     "ticket."
 )
 _TOO_SLOW = "0007-00000202"
+_NOT_CALLED = "its own handler was not called: only --handler calls it"
 _FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_500 = "Read the log of the application, or of the server in front of it: one of them answered 500."
 _FIX_HANDLER = (
@@ -80,7 +81,7 @@ def _check_upload(key: str, response: Response, context: CheckContext) -> Findin
         return error(f"{key} was stored, but the answer is not JSON", "Look for a proxy between here and OSS.")
     message = f"{key} was stored, and the application answered 200 with JSON, {response.seconds:.1f} s in all"
     if json_members(response).get("handler") == "not called":
-        message += "; its own handler was not called: only --handler calls it"
+        message = f"{message}; {_NOT_CALLED}"
     return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
 
 

@@ -10,8 +10,8 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -60,6 +60,7 @@ class CallbackParameters:
 
     :param host: the Host header, "" for the host of each URL.
     :param body: a template with ${variables}.
+    :param variables: the custom ones, by their names with `x:`.
     """
 
     urls: list[CallbackURL]
@@ -67,6 +68,7 @@ class CallbackParameters:
     body: str
     body_type: str
     sni: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_callback(text: str) -> CallbackParameters | None:

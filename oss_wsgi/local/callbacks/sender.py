@@ -1,35 +1,87 @@
-"""Sends a callback to its URLs in order; the first acceptable response wins (protocol.md 7.1, protocol.md 8.9)."""
+"""One request of a callback: what is sent, what comes back, and whether OSS accepts it (protocol.md 8.9)."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ..errors import ErrorText
-from ..faults import Fault, Faults
-from .message import (
-    MAX_REPLY_SIZE,
-    CallbackCall,
-    CallbackError,
-    CallbackReply,
-    CallbackRequest,
-    callback_body,
-    callback_request,
-    cannot_connect,
-    timed_out,
-)
-from .parameters import CallbackParameters
+from ..faults import Fault
+from .parameters import CallbackURL
 from .signing_key import CallbackKey
-from .variables import Value
+
+#: The id of the account that owns the buckets and sends the callbacks.
+ACCOUNT_ID = "1000000000000001"
+#: Bytes of a reply that OSS relays at most.
+MAX_REPLY_SIZE = 1024 * 1024
+#: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (protocol.md 8.9).
+OSS_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class CallbackRequest:
+    """One POST to one URL.
+
+    :param sni: send the host's name in the TLS handshake.
+    """
+
+    url: CallbackURL
+    headers: list[tuple[str, str]]
+    body: bytes
+    sni: bool = False
+
+
+@dataclass(frozen=True)
+class CallbackReply:
+    """What the application replied; `headers` by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class CallbackCall:
+    """One request to one URL, and what came of it.
+
+    :param failure: why OSS did not accept the reply; None if it did.
+    :param seconds: how long it took.
+    :param fault: the fault on demand that struck it, "" for none.
+    """
+
+    request: CallbackRequest
+    reply: CallbackReply | None
+    failure: ErrorText | None
+    seconds: float
+    fault: str = ""
+
+
+class CallbackError(Exception):
+    """The application did not accept the callback; `message` and `ec` are those of protocol.md 10.4."""
+
+    def __init__(self, message: str, ec: str = "0007-00000203") -> None:
+        super().__init__(message)
+        self.message = message
+        self.ec = ec
+
+
+def cannot_connect() -> CallbackError:
+    return CallbackError("Error status : -1. OSS can not connect to your callbackUrl, please check it.")
+
+
+def timed_out(address: str, seconds: float) -> CallbackError:
+    limit = round(seconds * 1000)
+    return CallbackError(
+        f"Error status : -1 {address} reply timeout, cost:{limit}ms, timeout:{limit}ms"
+        " (err -4, errno115, Operation now in progress)."
+    )
+
 
 Transport = Callable[[CallbackRequest], CallbackReply]
 
-#: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (protocol.md 8.9).
-OSS_TIMEOUT = 5.0
 #: The replies that faults put in the place of the application's.
 FAULT_REPLIES: dict[str, CallbackReply] = {
     "callback_not_json": CallbackReply(200, {"content-length": "2"}, b"OK"),
@@ -38,64 +90,13 @@ FAULT_REPLIES: dict[str, CallbackReply] = {
 }
 CALLBACK_FAULTS = ("callback_timeout", "callback_status", "callback_refused", *FAULT_REPLIES)
 
-logger = logging.getLogger(__name__)
-
 
 class CallbackSender:
-    """Signs callbacks with `key` and sends them over `transport`.
+    """Sends callbacks over `transport`; `key` signs them."""
 
-    :param clock: returns Unix seconds, for the Date header.
-    :param space_as_plus: write a space in a form value as `+`, not as `%20`.
-    """
-
-    def __init__(
-        self, key: CallbackKey, transport: Transport, clock: Callable[[], float], *, space_as_plus: bool = False
-    ) -> None:
-        self._key = key
+    def __init__(self, key: CallbackKey, transport: Transport) -> None:
+        self.key = key
         self._transport = transport
-        self._clock = clock
-        self._space_as_plus = space_as_plus
-
-    def send(
-        self,
-        parameters: CallbackParameters,
-        values: Mapping[str, Value],
-        *,
-        bucket: str,
-        request_id: str,
-        public_key_url: str,
-        faults: Faults | None = None,
-        on_request: Callable[[CallbackRequest], None] = lambda request: None,
-        on_call: Callable[[CallbackCall], None] = lambda call: None,
-    ) -> bytes:
-        """Return the JSON of the application; if every URL failed, raise the CallbackError of the last one.
-
-        :param faults: the faults that may strike the callback; each strikes one URL, so that the next may succeed.
-        :param on_request: is called before the request to each URL.
-        :param on_call: is called after it.
-        """
-        body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
-        faults = faults or Faults()
-        failure = CallbackError("Error status : 502.")
-        for url in parameters.urls:
-            request = callback_request(
-                url,
-                parameters,
-                body,
-                key=self._key,
-                public_key_url=public_key_url,
-                bucket=bucket,
-                request_id=request_id,
-                now=self._clock(),
-            )
-            on_request(request)
-            call, relayed = self.call(request, faults.pop(*CALLBACK_FAULTS))
-            on_call(call)
-            if call.failure is None:
-                return relayed
-            logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, call.failure.message)
-            failure = CallbackError(call.failure.message, call.failure.ec)
-        raise failure
 
     def call(self, request: CallbackRequest, fault: Fault | None = None) -> tuple[CallbackCall, bytes]:
         """Send one request; return what came of it, and the body that OSS relays if it accepts the reply."""
@@ -112,7 +113,7 @@ class CallbackSender:
         self, request: CallbackRequest, string_to_sign: bytes, key: CallbackKey | None = None
     ) -> CallbackRequest:
         """Return the request with another signature: of another text, or by another key."""
-        signature = (key or self._key).sign(string_to_sign)
+        signature = (key or self.key).sign(string_to_sign)
         return replace(
             request,
             headers=[(name, signature if name == "Authorization" else value) for name, value in request.headers],

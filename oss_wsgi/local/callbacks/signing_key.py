@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 EXPONENT = 65537
-_SMALL_PRIMES = [n for n in range(3, 1000, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2))]
 
 
 class CallbackKey:
@@ -79,8 +78,6 @@ def _generate_prime(bits: int) -> int:
 
 def _is_prime(candidate: int, rounds: int = 40) -> bool:
     """Return whether a number is prime, by Miller-Rabin; a composite passes with a chance below 4 ** -rounds."""
-    if any(candidate % prime == 0 for prime in _SMALL_PRIMES):
-        return False
     odd, twos = candidate - 1, 0
     while odd % 2 == 0:
         odd, twos = odd // 2, twos + 1

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from .message import MAX_REPLY_SIZE, CallbackError, CallbackReply, CallbackRequest, cannot_connect, timed_out
+from .sender import MAX_REPLY_SIZE, CallbackError, CallbackReply, CallbackRequest, cannot_connect, timed_out
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication
+    from _typeshed.wsgi import WSGIApplication
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,12 @@ class WSGITransport:
             return body.write
 
         try:
-            _run(self._app, callback_environ(request), start_response, body)
+            pieces = self._app(callback_environ(request), start_response)
+            try:
+                body.writelines(pieces)
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
         except Exception:
             logger.exception("the application failed on a callback")
             return CallbackReply(500)
@@ -116,16 +121,6 @@ def callback_environ(request: CallbackRequest) -> dict[str, Any]:
         variable = name.upper().replace("-", "_")
         environ[variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"] = value
     return environ
-
-
-def _run(app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, body: io.BytesIO) -> None:
-    pieces = app(environ, start_response)
-    try:
-        for piece in pieces:
-            body.write(piece)
-    finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
 
 
 def _start_tls(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:

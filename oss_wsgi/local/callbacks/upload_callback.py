@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from email.utils import formatdate
 
-from ..errors import OSSError, Response, invalid_argument
+from ..errors import ErrorText, OSSError, Response, invalid_argument
 from ..object_headers import upload_headers
 from ..request import Request
 from ..storage.object_writer import ObjectWriter
 from ..storage.records import StoredObject
 from .image_info import ImageInfo, read_image_info
-from .message import CallbackError
-from .parameters import MAX_SIZE, CallbackParameters, check_address, check_given_once, json_object, parse_callback
-from .variables import callback_values
+from .parameters import (
+    JSON,
+    MAX_SIZE,
+    CallbackParameters,
+    CallbackURL,
+    check_address,
+    check_given_once,
+    json_object,
+    parse_callback,
+)
+from .sender import ACCOUNT_ID, CALLBACK_FAULTS, CallbackRequest
+from .variables import Value, substitute_form, substitute_json
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class UploadCallback:
-    """A valid callback of one upload; `variables` are the custom ones, by their names with `x:`."""
-
-    parameters: CallbackParameters
-    variables: Mapping[str, str]
-
-
-def read_form_callback(request: Request, fields: Mapping[str, str]) -> UploadCallback | None:
+def read_form_callback(request: Request, fields: Mapping[str, str]) -> CallbackParameters | None:
     """Return the callback that a form asks for, or None; its `x:` fields are the variables.
 
     :raises OSSError: the callback is not valid, or a header asks for one too.
@@ -34,10 +40,10 @@ def read_form_callback(request: Request, fields: Mapping[str, str]) -> UploadCal
     check_given_once("callback", text, request.environ.get("HTTP_X_OSS_CALLBACK", ""))
     parameters = _read_parameters(request, text)
     variables = {name: value for name, value in fields.items() if name.startswith("x:")}
-    return UploadCallback(parameters, variables) if parameters else None
+    return replace(parameters, variables=variables) if parameters else None
 
 
-def read_callback(request: Request) -> UploadCallback | None:
+def read_callback(request: Request) -> CallbackParameters | None:
     """Return the callback that two headers or two parameters of a signed URL ask for, or None.
 
     :raises OSSError: the callback or its variables are not valid, or given in both places.
@@ -45,10 +51,10 @@ def read_callback(request: Request) -> UploadCallback | None:
     parameters = _read_parameters(request, _header_or_parameter(request, "callback"))
     if parameters is None:
         return None
-    return UploadCallback(parameters, _parse_variables(_header_or_parameter(request, "callback-var")))
+    return replace(parameters, variables=_parse_variables(_header_or_parameter(request, "callback-var")))
 
 
-def image_info(callback: UploadCallback | None, incoming: ObjectWriter) -> ImageInfo | None:
+def image_info(callback: CallbackParameters | None, incoming: ObjectWriter) -> ImageInfo | None:
     """Return what the callback may say about a picture, None without a callback.
 
     Call it before the commit: after it, another upload may replace the content.
@@ -60,38 +66,81 @@ def image_info(callback: UploadCallback | None, incoming: ObjectWriter) -> Image
 
 
 def call_back(
-    request: Request, callback: UploadCallback, stored: StoredObject, image: ImageInfo | None, operation: str
+    request: Request, callback: CallbackParameters, stored: StoredObject, image: ImageInfo | None, operation: str
 ) -> Response:
-    """Call the application and return the response that relays its JSON to the client.
+    """Call the URLs in order and return the response that relays the JSON of the first that succeeds to the client.
+
+    A fault strikes one URL, so that the next may succeed.
 
     :param operation: the name of the upload in callbacks, such as PostObject.
     :raises OSSError: 203 CallbackFailed. The object stays, and only this error says that the application was not told.
     """
-    values = callback_values(
-        stored,
-        image,
-        callback.variables,
-        bucket=request.bucket,
-        client_ip=request.client_ip,
-        request_id=request.id,
-        operation=operation,
-    )
-    try:
-        body = request.service.sender.send(
-            callback.parameters,
-            values,
-            bucket=request.bucket,
-            request_id=request.id,
-            public_key_url=request.public_key_url,
-            faults=request.faults,
-            on_request=request.story.note_request,
-            on_call=request.story.note_call,
-        )
-    except CallbackError as error:
-        failure = OSSError(203, "CallbackFailed", error.message, error.ec)
-        failure.headers = upload_headers(stored)
-        raise failure from None
-    return Response(200, [*upload_headers(stored), ("Content-Type", "application/json")], body)
+    service = request.service
+    values = callback_values(request, callback, stored, image, operation)
+    if callback.body_type == JSON:
+        body = substitute_json(callback.body, values).encode()
+    else:
+        space_as_plus = service.options.space_as_plus
+        body = substitute_form(callback.body, values, space_as_plus=space_as_plus).encode()
+    failure = ErrorText("")
+    for url in callback.urls:
+        message = callback_request(request, callback, url, body)
+        request.story.note_request(message)
+        call, relayed = service.sender.call(message, request.faults.pop(*CALLBACK_FAULTS))
+        request.story.note_call(call)
+        if call.failure is None:
+            return Response(200, [*upload_headers(stored), ("Content-Type", "application/json")], relayed)
+        logger.info("callback to %s failed: %s", url.origin, call.failure.message)
+        failure = call.failure
+    error = OSSError(203, "CallbackFailed", failure.message, failure.ec)
+    error.headers = upload_headers(stored)
+    raise error
+
+
+def callback_values(
+    request: Request, callback: CallbackParameters, stored: StoredObject, image: ImageInfo | None, operation: str
+) -> dict[str, Value]:
+    """Return the values of all variables that have one (protocol.md 7.2)."""
+    values: dict[str, Value] = {
+        **callback.variables,
+        "bucket": request.bucket,
+        "object": stored.key,
+        "etag": stored.etag,
+        "size": stored.size,
+        "mimeType": stored.content_type,
+        "crc64": stored.crc64,
+        "contentMd5": stored.content_md5,
+        "clientIp": request.client_ip,
+        "reqId": request.id,
+        "operation": operation,
+    }
+    if image:
+        values |= {f"imageInfo.{name}": getattr(image, name) for name in ("width", "height", "format")}
+    return values
+
+
+def callback_request(request: Request, callback: CallbackParameters, url: CallbackURL, body: bytes) -> CallbackRequest:
+    """Return the signed request to one URL (protocol.md 8.1, protocol.md 8.2, protocol.md 8.3)."""
+    service = request.service
+    headers = [
+        ("Host", callback.host or url.netloc),
+        ("Connection", "close"),
+        ("Content-Length", str(len(body))),
+        ("Authorization", service.sender.key.sign(url.string_to_sign(body))),
+        ("Content-MD5", base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()),
+        ("Content-Type", callback.body_type),
+        ("Date", formatdate(service.options.clock(), usegmt=True)),
+        ("User-Agent", "aliyun-oss-callback"),
+        ("x-oss-additional-headers", ""),
+        ("x-oss-bucket", request.bucket),
+        ("x-oss-owner", ACCOUNT_ID),
+        ("x-oss-pub-key-url", base64.b64encode(request.public_key_url.encode()).decode()),
+        ("x-oss-request-id", request.id),
+        ("x-oss-requester", ACCOUNT_ID),
+        ("x-oss-signature-version", "1.0"),
+        ("x-oss-tag", "CALLBACK"),
+    ]
+    return CallbackRequest(url, headers, body, callback.sni)
 
 
 def _read_parameters(request: Request, text: str) -> CallbackParameters | None:

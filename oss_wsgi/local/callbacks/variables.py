@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
 from ..errors import OSSError, invalid_argument
-from ..storage.records import StoredObject
-from .image_info import ImageInfo
 
 Value = str | int | None
 
@@ -48,41 +46,6 @@ def check_template(template: str) -> None:
             raise _invalid(f"${{{name}}}")
     if "${" in _VARIABLE.sub("", template):
         raise _invalid(template)
-
-
-def callback_values(
-    stored: StoredObject,
-    image: ImageInfo | None,
-    variables: Mapping[str, str],
-    *,
-    bucket: str,
-    client_ip: str,
-    request_id: str,
-    operation: str,
-) -> dict[str, Value]:
-    """Return the values of all variables that have one.
-
-    :param image: the size and format of a picture.
-    :param variables: the custom variables, by their names with `x:`.
-    """
-    values: dict[str, Value] = {
-        **variables,
-        "bucket": bucket,
-        "object": stored.key,
-        "etag": stored.etag,
-        "size": stored.size,
-        "mimeType": stored.content_type,
-        "crc64": stored.crc64,
-        "contentMd5": stored.content_md5,
-        "clientIp": client_ip,
-        "reqId": request_id,
-        "operation": operation,
-    }
-    if image:
-        values["imageInfo.width"] = image.width
-        values["imageInfo.height"] = image.height
-        values["imageInfo.format"] = image.format
-    return values
 
 
 def substitute_form(template: str, values: Mapping[str, Value], *, space_as_plus: bool = False) -> str:

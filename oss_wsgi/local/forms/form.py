@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol
 
 import multipart
 
-from ..body_headers import content_length, content_md5
+from ..bodies import content_length, content_md5
 from ..errors import OSSError, invalid_argument, invalid_digest, malformed_post
 
 CHUNK_SIZE = 256 * 1024
@@ -50,8 +50,9 @@ class Readable(Protocol):
 class Form:
     """The form in `environ`: the constructor reads the fields, `chunks` reads the file.
 
-    `fields` has lower-case names, since OSS accepts any case (protocol.md 2.2). `source` is a file that begins with the
-    content of the form's file and may become the object, or None.
+    `fields` has lower-case names, since OSS accepts any case (protocol.md 2.2). `file_name` and `file_type` are
+    those of the file, "" for what is missing. `source` is a file that begins with the content of the form's file and
+    may become the object, or None.
 
     :param exact_names: refuse names that are spelled in another case than documented.
     :raises OSSError: the form is malformed, too large or too long.
@@ -66,7 +67,11 @@ class Form:
         self._exact_names = exact_names
         self._events = _parse(stream, length, boundary, self._body_md5)
         self.fields: dict[str, str] = {}
-        self.file = self._read_fields()
+        file = self._read_fields()
+        disposition = file.header("Content-Disposition", "")
+        _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquote(value))
+        self.file_name: str = options.get("filename", "")
+        self.file_type: str = file.header("Content-Type", "").strip()
         self.source = stream.content if isinstance(stream, FormInput) and stream.at_content else None
 
     def chunks(self) -> Iterator[bytes]:
@@ -82,14 +87,15 @@ class Form:
         if self._body_md5 and not hmac.compare_digest(self._body_md5.digest(), self._content_md5):
             raise invalid_digest()
 
-    def _read_fields(self) -> FilePart:
+    def _read_fields(self) -> multipart.MultipartSegment:
+        """Return the headers of the file."""
         total = 0
         for segment in self._events:
             if len((segment.name or "").encode()) > MAX_NAME_SIZE:
                 raise _field_too_long()
             name = field_name(segment.name or "", exact=self._exact_names)
             if name == "file":
-                return FilePart(segment)
+                return segment
             total += sum(len(header) + len(value) for header, value in segment.headerlist)
             value = bytearray()
             for event in self._events:
@@ -112,16 +118,6 @@ class Form:
             self.fields[name] = value.decode()
         except UnicodeDecodeError:
             raise invalid_argument(f"The form field {name} is not UTF-8.", name=name) from None
-
-
-class FilePart:
-    """The file name and the content type in the headers of the `file` part; "" for what is missing."""
-
-    def __init__(self, segment: multipart.MultipartSegment) -> None:
-        disposition = segment.header("Content-Disposition", "")
-        _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquote(value))
-        self.filename: str = options.get("filename", "")
-        self.content_type: str = segment.header("Content-Type", "").strip()
 
 
 class FormInput:

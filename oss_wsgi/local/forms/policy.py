@@ -1,4 +1,4 @@
-"""The policy of a form, from its Base64 text to conditions (protocol.md 3.1, protocol.md 3.2, protocol.md 3.5)."""
+"""The policy of a form, read (protocol.md 3.1, protocol.md 3.2, protocol.md 3.5) and compared with the form."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import base64
 import calendar
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import OSSError, invalid_policy
+from ..errors import OSSError, access_denied, invalid_policy
+from ..signatures.v4 import V4
 
+MAX_OBJECT_SIZE = 5 * 1024**3
+#: Under V4 the policy must name those of these fields that the form has (protocol.md 3.3.3).
+COVERED_FIELDS = ("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-security-token")
+#: The fields that a strict check accepts without a condition: they sign the policy, or store nothing.
+UNCOVERED_FIELDS = ("policy", "ossaccesskeyid", "signature", "x-oss-signature", "success_action_status")
 OPERATORS = ("eq", "starts-with", "in", "not-in")
 
 _INVALID_JSON = "0006-00000204"
@@ -195,3 +202,78 @@ def _parse_range(operands: list[Any]) -> SizeRange:
 
 def _unescape(value: str) -> str:
     return value.replace("\\$", "$")
+
+
+def check_policy(
+    policy: Policy, fields: Mapping[str, str], *, bucket: str, file_type: str, now: float, strict: bool = False
+) -> None:
+    """Raise OSSError for the first condition that fails; values count as they were sent, `${filename}` included.
+
+    :param file_type: the content type of the file part, for forms without a Content-Type field.
+    :param strict: refuse every field that no condition names, except UNCOVERED_FIELDS.
+    """
+    if now > policy.expiration:
+        raise access_denied("Invalid according to Policy: Policy expired.", "0006-00000213")
+    values = compared_values(fields, bucket=bucket, file_type=file_type)
+    for condition in policy.conditions:
+        _check_condition(condition, values)
+    for name in not_named(policy, fields, strict=strict):
+        raise access_denied(f"Invalid according to Policy: Extra input fields: {name}", "0006-00000228")
+
+
+def compared_values(fields: Mapping[str, str], *, bucket: str, file_type: str) -> dict[str, str]:
+    """Return what conditions are compared with, by lower-case name."""
+    values = {**fields, "bucket": bucket}
+    if file_type:
+        values.setdefault("content-type", file_type)
+    return values
+
+
+def size_range(policy: Policy) -> SizeRange:
+    """Return the sizes that all ranges of the policy and the limit of OSS allow."""
+    return SizeRange(
+        max((limit.minimum for limit in policy.ranges), default=0),
+        min(limit.maximum for limit in [*policy.ranges, SizeRange(0, MAX_OBJECT_SIZE)]),
+    )
+
+
+def too_large(limit: SizeRange) -> OSSError:
+    message = "Your proposed upload exceeds the maximum allowed size."
+    return OSSError(400, "EntityTooLarge", message, "0006-00000003", MaxSizeAllowed=str(limit.maximum))
+
+
+def too_small(size: int, limit: SizeRange) -> OSSError:
+    message = "Your proposed upload smaller than the minimum allowed size."
+    members = {"MinSizeAllowed": str(limit.minimum), "ProposedSize": str(size)}
+    return OSSError(400, "EntityTooSmall", message, "0006-00000004", **members)
+
+
+def _check_condition(condition: Condition, values: Mapping[str, str]) -> None:
+    value = values.get(condition.name.lower())
+    if value is None:
+        raise _failed(condition, "0006-00000226")
+    if not holds(condition, value):
+        raise _failed(condition, "0006-00000227")
+
+
+def holds(condition: Condition, value: str) -> bool:
+    """Return whether a value is what a condition asks for."""
+    operand = condition.operand
+    if isinstance(operand, list):
+        return (value in operand) == (condition.operator == "in")
+    return value.startswith(operand) if condition.operator == "starts-with" else value == operand
+
+
+def not_named(policy: Policy, fields: Mapping[str, str], *, strict: bool = False) -> list[str]:
+    """Return the fields that a condition must name, and none does."""
+    named = {condition.name.lower() for condition in policy.conditions}
+    if strict:
+        names = [name for name in fields if name not in UNCOVERED_FIELDS]
+    else:
+        is_v4 = fields.get("x-oss-signature-version") == V4
+        names = [name for name in COVERED_FIELDS if fields.get(name)] if is_v4 else []
+    return [name for name in names if name not in named]
+
+
+def _failed(condition: Condition, ec: str) -> OSSError:
+    return access_denied(f"Invalid according to Policy: Policy Condition failed: {condition}", ec)

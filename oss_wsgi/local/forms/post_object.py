@@ -15,8 +15,7 @@ from ..request import Request
 from ..signatures.form_check import check_signature
 from ..storage.records import StoredObject
 from .form import Form
-from .policy import SizeRange, parse_policy
-from .policy_check import check_policy, size_range, too_large, too_small
+from .policy import SizeRange, check_policy, parse_policy, size_range, too_large, too_small
 
 
 def post_object(request: Request) -> Response:
@@ -24,7 +23,7 @@ def post_object(request: Request) -> Response:
     environ, service, bucket = request.environ, request.service, request.storage
     form = Form(environ, exact_names=service.options.exact_field_names)
     fields = form.fields
-    request.story.note_form(fields, form.file.filename, form.file.content_type)
+    request.story.note_form(fields, form.file_name, form.file_type)
     if "key" not in fields:
         message = (
             "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"
@@ -33,11 +32,11 @@ def post_object(request: Request) -> Response:
     now = arrival(environ, service.options.clock())
     signer = check_signature(fields, service.account, service.options.region, now)
     policy = parse_policy(fields["policy"])
-    file_type = form.file.content_type
+    file_type = form.file_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.options.strict)
     callback = read_form_callback(request, fields)
     # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
-    key = fields["key"].replace("${filename}", form.file.filename)
+    key = fields["key"].replace("${filename}", form.file_name)
     check_key(key)
     signer.check_right("oss:PutObject", request.bucket, key)
     stored_type = content_type(fields, file_type)

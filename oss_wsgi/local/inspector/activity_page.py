@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import Response
 from .journal import MAX_STORIES, Journal
-from .markup import Page, duration_text, size_text
+from .markup import Page
 from .masks import Masks
 from .outcome import outcome
 from .story import KINDS, Story
@@ -47,7 +47,7 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
     stories = journal.stories()
     matches = matching(stories, query)
     start = int(query["from"]) if query.get("from", "").isdecimal() and len(query["from"]) < 6 else 0
-    filters = _filters(query)
+    filters = filters_of(query)
     count = f"{len(matches)} request{'' if len(matches) == 1 else 's'}"
     if len(matches) < len(stories):
         count += f" of {len(stories)}"
@@ -64,46 +64,17 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
         kinds={"": "Any kind", **KINDS},
         statuses=STATUSES,
         has_stories=bool(stories),
-        rows=rows(page, matches[start : start + PAGE_SIZE], masks, query),
+        rows=matches[start : start + PAGE_SIZE],
+        masks=masks,
+        outcome=outcome,
         newer=others(max(0, start - PAGE_SIZE)) if start else "",
         older=others(start + PAGE_SIZE) if start + PAGE_SIZE < len(matches) else "",
         **values,
     )
 
 
-def rows(
-    page: Page, stories: Iterable[Story], masks: Masks, query: Mapping[str, str], *, current: str = ""
-) -> list[dict[str, object]]:
-    """Return what the list shows of stories; `current` is the id of the one that is open."""
-    filters = _filters(query)
-    return [_row(page, story, masks, filters) | {"is_current": story.id == current} for story in stories]
-
-
-def _row(page: Page, story: Story, masks: Masks, filters: Mapping[str, str]) -> dict[str, object]:
-    level, short = outcome(story)
-    detail = [story.operation]
-    number = dict(story.query).get("partNumber")
-    if number:
-        detail.append(page.say(f"part {number}"))
-    if story.key and story.bucket:
-        detail.append(story.bucket)
-    if story.origin:
-        detail = [detail[0], page.say(story.again)]
-    facts = [size_text(story.size), "" if story.is_under_way else duration_text(story.seconds)]
-    return {
-        "id": story.id,
-        "level": level,
-        "link": page.link(f"/requests/{story.id}", **filters),
-        "status": story.status or ("…" if story.is_under_way else "—"),
-        "name": masks(story.name),
-        "short": short,
-        "detail": masks(" · ".join(detail)),
-        "facts": " · ".join(filter(None, facts)),
-        "started": story.started,
-    }
-
-
-def _filters(query: Mapping[str, str]) -> dict[str, str]:
+def filters_of(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the filters of a list, which its links keep."""
     return {name: query.get(name, "") for name in FILTERS}
 
 

@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from ..errors import OSSError, Response
 from ..faults import Faults
 from ..request import Service
 from ..signatures.v1 import signed_path
-from .activity_page import activity_page, matching, rows
+from .access import SAFE, Access, plain
+from .activity_page import activity_page, filters_of, matching
 from .curl import curl_line
-from .events import Events
 from .faults_page import add_fault, faults_page
 from .journal import Journal
 from .markup import ROOT, Page
@@ -33,7 +32,6 @@ from .outcome import log_line
 from .send_again import CHANGES, send_again
 from .story import Story
 from .story_page import story_page
-from .trust import SAFE, Trust, plain
 
 #: Seconds that the links to objects are valid.
 LINK_LIFETIME = 3600
@@ -66,8 +64,7 @@ class Inspector:
         self._faults = faults
         self._secrets = secrets
         self._url = url
-        self._trust = Trust(everywhere=self._options.inspector == "everywhere")
-        self._events = Events(self.journal)
+        self._access = Access(everywhere=self._options.inspector == "everywhere")
         self._ended = threading.Event()
 
     def answer(self, environ: Mapping[str, Any]) -> Response | None:
@@ -81,7 +78,7 @@ class Inspector:
         if not is_own:
             return self._root(environ) if path in ("", "/") else None
         page = self._page(environ)
-        refusal = self._trust.refusal(environ, self._url())
+        refusal = self._access.refusal(environ, self._url())
         if refusal:
             return page.refuse(*refusal)
         method = environ["REQUEST_METHOD"]
@@ -139,20 +136,18 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._trust.refusal(environ, self._url()) else self._show(environ, "")
+        return None if self._access.refusal(environ, self._url()) else self._show(environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
-        page = Page(base, self._trust.token, language=accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE")))
 
-        def object_url(bucket: str, key: str) -> str:
-            if self._service.account.security_token:  # which would stand in the URL
-                return page.link("/content", bucket=bucket, key=key)
-            return base + signed_path(
-                Address(bucket, key), self._service.account, self._options.clock() + LINK_LIFETIME
-            )
+        account = self._service.account
 
-        return replace(page, object_url=object_url)
+        def signed(bucket: str, key: str) -> str:
+            return signed_path(Address(bucket, key), account, self._options.clock() + LINK_LIFETIME)
+
+        language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        return Page(base, self._access.token, None if account.security_token else signed, language)
 
     def _show(self, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
@@ -188,14 +183,14 @@ class Inspector:
             return page.message("No such request", gone, status=404)
         if form:
             return plain(200, curl_line(story, self.masks(story, shorten_tickets=False)))
-        stories = matching(self.journal.stories(), query)[:MAX_BESIDE]
         return story_page(
             page,
             story,
             self.masks(story),
             strict=self._options.strict,
-            beside=rows(page, stories, self.masks(), query, current=story.id),
             related=islice(self._related(page, story), MAX_RELATED),
+            beside=matching(self.journal.stories(), query)[:MAX_BESIDE],
+            filters=filters_of(query),
         )
 
     def _related(self, page: Page, story: Story) -> Iterator[tuple[str, str]]:
@@ -218,12 +213,12 @@ class Inspector:
             ("X-Accel-Buffering", "no"),
             *SAFE,
         ]
-        return Response(200, headers, self._events.stream() if environ["REQUEST_METHOD"] == "GET" else b"")
+        return Response(200, headers, self.journal.stream() if environ["REQUEST_METHOD"] == "GET" else b"")
 
     def _act(self, environ: Mapping[str, Any], path: str) -> Response:
         form = _read_form(environ)
         page = self._page(environ)
-        if form is None or not self._trust.is_token(form.get("token", "")):
+        if form is None or not self._access.is_token(form.get("token", "")):
             return page.refuse(403, "The local OSS was started again since the page was loaded: load it again.")
         if path == "/clear":
             self.journal.clear()

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from ...explanations.languages import CHINESE, ENGLISH, in_language
 from ..errors import Headers, Response, xml_text
-from .trust import SAFE, plain
+from .access import SAFE, plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,13 +44,14 @@ class Page:
 
     :param base: the path at which the local OSS is mounted.
     :param token: goes into every form.
-    :param object_url: returns a URL that anybody can open for an hour, of a bucket and a key.
+    :param signed_path: returns the path with which anybody can GET an object for an hour, of a bucket and a key; None
+        where a security token would stand in it.
     :param language: of the person who reads it.
     """
 
     base: str
     token: str
-    object_url: Callable[[str, str], str] = lambda bucket, key: ""
+    signed_path: Callable[[str, str], str] | None = None
     language: str = ENGLISH
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
@@ -62,6 +63,12 @@ class Page:
         """Return the URL of a page of the inspector."""
         pairs = {name: value for name, value in query.items() if value}
         return f"{self.base}{ROOT}{path}" + (f"?{urlencode(pairs)}" if pairs else "")
+
+    def object_url(self, bucket: str, key: str) -> str:
+        """Return the URL at which a person opens an object."""
+        if self.signed_path is None:
+            return self.link("/content", bucket=bucket, key=key)
+        return self.base + self.signed_path(bucket, key)
 
     def object_path(self, bucket: str, key: str) -> str:
         """Return the path of an object, as a client asks for it."""

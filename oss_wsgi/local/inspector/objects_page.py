@@ -9,8 +9,8 @@ from ..errors import Headers, Response
 from ..operations.read_objects import FileRange
 from ..storage.records import CommonPrefix
 from ..storage.storage import Storage
+from .access import PICTURES, SAFE, essence
 from .markup import Page
-from .trust import PICTURES, SAFE, essence
 
 PAGE_SIZE = 200
 #: Bytes of a text that are shown.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from ..callbacks.message import CallbackCall, CallbackRequest
 from ..callbacks.parameters import CallbackURL
-from ..callbacks.sender import CallbackSender
+from ..callbacks.sender import CallbackCall, CallbackRequest, CallbackSender
 from ..callbacks.signing_key import CallbackKey
 
 #: Name -> what the page says.
@@ -54,7 +53,9 @@ def send_again(
     elif change == "late":
         sleep(LATE_SECONDS)
     on_request(request)
-    return _twice(sender, request) if change == "twice" else [sender.call(request)[0]]
+    requests = [request, request] if change == "twice" else [request]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return [call for call, _ in threads.map(sender.call, requests)]
 
 
 def altered(body: bytes) -> bytes:
@@ -71,19 +72,3 @@ def altered(body: bytes) -> bytes:
 def _with_body(request: CallbackRequest, body: bytes) -> CallbackRequest:
     headers = [(name, str(len(body)) if name == "Content-Length" else value) for name, value in request.headers]
     return replace(request, body=body, headers=headers)
-
-
-def _twice(sender: CallbackSender, request: CallbackRequest) -> list[CallbackCall]:
-    calls: list[CallbackCall] = []
-    barrier = threading.Barrier(2)
-
-    def send() -> None:
-        barrier.wait()
-        calls.append(sender.call(request)[0])
-
-    threads = [threading.Thread(target=send) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return calls

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from ..callbacks.message import CallbackCall, CallbackRequest
+from ..callbacks.sender import CallbackCall, CallbackRequest
 from ..errors import ErrorText, Headers, OSSError
 from ..storage.records import StoredObject
 
@@ -29,8 +29,13 @@ KINDS = {
     "call": "Other calls",
 }
 
-_UPLOADS = ("PostObject", "PutObject", "CopyObject", "CompleteMultipartUpload", "AppendObject")
-_PARTS = ("InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMultipartUpload", "ListParts")
+#: Operations of each kind; all others are calls.
+_OPERATIONS = {
+    "upload": ("PostObject", "PutObject", "CopyObject", "CompleteMultipartUpload"),
+    "part": ("InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMultipartUpload", "ListParts"),
+    "cors": ("Preflight",),
+    "read": ("GetObject", "HeadObject"),
+}
 
 
 @dataclass
@@ -162,16 +167,8 @@ class Story:
     @property
     def kind(self) -> str:
         """One of KINDS."""
-        operation = self.operation
-        if self.origin:
-            return "callback"
-        if operation == "Preflight":
-            return "cors"
-        if operation in _UPLOADS:
-            return "upload"
-        if operation in _PARTS:
-            return "part"
-        return "read" if operation in ("GetObject", "HeadObject") else "call"
+        kinds = (kind for kind, operations in _OPERATIONS.items() if self.operation in operations)
+        return "callback" if self.origin else next(kinds, "call")
 
     @property
     def has_failed(self) -> bool:

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...explanations.languages import ENGLISH
 from ...explanations.rows import find
 from ..callbacks.parameters import parse_callback
 from ..errors import ErrorText, OSSError, Response
+from ..forms.policy import (
+    Condition,
+    SizeRange,
+    compared_values,
+    holds,
+    not_named,
+    parse_condition,
+    parse_policy,
+    parse_policy_json,
+)
+from ..xml_document import iso_time
 from .markup import Page
 from .masks import HIDDEN, Masks
-from .mistakes import difference
 from .outcome import outcome, reason
-from .policy_view import ConditionView, decoded_policy, policy_lines
 from .send_again import CHANGES
+from .signature_mistakes import difference
 from .story import Story
 
 MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"), None: ("quiet", "–", "not compared")}
+#: A value of more characters than this is not shown again if the condition already says it.
+_LONG = 80
+
+#: A condition of a policy; whether it holds, None where nothing could be compared, such as the size of a file that was
+#: not read; and what it was compared with.
+Line = tuple[str, bool | None, str]
 
 
 def story_page(
-    page: Page, story: Story, masks: Masks, *, strict: bool, beside: object, related: Iterable[tuple[str, str]]
+    page: Page,
+    story: Story,
+    masks: Masks,
+    *,
+    strict: bool,
+    related: Iterable[tuple[str, str]],
+    **beside: Any,
 ) -> Response:
     """Return the page of a story.
 
-    :param beside: the rows of the list that stands beside it, where the window has room.
+    :param strict: every field has to be named by the policy, as LocalOSS(strict=True) asks.
     :param related: links to other stories of the same upload, and their words.
+    :param beside: the list that stands beside it, where the window has room.
     """
-    level, short = outcome(story)
     why, fix = reason(story)
     if page.language != ENGLISH and story.error and not fix:
         row = find(story.error.ec) or find(story.error.code)  # the message, which is OSS's, is English
@@ -39,23 +63,22 @@ def story_page(
         "story.html",
         story=story,
         masks=masks,
-        name=story.name,
-        level=level,
-        short=short,
+        outcome=outcome,
         why=why,
         fix=fix,
         link=page.link(f"/requests/{story.id}"),
-        beside=beside,
         related=list(related),
-        callback=_callback(story, masks),
-        mismatch=_mismatch(story, story.error, masks) if is_mismatch and story.error else None,
-        signature=_signature(story, masks) if has_policy else None,
-        policy=_policy(story, masks, strict=strict) if has_policy else None,
+        callback=_callback(story),
+        mismatch=_mismatch(story, story.error) if is_mismatch and story.error else None,
+        signature=_signature(story) if has_policy else None,
+        policy=_policy(story, strict=strict) if has_policy else None,
+        marks=MARKS,
         changes=CHANGES,
+        **beside,
     )
 
 
-def _callback(story: Story, masks: Masks) -> list[tuple[str, str]]:
+def _callback(story: Story) -> list[tuple[str, str]]:
     """Return the members of a form's callback; none if it has no valid one."""
     try:
         callback = parse_callback((story.fields or {}).get("callback", ""))
@@ -64,30 +87,29 @@ def _callback(story: Story, masks: Masks) -> list[tuple[str, str]]:
     if not callback:
         return []
     urls = ", ".join(f"{url.origin}{url.target}" for url in callback.urls)
-    members = [("callbackUrl", masks(urls)), ("callbackBody", masks(callback.body))]
-    return [*members, ("callbackBodyType", callback.body_type)]
+    return [("callbackUrl", urls), ("callbackBody", callback.body), ("callbackBodyType", callback.body_type)]
 
 
-def _signature(story: Story, masks: Masks) -> dict[str, Any]:
+def _signature(story: Story) -> dict[str, Any]:
     fields, error = story.fields or {}, story.error
     return {
         "version": "V4" if "x-oss-signature-version" in fields else "V1",
         "failed": bool(error and (error.ec.startswith("0002-") or error.code == "InvalidAccessKeyId")),
         "rows": [
             ("Signed by", fields.get("x-oss-credential") or fields.get("ossaccesskeyid", "")),
-            ("String to sign", masks(fields["policy"])),
+            ("String to sign", fields["policy"]),
             ("Signature", fields.get("x-oss-signature") or fields.get("signature", "")),
         ],
     }
 
 
-def _mismatch(story: Story, error: ErrorText, masks: Masks) -> dict[str, Any]:
+def _mismatch(story: Story, error: ErrorText) -> dict[str, Any]:
     provided, computed = error.members.get("SignatureProvided", ""), story.computed
     index = difference(provided, computed)
     lengths = "" if len(provided) == len(computed) else f"; {len(provided)} characters, not {len(computed)}"
     names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
     return {
-        "texts": [(words, masks(error.members[name])) for name, words in names.items() if name in error.members],
+        "texts": [(words, error.members[name]) for name, words in names.items() if name in error.members],
         "signatures": [
             ("Received", provided[:index], provided[index:]),
             ("Computed", computed[:index], computed[index:]),
@@ -96,11 +118,22 @@ def _mismatch(story: Story, error: ErrorText, masks: Masks) -> dict[str, Any]:
     }
 
 
-def _policy(story: Story, masks: Masks, *, strict: bool) -> dict[str, Any]:
+def _policy(story: Story, *, strict: bool) -> dict[str, Any]:
+    """Return the policy with a condition on each line, and what came of each condition if the policy is one."""
     source = (story.fields or {}).get("policy", "")
-    decoded = decoded_policy(source)
-    lines = policy_lines(story, strict=strict)
-    wrong = [line for line in lines if line.holds is False]
+    lines: list[Line] = []
+    try:
+        decoded = base64.b64decode(source, validate=True).decode()
+    except ValueError:
+        decoded = f"(not Base64) {source}"
+    else:
+        try:
+            document = parse_policy_json(decoded.encode())
+            decoded = _indented(document)
+            lines = list(_lines(document, story, strict=strict))
+        except (OSSError, AttributeError, KeyError, TypeError):
+            pass  # no policy, whose text is shown as it is
+    wrong = [line for line in lines if line[1] is False]
     refused = story.error if story.error and story.error.code == "InvalidPolicyDocument" else None
     if refused:
         fact = refused.message
@@ -108,16 +141,56 @@ def _policy(story: Story, masks: Masks, *, strict: bool) -> dict[str, Any]:
         fact = f"{len(wrong)} of {len(lines)} conditions {'does' if len(wrong) == 1 else 'do'} not hold"
     else:
         fact = f"{len(lines)} conditions hold" if lines else "not read"
-    return {
-        "fact": fact,
-        "failed": bool(wrong or refused),
-        "lines": [_condition(line, masks) for line in lines],
-        "decoded": masks(decoded) if decoded is not None else f"(not Base64) {masks(source)}",
-    }
+    return {"fact": fact, "failed": bool(wrong or refused), "lines": lines, "decoded": decoded}
 
 
-def _condition(line: ConditionView, masks: Masks) -> dict[str, Any]:
-    # The text is JSON, and the value of a token's condition must be hidden by the name beside it.
-    is_token = "security-token" in line.text
-    compared = HIDDEN if is_token and line.holds is not None else masks(line.compared)
-    return {"mark": MARKS[line.holds], "text": masks(line.text), "compared": compared}
+def _indented(document: Mapping[str, Any]) -> str:
+    conditions = ",\n    ".join(_json(condition) for condition in document["conditions"])
+    members = [f"  {_json(name)}: {_json(value)}" for name, value in document.items() if name != "conditions"]
+    members.append(f'  "conditions": [\n    {conditions}\n  ]')
+    return "{\n" + ",\n".join(members) + "\n}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(document: Mapping[str, Any], story: Story, *, strict: bool) -> Iterator[Line]:
+    """Yield a line for the expiration, for each condition, and for each field that one had to name, and does not."""
+    fields = story.fields or {}
+    policy = parse_policy(fields["policy"])
+    values = compared_values(fields, bucket=story.bucket, file_type=story.file_type)
+    expired = story.started > policy.expiration or bool(story.error and story.error.ec == "0006-00000213")
+    yield f"expiration {document['expiration']}", not expired, f"arrived {iso_time(story.started)}"
+    for raw in document["conditions"]:
+        condition = parse_condition(raw)
+        if isinstance(condition, SizeRange):
+            yield _json(raw), *_size(condition, story)
+        else:
+            yield _json(raw), *_value(condition, values.get(condition.name.lower()))
+    for name in not_named(policy, fields, strict=strict):
+        yield f"(no condition names {name})", False, HIDDEN if "security-token" in name else fields[name]
+
+
+def _value(condition: Condition, value: str | None) -> tuple[bool, str]:
+    if value is None:
+        return False, f"the form has no {condition.name}"
+    if "security-token" in condition.name.lower():  # in JSON, so that the name beside the value would not hide it
+        shown = HIDDEN
+    elif value == condition.operand and len(value) > _LONG:
+        shown = f"the same {len(value)} characters"
+    else:
+        shown = value or "(empty)"
+    return holds(condition, value), shown
+
+
+def _size(limit: SizeRange, story: Story) -> tuple[bool | None, str]:
+    code = story.error.code if story.error else ""
+    if story.stored:
+        size = story.stored.size
+        return limit.minimum <= size <= limit.maximum, f"{size} bytes"
+    if code == "EntityTooLarge":
+        return False, "the file is larger"
+    if code == "EntityTooSmall" and story.error:
+        return False, f"{story.error.members.get('ProposedSize', '')} bytes"
+    return None, "the file was not read"

@@ -15,12 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from ..body_headers import content_length
+from ..bodies import content_length, read_small_body
 from ..errors import OSSError, Response
 from ..signatures.account import SKEW, Account
 from ..signatures.session import PolicyError, Session, SessionPolicy
 from ..xml_document import write_xml
-from .bodies import read_small_body
 
 MAX_BODY_SIZE = 64 * 1024
 #: Seconds that a session may last. The longest is that of the longest role; a role's own limit is mostly 3,600.

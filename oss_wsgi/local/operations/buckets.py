@@ -6,10 +6,11 @@ anything without a signature.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from ..bodies import read_small_body
+from ..callbacks.sender import ACCOUNT_ID
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument
@@ -17,8 +18,7 @@ from ..object_headers import STORAGE_CLASSES, one_of
 from ..request import Request
 from ..storage.bucket import Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
-from .bodies import read_small_body
-from .owner import OWNER, acl_response
+from .parameters import whole_number
 
 MAX_KEYS = 1000
 
@@ -31,22 +31,22 @@ RESOURCE_GROUP = "rg-acfmlocal0000000"
 
 REDUNDANCIES = ("LRS", "ZRS")
 
+OWNER: Node = ("Owner", [("ID", ACCOUNT_ID), ("DisplayName", ACCOUNT_ID)])
+
 
 def list_buckets(request: Request) -> Response:
     """GET Service: list the buckets."""
     query = request.query
-    prefix, marker, limit = query.get("prefix", ""), query.get("marker", ""), query.get("max-keys") or "100"
-    if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_KEYS:
-        message = f"The max-keys must be a number from 1 to {MAX_KEYS}."
-        raise invalid_argument(message, name="max-keys", value=limit)
+    prefix, marker = query.get("prefix", ""), query.get("marker", "")
+    limit = whole_number(request, "max-keys", 100, 1, MAX_KEYS)
     buckets = request.service.storage.buckets()
     matching = [bucket for bucket in buckets if bucket.name.startswith(prefix) and bucket.name > marker]
-    page = matching[: int(limit)]
+    page = matching[:limit]
     nodes: list[Node] = [
         OWNER,
         ("Prefix", prefix),
         ("Marker", marker),
-        ("MaxKeys", limit),
+        ("MaxKeys", str(limit)),
         ("IsTruncated", "true" if len(page) < len(matching) else "false"),
     ]
     if len(page) < len(matching):
@@ -93,7 +93,7 @@ def get_bucket_info(request: Request) -> Response:
     bucket = request.storage
     nodes: list[Node] = [
         *_bucket_nodes(bucket, request),
-        ("DataRedundancyType", redundancy(bucket.settings)),
+        ("DataRedundancyType", bucket.redundancy),
         ("AccessMonitor", "Disabled"),
         ("TransferAcceleration", "Disabled"),
         ("CrossRegionReplication", "Disabled"),
@@ -109,7 +109,6 @@ def get_bucket_info(request: Request) -> Response:
 
 def get_bucket_location(request: Request) -> Response:
     """GET `?location`: return the region."""
-    _ = request.storage  # raises OSSError for a bucket that does not exist
     return xml_response("LocationConstraint", f"oss-{request.service.options.region}")
 
 
@@ -128,7 +127,7 @@ def put_bucket_acl(request: Request) -> Response:
 def put_bucket_cors(request: Request) -> Response:
     """PUT `?cors`: replace all CORS rules."""
     body = read_small_body(request.environ, MAX_BODY_SIZE)
-    save_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
+    save_rules(request.storage, *read_rules(body, request.service.options.max_cors_rules))
     return Response(200)
 
 
@@ -168,7 +167,6 @@ def get_bucket_stat(request: Request) -> Response:
 
 def get_bucket_versioning(request: Request) -> Response:
     """GET `?versioning`: say that versioning was never switched on."""
-    _ = request.storage
     return xml_response("VersioningConfiguration", "")
 
 
@@ -183,15 +181,9 @@ def get_bucket_policy(request: Request) -> Response:
     raise OSSError(404, "NoSuchBucketPolicy", "The bucket policy does not exist.", BucketName=request.bucket)
 
 
-def get_bucket_tags(request: Request) -> Response:
-    """GET `?tagging`: return no tags."""
-    _ = request.storage
-    return xml_response("Tagging", [("TagSet", "")])
-
-
-def redundancy(settings: Mapping[str, str]) -> str:
-    """Return a bucket's redundancy from its settings; `LRS` by default."""
-    return settings.get("redundancy", "LRS")
+def acl_response(acl: str) -> Response:
+    """Return the ACL of a bucket or an object."""
+    return xml_response("AccessControlPolicy", [OWNER, ("AccessControlList", [("Grant", acl)])])
 
 
 def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
@@ -223,5 +215,5 @@ def _read_configuration(body: bytes) -> dict[str, str | None]:
 
 def _has_settings(bucket: Bucket, settings: Mapping[str, str | None]) -> bool:
     """Return whether the settings that cannot be changed are those that the bucket has."""
-    current = {"storage-class": bucket.storage_class, "redundancy": redundancy(bucket.settings)}
+    current = {"storage-class": bucket.storage_class, "redundancy": bucket.redundancy}
     return all(settings.get(name, value) == value for name, value in current.items())

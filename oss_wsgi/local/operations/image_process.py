@@ -7,6 +7,7 @@ import json
 import re
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageOps
@@ -39,12 +40,12 @@ _TILE_NAMES = {"north": "n", "south": "s", "west": "w", "east": "e", "center": "
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeError, LookupError, struct.error, Warning)
 
 
+@dataclass
 class Output:
     """How a picture is written: its format, one of FORMATS, and its quality."""
 
-    def __init__(self, image_format: str) -> None:
-        self.format = image_format
-        self.quality: int | None = None
+    format: str
+    quality: int | None = None
 
 
 Arguments = list[str]

@@ -13,16 +13,16 @@ import re
 import secrets
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from ..bodies import read_small_body
 from ..errors import OSSError, Response, access_denied, invalid_argument
 from ..request import Request
 from ..storage.bucket import Bucket
-from ..storage.records import MultipartUpload, StoredObject
+from ..storage.records import StoredObject
 from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
-from .bodies import read_small_body
 from .parameters import whole_number
 
 MAX_RULES = 1000
@@ -37,6 +37,7 @@ _SETTING = "lifecycle"
 _OVERLAP_SETTING = "lifecycle-overlap"
 
 _DAY = 24 * 3600
+_ALL = 10**9
 _MAX_DAYS = 36500
 _MAX_ID_LENGTH = 255
 _ACTIONS = (
@@ -164,36 +165,19 @@ def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
     text = bucket.settings.get(_SETTING)
     for rule in read_rules(text.encode()) if text else ():
         if rule.abort:
-            for upload in list(_uploads(bucket, rule.prefix)):
+            for upload in bucket.uploads(prefix=rule.prefix, limit=_ALL)[0]:
                 if rule.abort.has_passed(upload.started, now):
                     with suppress(OSSError):  # it was completed or aborted meanwhile
                         bucket.abort(upload)
                         report.aborted.append((upload.key, upload.id))
         if rule.expiration:
-            for stored in list(_objects(bucket, rule.prefix)):
-                if rule.expiration.has_passed(stored.last_modified, now) and bucket.get(stored.key) == stored:
+            for stored in bucket.page(prefix=rule.prefix, limit=_ALL)[0]:
+                if not isinstance(stored, StoredObject) or not rule.expiration.has_passed(stored.last_modified, now):
+                    continue
+                if bucket.get(stored.key) == stored:
                     bucket.delete(stored.key)
                     report.deleted.append(stored.key)
     return report
-
-
-def _uploads(bucket: Bucket, prefix: str) -> Iterator[MultipartUpload]:
-    after, more = ("", ""), True
-    while more:
-        uploads, more = bucket.uploads(prefix=prefix, after=after)
-        for upload in uploads:
-            after = upload.key, upload.id
-            yield upload
-
-
-def _objects(bucket: Bucket, prefix: str) -> Iterator[StoredObject]:
-    after, more = "", True
-    while more:
-        entries, more = bucket.page(prefix=prefix, after=after)
-        for entry in entries:
-            after = entry.key
-            if isinstance(entry, StoredObject):
-                yield entry
 
 
 def read_rules(body: bytes) -> list[LifecycleRule]:

@@ -8,7 +8,7 @@ from ..errors import Response, invalid_argument
 from ..request import Request
 from ..storage.records import CommonPrefix, StoredObject
 from ..xml_document import Node, iso_time, xml_response
-from .owner import OWNER
+from .buckets import OWNER
 from .parameters import EncodingType, whole_number
 
 DEFAULT_KEYS = 100

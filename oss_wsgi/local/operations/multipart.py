@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..bodies import read_small_body, receive_body
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
@@ -15,7 +16,6 @@ from ..request import Request
 from ..storage.index import common_prefix
 from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
-from .bodies import read_small_body, receive_body
 from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE, OBJECT_ACL, requested_range
 from .write_objects import open_source, request_content_type

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
 
 from ..environ import Address
 from ..errors import OSSError, Response, access_denied, not_implemented
 from ..forms.post_object import post_object
 from ..object_headers import NOT_KEPT
 from ..request import Request
-from .buckets import (
-    delete_bucket,
-    delete_bucket_cors,
-    get_bucket_acl,
-    get_bucket_cors,
-    get_bucket_encryption,
-    get_bucket_info,
-    get_bucket_location,
-    get_bucket_policy,
-    get_bucket_stat,
-    get_bucket_tags,
-    get_bucket_versioning,
-    head_bucket,
-    list_buckets,
-    put_bucket,
-    put_bucket_acl,
-    put_bucket_cors,
-)
-from .lifecycle import (
-    delete_bucket_lifecycle,
-    get_bucket_lifecycle,
-    post_bucket_lifecycle,
-    put_bucket_lifecycle,
-)
-from .list_objects import list_object_versions, list_objects, list_objects_v2
-from .multipart import (
-    abort_multipart_upload,
-    complete_multipart_upload,
-    initiate_multipart_upload,
-    list_multipart_uploads,
-    list_parts,
-    upload_part,
-    upload_part_copy,
-)
-from .read_objects import OVERRIDABLE, PROCESS, get_object, get_object_meta
-from .write_objects import (
-    COPY_SOURCE,
-    check_version,
-    copy_object,
-    delete_multiple_objects,
-    delete_object,
-    get_object_acl,
-    get_object_tags,
-    put_object,
-    put_object_acl,
-)
+from . import buckets, lifecycle, list_objects, multipart, read_objects, write_objects
+from .read_objects import OVERRIDABLE, PROCESS
+from .write_objects import COPY_SOURCE, check_version
 
 Handler = Callable[[Request], Response]
 
@@ -72,96 +30,105 @@ _VERSION = "versionId"
 _LIST = "prefix delimiter max-keys encoding-type"
 
 
+@dataclass(frozen=True)
 class Operation:
     """An operation: its name in OSS's documentation, and the further parameters of the query that it knows.
 
+    :param parameters: their names, with blanks between them.
     :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
     :param copy: the operation that takes its place if a header names a source: the query of a copy is that of an
         upload.
     """
 
-    def __init__(
-        self,
-        name: str,
-        handle: Handler,
-        parameters: str = "",
-        *,
-        anonymous: bool = False,
-        copy: Operation | None = None,
-    ) -> None:
-        self.name = name
-        self.handle = handle
-        self.parameters = frozenset(parameters.split())
-        self.anonymous = anonymous
-        self.copy = copy
+    name: str
+    handle: Handler
+    parameters: str = ""
+    anonymous: bool = False
+    copy: Operation | None = None
+
+    def knows(self, name: str) -> bool:
+        return name in self.parameters.split()
 
 
 # For each type of resource and method, the names in the query in the order in which they are tried. The operation of ""
 # is the one for a query that has none of them.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
-        "tagging": Operation("GetObjectTagging", get_object_tags, _VERSION),
-        "acl": Operation("GetObjectACL", get_object_acl, _VERSION),
-        "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
-        "uploadId": Operation("ListParts", list_parts, "max-parts part-number-marker encoding-type"),
-        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION} {PROCESS}", anonymous=True),
+        "tagging": Operation("GetObjectTagging", write_objects.get_tags, _VERSION),
+        "acl": Operation("GetObjectACL", write_objects.get_object_acl, _VERSION),
+        "objectMeta": Operation("GetObjectMeta", read_objects.get_object_meta, _VERSION, anonymous=True),
+        "uploadId": Operation("ListParts", multipart.list_parts, "max-parts part-number-marker encoding-type"),
+        "": Operation("GetObject", read_objects.get_object, f"{_RESPONSE} {_VERSION} {PROCESS}", anonymous=True),
     },
     ("Object", "HEAD"): {
-        "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
-        "": Operation("HeadObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
+        "objectMeta": Operation("GetObjectMeta", read_objects.get_object_meta, _VERSION, anonymous=True),
+        "": Operation("HeadObject", read_objects.get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
     },
     ("Object", "PUT"): {
-        "acl": Operation("PutObjectACL", put_object_acl, _VERSION),
+        "acl": Operation("PutObjectACL", write_objects.put_object_acl, _VERSION),
         "partNumber": Operation(
-            "UploadPart", upload_part, "uploadId", copy=Operation("UploadPartCopy", upload_part_copy, "uploadId")
+            "UploadPart",
+            multipart.upload_part,
+            "uploadId",
+            copy=Operation("UploadPartCopy", multipart.upload_part_copy, "uploadId"),
         ),
-        "": Operation("PutObject", put_object, _CALLBACK, copy=Operation("CopyObject", copy_object)),
+        "": Operation(
+            "PutObject", write_objects.put_object, _CALLBACK, copy=Operation("CopyObject", write_objects.copy_object)
+        ),
     },
     ("Object", "POST"): {
-        "uploads": Operation("InitiateMultipartUpload", initiate_multipart_upload, "encoding-type sequential"),
-        "uploadId": Operation("CompleteMultipartUpload", complete_multipart_upload, f"encoding-type {_CALLBACK}"),
+        "uploads": Operation(
+            "InitiateMultipartUpload", multipart.initiate_multipart_upload, "encoding-type sequential"
+        ),
+        "uploadId": Operation(
+            "CompleteMultipartUpload", multipart.complete_multipart_upload, f"encoding-type {_CALLBACK}"
+        ),
     },
     ("Object", "DELETE"): {
-        "uploadId": Operation("AbortMultipartUpload", abort_multipart_upload),
-        "": Operation("DeleteObject", delete_object, _VERSION),
+        "uploadId": Operation("AbortMultipartUpload", multipart.abort_multipart_upload),
+        "": Operation("DeleteObject", write_objects.delete_object, _VERSION),
     },
-    ("Service", "GET"): {"": Operation("ListBuckets", list_buckets, "prefix marker max-keys")},
+    ("Service", "GET"): {"": Operation("ListBuckets", buckets.list_buckets, "prefix marker max-keys")},
     ("Bucket", "PUT"): {
-        "acl": Operation("PutBucketAcl", put_bucket_acl),
-        "cors": Operation("PutBucketCors", put_bucket_cors),
-        "lifecycle": Operation("PutBucketLifecycle", put_bucket_lifecycle),
-        "": Operation("PutBucket", put_bucket),
+        "acl": Operation("PutBucketAcl", buckets.put_bucket_acl),
+        "cors": Operation("PutBucketCors", buckets.put_bucket_cors),
+        "lifecycle": Operation("PutBucketLifecycle", lifecycle.put_bucket_lifecycle),
+        "": Operation("PutBucket", buckets.put_bucket),
     },
     ("Bucket", "GET"): {
-        "acl": Operation("GetBucketAcl", get_bucket_acl),
-        "bucketInfo": Operation("GetBucketInfo", get_bucket_info),
-        "encryption": Operation("GetBucketEncryption", get_bucket_encryption),
-        "policy": Operation("GetBucketPolicy", get_bucket_policy),
-        "stat": Operation("GetBucketStat", get_bucket_stat),
-        "tagging": Operation("GetBucketTags", get_bucket_tags),
-        "versioning": Operation("GetBucketVersioning", get_bucket_versioning),
-        "versions": Operation("ListObjectVersions", list_object_versions, f"{_LIST} key-marker version-id-marker"),
-        "cors": Operation("GetBucketCors", get_bucket_cors),
-        "lifecycle": Operation("GetBucketLifecycle", get_bucket_lifecycle),
-        "location": Operation("GetBucketLocation", get_bucket_location),
+        "acl": Operation("GetBucketAcl", buckets.get_bucket_acl),
+        "bucketInfo": Operation("GetBucketInfo", buckets.get_bucket_info),
+        "encryption": Operation("GetBucketEncryption", buckets.get_bucket_encryption),
+        "policy": Operation("GetBucketPolicy", buckets.get_bucket_policy),
+        "stat": Operation("GetBucketStat", buckets.get_bucket_stat),
+        "tagging": Operation("GetBucketTags", write_objects.get_tags),
+        "versioning": Operation("GetBucketVersioning", buckets.get_bucket_versioning),
+        "versions": Operation(
+            "ListObjectVersions", list_objects.list_object_versions, f"{_LIST} key-marker version-id-marker"
+        ),
+        "cors": Operation("GetBucketCors", buckets.get_bucket_cors),
+        "lifecycle": Operation("GetBucketLifecycle", lifecycle.get_bucket_lifecycle),
+        "location": Operation("GetBucketLocation", buckets.get_bucket_location),
         "uploads": Operation(
             "ListMultipartUploads",
-            list_multipart_uploads,
+            multipart.list_multipart_uploads,
             "prefix delimiter max-uploads key-marker upload-id-marker encoding-type",
         ),
-        "list-type": Operation("ListObjectsV2", list_objects_v2, f"{_LIST} start-after continuation-token fetch-owner"),
-        "": Operation("ListObjects", list_objects, f"{_LIST} marker"),
+        "list-type": Operation(
+            "ListObjectsV2", list_objects.list_objects_v2, f"{_LIST} start-after continuation-token fetch-owner"
+        ),
+        "": Operation("ListObjects", list_objects.list_objects, f"{_LIST} marker"),
     },
-    ("Bucket", "HEAD"): {"": Operation("HeadBucket", head_bucket)},
+    ("Bucket", "HEAD"): {"": Operation("HeadBucket", buckets.head_bucket)},
     ("Bucket", "DELETE"): {
-        "cors": Operation("DeleteBucketCors", delete_bucket_cors),
-        "lifecycle": Operation("DeleteBucketLifecycle", delete_bucket_lifecycle),
-        "": Operation("DeleteBucket", delete_bucket),
+        "cors": Operation("DeleteBucketCors", buckets.delete_bucket_cors),
+        "lifecycle": Operation("DeleteBucketLifecycle", lifecycle.delete_bucket_lifecycle),
+        "": Operation("DeleteBucket", buckets.delete_bucket),
     },
     ("Bucket", "POST"): {
-        "delete": Operation("DeleteMultipleObjects", delete_multiple_objects, "encoding-type"),
+        "delete": Operation("DeleteMultipleObjects", write_objects.delete_multiple_objects, "encoding-type"),
         # Not of OSS: obeys the rules of the bucket now.
-        "lifecycle": Operation("PostBucketLifecycle", post_bucket_lifecycle, "days", anonymous=True),
+        "lifecycle": Operation("PostBucketLifecycle", lifecycle.post_bucket_lifecycle, "days", anonymous=True),
         "": Operation("PostObject", post_object, anonymous=True),
     },
 }
@@ -185,7 +152,7 @@ ACTIONS = {
 _OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
 
 KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
-    *({name, *operation.parameters} for operations in TABLE.values() for name, operation in operations.items())
+    *({name, *operation.parameters.split()} for operations in TABLE.values() for name, operation in operations.items())
 )
 
 
@@ -219,7 +186,7 @@ def find_operation(request: Request) -> Operation:
     operation = _choose(operations[name], is_copy=COPY_SOURCE in request.headers)
     # An unknown name may ask for another operation, perhaps for one that changes much less than this one.
     for other in request.query:
-        if other != name and other not in operation.parameters and other not in SIGNATURE_PARAMETERS:
+        if other != name and not operation.knows(other) and other not in SIGNATURE_PARAMETERS:
             raise not_implemented(f"?{other} in {operation.name}")
     check_version(request.query.get(_VERSION, ""))
     for header in NOT_KEPT:

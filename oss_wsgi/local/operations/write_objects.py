@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote_plus
 
+from ..bodies import read_small_body, receive_body
 from ..callbacks.upload_callback import call_back, image_info, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
@@ -14,8 +15,7 @@ from ..object_headers import check_key, content_type, forbids_overwrite, object_
 from ..request import Request
 from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
-from .bodies import read_small_body, receive_body
-from .owner import acl_response
+from .buckets import acl_response
 from .parameters import EncodingType
 from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
 
@@ -111,9 +111,9 @@ def get_object_acl(request: Request) -> Response:
     return acl_response(stored.headers.get(OBJECT_ACL, "default"))
 
 
-def get_object_tags(request: Request) -> Response:
-    """GET `?tagging`: return no tags."""
-    if request.storage.get(request.key) is None:
+def get_tags(request: Request) -> Response:
+    """GET `?tagging` of a bucket or an object: return no tags."""
+    if request.key and request.storage.get(request.key) is None:
         raise no_such_key(request.key)
     return xml_response("Tagging", [("TagSet", "")])
 

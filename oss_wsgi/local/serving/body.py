@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
 
 from ..forms.form import FormInput, content_start
 
-#: Opens a named file for a body; returns None when an unnamed temporary file will do.
-Spool = Callable[[], "BinaryIO | None"]
+#: Opens a named file for a body.
+Spool = Callable[[], BinaryIO]
 
 
 class RequestBody:
@@ -28,7 +27,6 @@ class RequestBody:
         self._is_form = is_form
         self._memory = io.BytesIO()
         self._file: BinaryIO | None = None
-        self._path = ""
         self._error: OSError | None = None
         self._size = 0
 
@@ -65,9 +63,8 @@ class RequestBody:
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
-        if self._path:
             with suppress(FileNotFoundError):  # the file became an object
-                os.unlink(self._path)
+                os.unlink(self._file.name)
 
     def _fail(self, error: OSError) -> None:
         """Drop a body that does not fit on the disk: free its space now, and raise the error when the body is read."""
@@ -80,10 +77,6 @@ class RequestBody:
         start = content_start(beginning) if self._is_form else 0
         self._memory = io.BytesIO(beginning[:start])
         self._file = self._spool()
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        else:
-            self._path = self._file.name
         self._file.write(beginning[start:])
 
 

@@ -14,7 +14,7 @@ from waitress.task import WSGITask
 
 from ..environ import ARRIVED
 from ..forms.form import MAX_BODY_SIZE
-from ..forms.policy_check import MAX_OBJECT_SIZE
+from ..forms.policy import MAX_OBJECT_SIZE
 from .body import RequestBody, Spool
 from .tls import TLSSocket
 
@@ -24,7 +24,7 @@ _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
 def channel_class(spool: Spool, tls: ssl.SSLContext | None = None) -> type[Any]:
     """Return the class of a server's connections.
 
-    :param spool: opens a named file for a body; returns None when an unnamed temporary file will do.
+    :param spool: opens a named file for a body.
     :param tls: the context of HTTPS.
     """
 

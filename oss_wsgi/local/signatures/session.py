@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 #: The first characters of the ID of a temporary key.
@@ -136,23 +137,5 @@ def _is_resource(pattern: str, name: str) -> bool:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a pattern fits a whole text, in time that is at most the product of their lengths."""
-    reached = {0}
-    for character in text:
-        reached = _through_stars(pattern, reached)
-        reached = {
-            position if pattern[position] == "*" else position + 1
-            for position in reached
-            if position < len(pattern) and pattern[position] in ("*", "?", character)
-        }
-    return len(pattern) in _through_stars(pattern, reached)
-
-
-def _through_stars(pattern: str, positions: set[int]) -> set[int]:
-    """Return the positions, and those behind each run of * that begins at one."""
-    found = set(positions)
-    for position in positions:
-        while position < len(pattern) and pattern[position] == "*":
-            position += 1
-            found.add(position)
-    return found
+    """Return whether a pattern fits a whole text; of the wildcards of fnmatch it has * and ?."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))

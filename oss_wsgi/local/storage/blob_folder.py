@@ -53,7 +53,7 @@ class BlobFolder:
         return open(self.process_folder / name, "x+b", buffering=0, opener=open_private)
 
     def spool(self) -> BinaryIO:
-        """Open a named file for a request's body."""
+        """Open a named file for a request's body; the caller removes one that `adopt` makes no content of."""
         return open(self.process_folder / f"spool-{secrets.token_hex(8)}", "x+b", opener=open_private)
 
     def adopt(self, source: BinaryIO, name: str) -> bool:

@@ -10,27 +10,19 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
 from .blob_folder import BlobFolder
-from .index import (
-    OBJECT,
-    PART,
-    PARTS,
-    UPLOAD,
-    Entry,
-    IndexDatabase,
-    list_page,
-    object_row,
-    part_row,
-    read_object,
-    read_part,
-    read_upload,
-    upload_row,
-)
+from .index import COLUMNS, PARTS, IndexDatabase, common_prefix, first_key_after, from_row, to_row
 from .object_writer import ObjectWriter
-from .records import MultipartUpload, Part, StoredObject
+from .records import CommonPrefix, MultipartUpload, Part, StoredObject
+
+Entry = StoredObject | CommonPrefix
+OBJECT = COLUMNS[StoredObject]
+
+# Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
+FOLDED_BATCH = 20
 
 
 class Bucket:
@@ -57,6 +49,10 @@ class Bucket:
         """The class of objects that name none."""
         return self.settings.get("storage-class", "Standard")
 
+    @property
+    def redundancy(self) -> str:
+        return self.settings.get("redundancy", "LRS")
+
     def change(self, settings: Mapping[str, str | None]) -> None:
         """Change these settings and leave the others; None removes a setting."""
         with self._index.transaction() as connection:
@@ -75,7 +71,7 @@ class Bucket:
         """Return what is known of an object; None if it does not exist."""
         statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
         rows = self._index.read(statement, self.name, key.encode())
-        return read_object(rows[0]) if rows else None
+        return from_row(StoredObject, rows[0]) if rows else None
 
     def open(self, key: str) -> tuple[StoredObject, BinaryIO] | None:
         """Return an object and its content, which stays readable when the object is replaced or deleted."""
@@ -112,14 +108,29 @@ class Bucket:
         self, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
     ) -> tuple[list[Entry], bool]:
         """Return up to `limit` entries after the key `after`, and whether more follow."""
-        return list_page(self._index, self.name, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
-
-    def newest(self, limit: int) -> tuple[list[StoredObject], int]:
-        """Return up to `limit` objects, the newest first, and the number of all objects."""
-        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? ORDER BY last_modified DESC LIMIT ?"  # noqa: S608
-        rows = self._index.read(statement, self.name, limit)
-        count = self._index.read("SELECT COUNT(*) FROM objects WHERE bucket = ?", self.name)
-        return [read_object(row) for row in rows], count[0][0]
+        start, end = prefix.encode(), first_key_after(prefix.encode())
+        marker, separator = after.encode(), delimiter.encode()
+        if after:
+            # A marker that is a common prefix excludes all keys that begin with it.
+            common = common_prefix(marker, start, separator)
+            start = max(start, first_key_after(marker) if common == marker else marker + b"\0")
+        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"  # noqa: S608
+        entries: list[Entry] = []
+        while (room := limit + 1 - len(entries)) > 0:
+            size = min(room, FOLDED_BATCH) if separator else room
+            rows = self._index.read(statement, self.name, start, end, size)
+            for row in rows:
+                common = common_prefix(row[0], prefix.encode(), separator)
+                if common:
+                    entries.append(CommonPrefix(common.decode()))
+                    start = first_key_after(common)
+                    break
+                entries.append(from_row(StoredObject, row))
+                start = row[0] + b"\0"
+            else:
+                if len(rows) < size:
+                    break
+        return entries[:limit], len(entries) > limit
 
     def stat(self) -> tuple[list[tuple[str, int, int]], int]:
         """Return for each storage class its name, its objects and their bytes; and the number of unfinished uploads."""
@@ -131,11 +142,21 @@ class Bucket:
         uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
         return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
 
-    def add(self, stored: StoredObject, forbid_overwrite: bool) -> None:
-        """Record an object whose content is written; raise OSSError 409 if it may not replace one."""
+    def add(self, stored: StoredObject, forbid_overwrite: bool, upload: MultipartUpload | None = None) -> None:
+        """Record an object whose content is written.
+
+        :param upload: the upload in parts that the object completes.
+        :raises OSSError: 409 if the object may not replace one, 404 if the upload has ended.
+        """
         with self._index.transaction() as connection:
-            replaced = self._insert_object(connection, stored, forbid_overwrite)
-        self._publish(stored, replaced)
+            if upload:
+                self._check_in_progress(connection, upload)
+            self._check_exists(connection)
+            replaced = self._quarantine(connection, stored.key, forbid_overwrite=forbid_overwrite)
+            _insert(connection, "objects", "bucket", self.name, stored)
+            files = self._delete_upload(connection, upload) if upload else []
+        self._blobs.publish(self.name, stored.file)
+        self._discard([(replaced.file,), *files] if replaced else files)
 
     def begin(
         self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
@@ -147,16 +168,16 @@ class Bucket:
         upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers, sequential)
         with self._index.transaction() as connection:
             self._check_exists(connection)
-            _insert(connection, "uploads", f"bucket, {UPLOAD}", (self.name, *upload_row(upload)))
+            _insert(connection, "uploads", "bucket", self.name, upload)
         return upload
 
     def upload(self, key: str, upload_id: str) -> MultipartUpload:
         """Return an upload in progress; raise OSSError 404 NoSuchUpload if there is none."""
-        statement = f"SELECT {UPLOAD} FROM uploads WHERE bucket = ? AND key = ? AND id = ?"  # noqa: S608
+        statement = f"SELECT {COLUMNS[MultipartUpload]} FROM uploads WHERE bucket = ? AND key = ? AND id = ?"  # noqa: S608
         rows = self._index.read(statement, self.name, key.encode(), upload_id)
         if not rows:
             raise _no_such_upload(upload_id)
-        return read_upload(rows[0])
+        return from_row(MultipartUpload, rows[0])
 
     def uploads(
         self, *, prefix: str = "", after: tuple[str, str] = ("", ""), limit: int = 1000
@@ -164,19 +185,19 @@ class Bucket:
         """Return up to `limit` uploads after the key and the id `after`, and whether more follow."""
         key, upload_id = after
         statement = (
-            f"SELECT {UPLOAD} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ?"  # noqa: S608
+            f"SELECT {COLUMNS[MultipartUpload]} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ?"  # noqa: S608
             " AND (key > ? OR (key = ? AND ? <> '' AND id > ?)) ORDER BY key, id LIMIT ?"
         )
         start = prefix.encode()
         markers = (key.encode(), key.encode(), upload_id, upload_id)
         rows = self._index.read(statement, self.name, len(start), start, *markers, limit + 1)
-        return [read_upload(row) for row in rows[:limit]], len(rows) > limit
+        return [from_row(MultipartUpload, row) for row in rows[:limit]], len(rows) > limit
 
     def parts(self, upload: MultipartUpload, *, after: int = 0, limit: int = 10000) -> tuple[list[Part], bool]:
         """Return up to `limit` parts after the number `after`, and whether more follow."""
-        statement = f"SELECT {PART} FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
+        statement = f"SELECT {COLUMNS[Part]} FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
         rows = self._index.read(statement, upload.id, after, limit + 1)
-        return [read_part(row) for row in rows[:limit]], len(rows) > limit
+        return [from_row(Part, row) for row in rows[:limit]], len(rows) > limit
 
     def add_part(self, upload: MultipartUpload, part: Part) -> None:
         """Record a part whose content is written; raise OSSError if the upload has ended or another part is due."""
@@ -189,7 +210,7 @@ class Bucket:
             replaced = connection.execute(statement, (upload.id, part.number)).fetchall()
             for (file,) in replaced:
                 self._blobs.quarantine(PARTS, file)
-            _insert(connection, "parts", f"upload, {PART}", (upload.id, *part_row(part)))
+            _insert(connection, "parts", "upload", upload.id, part)
         self._blobs.publish(PARTS, part.file)
         self._discard(replaced)
 
@@ -203,16 +224,7 @@ class Bucket:
             for part in parts:
                 with self._open_part(upload, part) as content:
                     incoming.append_part(part, content)
-
-            def add(stored: StoredObject) -> None:
-                with self._index.transaction() as connection:
-                    self._check_in_progress(connection, upload)
-                    replaced = self._insert_object(connection, stored, forbid_overwrite)
-                    files = self._delete_upload(connection, upload)
-                self._publish(stored, replaced)
-                self._discard(files)
-
-            return incoming.commit_parts(parts, upload, add, now=now)
+            return incoming.commit_parts(parts, upload, now=now, forbid_overwrite=forbid_overwrite)
 
     def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
         """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
@@ -243,15 +255,6 @@ class Bucket:
         if not connection.execute(statement, values).fetchone():
             raise _no_such_upload(upload.id)
 
-    def _insert_object(
-        self, connection: sqlite3.Connection, stored: StoredObject, forbid_overwrite: bool
-    ) -> StoredObject | None:
-        """Insert an object; return the one that it replaces, whose file is in quarantine."""
-        self._check_exists(connection)
-        replaced = self._quarantine(connection, stored.key, forbid_overwrite=forbid_overwrite)
-        _insert(connection, "objects", f"bucket, {OBJECT}", (self.name, *object_row(stored)))
-        return replaced
-
     def _quarantine(
         self, connection: sqlite3.Connection, key: str, *, forbid_overwrite: bool = False
     ) -> StoredObject | None:
@@ -262,7 +265,7 @@ class Bucket:
             return None
         if forbid_overwrite:
             raise file_already_exists()
-        stored = read_object(row)
+        stored = from_row(StoredObject, row)
         self._blobs.quarantine(self.name, stored.file)
         return stored
 
@@ -276,19 +279,17 @@ class Bucket:
         connection.execute("DELETE FROM uploads WHERE bucket = ? AND key = ? AND id = ?", values)
         return rows
 
-    def _publish(self, stored: StoredObject, replaced: StoredObject | None) -> None:
-        self._blobs.publish(self.name, stored.file)
-        if replaced:
-            self._blobs.discard(replaced.file)
-
     def _discard(self, rows: Iterable[tuple[str]]) -> None:
         for (file,) in rows:
             self._blobs.discard(file)
 
 
-def _insert(connection: sqlite3.Connection, table: str, columns: str, values: tuple[Any, ...]) -> None:
-    """Insert a row, which replaces a row of the same key."""
-    marks = ", ".join("?" * len(values))
+def _insert(
+    connection: sqlite3.Connection, table: str, owner: str, name: str, record: StoredObject | MultipartUpload | Part
+) -> None:
+    """Insert a record under the name of its owner; it replaces one of the same key."""
+    values = name, *to_row(record)
+    columns, marks = f"{owner}, {COLUMNS[type(record)]}", ", ".join("?" * len(values))
     connection.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
 
 

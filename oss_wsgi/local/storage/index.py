@@ -7,11 +7,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import fields
+from functools import partial
+from typing import Any, TypeVar
 
-from .records import CommonPrefix, MultipartUpload, Part, StoredObject
+from .records import MultipartUpload, Part, StoredObject
 
 #: The folder of parts, which belong to no bucket's folder until their upload is completed.
 PARTS = ".parts"
@@ -30,7 +32,6 @@ CREATE TABLE IF NOT EXISTS objects (
     multipart_etag TEXT NOT NULL, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS object_files ON objects (file);
-CREATE INDEX IF NOT EXISTS object_times ON objects (bucket, last_modified);
 CREATE TABLE IF NOT EXISTS uploads (
     bucket TEXT NOT NULL, key BLOB NOT NULL, id TEXT NOT NULL, started REAL NOT NULL, content_type TEXT NOT NULL,
     headers TEXT NOT NULL, sequential INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (bucket, key, id)
@@ -42,12 +43,19 @@ CREATE TABLE IF NOT EXISTS parts (
 CREATE UNIQUE INDEX IF NOT EXISTS part_files ON parts (file);
 """
 
-# The columns of a row that makes a StoredObject, a MultipartUpload, a Part.
-OBJECT = "key, size, md5, crc64, content_type, last_modified, headers, file, multipart_etag"
+Record = TypeVar("Record", StoredObject, MultipartUpload, Part)
 
-UPLOAD = "id, key, started, content_type, headers, sequential"
+#: The columns of the rows that make records.
+COLUMNS = {kind: ", ".join(each.name for each in fields(kind)) for kind in (StoredObject, MultipartUpload, Part)}
 
-PART = "number, size, md5, crc64, last_modified, file"
+#: How a member of a record is written and read where SQLite does not take it as it is. A checksum is text: it has 64
+#: bits and no sign, and SQLite's integers have a sign.
+CODECS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "key": (str.encode, bytes.decode),
+    "crc64": (str, int),
+    "headers": (partial(json.dumps, ensure_ascii=False), json.loads),
+    "sequential": (int, bool),
+}
 
 # Which of the connections.
 WRITER = 0
@@ -132,86 +140,17 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
         time.sleep(0.01)
 
 
-def object_row(stored: StoredObject) -> tuple[Any, ...]:
-    headers = json.dumps(stored.headers, ensure_ascii=False)
-    # The checksum is text: it has 64 bits and no sign, and SQLite's integers have a sign.
-    return (
-        stored.key.encode(),
-        stored.size,
-        stored.md5,
-        str(stored.crc64),
-        stored.content_type,
-        stored.last_modified,
-        headers,
-        stored.file,
-        stored.multipart_etag,
-    )
+def to_row(record: StoredObject | MultipartUpload | Part) -> tuple[Any, ...]:
+    """Return a record as the row of its COLUMNS."""
+    row = [(each.name, getattr(record, each.name)) for each in fields(record)]
+    return tuple(CODECS[name][0](value) if name in CODECS else value for name, value in row)
 
 
-def read_object(row: Sequence[Any]) -> StoredObject:
-    key, size, md5, crc64, content_type, last_modified, headers, file, etag = row
-    return StoredObject(
-        key.decode(), size, md5, int(crc64), content_type, last_modified, json.loads(headers), file, etag
-    )
-
-
-def upload_row(upload: MultipartUpload) -> tuple[Any, ...]:
-    headers = json.dumps(upload.headers, ensure_ascii=False)
-    return upload.id, upload.key.encode(), upload.started, upload.content_type, headers, int(upload.sequential)
-
-
-def read_upload(row: Sequence[Any]) -> MultipartUpload:
-    upload_id, key, started, content_type, headers, sequential = row
-    return MultipartUpload(upload_id, key.decode(), started, content_type, json.loads(headers), bool(sequential))
-
-
-def part_row(part: Part) -> tuple[Any, ...]:
-    return part.number, part.size, part.md5, str(part.crc64), part.last_modified, part.file
-
-
-def read_part(row: Sequence[Any]) -> Part:
-    number, size, md5, crc64, last_modified, file = row
-    return Part(number, size, md5, int(crc64), last_modified, file)
-
-
-Entry = StoredObject | CommonPrefix
-
-# Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
-FOLDED_BATCH = 20
-
-
-def list_page(
-    index: IndexDatabase, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
-) -> tuple[list[Entry], bool]:
-    """Return up to `limit` entries of a bucket after the key `after`, and whether more follow."""
-    start, end = prefix.encode(), _first_key_after(prefix.encode())
-    marker, separator = after.encode(), delimiter.encode()
-    if after:
-        # A marker that is a common prefix excludes all keys that begin with it.
-        common = common_prefix(marker, start, separator)
-        start = max(start, _first_key_after(marker) if common == marker else marker + b"\0")
-    entries: list[Entry] = []
-    while (room := limit + 1 - len(entries)) > 0:
-        size = min(room, FOLDED_BATCH) if separator else room
-        rows = index.read(
-            f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?",  # noqa: S608
-            bucket,
-            start,
-            end,
-            size,
-        )
-        for row in rows:
-            common = common_prefix(row[0], prefix.encode(), separator)
-            if common:
-                entries.append(CommonPrefix(common.decode()))
-                start = _first_key_after(common)
-                break
-            entries.append(read_object(row))
-            start = row[0] + b"\0"
-        else:
-            if len(rows) < size:
-                break
-    return entries[:limit], len(entries) > limit
+def from_row(kind: type[Record], row: Sequence[Any]) -> Record:
+    """Return the record of a row of its COLUMNS."""
+    names = (each.name for each in fields(kind))
+    values = zip(names, row, strict=True)
+    return kind(*(CODECS[name][1](value) if name in CODECS else value for name, value in values))
 
 
 def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
@@ -222,6 +161,6 @@ def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     return b"" if position < 0 else key[: position + len(delimiter)]
 
 
-def _first_key_after(prefix: bytes) -> bytes:
+def first_key_after(prefix: bytes) -> bytes:
     """Return the first bytes after all keys that begin with the prefix; no UTF-8 begins with 255."""
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"

@@ -28,14 +28,14 @@ class ObjectWriter:
 
     It is deleted at the end of the `with` block unless it was committed.
 
-    :param add: records an object; True forbids to overwrite one.
+    :param add: records an object; True forbids to overwrite one; the upload in parts is the one that it completes.
     :param add_part: records a part.
     """
 
     def __init__(
         self,
         blobs: BlobFolder,
-        add: Callable[[StoredObject, bool], None],
+        add: Callable[[StoredObject, bool, MultipartUpload | None], None],
         add_part: Callable[[MultipartUpload, Part], None],
     ) -> None:
         self._blobs = blobs
@@ -78,7 +78,7 @@ class ObjectWriter:
         """Write the whole content.
 
         :param chunks: the content, read from `source`.
-        :param source: a file from `Storage.spool`, which becomes the content itself: that saves a copy.
+        :param source: a file from `BlobFolder.spool`, which becomes the content itself: that saves a copy.
         """
         if source is None or not self._blobs.adopt(source, self._name):
             for chunk in chunks:
@@ -129,7 +129,7 @@ class ObjectWriter:
         """
         file = self._finish(key)
         stored = StoredObject(key, self.size, self.md5, self.crc64, content_type, now, headers, file)
-        self._add(stored, forbid_overwrite)
+        self._add(stored, forbid_overwrite, None)
         self._committed = True
         return stored
 
@@ -145,19 +145,14 @@ class ObjectWriter:
         return part
 
     def commit_parts(
-        self,
-        parts: Sequence[Part],
-        upload: MultipartUpload,
-        add: Callable[[StoredObject], None],
-        *,
-        now: float,
+        self, parts: Sequence[Part], upload: MultipartUpload, *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
         """Make the appended parts one object.
 
         Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
         one of OSS's). It has an MD5 only after `hash_parts()`.
 
-        :param add: records the object in place of the `add` of other objects.
+        :raises OSSError: as of `commit`, and 404 NoSuchUpload when the upload has ended.
         """
         etags = "".join(part.etag for part in parts)
         digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
@@ -166,7 +161,7 @@ class ObjectWriter:
         crc = self.crc64
         md5 = self.md5 if self._hashes_parts else ""
         stored = StoredObject(upload.key, self.size, md5, crc, upload.content_type, now, upload.headers, file, etag)
-        add(stored)
+        self._add(stored, forbid_overwrite, upload)
         self._committed = True
         return stored
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from ...private_file import make_private_folder, narrow, narrow_folder, open_private
 from ..errors import OSSError, no_such_bucket
@@ -68,13 +67,6 @@ class Storage:
                     raise OSSError(409, "BucketNotEmpty", message, "0015-00000301", BucketName=name)
             connection.execute("DELETE FROM buckets WHERE name = ?", (name,))
         self.blobs.remove_folder(name)
-
-    def spool(self) -> BinaryIO:
-        """Open a named file for a request's body, which `ObjectWriter.receive` may turn into the content of an object.
-
-        The caller removes a file that became no content.
-        """
-        return self.blobs.spool()
 
     def close(self) -> None:
         self.blobs.close()

@@ -112,7 +112,7 @@ class PartsSite:
 
     @property
     def objects(self) -> list[Any]:
-        return list(self.bucket.newest(100)[0])
+        return sorted(self.bucket.page()[0], key=lambda stored: stored.last_modified, reverse=True)
 
     @property
     def unfinished(self) -> int:

@@ -1,9 +1,6 @@
 import pytest
 
-from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply
-from oss_wsgi.local.callbacks.parameters import CallbackParameters, parse_callback_url
-from oss_wsgi.local.callbacks.sender import MAX_REPLY_SIZE, CallbackSender, accepted_body
-from oss_wsgi.local.callbacks.signing_key import CallbackKey
+from oss_wsgi.local.callbacks.sender import MAX_REPLY_SIZE, CallbackError, CallbackReply, accepted_body
 
 
 def reply(body=b'{"a":1}', status=200, length=None):
@@ -62,46 +59,3 @@ def test_any_other_reply_is_an_error_with_the_text_of_oss(answer, message, ec):
 def test_a_reply_of_1_megabyte_is_relayed():
     body = b'"' + b"x" * (MAX_REPLY_SIZE - 2) + b'"'
     assert accepted_body(reply(body)) == body
-
-
-class Transport:
-    """Gives each host its reply or error, and records the requests."""
-
-    def __init__(self, **answers):
-        self.answers = answers
-        self.called = []
-
-    def __call__(self, request):
-        self.called.append(request)
-        answer = self.answers[request.url.host]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def send(transport, *urls):
-    parameters = CallbackParameters(
-        [parse_callback_url(url) for url in urls], "", "a=${size}", "application/x-www-form-urlencoded"
-    )
-    return CallbackSender(CallbackKey.generate(512), transport, lambda: 0.0).send(
-        parameters, {"size": 6}, bucket="examplebucket", request_id="id", public_key_url="http://k/"
-    )
-
-
-def test_urls_are_tried_in_order_until_one_succeeds():
-    transport = Transport(a=reply(status=500), b=CallbackError("down"), c=reply(b'"c"'), d=reply(b'"d"'))
-    assert send(transport, "a/1", "b/2", "c/3", "d/4") == b'"c"'
-    assert [request.url.target for request in transport.called] == ["/1", "/2", "/3"]
-
-
-def test_each_url_gets_its_own_signature_over_the_same_body():
-    transport = Transport(a=reply(status=500), b=reply())
-    send(transport, "a/1", "b/2")
-    first, second = transport.called
-    assert first.body == second.body == b"a=6"
-    assert dict(first.headers)["Authorization"] != dict(second.headers)["Authorization"]
-
-
-def test_the_last_failure_is_reported():
-    with pytest.raises(CallbackError, match="Error status : 404"):
-        send(Transport(a=reply(status=500), b=reply(status=404)), "a", "b")

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from webtest.lint import middleware as lint
 
-from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply, CallbackRequest
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
+from oss_wsgi.local.callbacks.sender import CallbackError, CallbackReply, CallbackRequest
 from oss_wsgi.local.callbacks.transports import HTTPTransport, WSGITransport, callback_environ, is_certificate_of
 
 from ...certificate import certificate

@@ -2,12 +2,8 @@ import json
 
 import pytest
 
-from oss_wsgi.local.callbacks.image_info import read_image_info
-from oss_wsgi.local.callbacks.variables import NAMES, callback_values, check_template, substitute_form, substitute_json
+from oss_wsgi.local.callbacks.variables import NAMES, check_template, substitute_form, substitute_json
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.storage.storage import Storage
-
-from .test_image_info import png
 
 VALUES = {
     "bucket": "examplebucket",
@@ -101,54 +97,3 @@ def test_space_as_plus_writes_a_plus():
     values = {"object": "a b+c/d"}
     assert substitute_form("o=${object} x", values, space_as_plus=True) == "o=a+b%2Bc%2Fd x"
     assert substitute_form("o=${object} x", values) == "o=a%20b%2Bc%2Fd x"
-
-
-@pytest.fixture
-def values(tmp_path):
-    storage = Storage(tmp_path)
-    storage.create_bucket("examplebucket", now=0.0)
-    bucket = storage.bucket("examplebucket")
-
-    def make(content, **variables):
-        with bucket.incoming() as incoming:
-            incoming.write(content)
-            with incoming.open() as file:
-                image = read_image_info(file)
-            stored = incoming.commit("user/a", "image/png", {}, now=0.0)
-        return callback_values(
-            stored,
-            image,
-            variables,
-            bucket="examplebucket",
-            client_ip="192.0.2.1",
-            request_id="674EF4EC0000000000000001",
-            operation="PutObject",
-        )
-
-    yield make
-    storage.close()
-
-
-def test_every_variable_has_its_value(values):
-    assert values(b"hi oss", **{"x:uid": "42"}) == {
-        "x:uid": "42",
-        "bucket": "examplebucket",
-        "object": "user/a",
-        "etag": "B22E0DC370A7F7067FACF5F75D7FA385",
-        "size": 6,
-        "mimeType": "image/png",
-        "crc64": 8707180448768400016,
-        "contentMd5": "si4Nw3Cn9wZ/rPX3XX+jhQ==",
-        "clientIp": "192.0.2.1",
-        "reqId": "674EF4EC0000000000000001",
-        "operation": "PutObject",
-    }
-
-
-def test_a_picture_adds_its_size_and_format(values):
-    picture = values(png(3, 2))
-    assert (picture["imageInfo.width"], picture["imageInfo.height"], picture["imageInfo.format"]) == (3, 2, "png")
-
-
-def test_all_values_have_names_that_templates_may_use(values):
-    assert set(values(png(3, 2))) <= set(NAMES)

@@ -1,8 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.policy import Condition, Policy, SizeRange
-from oss_wsgi.local.forms.policy_check import MAX_OBJECT_SIZE, check_policy, size_range
+from oss_wsgi.local.forms.policy import MAX_OBJECT_SIZE, Condition, Policy, SizeRange, check_policy, size_range
 
 V4_FIELDS = {"x-oss-signature-version": "OSS4-HMAC-SHA256", "x-oss-credential": "c", "x-oss-date": "d"}
 

@@ -1,8 +1,14 @@
 import pytest
 
 from oss_wsgi.explanations.rows import find
-from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply, cannot_connect, timed_out
-from oss_wsgi.local.callbacks.sender import FAULT_REPLIES, accepted_body
+from oss_wsgi.local.callbacks.sender import (
+    FAULT_REPLIES,
+    CallbackError,
+    CallbackReply,
+    accepted_body,
+    cannot_connect,
+    timed_out,
+)
 
 from ..form_client import callback_field, form, policy, post, sign_v1
 

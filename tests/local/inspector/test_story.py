@@ -1,7 +1,7 @@
 import pytest
 
-from oss_wsgi.local.callbacks.message import CallbackRequest
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
+from oss_wsgi.local.callbacks.sender import CallbackRequest
 from oss_wsgi.local.errors import ErrorText, OSSError
 from oss_wsgi.local.inspector.story import MAX_FIELDS, MAX_VALUE, Story
 

@@ -1,17 +1,10 @@
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.local.operations.buckets import redundancy
-
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import SignedClient, code
 
 PUBLIC = {"x-oss-acl": "public-read"}
-
-
-def test_a_bucket_is_private_and_standard_by_default():
-    assert redundancy({}) == "LRS"
-    assert redundancy({"redundancy": "ZRS"}) == "ZRS"
 
 
 def configuration(text):
@@ -23,6 +16,11 @@ def info(client, bucket):
     return {name: element.findtext(name) for name in ("Name", "StorageClass", "DataRedundancyType")} | {
         "acl": element.findtext("AccessControlList/Grant")
     }
+
+
+def test_a_bucket_is_standard_by_default(client):
+    described = info(client, "examplebucket")
+    assert (described["StorageClass"], described["DataRedundancyType"]) == ("Standard", "LRS")
 
 
 def test_a_created_bucket_is_described(client, oss):

@@ -55,12 +55,6 @@ def test_a_file_that_became_an_object_stays(make_body, spooled):
     assert [path.name for path in spooled.iterdir()] == ["object"]
 
 
-def test_without_a_spool_a_large_body_is_in_a_temporary_file(make_body):
-    body = make_body(spool=lambda: None)
-    body.append(b"abcdef")
-    assert body.getfile().read() == b"abcdef"
-
-
 def test_the_file_of_a_form_begins_with_the_uploaded_content(make_body, spooled):
     body = make_body(START + 2, is_form=True)
     body.append(FORM[: START + 3])

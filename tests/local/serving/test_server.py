@@ -347,15 +347,18 @@ def test_requests_that_wait_for_each_other_all_get_a_thread(caplog):
     assert not caplog.records
 
 
-def test_one_request_after_another_uses_one_thread():
+class Failing:
+    def service(self):
+        raise RuntimeError("broken")
+
+
+def test_a_request_that_fails_is_logged_and_its_thread_ends(caplog):
     threads = RequestThreads()
-    for _ in range(100):
-        request = Meeting(threading.Barrier(1))
-        threads.add_task(request)
-        assert request.ended.wait(TIMEOUT)
-        wait_until(lambda: threads.active_count == 0)
-        assert len(threads.threads) <= 1  # none where it was idle for long
+    before = threading.active_count()
+    threads.add_task(Failing())
+    wait_until(lambda: threading.active_count() <= before)
     threads.shutdown()
+    assert [record.exc_info[0] for record in caplog.records] == [RuntimeError]
 
 
 def test_event_streams_that_are_dropped_leave_no_threads(server):
@@ -370,8 +373,10 @@ def test_event_streams_that_are_dropped_leave_no_threads(server):
 def test_no_thread_starts_after_a_shutdown():
     threads = RequestThreads()
     threads.shutdown()
-    threads.add_task(Meeting(threading.Barrier(1)))
-    assert not threads.threads
+    request, before = Meeting(threading.Barrier(1)), threading.active_count()
+    threads.add_task(request)
+    assert threading.active_count() == before
+    assert not request.ended.is_set()
 
 
 def test_stop_that_is_urgent_waits_for_no_request(oss):

@@ -197,14 +197,6 @@ def test_a_delimiter_groups_keys(bucket: Bucket) -> None:
     assert bucket.page(delimiter="/", after=after) == ([], False)
 
 
-def test_newest_returns_the_newest_and_the_count(bucket: Bucket) -> None:
-    for moment, key in enumerate("abc"):
-        with bucket.incoming() as incoming:
-            incoming.commit(key, "text/plain", {}, now=NOW - moment)
-    newest, count = bucket.newest(2)
-    assert ([stored.key for stored in newest], count) == (["a", "b"], 3)
-
-
 def test_buckets_are_separate(storage: Storage) -> None:
     assert storage.create_bucket("two", now=NOW) is True
     assert storage.create_bucket("one", now=NOW + 1) is True

@@ -1,4 +1,4 @@
-"""Reads request bodies: large ones into storage, small ones into memory."""
+"""Bodies of requests: the headers that describe them; large ones are read into storage, small ones into memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,32 @@ import hmac
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from ..body_headers import content_length, content_md5
-from ..errors import OSSError, invalid_digest
-from ..forms.policy_check import MAX_OBJECT_SIZE
-from ..request import Request
-from ..storage.object_writer import ObjectWriter
+from .errors import OSSError, invalid_argument, invalid_digest
+from .forms.policy import MAX_OBJECT_SIZE
+from .request import Request
+from .storage.object_writer import ObjectWriter
 
 CHUNK_SIZE = 256 * 1024
+
+
+def content_length(text: str) -> int:
+    """Return the length in bytes; raise OSSError 411 for an empty header and 400 for an invalid one."""
+    if not text:
+        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=text)
+    return int(text)
+
+
+def content_md5(text: str) -> bytes:
+    """Return the 16 bytes of the digest, b"" for an empty header; raise OSSError for an invalid one."""
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise invalid_digest() from None
+    if text and len(digest) != 16:
+        raise invalid_digest()
+    return digest
 
 
 def receive_body(request: Request, incoming: ObjectWriter) -> None:

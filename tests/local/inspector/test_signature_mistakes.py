@@ -5,7 +5,7 @@ import hmac
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.local.inspector.mistakes import difference
+from oss_wsgi.local.inspector.signature_mistakes import difference
 
 from ..form_client import encode_policy, form, policy, post, sign_v1, sign_v4, utc, v4_fields
 

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..environ import Address
@@ -50,15 +51,13 @@ def diagnose(
         return "", ""
     provided = error.members.get("SignatureProvided", "")
     if fields is not None:
-        candidates = _form_candidates(fields, account.access_key_secret, region)
-        with_secret = lambda secret: next(_form_candidates(fields, secret, region))[0]  # noqa: E731
+        candidates = partial(_form_candidates, fields, region=region)
     else:
-        request = SignedRequest.read(environ, address)
-        candidates = _request_candidates(request, account.access_key_secret, region, error)
-        with_secret = lambda secret: next(_request_candidates(request, secret, region, error))[0]  # noqa: E731
-    computed, _ = next(candidates)
-    candidates = itertools.chain(_secret_candidates(with_secret, account, former), candidates)
-    for signature, mistake in candidates:
+        candidates = partial(_request_candidates, SignedRequest.read(environ, address), region=region, error=error)
+    own = candidates(account.access_key_secret)
+    computed, _ = next(own)
+    others = _secret_candidates(lambda secret: next(candidates(secret))[0], account, former)
+    for signature, mistake in itertools.chain(others, own):
         if signature and hmac.compare_digest(signature.encode(), provided.strip().encode()):
             return computed, mistake
     return computed, ""
@@ -84,7 +83,7 @@ def _secret_candidates(
     yield with_secret(account.access_key_id), "The AccessKey ID was used in the place of the secret."
 
 
-def _form_candidates(fields: Mapping[str, str], secret: str, region: str) -> Iterator[Candidate]:
+def _form_candidates(fields: Mapping[str, str], secret: str, *, region: str) -> Iterator[Candidate]:
     """Yield the right signature first."""
     policy = fields.get("policy", "")
     try:
@@ -162,7 +161,7 @@ def _other_days(day: str) -> Iterator[str]:
         yield time.strftime("%Y%m%d", time.gmtime(moment + days * 86400))
 
 
-def _request_candidates(request: SignedRequest, secret: str, region: str, error: OSSError) -> Iterator[Candidate]:
+def _request_candidates(request: SignedRequest, secret: str, *, region: str, error: OSSError) -> Iterator[Candidate]:
     """Yield the right signature first."""
     text = error.members.get("StringToSign", "")
     if text.startswith(f"{V4}\n"):

@@ -33,7 +33,7 @@ _HARMLESS = PICTURES.union(
 _ADVICE = "Open the inspector on this machine, at a loopback address."
 
 
-class Trust:
+class Access:
     """The rules of one inspector, and the token of its forms.
 
     :param everywhere: let other machines use it, at any IP address or at the host of its own URL.
