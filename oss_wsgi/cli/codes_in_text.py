@@ -6,29 +6,27 @@ The text may be an answer of OSS, a line of a log, what a user read on the page 
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..endpoints.static import shipped_folder
 from ..explanations.rows import APPLICATION, OSS, Row, by_code, find, rows, rows_of_status
-from .http_client import read_refusal
+from .refusals import read_refusal
 
 #: The most characters that are read of a text.
 MAX_TEXT = 1024 * 1024
 
-_MAX_DEPTH = 20
 _EC = re.compile(r"(?<![0-9-])[0-9]{4}-[0-9]{8}(?![0-9-])")
-_REASON = re.compile(r"\breason[\"']?\s*[=:]\s*[\"']?([a-z_]+)")
+_MEMBER = re.compile(r"\b(?:reason|code)[\"']?\s*[=:]\s*[\"']?([A-Za-z]\w*(?:\.\w+)*)")
 # Words of a sentence have neither an underscore nor a second capital.
 _CODE = re.compile(r"\b(?:[a-z]+(?:_[a-z]+)+|[A-Z]+[a-z]+[A-Z][A-Za-z]*)\b")
 _ONLY_STATUS = re.compile(
     r"(?:(?:http|error|status|code|from|/[0-9.]+)[\s:=]*)*([1-5][0-9]{2})[.,;:]?(?:\s+[A-Za-z -]+)?", re.IGNORECASE
 )
 _STATUS = re.compile(
-    r"(?:\bstatus(?: code)?[\"']?\s*[=:]?\s*|\bHTTP(?:/[0-9.]+)?[\"']?\s+|\brefused: |\bsignature: |' |\" )"
+    r"(?:\bstatus(?:[ _]?code)?[\"']?\s*[=:]?\s*[\"']?|\bHTTP(?:/[0-9.]+)?[\"']?\s+|\brefused: |\bsignature: |' |\" )"
     r"([1-5][0-9]{2})\b",
     re.IGNORECASE,
 )
@@ -53,7 +51,7 @@ def find_codes(text: str) -> list[FoundCode]:
     if row is not None:
         return [FoundCode(row.code)]
     only = _ONLY_STATUS.fullmatch(text)
-    found = [FoundCode(only[1])] if only else [*_in_xml(text), *_in_json(text), *_in_words(text)]
+    found = [FoundCode(only[1])] if only else list(_in_words(text))
     if text.lower() in _NAMES:
         found = [FoundCode(str(_NAMES[text.lower()]), APPLICATION)]
     return sorted(dict.fromkeys(_telling(found, text)), key=_rank)
@@ -77,68 +75,21 @@ def _telling(found: list[FoundCode], text: str) -> list[FoundCode]:
     return [each for each in found if each.sender or each.code not in known]
 
 
-def _in_xml(text: str) -> Iterator[FoundCode]:
-    if "<Code>" not in text:
-        return
-    refusal = read_refusal(text.encode())
-    yield from (FoundCode(code) for code in (refusal.ec, refusal.code) if code)
-    status = _CALLBACK_STATUS.search(refusal.message)
-    if status:
-        yield FoundCode(status[1], APPLICATION)
-
-
-def _in_json(text: str) -> Iterator[FoundCode]:
-    """Yield the codes in the first JSON value that stands in a text, or in each of its lines."""
-    for piece in (text, *text.splitlines()):
-        start = min((at for at in (piece.find("{"), piece.find("[")) if at >= 0), default=-1)
-        if start < 0:
-            continue
-        try:
-            value, _ = json.JSONDecoder().raw_decode(piece[start:])
-        except (ValueError, RecursionError):
-            continue
-        yield from _in_value(value)
-        if piece == text:
-            return
-
-
-def _in_value(value: Any, depth: int = 0) -> Iterator[FoundCode]:
-    if depth > _MAX_DEPTH:
-        return
-    if isinstance(value, list):
-        for item in value:
-            yield from _in_value(item, depth + 1)
-    elif isinstance(value, dict):
-        members = {str(name).lower(): member for name, member in value.items()}
-        sender = APPLICATION if "logger" in members or "reason" in members else None
-        for name in ("ec", "code", "reason"):
-            code = members.get(name)
-            if isinstance(code, str) and find(code) is not None:
-                yield FoundCode(by_code()[code.lower()].code if code.lower() in by_code() else code)
-            elif isinstance(code, str) and code in _NAMES:
-                yield FoundCode(str(_NAMES[code]), APPLICATION)
-            elif isinstance(code, str) and _EC.fullmatch(code):
-                yield FoundCode(code)
-        for name in ("status", "statuscode", "status_code"):
-            status = members.get(name)
-            if str(status).isdigit() and rows_of_status(int(str(status)[:4])):
-                yield FoundCode(str(status), sender)
-        for member in value.values():
-            yield from _in_value(member, depth + 1)
-    elif isinstance(value, str):
-        yield from _in_xml(value)
-        yield from _in_words(value)
-
-
 def _in_words(text: str) -> Iterator[FoundCode]:
-    """Yield the words of a text that look like codes."""
+    """Yield the words of a text that look like codes. XML and JSON are texts too: their members are named alike."""
     yield from (FoundCode(number) for number in _EC.findall(text))
-    words = [*_REASON.findall(text), *_CODE.findall(text)]
-    yield from (FoundCode(word) for word in words if word.lower() in by_code() and by_code()[word.lower()].code == word)
-    if "<Code>" in text:
-        return
+    is_document = "<Code>" in text
+    if is_document and (code := read_refusal(text.encode()).code):
+        yield FoundCode(code)
+    for word in (*_MEMBER.findall(text), *_CODE.findall(text)):
+        if word.lower() in by_code() and by_code()[word.lower()].code == word:
+            yield FoundCode(word)
+        elif word in _NAMES:
+            yield FoundCode(str(_NAMES[word]), APPLICATION)
     for status in _CALLBACK_STATUS.findall(text):
         yield FoundCode(status, APPLICATION)
+    if is_document:
+        return
     is_ours = "refused: status=" in text or "oss_wsgi." in text
     rest = _CALLBACK_STATUS.sub("", text)
     for match in _STATUS.finditer(rest):

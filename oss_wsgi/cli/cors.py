@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
-from ..sdk.credentials import SDKCredentialsProvider
+from ..sdk.credentials import access_key
 from ..settings import Settings, items
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
-from .sdk_client import SDKClient, SDKRefusedError, sdk_client
+from .sdk_client import SDKClient, SDKRefusedError
 from .terminal import MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
 if TYPE_CHECKING:
@@ -46,12 +46,10 @@ def run(arguments: Namespace) -> int:
     settings, origins = _read_settings(arguments)
     if arguments.action == "print":
         return _print(rule_for(origins, parts=settings.multipart), arguments)
-    key = None
-    if settings.credentials_library:
-        with waiting("Looking for an access key", arguments.environ):
-            key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
+    with waiting("Looking for an access key", arguments.environ):
+        key = access_key(settings, time.time)
     try:
-        with sdk_client(settings, key=key) as client:
+        with SDKClient(settings, key) as client:
             return _compare(client, origins, settings.multipart, arguments)
     except SDKRefusedError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
@@ -59,7 +57,7 @@ def run(arguments: Namespace) -> int:
         message = f"{str(error).rstrip('.')}. {fix}"
         note(f"{arguments.program}: {said(message, arguments.environ)}")
         if arguments.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error), "fix": fix}}, indent=1))
+            print(json.dumps({"error": {"code": error.refusal.code, "message": str(error), "fix": fix}}, indent=1))
         return 1
 
 
@@ -130,7 +128,7 @@ def _rules_of(client: SDKClient) -> tuple[list[Rule], bool | None]:
     try:
         return from_sdk(client.ask("get_bucket_cors", "GetBucketCorsRequest").cors_configuration)
     except SDKRefusedError as error:
-        if error.code == "NoSuchCORSConfiguration":
+        if error.refusal.code == "NoSuchCORSConfiguration":
             return [], None
         raise
 

@@ -1,24 +1,24 @@
-"""One HTTP request without redirects, limited in time and size, and the reader of OSS's error documents."""
+"""One HTTP request without redirects, limited in time and size."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import html
+import functools
 import http.client
 import json
-import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
-from .terminal import plain, system_reason
+from ..threads import TimeLimitError, call_within
+from .terminal import system_reason
 
 MAX_BYTES = 1024 * 1024
 
@@ -82,25 +82,18 @@ def request(
         raise UnreachableError("the address is not a URL") from error
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    start = time.monotonic()
     limit = timeout if deadline is None else min(timeout, deadline)
-    connected = False
-    expired = threading.Event()
+    connected: list[socket.socket] = []
+    is_over = threading.Event()
     connection: http.client.HTTPConnection | None = None
     try:
         connection = _connection(parts.scheme, parts.hostname, parts.port, limit)
-        connection.connect()
-        connected = True
-        remaining = None if deadline is None else deadline - (time.monotonic() - start)
-        with _shut_down_after(remaining, connection.sock, expired):
-            _send(connection, method, target, body, {"User-Agent": AGENT, **(headers or {})})
-            response = _receive(connection, start)
-        if expired.is_set():  # a cut response can look complete
-            raise TimeoutError
-        return response
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if expired.is_set() or isinstance(error, TimeoutError):
-            seconds = f"{deadline if expired.is_set() else limit:g} s"
+        all_headers = {"User-Agent": AGENT, **(headers or {})}
+        exchange = functools.partial(_exchange, connection, method, target, all_headers, body, connected, is_over)
+        return exchange() if deadline is None else call_within(deadline, exchange, thread_name="oss_wsgi-request")
+    except (OSError, ValueError, http.client.HTTPException, TimeLimitError) as error:
+        if isinstance(error, (TimeoutError, TimeLimitError)):
+            seconds = f"{deadline if isinstance(error, TimeLimitError) else limit:g} s"
             if connected:
                 raise TooSlowError(f"{server} did not answer within {seconds}") from error
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
@@ -113,6 +106,10 @@ def request(
             raise UnknownHostError(f"{server} cannot be reached: {reason}", parts.hostname or "") from error
         raise UnreachableError(f"{server} cannot be reached: {reason}") from error
     finally:
+        is_over.set()
+        for sock in connected:  # the thread of `call_within` may still use it
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
         if connection is not None:
             connection.close()
 
@@ -141,19 +138,24 @@ def _connection(scheme: str, host: str | None, port: int | None, timeout: float)
     raise ValueError("not an http:// or https:// URL")
 
 
-def _send(
+def _exchange(
     connection: http.client.HTTPConnection,
     method: str,
     target: str,
-    body: bytes | Iterable[bytes] | None,
     headers: Mapping[str, str],
-) -> None:
+    body: bytes | Iterable[bytes] | None,
+    connected: list[socket.socket],
+    is_over: threading.Event,
+) -> Response:
+    """Connect, send the request and return the response; the socket is appended to ``connected``."""
+    start = time.monotonic()
+    connection.connect()
+    connected.append(connection.sock)
+    if is_over.is_set():  # nobody waits any more
+        raise TimeoutError
     # A server that refuses a large body early responds and hangs up before all of it is sent.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(method, target, body, headers)
-
-
-def _receive(connection: http.client.HTTPConnection, start: float) -> Response:
     with connection.getresponse() as response:
         moment = time.time()
         try:
@@ -165,33 +167,21 @@ def _receive(connection: http.client.HTTPConnection, start: float) -> Response:
         return Response(response.status, response.headers, content, time.monotonic() - start, moment, complete)
 
 
-@contextlib.contextmanager
-def _shut_down_after(seconds: float | None, sock: socket.socket, expired: threading.Event) -> Iterator[None]:
-    """Shut the socket down when the time is over: its own timeout counts from byte to byte."""
-    if seconds is None:
-        yield
-        return
-
-    def shut_down() -> None:
-        expired.set()
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
-
-    timer = threading.Timer(max(seconds, 0), shut_down)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def parsed(data: bytes | str) -> Any:
     """Return the value of a JSON text. Raises ValueError if it is malformed or nested too deep."""
     try:
         return json.loads(data)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+def json_members(response: Response) -> dict[str, Any]:
+    """Return the members of a JSON object; none if the body is anything else."""
+    try:
+        members = parsed(response.body)
+    except ValueError:
+        return {}
+    return members if isinstance(members, dict) else {}
 
 
 def is_json(data: bytes) -> bool:
@@ -205,32 +195,3 @@ def is_json(data: bytes) -> bool:
 
 def _refuse(name: str) -> None:
     raise ValueError(name)
-
-
-@dataclass(frozen=True)
-class OSSRefusal:
-    """Code, message, EC number and endpoint of an error document; "" for what it does not contain."""
-
-    code: str
-    message: str
-    ec: str
-    endpoint: str = ""
-
-    def __str__(self) -> str:
-        reason = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
-        return reason + (f" (EC {self.ec})" if self.ec else "")
-
-    def members(self) -> dict[str, str]:
-        """Return what the document contains, for JSON."""
-        return {name: value for name, value in asdict(self).items() if value}
-
-
-def read_refusal(body: bytes) -> OSSRefusal:
-    """Read an error document by regular expressions: untrusted text never reaches an XML parser."""
-    text = body[:65536].decode("utf-8", "replace")
-    return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
-
-
-def _text(document: str, name: str) -> str:
-    match = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
-    return plain(html.unescape(match[1]).strip()) if match else ""

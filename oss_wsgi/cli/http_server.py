@@ -1,31 +1,32 @@
-"""What `serve` needs for the page and for one's own application: sockets, metrics, and the server itself."""
+"""Runs what `serve` serves, in one process or in several: its sockets, its metrics, the server itself."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
-from ..application import CALLBACK_PATH
 from ..endpoints.metrics import Metrics
+from ..exceptions import SettingsError
 from ..middleware.access_log import AccessLog
 from ..serving import make_server
+from ..serving.bounds import default_connection_limit, most_connections
+from ..serving.handshakes import HANDSHAKE_SECONDS
+from ..serving.inheritance import Inheritance
+from ..serving.joined_metrics import SharedMetrics, families_of
+from ..serving.sharing import Share
 from ..serving.socket_activation import inherited_sockets
-from ..serving.until_stopped import (
-    CannotListenError,
-    CannotStartError,
-    drain_on_signals,
-    listening_socket,
-    local_url,
-)
+from ..serving.supervisor import Parent, Processes
+from ..serving.until_stopped import CannotListenError, CannotStartError, drain_on_signals, listening_socket, local_url
+from ..settings import Settings
+from ..settings_check import unshared
 from ..wsgi.nonblocking import nonblocking_test
-from .local import is_set
 from .terminal import said
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-
 MAX_HEADERS = 32 * 1024
+#: The options of `make_server` that have the names of options of the command.
+_BOUNDS = ("header_timeout", "body_timeout", "idle_timeout", "write_timeout", "connections_per_address")
 
 DEFAULT_ADDRESS = "127.0.0.1", 8080
 
@@ -44,53 +46,42 @@ _METRICS_BOUNDS: dict[str, Any] = {"connection_limit": 10, "buffered_bytes": 1 <
 
 def run_server(
     app: WSGIApplication,
-    listeners: list[socket.socket],
+    inherited: Inheritance,
     arguments: Namespace,
     stack: contextlib.ExitStack,
     greeting: Iterable[str],
-    servers: list[Any] | None = None,
-    serving: Callable[[], object] | None = None,
+    parent: Parent | None,
     **options: Any,
 ) -> None:
-    """Serve until a signal ends it; the server is appended to ``servers`` as soon as it can be drained.
+    """Serve until a signal or the parent ends it.
 
-    :param serving: called when the server takes requests.
+    :param options: of `make_server`.
     """
+    bounds = {name: getattr(arguments, name) for name in _BOUNDS}
+    if arguments.connections is not None:
+        bounds["connection_limit"] = arguments.connections
     server = make_server(
         AccessLog(app, clock=time.monotonic) if arguments.access_log else app,
-        listeners,
+        inherited.listeners,
         nonblocking_test(app),
         threads=8,
         ident=None,
         max_request_header_size=MAX_HEADERS,
+        share=Share(inherited.processes, inherited.number, list(inherited.share)) if inherited.number else None,
         **options,
-        **_bounds(arguments),
+        **bounds,
     )
     stack.callback(server.close)
-    if servers is not None:
-        servers.append(server)
     # Before the greeting: its reader may send a signal, and what the listener has accepted must be answered then.
+    if parent is not None:
+        parent.server = server
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(said(line, arguments.environ), flush=True)
-    if serving is not None:
-        serving()
+    if parent is not None:
+        parent.serving()
     gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again
     server.run()
-
-
-def is_local(arguments: Namespace, environ: Mapping[str, str]) -> bool:
-    """Return whether a local OSS takes the files."""
-    return arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
-
-
-def callback_url_of(listener: socket.socket, prefix: str) -> str:
-    """Return the URL at which the local OSS reaches the callback. Raises CannotStartError if it cannot."""
-    if listener.family not in (socket.AF_INET, socket.AF_INET6):
-        raise CannotStartError("LISTEN_FDS: OSS cannot call a Unix socket: set OSS_CALLBACK_URL.")
-    if listener.family == socket.AF_INET6:
-        raise CannotStartError("--listen: OSS calls no IPv6 address: use IPv4, or set OSS_CALLBACK_URL.")
-    return f"{local_url(listener)}{quote(prefix)}{CALLBACK_PATH}"
 
 
 class Sockets(NamedTuple):
@@ -160,14 +151,66 @@ def serve_metrics(
     stack.callback(server.drain, 0)
 
 
-def _bounds(arguments: Namespace) -> dict[str, Any]:
-    """Return the options of `make_server` that bound its connections; an option that is not given is left out."""
-    bounds = {
-        "header_timeout": arguments.header_timeout,
-        "body_timeout": arguments.body_timeout,
-        "idle_timeout": arguments.idle_timeout,
-        "write_timeout": arguments.write_timeout,
-        "connection_limit": arguments.connections,
-        "connections_per_address": arguments.connections_per_address,
-    }
-    return {name: value for name, value in bounds.items() if value is not None}
+def check_shared(processes: int, settings: Settings, *, has_ledger: bool) -> None:
+    """Raise SettingsError, with the lines to type, if several processes would not share ledger and ticket secret."""
+    has_secret = bool(settings.ticket_secret or settings.ticket_secret_file)
+    problem = unshared(processes, has_ledger=has_ledger, has_secret=has_secret)
+    if problem is not None:
+        raise SettingsError(f"--processes: {problem}")
+
+
+def serve_processes(
+    arguments: Namespace,
+    stack: contextlib.ExitStack,
+    inherited: Inheritance,
+    environ: Mapping[str, str],
+    *,
+    owns_listeners: bool,
+) -> None:
+    """Run several processes of this command line until a signal ends them."""
+    greeting, inherited.greeting = inherited.greeting, []
+    inherited.processes = arguments.processes
+    inherited.has_metrics = bool(inherited.metrics_listeners or arguments.metrics_listen)
+    processes = Processes(inherited, environ, owns_listeners=owns_listeners)
+    if inherited.has_metrics:
+        _serve_metrics_of(processes, arguments, inherited.metrics_listeners, stack)
+
+    def greet() -> None:
+        pids = processes.pids
+        for line in (greeting[0], f"{len(pids)} processes serve: {', '.join(map(str, pids))}.", *greeting[1:]):
+            print(line, flush=True)
+
+    drain_on_signals(processes, arguments.drain, arguments.drain_delay)
+    processes.run(greet)
+
+
+def _serve_metrics_of(
+    processes: Processes, arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack
+) -> None:
+    Metrics()  # raises SettingsError without the extra
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    registry.register(SharedMetrics(processes.collect))
+    serve_metrics(registry, arguments, listeners, stack)
+
+
+def become_child(
+    arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack, *, descriptors_each: int
+) -> tuple[Parent, Metrics | None]:
+    """Follow the parent from now on; return it, and the metrics for which it asks.
+
+    :param descriptors_each: how many descriptors a connection takes.
+    """
+    # The parent refuses new connections after its delay, and handshakes that have begun are still taken.
+    arguments.drain_delay += HANDSHAKE_SECONDS
+    # The bound holds for all processes together.
+    total = arguments.connections or default_connection_limit(descriptors_each)
+    arguments.connections = max(1, total // child.processes)
+    if child.number > 1:  # the first one says that these are too many
+        arguments.connections = min(arguments.connections, most_connections(descriptors_each))
+    metrics = Metrics() if child.has_metrics else None
+    samples = None if metrics is None else functools.partial(families_of, metrics.registry)
+    parent = Parent(socket.socket(fileno=child.lifeline), arguments.drain, samples)
+    stack.callback(parent.report)
+    return parent, metrics

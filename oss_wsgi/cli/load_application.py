@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import functools
 import importlib
-import importlib.util
 import inspect
 import linecache
 import os
 import re
 import sys
 import sysconfig
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -34,25 +30,15 @@ _LIBRARIES = tuple(
     if path
 )
 _PACKAGE = os.path.realpath(Path(__file__).parents[1]) + os.sep
-_SLOW_IMPORT = 10  # seconds
 _WHERE = "in the folder that holds it, or set PYTHONPATH."
 
 
+class CannotLoadError(CannotStartError):
+    """Raised with a sentence when a name leads to nothing that can be used."""
+
+
 def check_spelling(name: str) -> None:
-    """Raise CannotStartError unless what ``--app`` names is ``MODULE:NAME`` or ``MODULE:NAME()``."""
-    with _named_by_app():
-        _check_spelling(name)
-
-
-@contextlib.contextmanager
-def _named_by_app() -> Iterator[None]:
-    try:
-        yield
-    except CannotStartError as error:
-        raise CannotStartError(f"--app: {error}") from error.__cause__
-
-
-def _check_spelling(name: str) -> None:
+    """Raise CannotLoadError unless a name is ``MODULE:NAME`` or ``MODULE:NAME()``."""
     path, _, attribute = name.partition(":")
     if _SPELLED.fullmatch(name) and not os.path.isfile(path):
         return
@@ -60,26 +46,24 @@ def _check_spelling(name: str) -> None:
         path = path.removesuffix(".py").removeprefix("./").replace("/", ".")
     guess = f"{path}:{attribute or 'application'}"
     better = guess if _SPELLED.fullmatch(guess) else "shop:application"
-    raise CannotStartError(f"write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
+    raise CannotLoadError(f"write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
 
 
 def load_application(name: str) -> WSGIApplication:
-    """Return the application that ``--app`` names. Raises CannotStartError and SettingsError."""
-    with _named_by_app():
-        value = load_attribute(name)
-        problem = _application_problem(name, value)
-        if problem:
-            raise CannotStartError(problem)
-    application: WSGIApplication = value
+    """Return the application that ``--app`` names. Raises CannotLoadError and SettingsError."""
+    application: WSGIApplication = load_attribute(name)
+    problem = _application_problem(name, application)
+    if problem:
+        raise CannotLoadError(problem)
     return application
 
 
 def load_attribute(name: str) -> Any:
     """Return what ``MODULE:NAME`` names, or ``MODULE:NAME()`` returns.
 
-    The current folder is the first that modules are looked for in. Raises CannotStartError and SettingsError.
+    The current folder is the first that modules are looked for in. Raises CannotLoadError and SettingsError.
     """
-    _check_spelling(name)
+    check_spelling(name)
     folder = os.getcwd()
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)
@@ -91,61 +75,42 @@ def load_attribute(name: str) -> Any:
         try:
             value = getattr(value, part)
         except AttributeError:
-            raise CannotStartError(_no_attribute(module, value, part)) from None
+            raise CannotLoadError(_no_attribute(module, value, part)) from None
     if rest.endswith("()"):
         if not callable(value):
-            raise CannotStartError(f"{module_name}:{attribute} is {_kind(value)} and cannot be called: omit '()'.")
+            raise CannotLoadError(f"{module_name}:{attribute} is {_kind(value)} and cannot be called: omit '()'.")
         value = _guarded(f"the call of {name}", value)
     return value
 
 
 def _imported(name: str, folder: str) -> ModuleType:
-    known = ""
-    for part in name.split("."):
-        parent, known = known, f"{known}.{part}" if known else part
-        if parent:
-            _guarded(f"the import of {parent!r}", functools.partial(importlib.import_module, parent))
+    def load() -> ModuleType:
         try:
-            is_missing = known not in sys.modules and importlib.util.find_spec(known) is None
-        except ImportError:  # the parent is no package
-            is_missing = True
-        if is_missing:
-            raise CannotStartError(_no_module(name, known, folder))
-    slow = threading.Timer(_SLOW_IMPORT, _say_that_it_is_slow, [name, threading.get_ident()])
-    slow.daemon = True
-    slow.start()
-    try:
-        module: ModuleType = _guarded(f"the import of {name!r}", functools.partial(importlib.import_module, name))
-    finally:
-        slow.cancel()
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if f"{name}.".startswith(f"{missing}."):  # it or its package, not what it imports
+                raise CannotLoadError(_no_module(name, missing, folder)) from None
+            raise
+
+    module: ModuleType = _guarded(f"the import of {name!r}", load)
     return module
 
 
-def _say_that_it_is_slow(name: str, thread: int) -> None:
-    frame = sys._current_frames().get(thread)
-    place = _place(traceback.extract_stack(frame))
-    where = f" It is in {_shown(place.filename)}, line {place.lineno}: {place.line}." if place else ""
-    print(
-        f"The import of {name!r} is not done after {_SLOW_IMPORT} seconds.{where} A module that starts a server of its "
-        "own must do so only below `if __name__ == '__main__':`.",
-        file=sys.stderr,
-    )
-
-
 def _guarded(what: str, call: Callable[[], Any]) -> Any:
-    """Call the person's code; CannotStartError says where it fails, and why."""
+    """Call the person's code; CannotLoadError says where it fails, and why."""
     try:
         return call()
-    except SettingsError:
+    except (CannotLoadError, SettingsError):
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == until_stopped.__file__):
             raise  # a signal ends the program
-        raise CannotStartError(f"{what} fails {failure(error)}") from error
+        raise CannotLoadError(f"{what} fails {_failure(error)}") from error
 
 
-def failure(error: BaseException) -> str:
+def _failure(error: BaseException) -> str:
     """Return where a piece of the person's code fails and why, with the line itself below."""
     if isinstance(error, SyntaxError) and error.filename:
         line = (error.text or "").rstrip("\n")
@@ -163,7 +128,7 @@ def failure(error: BaseException) -> str:
 def _place(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
     """Return the innermost frame of the person's own code, or of any code but ours and the import system's."""
     linecache.checkcache()
-    own = [frame for frame in frames if is_own_file(frame.filename)]
+    own = [frame for frame in frames if _is_own_file(frame.filename)]
     others = [
         frame
         for frame in frames
@@ -172,7 +137,7 @@ def _place(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
     return own[-1] if own else others[-1] if others else None
 
 
-def is_own_file(path: str) -> bool:
+def _is_own_file(path: str) -> bool:
     """Return whether a Python file is the person's: not of Python, of an installed package or of oss_wsgi."""
     if path.startswith("<"):
         return False

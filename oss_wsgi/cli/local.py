@@ -5,38 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import time
-from collections.abc import Callable, Mapping
+import socket
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..callback.secret_file import MIN_TICKET_SECRET
-from ..credentials import access_key_from
 from ..ledger.url import is_url
 from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
-from ..serving.until_stopped import (
-    CannotStartError,
-    cannot_listen_error,
-    is_urgent,
-    run_until_stopped,
-)
+from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 from ..settings import OFF, Settings
-from ..signing.presigned_url import URLPresigner
+from .options import is_set
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-    from ..local import LocalOSS
 
 # Servers in production import this module through server.py, so the functions import `..local`.
 
 LOCAL_BUCKET = "local-bucket"
 LOCAL_REGION = "cn-hangzhou"
-#: Seconds that the page's link to an upload is valid.
-LINK_LIFETIME = 3600
-
-KEPT_NOWHERE = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
 
 
 def add(subparsers: Any) -> None:
@@ -63,56 +54,34 @@ def run(arguments: Namespace) -> int:
     return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
 
 
-def is_set(environ: Mapping[str, str], name: str) -> bool:
-    """Return whether a variable has a value other than blanks."""
-    return bool(environ.get(name, "").strip())
-
-
-def no_bucket(environ: Mapping[str, str]) -> str:
-    """Return why a local OSS takes the files: no bucket is set, although other settings of a real one may be."""
-    names = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT")
-    for name in names:
+def why_local(arguments: Namespace, environ: Mapping[str, str]) -> str | None:
+    """Return why a local OSS takes the files, or None if a real bucket does."""
+    if arguments.local:
+        return "Because of --local"
+    if is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"):
+        return None
+    for name in ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT"):
         if is_set(environ, name):
             return f"{name} is set but OSS_BUCKET is not"
     return "No bucket is configured"
 
 
 def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str, str]:
-    """Return the environment with what the local OSS needs filled in; a variable that is set keeps its value."""
+    """Return the environment with what uploads to a local OSS need; a variable that is set keeps its value."""
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
     if has_sdk() and environ.get("OSS_RECEIPTS", "").strip().lower() not in OFF:
         defaults["OSS_RECOVER"] = "on"
     if has_sdk():
         defaults["OSS_MULTIPART"] = "on"
+    if local_dir:
+        defaults["OSS_LEDGER"] = f"{os.path.abspath(local_dir)}.ledger.sqlite3"
     if not (is_set(environ, "OSS_TICKET_SECRET") or is_set(environ, "OSS_TICKET_SECRET_FILE")):
         ledger = environ.get("OSS_LEDGER", "").strip()
         lasting = ledger if ledger and not is_url(ledger) else local_dir
         defaults["OSS_TICKET_SECRET"] = _stored_secret(lasting) if lasting else secrets.token_hex(32)
-    if not any(access_key_from(environ)):
-        defaults["OSS_ACCESS_KEY_ID"], defaults["OSS_ACCESS_KEY_SECRET"] = _access_key(local_dir)
     missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
     # Forms go to the local OSS, so the address of a real one and the key for it must be ignored.
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": "", "OSS_CREDENTIALS_LIBRARY": ""}
-
-
-def signed_links(settings: Settings) -> Callable[[str], str]:
-    """Return a function that signs an object's URL for the page, because the local bucket is private, as most are."""
-    presigner = URLPresigner(settings, clock=time.time)
-    return lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
-
-
-def _access_key(local_dir: str | None) -> tuple[str, str]:
-    """Return the access key that is kept with the objects, or a new one without a folder."""
-    if not local_dir:
-        return f"local-{secrets.token_hex(8)}", secrets.token_hex(16)
-    from ..local.kept_keys import DamagedKeysError, access_key
-
-    try:
-        return access_key(local_dir)
-    except DamagedKeysError as error:
-        raise CannotStartError(f"--local-dir: {error}.") from error
-    except OSError as error:
-        raise CannotStartError(f"--local-dir: {local_dir!r} cannot be used: {error.strerror}.") from error
 
 
 def _stored_secret(lasting: str) -> str:
@@ -135,52 +104,68 @@ def _stored_secret(lasting: str) -> str:
     return secret
 
 
-def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:
-    """Start the local OSS for ``serve``; it stops with the stack.
+def start_local_oss(
+    environ: dict[str, str],
+    settings: Settings,
+    arguments: Namespace,
+    listener: socket.socket,
+    stack: contextlib.ExitStack,
+) -> str | None:
+    """Start the local OSS for ``serve``, which stops with the stack, and set the variables that lead to it.
 
-    :param page: the URL of the upload page, whose origin may send forms.
+    Return the callback URL if this chose it.
+
+    :param listener: of the application.
     :raises CannotStartError: the extra is missing, or the folder or the port cannot be used.
     """
+    from ..local.__main__ import start
+
+    callback_url = None
+    if settings.callback_url is None:
+        callback_url = environ["OSS_CALLBACK_URL"] = _callback_url_of(listener, arguments.prefix)
+    options = _options_of(settings, arguments, local_url(listener))
     try:
-        from ..local import CORSRule, LocalOSS, LocalOSSServer
+        with signals_deferred():
+            oss = start(options, stack, "--local-")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
     except ModuleNotFoundError as error:
         raise CannotStartError(
             f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS."
         ) from error
-    key = settings.credentials()
-    bucket, _ = settings.bucket_and_host()
-    origins = [page, *settings.allowed_origins]
+    key_file = os.path.join(folder, "callback_pub_key.pem")
+    with open(key_file, "w", encoding="ascii") as file:
+        file.write(oss.public_key_pem)
+    trusted = environ.get("OSS_TRUSTED_KEYS", "").strip()
+    environ["OSS_TRUSTED_KEYS"] = f"{trusted}{',' if trusted else ''}{oss.public_key_url}={key_file}"
+    environ |= {"OSS_HOST": oss.host, "OSS_ENDPOINT": oss.url}
+    if settings.access_key_id is None:
+        environ |= {"OSS_ACCESS_KEY_ID": oss.access_key_id, "OSS_ACCESS_KEY_SECRET": oss.access_key_secret}
+    if settings.ledger is None:
+        environ["OSS_LEDGER"] = os.path.join(folder, "ledger.sqlite3")
+    return callback_url
+
+
+def _callback_url_of(listener: socket.socket, prefix: str) -> str:
+    """Return the URL at which the local OSS reaches the callback. Raises CannotStartError if it cannot."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        raise CannotStartError("LISTEN_FDS: OSS cannot call a Unix socket: set OSS_CALLBACK_URL.")
+    if listener.family == socket.AF_INET6:
+        raise CannotStartError("--listen: OSS calls no IPv6 address: use IPv4, or set OSS_CALLBACK_URL.")
+    # Without another prefix each DirectUpload adds its own.
+    path = "" if prefix == DEFAULT_PREFIX else quote(prefix) + CALLBACK_PATH
+    return local_url(listener) + path
+
+
+def _options_of(settings: Settings, arguments: Namespace, page: str) -> Namespace:
+    """Return options of the local OSS for the settings; pages of the origin ``page`` may send forms to it."""
+    from ..local.command_line import parser
+
+    options = parser().parse_args([])
+    options.listen, options.directory = arguments.local_listen, arguments.local_dir
+    options.bucket, options.region = [settings.bucket_and_host()[0]], settings.region or LOCAL_REGION
+    options.access_key_id, options.access_key_secret = settings.access_key_id, settings.access_key_secret
+    options.security_token = settings.session_token
+    options.cors = [page, *settings.allowed_origins]
     if page.startswith("http://127.0.0.1:"):
-        origins.append(page.replace("127.0.0.1", "localhost", 1))
-    try:
-        oss = LocalOSS(
-            bucket=bucket,
-            region=settings.region or LOCAL_REGION,
-            access_key_id=key.access_key_id,
-            access_key_secret=key.access_key_secret,
-            security_token=key.security_token,
-            directory=arguments.local_dir,
-            cors_rules=[
-                CORSRule(
-                    allowed_origins=tuple(origins),
-                    allowed_methods=("GET", "HEAD", "POST", "PUT"),
-                    expose_headers=("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma"),
-                )
-            ],
-        )
-    except OSError as error:
-        raise CannotStartError(f"--local-dir: {arguments.local_dir!r} cannot be used: {error.strerror}.") from error
-    stack.enter_context(oss)
-    host, port = arguments.local_listen
-    try:
-        server = LocalOSSServer(oss, host, port)
-    except OSError as error:
-        raise cannot_listen_error("--local-listen", host, port, error) from error
-    stack.callback(server.stop, is_urgent)
-    server.start()
-    return oss
-
-
-def ledger_beside(local_dir: str | None) -> str | None:
-    """Return the file of the ledger that lasts as long as the local OSS's folder, or None without a folder."""
-    return f"{os.path.abspath(local_dir)}.ledger.sqlite3" if local_dir else None
+        options.cors.append(page.replace("127.0.0.1", "localhost", 1))
+    return options

@@ -114,9 +114,7 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     except SystemExit:  # after the help
         return 0, []
     arguments.program = f"{PROGRAM} {arguments.command}"
-    arguments.environ = dict(os.environ)
-    arguments.process_environ = os.environ  # `serve --app` fills in what the application reads
-    arguments.command_parser = command_parser
+    arguments.environ = os.environ  # `serve --app` fills in what the application reads
     problems: Sequence[str]
     try:
         return arguments.run(arguments), []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..application import DEFAULT_PREFIX
+from ..application import DEFAULT_PREFIX, with_callback_path
 from ..exceptions import SettingsError
 from ..ledger.url import passwords_in, shown
 from ..log_format import FORMATS
-from ..settings import TABLE, Setting, duration
+from ..settings import TABLE, Setting, Settings, duration, with_secrets_read
 from .parser import CommandParser
 
 DESCRIPTION = (
@@ -154,6 +154,16 @@ def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
             "would be handled again with the other. Leave one of them out."
         )
     return {**arguments.environ, **options}
+
+
+def settings_of(environ: Mapping[str, str], required: Sequence[str] = ()) -> Settings:
+    """Return the settings of an environment as DirectUpload reads them. Raises SettingsError."""
+    return with_secrets_read(with_callback_path(Settings.from_environ(environ, required=required)))
+
+
+def is_set(environ: Mapping[str, str], name: str) -> bool:
+    """Return whether a variable has a value other than blanks."""
+    return bool(environ.get(name, "").strip())
 
 
 def address(text: str) -> tuple[str, int]:

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..application import DirectUpload, ledger_of, public_key_store
+from ..application import ledger_of
 from ..endpoints.metrics import Metrics
-from ..ledger.base import Ledger
-from ..ledger.memory import MemoryLedger
+from ..exceptions import SettingsError
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.bounds import raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
-from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
+from ..serving.supervisor import Parent
+from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped
 from ..settings import Settings
+from ..signing.presigned_url import URLPresigner
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
-from .http_server import callback_url_of, is_local, metrics_for, run_server, sockets
-from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, signed_links, start_local_oss
+from .http_server import become_child, check_shared, metrics_for, run_server, serve_processes, sockets
+from .load_application import CannotLoadError, check_spelling
+from .local import local_environ, start_local_oss, why_local
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
-from .serve_application import fill_in_local_oss, serve_application
-from .serve_processes import become_child, check_shared, serve_processes, share_of
+from .reload import DRAIN, reload_forever, watch_what_failed
+from .serve_application import own_application
 from .terminal import said
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from _typeshed.wsgi import WSGIApplication
+
+ENV_FILE = ".env"
+ENV_FILE_IS_NOT_READ = (
+    f"The file {ENV_FILE} in this folder is not read. To use its variables, first: set -a; . ./{ENV_FILE}; set +a"
+)
+#: Seconds that the page's link to an upload in a local OSS is valid.
+LINK_LIFETIME = 3600
 # For paths of which DirectUpload says nothing. waitress refuses this size and larger ones.
 MAX_BODY = MAX_BODY_BYTES + 1
 
@@ -72,128 +80,165 @@ def run(arguments: Namespace) -> int:
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
-    """Serve as the arguments and the environment say. What must be undone at the end goes onto the stack."""
-    if getattr(arguments, "app", None) is not None:
-        serve_application(arguments, stack)
-        return
-    if getattr(arguments, "reload", False):
+    """Serve as the arguments and the environment say. What must be undone at the end goes onto the stack.
+
+    Raises CannotStartError and SettingsError.
+    """
+    # server.py serves only the page.
+    app = arguments.app = getattr(arguments, "app", None)
+    reloads = arguments.reload = getattr(arguments, "reload", False)
+    if app is None and reloads:
         raise CannotStartError("--reload restarts your own application: name it with --app MODULE:NAME.")
     check_prefix(arguments.prefix)
-    child = inheritance(arguments.environ)
-    if child is not None:
-        _serve_as_child(arguments, child, stack)
-        return
+    try:
+        if app is not None:
+            check_spelling(app)
+        child = inheritance(arguments.environ)
+        if child is None:
+            _serve_as_parent(arguments, stack)
+        else:
+            _serve_as_child(arguments, child, stack)
+    except CannotLoadError as error:
+        raise CannotStartError(f"--app: {error}") from error
+    except SettingsError as error:
+        if app is not None and os.path.isfile(ENV_FILE):
+            raise SettingsError(*error.problems, ENV_FILE_IS_NOT_READ) from error
+        raise
+
+
+def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
+    """Read the settings, open the sockets and start a local OSS; then serve, here or in children."""
+    if arguments.reload and arguments.processes > 1:
+        raise CannotStartError("--reload restarts one process, for development: leave --processes out.")
     environ = environ_of(arguments)
-    local = is_local(arguments, environ)
-    if not local:
-        check_shared(arguments, environ)
-    required = () if local else ("access_key",)
-    full_environ = local_environ(environ, arguments.local_dir) if local else environ
-    settings = Settings.from_environ(full_environ, required=required)
+    reason = why_local(arguments, environ)
+    if reason:
+        environ = local_environ(environ, arguments.local_dir)
+    is_local = reason is not None
+    settings = _settings(environ, arguments, is_local=is_local)
+    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=is_local)
+    url = local_url(listeners[0])
+    callback_url = None
+    if reason:
+        callback_url = start_local_oss(environ, settings, arguments, listeners[0], stack)
+        settings = Settings.from_environ(environ)
+    if arguments.app is None:
+        check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
-    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=local)
-    listener = listeners[0]
-    url = local_url(listener)
+    greeting = list(_greeting(url, reason, settings, arguments))
+    own = Inheritance(listeners, metrics_listeners, greeting, callback_url, is_local)
+    # An option of a setting counts as the variable that the application reads.
+    arguments.environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
     if arguments.processes > 1:
-        callback_url = None
-        if local:
-            callback_url = fill_in_local_oss(full_environ, settings, listener, arguments, stack)
-            settings = Settings.from_environ(full_environ)
-            greeting = _local_greeting(url, settings, environ, arguments)
-        else:
-            greeting = _greeting(url, settings, arguments)
-        inherited = Inheritance(listeners, metrics_listeners, list(greeting), callback_url)
-        serve_processes(arguments, stack, inherited, full_environ, owns_listeners=not are_inherited)
-        return
-    metrics = metrics_for(arguments, metrics_listeners, stack)
-    options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
-    ledger: Ledger
-    if local:
-        if settings.callback_url is None:
-            settings = replace(settings, callback_url=callback_url_of(listener, arguments.prefix))
-        with signals_deferred():
-            oss = start_local_oss(settings, arguments, url, stack)
-        settings = replace(settings, host=oss.host, ledger=settings.ledger or ledger_beside(arguments.local_dir))
-        keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
-        # Without a folder nothing outlives this process, so a ledger in memory is enough.
-        ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
-        options["links"] = signed_links(settings)
-        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **options)
-        greeting = _local_greeting(url, settings, environ, arguments)
+        serve_processes(arguments, stack, own, arguments.environ, owns_listeners=not are_inherited)
+    elif arguments.reload:
+        reload_forever(own, arguments.environ)
     else:
-        uploads, ledger = _site(settings, arguments, metrics)
-        greeting = _greeting(url, settings, arguments)
-    stack.callback(ledger.close)
-    _run_site(uploads, listeners, arguments, stack, greeting, owns_listeners=not are_inherited)
+        _run(arguments, own, settings, stack, owns_listeners=not are_inherited)
+
+
+def _settings(environ: Mapping[str, str], arguments: Namespace, *, is_local: bool) -> Settings:
+    """Return the settings; SettingsError with all that is wrong or missing.
+
+    An access key that is missing is no error by itself where the application may have credentials of its own.
+    """
+    if is_local:
+        return Settings.from_environ(environ)
+    try:
+        return Settings.from_environ(environ, required=() if arguments.app else ("access_key",))
+    except SettingsError:
+        return Settings.from_environ(environ, required=("bucket", "access_key"))
 
 
 def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack) -> None:
-    """Serve the page as one of several processes; the parent has filled in the environment."""
+    """Serve as one of several processes, or as the one that is restarted; the parent has filled in the environment."""
     settings = Settings.from_environ(arguments.environ)
-    configure(arguments.log_format, settings.secrets(), process=child.number)
-    servers: list[Any] = []
-    parent, metrics = become_child(arguments, child, stack, servers)
-    links = None if child.callback_url is None else signed_links(settings)
-    uploads, ledger = _site(settings, arguments, metrics, links=links)
-    stack.callback(ledger.close)
-    own = {"servers": servers, "serving": parent.serving, "share": share_of(child)}
-    _run_site(uploads, child.listeners, arguments, stack, (), **own)
+    configure(arguments.log_format, settings.secrets(), process=child.number or None)
+    if child.number:
+        _run(arguments, child, settings, stack)
+        return
+    arguments.drain, arguments.drain_delay = min(arguments.drain, DRAIN), 0
+    try:
+        _run(arguments, child, settings, stack)
+    except (CannotStartError, SettingsError) as error:
+        watch_what_failed(error, arguments.app)
+        raise
 
 
-def _site(
-    settings: Settings, arguments: Namespace, metrics: Metrics | None, **options: Any
-) -> tuple[DirectUpload, Ledger]:
-    """Return the page of these settings, and its ledger."""
-    ledger = ledger_of(settings)
-    uploads = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, **options)
-    return uploads, ledger
-
-
-def _run_site(
-    uploads: DirectUpload,
-    listeners: list[socket.socket],
+def _run(
     arguments: Namespace,
+    inherited: Inheritance,
+    settings: Settings,
     stack: contextlib.ExitStack,
-    greeting: Iterable[str],
-    **options: Any,
+    *,
+    owns_listeners: bool = False,
 ) -> None:
-    run_server(
-        uploads,
-        listeners,
-        arguments,
-        stack,
-        greeting,
-        max_request_body_size=MAX_BODY,
-        clear_untrusted_proxy_headers=False,  # nothing here reads them
-        **options,
-    )
-
-
-def _local_greeting(url: str, settings: Settings, environ: Mapping[str, str], arguments: Namespace) -> Iterator[str]:
-    """Yield lines that say what runs, where files go and what to set for the real OSS."""
-    yield f"Open {url}/ in a browser and upload something."
-    if arguments.local:
-        yield f"A local OSS at {settings.host} takes the files, because of --local."
+    """Serve the page or the application in this process."""
+    parent: Parent | None = None
+    if inherited.number:
+        parent, metrics = become_child(arguments, inherited, stack, descriptors_each=2 if arguments.app else 1)
     else:
-        yield f"{no_bucket(environ)}: a local OSS at {settings.host} takes the files."
-    if arguments.local_dir:
-        yield f"Files go to {os.path.abspath(arguments.local_dir)}."
+        metrics = metrics_for(arguments, inherited.metrics_listeners, stack)
+    greeting = inherited.greeting
+    if arguments.app is None:
+        app, options = _page(arguments, inherited, settings, metrics, stack)
     else:
-        yield KEPT_NOWHERE
-    if not settings.recover and not has_sdk():
-        yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."
-    yield "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL."
-    yield "Ctrl-C ends it."
+        app, options, notes = own_application(arguments, inherited, metrics)
+        greeting = [*greeting, *notes]
+    run_server(app, inherited, arguments, stack, greeting, parent, owns_listeners=owns_listeners, **options)
 
 
-def _greeting(url: str, settings: Settings, arguments: Namespace) -> Iterator[str]:
-    """Yield lines that say what runs, and what is missing before uploads are reported."""
-    yield f"Serving {url}/; uploads go to {settings.host}."
-    if not settings.callback_url:
-        yield "OSS_CALLBACK_URL is not set: OSS will not report uploads to this application."
-    if not settings.allow_anonymous:
+def _page(
+    arguments: Namespace,
+    inherited: Inheritance,
+    settings: Settings,
+    metrics: Metrics | None,
+    stack: contextlib.ExitStack,
+) -> tuple[WSGIApplication, dict[str, Any]]:
+    """Return the page, and options of the server for it."""
+    # The local bucket is private, as most are.
+    presigner = URLPresigner(settings, clock=time.time) if inherited.is_local else None
+    links = None if presigner is None else lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
+    ledger = ledger_of(settings)
+    stack.callback(ledger.close)
+    page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
+    # Nothing here reads the headers of proxies.
+    return page, {"max_request_body_size": MAX_BODY, "clear_untrusted_proxy_headers": False}
+
+
+def _greeting(url: str, reason: str | None, settings: Settings, arguments: Namespace) -> Iterator[str]:
+    """Yield lines that say what runs, where files go, and what is missing.
+
+    :param reason: why a local OSS takes the files, or None.
+    """
+    if arguments.app is not None:
+        reloads = "; a change of a Python file restarts it" if arguments.reload else ""
+        yield f"Open {url}/ in a browser: your application {arguments.app}{reloads}."
+    elif reason:
+        yield f"Open {url}/ in a browser and upload something."
+    else:
+        yield f"Serving {url}/; uploads go to {settings.host}."
+    if reason:
+        yield f"{reason}: a local OSS at {settings.host} takes the files."
+        kept_nowhere = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
+        yield f"Files go to {os.path.abspath(arguments.local_dir)}." if arguments.local_dir else kept_nowhere
+    if reason and arguments.app is None:
+        if not settings.recover and not has_sdk():
+            yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."
         yield (
-            f"OSS_ALLOW_ANONYMOUS is off and {arguments.program} has no authorize function: "
-            "every request for a signature is refused."
+            "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and "
+            "OSS_CALLBACK_URL."
         )
+    elif reason and os.path.isfile(ENV_FILE) and not arguments.local:
+        yield ENV_FILE_IS_NOT_READ
+    elif arguments.app is None:
+        if not settings.callback_url:
+            yield "OSS_CALLBACK_URL is not set: OSS will not report uploads to this application."
+        if not settings.allow_anonymous:
+            yield (
+                f"OSS_ALLOW_ANONYMOUS is off and {arguments.program} has no authorize function: "
+                "every request for a signature is refused."
+            )
+    if reason or arguments.app is not None:
+        yield "Ctrl-C ends it."

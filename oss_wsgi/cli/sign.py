@@ -8,18 +8,17 @@ import os.path
 import secrets
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..application import with_callback_path
 from ..callback.ticket import TicketBook
+from ..credentials import StaticCredentialsProvider
 from ..exceptions import SettingsError, UploadRequestError
-from ..sdk.credentials import SDKCredentialsProvider
-from ..settings import Settings, with_secrets_read
+from ..sdk.credentials import access_key
+from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner, PresignedPost
-from .local import is_set
-from .options import EPILOG, add_credentials_library, add_settings, environ_of
+from .options import EPILOG, add_credentials_library, add_settings, environ_of, is_set, settings_of
 from .terminal import MisuseError, note, waiting
 
 if TYPE_CHECKING:
@@ -60,15 +59,13 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the form and return 0."""
-    settings = with_secrets_read(with_callback_path(_settings(environ_of(arguments), ("bucket", "access_key"))))
+    settings = _settings(environ_of(arguments))
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
-    credentials = SDKCredentialsProvider(settings, clock=time.time) if settings.credentials_library else None
-    presigner = PostPresigner(settings, credentials, clock=time.time, tickets=tickets)
-    if credentials is not None:
-        with waiting("Looking for an access key", arguments.environ):
-            credentials.get_credentials()
+    with waiting("Looking for an access key", arguments.environ):
+        provider = StaticCredentialsProvider(access_key(settings, time.time))
+    presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
     name = os.path.basename(arguments.file)
     if not name.isprintable():
         raise MisuseError("the file's name has characters that a shell or a page cannot show: rename the file.")
@@ -82,10 +79,10 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _settings(environ: Mapping[str, str], required: Sequence[str]) -> Settings:
+def _settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings; where no bucket is set, the error says how to do without one."""
     try:
-        return Settings.from_environ(environ, required=required)
+        return settings_of(environ, ("bucket", "access_key"))
     except SettingsError as error:
         if is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"):
             raise

@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import Response, UnreachableError, parsed, read_refusal, request
+from .http_client import Response, UnreachableError, json_members, parsed, request
 from .options import positive_seconds
-from .refusal_fix import fix_refusal, fix_status, see_also
+from .refusals import fix_refusal, fix_status, read_refusal, see_also
 from .terminal import MisuseError, coloured, human_size, plain, progress, said, system_reason, waiting
 
 if TYPE_CHECKING:
@@ -39,17 +39,15 @@ _FIX_ANONYMOUS = (
 )
 
 
-class UnreadableFileError(Exception):
-    """Raised when a file cannot be uploaded as it is, with a sentence that says why."""
+class UploadFailedError(Exception):
+    """Raised when a file was not uploaded, or not reported, with a sentence that says why.
 
+    ``members`` are for JSON, beside the message.
+    """
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result for one file; ``members`` are for JSON."""
-
-    success: bool
-    message: str
-    members: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(self, message: str, **members: Any) -> None:
+        super().__init__(message)
+        self.members = members
 
 
 def add(subparsers: Any) -> None:
@@ -78,7 +76,7 @@ def add(subparsers: Any) -> None:
         type=positive_seconds,
         default=60.0,
         metavar="SECONDS",
-        help=("for each wait for a response; %(default)s"),
+        help="for each wait for a response; %(default)s",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.set_defaults(run=run)
@@ -87,24 +85,24 @@ def add(subparsers: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Upload the files one by one; return 0 if all succeeded, 1 if one failed."""
     headers = _read_headers(arguments.headers_from) if arguments.headers_from else {}
-    members = []
+    results = []
     status = 0
     for name in arguments.files:
+        result, colour = "ok", "green"
         try:
             with open_regular(name) as (file, size):
-                outcome = _upload(name, file, size, headers, arguments)
-        except (UnreadableFileError, FileChangedError, UnreachableError) as error:
+                message, members = _upload(name, file, size, headers, arguments)
+        except (UploadFailedError, FileChangedError, UnreachableError) as error:
+            result, colour, status = "failed", "red", 1
             message = f"{str(error).rstrip('.')}."
-            outcome = Outcome(False, message, {"error": {"message": message}})
-        members.append({"file": name, **outcome.members})
+            members = {**getattr(error, "members", {})}
+            members.setdefault("error", {"message": message})
+        results.append({"file": name, **members})
         if not arguments.json:
-            result, colour = ("ok", "green") if outcome.success else ("failed", "red")
-            message = said(outcome.message, arguments.environ)
+            message = said(message, arguments.environ)
             print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {message}", flush=True)
-        if not outcome.success:
-            status = 1
     if arguments.json:
-        print(json.dumps(members, indent=1))
+        print(json.dumps(results, indent=1))
     return status
 
 
@@ -138,17 +136,17 @@ def _read_headers(source: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Yield a regular file and its size in bytes. Raises UnreadableFileError for anything else."""
+    """Yield a regular file and its size in bytes. Raises UploadFailedError for anything else."""
     try:
         file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        raise UnreadableFileError(f"cannot be read: {system_reason(error)}") from error
+        raise UploadFailedError(f"cannot be read: {system_reason(error)}") from error
     with file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableFileError("this is not a regular file, so it has no size to sign: copy its content to one")
+            raise UploadFailedError("this is not a regular file, so it has no size to sign: copy its content to one")
         if status.st_size == 0 and _has_content(file):
-            raise UnreadableFileError("the file claims to be empty, but is not: copy its content to another file")
+            raise UploadFailedError("the file claims to be empty, but is not: copy its content to another file")
         yield file, status.st_size
 
 
@@ -180,16 +178,17 @@ class _Signed:
         return "callback" in self.fields or "callback" in parse_qs(urlsplit(self.url).query)
 
 
-def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
+def _upload(
+    path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace
+) -> tuple[str, dict[str, Any]]:
+    """Upload a file; return a sentence, and the members of JSON. Raises UploadFailedError and UnreachableError."""
     name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     if size > MAX_FORM_BYTES:
-        message = (
+        raise UploadFailedError(
             f"{human_size(size)} is more than the 5 GB that a form or a PUT may have: upload it in parts in the page "
-            "of "
-            "`oss-wsgi serve`, or with OSS's own ossutil."
+            "of `oss-wsgi serve`, or with OSS's own ossutil."
         )
-        return Outcome(False, message, {"error": {"message": message}})
     if arguments.put and not content_type:
         content_type = "application/octet-stream"  # a signed PUT names its type
     query = {"filename": name, "size": str(size)}
@@ -203,8 +202,6 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
         except UnreachableError as error:
             raise UnreachableError(f"{error}. {_FIX_ENDPOINT}") from error
     signed = _read_signed(answer)
-    if isinstance(signed, Outcome):
-        return signed
     with progress(name, size, arguments.environ) as show:
 
         def count(done: int) -> None:
@@ -220,16 +217,12 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
             )
         except UnreachableError as error:
             raise UnreachableError(f"{error}. {_FIX_OSS}") from error
-    return _outcome(response, signed)
+    return _read_response(response, signed)
 
 
-def _read_signed(answer: Response) -> _Signed | Outcome:
-    """Return the signed form or PUT, or the outcome that says why it could not be had."""
-    try:
-        members = parsed(answer.body)
-    except ValueError:
-        members = None
-    members = members if isinstance(members, dict) else {}
+def _read_signed(answer: Response) -> _Signed:
+    """Return the signed form or PUT. Raises UploadFailedError if the answer has none."""
+    members = json_members(answer)
     if answer.status != 200:
         error = members.get("error")
         error = error if isinstance(error, dict) else {}
@@ -237,8 +230,7 @@ def _read_signed(answer: Response) -> _Signed | Outcome:
         anonymous = answer.status == 401 or (answer.status == 403 and error.get("code", "forbidden") == "forbidden")
         fix = _FIX_ANONYMOUS if anonymous else f". {fix_status(answer.status, str(error.get('code', '')))}"
         message = f"no signature: {answer.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        message = f"{message}{fix}".rstrip()
-        return Outcome(False, message, {"status": answer.status, "error": {"message": message}})
+        raise UploadFailedError(f"{message}{fix}".rstrip(), status=answer.status)
     method, url = members.get("method", "POST"), members.get("url")
     fields: Any = members.get("fields")
     headers: Any = members.get("headers", {})
@@ -247,28 +239,26 @@ def _read_signed(answer: Response) -> _Signed | Outcome:
         isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) for texts in (fields, headers)
     ):
         message = f"the signature endpoint did not return a signed form: url or fields are missing. {_FIX_ENDPOINT}"
-        return Outcome(False, message, {"status": answer.status, "error": {"message": message}})
+        raise UploadFailedError(message, status=answer.status)
     return _Signed(method, url, fields, headers, key)
 
 
-def _outcome(response: Response, signed: _Signed) -> Outcome:
-    key = signed.key
-    members: dict[str, Any] = {"status": response.status, "key": key}
-    if response.status in (200, 201, 204):
-        if not signed.has_callback:
-            return Outcome(True, f"stored as {plain(key)}; no callback is configured", members)
-        try:
-            members["answer"] = parsed(response.body)
-        except ValueError:
-            message = (
-                "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
-                "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`."
-            )
-            return Outcome(False, message, {**members, "error": {"message": message}})
-        message = f"stored as {plain(key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}"
-        return Outcome(True, message, members)
-    refusal = read_refusal(response.body)
-    stored = "stored, but the application was not told" if response.status == 203 else "refused"
-    fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
-    message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
-    return Outcome(False, message, {**members, "error": {**refusal.members(), "fix": fix}})
+def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, Any]]:
+    members: dict[str, Any] = {"status": response.status, "key": signed.key}
+    if response.status not in (200, 201, 204):
+        refusal = read_refusal(response.body)
+        stored = "stored, but the application was not told" if response.status == 203 else "refused"
+        fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
+        message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
+        raise UploadFailedError(message, **members, error={**refusal.members(), "fix": fix})
+    if not signed.has_callback:
+        return f"stored as {plain(signed.key)}; no callback is configured", members
+    try:
+        members["answer"] = parsed(response.body)
+    except ValueError:
+        raise UploadFailedError(
+            "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
+            "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`.",
+            **members,
+        ) from None
+    return f"stored as {plain(signed.key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}", members

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..application import public_key_store, with_callback_path
+from ..application import public_key_store
 from ..callback.public_keys import PublicKeyStore
 from ..callback.recording import Recording
 from ..callback.ticket import TicketBook
@@ -24,10 +24,9 @@ from ..callback.url import split_urls, target_of
 from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback_guard import CallbackGuard
-from ..settings import Settings, with_secrets_read
 from ..wsgi.environ import request_target
 from .callback_changes import find_change, md5, signed_digest
-from .options import EPILOG, add_settings, environ_of
+from .options import EPILOG, add_settings, environ_of, settings_of
 from .terminal import MisuseError, coloured, plain, system_reason, waiting
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the report; return 0 for a verified callback and 1 for any other."""
-    settings = with_secrets_read(with_callback_path(Settings.from_environ(environ_of(arguments))))
+    settings = settings_of(environ_of(arguments))
     recording = _read_recording(arguments.file)
     keys = public_key_store(settings)
     urls = split_urls(settings.callback_url) if settings.callback_url else []

@@ -43,25 +43,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     """Serve until a signal ends it. What must be undone at the end goes onto the stack. Raises CannotStartError."""
-    with signals_deferred():  # or a folder stays that is made and not yet on the stack
-        oss = _start(arguments, stack)
+    try:
+        with signals_deferred():  # or a folder stays that is made and not yet on the stack
+            oss = start(arguments, stack)
+    except ModuleNotFoundError as error:
+        raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
     language = spoken_language(getattr(arguments, "environ", {}))
     for line in greeting(oss, arguments):
         print(in_language(line, language), flush=True)
     wait_for_signal()
 
 
-def _start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
+def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--") -> LocalOSS:
     """Start serving in a thread of its own and return; closing the stack ends it.
 
-    :raises CannotStartError: an argument is wrong, the extra is missing, or the port is taken.
+    :param prefix: of the options that errors name: those of `serve` are `--local-dir` and `--local-listen`.
+
+    :raises CannotStartError: an argument is wrong, or the port is taken.
+    :raises ModuleNotFoundError: the extra is missing.
     """
-    try:
-        from . import CORSRule, LocalOSS, LocalOSSServer
-        from .kept_keys import DamagedKeysError
-        from .options import Options
-    except ModuleNotFoundError as error:
-        raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
+    from . import CORSRule, LocalOSS, LocalOSSServer
+    from .kept_keys import DamagedKeysError
+    from .options import Options
+
     if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
         raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
     if arguments.reset_keys and not arguments.directory:
@@ -81,11 +85,11 @@ def _start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
                     f"--cname {host}={name}: there is no such bucket, only {', '.join(names)}. Add --bucket {name}."
                 )
     except ValueError as error:
-        option = "--dir" if isinstance(error, DamagedKeysError) else "--bucket"
+        option = f"{prefix}dir" if isinstance(error, DamagedKeysError) else "--bucket"
         raise CannotStartError(f"{option}: {error}.") from error
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CannotStartError(f"--dir: {arguments.directory!r} cannot be used: {reason}.") from error
+        raise CannotStartError(f"{prefix}dir: {arguments.directory!r} cannot be used: {reason}.") from error
     host, port = arguments.listen
     try:
         server = LocalOSSServer(oss, host, port, tls=arguments.tls)
@@ -94,7 +98,7 @@ def _start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
     except OSError as error:
         if error.filename:
             raise CannotStartError(f"--tls: {error.filename!r} cannot be used: {error.strerror}.") from error
-        raise cannot_listen_error("--listen", host, port, error) from error
+        raise cannot_listen_error(f"{prefix}listen", host, port, error) from error
     stack.callback(server.stop, is_urgent)
     server.start()
     return oss

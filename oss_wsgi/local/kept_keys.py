@@ -59,16 +59,6 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
     return _write(path, keys, replace=is_kept)
 
 
-def access_key(directory: str | Path, *, bits: int = 2048) -> tuple[str, str]:
-    """Return the ID and the secret of the access key of a folder, made with the other keys where it has none.
-
-    :raises OSError: the file cannot be read or written.
-    :raises DamagedKeysError: the file holds no keys.
-    """
-    keys = kept_keys(Path(directory), lambda: CallbackKey.generate(bits), bits=bits)
-    return keys.access_key_id, keys.access_key_secret
-
-
 def _read(path: Path) -> Keys | None:
     try:
         with open(path, encoding="ascii", opener=open_private) as file:

@@ -188,19 +188,12 @@ class SDKBucket:
             if self._client is not None:
                 return
             sdk = self._sdk = import_sdk()
-            limit = self._timeout
-            longest = _COMPLETE_TIMES * _LONG_TIMEOUT
-            self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=longest)
-            self._client = sdk.Client(
-                sdk.Config(
-                    region=self._settings.region,
-                    # OSS accepts V4 from every account, but without a region only V1 can be signed.
-                    signature_version="v4" if self._settings.region else "v1",
-                    credentials_provider=_CredentialsForSDK(sdk, self._credentials, self._clock),
-                    http_client=self._transport,
-                    retry_max_attempts=1,
-                    **sdk_address(self._settings),
-                )
+            self._client, self._transport = new_client(
+                sdk,
+                self._settings,
+                _CredentialsForSDK(sdk, self._credentials, self._clock),
+                connect_timeout=self._timeout,
+                read_timeout=_COMPLETE_TIMES * _LONG_TIMEOUT,
             )
 
     def _error(
@@ -283,7 +276,33 @@ def import_sdk() -> Any:
     return sdk
 
 
-def sdk_address(settings: Settings) -> dict[str, Any]:
+def new_client(
+    sdk: Any,
+    settings: Settings,
+    credentials: Any,
+    *,
+    connect_timeout: float,
+    read_timeout: float,
+    signature_version: str | None = None,
+) -> tuple[Any, Any]:
+    """Return a client of the SDK that never repeats a call, and its transport, which the caller closes.
+
+    :param credentials: a provider of the SDK's.
+    :param signature_version: by default v4, which OSS accepts from every account; without a region only v1 can sign.
+    """
+    transport = sdk.transport.RequestsHttpClient(connect_timeout=connect_timeout, readwrite_timeout=read_timeout)
+    configuration = sdk.Config(
+        region=settings.region,
+        signature_version=signature_version or ("v4" if settings.region else "v1"),
+        credentials_provider=credentials,
+        http_client=transport,
+        retry_max_attempts=1,
+        **_address(settings),
+    )
+    return sdk.Client(configuration), transport
+
+
+def _address(settings: Settings) -> dict[str, Any]:
     """Return the address as options of the SDK's Config; a host URL that ends in the bucket's name means path style."""
     bucket, host = settings.bucket_and_host()
     base = host.removesuffix(f"/{bucket}")

@@ -85,6 +85,16 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
         super().__init__(_LibraryProvider(provider), clock=clock, **options)
 
 
+def access_key(settings: Settings, clock: Callable[[], float]) -> Credentials:
+    """Return the access key of the settings, or the one that the library finds if OSS_CREDENTIALS_LIBRARY is on.
+
+    Raises CredentialsError and SettingsError.
+    """
+    if settings.credentials_library:
+        return SDKCredentialsProvider(settings, clock=clock).get_credentials()
+    return settings.credentials()
+
+
 def session_policy(
     settings: Settings,
     dirs: Sequence[str] | None = None,

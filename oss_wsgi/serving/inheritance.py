@@ -19,15 +19,16 @@ class Inheritance:
     """What a child gets from its parent.
 
     ``greeting``: the lines to print once the application is there. ``callback_url``: the one that the parent has filled
-    in. ``processes``: how many serve side by side; where there are several, ``number`` is this one's, from 1 up,
-    ``lifeline`` the descriptor of a socket to the parent, which serves the metrics of all if ``has_metrics``.
-    ``share`` are the descriptors of a `serving.sharing.Share`.
+    in. ``is_local``: whether a local OSS takes the files. ``processes``: how many serve side by side; where there are
+    several, ``number`` is this one's, from 1 up, ``lifeline`` the descriptor of a socket to the parent, which serves
+    the metrics of all if ``has_metrics``. ``share`` are the descriptors of a `serving.sharing.Share`.
     """
 
     listeners: list[socket.socket]
     metrics_listeners: list[socket.socket]
     greeting: list[str]
     callback_url: str | None
+    is_local: bool = False
     lifeline: int = -1
     processes: int = 1
     number: int = 0

@@ -386,20 +386,14 @@ def _signal_name(number: int) -> str:
 class Parent:
     """A child's end of the channel: it reports to the parent, and obeys when the parent says to end.
 
-    :param end: ``(seconds, delay)``: ends the server in order.
-    :param seconds: the longest time that this may take.
+    :ivar server: what is drained then, as soon as there is one; before, the process is told to end.
+    :param seconds: the longest time that the end may take.
     :param samples: returns what this process has counted.
     """
 
-    def __init__(
-        self,
-        channel: socket.socket,
-        end: Callable[[float, float], object],
-        seconds: float,
-        samples: Callable[[], list[Family]] | None,
-    ) -> None:
+    def __init__(self, channel: socket.socket, seconds: float, samples: Callable[[], list[Family]] | None) -> None:
+        self.server: Any = None
         self._channel = channel
-        self._end = end
         self._seconds = seconds
         self._samples = samples
         self._lock = threading.Lock()
@@ -429,6 +423,12 @@ class Parent:
         self._end(self._seconds, 0.0)
         time.sleep(self._seconds + _GRACE)
         os._exit(1)  # the application's own threads, or its import, do not end
+
+    def _end(self, seconds: float, delay: float) -> None:
+        if self.server is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.server.drain(seconds, delay)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         with self._lock, contextlib.suppress(OSError):  # the parent has gone

@@ -52,6 +52,13 @@ def codes(text: str) -> list[str]:
             '{"error": {"code": "size_not_allowed", "message": "..."}}', ["size_not_allowed"], id="our code"
         ),
         pytest.param('{"code": "SlowDown", "ec": "0007-00000202"}', ["0007-00000202", "SlowDown"], id="upload"),
+        pytest.param(
+            '{"code": "InvalidAccessKeyId.NotFound"}',
+            ["InvalidAccessKeyId.NotFound", "InvalidAccessKeyId"],
+            id="a code of STS",
+        ),
+        pytest.param("reason=crc64_mismatch hint=x", ["crc64_mismatch"], id="a reason with digits"),
+        pytest.param('{"statusCode": "403", "message": "no"}', ["403"], id="a status as a text"),
         pytest.param('[{"file": "a", "status": 429}]', ["429"], id="a list"),
         pytest.param('Response: {"status": 503} and more', ["503"], id="JSON within a text"),
         pytest.param(

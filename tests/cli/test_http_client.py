@@ -1,4 +1,4 @@
-"""One request: redirects are not followed, each failure is one sentence, and OSS's refusals are read safely."""
+"""One request: redirects are not followed, and each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import pytest
 
 from oss_wsgi.cli.http_client import (
     MAX_BYTES,
-    OSSRefusal,
     Response,
     TooSlowError,
     UnreachableError,
     is_json,
     parsed,
-    read_refusal,
     request,
 )
 
@@ -154,32 +152,6 @@ def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> No
     headers = {"Content-Length": str(200 * 65536 + 1)}
     response = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
     assert (response.status, response.body) == (400, b"no")
-
-
-DOCUMENT = (
-    "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Condition failed: [&quot;eq&quot;]{}</Message>"
-    "<EC>0006-00000227</EC><Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint></Error>"
-)
-
-
-def test_a_refusal_has_code_message_number_and_endpoint() -> None:
-    refusal = read_refusal(DOCUMENT.format("").encode())
-    assert refusal == OSSRefusal(
-        "AccessDenied", 'Condition failed: ["eq"]', "0006-00000227", "oss-cn-beijing.aliyuncs.com"
-    )
-    assert str(refusal) == 'AccessDenied: Condition failed: ["eq"] (EC 0006-00000227)'
-
-
-@pytest.mark.parametrize("sign", ["\x1b[31m", "&#27;[31m", "&#x1b;[31m", "\x9b31m", "\u202e"])
-def test_control_characters_of_a_refusal_are_escaped(sign: str) -> None:
-    assert read_refusal(DOCUMENT.format(sign).encode()).message.isprintable()
-
-
-@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"<html>", b"<Error><Code>", b"<Code></Code>"])
-def test_another_document_has_no_code(body: bytes) -> None:
-    refusal = read_refusal(body)
-    assert refusal.code == ""
-    assert str(refusal) == "no reason given"
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_a_module_in_a_package_is_found(folder: Path) -> None:
 )
 def test_another_spelling_is_refused_with_the_right_one(name: str, better: str) -> None:
     text = sentence(name)
-    assert text.startswith(f"--app: write MODULE:NAME, such as {better}, ")
+    assert text.startswith(f"write MODULE:NAME, such as {better}, ")
     assert repr(name) in text
 
 
@@ -172,7 +172,7 @@ def test_the_line_is_that_of_the_module_where_it_fails() -> None:
 
 def test_a_failing_factory_is_named() -> None:
     text = sentence("shop:broken()")
-    assert text.startswith("--app: the call of shop:broken() fails in shop.py, line ")
+    assert text.startswith("the call of shop:broken() fails in shop.py, line ")
     assert "division by zero" in text
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
 #: What `doctor`, `explain`, `serve`, `cors`, `upload` and the window of the local OSS write.
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
-    *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusal_fix.py")),
+    *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusals.py")),
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
     *(
         PACKAGE / "cli" / f"{name}.py"
@@ -57,6 +57,11 @@ WHOLE = {
         "the call of {1} fails in {2}, line {3}: {4}",
     ],
     "the server is {1}: {2}: {3}": ["the server is {1}"],
+    "{1}dir: {2} cannot be used: {3}.": ["--local-dir: {1} cannot be used: {2}.", "--local-dir: {1}."],
+    "{1} needs the official SDK: pip install 'oss-wsgi[sdk]'.": [
+        "{1} needs the official SDK: pip install 'oss-wsgi[sdk]'.",
+        "this needs the official SDK: pip install 'oss-wsgi[sdk]'.",
+    ],
     "must be 'on' or 'off'": ["{1} must be 'on' or 'off', not {2}."],
     "must be a whole number, written in digits": ["{1} must be a whole number, written in digits, not {2}."],
     "must be a duration such as 15m, 26h or 7d": ["{1} must be a duration such as 15m, 26h or 7d, not {2}."],
@@ -147,7 +152,8 @@ WHOLE = {
 #: Parts of texts above, values that stay as they are, and what only `serve` writes of settings.
 LEFT_OUT = re.compile(
     r"ahead of|upload, in parts too|OSS's answers.*|\{1\} (days|s)| \(as \{1\}, which .*|, to \{1\}| to \{1\}|"
-    r"(a ledger|a ticket secret)|\{1\} processes need .*|(, remove it\.|: did you mean \{1\}\?)|5 GB|48\.8 TB|"
+    r"(a ledger|a ticket secret)|\{1\} processes (?:need|serve).*|--processes: \{1\}|"
+    r"(, remove it\.|: did you mean \{1\}\?)|5 GB|48\.8 TB|"
     r"export .*|oss-wsgi explain \{1\}|no right|nested too deep| \(EC \{1\}\)|\{1\} within \{2\}|From \{1\}: \{2\}|"
     r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is not text|https://any.*|"
     # Of commands: help, a right, the format of the log.
@@ -209,8 +215,8 @@ def expected(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    parts = re.split(r"(?<=[.`]) (?=[A-Z`])", text)
-    return [entry for part in parts for entry in expected(part)]
+    parts = re.split(r"(?<=[.`]) (?=[A-Z`])|(?<=:) (?=`<)", text)
+    return [entry for part in parts if not re.fullmatch("`[^`]*`", part) for entry in expected(part)]
 
 
 def test_each_text_that_a_person_reads_has_a_translation() -> None:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from oss_wsgi.local.kept_keys import FILE, DamagedKeysError, access_key, kept_keys
+from oss_wsgi.local.kept_keys import FILE, DamagedKeysError, kept_keys
 
 from .conftest import shared_key
 
@@ -77,11 +77,6 @@ def test_no_secret_is_in_a_repr(tmp_path):
     keys = keys_of(tmp_path)
     assert keys.access_key_secret not in repr(keys)
     assert "PRIVATE" not in repr(keys)
-
-
-def test_the_access_key_alone_is_that_of_the_folder(tmp_path):
-    keys = keys_of(tmp_path)
-    assert access_key(tmp_path, bits=512) == (keys.access_key_id, keys.access_key_secret)
 
 
 def test_processes_that_start_together_have_the_same_keys(tmp_path):

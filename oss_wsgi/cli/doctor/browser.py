@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, SIGNATURE_PATH
 from ...callback.url import split_urls, target_of, without_password
-from ..http_client import Response, UnreachableError
+from ..http_client import Response, UnreachableError, json_members
 from ..terminal import plain
 from .callback import LINE_URL
 from .context import TIMEOUT, CheckContext, Finding, error, is_loopback, is_private, ok, unreachable, warning
-from .probe import ProbeCall, is_refusal, json_members, probe_report, request_probed
+from .probe import ProbeCall, is_refusal, probe_report, request_probed
 
 _INTERNAL = re.compile(r"-internal(\.[a-z0-9.-]+)?\.aliyuncs\.com$|(^|\.)vpc[0-9]+-oss-[a-z0-9-]+\.aliyuncs\.com$")
 _LOGIN_STATUSES = (301, 302, 303, 307, 308, 401, 403)

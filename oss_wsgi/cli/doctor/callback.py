@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +14,18 @@ from ...callback.url import callback_url_problems, split_urls, target_of, withou
 from ...explanations.rows import FRONT, rows_of_status
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
-from ..http_client import NoNetworkError, Response, TooSlowError, UnknownHostError, UnreachableError, is_json
+from ..http_client import (
+    NoNetworkError,
+    Response,
+    TooSlowError,
+    UnknownHostError,
+    UnreachableError,
+    is_json,
+    json_members,
+)
 from ..terminal import plain
-from .context import CheckContext, Finding, error, is_private, ok, unreachable, warning
-from .probe import BODY, ProbeCall, compression, is_refusal, json_members, probe_report
+from .context import CheckContext, Finding, address_of, error, is_private, ok, unreachable, warning
+from .probe import BODY, ProbeCall, compression, is_refusal, probe_report
 
 #: Seconds after which an answer is a warning: half of what OSS waits.
 SLOW = 2.5
@@ -78,7 +85,7 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
             f"{host} is {private[0]}, but OSS calls only public addresses",
             f"Use a public name, or a tunnel while you develop: {LINE_URL}.",
         )
-    if parts.scheme == "https" and _is_address(host):
+    if parts.scheme == "https" and address_of(host):
         return warning(
             f"{url} has an IP address in place of a name: TLS sends no server name (SNI) for it, and few certificates "
             "are issued for addresses",
@@ -92,14 +99,6 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
         f"{url} is http: anyone on the way can read the callbacks",
         f"Use https: `export OSS_CALLBACK_URL=https{url[4:]}`.",
     )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def check_callback(context: CheckContext) -> Iterator[Finding]:

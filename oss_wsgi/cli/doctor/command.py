@@ -17,8 +17,7 @@ from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
 from .oss import check_bucket, check_clock, check_cors, check_region, check_v4
-from .parts import check_parts
-from .recovery import check_recovery
+from .rights import check_parts, check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
 
@@ -158,18 +157,18 @@ def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -
 
 def _with_line(name: str, finding: Finding) -> Finding:
     """Return a finding whose fix has a line to copy. If no line can fix it, use the one that checks it again."""
-    if not finding.fix or "`" in finding.whole_fix or _ASSIGNMENT.search(finding.fix):
+    if not finding.fix or "`" in finding.fix or _ASSIGNMENT.search(finding.fix):
         return finding
     return replace(finding, fix=f"{finding.fix} Then try again: `oss-wsgi doctor --only {name}`.")
 
 
 def _members(name: str, finding: Finding) -> dict[str, str]:
     # Programs read these keys, so they must not change.
-    return {"check": name, "colour": finding.colour, "said": finding.message, "fix": finding.whole_fix}
+    return {"check": name, "colour": finding.colour, "said": finding.message, "fix": finding.fix}
 
 
 def _print(name: str, finding: Finding, arguments: Namespace) -> None:
     colour = coloured(f"{finding.colour:<6}", finding.colour, arguments.environ)
     print(f"{colour} {name}: {plain(said(finding.message, arguments.environ))}", flush=True)
     if finding.fix:
-        print(f"       {plain(said(finding.whole_fix, arguments.environ))}", flush=True)
+        print(f"       {plain(said(finding.fix, arguments.environ))}", flush=True)

@@ -12,19 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from ...application import CALLBACK_PATH, DEFAULT_PREFIX, with_callback_path
+from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
-from ...sdk.credentials import SDKCredentialsProvider
-from ...settings import TABLE, Settings, with_secrets_read
+from ...sdk.credentials import access_key
+from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost
-from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, read_refusal, request
-from ..refusal_fix import fix_refusal, see_also
+from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, request
+from ..options import settings_of
+from ..refusals import fix_refusal, read_refusal, see_also
 from ..terminal import in_words
 from .probe import ProbeCall, call_callback
 
@@ -58,24 +59,17 @@ class Finding:
 
     :ivar colour: ``green``, ``yellow`` or ``red``.
     :ivar message: what is right or wrong, in lower case and without a full stop.
-    :ivar fix: what to do, in sentences; "" where nothing is wrong.
-    :ivar line: a line to copy that does it; "" if it stands in ``fix``, between backticks.
+    :ivar fix: what to do, in sentences, with the line to copy between backticks; "" where nothing is wrong.
     """
 
     colour: str
     message: str
     fix: str = ""
-    line: str = ""
 
     @property
     def reason(self) -> str:
         """Return the message without its beginning that says that a check could not run."""
         return self.message.removeprefix(NOT_CHECKED)
-
-    @property
-    def whole_fix(self) -> str:
-        """Return the fix with the line to copy."""
-        return f"{self.fix} `{self.line}`" if self.line else self.fix
 
 
 def ok(message: str) -> Finding:
@@ -83,14 +77,14 @@ def ok(message: str) -> Finding:
     return Finding("green", message)
 
 
-def warning(message: str, fix: str, line: str = "") -> Finding:
+def warning(message: str, fix: str) -> Finding:
     """Return a yellow finding: it works, but could be better."""
-    return Finding("yellow", message, fix, line)
+    return Finding("yellow", message, fix)
 
 
-def error(message: str, fix: str, line: str = "") -> Finding:
+def error(message: str, fix: str) -> Finding:
     """Return a red finding: something does not work."""
-    return Finding("red", message, fix, line)
+    return Finding("red", message, fix)
 
 
 def unreachable(cause: UnreachableError, fix: str) -> Finding:
@@ -149,12 +143,11 @@ class CheckContext:
         self.writes = writes
         self.grant = grant
         self.calls_handler = calls_handler
-        self._usable = _read_settings(environ)
-        self.problems = self._usable.problems
+        self._settings, self._invalid, self.problems = _read_settings(environ)
 
     def require(self, *variables: str) -> None:
         """Raise NotCheckedError if one of these variables is invalid."""
-        invalid = [name for name in variables if name in self._usable.invalid]
+        invalid = [name for name in variables if name in self._invalid]
         if invalid:
             raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
 
@@ -166,9 +159,9 @@ class CheckContext:
     @property
     def settings(self) -> Settings:
         """Return the settings without the invalid ones."""
-        if self._usable.settings is None:
+        if self._settings is None:
             raise _not_checked("the settings are invalid")
-        return self._usable.settings
+        return self._settings
 
     @functools.cached_property
     def credentials(self) -> Credentials:
@@ -177,9 +170,7 @@ class CheckContext:
         if not settings.credentials_library:
             self.require(*_KEY_VARIABLES)
         try:
-            if settings.credentials_library:
-                return SDKCredentialsProvider(settings, clock=time.time).get_credentials()
-            return settings.credentials()
+            return access_key(settings, time.time)
         except (CredentialsError, SettingsError) as cause:
             fix = (
                 "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or use --credentials-library if that finds a key: "
@@ -285,35 +276,32 @@ def _not_checked(reason: str) -> NotCheckedError:
     return NotCheckedError(error(f"{NOT_CHECKED}{reason}", FIX_SETTINGS))
 
 
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host of a URL is, or None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
 def is_private(host: str) -> bool:
     """Return whether a host is an address or a name that only this machine or its network reaches."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
+    address = address_of(host)
+    if address is None:
         return host == "localhost" or host.endswith(_PRIVATE_DOMAINS)
     return not address.is_global or address.is_multicast
 
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine itself."""
+    address = address_of(host)
+    return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
+
+
+def _read_settings(environ: Mapping[str, str]) -> tuple[Settings | None, frozenset[str], tuple[str, ...]]:
+    """Return the settings without the invalid variables, None if they cannot be used alone; these; all problems."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-@dataclass(frozen=True)
-class _UsableSettings:
-    """:ivar settings: the settings without the ``invalid`` variables; None if the others cannot be used alone."""
-
-    settings: Settings | None
-    invalid: frozenset[str]
-    problems: tuple[str, ...]
-
-
-def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
-    try:
-        return _UsableSettings(with_secrets_read(with_callback_path(Settings.from_environ(environ))), frozenset(), ())
+        return settings_of(environ), frozenset(), ()
     except SettingsError as cause:
         problems = cause.problems
     invalid = frozenset(name for problem in problems for name in _variables_in(problem))
@@ -321,9 +309,9 @@ def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
     if not invalid.isdisjoint(_KEY_VARIABLES):  # the key has a second set of names
         valid = {name: value for name, value in valid.items() if not name.startswith("ALIBABA_CLOUD_")}
     try:
-        return _UsableSettings(with_secrets_read(with_callback_path(Settings.from_environ(valid))), invalid, problems)
+        return settings_of(valid), invalid, problems
     except SettingsError:
-        return _UsableSettings(None, invalid, problems)
+        return None, invalid, problems
 
 
 def _variables_in(problem: str) -> Iterator[str]:

@@ -7,11 +7,10 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
+from ...exceptions import SettingsError
 from ...sdk.cors import rule_for
-from ..http_client import read_refusal
-from ..refusal_fix import region_of
-from ..sdk_client import SDKRefusedError, sdk_client
-from ..terminal import MisuseError
+from ..refusals import read_refusal, region_of
+from ..sdk_client import SDKClient, SDKRefusedError
 from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning
 
 #: Seconds that OSS tolerates between its clock and a signature's time.
@@ -19,7 +18,6 @@ _MAX_SKEW = 15 * 60
 #: Seconds above which a clock is a warning.
 _SMALL_SKEW = 60
 
-_LINE_REGION = "export OSS_REGION=cn-hangzhou"
 _NO_RULES = "0003-00000601"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FIX_NOT_OSS = "Check OSS_HOST: another server may answer there."
@@ -52,16 +50,16 @@ def check_bucket(context: CheckContext) -> Iterator[Finding]:
     path = urlsplit(host).path.strip("/")
     if path and path != bucket:
         message = f"OSS_BUCKET is {bucket}, but the path of {host} names {path}"
-        yield error(message, "Set both to the same bucket.", f"export OSS_BUCKET={path}")
+        yield error(message, f"Set both to the same bucket. `export OSS_BUCKET={path}`")
     elif refusal.code in ("NoSuchBucket", "NoSuchKey"):  # NoSuchKey: OSS read the bucket's name as an object's
         yield error(
             f"there is no bucket at {host}",
-            "Check OSS_BUCKET and OSS_REGION.",
-            "export OSS_BUCKET=NAME OSS_REGION=REGION",
+            "Check OSS_BUCKET and OSS_REGION. `export OSS_BUCKET=NAME OSS_REGION=REGION`",
         )
     elif refusal.endpoint and refusal.endpoint not in host:
         line = f"export OSS_REGION={region_of(refusal.endpoint) or 'REGION'} OSS_ENDPOINT=https://{refusal.endpoint}"
-        yield error(f"the bucket is at {refusal.endpoint}, not at {host}", "Correct OSS_REGION or OSS_ENDPOINT.", line)
+        fix = f"Correct OSS_REGION or OSS_ENDPOINT. `{line}`"
+        yield error(f"the bucket is at {refusal.endpoint}, not at {host}", fix)
     elif not (response.headers.get("x-oss-request-id") or response.headers.get("Server") == "AliyunOSS"):
         yield error(f"{host} does not answer as OSS does", _FIX_NOT_OSS)
     else:
@@ -73,7 +71,8 @@ def check_region(context: CheckContext) -> Iterator[Finding]:
     host = context.host
     configured = context.settings.region
     if configured is None:
-        yield warning("OSS_REGION is not set", "Set OSS_REGION: signature V4 needs it.", _LINE_REGION)
+        fix = "Set OSS_REGION: signature V4 needs it. `export OSS_REGION=cn-hangzhou`"
+        yield warning("OSS_REGION is not set", fix)
         return
     refusal = read_refusal(context.unsigned_response.body)
     # An unsigned request to another region's endpoint is told the right endpoint.
@@ -100,10 +99,10 @@ def _ask_for_region(context: CheckContext) -> tuple[str | None, str]:
     # OSS refuses a V4 signature for a wrong region; V1 has no region, but new accounts do not accept it.
     for version in ("v4", "v1"):
         try:
-            with sdk_client(context.settings, version, context.credentials) as client:
+            with SDKClient(context.settings, context.credentials, version) as client:
                 location: str = client.ask("get_bucket_location", "GetBucketLocationRequest").location
                 return location.removeprefix("oss-"), ""
-        except (MisuseError, SDKRefusedError) as cause:
+        except (SettingsError, SDKRefusedError) as cause:
             reason = reason or str(cause)
     return None, reason
 
@@ -112,7 +111,8 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
     """Check that OSS accepts a V4 signature: it must refuse the dry run for the file's size, not for the signature."""
     _ = context.host
     if not context.settings.region:
-        yield error("OSS_REGION is not set, but a V4 signature contains the region", "Set OSS_REGION.", _LINE_REGION)
+        fix = "Set OSS_REGION. `export OSS_REGION=cn-hangzhou`"
+        yield error("OSS_REGION is not set, but a V4 signature contains the region", fix)
         return
     response = context.dry_run_response
     refusal = read_refusal(response.body)

@@ -12,7 +12,7 @@ from typing import Any
 from ...callback.parameters import FORM
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove
-from ..http_client import Response, UnreachableError, parsed, request
+from ..http_client import Response, UnreachableError, json_members, request
 from ..terminal import plain
 
 #: A body that shows whether it is decoded, joined or rewritten on its way.
@@ -77,15 +77,6 @@ def probe_report(response: Response) -> dict[str, Any] | None:
 def is_refusal(response: Response) -> bool:
     """Return whether a response looks like the application's refusal of a wrong signature."""
     return response.status == 403 and isinstance(json_members(response).get("error"), dict)
-
-
-def json_members(response: Response) -> dict[str, Any]:
-    """Return the members of a JSON object; none if the body is anything else."""
-    try:
-        members = parsed(response.body)
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}
 
 
 def compression(response: Response) -> str:

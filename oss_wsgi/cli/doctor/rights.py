@@ -1,15 +1,19 @@
-"""Functions for the checks of `doctor` that try rights of the access key by requests that change nothing."""
+"""Checks of `doctor` on what the access key may do beyond signed forms: recover lost reports, upload in parts.
+
+Rights are tried by requests that change nothing.
+"""
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, NotStoredError
-from ...sdk.bucket import SDKBucket
-from ..sdk_client import REINSTALL_SDK, SDKRefusedError, sdk_client
-from ..terminal import MisuseError
+from ...parts.uploads import UPLOAD_SECONDS
+from ...sdk.bucket import SDKBucket, has_sdk
+from ..sdk_client import REINSTALL_SDK, SDKClient, SDKRefusedError
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
 
 #: What a request does, the RAM action that it needs, and the request.
@@ -17,6 +21,14 @@ Right = tuple[str, str, Callable[[SDKBucket], object]]
 
 #: The end of a name that no object has.
 ABSENT = "oss-wsgi-doctor-looks-for-nothing"
+#: An upload ID that OSS does not know.
+_NO_UPLOAD = "0" * 32
+_UPLOAD_DAYS = UPLOAD_SECONDS // 86400
+
+#: How far back `oss-wsgi reconcile` looks unless it is told otherwise, in seconds.
+SWEEP_SECONDS = 26 * 3600
+
+_OFF = "OSS_RECOVER is off, so pages do not ask, and a lost callback stays lost: set OSS_RECOVER=on"
 
 
 def bucket_client(context: CheckContext) -> SDKBucket:
@@ -62,20 +74,6 @@ def try_rights(
         bucket.close()
 
 
-def delete_object(key: str, context: CheckContext) -> Finding:
-    """Delete a test object, and return whether that worked."""
-    try:
-        with sdk_client(context.settings, key=context.credentials) as client:
-            client.ask("delete_object", "DeleteObjectRequest", key=key)
-    except (MisuseError, SDKRefusedError) as cause:
-        fix = (
-            "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install the SDK: "
-            "`pip install 'oss-wsgi[sdk]'`."
-        )
-        return warning(f"{key} stays in the bucket: {cause}", fix)
-    return ok(f"{key} was deleted")
-
-
 def _without_a_network(context: CheckContext) -> Finding | None:
     """Return the finding that this machine has no network, in the words of the other checks, or None if it has one."""
     try:
@@ -83,3 +81,118 @@ def _without_a_network(context: CheckContext) -> Finding | None:
     except NotCheckedError as cause:
         return cause.finding if cause.finding.colour == "yellow" else None
     return None
+
+
+def check_recovery(context: CheckContext) -> Iterator[Finding]:
+    """Check receipts and the ledger's memory, and try the two rights that recovery needs."""
+    context.require("OSS_LEDGER_KEEP", "OSS_RECEIPTS", "OSS_RECOVER")
+    settings = context.settings
+    _ = context.host
+    if not settings.receipts:
+        yield warning(
+            "OSS_RECEIPTS is off: an upload whose report is lost stays lost",
+            "Remove OSS_RECEIPTS=off.",
+        )
+    if settings.ledger_keep < SWEEP_SECONDS:
+        yield warning(
+            f"OSS_LEDGER_KEEP is {settings.ledger_keep / 3600:.1f} h, less than the {SWEEP_SECONDS // 3600} h that a "
+            "sweep looks back",
+            "Set OSS_LEDGER_KEEP=7d, or give `oss-wsgi reconcile` a shorter --since.",
+        )
+    if not has_sdk():
+        message = "oss-wsgi[sdk] is not installed, so nothing can ask OSS what it holds"
+        if settings.recover:
+            yield error(message, "Install it: pip install 'oss-wsgi[sdk]'.")
+        else:
+            yield ok(f"{_OFF}; {message}")
+        return
+    rights: list[Right] = [
+        ("HEAD objects", "oss:GetObject", lambda bucket: bucket.head(settings.upload_dir + ABSENT)),
+        ("list objects", "oss:ListObjects", lambda bucket: bucket.list(settings.upload_dir, "", 1)),
+    ]
+    missing = error if settings.recover else warning
+    needs = "recover needs oss:GetObject, reconcile oss:ListObjects too."
+    yield from try_rights(context, rights, missing, needs)
+    if settings.receipts and settings.ledger_keep >= SWEEP_SECONDS:
+        pages = "pages ask for lost reports" if settings.recover else _OFF
+        days = f"{settings.ledger_keep / 86400:.1f} days"
+        yield ok(f"receipts are on, and handled uploads are remembered for {days}; {pages}")
+
+
+def check_parts(context: CheckContext) -> Iterator[Finding]:
+    """Try the rights that parts need, and look for the rule that removes unfinished ones."""
+    context.require("OSS_MULTIPART", "OSS_PART_SIZE", "OSS_UPLOAD_DIR")
+    settings = context.settings
+    if not settings.multipart:
+        yield ok("OSS_MULTIPART is off: each file is one form of 5 GB at most")
+        return
+    _ = context.host
+    if not has_sdk():
+        yield error("uploads in parts need oss-wsgi[sdk], which is not installed", "pip install 'oss-wsgi[sdk]'.")
+        return
+    if settings.signature_version == "v1":
+        yield warning(
+            "signature V1 does not sign the length of a part, so a wrong size is found only when an upload completes",
+            "Set OSS_SIGNATURE_VERSION=v4.",
+        )
+    key = settings.upload_dir + ABSENT
+    rights: list[Right] = [
+        ("HEAD objects", "oss:GetObject", lambda bucket: bucket.head(key)),
+        ("list parts", "oss:ListParts", lambda bucket: bucket.list_parts(key, _NO_UPLOAD)),
+        ("abort uploads in parts", "oss:AbortMultipartUpload", lambda bucket: bucket.abort(key, _NO_UPLOAD)),
+    ]
+    needs = "parts need oss:PutObject, oss:ListParts, oss:AbortMultipartUpload and oss:GetObject."
+    findings = list(try_rights(context, rights, error, needs))
+    yield from findings
+    if all(finding.colour == "green" for finding in findings):
+        yield _check_rule(context)
+
+
+def _check_rule(context: CheckContext) -> Finding:
+    """Check that OSS removes unfinished parts, but not while their upload may still be completed."""
+    prefix = context.settings.upload_dir
+    names = f"under {prefix}" if prefix else "in the bucket"
+    try:
+        with SDKClient(context.settings, context.credentials) as client:
+            days = _abort_days(client, prefix)
+    except SDKRefusedError as cause:
+        fix = f"{cause.fix('oss:GetBucketLifecycle', client.bucket)} Or see in the console whether there is a rule."
+        return warning(f"the lifecycle rules cannot be read: {cause}", fix)
+    if not days:
+        message = f"no lifecycle rule removes unfinished parts {names}, and they cost money until somebody aborts them"
+        applied_to = f"Files with Specified Prefix: {prefix}" if prefix else "Whole Bucket"
+        fix = (
+            "Add the rule in the console, Data Management > Lifecycle > Create Rule: Status: Enabled, "
+            f"Applied To: {applied_to}, Delete Parts: Validity Period (Days): {_UPLOAD_DAYS}. As XML, beside the "
+            f"bucket's other rules: `<Rule><ID>oss-wsgi-parts</ID><Prefix>{html.escape(prefix, quote=False)}</Prefix>"
+            f"<Status>Enabled</Status><AbortMultipartUpload><Days>{_UPLOAD_DAYS}</Days></AbortMultipartUpload></Rule>`"
+        )
+        return warning(message, fix)
+    if min(days) < _UPLOAD_DAYS:
+        message = (
+            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may continue an upload for "
+            f"{_UPLOAD_DAYS}"
+        )
+        fix = f"Set its days to {_UPLOAD_DAYS} or more in the console, Data Management > Lifecycle."
+        return warning(message, fix)
+    return ok(f"OSS removes unfinished parts {names} after {min(days)} days")
+
+
+def _abort_days(client: SDKClient, prefix: str) -> list[int]:
+    """Return after how many days the bucket's rules abort all uploads under a prefix. Raises SDKRefusedError."""
+    try:
+        rules = client.ask("get_bucket_lifecycle", "GetBucketLifecycleRequest").lifecycle_configuration.rules
+    except SDKRefusedError as error:
+        if error.refusal.code == "NoSuchLifecycle":
+            return []
+        raise
+    return [
+        rule.abort_multipart_upload.days
+        for rule in rules or ()
+        if rule.status == "Enabled"
+        and prefix.startswith(rule.prefix or "")
+        and not rule.tags
+        and not rule.filter
+        and rule.abort_multipart_upload
+        and rule.abort_multipart_upload.days
+    ]

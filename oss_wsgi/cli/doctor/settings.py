@@ -12,7 +12,7 @@ from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...explanations.rows import row_of
 from ...ledger.url import is_url, ledger_from, shown
-from ..http_client import read_refusal
+from ..refusals import read_refusal
 from ..verify import fingerprint
 from .callback import LINE_URL
 from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning

@@ -1,24 +1,29 @@
-"""The check of `doctor` that uploads a test object, reads the application's answer, and deletes the object."""
+"""The check of `doctor` that uploads test objects, as a form and in parts, reads the answer, and deletes them."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
+import secrets
 import time
 from collections.abc import Iterator
 
 from ...callback.ticket import TicketBook
+from ...credentials import StaticCredentialsProvider
+from ...exceptions import BucketError, BucketRefusedError, OSSWSGIError, SettingsError
 from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
-from ...sdk.bucket import has_sdk
+from ...sdk.bucket import SDKBucket, has_sdk
+from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
-from ..http_client import OSSRefusal, Response, is_json, read_refusal
-from ..refusal_fix import see_also
+from ...signing.presigned_url import URLPresigner
+from ..http_client import Response, is_json, json_members
+from ..refusals import OSSRefusal, read_refusal, see_also
+from ..sdk_client import SDKClient, SDKRefusedError
 from .callback import SLOW
-from .context import FILENAME, CheckContext, Finding, ask_oss, error, ok, refused, warning
-from .parts import write_parts
-from .probe import json_members
-from .rights import delete_object
+from .context import FILENAME, FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
+from .rights import bucket_client
 
 _CONTENT = b"a test of oss-wsgi doctor\n"
 #: Seconds for the upload and the callback together.
@@ -30,6 +35,7 @@ _FIX_WITHOUT_TICKETS = (
     "ticket."
 )
 _TOO_SLOW = "0007-00000202"
+_NOT_CALLED = "its own handler was not called: only --handler calls it"
 _FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_500 = "Read the log of the application, or of the server in front of it: one of them answered 500."
 _FIX_HANDLER = (
@@ -75,7 +81,7 @@ def _check_upload(key: str, response: Response, context: CheckContext) -> Findin
         return error(f"{key} was stored, but the answer is not JSON", "Look for a proxy between here and OSS.")
     message = f"{key} was stored, and the application answered 200 with JSON, {response.seconds:.1f} s in all"
     if json_members(response).get("handler") == "not called":
-        message += "; its own handler was not called: only --handler calls it"
+        message = f"{message}; {_NOT_CALLED}"
     return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
 
 
@@ -99,3 +105,90 @@ def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
         return f"{rows[0].fix} {_FIX_FOREIGN}" if status == "403" else rows[0].fix
     row = find(refusal.ec)
     return row.fix if row else "Read the application's log, and see the check `callback`."
+
+
+def write_parts(context: CheckContext) -> Iterator[Finding]:
+    """Upload an object of two parts by signed URLs, as a page does, without a callback, and delete it afterwards."""
+    bucket = bucket_client(context)
+    key = f"{context.settings.upload_dir}oss-wsgi-doctor-{secrets.token_hex(8)}.txt"
+    upload_id, is_stored = "", False
+    try:
+        upload_id = bucket.begin(key, {"Content-Type": "text/plain"})
+        finding = _send_parts(bucket, context, key, upload_id)
+        if finding is None:
+            listed = bucket.list_parts(key, upload_id)
+            stored = bucket.complete(key, upload_id, [(part.number, part.etag) for part in listed], {})
+            upload_id, is_stored = "", True
+            size = MIN_PART_BYTES + 1
+            finding = (
+                ok(f"{key} was stored in two parts")
+                if stored.size == size
+                else error(
+                    f"{key} has {stored.size} bytes, but its two parts have {size} bytes together", "Check OSS_HOST."
+                )
+            )
+        yield finding
+    except BucketRefusedError as cause:
+        fix = (
+            f"Grant the access key {cause.right}."
+            if cause.code == "AccessDenied"
+            else f"For more run `{_explain(cause)}`."
+        )
+        yield error(f"an upload in two parts was refused: {cause.hint}", fix)
+    except BucketError as cause:
+        yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
+    except OSSWSGIError as cause:
+        yield error(f"an upload in two parts cannot be signed: {cause}", "Check OSS_ACCESS_KEY_ID and OSS_REGION.")
+    finally:
+        try:
+            if upload_id:
+                bucket.abort(key, upload_id)
+        except BucketError:
+            pass  # the lifecycle rule does it
+        finally:
+            bucket.close()
+    if is_stored:
+        yield delete_object(key, context)
+
+
+def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: str) -> Finding | None:
+    """Send two parts, the first as small as OSS allows; return what went wrong, or None."""
+    provider = StaticCredentialsProvider(context.credentials)
+    urls = URLPresigner(context.settings, provider, clock=time.time)
+    for number, content in enumerate((secrets.token_bytes(MIN_PART_BYTES), b"\n"), start=1):
+        length = {"Content-Length": str(len(content))}
+        exact = urls.signs_additional_headers
+        signed = urls.presign(
+            "PUT",
+            key,
+            expires=600,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers=length if exact else None,
+            additional_headers=("content-length",) if exact else (),
+        )
+        response = ask_oss("PUT", signed.url, {**signed.headers, **length}, content, seconds=5 * TIMEOUT)
+        if response.status != 200:
+            return refused(f"part {number} of a test upload was refused", response, context.settings, "Check OSS_HOST.")
+        etag = (response.headers.get("ETag") or "").strip('"').lower()
+        if etag != hashlib.md5(content, usedforsecurity=False).hexdigest():
+            message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"
+            return error(message, "Look for a proxy between here and OSS that changes bodies or drops headers.")
+    return None
+
+
+def _explain(cause: BucketRefusedError) -> str:
+    return f"oss-wsgi explain {cause.code or cause.reason}"
+
+
+def delete_object(key: str, context: CheckContext) -> Finding:
+    """Delete a test object, and return whether that worked."""
+    try:
+        with SDKClient(context.settings, context.credentials) as client:
+            client.ask("delete_object", "DeleteObjectRequest", key=key)
+    except (SettingsError, SDKRefusedError) as cause:
+        fix = (
+            "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install the SDK: "
+            "`pip install 'oss-wsgi[sdk]'`."
+        )
+        return warning(f"{key} stays in the bucket: {cause}", fix)
+    return ok(f"{key} was deleted")

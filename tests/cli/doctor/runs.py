@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from unittest import mock
 
-from oss_wsgi.cli.doctor import callback, command, context, parts, rights, write
+from oss_wsgi.cli.doctor import callback, command, context, rights, write
 from oss_wsgi.explanations.languages import in_language
 
 from ...running_server import clean_environ
@@ -19,9 +19,9 @@ _LIMITS = (
     (callback, "SLOW"),
     (callback, "_OSS_TIMEOUT"),
     (context, "TIMEOUT"),
-    (parts, "TIMEOUT"),
     (rights, "TIMEOUT"),
     (write, "SLOW"),
+    (write, "TIMEOUT"),
 )
 #: Commands, values, URLs, and a code of OSS with its own message, which is English.
 _NOT_WORDS = re.compile(r"\b[A-Z]\w+(, EC [0-9-]+)?: .*|`[^`]*`|'[^']*'|\"[^\"]*\"|https?://[^\s，。；：）]+|<[^>]*>")

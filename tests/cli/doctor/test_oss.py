@@ -203,14 +203,18 @@ def test_a_bucket_at_another_endpoint_is_red() -> None:
     refusal = DENIED.format("<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>")
     host = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
     (finding,) = oss.check_bucket(context_with_response(refusal, host))
-    assert (finding.colour, finding.fix) == ("red", "Correct OSS_REGION or OSS_ENDPOINT.")
+    assert (finding.colour, finding.fix) == (
+        "red",
+        "Correct OSS_REGION or OSS_ENDPOINT. "
+        "`export OSS_REGION=cn-beijing OSS_ENDPOINT=https://oss-cn-beijing.aliyuncs.com`",
+    )
     assert finding.message == f"the bucket is at oss-cn-beijing.aliyuncs.com, not at {host}"
 
 
 def test_a_missing_region_is_yellow_and_red_for_v4() -> None:
     environ = {"OSS_BUCKET": "examplebucket", "OSS_HOST": "https://files.example.com", "OSS_SIGNATURE_VERSION": "v1"}
     assert only_finding(oss.check_region, environ).colour == "yellow"
-    assert only_finding(oss.check_v4, environ).fix == "Set OSS_REGION."
+    assert only_finding(oss.check_v4, environ).fix == "Set OSS_REGION. `export OSS_REGION=cn-hangzhou`"
 
 
 def test_a_host_that_stores_a_forbidden_file_is_red() -> None:

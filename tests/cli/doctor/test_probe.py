@@ -6,8 +6,8 @@ from email.message import Message
 
 import pytest
 
-from oss_wsgi.cli.doctor.probe import call_callback, compression, is_refusal, json_members, probe_report
-from oss_wsgi.cli.http_client import Response, UnreachableError
+from oss_wsgi.cli.doctor.probe import call_callback, compression, is_refusal, probe_report
+from oss_wsgi.cli.http_client import Response, UnreachableError, json_members
 
 from ..deployment import Deployment
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.doctor import parts, rights
+from oss_wsgi.cli.doctor import rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
-from oss_wsgi.cli.sdk_client import sdk_client
+from oss_wsgi.cli.sdk_client import SDKClient
 from oss_wsgi.exceptions import BucketRefusedError
 from oss_wsgi.local import CORSRule
 from oss_wsgi.local.operations.lifecycle import read_rules
@@ -32,13 +32,14 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
 
 
 def findings(deployment: Deployment, **environ: str) -> list[tuple[str, str]]:
-    checked = parts.check_parts(CheckContext({**deployment.environ, **environ}))
+    checked = rights.check_parts(CheckContext({**deployment.environ, **environ}))
     return [(finding.colour, finding.message) for finding in checked]
 
 
 def set_rule(deployment: Deployment, days: int, **members: Any) -> None:
     """Let the bucket have one lifecycle rule, which aborts uploads in parts."""
-    with sdk_client(Settings.from_environ(deployment.environ)) as client:
+    settings = Settings.from_environ(deployment.environ)
+    with SDKClient(settings, settings.credentials()) as client:
         sdk = client.sdk
         abort = sdk.LifecycleRuleAbortMultipartUpload(days=days)
         rule = sdk.LifecycleRule(
@@ -75,7 +76,7 @@ def test_a_missing_right_is_red_and_named(
 
     monkeypatch.setattr(rights.SDKBucket, method, refuse)
     red: list[Finding] = [
-        finding for finding in parts.check_parts(CheckContext(deployment.environ)) if finding.colour == "red"
+        finding for finding in rights.check_parts(CheckContext(deployment.environ)) if finding.colour == "red"
     ]
     assert [finding.fix.partition(": ")[0] for finding in red] == [f"Grant the access key {right}"]
 
@@ -87,16 +88,16 @@ def test_a_rule_that_is_missing_is_yellow_and_printed(deployment: Deployment, me
             sdk = pytest.importorskip("alibabacloud_oss_v2")
             members = {"tags": [sdk.Tag(key="a", value="b")]}
         set_rule(deployment, 7, **members)
-    rule = list(parts.check_parts(CheckContext(deployment.environ)))[-1]
+    rule = list(rights.check_parts(CheckContext(deployment.environ)))[-1]
     assert rule.colour == "yellow"
     assert "no lifecycle rule removes unfinished parts under user/" in rule.message
     assert "Files with Specified Prefix: user/, Delete Parts: Validity Period (Days): 7" in rule.fix
-    assert "<Prefix>user/</Prefix>" in rule.line
-    assert "<AbortMultipartUpload><Days>7</Days></AbortMultipartUpload>" in rule.line
+    assert "<Prefix>user/</Prefix>" in rule.fix
+    assert "<AbortMultipartUpload><Days>7</Days></AbortMultipartUpload>" in rule.fix
 
 
 def test_the_printed_rule_is_one_that_oss_takes_and_obeys(deployment: Deployment) -> None:
-    rule = list(parts.check_parts(CheckContext(deployment.environ)))[-1].line
+    rule = list(rights.check_parts(CheckContext(deployment.environ)))[-1].fix.split("`")[1]
     (read,) = read_rules(f"<LifecycleConfiguration>{rule}</LifecycleConfiguration>".encode())
     assert read.abort is not None
     assert (read.prefix, read.abort.days) == ("user/", 7)
@@ -104,8 +105,11 @@ def test_the_printed_rule_is_one_that_oss_takes_and_obeys(deployment: Deployment
 
 def test_a_rule_that_is_too_early_is_yellow(deployment: Deployment) -> None:
     set_rule(deployment, 3)
-    early = list(parts.check_parts(CheckContext(deployment.environ)))[-1]
-    assert (early.colour, "after 3 days, but a page may continue an upload for 7" in early.message) == ("yellow", True)
+    early = list(rights.check_parts(CheckContext(deployment.environ)))[-1]
+    assert (early.colour, "after 3 days, but a page may continue an upload for 7" in early.message) == (
+        "yellow",
+        True,
+    )
     assert early.fix == "Set its days to 7 or more in the console, Data Management > Lifecycle."
 
 
@@ -125,16 +129,16 @@ def test_write_uploads_two_parts_and_removes_them(deployment: Deployment) -> Non
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
 def test_a_part_that_is_refused_leaves_nothing(deployment: Deployment, version: str) -> None:
-    real = parts.ask_oss
+    real = write.ask_oss
 
     def fail(method: str, *arguments: Any, **options: Any) -> Any:
         deployment.oss.fail_next("slow_down")
         return real(method, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "ask_oss", fail)
+        patch.setattr(write, "ask_oss", fail)
         context = CheckContext({**deployment.environ, "OSS_SIGNATURE_VERSION": version})
-        (finding,) = parts.write_parts(context)
+        (finding,) = write.write_parts(context)
     assert (finding.colour, "part 1 of a test upload was refused: 503 SlowDown" in finding.message) == ("red", True)
     assert deployment.oss.storage.bucket(deployment.oss.bucket).uploads()[0] == []
 
@@ -144,7 +148,7 @@ def test_a_refused_begin_names_the_right(deployment: Deployment, monkeypatch: py
         raise BucketRefusedError("bucket_refused", "no", code="AccessDenied", right="oss:PutObject")
 
     monkeypatch.setattr(rights.SDKBucket, "begin", refuse)
-    (finding,) = parts.write_parts(CheckContext(deployment.environ))
+    (finding,) = write.write_parts(CheckContext(deployment.environ))
     assert (finding.colour, finding.fix) == ("red", "Grant the access key oss:PutObject.")
 
 

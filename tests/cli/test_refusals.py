@@ -1,4 +1,4 @@
-"""What helps after a refusal: the variable, the right of the key, or the region."""
+"""A refusal is read safely, and what helps after it: the variable, the right of the key, or the region."""
 
 from __future__ import annotations
 
@@ -6,12 +6,44 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.http_client import OSSRefusal
-from oss_wsgi.cli.refusal_fix import REACH_OSS, fix_refusal, fix_status, region_of, see_also
+from oss_wsgi.cli.refusals import (
+    REACH_OSS,
+    OSSRefusal,
+    fix_refusal,
+    fix_status,
+    read_refusal,
+    region_of,
+    see_also,
+)
 from oss_wsgi.explanations.rows import CODE_KINDS, rows
 
 from .command import oss_wsgi
 from .deployment import Deployment, deployed
+
+DOCUMENT = (
+    "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Condition failed: [&quot;eq&quot;]{}</Message>"
+    "<EC>0006-00000227</EC><Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint></Error>"
+)
+
+
+def test_a_refusal_has_code_message_number_and_endpoint() -> None:
+    refusal = read_refusal(DOCUMENT.format("").encode())
+    assert refusal == OSSRefusal(
+        "AccessDenied", 'Condition failed: ["eq"]', "0006-00000227", "oss-cn-beijing.aliyuncs.com"
+    )
+    assert str(refusal) == 'AccessDenied: Condition failed: ["eq"] (EC 0006-00000227)'
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "&#27;[31m", "&#x1b;[31m", "\x9b31m", "\u202e"])
+def test_control_characters_of_a_refusal_are_escaped(sign: str) -> None:
+    assert read_refusal(DOCUMENT.format(sign).encode()).message.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"<html>", b"<Error><Code>", b"<Code></Code>"])
+def test_another_document_has_no_code(body: bytes) -> None:
+    refusal = read_refusal(body)
+    assert refusal.code == ""
+    assert str(refusal) == "no reason given"
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,49 @@
-"""The fix of a refusal that a command meets: which variable, which right of the key, which region."""
+"""A refusal of OSS as its error document says it, and its fix: a variable, a right of the key, or the region."""
 
 from __future__ import annotations
 
+import html
+import re
+from dataclasses import asdict, dataclass
+
 from .. import settings_check
 from ..explanations.rows import APPLICATION, EC_PAGE, OSS, find, rows_of_status
-from .http_client import OSSRefusal
+from .terminal import plain
 
 REACH_OSS = "Check OSS_REGION, OSS_ENDPOINT and OSS_HOST, the DNS and the firewall: `oss-wsgi doctor --only bucket`."
 
 _NO_RIGHT = "0003-00000001"
 _KEY_CODES = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _KEY = "Check OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET: the key must exist, be enabled and belong together."
+
+
+@dataclass(frozen=True)
+class OSSRefusal:
+    """Code, message, EC number and endpoint of an error document; "" for what it does not contain."""
+
+    code: str
+    message: str
+    ec: str
+    endpoint: str = ""
+
+    def __str__(self) -> str:
+        reason = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
+        return reason + (f" (EC {self.ec})" if self.ec else "")
+
+    def members(self) -> dict[str, str]:
+        """Return what the document contains, for JSON."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def read_refusal(body: bytes) -> OSSRefusal:
+    """Read an error document by regular expressions: untrusted text never reaches an XML parser."""
+    text = body[:65536].decode("utf-8", "replace")
+    return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
+
+
+def _text(document: str, name: str) -> str:
+    match = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
+    return plain(html.unescape(match[1]).strip()) if match else ""
 
 
 def region_of(host_name: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.doctor import recovery, rights, write
+from oss_wsgi.cli.doctor import rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
 from oss_wsgi.exceptions import BucketRefusedError
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def findings(deployment: Deployment, **environ: str) -> list[Finding]:
-    return list(recovery.check_recovery(CheckContext({**deployment.environ, **environ})))
+    return list(rights.check_recovery(CheckContext({**deployment.environ, **environ})))
 
 
 def test_rights_that_are_there_are_green(deployment: Deployment) -> None:
@@ -107,7 +107,7 @@ def test_receipts_that_are_off_and_a_short_memory_are_yellow(deployment: Deploym
 def test_a_missing_sdk_is_named(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, recover: str, colour: str
 ) -> None:
-    monkeypatch.setattr(recovery, "has_sdk", lambda: False)
+    monkeypatch.setattr(rights, "has_sdk", lambda: False)
     (finding,) = findings(deployment, OSS_RECOVER=recover)
     assert finding.colour == colour
     assert "oss-wsgi[sdk] is not installed" in finding.message
