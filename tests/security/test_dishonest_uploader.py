@@ -84,11 +84,13 @@ both_forms = pytest.mark.parametrize("form", FORMS)
 
 
 def field_names() -> list[tuple[str, str, str]]:
-    names = []
-    for version in ("v1", "v4"):
+    """Return each field of the V4 forms, and those that only V1 has."""
+    names: list[tuple[str, str, str]] = []
+    for version in ("v4", "v1"):
         for form in FORMS:
             attack = Attack(version, form)
-            names += [(version, form, name) for name in attack.fields]
+            known = {name for _, other, name in names if other == form}
+            names += [(version, form, name) for name in attack.fields if name not in known]
             attack.client.close()
     return names
 
@@ -123,40 +125,29 @@ def test_a_form_without_a_field_is_refused_or_harmless(attack: Attack, name: str
 
 
 @each_field
-@pytest.mark.parametrize("way", ["longer", "shorter", "empty", "upper case", "a blank before it"])
-def test_a_form_with_a_changed_field_is_refused_or_harmless(attack: Attack, name: str, way: str) -> None:
+def test_a_form_with_a_changed_field_is_refused_or_harmless(attack: Attack, name: str) -> None:
     value = attack.fields[name]
-    other = {
-        "longer": value + "x",
-        "shorter": value[:-1],
-        "empty": "",
-        "upper case": value.upper(),
-        "a blank before it": " " + value,
-    }[way]
-    answer = attack.post([(field, other if field == name else old) for field, old in attack.fields.items()])
-    if other == value or name == "success_action_status":
-        attack.accepted(answer)
-    elif name == "key" and not attack.exact and other.startswith("users/eric/"):
+    if name == "success_action_status" or (name == "key" and not attack.exact):
         # The browser may choose a name below the prefix; it is reported as it is stored.
-        assert attack.accepted(answer).object == other.replace("${filename}", "a.txt")
-    else:
-        assert attack.refused(answer)
+        other = value + "x"
+        answer = attack.post([*{**attack.fields, name: other}.items()])
+        upload = attack.accepted(answer)
+        assert name != "key" or upload.object == "users/eric/a.txtx"
+        return
+    for other in {value + "x", value[:-1], "", value.upper(), " " + value} - {value}:
+        assert attack.refused(attack.post([*{**attack.fields, name: other}.items()])), other
 
 
 @each_field
 def test_a_repeated_field_is_refused_in_any_case_and_place(attack: Attack, name: str) -> None:
-    for case in (str, str.upper, str.title):
-        for value in (attack.fields[name], "x"):
-            again = (case(name), value)
-            for pairs in ([*attack.fields.items(), again], [again, *attack.fields.items()]):
-                assert attack.refused(attack.post(pairs)), again
+    for again in ((name, attack.fields[name]), (name.upper(), "x")):
+        for pairs in ([*attack.fields.items(), again], [again, *attack.fields.items()]):
+            assert attack.refused(attack.post(pairs)), again
 
 
-@each_field
-def test_a_field_name_in_another_case_is_the_same_field(attack: Attack, name: str) -> None:
-    attack.accepted(
-        attack.post([(field.swapcase() if field == name else field, v) for field, v in attack.fields.items()])
-    )
+@both_forms
+def test_a_field_name_in_another_case_is_the_same_field(attack: Attack) -> None:
+    attack.accepted(attack.post([(field.swapcase(), value) for field, value in attack.fields.items()]))
 
 
 @each_field
@@ -185,13 +176,10 @@ def test_a_key_outside_the_grant_is_refused(attack: Attack) -> None:
         assert attack.refused(attack.post([*{**attack.fields, "key": name}.items()])), name
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../../users/bob/a.txt", "..\\bob", "a/b/c.txt", "<script>.html", "a\u202egnp.exe", "users/bob/a.txt"],
-)
-def test_a_climbing_file_name_stays_below_the_prefix(version: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["../../users/bob/a.txt", "..\\bob", "a\u202egnp.exe", "users/bob/a.txt"])
+def test_a_climbing_file_name_stays_below_the_prefix(name: str) -> None:
     """Names are flat texts to OSS. The README says that an open ``upload.object`` is text from a stranger."""
-    attack = Attack(version, "prefix")
+    attack = Attack("v4", "prefix")
     with attack.client:
         assert attack.accepted(attack.post(filename=name)).object == f"users/eric/{name}"
         directory = attack.client.local_oss.directory
@@ -214,11 +202,11 @@ ADDED: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", ADDED)
-def test_a_form_for_an_exact_name_takes_no_other_fields(version: str, what: str) -> None:
+def test_a_form_for_an_exact_name_takes_no_other_fields(version: str) -> None:
     attack = Attack(version, "exact")
     with attack.client:
-        assert attack.refused(attack.post([*attack.fields.items(), ADDED[what]]))
+        for added in ADDED.values():
+            assert attack.refused(attack.post([*attack.fields.items(), added])), added
 
 
 @both_forms
@@ -245,9 +233,9 @@ def test_a_file_outside_the_granted_sizes_is_refused(version: str, form: str) ->
 
 
 @both_forms
-@pytest.mark.parametrize("part_type", ["text/html", "image/svg+xml", "image/png,text/html", None])
-def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, part_type: str | None) -> None:
-    attack = Attack(version, form, IMAGES, content_type="image/png")
+@pytest.mark.parametrize("part_type", ["text/html", "image/png,text/html", None])
+def test_under_a_grant_of_images_html_never_stays_html(form: str, part_type: str | None) -> None:
+    attack = Attack("v4", form, IMAGES, content_type="image/png")
     with attack.client:
         answer = attack.post(data=b"<b/>.", filename="a.html", part_type=part_type)
         if attack.exact:
@@ -267,9 +255,9 @@ def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, 
 )
 @pytest.mark.parametrize("requested_type", [None, "image/png"])
 def test_not_pinned_another_type_is_refused_but_the_object_stays(
-    version: str, added: tuple[str, str], part_type: str, requested_type: str | None
+    added: tuple[str, str], part_type: str, requested_type: str | None
 ) -> None:
-    attack = Attack(version, "prefix", IMAGES)
+    attack = Attack("v4", "prefix", IMAGES)
     with attack.client:
         fields = attack.client.sign(content_type=requested_type).json["fields"]
         answer = post_form(attack.client, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
@@ -279,9 +267,9 @@ def test_not_pinned_another_type_is_refused_but_the_object_stays(
 
 
 @pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
-def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: str) -> None:
+def test_not_pinned_a_form_for_a_prefix_takes_some_fields(what: str) -> None:
     """The README's table says so: the bucket's own rules must forbid what matters. The report stays true."""
-    attack = Attack(version, "prefix")
+    attack = Attack("v4", "prefix")
     name, value = ADDED[what]
     with attack.client:
         upload = attack.accepted(attack.post([*attack.fields.items(), (name, value)]))
@@ -303,7 +291,7 @@ def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: st
         ("ticket", "another"),
     ],
 )
-@both_forms
+@pytest.mark.parametrize(("version", "form"), [("v4", "exact"), ("v4", "prefix")])
 def test_not_pinned_other_added_fields_change_no_report(attack: Attack, name: str, value: str) -> None:
     answer = attack.post([*attack.fields.items(), (name, value)])
     upload = attack.accepted(answer)
