@@ -524,20 +524,17 @@ def preflight(site: Site, path: str, method: str, origin: str = PAGES) -> webob.
     return site.ask("OPTIONS", path, headers={"Origin": origin, **names})
 
 
-UNKNOWN_PATHS = ["/s3", "/s3/", "/s3/sts", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2"]
+UNKNOWN_PATHS = ("/s3/sts", "/s3/multipart/x/1/2")
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
-@pytest.mark.parametrize("path", [*UNKNOWN_PATHS, "/s3/params", "/s3/multipart", "/s3/multipart/x/complete"])
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_listed_origin_can_read_why_there_is_nothing(
-    make: Callable[..., Site], on: bool, path: str, method: str
-) -> None:
-    site = make({"allowed_origins": (PAGES,), "multipart": on})
+@pytest.mark.parametrize("path", [*UNKNOWN_PATHS, "/s3/params", "/s3/multipart/x/complete"])
+def test_a_listed_origin_can_read_why_there_is_nothing(make: Callable[..., Site], on: bool, path: str) -> None:
+    site, method = make({"allowed_origins": (PAGES,), "multipart": on}), "POST"
     allowed = preflight(site, path, method)
     assert (allowed.status_int, allowed.headers["Access-Control-Allow-Origin"]) == (204, PAGES)
     assert allowed.headers["Access-Control-Allow-Headers"] == "content-type"
-    answer = site.ask(method, path, b"{}" if method == "POST" else None, headers=FROM_PAGES)
+    answer = site.ask(method, path, b"{}", headers=FROM_PAGES)
     assert readable(answer)
     if path in UNKNOWN_PATHS or not on:
         assert method in allowed.headers["Access-Control-Allow-Methods"]
