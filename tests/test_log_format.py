@@ -331,6 +331,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "repeated"), HOSTILE.values(), ids=HOSTILE)
 def test_masking_takes_time_in_proportion_to_the_text(before: str, repeated: str) -> None:
     formatter = TextFormatter(MASKER)
