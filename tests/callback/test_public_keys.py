@@ -242,6 +242,7 @@ def test_anything_but_an_rsa_public_key_is_a_value_error(make: Callable[[], str 
         load_public_key(make())
 
 
+@pytest.mark.slow
 @given(data=st.binary(max_size=200))
 @settings(max_examples=50, deadline=None)
 def test_invalid_bytes_raise_only_a_value_error(data: bytes) -> None:

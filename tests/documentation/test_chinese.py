@@ -42,10 +42,12 @@ def test_each_english_page_has_a_chinese_one() -> None:
     assert {page.name for page in CHINESE.rglob("*.md") if not english_of(page).exists()} == {"terms.md"}
 
 
+@pytest.mark.slow
 def test_the_chinese_page_says_what_the_english_one_says() -> None:
     assert [problem for english, page in PAIRS for problem in problems(english, page)] == []
 
 
+@pytest.mark.slow
 def test_the_command_has_nothing_left_to_write() -> None:
     unwritten = [
         name for name, (_, page) in zip(NAMES, PAIRS, strict=True) if with_links(page) != page.read_text("utf-8")

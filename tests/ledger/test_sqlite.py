@@ -71,6 +71,7 @@ class TestContract(LedgerContract):
             yield
 
 
+@pytest.mark.slow
 class TestContractWithLockFiles(TestContract):
     """As on systems other than Linux."""
 

@@ -783,6 +783,7 @@ def test_a_dry_run_counts_what_was_told_as_settled(site: Site) -> None:
     assert (report.settled, report.refused) == (1, 1)
 
 
+@pytest.mark.slow
 def test_any_number_of_refused_objects_is_told_once(make: Callable[..., Site]) -> None:
     orphans: list[Upload] = []
     site = make(on_orphan=orphans.append)

@@ -314,6 +314,7 @@ def test_what_is_no_picture_is_a_bad_request(ask, content):
         assert ask(text, content, status=400).xml.findtext("Code") == "BadRequest"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_a_damaged_picture_is_answered(ask, image_format):
     content = picture(30, 30, image_format=image_format)
