@@ -235,6 +235,7 @@ def masks(form: str, name: str, value: str) -> bool:
         ("ticket", "2MmH5AAATlwmqOFw7Iwbeq1_xKmq"),
         ("x-oss-security-token", "CAISabcdefghijklmnopqr"),
         ("SecurityToken", "CAISabcd"),
+        ("security_token", "CAISabcd"),
         ("AccessKeySecret", "swordfish"),
         ("OSS_TICKET_SECRET", "swordfish"),
         ("password", "swordfish"),
