@@ -325,6 +325,11 @@ def test_the_quick_reading_gives_the_same_upload(values: dict[str, str]) -> None
     assert list(read.members) == [*VARIABLES, "ticket"] == list(plainly.members)
 
 
+def test_the_name_in_our_own_form_is_decoded() -> None:
+    body = "&".join(f"{name}={'a%2Fb+%20%2525' if name == 'filename' else '7'}" for name in (*VARIABLES, "ticket"))
+    assert Upload.parse(body.encode(), FORM).object == "a/b  %25"
+
+
 def test_the_body_of_our_own_forms_is_read_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     body = "&".join(f"{part.partition('=')[0]}=7" for part in body_template().split("&")) + "&ticket=t"
     monkeypatch.setattr("oss_wsgi.callback.upload.urlencoded_pairs", lambda text, limit: pytest.fail("in two"))
