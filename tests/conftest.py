@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 HERE = Path(__file__).parent
@@ -73,6 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, lambda number, frame: None)
     # By default the garbage collector walks all collected tests again and again.
     gc.set_threshold(200_000, 20, 20)
+    # The same examples each time, and no limit of time: a busy machine turns no test red.
+    settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+    settings.load_profile("tests")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -59,8 +59,15 @@ def running_server(
 
 
 @contextlib.contextmanager
-def serving(command: list[str], environ: dict[str, str], cwd: Path | None = None) -> Iterator[RunningServer]:
-    """Start a server, wait until it prints its address, end it by SIGTERM and expect exit status 0."""
+def serving(
+    command: list[str],
+    environ: dict[str, str],
+    cwd: Path | None = None,
+    *,
+    end: int = signal.SIGTERM,
+    announced: str = r"(?:Open|Serving) (http://\S+?)/[ ;]",
+) -> Iterator[RunningServer]:
+    """Start a server, wait until it announces its URL, end it by a signal and expect exit status 0."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=cwd
     )
@@ -71,14 +78,14 @@ def serving(command: list[str], environ: dict[str, str], cwd: Path | None = None
         line = process.stdout.readline()
         assert line, f"the server ended: {''.join(lines)}"
         lines.append(line)
-        match = re.search(r"(?:Open|Serving) (http://\S+?)/[ ;]", line)
+        match = re.search(announced, line)
         url = match.group(1) if match else None
     reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
     reader.start()
     try:
         yield RunningServer(process, url, lines)
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(end)
         status = process.wait(timeout=60)
         reader.join(timeout=60)
         process.stdout.close()

@@ -28,11 +28,12 @@ from oss_wsgi import (
 )
 from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS
-from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import CallbackSigner, callback_body
 from oss_wsgi.testing.in_process_bucket import InProcessBucket
+
+from .support.callbacks import new_report
 
 SIGNER = CallbackSigner()
 VALUES: dict[str, Any] = {
@@ -46,15 +47,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-def report(bucket: str = "examplebucket") -> bytes:
-    """Return a callback's body with a new ticket."""
-    ticket = TicketBook(VALUES["ticket_secret"], clock=time.time).issue(
-        bucket=bucket, key="user/eric/a.txt", prefix="", sizes=(6, 6), content_types=(), expires=int(time.time())
-    )
-    return f"filename=user%2Feric%2Fa.txt&size=6&bucket={bucket}&ticket={ticket}".encode()
-
-
-BODY = report()
+BODY = new_report(*VALUES["ticket_secret"])
 
 
 def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -185,7 +178,7 @@ def test_a_forwarded_callback_reaches_the_view_at_its_path() -> None:
     app = client(forward_callback=True)
     response = app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
     assert response.text == "'' '/oss/callback' user/eric/a.txt"
-    body = report()
+    body = new_report(*VALUES["ticket_secret"])
     mounted = app.post(
         "/oss/callback",
         body,
@@ -205,7 +198,7 @@ def test_the_handler_gets_only_uploads_to_our_bucket() -> None:
     uploads: list[Upload] = []
     app = client(on_upload=uploads.append)
     app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
-    foreign = report("evilbucket")
+    foreign = new_report(*VALUES["ticket_secret"], bucket="evilbucket")
     headers = SIGNER.headers("/oss/callback", foreign)
     assert app.post("/oss/callback", foreign, headers=headers, expect_errors=True).status_int == 403
     assert [upload.bucket for upload in uploads] == ["examplebucket"]

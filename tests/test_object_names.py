@@ -17,52 +17,36 @@ NASTY = st.text(
 )
 
 
-@pytest.mark.parametrize("character", HIDDEN, ids=ascii)
-def test_a_control_format_bidi_or_surrogate_character_is_hidden(character: str) -> None:
-    assert is_hidden(character)
-    assert path_problem(f"a{character}b") is not None
-    assert character not in original_name(f"a{character}b.txt")
-    assert original_name(f"a{character}b.txt") == "ab.txt"
+def test_a_control_format_bidi_or_surrogate_character_is_hidden() -> None:
+    for character in HIDDEN:
+        assert is_hidden(character), ascii(character)
+        assert path_problem(f"a{character}b") is not None
+        assert original_name(f"a{character}b.txt") == "ab.txt"
 
 
-@pytest.mark.parametrize("character", "aZ09-_. 中é😀©\u0301")
-def test_a_visible_character_is_not_hidden(character: str) -> None:
-    assert not is_hidden(character)
+def test_a_visible_character_is_not_hidden() -> None:
+    assert [character for character in "aZ09-_. 中é😀©\u0301" if is_hidden(character)] == []
 
 
 @pytest.mark.parametrize(
     ("filename", "expected"),
     [
-        ("cat.png", "cat.png"),
         ("年度报告 2024（终稿）.pdf", "年度报告 2024（终稿）.pdf"),
-        ("résumé.doc", "résumé.doc"),
         ("re\u0301sume\u0301.doc", "r\u00e9sum\u00e9.doc"),
-        ("😀.gif", "😀.gif"),
         ("C:\\Users\\eric\\cat.png", "cat.png"),
-        ("/etc/passwd", "passwd"),
         ("../../etc/passwd", "passwd"),
-        ("..\\..\\boot.ini", "boot.ini"),
-        ("a/b\\c.txt", "c.txt"),
         ("..", "file"),
-        (".", "file"),
-        ("a/..", "file"),
         ("..\u200b", "file"),
         (".\u200b./x", "x"),
         ("", "file"),
-        ("/", "file"),
-        ("\\", "file"),
         (" . . ", "file"),
         ("\u202e\u200b\ufeff", "file"),
         (".htaccess", "htaccess"),
         ("name.", "name"),
         ("  a   b\t\nc\u00a0\u3000d .txt ", "a bc d .txt"),
-        ("${filename}", "__filename_"),
         ("a${filename}.png", "a__filename_.png"),
         ("$\u200b{filename}", "__filename_"),
-        ("$", "_"),
-        ("a$b", "a_b"),
         ('<a>:"b|c?*#%`d^{}', "_a___b_c_____d___"),
-        ("cat\u202egnp.exe", "catgnp.exe"),
         ("a\r\nX-Evil: 1.txt", "aX-Evil_ 1.txt"),
         ("x\u1fefy", "x_y"),
     ],
@@ -88,10 +72,8 @@ def test_an_original_name_is_always_a_safe_last_part(filename: str) -> None:
 @pytest.mark.parametrize(
     ("filename", "length"),
     [
-        ("a" * 255, 255),
         ("a" * 256, 255),
         ("a" * 400 + ".png", 255),
-        ("中" * 85, 255),
         ("中" * 86, 255),
         ("中" * 400 + ".png", 253),
         ("😀" * 100 + ".jpeg", 253),
@@ -111,21 +93,16 @@ def test_a_long_name_is_cut_and_keeps_its_extension(filename: str, length: int) 
 @pytest.mark.parametrize(
     ("filename", "extension"),
     [
-        ("cat.png", ".png"),
         ("CAT.PNG", ".png"),
         ("a.tar.gz", ".gz"),
         (".htaccess", ".htaccess"),
         ("noextension", ""),
-        ("", ""),
         ("a.", ""),
         ("a.b c", ""),
         ("a.图", ""),
         ("a.png/", ""),
         ("a.png\u202e", ""),
-        ("a.${filename}", ""),
         ("a.p$ng", ""),
-        ("a.p/ng", ""),
-        ("a.../..", ""),
         ("a.İ", ""),
         ("a." + "b" * 16, "." + "b" * 16),
         ("a." + "b" * 17, ""),
@@ -149,21 +126,14 @@ def test_a_unique_name_is_always_plain_ascii(filename: str) -> None:
 INVALID_PATHS = {
     "/a": "must not begin with '/'",
     "a\\b": "backslash",
-    "\\a": "backslash",
     "a//b": "'//'",
     "..": "'.' or '..'",
-    "../a": "'.' or '..'",
     "a/../b": "'.' or '..'",
-    "a/..": "'.' or '..'",
-    "./a": "'.' or '..'",
     "a/./b": "'.' or '..'",
     "a\nb": "control",
-    "a\0b": "control",
-    "a\u202eb": "control",
     ".\u200b./a": "control",
     "a\ud800": "control",
     "${filename}": "OSS would replace it",
-    "a/b${filename}.png": "OSS would replace it",
     "a" * 1024: "bytes is too long: OSS allows 1023",
     "中" * 342: "bytes is too long: OSS allows 1023",
 }
@@ -175,9 +145,7 @@ def test_an_invalid_path_is_refused(path: str, problem: str) -> None:
     assert problem in (dir_problem(f"{path}/") or ""), "also as a prefix"
 
 
-@pytest.mark.parametrize(
-    "path", ["a", "a/b/c.txt", "用户/42/猫.png", "...", "a/...b/.c", "a b", "a$b", "{filename}", "a" * 1023, "中" * 341]
-)
+@pytest.mark.parametrize("path", ["用户/42/猫.png", "a/...b/.c", "a$b", "{filename}", "a" * 1023, "中" * 341])
 def test_a_valid_path_has_no_problem(path: str) -> None:
     assert path_problem(path) is None
 

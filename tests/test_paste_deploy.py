@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ import webtest
 from paste.deploy import loadapp, loadfilter
 
 from oss_wsgi import paste_deploy
-from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.settings import TABLE
 from oss_wsgi.testing import CallbackSigner
 
 from .running_server import clean_environ
+from .support.callbacks import new_report
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "paste.ini"
@@ -77,12 +76,7 @@ def save(upload: Any) -> dict[str, Any]:
 
 
 def report() -> bytes:
-    """Return a callback's body with a new ticket."""
-    now = time.time
-    ticket = TicketBook([ENVIRON["OSS_TICKET_SECRET"]], clock=now).issue(
-        bucket="examplebucket", key="users/eric/a.png", prefix="", sizes=(6, 6), content_types=(), expires=int(now())
-    )
-    return BODY + f"&ticket={ticket}&mimeType=image/png".encode()
+    return new_report(ENVIRON["OSS_TICKET_SECRET"], key="users/eric/a.png", mime_type="image/png")
 
 
 NOT_CALLABLE = "a text"

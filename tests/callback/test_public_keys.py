@@ -23,82 +23,23 @@ from .signing_keys import N512, OTHER, OTHER_PEM, PEM, PEM_BYTES, V2, Fetcher, n
 
 UNTRUSTED = [
     "",
-    "http://gosspublic.alicdn.com",
-    "http://gosspublic.alicdn.com/",
     "http://gosspublic.alicdn.com/other.pem",
     "http://gosspublic.alicdn.com/callback_pub_key_v.pem",
     "http://gosspublic.alicdn.com/callback_pub_key_v1.pem.evil",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem/",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem?",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem?x=1",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem#",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem#x",
     "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\n",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\r\nX: y",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\0",
-    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem ",
-    " http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "\thttp://gosspublic.alicdn.com/callback_pub_key_v2.pem",
-    "http://evil.example/http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
     "http://evil.example/?http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "http://evil.example/#http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
     "http://gosspublic.alicdn.com.evil.example/callback_pub_key_v1.pem",
-    "http://gosspublic.alicdn.comevil.example/callback_pub_key_v1.pem",
     "http://evilgosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "http://evil.gosspublic.alicdn.com/callback_pub_key_v1.pem",
     "http://gosspublicXalicdn.com/callback_pub_key_v1.pem",
     "http://gosspublic.alicdnXcom/callback_pub_key_v1.pem",
     "http://gosspublic.alicdn.com/callback_pub_key_v1Xpem",
-    "https://gosspublic.alicdn.com@evil.example/callback_pub_key_v1.pem",
     "https://user@gosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "https://user:pass@gosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "https://evil.example\\@gosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "http://gosspublic.alicdn.com:80/callback_pub_key_v1.pem",
     "https://gosspublic.alicdn.com:443/callback_pub_key_v1.pem",
-    "https://gosspublic.alicdn.com:8443/callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com:/callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com./callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com//callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com/./callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com/x/../callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com\\callback_pub_key_v2.pem",
-    "https:/gosspublic.alicdn.com/callback_pub_key_v2.pem",
-    "https:gosspublic.alicdn.com/callback_pub_key_v2.pem",
-    "//gosspublic.alicdn.com/callback_pub_key_v2.pem",
-    "gosspublic.alicdn.com/callback_pub_key_v2.pem",
-    "ftp://gosspublic.alicdn.com/callback_pub_key_v2.pem",
-    "file://gosspublic.alicdn.com/callback_pub_key_v2.pem",
     "httpss://gosspublic.alicdn.com/callback_pub_key_v2.pem",
     "HTTP://gosspublic.alicdn.com/callback_pub_key_v1.pem",
-    "https://GOSSPUBLIC.alicdn.com/callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com/Callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_V2.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v2.PEM",
-    "https://gosspublic.alicdn.com/callback%5Fpub_key_v2.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v%32.pem",
-    "https://gosspublic.alicdn.com%2Fcallback_pub_key_v2.pem",
-    "https://gosspublic%2Ealicdn.com/callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v-2.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v+2.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v2.0.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v2a.pem",
     "https://gosspublic.alicdn.com/callback_pub_key_v２.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v٢.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v².pem",
     "https://gosspublic.alicdn.com/callback_pub_key_v123456789012345678901.pem",
-    "https://gosspublic.alicdn.com/callback_pub_key_v" + "9" * 3000 + ".pem",
-    "https://gosspublic。alicdn.com/callback_pub_key_v2.pem",
-    "https://gоsspublic.alicdn.com/callback_pub_key_v2.pem",
-    "https://xn--gsspublic-q9g.alicdn.com/callback_pub_key_v2.pem",
-    "https://gosspublic.alicdn.com\u200b/callback_pub_key_v2.pem",
-    "http://[::1]/callback_pub_key_v1.pem",
-    "https://[fd00:ec2::254]/callback_pub_key_v2.pem",
     "https://[gosspublic.alicdn.com]/callback_pub_key_v2.pem",
-    "file:///callback_pub_key_v1.pem",
-    "file:///etc/ssl/callback_pub_key_v2.pem",
-    "data:,-----BEGIN PUBLIC KEY-----",
-    "https://100.100.100.200/latest/meta-data/",
-    "http://127.0.0.1/callback_pub_key_v1.pem",
 ]
 
 
@@ -119,7 +60,7 @@ def test_the_shipped_key_is_never_fetched(url: str, clock: FrozenClock) -> None:
     assert fetcher.urls == []
 
 
-@pytest.mark.parametrize("url", UNTRUSTED, ids=lambda url: ascii(url[:90]))
+@pytest.mark.parametrize("url", UNTRUSTED, ids=ascii)
 def test_a_url_that_resembles_osss_is_refused_without_a_fetch(url: str, clock: FrozenClock) -> None:
     fetcher = Fetcher()
     store = PublicKeyStore({"http://127.0.0.1:8081/own.pem": PEM}, fetcher=fetcher, clock=clock)
@@ -130,18 +71,20 @@ def test_a_url_that_resembles_osss_is_refused_without_a_fetch(url: str, clock: F
 
 
 @pytest.mark.slow
-@given(text=st.text(max_size=30))
+@given(place=st.integers(0, len(V2)), cut=st.integers(0, 2), text=st.text("29٢.:/@?#%evA \n", max_size=3))
 @settings(max_examples=100, deadline=None)
-def test_only_digits_after_the_v_lead_to_a_fetch(text: str) -> None:
+def test_no_other_url_than_that_of_a_version_leads_to_a_fetch(place: int, cut: int, text: str) -> None:
+    url = V2[:place] + text + V2[place + cut :]
+    version = url.removeprefix("https://").removeprefix("http://")
+    version = version.removeprefix("gosspublic.alicdn.com/callback_pub_key_v").removesuffix(".pem")
     fetcher = Fetcher()
     store = PublicKeyStore(fetcher=fetcher, clock=FrozenClock())
-    url = f"http://gosspublic.alicdn.com/callback_pub_key_v{text}.pem"
     try:
         store.get(url)
     except VerificationError:
         assert fetcher.urls == []
     else:
-        assert text.isascii() and text.isdigit()
+        assert version.isascii() and version.isdigit()
 
 
 def test_an_untrusted_url_is_refused_during_a_cooldown(clock: FrozenClock) -> None:
@@ -301,6 +244,7 @@ def test_anything_but_an_rsa_public_key_is_a_value_error(make: Callable[[], str 
         load_public_key(make())
 
 
+@pytest.mark.slow
 @given(data=st.binary(max_size=200))
 @settings(max_examples=50, deadline=None)
 def test_invalid_bytes_raise_only_a_value_error(data: bytes) -> None:

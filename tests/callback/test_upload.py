@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,9 @@ def test_the_production_captures_are_read() -> None:
     "body",
     [
         b"filename=a.txt&height=&width=&format=",
-        b"filename=a.txt",
         b'{"filename":"a.txt","height":null,"width":null,"format":null}',
         b'{"filename":"a.txt","imageInfo":null}',
-        b'{"filename":"a.txt","imageInfo":{}}',
         b'{"filename":"a.txt","imageInfo":{"height":null,"width":null,"format":null}}',
-        b'{"filename":"a.txt","imageInfo":"","height":""}',
         b'{"filename":"a.txt","imageInfo.height":null}',
     ],
 )
@@ -152,7 +150,7 @@ def test_any_other_body_is_a_form_unless_its_type_is_json(content_type: str) -> 
         assert refused(b"size=6", kind) == refused(own, kind) == "body_malformed"
 
 
-@pytest.mark.parametrize(("text", "value"), [("0", 0), ("6", 6), ("007", 7), (str(LARGEST), LARGEST)])
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("007", 7), (str(LARGEST), LARGEST)])
 @pytest.mark.parametrize("form", ['{{"size":"{}","crc64":"{}"}}', "size={}&crc64={}"], ids=["json", "form"])
 def test_a_text_that_holds_a_number_is_that_number(form: str, text: str, value: int) -> None:
     upload = Upload.parse(form.format(text, text).encode())
@@ -169,61 +167,50 @@ def test_the_largest_crc64_loses_no_digit_as_a_json_number() -> None:
     [
         "-1",
         "1.0",
-        "1e3",
         "18446744073709551616",
-        "99999999999999999999",
-        "9" * 4000,
         "9" * 60_000,
         "true",
-        "false",
-        "[]",
         "[6]",
-        "{}",
-        '{"a":6}',
-        '"-1"',
         '"+1"',
         '" 6"',
-        '"6 "',
-        '"6.0"',
-        '"0x6"',
-        '"1_0"',
-        '"six"',
         '"６"',
-        '"²"',
-        '"18446744073709551616"',
         '"000000000000000000006"',
     ],
     ids=lambda value: ascii(value[:24]),
 )
-@pytest.mark.parametrize("name", ["size", "crc64", "width", "height", "imageInfo.width"])
-def test_a_number_outside_64_bits_is_refused(name: str, value: str) -> None:
-    assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
+def test_a_number_outside_64_bits_is_refused(value: str) -> None:
+    assert refused(f'{{"size":{value}}}'.encode()) == "body_malformed"
 
 
-@pytest.mark.parametrize("value", ["-1", "%2B1", "1.0", "six", "%EF%BC%96", "18446744073709551616", "+6", "9" * 5000])
-def test_a_form_with_an_invalid_size_is_refused(value: str) -> None:
-    assert refused(f"size={value}".encode(), FORM) == "body_malformed"
+@given(text=st.text("0159.-+_ex 六²", min_size=1, max_size=22))
+@settings(max_examples=50, deadline=None)
+def test_a_text_is_a_number_only_by_its_digits(text: str) -> None:
+    body = json.dumps({"size": text}).encode()
+    if re.fullmatch("[0-9]{1,20}", text) and int(text) <= LARGEST:
+        assert Upload.parse(body).size == int(text)
+    else:
+        assert refused(body) == "body_malformed"
+
+
+@pytest.mark.parametrize("name", ["size", "crc64", "width", "height", "imageInfo.width", "imageInfo.height"])
+def test_each_number_is_checked(name: str) -> None:
+    assert refused(f'{{"{name}":-1}}'.encode()) == "body_malformed"
+    assert refused(f"{name}=six".encode(), FORM) == "body_malformed"
 
 
 @pytest.mark.parametrize("name", ["bucket", "object", "filename", "etag", "mimeType", "reqId", "operation", "format"])
-@pytest.mark.parametrize("value", ["1", "true", "[]", '["a"]', '{"a":1}', "1.5"])
-def test_a_member_that_must_be_a_text_is_refused_otherwise(name: str, value: str) -> None:
-    assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
+def test_a_member_that_must_be_a_text_is_refused_otherwise(name: str) -> None:
+    for value in ("1", "true", '["a"]', '{"a":1}'):
+        assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"size=1&size=1",
-        b"size=1&size=2",
         b"size=1&%73ize=2",
-        b"a=&a=",
         b"a&a",
-        b'{"size":1,"size":1}',
-        b'{"size":1,"s\\u0069ze":2}',
-        b'{"a":{"b":1,"b":2}}',
+        b'{"size":1,"s\\u0069ze":1}',
         b'{"a":[[{"b":{"c":1,"c":1}}]]}',
-        b'{"imageInfo":{"width":1,"width":2}}',
     ],
 )
 def test_a_repeated_member_is_refused_at_any_depth(body: bytes) -> None:
@@ -239,33 +226,15 @@ def test_the_same_name_in_two_objects_is_accepted() -> None:
     [
         b"",
         b"null",
-        b"[]",
-        b"6",
-        b'"text"',
         b'[{"size":6}]',
-        b"{",
-        b'{"a":1',
-        b'{"a":1}}',
         b'{"a":1} x',
-        b"{'a':1}",
-        b'{"a":1,}',
         b'{"a":NaN}',
-        b'{"a":Infinity}',
-        b'{"a":-Infinity}',
-        b'{"a":1e999}',
         b'{"a":[-1E+999]}',
-        b'{"a":"\n"}',
         b'{"a":"\xff"}',
-        b'{"a":"\xed\xa0\x80"}',
-        b'{"a":"\xc0\xaf"}',
         b'\xef\xbb\xbf{"a":1}',
-        b'{"a":"\\ud800"}',
         b'{"a":["\\uDFFF\\uD800"]}',
         b'{"\\ud800":1}',
-        '{"a":1}'.encode("utf-16"),
-        b"[" * 60_000,
         b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
-        b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
     ],
     ids=lambda body: ascii(body[:24]),
 )
@@ -279,8 +248,8 @@ def test_escaped_surrogate_pairs_are_read() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"a=\xff", b"a=%FF", b"a=%ED%A0%80", b"%C0%AF=1", b"a=%E4%B8", b"&".join(b"%d=" % n for n in range(1002))],
-    ids=["raw", "escaped", "surrogate", "overlong", "cut-off", "over-a-thousand-members"],
+    [b"a=\xff", b"a=%ED%A0%80", b"&".join(b"%d=" % n for n in range(1002))],
+    ids=["raw", "surrogate", "over-a-thousand-members"],
 )
 def test_anything_but_a_form_in_utf_8_is_refused(body: bytes) -> None:
     assert refused(body, FORM) == "body_malformed"
@@ -366,13 +335,18 @@ def test_the_quick_reading_gives_the_same_upload(values: dict[str, str]) -> None
     assert list(read.members) == [*VARIABLES, "ticket"] == list(plainly.members)
 
 
+def test_the_name_in_our_own_form_is_decoded() -> None:
+    body = "&".join(f"{name}={'a%2Fb+%20%2525' if name == 'filename' else '7'}" for name in (*VARIABLES, "ticket"))
+    assert Upload.parse(body.encode(), FORM).object == "a/b  %25"
+
+
 def test_the_body_of_our_own_forms_is_read_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     body = "&".join(f"{part.partition('=')[0]}=7" for part in body_template().split("&")) + "&ticket=t"
     monkeypatch.setattr("oss_wsgi.callback.upload.urlencoded_pairs", lambda text, limit: pytest.fail("in two"))
     assert Upload.parse(body.encode(), FORM).members["ticket"] == "t"
 
 
-@pytest.mark.parametrize("size", [str(LARGEST + 1), "-1", "1.5", "0x1", "1" * 21])
+@pytest.mark.parametrize("size", [str(LARGEST + 1), "-1", "1" * 21])
 def test_an_invalid_number_in_our_own_form_is_refused(size: str) -> None:
     body = "&".join(f"{name}={size if name == 'size' else '7'}" for name in (*VARIABLES, "ticket"))
     assert refused(body.encode(), FORM) == "body_malformed"

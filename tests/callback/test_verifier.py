@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ def cut_and_grown(data: bytes) -> Iterator[bytes]:
         yield data[:index] + b"x" + data[index:]
 
 
-@pytest.fixture(params=["library", "arithmetic"], scope="module", autouse=True)
+@pytest.fixture(params=["library", "arithmetic"], scope="module")
 def way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run everything with the library as it is, and without MD5."""
+    """Verify with the library as it is, and without MD5."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "arithmetic":
             take_md5_away(patch)
@@ -105,6 +105,7 @@ def ours() -> CallbackVerifier:
     return CallbackVerifier(PublicKeyStore({OUR_URL: VECTORS["throwaway_key"]["pem"]}))
 
 
+@pytest.mark.usefixtures("way")
 @each_capture
 @pytest.mark.parametrize("url", OSS_PUBLIC_KEY_URLS, ids=["http", "https"])
 def test_a_production_capture_verifies_by_default(capture: dict[str, Any], url: str, oss: CallbackVerifier) -> None:
@@ -114,28 +115,15 @@ def test_a_production_capture_verifies_by_default(capture: dict[str, Any], url: 
 
 @each_capture
 @pytest.mark.parametrize("part", ["target", "body"])
-@pytest.mark.parametrize("changes", [other_bytes, cut_and_grown])
-def test_a_capture_fails_when_any_byte_of_it_changes(
-    changes: Callable[[bytes], Iterator[bytes]], part: str, capture: dict[str, Any], oss: CallbackVerifier
-) -> None:
+def test_a_capture_fails_when_any_byte_of_it_changes(part: str, capture: dict[str, Any], oss: CallbackVerifier) -> None:
     arguments = callback(capture)
-    verified = [data for data in changes(arguments[part]) if oss.is_valid(**{**arguments, part: data})]
-    assert verified == []
-
-
-@each_capture
-def test_a_capture_fails_when_any_bit_of_its_signature_changes(capture: dict[str, Any], oss: CallbackVerifier) -> None:
-    signature = base64.b64decode(capture["authorization"])
-    for bit in range(512):
-        changed = (int.from_bytes(signature, "big") ^ 1 << bit).to_bytes(64, "big")
-        assert not oss.is_valid(**{**callback(capture), "authorization": b64(changed)}), bit
+    changes = (*other_bytes(arguments[part]), *cut_and_grown(arguments[part]))
+    assert [data for data in changes if oss.is_valid(**{**arguments, part: data})] == []
 
 
 @pytest.mark.slow
-@each_capture
-def test_a_capture_fails_when_any_character_of_its_signature_changes(
-    capture: dict[str, Any], oss: CallbackVerifier
-) -> None:
+def test_a_capture_fails_when_any_character_of_its_signature_changes(oss: CallbackVerifier) -> None:
+    capture = CAPTURES[0]
     text = capture["authorization"]
     changed = [
         text[:index] + other + text[index + 1 :]
@@ -146,8 +134,8 @@ def test_a_capture_fails_when_any_character_of_its_signature_changes(
     assert [text for text in changed if oss.is_valid(**{**callback(capture), "authorization": text})] == []
 
 
-@each_capture
-def test_another_base64_text_of_the_same_signature_is_refused(capture: dict[str, Any], oss: CallbackVerifier) -> None:
+def test_another_base64_text_of_the_same_signature_is_refused(oss: CallbackVerifier) -> None:
+    capture = CAPTURES[1]
     text = capture["authorization"]
     signature = base64.b64decode(text)
     last = BASE64.index(text[85])
@@ -177,11 +165,10 @@ def test_another_base64_text_of_the_same_signature_is_refused(capture: dict[str,
         assert refused({**callback(capture), "authorization": other}, oss) == "authorization_malformed"
 
 
-@each_capture
-@pytest.mark.parametrize("length", [0, 1, 32, 63, 65, 128, 3000])
-def test_a_signature_of_another_length_is_refused(length: int, capture: dict[str, Any], oss: CallbackVerifier) -> None:
-    signature = (base64.b64decode(capture["authorization"]) * 50)[:length]
-    reason = refused({**callback(capture), "authorization": b64(signature)}, oss)
+@pytest.mark.parametrize("length", [0, 63, 65, 3000])
+def test_a_signature_of_another_length_is_refused(length: int, oss: CallbackVerifier) -> None:
+    signature = (base64.b64decode(CAPTURES[0]["authorization"]) * 50)[:length]
+    reason = refused({**callback(CAPTURES[0]), "authorization": b64(signature)}, oss)
     assert reason == ("signature_wrong" if length else "authorization_missing")
 
 
@@ -192,42 +179,19 @@ def test_the_hint_says_where_the_length_is_not_the_keys(length: int, oss: Callba
     assert ("another length" in raised.value.hint) is (length != 64)
 
 
-def test_a_signature_with_leading_zeros_is_refused(oss: CallbackVerifier) -> None:
-    signature = base64.b64decode(CAPTURES[0]["authorization"])
-    assert refused({**callback(CAPTURES[0]), "authorization": b64(b"\0" + signature)}, oss) == "signature_wrong"
-
-
-def test_a_signature_plus_the_modulus_is_refused(oss: CallbackVerifier) -> None:
-    number = int.from_bytes(base64.b64decode(CAPTURES[2]["authorization"]), "big") + OSS_N
-    assert pow(number, E, OSS_N) == pow(number - OSS_N, E, OSS_N), "the same for who does not check its size"
-    other = b64(number.to_bytes(64, "big"))
-    assert refused({**callback(CAPTURES[2]), "authorization": other}, oss) == "signature_wrong"
-
-
-@pytest.mark.parametrize("number", [0, 1, OSS_N - 1, OSS_N, 2**512 - 1], ids=["0", "1", "n-1", "n", "all-ones"])
-def test_a_signature_that_anybody_could_make_is_refused(number: int, oss: CallbackVerifier) -> None:
-    arguments = {**callback(CAPTURES[1]), "authorization": b64(number.to_bytes(64, "big"))}
-    assert refused(arguments, oss) == "signature_wrong"
-
-
 @pytest.mark.parametrize(
     ("capture", "changes"),
     [
         (1, {"target": b"index.php?id=1&index=2"}),
         (1, {"target": b"/index.php?index=2&id=1"}),
-        (1, {"target": b"/index.php"}),
         (1, {"target": b"/index.php?id=1&index=2&"}),
         (1, {"target": b"/index.php?id=%31&index=2"}),
         (1, {"target": b"//index.php?id=1&index=2"}),
         (1, {"target": b"http://h/index.php?id=1&index=2"}),
         (0, {"target": b"/api/v3/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH/"}),
-        (0, {"target": b"/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH"}),
         (2, {"target": b"/api/AliYunOssCallback?x"}),
-        (2, {"target": b"/api/AliYunOssCallback??"}),
         (2, {"target": b"/api/AliYunOssCallback%00"}),
-        (2, {"target": b""}),
         (2, {"body": b"filename=headSculpture/jikang2.jpg&size=108904&mimeType=image/jpeg&height=278&width=200"}),
-        (2, {"body": b""}),
     ],
 )
 def test_a_capture_fails_with_an_equivalent_target_or_body(
@@ -247,15 +211,8 @@ def test_the_signature_of_one_capture_does_not_fit_another(oss: CallbackVerifier
     "url",
     [
         "",
-        "http://gosspublic.alicdn.com.evil.example/callback_pub_key_v1.pem",
-        "https://gosspublic.alicdn.com@evil.example/callback_pub_key_v1.pem",
-        "http://gosspublic.alicdn.com/other.pem",
         "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\n",
-        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\0",
-        " http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
-        "HTTP://gosspublic.alicdn.com/callback_pub_key_v1.pem",
         "http://gosspublic.alicdn.com/callback_pub_key_v１.pem",
-        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem;http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
         OUR_URL,
     ],
 )
@@ -333,25 +290,6 @@ def test_the_body_is_signed_byte_for_byte(body: bytes) -> None:
     signature = sign(b"/cb?x=%20\n" + body)
     verifier.verify(**arguments, authorization=signature)
     assert not verifier.is_valid(**{**arguments, "body": body + b"\n"}, authorization=signature)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        padded(hashlib.md5(b"/cb\n").digest(), DIGEST_INFO[:-2] + b"\x04\x10\x00")[:64],
-        b"\x00\x02" + padded(hashlib.md5(b"/cb\n").digest())[2:],
-        b"\x00\x01\xff\x00" + DIGEST_INFO + hashlib.md5(b"/cb\n").digest() + b"\x00" * 26,
-        b"\x00\x01" + b"\xff" * 45 + b"\x00" + hashlib.md5(b"/cb\n").digest(),
-        padded(hashlib.sha1(b"/cb\n").digest(), bytes.fromhex("3021300906052b0e03021a05000414")),
-        padded(hashlib.md5(hashlib.md5(b"/cb\n").digest()).digest()),
-    ],
-    ids=["other-digest-info", "block-type-2", "short-padding", "bare-digest", "sha1", "hashed-twice"],
-)
-def test_another_padding_than_that_of_pkcs_1_is_refused(message: bytes, ours: CallbackVerifier) -> None:
-    arguments = {"target": b"/cb", "body": b"", "pub_key_url": b64(OUR_URL.encode())}
-    assert len(message) == 64
-    assert ours.is_valid(**arguments, authorization=sign(b"/cb\n")), "the exact one is accepted"
-    assert refused({**arguments, "authorization": raw_sign(message)}, ours) == "signature_wrong"
 
 
 def test_an_unavailable_key_is_not_a_wrong_signature() -> None:

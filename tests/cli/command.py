@@ -8,7 +8,6 @@ import functools
 import json
 import os
 import random
-import re
 import runpy
 import signal
 import socket
@@ -20,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..running_server import clean_environ
+from ..running_server import clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "oss_wsgi"]
@@ -148,17 +147,6 @@ def _become(arguments: list[str], environ: dict[str, str], cwd: str, descriptors
 @contextlib.contextmanager
 def running(*arguments: str, end: int = signal.SIGTERM, **environ: str) -> Iterator[tuple[str, str]]:
     """Start a command that serves, yield its URL and its output until then, and expect status 0 at the end."""
-    command, env = [*COMMAND, *arguments], clean_environ(**environ)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
-        assert process.stdout is not None
-        output = ""
-        while (match := re.search(r"(?:Open|Serving|Local OSS at) (http://127\.0\.0\.1:[0-9]+)", output)) is None:
-            line = process.stdout.readline()
-            assert line, output
-            output += line
-        try:
-            yield match[1], output
-        finally:
-            process.send_signal(end)
-            rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, rest
+    announced = r"(?:Open|Serving|Local OSS at) (http://127\.0\.0\.1:[0-9]+)"
+    with serving([*COMMAND, *arguments], clean_environ(**environ), end=end, announced=announced) as server:
+        yield server.url, "".join(server.lines)

@@ -70,8 +70,10 @@ def test_other_rules_are_kept_as_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--json"]])
-@pytest.mark.parametrize(("answer", "status", "after"), [("y\n", 0, 200), ("\n", 1, 403), ("no\n", 1, 403)])
+@pytest.mark.parametrize(
+    ("answer", "status", "after", "options"),
+    [("y\n", 0, 200, []), ("y\n", 0, 200, ["--json"]), ("\n", 1, 403, ["--json"]), ("no\n", 1, 403, [])],
+)
 def test_on_a_terminal_apply_asks(
     answer: str, status: int, after: int, options: list[str], deployment: Deployment
 ) -> None:

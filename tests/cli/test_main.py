@@ -83,8 +83,18 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
     assert b"Traceback" not in output
 
 
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full"])
-@pytest.mark.parametrize("arguments", [["explain", "AccessDenied"], ["explain"], ["upload", "missing"], ["--help"]])
+@pytest.mark.parametrize(
+    ("redirection", "arguments"),
+    [
+        (">&-", ["explain", "AccessDenied"]),
+        (">&-", ["upload", "missing"]),
+        ("2>&-", ["upload", "missing"]),
+        (">&- 2>&-", ["explain"]),
+        (">/dev/full", ["explain"]),
+        (">/dev/full", ["--help"]),
+        (">/dev/full 2>/dev/full", ["explain", "AccessDenied"]),
+    ],
+)
 def test_a_closed_or_full_output_causes_no_traceback(redirection: str, arguments: list[str]) -> None:
     line = f"exec {shlex.join([*COMMAND, *arguments])} {redirection}"
     environ = {name: value for name, value in clean_environ().items() if name != "PYTHONUNBUFFERED"}

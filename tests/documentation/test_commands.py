@@ -68,14 +68,12 @@ def fault_of_words(parser: argparse.ArgumentParser, words: list[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    "page",
-    sorted({*pages(), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("README*.md")}),
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
-)
-def test_each_command_in_a_sentence_exists(page: Path) -> None:
-    faults = {command: fault(command) for command in spans(page.read_text(encoding="utf-8"))}
-    assert {command: said for command, said in faults.items() if said} == {}
+def test_each_command_in_a_sentence_exists() -> None:
+    sources = sorted({*pages(), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("README*.md")})
+    commands = {command: page for page in sources for command in spans(page.read_text(encoding="utf-8"))}
+    assert len(commands) > 30
+    faults = [(str(page.relative_to(ROOT)), command, fault(command)) for command, page in commands.items()]
+    assert [each for each in faults if each[2]] == []
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_part_sizes_grow_where_a_file_would_need_too_many(make: Callable[..., Si
     assert site.begin(size=10_000 * PART).answer["part_size"] == PART
 
 
-@pytest.mark.parametrize(("size", "parts"), [(0, 1), (1, 1), (PART, 1), (PART + 1, 2)])
+@pytest.mark.parametrize(("size", "parts"), [(0, 1), (PART, 1), (PART + 1, 2)])
 def test_a_file_of_no_bytes_and_one_of_exactly_a_part_have_one_part(site: Site, size: int, parts: int) -> None:
     assert site.begin(size=size, part_size=PART).answer["parts"] == parts
 
@@ -173,7 +173,6 @@ def test_of_two_uploads_of_one_name_the_second_to_end_is_refused(make: Callable[
     ("body", "status", "code"),
     [
         (b"", 400, "multipart_malformed"),
-        (b"{", 400, "multipart_malformed"),
         (b"[]", 400, "multipart_malformed"),
         (b"[" * 100_000, 400, "multipart_malformed"),
         ({"type": "image/png"}, 400, "filename_required"),
@@ -183,11 +182,9 @@ def test_of_two_uploads_of_one_name_the_second_to_end_is_refused(make: Callable[
         (b'{"filename": "\\ud800"}', 400, "multipart_malformed"),
         ({"filename": "a", "type": "png"}, 400, "content_type_malformed"),
         ({"filename": "a", "size": "5"}, 400, "size_malformed"),
-        ({"filename": "a", "size": -1}, 400, "size_malformed"),
         ({"filename": "a", "size": True}, 400, "size_malformed"),
         ({"filename": "a", "size": 10**9, "part_size": 5}, 400, "part_size_malformed"),
         ({"filename": "a", "size": 5, "part_size": 6 * GIGABYTE}, 400, "part_size_malformed"),
-        ({"filename": "a", "size": 5, "part_size": "x"}, 400, "part_size_malformed"),
         ({"filename": "a", "size": 2 * 10**9}, 403, "size_not_allowed"),
         ({"filename": "a", "metadata": {"size": 2 * 10**9}}, 403, "size_not_allowed"),
     ],
@@ -373,20 +370,17 @@ def preflight(site: Site, path: str, method: str, origin: str = PAGES) -> webob.
     return site.ask("OPTIONS", path, headers={"Origin": origin, **names})
 
 
-UNKNOWN_PATHS = ["/s3", "/s3/", "/s3/sts", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2"]
+UNKNOWN_PATHS = ("/s3/sts", "/s3/multipart/x/1/2")
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
-@pytest.mark.parametrize("path", [*UNKNOWN_PATHS, "/s3/params", "/s3/multipart", "/s3/multipart/x/complete"])
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_listed_origin_can_read_why_there_is_nothing(
-    make: Callable[..., Site], on: bool, path: str, method: str
-) -> None:
-    site = make({"allowed_origins": (PAGES,), "multipart": on})
+@pytest.mark.parametrize("path", [*UNKNOWN_PATHS, "/s3/params", "/s3/multipart/x/complete"])
+def test_a_listed_origin_can_read_why_there_is_nothing(make: Callable[..., Site], on: bool, path: str) -> None:
+    site, method = make({"allowed_origins": (PAGES,), "multipart": on}), "POST"
     allowed = preflight(site, path, method)
     assert (allowed.status_int, allowed.headers["Access-Control-Allow-Origin"]) == (204, PAGES)
     assert allowed.headers["Access-Control-Allow-Headers"] == "content-type"
-    answer = site.ask(method, path, b"{}" if method == "POST" else None, headers=FROM_PAGES)
+    answer = site.ask(method, path, b"{}", headers=FROM_PAGES)
     assert readable(answer)
     if path in UNKNOWN_PATHS or not on:
         assert method in allowed.headers["Access-Control-Allow-Methods"]
@@ -466,9 +460,7 @@ def test_other_methods_are_not_allowed(site: Site, method: str, path: str, allow
     assert answer.headers["Allow"] == allowed
 
 
-@pytest.mark.parametrize(
-    "path", ["/s3", "/s3/", "/s3/sts", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2", "/s3x"]
-)
+@pytest.mark.parametrize("path", ["/s3", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2", "/s3x"])
 def test_other_paths_are_not_found(site: Site, path: str) -> None:
     assert site.ask("GET", path).status_int == 404
 
@@ -542,13 +534,13 @@ def test_a_client_with_a_rule_of_its_own_may_number_as_many_parts_as_its_file_ca
     assert refused(site.sign(site.begin(), 10**30), 403, "part_not_allowed")
 
 
-@pytest.mark.parametrize("number", ["0", "00", "10001", "1000000001", "99999999999999999999"])
+@pytest.mark.parametrize("number", ["00", "10001", "99999999999999999999"])
 def test_numbers_that_no_part_has_get_no_url(site: Site, number: str) -> None:
     file = site.begin()
     assert refused(site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}"), 403, "part_not_allowed")
 
 
-@pytest.mark.parametrize("number", ["-1", "+1", "1.0", "1e3", "0x1", "%C2%B2", "%EF%BC%91", "1%20", "complete%00"])
+@pytest.mark.parametrize("number", ["-1", "1.0", "%C2%B2", "%EF%BC%91", "complete%00"])
 def test_what_is_no_number_is_no_part(site: Site, number: str) -> None:
     file = site.begin()
     assert site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}").status_int == 404
@@ -597,7 +589,7 @@ def test_an_upload_that_expires_between_its_parts_and_its_end_is_refused(site: S
     assert (site.stored, site.uploads) == ([], [])
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/json;x"])
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", ""])
 def test_the_body_is_json_whatever_its_type_says(site: Site, content_type: str) -> None:
     file = site.upload()
     path = f"/s3/multipart/{file.id}/complete?key={file.key}"

@@ -30,14 +30,11 @@ class Pretender:
 @pytest.mark.parametrize(
     "wrong",
     [
-        *(True, False, 1, 0, 1.0, "x", "", b"", {}, {"user": "eric"}, [], [Grant()], (), object(), ...),
+        *(True, False, "", {"user": "eric"}, [Grant()]),
         pytest.param(Grant, id="the class itself"),
         pytest.param(lambda: Grant(), id="a function"),
-        pytest.param(iter([Grant()]), id="an iterator"),
         pytest.param(webob.exc.HTTPOk(), id="a webob.exc that is returned"),
-        pytest.param(webob.Response(), id="a response"),
         pytest.param(ValueError("no"), id="an exception that is returned"),
-        pytest.param(NotImplemented, id="NotImplemented"),
     ],
 )
 def test_authorize_that_returns_anything_but_a_grant_signs_nothing(wrong: Any) -> None:
@@ -64,7 +61,7 @@ def test_an_object_that_imitates_a_grant_signs_nothing() -> None:
         RootClient(authorize=lambda request: Pretender()).get("?filename=a")
 
 
-@pytest.mark.parametrize("wrong", [False, 0, "", {}, (), 7, "authorize", Grant()])
+@pytest.mark.parametrize("wrong", [False, "", 7, Grant()])
 def test_an_uncallable_authorize_signs_nothing(wrong: Any) -> None:
     assert unsigned(RootClient(authorize=wrong, allow_anonymous=True).get())
 
@@ -88,7 +85,7 @@ def test_an_exception_that_would_end_the_process_signs_nothing(
     assert all(f"raised {kind.__name__}" in hint for hint in hints)
 
 
-@pytest.mark.parametrize("error", [Exception(), LookupError(), RecursionError(), StopIteration(), AssertionError()])
+@pytest.mark.parametrize("error", [Exception(), StopIteration()])
 def test_authorize_that_raises_signs_nothing(error: Exception) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise error
@@ -115,43 +112,22 @@ def test_a_subclass_of_grant_is_held_to_its_limits() -> None:
     assert unsigned(RootClient(authorize=lambda request: Mine(max_size=3)).get("?filename=a&size=4"))
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    "query",
-    [
-        "?allow_anonymous=on",
-        "?OSS_ALLOW_ANONYMOUS=on",
-        "?user=admin&dir=&key=a",
-        "?filename=a&filename=a",
-        "?filename=a;size=1",
-        "?%66ilename=a",
-        "?size=1&size=1",
-        "?filename=a#authorized",
-        "?" + "x&" * 99,
-    ],
-)
-def test_no_query_is_signed_where_nobody_is_allowed(query: str, method: str) -> None:
+@pytest.mark.parametrize("query", ["?allow_anonymous=on", "?filename=a&filename=a", "?%66ilename=a", "?" + "x&" * 99])
+def test_no_query_is_signed_where_nobody_is_allowed(query: str) -> None:
     app = RootClient(allow_anonymous=False).app
-    response = app.request(f"/sign{query}", method=method, expect_errors=True)
-    assert response.status_int in (400, 403)
-    assert b"policy" not in response.body
+    for method in ("GET", "HEAD"):
+        response = app.request(f"/sign{query}", method=method, expect_errors=True)
+        assert response.status_int in (400, 403)
+        assert b"policy" not in response.body
 
 
 @pytest.mark.parametrize(
     "headers",
     [
         {"X-HTTP-Method-Override": "GET"},
-        {"X-HTTP-Method": "GET"},
-        {"X-Method-Override": "OPTIONS"},
-        {"X-Forwarded-User": "admin"},
-        {"Remote-User": "admin"},
-        {"X-Original-URL": "/health"},
+        {"Remote-User": "admin", "X-Forwarded-User": "admin"},
         {"Authorization": "Basic YWRtaW46YWRtaW4="},
-        {"Cookie": "oss_allow_anonymous=on"},
         {"Sec-Fetch-Site": "same-origin"},
-        {"Range": "bytes=0-10"},
-        {"If-None-Match": "*"},
-        {"Content-Type": "application/json"},
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -163,7 +139,7 @@ def test_no_header_is_signed_where_nobody_is_allowed(headers: dict[str, str], me
         assert unsigned(RootClient(**options).app.request("/sign", method=method, headers=headers, expect_errors=True))
 
 
-@pytest.mark.parametrize("method", ["get", "Get", "GETS", "QUERY", "TRACE", "CONNECT", "PROPFIND", "*"])
+@pytest.mark.parametrize("method", ["get", "GETS", "TRACE"])
 def test_no_other_method_is_signed(method: str) -> None:
     statuses: list[str] = []
     environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "/sign", "PATH_INFO": "", "QUERY_STRING": ""}
@@ -173,7 +149,7 @@ def test_no_other_method_is_signed(method: str) -> None:
     assert b"policy" not in body
 
 
-@pytest.mark.parametrize("odd", ["off", "on", "", "false", 0, 1, None, [], object()])
+@pytest.mark.parametrize("odd", ["on", "", 0, 1, None])
 def test_allow_anonymous_must_be_a_bool(odd: Any) -> None:
     with pytest.raises(TypeError, match="allow_anonymous must be True or False"):
         RootClient(allow_anonymous=odd)
@@ -182,9 +158,9 @@ def test_allow_anonymous_must_be_a_bool(odd: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "signed"),
     [
-        *((off, False) for off in ("", " ", "off", "OFF", "0", "no", "false", " off ")),
+        *((off, False) for off in ("", "off", "0", "no", "false")),
         *((on, True) for on in ("on", "On", "1", "yes", "true", " on ")),
-        *((odd, None) for odd in ("2", "o n", "on,off", "none", "null", "None", "enabled", "\x00", "０", "yes!")),
+        *((odd, None) for odd in ("2", "None", "０", "yes!")),
     ],
 )
 def test_the_variable_allows_anonymous_only_by_a_clear_word(text: str, signed: bool | None) -> None:

@@ -275,6 +275,7 @@ def test_the_header_of_a_browser_names_the_language(header: str | None, language
     assert accepted_language(header) == language
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "translation"),
     [

@@ -71,11 +71,12 @@ def rows() -> list[tuple[str, str, str, str, str]]:
 COMBINATIONS = [(form, fields, part) for form in FORMS for fields in FIELDS for part in PARTS]
 
 
-@pytest.mark.parametrize(("form", "fields", "part"), COMBINATIONS)
-def test_the_table_says_what_happens(form: str, fields: str, part: str) -> None:
-    (row,) = [row for row in rows() if row[:3] == (form, fields, NAMES[part])]
-    assert row[3] == outcome(form, fields, part, types=(ALLOWED, LISTED))
-    assert row[4] == outcome(form, fields, part, types=())
+@pytest.mark.parametrize("form", FORMS)
+def test_the_table_says_what_happens(form: str) -> None:
+    for fields, part in ((fields, part) for fields in FIELDS for part in PARTS):
+        (row,) = [row for row in rows() if row[:3] == (form, fields, NAMES[part])]
+        outcomes = [outcome(form, fields, part, types=types) for types in ((ALLOWED, LISTED), ())]
+        assert list(row[3:]) == outcomes, row
 
 
 def test_the_table_has_each_combination_once() -> None:

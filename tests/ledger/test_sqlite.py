@@ -71,6 +71,7 @@ class TestContract(LedgerContract):
             yield
 
 
+@pytest.mark.slow
 class TestContractWithLockFiles(TestContract):
     """The contract with lock files, as on systems other than Linux."""
 

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.local.__main__ import serve
+from oss_wsgi.local.command_line import parser
+from oss_wsgi.serving.until_stopped import CannotStartError
+
 from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
 
 pytestmark = pytest.mark.slow
@@ -189,9 +193,17 @@ def test_callbacks_go_out_over_http(options, sent):
         pytest.param(["--buckets", "a"], "unrecognized arguments", id="an unknown option"),
     ],
 )
-def test_a_wrong_option_is_reported_in_one_sentence(arguments, message):
-    options = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
-    assert message in refused(*options, *arguments)
+def test_a_wrong_option_is_told(arguments, message, capsys):
+    listen = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
+    with pytest.raises((SystemExit, CannotStartError)) as raised, contextlib.ExitStack() as stack:
+        serve(parser().parse_args([*listen, *arguments]), stack)
+    assert message in f"{raised.value}{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("arguments", [["--region", "Hang zhou"], ["--listen", "127.0.0.1:0", "--bucket", "No_Bucket"]])
+def test_a_wrong_option_is_reported_in_one_sentence(arguments):
+    """One that the parser refuses, and one that is wrong for what is started."""
+    assert f"{arguments[-2]}: " in refused(*arguments)
 
 
 def test_a_damaged_index_is_reported(tmp_path):

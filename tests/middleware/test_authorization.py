@@ -41,10 +41,9 @@ def seen(environ: dict[str, Any], **options: Any) -> dict[str, Any]:
         "X_HTTP_AUTHORIZATION",
     ],
 )
-@pytest.mark.parametrize("value", [BARE, "Basic dXNlcjpwYXNz", "Bearer abc.def"])
-def test_the_header_is_restored_from_every_key_of_servers(key: str, value: str) -> None:
-    environ = seen({key: value})
-    assert environ["HTTP_AUTHORIZATION"] == value
+def test_the_header_is_restored_from_every_key_of_servers(key: str) -> None:
+    environ = seen({key: BARE})
+    assert environ["HTTP_AUTHORIZATION"] == BARE
     assert environ["oss_wsgi.authorization_source"] == key
 
 
@@ -133,8 +132,13 @@ GIVEN = [recorded for recorded in CALLBACKS if recorded.family == "recipes" and 
 TRUSTED = ("HTTP_X_AUTHORIZATION", "REMOTE_USER")
 
 
-@pytest.mark.parametrize("recorded", GIVEN, ids=str)
+def by_keys(recorded: Recorded) -> str:
+    return " ".join(sorted(key for key, value in recorded.values.items() if value == "{A}"))
+
+
+@pytest.mark.parametrize("recorded", {by_keys(each): each for each in GIVEN}.values(), ids=by_keys)
 def test_flask_httpauth_works_with_apaches_recipes(recorded: Recorded) -> None:
+    """One recipe for each set of keys that hold the value: the others differ in what nobody reads here."""
     trusted = [key for key in TRUSTED if key in recorded.values]
     bare = webtest.TestApp(site())
     helped = webtest.TestApp(AuthorizationPassthrough(site(), trusted_keys=trusted))

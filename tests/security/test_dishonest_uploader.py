@@ -83,22 +83,17 @@ FORMS = ("exact", "prefix")
 both_forms = pytest.mark.parametrize("form", FORMS)
 
 
-def field_names() -> list[tuple[str, str, str]]:
-    names = []
-    for version in ("v1", "v4"):
-        for form in FORMS:
-            attack = Attack(version, form)
-            names += [(version, form, name) for name in attack.fields]
-            attack.client.close()
-    return names
-
-
-FIELDS = field_names()
-each_field = pytest.mark.parametrize(("version", "form", "name"), FIELDS)
+#: Fields that a form may lack: the callback's response counts in any case, and the part's own type replaces the other
+#: in the policy, while OSS stores x-oss-content-type, which is pinned.
+HARMLESS = ("success_action_status", "Content-Type")
 
 
 def test_the_attacked_fields_include_every_issued_field() -> None:
-    names = {name for _, _, name in FIELDS}
+    names: set[str] = set()
+    for version, form in (("v1", "exact"), ("v4", "exact")):
+        attack = Attack(version, form)
+        names |= set(attack.fields)
+        attack.client.close()
     assert {"key", "policy", "callback", "Signature", "OSSAccessKeyId", "x-oss-security-token"} <= names
     assert {"x-oss-signature", "x-oss-signature-version", "x-oss-credential", "x-oss-date"} <= names
     assert {"x-oss-object-acl", "x-oss-forbid-overwrite", "x-oss-content-type", "Content-Type", "x:order"} <= names
@@ -110,70 +105,72 @@ def test_the_unchanged_form_is_accepted(attack: Attack) -> None:
     assert attack.accepted(attack.post()).size == len(DATA)
 
 
-@each_field
-def test_a_form_without_a_field_is_refused_or_harmless(attack: Attack, name: str) -> None:
-    answer = attack.post([pair for pair in attack.fields.items() if pair[0] != name])
-    if name == "success_action_status":
-        attack.accepted(answer)  # the callback's response counts in any case
-    elif name == "Content-Type":
-        # The part's own type replaces it in the policy; OSS stores x-oss-content-type, which is pinned.
-        assert headers_of(attack.client, str(attack.accepted(answer).object))["Content-Type"] == "text/plain"
-    else:
-        assert attack.refused(answer)
+def without(attack: Attack, name: str) -> Pairs:
+    return [pair for pair in attack.fields.items() if pair[0] != name]
 
 
-@each_field
-@pytest.mark.parametrize("way", ["longer", "shorter", "empty", "upper case", "a blank before it"])
-def test_a_form_with_a_changed_field_is_refused_or_harmless(attack: Attack, name: str, way: str) -> None:
-    value = attack.fields[name]
-    other = {
-        "longer": value + "x",
-        "shorter": value[:-1],
-        "empty": "",
-        "upper case": value.upper(),
-        "a blank before it": " " + value,
-    }[way]
-    answer = attack.post([(field, other if field == name else old) for field, old in attack.fields.items()])
-    if other == value or name == "success_action_status":
-        attack.accepted(answer)
-    elif name == "key" and not attack.exact and other.startswith("users/eric/"):
-        # The browser may choose a name below the prefix; it is reported as it is stored.
-        assert attack.accepted(answer).object == other.replace("${filename}", "a.txt")
-    else:
-        assert attack.refused(answer)
+@both_forms
+def test_a_form_without_a_field_is_refused(attack: Attack) -> None:
+    for name in attack.fields.keys() - set(HARMLESS):
+        assert attack.refused(attack.post(without(attack, name))), name
 
 
-@each_field
-def test_a_repeated_field_is_refused_in_any_case_and_place(attack: Attack, name: str) -> None:
-    for case in (str, str.upper, str.title):
-        for value in (attack.fields[name], "x"):
-            again = (case(name), value)
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_form_may_lack_what_pins_nothing(version: str, name: str) -> None:
+    attack = Attack(version, "exact")
+    with attack.client:
+        upload = attack.accepted(attack.post(without(attack, name)))
+        assert headers_of(attack.client, str(upload.object))["Content-Type"] == "text/plain"
+
+
+@both_forms
+def test_a_form_with_a_changed_field_is_refused(attack: Attack) -> None:
+    for name, value in attack.fields.items():
+        if name == "success_action_status" or (name == "key" and not attack.exact):
+            continue
+        for other in {value + "x", value[:-1], "", value.upper(), " " + value} - {value}:
+            assert attack.refused(attack.post([*{**attack.fields, name: other}.items()])), (name, other)
+
+
+@both_forms
+def test_the_browser_chooses_the_status_and_a_name_below_the_prefix(attack: Attack) -> None:
+    """The object is reported as it is stored."""
+    changes = {"success_action_status": "200x"} if attack.exact else {"key": attack.fields["key"] + "x"}
+    upload = attack.accepted(attack.post([*{**attack.fields, **changes}.items()]))
+    assert attack.exact or upload.object == "users/eric/a.txtx"
+
+
+@both_forms
+def test_a_repeated_field_is_refused_in_any_case_and_place(attack: Attack) -> None:
+    for name, value in attack.fields.items():
+        for again in ((name, value), (name.upper(), "x")):
             for pairs in ([*attack.fields.items(), again], [again, *attack.fields.items()]):
                 assert attack.refused(attack.post(pairs)), again
 
 
-@each_field
-def test_a_field_name_in_another_case_is_the_same_field(attack: Attack, name: str) -> None:
-    attack.accepted(
-        attack.post([(field.swapcase() if field == name else field, v) for field, v in attack.fields.items()])
-    )
+@both_forms
+def test_a_field_name_in_another_case_is_the_same_field(attack: Attack) -> None:
+    attack.accepted(attack.post([(field.swapcase(), value) for field, value in attack.fields.items()]))
 
 
-@each_field
-def test_a_field_after_the_file_is_ignored(attack: Attack, name: str) -> None:
-    """A pinned field after the file counts as missing."""
-    fields = [pair for pair in attack.fields.items() if pair[0] != name]
+def post_with_a_field_after_the_file(attack: Attack, name: str) -> webtest.TestResponse:
     tail = f'\r\n--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{attack.fields[name]}\r\n--X--\r\n'
-    parts = [f'--X\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n' for field, value in fields]
     head = '--X\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
+    parts = [
+        f'--X\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+        for field, value in without(attack, name)
+    ]
     body = "".join([*parts, head, DATA.decode(), tail]).encode()
-    answer = webtest.TestApp(attack.client.local_oss).post(
+    return webtest.TestApp(attack.client.local_oss).post(
         "/examplebucket", body, headers={"Content-Type": "multipart/form-data; boundary=X"}, expect_errors=True
     )
-    if name in ("success_action_status", "Content-Type"):
-        attack.accepted(answer)
-    else:
-        assert attack.refused(answer)
+
+
+@both_forms
+def test_a_pinned_field_after_the_file_counts_as_missing(attack: Attack) -> None:
+    for name in attack.fields.keys() - set(HARMLESS):
+        assert attack.refused(post_with_a_field_after_the_file(attack, name)), name
+    attack.accepted(post_with_a_field_after_the_file(attack, "success_action_status"))
 
 
 @both_forms
@@ -185,13 +182,10 @@ def test_a_key_outside_the_grant_is_refused(attack: Attack) -> None:
         assert attack.refused(attack.post([*{**attack.fields, "key": name}.items()])), name
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../../users/bob/a.txt", "..\\bob", "a/b/c.txt", "<script>.html", "a\u202egnp.exe", "users/bob/a.txt"],
-)
-def test_a_climbing_file_name_stays_below_the_prefix(version: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["../../users/bob/a.txt", "..\\bob", "a\u202egnp.exe", "users/bob/a.txt"])
+def test_a_climbing_file_name_stays_below_the_prefix(name: str) -> None:
     """Names are flat texts to OSS. The README says that an open ``upload.object`` is text from a stranger."""
-    attack = Attack(version, "prefix")
+    attack = Attack("v4", "prefix")
     with attack.client:
         assert attack.accepted(attack.post(filename=name)).object == f"users/eric/{name}"
         directory = attack.client.local_oss.directory
@@ -214,11 +208,11 @@ ADDED: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", ADDED)
-def test_a_form_for_an_exact_name_takes_no_other_fields(version: str, what: str) -> None:
+def test_a_form_for_an_exact_name_takes_no_other_fields(version: str) -> None:
     attack = Attack(version, "exact")
     with attack.client:
-        assert attack.refused(attack.post([*attack.fields.items(), ADDED[what]]))
+        for added in ADDED.values():
+            assert attack.refused(attack.post([*attack.fields.items(), added])), added
 
 
 @both_forms
@@ -245,9 +239,9 @@ def test_a_file_outside_the_granted_sizes_is_refused(version: str, form: str) ->
 
 
 @both_forms
-@pytest.mark.parametrize("part_type", ["text/html", "image/svg+xml", "image/png,text/html", None])
-def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, part_type: str | None) -> None:
-    attack = Attack(version, form, IMAGES, content_type="image/png")
+@pytest.mark.parametrize("part_type", ["text/html", "image/png,text/html", None])
+def test_under_a_grant_of_images_html_never_stays_html(form: str, part_type: str | None) -> None:
+    attack = Attack("v4", form, IMAGES, content_type="image/png")
     with attack.client:
         answer = attack.post(data=b"<b/>.", filename="a.html", part_type=part_type)
         if attack.exact:
@@ -267,9 +261,9 @@ def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, 
 )
 @pytest.mark.parametrize("requested_type", [None, "image/png"])
 def test_not_pinned_another_type_is_refused_but_the_object_stays(
-    version: str, added: tuple[str, str], part_type: str, requested_type: str | None
+    added: tuple[str, str], part_type: str, requested_type: str | None
 ) -> None:
-    attack = Attack(version, "prefix", IMAGES)
+    attack = Attack("v4", "prefix", IMAGES)
     with attack.client:
         fields = attack.client.sign(content_type=requested_type).json["fields"]
         answer = post_form(attack.client, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
@@ -279,9 +273,9 @@ def test_not_pinned_another_type_is_refused_but_the_object_stays(
 
 
 @pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
-def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: str) -> None:
+def test_not_pinned_a_form_for_a_prefix_takes_some_fields(what: str) -> None:
     """The README's table says so: the bucket's own rules must forbid what matters. The report stays true."""
-    attack = Attack(version, "prefix")
+    attack = Attack("v4", "prefix")
     name, value = ADDED[what]
     with attack.client:
         upload = attack.accepted(attack.post([*attack.fields.items(), (name, value)]))
@@ -303,7 +297,7 @@ def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: st
         ("ticket", "another"),
     ],
 )
-@both_forms
+@pytest.mark.parametrize(("version", "form"), [("v4", "exact"), ("v4", "prefix")])
 def test_not_pinned_other_added_fields_change_no_report(attack: Attack, name: str, value: str) -> None:
     answer = attack.post([*attack.fields.items(), (name, value)])
     upload = attack.accepted(answer)

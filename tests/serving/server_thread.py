@@ -68,6 +68,11 @@ def running(
         assert not thread.is_alive()
 
 
+def has_closed(server: Any) -> bool:
+    """Return whether a server accepts no more connections; to connect would say it too, and be one more to serve."""
+    return bool(server._is_closed)
+
+
 def connect(server: Any) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.effective_port), 60)
 

@@ -13,7 +13,18 @@ import pytest
 from oss_wsgi.serving.connection import CLOSED, HANDLING, IDLE
 from oss_wsgi.wsgi.nonblocking import HOLD_KEY, WouldWaitError
 
-from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, small, wait_until
+from .server_thread import (
+    REQUEST,
+    SetClock,
+    connect,
+    has_closed,
+    phases,
+    read_all,
+    read_response,
+    running,
+    small,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +154,7 @@ def test_a_drain_waits_for_what_is_held_back() -> None:
         answer = read_all(held)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
 
 
 def test_a_held_response_is_not_evicted() -> None:
@@ -207,7 +218,7 @@ def test_a_server_that_stops_forgets_no_held_body() -> None:
         wait_until(lambda: awaited.wake)
         (connection,) = server.connections.values()
         server.drain(0)
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
         assert connection.phase == CLOSED
         awaited.end()
 

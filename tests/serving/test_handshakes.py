@@ -10,7 +10,7 @@ import pytest
 
 from oss_wsgi.serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 
-from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, wait_until
+from .server_thread import REQUEST, SetClock, connect, has_closed, phases, read_all, read_response, running, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -100,7 +100,7 @@ def test_a_shared_socket_serves_others_after_the_end() -> None:
         address = other.getsockname()
         with running(listener=other.dup()) as server:
             server.drain(60)
-            wait_until(lambda: server._is_closed)
+            wait_until(lambda: has_closed(server))
         with socket.create_connection(address, 60) as client:
             accepted, _ = other.accept()
             with accepted:

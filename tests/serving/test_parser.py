@@ -104,8 +104,6 @@ def test_plain_requests_are_read_as_waitress_reads_them(data: bytes) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
         b"POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nContent-Length:\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\nhello",
@@ -119,21 +117,16 @@ def test_plain_requests_are_read_as_waitress_reads_them(data: bytes) -> None:
         b"POST / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nX: \x0bContent-Length: 5\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\ntransfer-encoding:\tchunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
         b"GET http://other.example/ HTTP/1.1\r\n\r\n",
         b"GET //evil/path HTTP/1.1\r\n\r\n",
         b"GET /a#b HTTP/1.1\r\n\r\n",
-        b"GET /a?b#c HTTP/1.1\r\n\r\n",
         b"GET /\xe7\x8c\xab HTTP/1.1\r\n\r\n",
         b"GET /a\x7f HTTP/1.1\r\n\r\n",
-        b"GET /a b HTTP/1.1\r\n\r\n",
         b"GET /  HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1 \r\n\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
-        b"GET / HTTP/2.0\r\n\r\n",
         b"GET /\r\n\r\n",
         b"get / HTTP/1.1\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\n\r\n",
@@ -231,7 +224,7 @@ def test_long_lines_are_not_cached() -> None:
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-@pytest.mark.parametrize("piece", [1, 7, 40, 1_000_000])
+@pytest.mark.parametrize("piece", [1, 40, 1_000_000])
 def test_a_body_in_pieces_is_never_taken_for_a_request(piece: int) -> None:
     head = b"POST /oss/callback HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
     for data in (head + SMUGGLED, head + SMUGGLED + SMUGGLED):
@@ -333,13 +326,13 @@ LARGE = Adjustments(max_request_header_size=1 << 20, max_request_body_size=1 << 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", [16, 1 << 20])
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-def test_time_grows_with_the_length_of_hostile_requests(hostile: Any, piece: int) -> None:
+def test_time_grows_with_the_length_of_hostile_requests(hostile: Any) -> None:
     def read(data: bytes) -> None:
-        ours, taken = RequestParser(LARGE), 0
-        while taken < len(data) and not ours.completed:
-            taken += ours.received(data[taken : taken + piece])
+        for piece in (16, 1 << 20):
+            ours, taken = RequestParser(LARGE), 0
+            while taken < len(data) and not ours.completed:
+                taken += ours.received(data[taken : taken + piece])
 
     assert slowdown(read, hostile) < MARGIN
 
@@ -360,9 +353,9 @@ def test_time_grows_with_the_length_of_hostile_requests(hostile: Any, piece: int
         b"GET a\rb c\r\n\r\n",
     ],
 )
-@pytest.mark.parametrize("piece", [1, 7, 1_000_000])
-def test_what_is_made_quick_to_read_is_read_as_waitress_reads_it(head: bytes, piece: int) -> None:
-    assert_same(head, piece)
+def test_what_is_made_quick_to_read_is_read_as_waitress_reads_it(head: bytes) -> None:
+    for piece in (1, 7, 1_000_000):
+        assert_same(head, piece)
 
 
 @pytest.mark.parametrize("line", [b"X%d: a\r\n", b"X%d: \xff\r\n"])
@@ -380,7 +373,6 @@ def with_body_limit() -> Adjustments:
     return adjustments
 
 
-@pytest.mark.parametrize("header", ["", "X_Under: not plain\r\n"], ids=["plain", "other"])
 @pytest.mark.parametrize(
     ("path", "length", "is_refused"),
     [
@@ -393,8 +385,8 @@ def with_body_limit() -> Adjustments:
         ("/b?x=/complete", 100, True),
     ],
 )
-def test_the_application_says_how_long_a_body_may_be(header: str, path: str, length: int, is_refused: bool) -> None:
-    for piece in (1, 10_000):
+def test_the_application_says_how_long_a_body_may_be(path: str, length: int, is_refused: bool) -> None:
+    for piece, header in ((1, ""), (10_000, ""), (1, "X_Under: not plain\r\n"), (10_000, "X_Under: not plain\r\n")):
         parser = RequestParser(with_body_limit())
         data = f"POST {path} HTTP/1.1\r\nHost: a\r\n{header}Content-Length: {length}\r\n\r\n".encode() + b"x" * length
         taken = 0

@@ -25,6 +25,7 @@ from .server_thread import (
     REQUEST,
     SetClock,
     connect,
+    has_closed,
     phases,
     read_all,
     read_response,
@@ -51,7 +52,7 @@ def test_what_has_begun_is_answered_and_ends_its_connection(in_loop: bool) -> No
         answer = read_all(begun)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
 
 
 def test_a_request_in_a_thread_is_answered() -> None:
@@ -114,7 +115,7 @@ def test_the_end_comes_after_the_seconds_at_the_latest() -> None:
         wait_until(lambda: server.is_stopping)
         assert not server._has_ended
         clock.advance(0.2)
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
         release.set()
 
 
@@ -149,7 +150,7 @@ def test_a_backlog_that_meets_a_lack_of_descriptors_is_taken_later() -> None:
             client.sendall(REQUEST)
             assert read_all(client).startswith(b"HTTP/1.1 200 OK\r\n")
         assert read_all(idle) == b""
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
         assert refusals == []
 
 
@@ -187,7 +188,7 @@ def test_a_second_call_ends_at_once() -> None:
         wait_until(lambda: phases(server) == [HEADER])
         server.drain(3600, delay=3600)
         server.drain(0)
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
 
 
 @pytest.mark.parametrize("in_loop", [True, False])
@@ -210,7 +211,7 @@ def test_readiness_says_draining_while_the_listener_is_open(in_loop: bool) -> No
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert answer.endswith(b'{"status": "unavailable", "failing": ["draining"]}')
         clock.advance(6)
-        wait_until(lambda: server._is_closed)
+        wait_until(lambda: has_closed(server))
 
 
 def test_a_wake_up_is_not_lost_when_a_thread_reports_while_the_loop_reads() -> None:

@@ -121,8 +121,10 @@ def answer_of(application: Callable[[Any], Any], in_loop: bool) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
-@pytest.mark.parametrize("kind", ANSWERED_500)
+@pytest.mark.parametrize(
+    ("kind", "in_loop"),
+    [*((kind, False) for kind in ANSWERED_500), *((kind, True) for kind in ("SystemExit", *list(ANSWERED_500)[5:13]))],
+)
 def test_what_breaks_before_the_response_is_answered_500(
     kind: str, in_loop: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.callback.ticket import ReceiptBook, TicketBook
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
@@ -43,11 +43,17 @@ def presigner(
     provider: Provider | None = None,
     clock: Callable[[], float] = lambda: NOW + 0.9,
     tickets: TicketBook | None = None,
+    receipts: ReceiptBook | None = None,
     **settings: Any,
 ) -> PostPresigner:
     usual = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": ID, "access_key_secret": SECRET}
     return PostPresigner(
-        Settings(**{**usual, **settings}), provider, clock=clock, token=lambda: RANDOM, tickets=tickets
+        Settings(**{**usual, **settings}),
+        provider,
+        clock=clock,
+        token=lambda: RANDOM,
+        tickets=tickets,
+        receipts=receipts,
     )
 
 

@@ -92,20 +92,10 @@ def test_grants_with_the_same_fields_compare_alike() -> None:
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"dir": "/a"}, "dir: '/a/' must not begin with '/'"),
     ({"dir": "/"}, "dir: "),
-    ({"dir": "users//"}, "must not contain '//'"),
-    ({"dir": "users/../admin"}, "'.' or '..'"),
     ({"dir": ".."}, "'.' or '..'"),
-    ({"dir": "a\\b"}, "backslash"),
-    ({"dir": "a\u202eb"}, "control"),
-    ({"dir": "a\nb"}, "control"),
-    ({"dir": "a\ud800"}, "control"),
-    ({"dir": "${filename}"}, "OSS would replace it"),
     ({"dir": "a" * 1023}, "too long"),
     ({"key": ""}, "key: must not be empty"),
     ({"key": "/a"}, "key: '/a' must not begin with '/'"),
-    ({"key": "a/../b"}, "'.' or '..'"),
-    ({"key": "a/${filename}"}, "OSS would replace it"),
-    ({"key": "a" * 1024}, "1024 bytes is too long"),
     ({"dir": "user1/", "key": "user10/a"}, "'user10/a' is not below dir 'user1/': use a key"),
     ({"dir": "user1", "key": "user1"}, "is not below dir"),
     ({"min_size": -1}, "0 <= min_size <= max_size"),
@@ -121,7 +111,6 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"expires": float("nan")}, "whole numbers"),
     ({"expires": 0}, "expires must be 1 to 604800"),
     ({"expires": 0.0}, "expires must be 1 to 604800"),
-    ({"expires": -5}, "expires must be 1 to 604800"),
     ({"expires": WEEK + 1}, "expires must be 1 to 604800"),
     ({"content_types": "image/png"}, "must be a list of types, not the text 'image/png'"),
     ({"content_types": ["image/*"]}, "not 'image/*'"),
@@ -196,12 +185,12 @@ def test_data_is_not_in_the_repr() -> None:
     assert "swordfish" not in repr(grant)
 
 
-@pytest.mark.parametrize("number", [1, 2, 1000, 1_000_000])
+@pytest.mark.parametrize("number", [1, 1_000_000])
 def test_a_grant_may_be_for_any_number_of_objects(number: int) -> None:
     assert Grant(max_objects=number).max_objects == number
 
 
-@pytest.mark.parametrize("number", [0, -1, 1_000_001, 10**30, True, 1.0, "5", None])
+@pytest.mark.parametrize("number", [0, 1_000_001, True, 1.0, "5", None])
 def test_a_number_of_objects_that_cannot_be_is_refused(number: Any) -> None:
     with pytest.raises(GrantError, match="max_objects must be a whole number of 1 to 1000000"):
         Grant(max_objects=number)

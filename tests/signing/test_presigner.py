@@ -39,9 +39,9 @@ from tests.signing.forms import (
 )
 
 
-@pytest.mark.parametrize("version", ["v1", "v4"])
-@pytest.mark.parametrize("token", [None, TOKEN], ids=["key", "sts"])
-@pytest.mark.parametrize("callback_url", [None, CALLBACK], ids=["no-callback", "callback"])
+@pytest.mark.parametrize(
+    ("version", "token", "callback_url"), [("v1", None, CALLBACK), ("v4", None, None), ("v4", TOKEN, CALLBACK)]
+)
 @pytest.mark.parametrize(
     "arguments",
     [

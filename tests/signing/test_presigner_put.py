@@ -63,8 +63,7 @@ def test_the_ticket_pins_the_one_object_its_size_and_its_type() -> None:
 def test_the_receipt_says_put_object() -> None:
     tickets = TicketBook(SECRETS, clock=lambda: NOW)
     receipts = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=60)
-    signing = presigner(tickets=tickets, callback_url=CALLBACK)
-    signing._receipts = receipts
+    signing = presigner(tickets=tickets, receipts=receipts, callback_url=CALLBACK)
     url = signing.presign_put(Grant(custom={"a": "b"}), **FILE)
     receipt = receipts.open(url.headers[RECEIPT_FIELD])
     assert (receipt.operation, receipt.custom, receipt.ticket.key) == ("PutObject", {"a": "b"}, url.key)

@@ -115,8 +115,8 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("separator", [",", ", "])
 @pytest.mark.parametrize(("moment", "additional", "token", "signature"), MOMENTS)
+@pytest.mark.parametrize("separator", [",", ", "])
 def test_the_published_headers_are_accepted(moment, additional, token, signature, separator):
     members = [f"Credential=ak/{utc(moment, '%Y%m%d')}/cn-hangzhou/oss/aliyun_v4_request"]
     members += [f"AdditionalHeaders={additional}"] if additional else []
@@ -199,7 +199,6 @@ def code(response):
     return response.status_int, root.findtext("Code"), root
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     ("changes", "status", "expected"),
     [
@@ -229,10 +228,14 @@ def code(response):
         ({"Authorization": "OSS4-HMAC-SHA256 Credential=a,Credential=b,Signature=0"}, 400, "InvalidArgument"),
     ],
 )
-def test_a_wrong_header_is_refused_even_for_reading(app, oss, stored, method, changes, status, expected):
-    app.request(PATH, method=method, status=200)
-    response = app.request(PATH, method=method, headers=hand_signed(oss, method, **changes), status="*")
-    assert code(response)[:2] == (status, expected)
+def test_a_wrong_header_is_refused_even_for_reading(app, oss, stored, changes, status, expected):
+    app.get(PATH, status=200)
+    assert code(app.get(PATH, headers=hand_signed(oss, "GET", **changes), status="*"))[:2] == (status, expected)
+
+
+def test_a_head_with_a_wrong_header_has_the_error_in_a_header(app, oss, stored):
+    response = app.head(PATH, headers=hand_signed(oss, secret="another"), status=403)
+    assert code(response)[:2] == (403, "SignatureDoesNotMatch")
 
 
 def test_a_refused_header_shows_the_canonical_request(app, oss, stored):
@@ -349,7 +352,7 @@ def test_the_published_urls_are_accepted(moment, additional, token, signature):
     )
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("style", STYLES)
 def test_a_url_of_the_sdk_is_accepted_in_every_style(style, method):
     check_query(sign("v4", method, style=style, query="x=%2F&acl", expires=60, additional=["host"]))
