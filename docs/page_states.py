@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.running_server import running_server
+from tests.support.running_server import running_server
 
 STATES = ("empty", "half", "failure", "done")
 WIDTHS = {1280: 860, 768: 860, 360: 740}

@@ -14,7 +14,7 @@ import pytest
 
 from oss_wsgi.cli.options import server_parser
 
-from .absent import skip_or_fail
+from .support.absent import skip_or_fail
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oss_wsgi"

@@ -16,7 +16,7 @@ import pytest
 
 from oss_wsgi.log_format import MASK, MAX_FIELD, MAX_MESSAGE, JSONFormatter, Masker, TextFormatter, configure, cut
 
-from .linear import MARGIN, slowdown
+from .support.linear import MARGIN, slowdown
 
 SECRET = "ExampleSecret0000000000000000A"
 MASKER = Masker([SECRET])

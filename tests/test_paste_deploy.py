@@ -23,8 +23,8 @@ from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.settings import TABLE
 from oss_wsgi.testing import CallbackSigner
 
-from .running_server import clean_environ
 from .support.callbacks import new_report
+from .support.running_server import clean_environ
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "paste.ini"

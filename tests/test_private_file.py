@@ -19,7 +19,7 @@ from oss_wsgi.private_file import (
     write_private,
 )
 
-from .ledger.processes import POSIX
+from .support.ledger_programs import POSIX
 
 pytestmark = POSIX
 

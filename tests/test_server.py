@@ -21,7 +21,8 @@ import webtest
 
 from oss_wsgi.testing import multipart
 
-from .running_server import SERVER, becomes_true, clean_environ, running_server
+from .support.running_server import SERVER, clean_environ, running_server
+from .support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -169,7 +170,7 @@ def test_the_metrics_port_holds_few_connections(arguments: tuple[str, ...]) -> N
         clients = [
             stack.enter_context(socket.create_connection((address.hostname, address.port), 60)) for _ in range(60)
         ]
-        assert becomes_true(lambda: sum(map(is_closed, clients)) >= 50)
+        wait_until(lambda: sum(map(is_closed, clients)) >= 50)
         with urllib.request.urlopen(url) as answer:
             assert answer.status == 200
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..ports import free_port
+from ..support.ports import free_port
 from .callbacks import Reporter
 from .peer_servers import PEERS, ROOT, Server, running
 from .processes import cpu_seconds

@@ -34,8 +34,8 @@ from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.sql_tables import answers, encoded, tickets
 from oss_wsgi.ledger.url import ledger_from
 
-from ..databases import running
-from ..ports import free_port
+from ..support.databases import running
+from ..support.ports import free_port
 from .ledger_callbacks import print_callbacks
 
 KINDS = ("memory", "sqlite", "postgresql", "mariadb", "redis", "valkey")

@@ -12,7 +12,7 @@ from socket import create_connection
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..certificate import certificate
+from ..support.certificate import certificate
 
 KINDS = ("http", "RSA-2048", "ECDSA P-256")
 

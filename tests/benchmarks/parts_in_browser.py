@@ -31,7 +31,7 @@ from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.endpoints.static import StaticSite
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.serving import make_server
-from tests.browser.chromium import chromium
+from tests.support.chromium import chromium
 
 MEBIBYTE = 1024 * 1024
 PART = 16 * MEBIBYTE

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..running_server import SERVER, RunningServer, clean_environ, serving
+from ..support.running_server import SERVER, RunningServer, clean_environ, serving
 from .callbacks import SIGNATURE, Reporter
 from .peer_servers import PEERS, ROOT
 from .processes import cpu_seconds, raise_descriptor_limit
@@ -242,7 +242,7 @@ def main() -> None:
             return
         ledger = arguments.ledger
         if ledger in ("postgresql", "mariadb"):
-            from ..databases import running
+            from ..support.databases import running
 
             ledger = stack.enter_context(running(ledger)).url
         curve = Curve(Path(name), arguments.seconds, arguments.connections, ledger)

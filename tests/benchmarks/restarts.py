@@ -31,8 +31,8 @@ from pathlib import Path
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
-from ..ports import free_port
-from ..running_server import clean_environ
+from ..support.ports import free_port
+from ..support.running_server import clean_environ
 from .callbacks import Report, Reporter
 
 ROOT = Path(__file__).parents[2]

@@ -472,7 +472,7 @@ class Check:
     """Runs server.py with a SQLite ledger under clients, and predicts such runs from others."""
 
     def __init__(self, folder: Path, seconds: int) -> None:
-        from ..running_server import clean_environ
+        from ..support.running_server import clean_environ
         from .callbacks import Reporter
         from .wrk import Wrk
 
@@ -485,7 +485,7 @@ class Check:
 
     def run(self, clients: int) -> Run:
         """Run server.py, one process with a new ledger, under a number of clients."""
-        from ..running_server import SERVER, serving
+        from ..support.running_server import SERVER, serving
         from .processes import cpu_seconds
 
         with tempfile.TemporaryDirectory(dir=self._folder) as name:

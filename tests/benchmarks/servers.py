@@ -28,7 +28,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ports import free_port
+from ..support.ports import free_port
 from .callbacks import SIGNATURE, Reporter
 from .held_connections import holding
 from .nginx import nginx_before

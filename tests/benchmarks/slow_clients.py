@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..running_server import clean_environ, serving
+from ..support.running_server import clean_environ, serving
 from .callbacks import SIGNATURE, Reporter
 from .held_connections import KINDS, Held, holding
 from .processes import descriptor_count, raise_descriptor_limit, resident_mebibytes

@@ -40,7 +40,7 @@ from oss_wsgi.bucket import StoredObject, StoredPart
 from oss_wsgi.exceptions import BucketUnreachableError, FetchError, NotStoredError
 from oss_wsgi.serving import make_server
 
-from ..running_server import clean_environ, serving
+from ..support.running_server import clean_environ, serving
 from .callbacks import Reporter
 
 # Requests that need no preparation; those with a cookie meet an application that is slow.

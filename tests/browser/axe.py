@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..running_server import RunningServer, running_server
+from ..support.chromium import chromium
+from ..support.running_server import RunningServer, running_server
 from .axe import axe_source
-from .chromium import chromium
 from .upload_page import UploadPage
 
 if TYPE_CHECKING:

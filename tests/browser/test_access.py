@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..running_server import RunningServer
+from ..support.running_server import RunningServer
 from .axe import findings
 from .test_going_wrong import STORAGE, xml
 from .test_uploading import DROP

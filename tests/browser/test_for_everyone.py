@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..hidden_characters import HIDDEN, SHOWN
-from ..running_server import RunningServer
+from ..support.hidden_characters import HIDDEN, SHOWN
+from ..support.running_server import RunningServer
 from .upload_page import UploadPage, expect, file
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..running_server import running_server
+from ..support.running_server import running_server
 from .upload_page import PNG, UploadPage, expect, file
 
 if TYPE_CHECKING:

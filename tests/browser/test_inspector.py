@@ -25,8 +25,8 @@ import pytest
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 
+from ..support.chromium import ARGUMENTS
 from .axe import findings
-from .chromium import ARGUMENTS
 from .upload_page import PNG, expect
 
 if TYPE_CHECKING:

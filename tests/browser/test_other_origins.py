@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..running_server import becomes_true, running_server
+from ..support.running_server import running_server
+from ..support.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from ..running_server import RunningServer
+    from ..support.running_server import RunningServer
 
 FETCH = "(url) => fetch(url, {credentials: 'include'}).then(answer => answer.json(), error => error.name)"
 NO_CORS = (
@@ -76,7 +77,7 @@ def test_an_unlisted_page_gets_no_signature(page: Page, ours: RunningServer, els
     before = refusals(ours)
     assert page.evaluate(script, f"{ours.url}/oss/signature") in ("TypeError", "error")
     # Playwright does not see a response that the browser withholds, but the log of the server does.
-    assert becomes_true(lambda: refusals(ours) == before + 1)
+    wait_until(lambda: refusals(ours) == before + 1)
 
 
 def test_a_link_of_another_site_gets_no_signature(page: Page, ours: RunningServer, elsewhere: int) -> None:

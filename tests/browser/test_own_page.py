@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..running_server import FREE_PORTS, RunningServer, clean_environ, running_server, serving
+from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, running_server, serving
 from .test_other_origins import BlankPage
 from .upload_page import PNG, expect, file, wait_until
 

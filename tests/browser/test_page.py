@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..running_server import running_server
+from ..support.running_server import running_server
 from .test_going_wrong import STORAGE, xml
 from .test_uploading import DROP
 from .upload_page import PNG, UploadPage, expect, file, wait_until

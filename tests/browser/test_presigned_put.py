@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..running_server import RunningServer
+from ..support.running_server import RunningServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 from .upload_page import UploadPage, expect, file
 
 STATIC = Path(__file__).parents[2] / "static"

@@ -15,7 +15,7 @@ import pytest
 from oss_wsgi.callback.key_fetcher import HTTPSFetcher
 from oss_wsgi.exceptions import FetchError
 
-from ..certificate import certificate
+from ..support.certificate import certificate
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, ProbeGate, pro
 from oss_wsgi.settings import Settings, with_secrets_read
 from oss_wsgi.testing import FrozenClock, UploadClient
 from oss_wsgi.testing.clients import get_response
-from tests.ledger.processes import POSIX
+from tests.support.ledger_programs import POSIX
 
 OLD, NEW = "an old secret of 32 characters ..", "a new secret of 32 characters ..."
 #: Seconds within which a change counts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from urllib.parse import urlsplit
 
-from .deployment import Deployment
+from ..support.deployment import Deployment
 
 
 def preflight(deployment: Deployment, origin: str, method: str = "POST") -> int:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..running_server import clean_environ, serving
+from ..support.running_server import clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "oss_wsgi"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .deployment import Deployment, deployed
+from ..support.deployment import Deployment, deployed
 
 
 @pytest.fixture

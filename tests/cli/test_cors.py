@@ -12,10 +12,10 @@ import pytest
 
 from oss_wsgi.local import CORSRule
 
-from ..running_server import clean_environ
+from ..support.deployment import ORIGIN, Deployment, deployed
+from ..support.running_server import clean_environ
 from .client import preflight
 from .command import COMMAND, oss_wsgi
-from .deployment import ORIGIN, Deployment, deployed
 
 PAGE = "https://new.example.com"
 

@@ -19,8 +19,8 @@ from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
 from oss_wsgi.serving.until_stopped import CannotStartError
 
-from ..absent import skip_or_fail
-from ..running_server import clean_environ
+from ..support.absent import skip_or_fail
+from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi, running
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import pytest
 from oss_wsgi import __version__
 from oss_wsgi.cli.main import command_parser
 
-from ..running_server import clean_environ
+from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 from oss_wsgi.cli import explain
 from oss_wsgi.cli.main import main
 
-from ..running_server import clean_environ
+from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi, run_command
 
 pytestmark = pytest.mark.slow

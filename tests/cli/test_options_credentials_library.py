@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ..support.deployment import ORIGIN, Deployment, deployed
 from .command import oss_wsgi, running
-from .deployment import ORIGIN, Deployment, deployed
 from .key_service import key_service
 
 pytestmark = pytest.mark.slow

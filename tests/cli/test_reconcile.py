@@ -23,7 +23,7 @@ from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
-from ..running_server import clean_environ
+from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from oss_wsgi.cli.refusals import (
 )
 from oss_wsgi.explanations.rows import CODE_KINDS, rows
 
+from ..support.deployment import Deployment, deployed
 from .command import oss_wsgi
-from .deployment import Deployment, deployed
 
 DOCUMENT = (
     "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Condition failed: [&quot;eq&quot;]{}</Message>"

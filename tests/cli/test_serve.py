@@ -11,7 +11,7 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..running_server import running_server
+from ..support.running_server import running_server
 from .command import oss_wsgi, running
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,8 @@ import webob
 from oss_wsgi.cli.serve_application import CallbackWatch
 from oss_wsgi.testing import UploadClient, multipart
 
-from ..running_server import FREE_PORTS, RunningServer, becomes_true, clean_environ, serving
+from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..support.waiting import wait_until
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
@@ -193,7 +194,7 @@ def test_a_callback_finds_a_thread_where_middleware_hides_what_it_is(folder: Pat
         form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
         pages = [clients.submit(fetch, f"{running.url}/") for _ in range(8)]
         try:
-            assert becomes_true(lambda: running.log().count("begun") == 8)
+            wait_until(lambda: running.log().count("begun") == 8)
             content_type, body = multipart(form["fields"], "a.txt", b"hello")
             answer = json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
             assert answer["name"].startswith("users/eric/")
@@ -293,7 +294,7 @@ def test_a_file_elsewhere_that_the_application_loads_restarts_it_too(folder: Pat
             time.sleep(1)
             return fetch(f"{running.url}/") == b"2"
 
-        assert becomes_true(has_restarted)
+        wait_until(has_restarted)
 
 
 def test_an_env_file_is_spoken_of_where_settings_are_missing(folder: Path) -> None:
@@ -335,7 +336,7 @@ def test_a_change_restarts_the_application_and_leaves_the_local_oss(folder: Path
         # An editor saves within the second, and the size is the same: Python would trust the compiled file.
         (folder / "shop.new").write_text(SHOP.replace("ONE", "TWO"))
         os.replace(folder / "shop.new", folder / "shop.py")
-        assert becomes_true(lambda: fetch(f"{running.url}/") == b"TWO")
+        wait_until(lambda: fetch(f"{running.url}/") == b"TWO")
         assert "shop.py changed; reloading" in running.log("reloading")
         form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
         local_oss, _, bucket = form["url"].rpartition("/")
@@ -414,7 +415,7 @@ def test_a_terminal_ends_both_processes(folder: Path, is_closed: bool) -> None:
         else:
             os.write(ours, b"\x03")
         assert process.wait(timeout=60) == 0
-        assert becomes_true(lambda: is_gone(child))
+        wait_until(lambda: is_gone(child))
     if not is_closed:
         os.close(ours)
 
@@ -432,5 +433,5 @@ def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
         (child,) = children_of(process.pid)
         process.send_signal(number)
         assert process.wait(timeout=60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
-        assert becomes_true(lambda: is_gone(child))
+        wait_until(lambda: is_gone(child))
         process.stdout.close()

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from ..running_server import FREE_PORTS, SERVER, RunningServer, becomes_true, clean_environ, running_server, serving
 from ..serving.test_socket_activation import HAND_OVER
+from ..support.running_server import FREE_PORTS, SERVER, RunningServer, clean_environ, running_server, serving
+from ..support.waiting import wait_until
 from .command import oss_wsgi
 from .test_serve_application import ROOT, children_of, fetch, is_gone, upload
 
@@ -101,7 +102,7 @@ def test_one_command_serves_with_a_local_oss_and_each_line_names_its_process() -
         assert f"2 processes serve: {pids}.\n" in output
         assert output.count("Open http://") == 1
         assert upload(server.url) == {"Status": "Ok"}
-        assert becomes_true(lambda: fetches(server, " process=1\n", " process=2\n"))
+        wait_until(lambda: fetches(server, " process=1\n", " process=2\n"))
 
 
 def fetches(server: RunningServer, *parts: str) -> bool:
@@ -113,12 +114,12 @@ def fetches(server: RunningServer, *parts: str) -> bool:
 def test_the_log_in_json_has_the_process() -> None:
     with running_server("--processes", "2", "--access-log", "--log-format", "json") as server:
         server.log("Ctrl-C ends it.")
-        assert becomes_true(lambda: fetches(server, '"process": 1}', '"process": 2}'))
+        wait_until(lambda: fetches(server, '"process": 1}', '"process": 2}'))
 
 
 def test_new_connections_go_to_all_in_turn(folder: Path) -> None:
     with processes(folder, count=3) as (server, pids):
-        assert becomes_true(lambda: set(answering(server.url)) == set(pids))
+        wait_until(lambda: set(answering(server.url)) == set(pids))
         assert min(answering(server.url, 30).values()) >= 5  # 10 each on a machine that is not busy
 
 
@@ -177,11 +178,11 @@ def test_metrics_of_all_are_added_up_and_outlive_a_process() -> None:
         for _ in range(6):
             fetch(f"{server.url}/oss/signature?filename=a.txt")
         # A process that does not tell its counts within a second is left out.
-        assert becomes_true(lambda: metrics(server)["oss_wsgi_signatures_issued_total"] == 6)
+        wait_until(lambda: metrics(server)["oss_wsgi_signatures_issued_total"] == 6)
         assert metrics(server)["oss_wsgi_processes"] == 2
         os.kill(children_of(server.process.pid)[0], signal.SIGKILL)
-        assert becomes_true(lambda: metrics(server)["oss_wsgi_process_restarts_total"] == 1)
-        assert becomes_true(lambda: metrics(server)["oss_wsgi_processes"] == 2)
+        wait_until(lambda: metrics(server)["oss_wsgi_process_restarts_total"] == 1)
+        wait_until(lambda: metrics(server)["oss_wsgi_processes"] == 2)
         assert metrics(server)["oss_wsgi_signatures_issued_total"] == 6
 
 
@@ -201,10 +202,10 @@ def test_a_killed_process_is_restarted_and_cuts_no_more_than_what_it_has(folder:
         clients = [threading.Thread(target=load, args=(server.url,)) for _ in range(4)]
         for client in clients:
             client.start()
-        assert becomes_true(lambda: all(answered[pid] for pid in pids))
+        wait_until(lambda: all(answered[pid] for pid in pids))
         os.kill(pids[1], signal.SIGKILL)  # the last that has started
         assert f"process 2 (pid {pids[1]}) was ended by SIGKILL; it starts again now" in server.log("starts again")
-        assert becomes_true(lambda: len(answered) == 3)
+        wait_until(lambda: len(answered) == 3)
         stop.set()
         for client in clients:
             client.join()
@@ -220,7 +221,7 @@ def test_one_that_is_told_to_end_answers_what_it_has_and_another_takes_its_place
             (folder / "go").touch()
         assert int(responses[0]) in pids
         assert "ended with status 0; it starts again" in server.log("starts again")
-        assert becomes_true(lambda: len(answering(server.url)) == 2)
+        wait_until(lambda: len(answering(server.url)) == 2)
 
 
 @contextlib.contextmanager
@@ -236,7 +237,7 @@ def slow_request(server: RunningServer, folder: Path) -> Iterator[list[Any]]:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    assert becomes_true((folder / "slow").exists)
+    wait_until((folder / "slow").exists)
     try:
         yield responses
     finally:
@@ -252,7 +253,7 @@ def test_one_that_cannot_start_again_is_tried_with_growing_pauses(folder: Path) 
         assert "ended with status 7; it starts again in 1 s" in output
         assert set(answering(server.url)) == {pids[0]}
         (folder / "broken").unlink()
-        assert becomes_true(lambda: len(answering(server.url)) == 2)
+        wait_until(lambda: len(answering(server.url)) == 2)
 
 
 def test_when_none_can_start_the_error_is_said_once_and_ends_it(folder: Path) -> None:
@@ -286,7 +287,7 @@ def test_a_signal_ends_all_in_order(folder: Path, name: str) -> None:
                 os.killpg(process.pid, number)
             else:
                 process.send_signal(number)
-            assert becomes_true(lambda: not listens(url))
+            wait_until(lambda: not listens(url))
             (folder / "go").touch()
             rest, _ = process.communicate(timeout=60)
         assert responses and int(responses[0]) in pids
@@ -300,7 +301,7 @@ def test_a_second_signal_ends_all_at_once(folder: Path) -> None:
         with slow_request(server, folder) as responses:
             for number in (signal.SIGINT, signal.SIGTERM):
                 server.process.send_signal(number)
-                assert becomes_true(lambda: not listens(server.url))
+                wait_until(lambda: not listens(server.url))
             assert server.process.wait(60) == 0
         assert isinstance(responses[0], OSError)
         assert all(map(is_gone, pids))
@@ -312,7 +313,7 @@ def test_all_say_that_they_drain(folder: Path) -> None:
         assert fetch(f"{server.url}/oss/health/ready")
         server.process.send_signal(signal.SIGTERM)
         # The parent tells one after another; connections go to all in turn.
-        assert becomes_true(lambda: all(is_draining(server.url) for _ in range(4)))
+        wait_until(lambda: all(is_draining(server.url) for _ in range(4)))
 
 
 def is_draining(url: str) -> bool:
@@ -346,7 +347,7 @@ def test_no_process_outlives_a_killed_parent(folder: Path) -> None:
         process.kill()
         process.wait(60)
         assert len(pids) == 2
-        assert becomes_true(lambda: all(map(is_gone, pids)))
+        wait_until(lambda: all(map(is_gone, pids)))
         process.stdout.close()
 
 
@@ -372,7 +373,7 @@ def test_inherited_sockets_serve_the_application_and_the_metrics(tmp_path: Path)
             assert lines[-1], lines
         for _ in range(4):
             fetch(f"{urls[0]}/oss/signature?filename=a.txt")
-        assert becomes_true(lambda: b"oss_wsgi_signatures_issued_total 4.0\n" in fetch(f"{urls[1]}/metrics"))
+        wait_until(lambda: b"oss_wsgi_signatures_issued_total 4.0\n" in fetch(f"{urls[1]}/metrics"))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         socket.create_connection(("127.0.0.1", sockets[0].getsockname()[1])).close()

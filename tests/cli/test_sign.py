@@ -16,9 +16,9 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
+from ..support.deployment import Deployment, deployed
 from .command import oss_wsgi
-from .deployment import Deployment, deployed
 
 pytestmark = pytest.mark.slow
 

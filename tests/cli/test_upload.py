@@ -15,9 +15,9 @@ import pytest
 
 from oss_wsgi.signing.grant import Grant
 
-from ..running_server import clean_environ
+from ..support.deployment import Deployment, deployed
+from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi
-from .deployment import Deployment, deployed
 
 pytestmark = pytest.mark.slow
 

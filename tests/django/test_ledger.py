@@ -17,9 +17,9 @@ from oss_wsgi.ledger.base import Ledger, StoredResponse
 from oss_wsgi.ledger.place import place_of_file
 from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 
-from ..databases import Server
 from ..ledger import unwritable
 from ..ledger.test_sql import emptied
+from ..support.databases import Server
 from . import project
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 from . import chinese
 from .blocks import ROOT, chinese_of, english_of, steps
 from .chinese import CHINESE, DOCS, pairs, problems, with_links, with_marks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 from .blocks import ROOT, PageError, pages, steps, without_way
 from .chinese import is_typed_already
 

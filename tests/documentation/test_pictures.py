@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 from .blocks import ROOT, pages
 from .test_generated import load
 from .visit import chromium

@@ -12,8 +12,8 @@ import pytest
 from oss_wsgi.endpoints import redis_rate_limit
 from oss_wsgi.endpoints.redis_rate_limit import RedisRateLimit
 from oss_wsgi.exceptions import SettingsError
-from tests.ports import free_port
-from tests.redis_servers import Server, redis, running, running_cluster, server, servers
+from tests.support.ports import free_port
+from tests.support.redis_servers import Server, redis, running, running_cluster, server, servers
 
 pytestmark = pytest.mark.slow
 

@@ -19,9 +19,9 @@ from urllib.parse import urlencode
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import multipart
 
-from ..ports import free_port
 from ..servers.site import Site
 from ..servers.starters import APACHE_MODULES, copy_flup, system_python
+from ..support.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOSTING = EXAMPLES / "hosting"

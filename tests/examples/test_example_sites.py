@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..absent import skip_or_fail
-from ..certificate import certificate as make_certificate
+from ..support.absent import skip_or_fail
+from ..support.certificate import certificate as make_certificate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 APACHE_MODULES = Path("/usr/lib/apache2/modules")

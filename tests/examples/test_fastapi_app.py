@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from ..absent import skip_or_fail
-from ..browser.chromium import chromium
-from ..ports import free_port
-from ..running_server import becomes_true, clean_environ, serving
+from ..support.absent import skip_or_fail
+from ..support.chromium import chromium
+from ..support.ports import free_port
+from ..support.running_server import clean_environ, serving
+from ..support.waiting import wait_until
 from .test_own_application import ROOT, Visitor, log_in
 
 EXAMPLE = ROOT / "examples" / "fastapi_app.py"
@@ -82,7 +83,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             process = subprocess.Popen(command, env=environ, cwd=folder, stdout=file, stderr=file)
         try:
             site = Site(url, oss.url, folder, log)
-            assert becomes_true(site.is_up), log.read_text()
+            wait_until(site.is_up, log.read_text)
             yield site
         finally:
             process.terminate()
@@ -106,7 +107,7 @@ def test_the_page_uploads_and_the_row_is_in_the_database(site: Site) -> None:
             {"name": "large.bin", "mimeType": "application/octet-stream", "buffer": bytes(20 * 1024 * 1024)},
         ]
         page.set_input_files("#file", files)
-        assert becomes_true(lambda: len(site.rows()) == len(before) + 2), site.log.read_text()
+        wait_until(lambda: len(site.rows()) == len(before) + 2, site.log.read_text)
         page.goto(site.url)
         shown = page.inner_text("ul")
         page.context.close()

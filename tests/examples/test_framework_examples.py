@@ -20,7 +20,7 @@ import webtest
 
 from oss_wsgi.testing import CallbackSigner, callback_body
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 
 BARE = "bare"
 FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy", BARE]

@@ -15,11 +15,11 @@ import pytest
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import CallbackSigner
 
-from ..absent import skip_or_fail
-from ..certificate import certificate
-from ..ports import free_port
 from ..servers.site import Site
 from ..servers.starters import APACHE_MODULES, missing
+from ..support.absent import skip_or_fail
+from ..support.certificate import certificate
+from ..support.ports import free_port
 from .hosted import (
     BACK_ENDS,
     EXAMPLES,

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ..absent import skip_or_fail
 from ..browser.clients.site import Site, serving
+from ..support.absent import skip_or_fail
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mini-programs"
 PNG = b"\x89PNG\r\n\x1a\n--not a boundary--\r\n\r\n"

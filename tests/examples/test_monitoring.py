@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "monitoring"

@@ -17,8 +17,8 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..absent import skip_or_fail
-from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..support.absent import skip_or_fail
+from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

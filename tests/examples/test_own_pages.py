@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..absent import skip_or_fail
-from ..browser.chromium import chromium
 from ..browser.upload_page import PNG, expect, file
-from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..support.absent import skip_or_fail
+from ..support.chromium import chromium
+from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route

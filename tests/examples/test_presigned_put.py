@@ -20,8 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from ..absent import skip_or_fail
-from ..running_server import RunningServer, clean_environ, running_server
+from ..support.absent import skip_or_fail
+from ..support.running_server import RunningServer, clean_environ, running_server
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "presigned-put"
 APPS = {"ios": EXAMPLES / "BackgroundUpload.swift", "okhttp": EXAMPLES / "PutUpload.kt"}

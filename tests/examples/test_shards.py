@@ -21,7 +21,7 @@ from oss_wsgi import DirectUpload, Grant, Settings, Upload
 from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.testing.clients import get_response, multipart
 from oss_wsgi.testing.local_oss import environ_for
-from tests.cli.deployment import QuietHandler, not_found
+from tests.support.deployment import QuietHandler, not_found
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shards.py"
 

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from ..absent import skip_or_fail
 from ..benchmarks.callbacks import Report, Reporter
 from ..benchmarks.peer_servers import peers, running
-from ..ports import free_port
-from ..running_server import clean_environ
+from ..support.absent import skip_or_fail
+from ..support.ports import free_port
+from ..support.running_server import clean_environ
 
 Post = Callable[[Report], tuple[int, bytes]]
 

@@ -13,7 +13,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.testing import FrozenClock, multipart
 
-from .linted_client import LintedClient
+from ..support.linted_client import LintedClient
 
 MOUNTS = ["", "/site", "/a b/中"]
 

@@ -16,7 +16,7 @@ from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 from oss_wsgi.testing.recorded import CallbackRecorder
 
-from ..ledger.processes import POSIX
+from ..support.ledger_programs import POSIX
 
 pytestmark = POSIX
 

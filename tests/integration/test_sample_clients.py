@@ -11,7 +11,7 @@ import webtest
 from oss_wsgi import Grant, Upload
 from oss_wsgi.testing import multipart
 
-from .linted_client import LintedClient
+from ..support.linted_client import LintedClient
 
 
 def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:

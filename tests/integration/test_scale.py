@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 
 try:
     from ..benchmarks.scale import DAY, Costs, Failures, Prices, day, simulate, simulate_clients, sized

@@ -9,7 +9,7 @@ import pytest
 
 from ..benchmarks.held_connections import KINDS, holding
 from ..benchmarks.slow_clients import MOST_MEMORY, measure
-from ..running_server import running_server
+from ..support.running_server import running_server
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,7 +16,7 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..running_server import running_server
+from ..support.running_server import running_server
 
 
 def sign(url: str, **parameters: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from oss_wsgi.wsgi.responses import Again
 
 from ..benchmarks.callbacks import Reporter
 from ..benchmarks.waiting_requests import KINDS, MemoryBucket, measure
-from ..serving.server_thread import connect, running
+from ..support.server_thread import connect, running
 
 pytestmark = pytest.mark.slow
 

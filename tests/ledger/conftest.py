@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..databases import Server, running
+from ..support.databases import Server, running
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_tables import Key
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
-from ..databases import running
+from ..support.databases import running
 
 ROOT = Path(__file__).parents[2]
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}

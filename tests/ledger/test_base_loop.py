@@ -28,7 +28,7 @@ from oss_wsgi.testing.ledger_contract import (
     identity,
 )
 
-from .processes import POSIX, output, start
+from ..support.ledger_programs import POSIX, output, start
 
 
 @pytest.fixture

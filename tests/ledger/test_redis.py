@@ -32,10 +32,11 @@ from oss_wsgi.testing.ledger_contract import (
     handling,
     identity,
 )
-from tests.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
+from tests.support.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
 
+from ..support.ledger_programs import POSIX, ROOT
+from ..support.waiting import wait_until
 from . import unwritable
-from .processes import POSIX, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -143,13 +144,6 @@ def other_process(url: str, lease: float) -> subprocess.Popen[str]:
     return process
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def scripts_run(server: Server) -> int:
     with server.client() as client:
         stats = client.info("commandstats")
@@ -160,7 +154,7 @@ def test_another_process_waits_for_the_response(server: Server, ledger: RedisLed
     process = other_process(server.url, 60)
     before = scripts_run(server)
     call = Call(ledger, identity(), Handler(FAILURE))
-    wait_for(lambda: scripts_run(server) >= before + 2)
+    wait_until(lambda: scripts_run(server) >= before + 2)
     assert process.communicate("\n", DEADLINE)[0] == "the other\n"
     assert call.outcome() == StoredResponse("200 OK", "text/plain", b"the other")
 
@@ -215,7 +209,7 @@ def test_a_stopped_process_finishes_where_nobody_took_over(server: Server, ledge
     process = other_process(server.url, 0.1)
     process.send_signal(signal.SIGSTOP)
     with server.client() as client:
-        wait_for(lambda: not client.exists("oss-wsgi:{t1}:l"))
+        wait_until(lambda: not client.exists("oss-wsgi:{t1}:l"))
     process.send_signal(signal.SIGCONT)
     assert process.communicate("\n", DEADLINE)[0] == "the other\n"
     assert ledger.run_once(identity(), Handler(FAILURE)).body == b"the other"
@@ -470,7 +464,7 @@ def lose_disk(client: Any) -> None:
     shutil.rmtree(client.config_get("dir")["dir"])
     client.config_set("save", "3600 1")
     client.bgsave()
-    wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
 @pytest.mark.parametrize(

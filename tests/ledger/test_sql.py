@@ -17,7 +17,7 @@ from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.testing.ledger_contract import LedgerClock, LedgerContract
 
-from ..databases import Server
+from ..support.databases import Server
 from . import unwritable
 
 pytestmark = pytest.mark.slow

@@ -42,8 +42,8 @@ from oss_wsgi.testing.ledger_contract import (
     identity,
 )
 
-from ..databases import Server, running
-from ..proxy import CuttingProxy
+from ..support.databases import Server, running
+from ..support.proxy import CuttingProxy
 from .test_sql import emptied
 
 pytestmark = pytest.mark.slow

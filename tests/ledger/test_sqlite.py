@@ -37,8 +37,8 @@ from oss_wsgi.testing.ledger_contract import (
     let_time_pass,
 )
 
+from ..support.ledger_programs import POSIX, ROOT, output, start
 from . import unwritable
-from .processes import POSIX, ROOT, output, start
 
 
 @pytest.fixture

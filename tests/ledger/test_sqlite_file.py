@@ -17,7 +17,7 @@ from oss_wsgi.ledger import sqlite_file
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 
-from .processes import POSIX, output, start
+from ..support.ledger_programs import POSIX, output, start
 
 
 @pytest.fixture

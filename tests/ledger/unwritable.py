@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from oss_wsgi.ledger.sql_engine import engine_from
 
-from ..redis_servers import Server
+from ..support.redis_servers import Server
 
 _READ_ONLY = "default_transaction_read_only"
 _REFUSE = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no space left on device'"

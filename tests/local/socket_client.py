@@ -53,10 +53,3 @@ def head(method, path, headers):
 def read_to_end(connection):
     with connection.makefile("rb") as file:
         return file.read()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

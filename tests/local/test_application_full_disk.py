@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ..absent import skip_without_namespaces
+from ..support.absent import skip_without_namespaces
 
 pytestmark = pytest.mark.slow
 

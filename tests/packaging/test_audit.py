@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..ledger.processes import POSIX
+from ..support.ledger_programs import POSIX
 
 pytestmark = [POSIX, pytest.mark.slow]
 

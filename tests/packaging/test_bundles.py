@@ -22,8 +22,8 @@ from packaging.utils import canonicalize_name
 
 from oss_wsgi.testing import multipart
 
-from ..absent import skip_or_fail, skip_without_namespaces
-from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..support.absent import skip_or_fail, skip_without_namespaces
+from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "single-file.md").read_text(encoding="utf-8")

@@ -23,8 +23,8 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..absent import skip_or_fail, skip_without_namespaces
-from ..ports import free_port
+from ..support.absent import skip_or_fail, skip_without_namespaces
+from ..support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CONTAINER = ROOT / "examples" / "container"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"

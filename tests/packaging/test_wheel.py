@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ..absent import skip_or_fail
-from ..running_server import FREE_PORTS, clean_environ, running_server, serving
+from ..support.absent import skip_or_fail
+from ..support.running_server import FREE_PORTS, clean_environ, running_server, serving
 
 ROOT = Path(__file__).parents[2]
 PLUGIN_TEST = """

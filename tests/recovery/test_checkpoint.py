@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.recovery.checkpoint import FileCheckpoint
-from tests.ledger.processes import POSIX
+from tests.support.ledger_programs import POSIX
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.exceptions import CredentialsError, SettingsError
 from oss_wsgi.sdk.credentials import SDKCredentialsProvider, session_policy
 
-from ..certificate import certificate
-from ..cloud import SECRETS, Cloud, running
+from ..support.certificate import certificate
+from ..support.cloud import SECRETS, Cloud, running
 
 ROLE = "acs:ram::123:role/uploader"
 SETTINGS = Settings(

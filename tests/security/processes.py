@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from oss_wsgi.testing import callback_body
 
-from ..running_server import clean_environ
+from ..support.running_server import clean_environ
 from .attacks import CALLBACK, OSS
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.exceptions import NotConfirmedError
 from oss_wsgi.testing import callback_body
 
-from ..integration.linted_client import LintedClient
+from ..support.linted_client import LintedClient
 from .attacks import Pairs, Site, changed, headers_of, legacy, post_form, refused, stored
 
 DATA = b"hello"

@@ -16,7 +16,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import FrozenClock, callback_body, multipart
 
-from ..integration.linted_client import LintedClient
+from ..support.linted_client import LintedClient
 from .attacks import Site, legacy, post_form, stored
 
 NAMES = [

@@ -25,7 +25,7 @@ from oss_wsgi.wsgi.diagnosis import missed_path, missing_authorization, several_
 from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, read_body, request_id, usable
 from oss_wsgi.wsgi.observers import facts_of
 
-from ..linear import MARGIN, slowdown
+from ..support.linear import MARGIN, slowdown
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

@@ -29,7 +29,7 @@ from oss_wsgi.object_names import MAX_KEY_BYTES
 from oss_wsgi.signing.v1 import signature
 from oss_wsgi.testing import callback_body, multipart
 
-from ..integration.linted_client import LintedClient
+from ..support.linted_client import LintedClient
 from .attacks import CALLBACK, OSS, VALUES, Site, legacy, ticket_of
 
 SITE = Site({"upload_names": "original"}, authorize=lambda request: Grant(user="eric", dir="users/eric"))

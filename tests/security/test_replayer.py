@@ -20,7 +20,7 @@ import pytest
 from oss_wsgi import Grant
 from oss_wsgi.testing import callback_body
 
-from ..running_server import running_server
+from ..support.running_server import running_server
 from .attacks import OSS, VALUES, Site, as_json, changed
 from .processes import RecordingSite, new_report, report, sign
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..ports import free_port
+from ..support.ports import free_port
 from .site import Site
 from .starters import APACHE_MODULES, FLUP, WAITRESS_SERVER, copy_flup, flup, system_python, uwsgi
 

@@ -8,7 +8,7 @@ import pytest
 
 from oss_wsgi.testing import CallbackSigner
 
-from ..absent import skip_or_fail
+from ..support.absent import skip_or_fail
 from .site import Site
 from .starters import missing
 

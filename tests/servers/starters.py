@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..ports import free_port
+from ..support.ports import free_port
 from .site import Site
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")

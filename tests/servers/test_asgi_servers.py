@@ -18,8 +18,9 @@ import pytest
 
 from oss_wsgi.testing import CallbackSigner, callback_body
 
-from ..ports import free_port
-from ..running_server import becomes_true, clean_environ
+from ..support.ports import free_port
+from ..support.running_server import clean_environ
+from ..support.waiting import wait_until
 from .client import send
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def serve(tmp_path: Path, signer: CallbackSigner, require: Callable[..., None]) 
             process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=file, stderr=file)
         served = Served(process, port, way, signer, log)
         started.append(served)
-        assert becomes_true(served.is_up), log.read_text()
+        wait_until(served.is_up, log.read_text)
         return served
 
     yield start

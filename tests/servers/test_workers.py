@@ -20,9 +20,9 @@ import pytest
 
 from oss_wsgi.testing import CallbackSigner, callback_body
 
-from ..absent import skip_or_fail
-from ..ports import free_port
-from ..running_server import clean_environ
+from ..support.absent import skip_or_fail
+from ..support.ports import free_port
+from ..support.running_server import clean_environ
 
 WORKERS, UPLOADS, REPORTS = 4, 40, 3
 APPLICATION = """

@@ -24,7 +24,8 @@ from oss_wsgi.serving.connection import Connection
 from oss_wsgi.wsgi.nonblocking import HOLD_KEY
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
-from .server_thread import running, wait_until
+from ..support.server_thread import running
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

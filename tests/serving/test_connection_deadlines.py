@@ -11,7 +11,8 @@ from oss_wsgi.serving.bounds import Limits
 from oss_wsgi.serving.connection import BODY, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
-from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, wait_until
+from ..support.server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import pytest
 from oss_wsgi.serving.connection import CLOSED, HANDLING, IDLE
 from oss_wsgi.wsgi.nonblocking import HOLD_KEY, WouldWaitError
 
-from .server_thread import (
+from ..support.server_thread import (
     REQUEST,
     SetClock,
     connect,
@@ -23,8 +23,8 @@ from .server_thread import (
     read_response,
     running,
     small,
-    wait_until,
 )
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

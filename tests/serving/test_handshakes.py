@@ -10,7 +10,8 @@ import pytest
 
 from oss_wsgi.serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 
-from .server_thread import REQUEST, SetClock, connect, has_closed, phases, read_all, read_response, running, wait_until
+from ..support.server_thread import REQUEST, SetClock, connect, has_closed, phases, read_all, read_response, running
+from ..support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,

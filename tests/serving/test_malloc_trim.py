@@ -11,7 +11,8 @@ import pytest
 from oss_wsgi.serving import malloc_trim, server
 from oss_wsgi.serving.connection import HEADER
 
-from .server_thread import REQUEST, SetClock, connect, phases, read_response, running, wait_until
+from ..support.server_thread import REQUEST, SetClock, connect, phases, read_response, running
+from ..support.waiting import wait_until
 
 _BLOCK = 60_000  # of the C library's heap: larger ones have pages of their own, smaller ones are Python's
 

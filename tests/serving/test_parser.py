@@ -20,7 +20,7 @@ from oss_wsgi.serving.parser import (
     read_plain_request,
 )
 
-from ..linear import MARGIN, slowdown
+from ..support.linear import MARGIN, slowdown
 
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
 BOTH = "Content-Length together with Transfer-Encoding"

@@ -9,7 +9,8 @@ import pytest
 from oss_wsgi.serving import server as server_module
 from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY
 
-from .server_thread import SetClock, connect, phases, read_response, running, wait_until
+from ..support.server_thread import SetClock, connect, phases, read_response, running
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from oss_wsgi.serving.bounds import default_connection_limit, default_file_bytes
 from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.serving.eviction import evictable
 
-from .server_thread import (
+from ..support.server_thread import (
     REQUEST,
     SetClock,
     connect,
@@ -29,8 +29,8 @@ from .server_thread import (
     read_response,
     running,
     small,
-    wait_until,
 )
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.serving import make_server
 from oss_wsgi.serving.connection import HANDLING, HEADER, IDLE, NEW
 
-from ..running_server import SERVER, clean_environ, running_server
-from .server_thread import (
+from ..support.running_server import SERVER, clean_environ, running_server
+from ..support.server_thread import (
     REQUEST,
     SetClock,
     connect,
@@ -31,8 +31,8 @@ from .server_thread import (
     read_response,
     running,
     small,
-    wait_until,
 )
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

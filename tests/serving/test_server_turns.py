@@ -14,17 +14,8 @@ from oss_wsgi.serving import server as server_module
 from oss_wsgi.serving.connection import BODY, HEADER, NEW
 from oss_wsgi.serving.parser import RequestParser
 
-from .server_thread import (
-    REQUEST,
-    SetClock,
-    connect,
-    held_after_turns,
-    phases,
-    read_response,
-    running,
-    small,
-    wait_until,
-)
+from ..support.server_thread import REQUEST, SetClock, connect, held_after_turns, phases, read_response, running, small
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

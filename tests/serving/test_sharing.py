@@ -10,7 +10,8 @@ import pytest
 
 from oss_wsgi.serving.sharing import Share
 
-from .server_thread import REQUEST, connect, read_response, running, wait_until
+from ..support.server_thread import REQUEST, connect, read_response, running
+from ..support.waiting import wait_until
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from oss_wsgi.serving import socket_activation
 from oss_wsgi.serving.socket_activation import inherited_sockets
 
-from ..running_server import SERVER, clean_environ
+from ..support.running_server import SERVER, clean_environ
 
 pytestmark = pytest.mark.slow
 

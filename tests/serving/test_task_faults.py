@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from .server_thread import REQUEST, connect, read_all, read_response, running, small, wait_until
+from ..support.server_thread import REQUEST, connect, read_all, read_response, running, small
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pytest
 
 from oss_wsgi.serving.threads import Threads, reserved_threads
 
-from .server_thread import wait_until
+from ..support.waiting import wait_until
 
 
 class Task:

@@ -35,7 +35,7 @@ from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.testing.clients import multipart
 from oss_wsgi.testing.in_process_bucket import InProcessBucket
 
-from ..ports import free_port
+from ..support.ports import free_port
 from . import tables
 
 ROOT = Path(__file__).parents[2]

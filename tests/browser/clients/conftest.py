@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ...absent import skip_or_fail
+from ...support.absent import skip_or_fail
 from .parts_site import PartsSite, serving_parts
 from .site import Site, serving
 

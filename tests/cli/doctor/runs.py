@@ -13,7 +13,7 @@ from unittest import mock
 from oss_wsgi.cli.doctor import callback, command, context, rights, write
 from oss_wsgi.explanations.languages import in_language
 
-from ...running_server import clean_environ
+from ...support.running_server import clean_environ
 
 _LIMITS = (
     (callback, "SLOW"),

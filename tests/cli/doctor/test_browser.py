@@ -11,7 +11,7 @@ import pytest
 from oss_wsgi.cli.doctor.browser import check_host, check_page, signature_url
 from oss_wsgi.cli.doctor.context import CheckContext
 
-from ..deployment import Deployment, deployed
+from ...support.deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
 
 BUCKET = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}

@@ -17,7 +17,7 @@ from oss_wsgi.cli.doctor.callback import check_arrival, check_response
 from oss_wsgi.cli.doctor.probe import ProbeCall
 from oss_wsgi.cli.http_client import Response, TooSlowError
 
-from ..deployment import Deployment, deployed
+from ...support.deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 
 from oss_wsgi.cli.doctor.command import CHECKS
 
+from ...support.deployment import Deployment
 from ..command import oss_wsgi
-from ..deployment import Deployment
 from .runs import run_doctor
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ..deployment import Deployment
+from ...support.deployment import Deployment
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow

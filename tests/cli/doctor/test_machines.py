@@ -14,7 +14,7 @@ from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.middleware.probe import secret_fingerprint
 from oss_wsgi.testing import FrozenClock
 
-from ..deployment import deployed, not_found
+from ...support.deployment import deployed, not_found
 from .runs import run_doctor
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.cli.http_client import Response
 from oss_wsgi.local import CORSRule
 
-from ..deployment import ORIGIN, Deployment, deployed
+from ...support.deployment import ORIGIN, Deployment, deployed
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow

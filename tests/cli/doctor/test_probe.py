@@ -9,7 +9,7 @@ import pytest
 from oss_wsgi.cli.doctor.probe import call_callback, compression, is_refusal, probe_report
 from oss_wsgi.cli.http_client import Response, UnreachableError, json_members
 
-from ..deployment import Deployment
+from ...support.deployment import Deployment
 
 
 def response(status: int, body: bytes, **headers: str) -> Response:

@@ -16,8 +16,8 @@ from oss_wsgi.local import CORSRule
 from oss_wsgi.local.operations.lifecycle import read_rules
 from oss_wsgi.settings import Settings
 
+from ...support.deployment import ORIGIN, Deployment, deployed
 from ..command import oss_wsgi
-from ..deployment import ORIGIN, Deployment, deployed
 from .runs import run_doctor
 
 pytestmark = pytest.mark.slow

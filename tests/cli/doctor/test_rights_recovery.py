@@ -13,7 +13,7 @@ from oss_wsgi.cli.doctor import rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
 from oss_wsgi.exceptions import BucketRefusedError
 
-from ..deployment import Deployment, deployed
+from ...support.deployment import Deployment, deployed
 
 pytestmark = pytest.mark.slow
 

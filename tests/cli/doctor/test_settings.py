@@ -12,8 +12,8 @@ from oss_wsgi.cli.doctor import settings
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.place import place_of_server
 
+from ...support.deployment import Deployment, deployed
 from ..command import oss_wsgi
-from ..deployment import Deployment, deployed
 from ..key_service import key_service
 from .runs import finding_of, run_doctor
 

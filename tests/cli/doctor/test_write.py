@@ -17,7 +17,7 @@ from oss_wsgi.cli.terminal import MisuseError
 from oss_wsgi.local.errors import insufficient_storage
 from oss_wsgi.testing import UploadClient
 
-from ..deployment import Deployment, deployed, not_found
+from ...support.deployment import Deployment, deployed, not_found
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from oss_wsgi.local.callbacks.parameters import parse_callback_url
 from oss_wsgi.local.callbacks.sender import CallbackError, CallbackReply, CallbackRequest
 from oss_wsgi.local.callbacks.transports import HTTPTransport, WSGITransport, callback_environ, is_certificate_of
 
-from ...certificate import certificate
+from ...support.certificate import certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -8,7 +8,7 @@ from webtest import TestApp
 
 from oss_wsgi.local import LocalOSSServer
 
-from ...absent import skip_or_fail
+from ...support.absent import skip_or_fail
 from ..form_client import form, policy, post, sign_v1
 from .conftest import Browser
 

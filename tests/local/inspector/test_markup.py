@@ -5,7 +5,7 @@ import pytest
 
 from oss_wsgi.local.inspector.markup import Page, environment
 
-from ...hidden_characters import HIDDEN, SHOWN
+from ...support.hidden_characters import HIDDEN, SHOWN
 
 
 def written(value, *, template="{{ value }}"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.absent import skip_or_fail
+from tests.support.absent import skip_or_fail
 
 SCRIPT = Path(__file__).parent / "ali_oss.mjs"
 KEY = "目录/a b+c.txt"

@@ -11,8 +11,9 @@ import pytest
 from oss_wsgi.local import LocalOSSServer, environ
 from oss_wsgi.local.serving import channel
 
+from ...support.waiting import wait_until
 from ..form_client import BOUNDARY, form
-from ..socket_client import TIMEOUT, ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, connect, head, put, put_headers, read_to_end, signed_fields
 
 pytestmark = pytest.mark.slow
 

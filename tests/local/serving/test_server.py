@@ -21,8 +21,9 @@ from oss_wsgi.local.serving.server import RequestThreads
 from oss_wsgi.local.storage.object_writer import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
+from ...support.waiting import wait_until
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from typing import Any
 from .absent import skip_or_fail
 from .ports import free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PASSWORD = "pass-word-9f"
 PROGRAMS = {"postgresql": "postgres", "mariadb": "mariadbd", "pgbouncer": "pgbouncer"}
 USERS = {"postgresql": "postgres", "mariadb": "mysql", "pgbouncer": "postgres"}
@@ -42,7 +42,7 @@ class Server:
     """A server that runs in a process of its own."""
 
     def __init__(self, kind: str, *options: str) -> None:
-        command = [sys.executable, "-m", "tests.databases", kind, *options]
+        command = [sys.executable, "-m", "tests.support.databases", kind, *options]
         # In a session of its own it hears no Ctrl-C, and can stop the server.
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVER = Path(__file__).parent.parent / "server.py"
+SERVER = Path(__file__).parents[2] / "server.py"
 FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 
 
@@ -23,14 +23,6 @@ def clean_environ(**extra: str) -> dict[str, str]:
     prefixes = ("OSS_", "ALIBABA_CLOUD_")
     rest = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**rest, "PYTHONUNBUFFERED": "1", **extra}
-
-
-def becomes_true(condition: Callable[[], bool]) -> bool:
-    """Wait until a condition is true, for 60 s at most."""
-    end = time.monotonic() + 60
-    while not (is_true := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return is_true
 
 
 @dataclass

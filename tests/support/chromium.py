@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..absent import skip_or_fail
+from .absent import skip_or_fail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

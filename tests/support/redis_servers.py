@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.absent import skip_or_fail
-from tests.ports import free_port
+from tests.support.absent import skip_or_fail
+from tests.support.ports import free_port
 
 #: What Debian calls the servers.
 PROGRAMS = {"redis": "redis-server", "valkey": "valkey-server"}

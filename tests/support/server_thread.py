@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from oss_wsgi.serving import make_server
+
+from .waiting import wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -93,14 +94,6 @@ def read_response(client: socket.socket) -> bytes:
         assert piece, data
         data += piece
     return data
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for a condition; fail after a minute."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def phases(server: Any) -> list[int]:
