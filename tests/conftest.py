@@ -77,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The same examples each time, and no limit of time: a busy machine turns no test red.
     settings.register_profile("tests", derandomize=True, deadline=None, database=None)
     settings.load_profile("tests")
+    config.option.loadscopereorder = False  # xdist would begin with the files of most tests, which are quick ones
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -124,7 +125,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the mark of its place, and the mark `fast` unless something says that it is slow."""
+    """Give each test the mark of its place, and `fast` unless something says that it is slow; put slow files first."""
     for item in items:
         need = need_of(item.path)
         if need is not None:
@@ -132,6 +133,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_slow = any(item.get_closest_marker(mark) for mark in ("slow", *NEEDS))
         if not is_slow and not is_within(item.path, SLOW_FOLDERS):
             item.add_marker("fast")
+    # What takes longest begins first, or one process would still run it when the others are done.
+    slow = {item.path for item in items if not item.get_closest_marker("fast")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(hookwrapper=True)
