@@ -140,7 +140,7 @@ def start_local_oss(
     environ |= {"OSS_HOST": oss.host, "OSS_ENDPOINT": oss.url}
     if settings.access_key_id is None:
         environ |= {"OSS_ACCESS_KEY_ID": oss.access_key_id, "OSS_ACCESS_KEY_SECRET": oss.access_key_secret}
-    if settings.ledger is None:
+    if settings.ledger is None and (arguments.app is not None or arguments.processes > 1):
         environ["OSS_LEDGER"] = os.path.join(folder, "ledger.sqlite3")
     return callback_url
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..application import ledger_of
 from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
+from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
@@ -200,7 +201,9 @@ def _page(
     # The local bucket is private, as most are.
     presigner = URLPresigner(settings, clock=time.time) if inherited.is_local else None
     links = None if presigner is None else lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
-    ledger = ledger_of(settings)
+    # Beside a local OSS that ends with this process, memory is enough.
+    forgets = inherited.is_local and settings.ledger is None
+    ledger = MemoryLedger(clock=time.time) if forgets else ledger_of(settings)
     stack.callback(ledger.close)
     page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
     # Nothing here reads the headers of proxies.
