@@ -216,8 +216,9 @@ def _user_parameter(authorize: Callable[..., Any]) -> _UserParameter | None:
     if parameter is None:
         return None
     is_required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-    is_named = parameter.name == "user" or parameter.kind is parameter.VAR_KEYWORD
-    if is_named and _can_be_called(outer, None, user=None):
+    # Python 3.13.0 would bind a positional-only parameter with a default by its name.
+    takes_name = parameter.name == "user" and parameter.kind is not parameter.POSITIONAL_ONLY
+    if (takes_name or parameter.kind is parameter.VAR_KEYWORD) and _can_be_called(outer, None, user=None):
         return _UserParameter(True, is_required)
     is_second = parameter in _positional(inner)[1:2] or parameter in _positional(outer)[1:2]
     return _UserParameter(False, is_required) if is_second and _can_be_called(outer, None, None) else None
