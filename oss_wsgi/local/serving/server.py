@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.server import create_server
+from waitress.task import ThreadedTaskDispatcher
 
 from ..faults import ConnectionDroppedError
 from ..forms.form import MAX_BODY_SIZE
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 
 # Far more than uploads that wait for their callbacks: a callback may send a request to this server itself.
 MAX_CONNECTIONS = 1000
-#: Seconds that requests in progress have to end.
-MAX_WAIT = 5.0
+#: Seconds without work after which a thread ends.
+IDLE_SECONDS = 1.0
 #: mallopt's M_TRIM_THRESHOLD, and its own default; both are glibc's.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 * 1024
-
-logger = logging.getLogger(__name__)
 
 
 class LocalOSSServer:
@@ -82,9 +80,9 @@ class LocalOSSServer:
         self._thread.start()
 
     def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
-        """Wait for requests in progress, as their threads do; then close every socket."""
+        """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``; then close every socket."""
         self._inspector.close()
-        self._server.task_dispatcher.shutdown(is_urgent)
+        self._server.task_dispatcher.shutdown(is_urgent=is_urgent)
         if self._thread:
             trigger = self._server.trigger
             with trigger.lock:  # or the loop, awake for another reason, closes the trigger before it is pulled
@@ -126,43 +124,58 @@ class LocalOSSServer:
                     channel.socket.shutdown(socket.SHUT_RDWR)
 
 
-class RequestThreads:
-    """A thread for each request: waitress's dispatcher of tasks.
+class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Threads for requests, one more whenever all are busy; each ends when it has been idle for a second.
 
     With a fixed number, uploads that wait for their callbacks could block the requests that the callbacks send here.
     """
 
-    def __init__(self) -> None:
-        self._ended = threading.Condition()
-        self._running = 0
-        self._stopped = False
+    stop_count: int = 0
+    _stopped = False
+
+    def handler_thread(self, thread_no: int) -> None:
+        while task := self._next_task(thread_no):
+            try:
+                task.service()
+            except BaseException:
+                self.logger.exception("Exception when servicing %r", task)
+            task = None  # or an idle thread keeps the last request
+
+    def _next_task(self, thread_no: int) -> Any:
+        """Return a task; None when the thread must end, which then counts no more."""
+        with self.lock:
+            if not self.queue and not self.stop_count:
+                self.active_count -= 1
+                self.queue_cv.wait_for(lambda: self.queue or self.stop_count, IDLE_SECONDS)
+                self.active_count += 1
+            if self.queue and not self.stop_count:
+                return self.queue.popleft()
+            self.active_count -= 1
+            self.stop_count = max(0, self.stop_count - 1)
+            self.threads.discard(thread_no)
+            self.thread_exit_cv.notify()
+            return None
 
     def add_task(self, task: Any) -> None:
-        with self._ended:
-            if self._stopped:
-                return
-            self._running += 1
-        threading.Thread(target=self._run, args=(task,), name="local-oss-request", daemon=True).start()
+        with self.lock:
+            self.queue.append(task)
+            self.queue_cv.notify()
+            running = len(self.threads) - self.stop_count
+            all_busy = len(self.queue) > running - self.active_count
+        if all_busy and not self._stopped:
+            self.set_thread_count(running + 1)
 
-    def shutdown(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
-        """Begin no more requests, and wait for those in progress, 5 seconds at the most and until ``is_urgent``."""
-        end = time.monotonic() + MAX_WAIT
-        with self._ended:
-            self._stopped = True
-            while self._running and time.monotonic() < end and not is_urgent():
-                self._ended.wait(0.1)
-            if self._running:
-                logger.warning("%d requests are still in progress", self._running)
-
-    def _run(self, task: Any) -> None:
-        try:
-            task.service()
-        except BaseException:
-            logger.exception("a request fails for an error of the server")
-        finally:
-            with self._ended:
-                self._running -= 1
-                self._ended.notify_all()
+    def shutdown(
+        self, cancel_pending: bool = True, timeout: float = 5, is_urgent: Callable[[], bool] = lambda: False
+    ) -> bool:
+        self._stopped = True
+        self.set_thread_count(0)
+        end = time.monotonic() + timeout
+        with self.lock:
+            while self.threads and time.monotonic() < end and not is_urgent():
+                self.thread_exit_cv.wait(0.1)
+        cancelled: bool = super().shutdown(cancel_pending, 0)
+        return cancelled
 
 
 def _return_freed_memory() -> None:
