@@ -348,6 +348,17 @@ def test_requests_that_wait_for_each_other_all_get_a_thread(caplog):
     assert not caplog.records
 
 
+def test_one_request_after_another_uses_one_thread():
+    threads = RequestThreads()
+    for _ in range(100):
+        request = Meeting(threading.Barrier(1))
+        threads.add_task(request)
+        assert request.ended.wait(TIMEOUT)
+        wait_until(lambda: threads.active_count == 0)
+        assert len(threads.threads) <= 1  # none where it was idle for long
+    threads.shutdown()
+
+
 class Failing:
     def service(self):
         raise RuntimeError("broken")
