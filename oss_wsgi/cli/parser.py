@@ -53,11 +53,17 @@ class CommandParser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(map(self._with_suggestion, unknown))}")
         parsed, rest = super().parse_known_args(words, namespace)
+        if rest and "--" not in words:
+            # Before Python 3.13.1, argparse fills an optional list of names before the first option.
+            others = list(words)
+            for word in rest:
+                others.remove(word)
+            first = next((place for place, word in enumerate(others) if _option_of(word)), len(others))
+            again, too_many = super().parse_known_args([*others[:first], *rest, *others[first:]], namespace)
+            if not too_many:
+                return again, []
         if rest:
-            # argparse fills an optional list of names before the first option, and takes none that come later.
-            has_names = any(map(_option_of, own)) and self._get_positional_actions()
-            fix = ". Write names before the options, or leave out what is too much." if has_names else ""
-            self.error(f"unrecognized arguments: {' '.join(repr(_name_in(word)) for word in rest)}{fix}")
+            self.error(f"unrecognized arguments: {' '.join(repr(_name_in(word)) for word in rest)}")
         return parsed, rest
 
     def _own(self, words: list[str]) -> list[str]:
