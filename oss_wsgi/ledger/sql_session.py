@@ -79,6 +79,8 @@ class OwnTransaction(Transaction):
 
     def roll_back(self, error: BaseException | None) -> None:
         """Roll back, and give the connection back; if it is broken, close it and the pool's others."""
+        if self._taken is None:  # it was given back
+            return
         try:
             if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
                 raise error
