@@ -28,8 +28,8 @@ from oss_wsgi.exceptions import (
 from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.ledger.sql_session import own_transaction
 from oss_wsgi.ledger.sql_engine import engine_from
+from oss_wsgi.ledger.sql_session import own_transaction
 from oss_wsgi.ledger.sql_tables import EXPIRING, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
