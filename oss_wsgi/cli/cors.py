@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
             client.ask("put_bucket_cors", "PutBucketCorsRequest", cors_configuration=configuration)
         applied = True
     if arguments.json:
-        before_and_after = {"before": _members(rules), "after": _members(needed)}
+        before_and_after = {"before": list(map(asdict, rules)), "after": list(map(asdict, needed))}
         print(json.dumps({"changes": changes, **before_and_after, "applied": applied}, indent=1))
     if arguments.action == "apply" and changes:
         ended = f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed."
@@ -131,10 +131,6 @@ def _rules_of(client: SDKClient) -> tuple[list[Rule], bool | None]:
         if error.refusal.code == "NoSuchCORSConfiguration":
             return [], None
         raise
-
-
-def _members(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    return [asdict(rule) for rule in rules]
 
 
 def _console_fields(rule: Rule, environ: Mapping[str, str]) -> dict[str, str]:

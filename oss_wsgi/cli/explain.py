@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import stat
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -15,7 +13,7 @@ from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain, said
+from .terminal import MisuseError, note, plain, read_input, said
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -57,21 +55,24 @@ def run(arguments: Namespace) -> int:
     """Explain the codes in the arguments or in the input, or list all; return 0, or 1 if none of them is known."""
     language = spoken_language(arguments.environ)
     text = " ".join(arguments.code)
-    if text.strip() == "-" or (not text and _has_input()):
-        text = sys.stdin.buffer.read(MAX_TEXT).decode("utf-8", "replace")
+    # A service's standard input may be closed.
+    has_input = sys.stdin is not None and not sys.stdin.isatty()
+    if text.strip() == "-" or (not text and has_input):
+        text = read_input("-", MAX_TEXT).decode("utf-8", "replace")
     if not text.strip() and arguments.signed is None:
         return _list_all(arguments)
     found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
     comparison = compare(text, arguments.signed)
     if comparison is None and arguments.signed is not None:
         raise MisuseError("--signed compares with OSS's whole answer: give that too, with its StringToSign.")
+    explained = [(each.code, _explanation(each)) for each in found]
     explanations = [_members(row) for row in find_rows(text)]
-    explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
+    explanations += [explanation for _, explanation in explained if explanation is not None]
     if not explanations:
         return _report_unknown(text, found, arguments)
-    for each in found:
-        if _explanation(each) is None:
-            note(f"{arguments.program}: {in_language(_unknown(each.code), language)}")
+    for code, explanation in explained:
+        if explanation is None:
+            note(f"{arguments.program}: {in_language(_unknown(code), language)}")
     if arguments.json:
         first, *others = explanations
         first |= comparison.members() if comparison is not None else {}
@@ -92,15 +93,6 @@ def _filled(line: str, language: str) -> str:
     """Return a line in a language, wrapped; the terminal itself breaks Chinese, which it may do anywhere."""
     line = in_language(line, language)
     return line if language == CHINESE else textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
-
-
-def _has_input() -> bool:
-    """Return whether standard input is a pipe or a file, from which a text may come."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):  # standard input is closed, or a stand-in
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _list_all(arguments: Namespace) -> int:

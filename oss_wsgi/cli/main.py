@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
@@ -36,21 +35,12 @@ _DROPPED = {
 }
 _DROPPED["--state-dir"] = _DROPPED["--resume"]
 
-_INTERRUPTED = 128 + signal.SIGINT
 #: An error of the program itself, as sysexits.h numbers it.
 _INTERNAL_ERROR = 70
 _BUG = (
     "this is an error of oss-wsgi itself. Please report it, with what `python -X dev -m oss_wsgi` and the same "
     "arguments print."
 )
-
-
-class EndedBySignalError(KeyboardInterrupt):
-    """Raised for SIGHUP and SIGTERM, so that a command cleans up as for Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_document(output.getvalue(), problems))
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        status = 128 + stop.number if isinstance(stop, EndedBySignalError) else _INTERRUPTED
+        status = 128 + (stop.args or (signal.SIGINT,))[0]
         if as_json:
             with contextlib.suppress(OSError):
                 print(_document("", ["Interrupted."]), flush=True)
@@ -159,20 +149,17 @@ def _document(output: str, problems: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def _raising_signals() -> Iterator[None]:
-    """Raise EndedBySignalError at SIGHUP, which comes when a terminal is closed, and at SIGTERM.
+    """Raise KeyboardInterrupt with its number at SIGHUP, which comes when a terminal is closed, and at SIGTERM.
 
     A signal that is ignored, as under `nohup`, stays ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 
     def end(number: int, frame: object) -> None:
         for each in numbers:  # a closed terminal sends SIGHUP twice, and nothing may interrupt the clean-up
             signal.signal(each, signal.SIG_IGN)
-        raise EndedBySignalError(number)
+        raise KeyboardInterrupt(number)
 
     for number in numbers:
         signal.signal(number, end)

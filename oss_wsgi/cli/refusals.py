@@ -66,10 +66,9 @@ def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) ->
         return f"Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {rights} on {resource}."
     if refusal.code in _KEY_CODES and not find(refusal.ec):
         return _KEY
-    for code in (refusal.ec, refusal.code):
-        row = find(code)
-        if row is not None:
-            return row.fix
+    row = find(refusal.ec) or find(refusal.code)
+    if row is not None:
+        return row.fix
     return " ".join(row.fix for row in rows_of_status(status, OSS)[:1]) or REACH_OSS
 
 

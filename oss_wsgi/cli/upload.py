@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import mimetypes
 import os
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
+from ..serving.option_types import positive_seconds
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import Response, UnreachableError, json_members, parsed, request
-from .options import positive_seconds
+from .http_client import MAX_BYTES, Response, UnreachableError, is_json, json_members, request
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
-from .terminal import MisuseError, coloured, human_size, plain, progress, said, system_reason, waiting
+from .terminal import MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -61,9 +58,7 @@ def add(subparsers: Any) -> None:
         "A command line is public on its machine, so give the cookie of a login in a file or on standard input.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument(
-        "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
-    )
+    parser.add_argument("--endpoint", default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s")
     parser.add_argument("--content-type", metavar="TYPE", help="default: guessed from the end of the name")
     parser.add_argument(
         "--headers-from",
@@ -90,7 +85,7 @@ def run(arguments: Namespace) -> int:
     for name in arguments.files:
         result, colour = "ok", "green"
         try:
-            with open_regular(name) as (file, size):
+            with _open_regular(name) as (file, size):
                 message, members = _upload(name, file, size, headers, arguments)
         except (UploadFailedError, FileChangedError, UnreachableError) as error:
             result, colour, status = "failed", "red", 1
@@ -106,24 +101,12 @@ def run(arguments: Namespace) -> int:
     return status
 
 
-def _endpoint(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not (valid and text.isascii() and text.isprintable()) or " " in text or "#" in text:
-        raise argparse.ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}")
-    return text
-
-
 def _read_headers(source: str) -> dict[str, str]:
     """Read ``Name: value`` lines from a file or, for ``-``, from standard input."""
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeError) else system_reason(error)
-        raise MisuseError(f"--headers-from: {plain(source)} cannot be read: {reason}.") from error
+        text = read_input(source, MAX_BYTES).decode()
+    except UnicodeError as error:
+        raise MisuseError(f"--headers-from: {plain(source)} is not UTF-8 text.") from error
     headers: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         name, colon, value = line.partition(":")
@@ -135,32 +118,19 @@ def _read_headers(source: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
+def _open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
     """Yield a regular file and its size in bytes. Raises UploadFailedError for anything else."""
     try:
-        file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115 - closed below
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UploadFailedError("this is not a regular file, so it has no size to sign: copy its content to one")
+        file = open(path, "rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise UploadFailedError(f"cannot be read: {system_reason(error)}") from error
     with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UploadFailedError("this is not a regular file, so it has no size to sign: copy its content to one")
-        if status.st_size == 0 and _has_content(file):
+        size = os.fstat(file.fileno()).st_size
+        if not size and file.read(1):  # in /proc
             raise UploadFailedError("the file claims to be empty, but is not: copy its content to another file")
-        yield file, status.st_size
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    """Open a file without waiting for the writer of a FIFO."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _has_content(file: BinaryIO) -> bool:
-    """Return whether there is something to read: files in /proc have the size 0."""
-    try:
-        return bool(file.read(1))
-    except OSError:
-        return True
+        yield file, size
 
 
 @dataclass(frozen=True)
@@ -186,8 +156,8 @@ def _upload(
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     if size > MAX_FORM_BYTES:
         raise UploadFailedError(
-            f"{human_size(size)} is more than the 5 GB that a form or a PUT may have: upload it in parts in the page "
-            "of `oss-wsgi serve`, or with OSS's own ossutil."
+            "the file is over the 5 GB that a form or a PUT may have: upload it in parts in the page of `oss-wsgi "
+            "serve`, or with OSS's own ossutil."
         )
     if arguments.put and not content_type:
         content_type = "application/octet-stream"  # a signed PUT names its type
@@ -253,12 +223,11 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         raise UploadFailedError(message, **members, error={**refusal.members(), "fix": fix})
     if not signed.has_callback:
         return f"stored as {plain(signed.key)}; no callback is configured", members
-    try:
-        members["answer"] = parsed(response.body)
-    except ValueError:
+    if not is_json(response.body):
         raise UploadFailedError(
             "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
             "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`.",
             **members,
-        ) from None
+        )
+    members["answer"] = json.loads(response.body)
     return f"stored as {plain(signed.key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}", members

@@ -11,7 +11,7 @@ from ...middleware.probe import WINDOW, secret_fingerprint
 from ..http_client import Response
 from ..terminal import plain
 from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
-from .probe import call_callback, is_refusal, probe_report
+from .probe import FIX_CHECK_CALLBACK, call_callback, is_refusal, probe_report
 
 #: How many calls look for machines, and the seconds after which no further call begins.
 CALLS = 16
@@ -66,9 +66,7 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
             refusals += is_refusal(response)
     answered = machines.total()
     if not answered:
-        return warning(
-            "not checked: no machine answers the probe", "See the check `callback`: `oss-wsgi doctor --only callback`."
-        )
+        return warning("not checked: no machine answers the probe", FIX_CHECK_CALLBACK)
     if refusals:
         return error(
             f"{refusals} of {answered + refusals} calls of {url} reached a machine that does not have the ticket "

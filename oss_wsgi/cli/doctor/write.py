@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ...callback.ticket import TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, OSSWSGIError, SettingsError
-from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
+from ...explanations.rows import APPLICATION, find, rows_of_status
 from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
@@ -34,7 +34,6 @@ _FIX_WITHOUT_TICKETS = (
     "Set OSS_TICKET_SECRET to the application's and try again: without it the application cannot accept this upload's "
     "ticket."
 )
-_TOO_SLOW = "0007-00000202"
 _NOT_CALLED = "its own handler was not called: only --handler calls it"
 _FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_500 = "Read the log of the application, or of the server in front of it: one of them answered 500."
@@ -90,8 +89,6 @@ def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
     message = refusal.message.lower()
     if "content-length" in message:
         return "Answer with a Content-Length, and switch compression and chunked encoding off in the server in front."
-    if "timeout" in message:
-        return row_of("ec", _TOO_SLOW).fix
     match = _STATUS.search(refusal.message)
     status = match[1] if match else ""
     if status == "403" and not context.settings.ticket_secret:
@@ -129,11 +126,9 @@ def write_parts(context: CheckContext) -> Iterator[Finding]:
             )
         yield finding
     except BucketRefusedError as cause:
-        fix = (
-            f"Grant the access key {cause.right}."
-            if cause.code == "AccessDenied"
-            else f"For more run `{_explain(cause)}`."
-        )
+        fix = f"For more run `oss-wsgi explain {cause.code or cause.reason}`."
+        if cause.code == "AccessDenied":
+            fix = f"Grant the access key {cause.right}."
         yield error(f"an upload in two parts was refused: {cause.hint}", fix)
     except BucketError as cause:
         yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
@@ -174,10 +169,6 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
             message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"
             return error(message, "Look for a proxy between here and OSS that changes bodies or drops headers.")
     return None
-
-
-def _explain(cause: BucketRefusedError) -> str:
-    return f"oss-wsgi explain {cause.code or cause.reason}"
 
 
 def delete_object(key: str, context: CheckContext) -> Finding:
