@@ -13,7 +13,7 @@ from ..exceptions import SettingsError
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
 from ..sdk.credentials import access_key
 from ..settings import Settings, items
-from .options import EPILOG, add_credentials_library, add_settings, environ_of
+from .options import EPILOG, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
 from .terminal import MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
@@ -36,7 +36,6 @@ def add(subparsers: Any) -> None:
     parser.add_argument("origins", nargs="*", metavar="ORIGIN", help="origin of a page; default: OSS_ALLOWED_ORIGINS")
     parser.add_argument("--yes", action="store_true", help="apply without asking")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_credentials_library(parser)
     add_settings(parser)
     parser.set_defaults(run=run)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import stat
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -55,9 +57,7 @@ def run(arguments: Namespace) -> int:
     """Explain the codes in the arguments or in the input, or list all; return 0, or 1 if none of them is known."""
     language = spoken_language(arguments.environ)
     text = " ".join(arguments.code)
-    # A service's standard input may be closed.
-    has_input = sys.stdin is not None and not sys.stdin.isatty()
-    if text.strip() == "-" or (not text and has_input):
+    if text.strip() == "-" or (not text and _has_input()):
         text = read_input("-", MAX_TEXT).decode("utf-8", "replace")
     if not text.strip() and arguments.signed is None:
         return _list_all(arguments)
@@ -93,6 +93,15 @@ def _filled(line: str, language: str) -> str:
     """Return a line in a language, wrapped; the terminal itself breaks Chinese, which it may do anywhere."""
     line = in_language(line, language)
     return line if language == CHINESE else textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
+
+
+def _has_input() -> bool:
+    """Return whether standard input is a pipe or a file: a socket, as under ssh, may never end."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # standard input is closed, or a stand-in
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _list_all(arguments: Namespace) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..http import json_object
 from ..threads import TimeLimitError, call_within
@@ -70,12 +70,10 @@ def request(
     """
     limit = timeout if deadline is None else min(timeout, deadline)
     try:
-        parts = urlsplit(url)
-        kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[parts.scheme]
-        if not (parts.hostname and url.isascii() and url.isprintable()) or " " in url:
-            raise ValueError("no host, or other characters than a URL has")
-        connection = kind(parts.hostname, parts.port, timeout=limit)
-    except (KeyError, ValueError, http.client.InvalidURL) as error:
+        parts = checked_url(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=limit)
+    except (ValueError, http.client.InvalidURL) as error:
         raise UnreachableError("the address is not an http:// or https:// URL") from error
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -93,13 +91,22 @@ def request(
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
         if isinstance(error, ssl.SSLError):
             raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
-        raise UnreachableError(f"{server} cannot be reached: {_reason(error)}", parts.hostname) from error
+        raise UnreachableError(f"{server} cannot be reached: {_reason(error)}", parts.hostname or "") from error
     finally:
         is_over.set()
         for sock in connected:  # the thread of `call_within` may still use it
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
         connection.close()
+
+
+def checked_url(url: str) -> SplitResult:
+    """Return the parts of a URL. Raises ValueError for one to which no request can be sent."""
+    parts = urlsplit(url)
+    is_http = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    if not (is_http and url.isascii() and url.isprintable()) or " " in url or "#" in url:
+        raise ValueError("not an http:// or https:// URL")
+    return parts
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..application import DEFAULT_PREFIX, with_callback_path
 from ..exceptions import SettingsError
@@ -72,7 +73,6 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address that serves metrics for Prometheus, to at most 10 connections; default: off",
     )
-    add_credentials_library(operation)
     _add_bounds(operation)
     further = parser.add_argument_group("further settings, each also an environment variable")
     _add_settings(further, [row for row in TABLE if row.variable not in _FIRST_SETTINGS])
@@ -110,17 +110,6 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_credentials_library(parser: argparse._ActionsContainer) -> None:
-    """Add the option that takes the access key from the official library instead of the settings."""
-    parser.add_argument(
-        "--credentials-library",
-        action="store_const",
-        const="on",
-        dest=_LIBRARY,
-        help="take the access key from where SDKCredentialsProvider finds it (oss-wsgi[credentials])",
-    )
-
-
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting, stored as text under its variable's name.
 
@@ -131,11 +120,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) -> None:
     for row in rows:
-        if not row.secret and row.variable != _LIBRARY:
+        if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")
             text = argparse.SUPPRESS if row.name in _NOT_SHOWN else meaning.replace("%", "%%")
-            group.add_argument(option, dest=row.variable, metavar="VALUE", help=text)
+            value: Any = {"action": "store_const", "const": "on"} if row.variable == _LIBRARY else {"metavar": "VALUE"}
+            group.add_argument(option, dest=row.variable, help=text, **value)
 
 
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..settings import TABLE, Settings
 from ..site import site
 from .load_application import load_attribute
-from .options import EPILOG, add_credentials_library, add_settings, duration_argument, environ_of
+from .options import EPILOG, add_settings, duration_argument, environ_of
 from .terminal import MisuseError, note, plain, progress
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def add(subparsers: Any) -> None:
         "--checkpoint", metavar="FILE", help="records where a stopped sweep continues; default: the ledger records it"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_credentials_library(parser)
     add_settings(parser)
     parser.set_defaults(run=run)
 

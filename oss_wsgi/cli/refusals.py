@@ -80,9 +80,9 @@ def fix_status(status: int, code: str) -> str:
 
 def see_also(refusal: OSSRefusal) -> str:
     """Return a sentence that says where a refusal is explained: in its row if it has one; "" without any code."""
-    for code in (refusal.ec, refusal.code):
-        if find(code) is not None:
-            return f"For more run `oss-wsgi explain {code}`."
+    row = find(refusal.ec) or find(refusal.code)
+    if row is not None:
+        return f"For more run `oss-wsgi explain {row.code}`."
     if refusal.ec:
         return f"For more see {EC_PAGE}{refusal.ec}."
     return f"See {refusal.code} in the help of OSS." if refusal.code else ""

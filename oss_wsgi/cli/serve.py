@@ -186,9 +186,9 @@ def _page(
     # The local bucket is private, as most are.
     presigner = URLPresigner(settings, clock=time.time) if inherited.is_local else None
     links = None if presigner is None else lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
-    # Beside a local OSS that ends with this process, memory is enough, and nothing to warn of.
-    is_short = inherited.is_local and settings.ledger is None
-    ledger = MemoryLedger(clock=time.time) if is_short else ledger_of(settings)
+    # `start_local_oss` names a ledger where one is needed; without one, this process's memory is nothing to warn of.
+    is_enough = inherited.is_local and settings.ledger is None
+    ledger = MemoryLedger(clock=time.time) if is_enough else ledger_of(settings)
     stack.callback(ledger.close)
     page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
     # Nothing here reads the headers of proxies.

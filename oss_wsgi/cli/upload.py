@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import mimetypes
@@ -16,7 +17,7 @@ from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..serving.option_types import positive_seconds
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import MAX_BYTES, Response, UnreachableError, is_json, json_members, request
+from .http_client import MAX_BYTES, Response, UnreachableError, checked_url, is_json, json_members, request
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
 from .terminal import MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
 
@@ -58,7 +59,9 @@ def add(subparsers: Any) -> None:
         "A command line is public on its machine, so give the cookie of a login in a file or on standard input.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument("--endpoint", default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s")
+    parser.add_argument(
+        "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
+    )
     parser.add_argument("--content-type", metavar="TYPE", help="default: guessed from the end of the name")
     parser.add_argument(
         "--headers-from",
@@ -99,6 +102,16 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(results, indent=1))
     return status
+
+
+def _endpoint(text: str) -> str:
+    try:
+        checked_url(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}"
+        ) from None
+    return text
 
 
 def _read_headers(source: str) -> dict[str, str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import urllib.request
 
 import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..support.running_server import running_server
 from .command import oss_wsgi, running
 
 pytestmark = pytest.mark.slow
@@ -26,17 +24,6 @@ def test_without_a_bucket_uploads_go_to_a_local_oss() -> None:
         request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
         with urllib.request.urlopen(request) as response:
             assert json.load(response) == {"Status": "Ok"}
-
-
-def test_ctrl_c_ends_the_server_with_status_0() -> None:
-    with running("serve", *FREE_PORTS, end=signal.SIGINT) as (url, output):
-        assert f"Open {url}/" in output
-
-
-def test_half_a_configuration_is_said() -> None:
-    with running_server(OSS_REGION="cn-beijing") as server:
-        output = server.log("Ctrl-C ends it")
-    assert "OSS_REGION is set but OSS_BUCKET is not: a local OSS at http://127.0.0.1:" in output
 
 
 def test_an_option_of_a_setting_overrides_the_environment() -> None:

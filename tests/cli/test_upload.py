@@ -176,12 +176,15 @@ def test_only_regular_files_are_uploaded(name: str, message: str, deployment: De
     assert message in ended.stdout
 
 
-def test_a_time_that_is_none_is_misuse(cat: str) -> None:
-    assert "argument --timeout: must be" in oss_wsgi("upload", cat, "--timeout", "0", status=2).stderr
-
-
-def test_an_endpoint_that_is_no_url_is_a_finding(cat: str) -> None:
-    assert "is not an http:// or https:// URL" in oss_wsgi("upload", cat, "--endpoint", "app/x", status=1).stdout
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--timeout", "0"),
+        *(("--endpoint", text) for text in ("http://[", "app.example.com/x", "ftp://a/x", "http:///x", "http://a/x#b")),
+    ],
+)
+def test_an_option_with_a_wrong_value_is_misuse(option: str, value: str, cat: str) -> None:
+    assert f"argument {option}: must be" in oss_wsgi("upload", cat, option, value, status=2).stderr
 
 
 def test_the_query_of_the_endpoint_is_kept(deployment: Deployment, cat: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from ...callback.ticket import TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, OSSWSGIError, SettingsError
-from ...explanations.rows import APPLICATION, find, rows_of_status
+from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
 from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
@@ -34,6 +35,7 @@ _FIX_WITHOUT_TICKETS = (
     "Set OSS_TICKET_SECRET to the application's and try again: without it the application cannot accept this upload's "
     "ticket."
 )
+_TOO_SLOW = "0007-00000202"
 _NOT_CALLED = "its own handler was not called: only --handler calls it"
 _FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_500 = "Read the log of the application, or of the server in front of it: one of them answered 500."
@@ -89,6 +91,8 @@ def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
     message = refusal.message.lower()
     if "content-length" in message:
         return "Answer with a Content-Length, and switch compression and chunked encoding off in the server in front."
+    if "timeout" in message:
+        return row_of("ec", _TOO_SLOW).fix
     match = _STATUS.search(refusal.message)
     status = match[1] if match else ""
     if status == "403" and not context.settings.ticket_secret:
@@ -106,42 +110,35 @@ def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
 
 def write_parts(context: CheckContext) -> Iterator[Finding]:
     """Upload an object of two parts by signed URLs, as a page does, without a callback, and delete it afterwards."""
-    bucket = bucket_client(context)
     key = f"{context.settings.upload_dir}oss-wsgi-doctor-{secrets.token_hex(8)}.txt"
     upload_id, is_stored = "", False
-    try:
-        upload_id = bucket.begin(key, {"Content-Type": "text/plain"})
-        finding = _send_parts(bucket, context, key, upload_id)
-        if finding is None:
-            listed = bucket.list_parts(key, upload_id)
-            stored = bucket.complete(key, upload_id, [(part.number, part.etag) for part in listed], {})
-            upload_id, is_stored = "", True
-            size = MIN_PART_BYTES + 1
-            finding = (
-                ok(f"{key} was stored in two parts")
-                if stored.size == size
-                else error(
-                    f"{key} has {stored.size} bytes, but its two parts have {size} bytes together", "Check OSS_HOST."
-                )
-            )
-        yield finding
-    except BucketRefusedError as cause:
-        fix = f"For more run `oss-wsgi explain {cause.code or cause.reason}`."
-        if cause.code == "AccessDenied":
-            fix = f"Grant the access key {cause.right}."
-        yield error(f"an upload in two parts was refused: {cause.hint}", fix)
-    except BucketError as cause:
-        yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
-    except OSSWSGIError as cause:
-        yield error(f"an upload in two parts cannot be signed: {cause}", "Check OSS_ACCESS_KEY_ID and OSS_REGION.")
-    finally:
+    with contextlib.closing(bucket_client(context)) as bucket:
         try:
-            if upload_id:
-                bucket.abort(key, upload_id)
-        except BucketError:
-            pass  # the lifecycle rule does it
+            upload_id = bucket.begin(key, {"Content-Type": "text/plain"})
+            finding = _send_parts(bucket, context, key, upload_id)
+            if finding is None:
+                listed = bucket.list_parts(key, upload_id)
+                stored = bucket.complete(key, upload_id, [(part.number, part.etag) for part in listed], {})
+                upload_id, is_stored = "", True
+                size = MIN_PART_BYTES + 1
+                finding = ok(f"{key} was stored in two parts")
+                if stored.size != size:
+                    message = f"{key} has {stored.size} bytes, but its two parts have {size} bytes together"
+                    finding = error(message, "Check OSS_HOST.")
+            yield finding
+        except BucketRefusedError as cause:
+            fix = f"For more run `oss-wsgi explain {cause.code or cause.reason}`."
+            if cause.code == "AccessDenied":
+                fix = f"Grant the access key {cause.right}."
+            yield error(f"an upload in two parts was refused: {cause.hint}", fix)
+        except BucketError as cause:
+            yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
+        except OSSWSGIError as cause:
+            yield error(f"an upload in two parts cannot be signed: {cause}", "Check OSS_ACCESS_KEY_ID and OSS_REGION.")
         finally:
-            bucket.close()
+            if upload_id:
+                with contextlib.suppress(BucketError):  # the lifecycle rule removes it
+                    bucket.abort(key, upload_id)
     if is_stored:
         yield delete_object(key, context)
 
