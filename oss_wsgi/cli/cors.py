@@ -15,7 +15,7 @@ from ..sdk.credentials import access_key
 from ..settings import Settings, items
 from .options import EPILOG, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
-from .terminal import MisuseError, coloured, confirmed, note, print_difference, said, waiting
+from .terminal import FailedError, MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -53,11 +53,8 @@ def run(arguments: Namespace) -> int:
     except SDKRefusedError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
         fix = error.fix(rights, settings.bucket or "BUCKET")
-        message = f"{str(error).rstrip('.')}. {fix}"
-        note(f"{arguments.program}: {said(message, arguments.environ)}")
-        if arguments.json:
-            print(json.dumps({"error": {"code": error.refusal.code, "message": str(error), "fix": fix}}, indent=1))
-        return 1
+        sentence = f"{str(error).rstrip('.')}. {fix}"
+        raise FailedError(sentence, code=error.refusal.code, message=str(error), fix=fix) from error
 
 
 def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:

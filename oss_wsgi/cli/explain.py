@@ -15,7 +15,7 @@ from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain, read_input, said
+from .terminal import FailedError, MisuseError, note, plain, read_input
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -69,7 +69,7 @@ def run(arguments: Namespace) -> int:
     explanations = [_members(row) for row in find_rows(text)]
     explanations += [explanation for _, explanation in explained if explanation is not None]
     if not explanations:
-        return _report_unknown(text, found, arguments)
+        raise _unknown_error(text, found)
     for code, explanation in explained:
         if explanation is None:
             note(f"{arguments.program}: {in_language(_unknown(code), language)}")
@@ -145,7 +145,7 @@ def _unknown(code: str) -> str:
     return f"{plain(code)} is not in the table.{page}"
 
 
-def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace) -> int:
+def _unknown_error(text: str, found: Sequence[FoundCode]) -> FailedError:
     text = text.strip()
     similar: Sequence[str] = ()
     if found:
@@ -156,10 +156,7 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
         similar = [by_code()[code].code for code in difflib.get_close_matches(text.lower(), by_code(), n=3)]
         suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
         message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
-    if arguments.json:
-        print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
-    note(f"{arguments.program}: {said(message, arguments.environ)}")
-    return 1
+    return FailedError(message, near=similar)
 
 
 def _members(row: Row) -> dict[str, Any]:

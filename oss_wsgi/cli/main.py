@@ -10,13 +10,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from ..exceptions import CredentialsError, OSSWSGIError
 from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
-from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
+from .terminal import FailedError, MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
 
 PROGRAM = "oss-wsgi"
 
@@ -57,18 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     output: TextIO = io.StringIO() if as_json else sys.stdout
-    problems: Sequence[str] = ()
+    failure: Mapping[str, Any] = {}
     try:
         with _raising_signals(), contextlib.redirect_stdout(output):
-            status, problems = _run(words)
+            status, failure = _run(words)
         if isinstance(output, io.StringIO):
-            print(_document(output.getvalue(), problems))
+            print(_document(output.getvalue(), failure))
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         status = 128 + (stop.args or (signal.SIGINT,))[0]
         if as_json:
             with contextlib.suppress(OSError):
-                print(_document("", ["Interrupted."]), flush=True)
+                print(_document("", _failure(["Interrupted."])), flush=True)
     except OSError as error:  # the reader of a pipe has gone, or the disk is full
         end_output(error, PROGRAM)
         status = 1
@@ -91,23 +91,26 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
-    """Run a command. Return its exit status, and the sentences, printed already, that say why it could not run."""
+def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
+    """Run a command. Return its exit status, and for JSON why it failed, which was printed already, or nothing."""
     dropped = _dropped(words)
     if dropped:
         note(f"{PROGRAM}: {dropped}")
-        return 2, [dropped]
+        return 2, _failure([dropped])
     try:
         arguments = command_parser().parse_args(words)
     except UsageError as error:
-        return 2, [error.message]
+        return 2, _failure([error.message])
     except SystemExit:  # after the help
-        return 0, []
+        return 0, {}
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = os.environ  # `serve --app` fills in what the application reads
     problems: Sequence[str]
+    members: Mapping[str, Any] = {}
     try:
-        return arguments.run(arguments), []
+        return arguments.run(arguments), {}
+    except FailedError as error:
+        status, problems, members = 1, [str(error)], error.members
     except CredentialsError as error:
         status, problems = 2, [in_words(str(error))]
     except (MisuseError, OSSWSGIError) as error:
@@ -123,7 +126,11 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         status, problems = _INTERNAL_ERROR, [_BUG]
     for problem in problems:
         note(f"{arguments.program}: {said(problem, arguments.environ)}")
-    return status, problems
+    return status, {**_failure(problems), **members}
+
+
+def _failure(problems: Sequence[str]) -> Mapping[str, Any]:
+    return {"message": " ".join(problems), "problems": problems}
 
 
 def _dropped(words: Sequence[str]) -> str | None:
@@ -136,10 +143,10 @@ def _dropped(words: Sequence[str]) -> str | None:
     return next((_DROPPED[name] for name in names if name in _DROPPED), None)
 
 
-def _document(output: str, problems: Sequence[str]) -> str:
-    """Return the JSON document of a command: its own, or else one with the problems or the help."""
-    if problems:
-        return json.dumps({"error": {"message": " ".join(problems), "problems": list(problems)}}, indent=1)
+def _document(output: str, failure: Mapping[str, Any]) -> str:
+    """Return the JSON document of a command: its own, or else one with what failed or the help."""
+    if failure:
+        return json.dumps({"error": failure}, indent=1)
     try:
         json.loads(output)
     except ValueError:

@@ -17,7 +17,7 @@ from ..settings import TABLE, Settings
 from ..site import site
 from .load_application import load_attribute
 from .options import EPILOG, add_settings, duration_argument, environ_of
-from .terminal import MisuseError, note, plain, progress
+from .terminal import FailedError, MisuseError, plain, progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -98,10 +98,7 @@ def run(arguments: Namespace) -> int:
     except (BucketError, LedgerUnavailableError, SweepRunningError, OSError) as error:
         message = getattr(error, "hint", None) or str(error)
         code = getattr(error, "reason", None) or type(error).__name__
-        if arguments.json:
-            print(json.dumps({"error": {"code": code, "message": message}}, indent=1))
-        note(f"{arguments.program}: {plain(message)} ({code})")
-        return 1
+        raise FailedError(f"{plain(message)} ({code})", code=code, message=message) from error
     except ValueError as error:  # a window that ends before it begins
         raise MisuseError(str(error)) from error
     finally:

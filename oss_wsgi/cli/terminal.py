@@ -28,6 +28,14 @@ class MisuseError(Exception):
         self.problems = problems
 
 
+class FailedError(Exception):
+    """Raised with a sentence when a command, or one file of it, fails; ``members`` are for JSON beside the sentence."""
+
+    def __init__(self, sentence: str, **members: Any) -> None:
+        super().__init__(sentence)
+        self.members = members
+
+
 def plain(text: str) -> str:
     """Return text from outside with its control characters escaped: a terminal would obey them."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -19,7 +19,7 @@ from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
 from .http_client import MAX_BYTES, Response, UnreachableError, checked_url, is_json, json_members, request
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
-from .terminal import MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
+from .terminal import FailedError, MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -35,17 +35,6 @@ _FIX_ANONYMOUS = (
     ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
     "OSS_ALLOW_ANONYMOUS=on."
 )
-
-
-class UploadFailedError(Exception):
-    """Raised when a file was not uploaded, or not reported, with a sentence that says why.
-
-    ``members`` are for JSON, beside the message.
-    """
-
-    def __init__(self, message: str, **members: Any) -> None:
-        super().__init__(message)
-        self.members = members
 
 
 def add(subparsers: Any) -> None:
@@ -90,7 +79,7 @@ def run(arguments: Namespace) -> int:
         try:
             with _open_regular(name) as (file, size):
                 message, members = _upload(name, file, size, headers, arguments)
-        except (UploadFailedError, FileChangedError, UnreachableError) as error:
+        except (FailedError, FileChangedError, UnreachableError) as error:
             result, colour, status = "failed", "red", 1
             message = f"{str(error).rstrip('.')}."
             members = {**getattr(error, "members", {})}
@@ -132,17 +121,17 @@ def _read_headers(source: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Yield a regular file and its size in bytes. Raises UploadFailedError for anything else."""
+    """Yield a regular file and its size in bytes. Raises FailedError for anything else."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UploadFailedError("this is not a regular file, so it has no size to sign: copy its content to one")
+            raise FailedError("this is not a regular file, so it has no size to sign: copy its content to one")
         file = open(path, "rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        raise UploadFailedError(f"cannot be read: {system_reason(error)}") from error
+        raise FailedError(f"cannot be read: {system_reason(error)}") from error
     with file:
         size = os.fstat(file.fileno()).st_size
         if not size and file.read(1):  # in /proc
-            raise UploadFailedError("the file claims to be empty, but is not: copy its content to another file")
+            raise FailedError("the file claims to be empty, but is not: copy its content to another file")
         yield file, size
 
 
@@ -164,11 +153,11 @@ class _Signed:
 def _upload(
     path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace
 ) -> tuple[str, dict[str, Any]]:
-    """Upload a file; return a sentence, and the members of JSON. Raises UploadFailedError and UnreachableError."""
+    """Upload a file; return a sentence, and the members of JSON. Raises FailedError and UnreachableError."""
     name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     if size > MAX_FORM_BYTES:
-        raise UploadFailedError(
+        raise FailedError(
             "the file is over the 5 GB that a form or a PUT may have: upload it in parts in the page of `oss-wsgi "
             "serve`, or with OSS's own ossutil."
         )
@@ -204,7 +193,7 @@ def _upload(
 
 
 def _read_signed(answer: Response) -> _Signed:
-    """Return the signed form or PUT. Raises UploadFailedError if the answer has none."""
+    """Return the signed form or PUT. Raises FailedError if the answer has none."""
     members = json_members(answer)
     if answer.status != 200:
         error = members.get("error")
@@ -213,7 +202,7 @@ def _read_signed(answer: Response) -> _Signed:
         anonymous = answer.status == 401 or (answer.status == 403 and error.get("code", "forbidden") == "forbidden")
         fix = _FIX_ANONYMOUS if anonymous else f". {fix_status(answer.status, str(error.get('code', '')))}"
         message = f"no signature: {answer.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        raise UploadFailedError(f"{message}{fix}".rstrip(), status=answer.status)
+        raise FailedError(f"{message}{fix}".rstrip(), status=answer.status)
     method, url = members.get("method", "POST"), members.get("url")
     fields: Any = members.get("fields")
     headers: Any = members.get("headers", {})
@@ -222,7 +211,7 @@ def _read_signed(answer: Response) -> _Signed:
         isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) for texts in (fields, headers)
     ):
         message = f"the signature endpoint did not return a signed form: url or fields are missing. {_FIX_ENDPOINT}"
-        raise UploadFailedError(message, status=answer.status)
+        raise FailedError(message, status=answer.status)
     return _Signed(method, url, fields, headers, key)
 
 
@@ -233,11 +222,11 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         stored = "stored, but the application was not told" if response.status == 203 else "refused"
         fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
         message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
-        raise UploadFailedError(message, **members, error={**refusal.members(), "fix": fix})
+        raise FailedError(message, **members, error={**refusal.members(), "fix": fix})
     if not signed.has_callback:
         return f"stored as {plain(signed.key)}; no callback is configured", members
     if not is_json(response.body):
-        raise UploadFailedError(
+        raise FailedError(
             "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
             "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`.",
             **members,
