@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +78,19 @@ def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
 def _print(rule: Rule, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(rule), indent=1))
-    else:
-        heading = said("In the console, Content Security > CORS > Create Rule:", arguments.environ)
-        fields = (
-            f"{said(name, arguments.environ)}: {value}"
-            for name, value in _console_fields(rule, arguments.environ).items()
-        )
-        print("\n".join((as_xml([rule], True), "", heading, *fields)))
+        return 0
+    environ = arguments.environ
+    print(as_xml([rule], True))
+    print(f"\n{said('In the console, Content Security > CORS > Create Rule:', environ)}")
+    for name, value in (
+        ("Source (one a line)", " ".join(rule.origins)),
+        ("Allowed Methods", ", ".join(rule.methods)),
+        ("Allowed Headers", ", ".join(rule.headers)),
+        ("Exposed Headers", " ".join(rule.exposed)),
+        ("Cache Timeout (Seconds)", str(rule.max_age)),
+        ("Vary: Origin", said("ticked", environ)),
+    ):
+        print(f"{said(name, environ)}: {value}")
     return 0
 
 
@@ -127,15 +132,3 @@ def _rules_of(client: SDKClient) -> tuple[list[Rule], bool | None]:
         if error.refusal.code == "NoSuchCORSConfiguration":
             return [], None
         raise
-
-
-def _console_fields(rule: Rule, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what to fill into the console: Content Security, CORS, Create Rule."""
-    return {
-        "Source (one a line)": " ".join(rule.origins),
-        "Allowed Methods": ", ".join(rule.methods),
-        "Allowed Headers": ", ".join(rule.headers),
-        "Exposed Headers": " ".join(rule.exposed),
-        "Cache Timeout (Seconds)": str(rule.max_age),
-        "Vary: Origin": said("ticked", environ),
-    }

@@ -126,6 +126,7 @@ class NotCheckedError(Exception):
         self.finding = finding
 
 
+@dataclass
 class CheckContext:
     """One run of `doctor`: each request is sent once, when a check first needs its response.
 
@@ -136,25 +137,19 @@ class CheckContext:
     :param calls_handler: whether the application's handler gets that upload.
     """
 
-    def __init__(
-        self,
-        environ: Mapping[str, str],
-        *,
-        writes: bool = False,
-        grant: Grant = _DEFAULT_GRANT,
-        calls_handler: bool = False,
-    ) -> None:
-        self.environ = environ
-        self.writes = writes
-        self.grant = grant
-        self.calls_handler = calls_handler
-        self._settings, self._invalid, self.problems = _read_settings(environ)
+    environ: Mapping[str, str]
+    writes: bool = False
+    grant: Grant = _DEFAULT_GRANT
+    calls_handler: bool = False
+
+    def __post_init__(self) -> None:
+        self._settings, self._invalid, self.problems = _read_settings(self.environ)
 
     def require(self, *variables: str) -> None:
         """Raise NotCheckedError if one of these variables is invalid."""
-        invalid = [name for name in variables if name in self._invalid]
-        if invalid:
-            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
+        for name in variables:
+            if name in self._invalid:
+                raise _not_checked(f"{name} is missing or invalid")
 
     def require_all(self) -> None:
         """Raise NotCheckedError if any setting is invalid."""
