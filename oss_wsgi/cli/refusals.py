@@ -36,14 +36,16 @@ class OSSRefusal:
 
 
 def read_refusal(body: bytes) -> OSSRefusal:
-    """Read an error document by regular expressions: untrusted text never reaches an XML parser."""
-    text = body[:65536].decode("utf-8", "replace")
-    return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
+    """Read an error document."""
+    document = body[:65536].decode("utf-8", "replace")
+    texts = (element_text(document, name) or "" for name in ("Code", "Message", "EC", "Endpoint"))
+    return OSSRefusal(*(plain(text.strip()[:4096]) for text in texts))
 
 
-def _text(document: str, name: str) -> str:
-    match = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
-    return plain(html.unescape(match[1]).strip()) if match else ""
+def element_text(document: str, name: str) -> str | None:
+    """Return the text of an element. It is found by a regular expression: no XML parser reads untrusted text."""
+    match = re.search(rf"<{name}>([^<]*)</{name}>", document)
+    return html.unescape(match[1]) if match else None
 
 
 def region_of(host_name: str) -> str | None:

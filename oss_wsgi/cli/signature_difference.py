@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -12,6 +10,7 @@ from ..explanations.rows import row_of
 from ..http import json_object, urlencoded_pairs
 from ..signing.presigned_url import canonical_request, string_to_sign_v1
 from .codes_in_text import MAX_TEXT
+from .refusals import element_text
 from .terminal import MisuseError, read_input
 
 _MAX_SHOWN = 100
@@ -110,20 +109,16 @@ def _told(difference: str, **values: str) -> str:
 
 def _read_answer(text: str) -> dict[str, str] | None:
     """Return the items that OSS signed, as its answer shows them."""
-    string_to_sign = _member(text, "StringToSign")
+    text = text.replace("\r\n", "\n")
+    string_to_sign = element_text(text, "StringToSign")
     if string_to_sign is None:
         return None
     try:
         if string_to_sign.startswith("OSS4-HMAC-SHA256"):  # it has only the hash of the request
-            return _items_v4(_member(text, "CanonicalRequest") or "")
+            return _items_v4(element_text(text, "CanonicalRequest") or "")
         return _policy(string_to_sign) if "\n" not in string_to_sign else _items_v1(string_to_sign)
     except ValueError:  # cut short
         return None
-
-
-def _member(text: str, name: str) -> str | None:
-    match = re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL)
-    return None if match is None else html.unescape(match[1]).replace("\r\n", "\n")
 
 
 def _policy(text: str) -> dict[str, str]:

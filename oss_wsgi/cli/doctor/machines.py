@@ -48,14 +48,14 @@ def check_machines(context: CheckContext) -> Iterator[Finding]:
             if not isinstance(responses[-1], Response):
                 break
             responses.append(call_callback(call.url, context.secret, TIMEOUT).response)
+        url = without_password(call.url)
         answered = [each for each in responses if isinstance(each, Response)]
-        yield _compare(call.url, answered, context.secret)
-        yield from _compare_ledgers(call.url, answered)
+        yield _compare(url, answered, context.secret)
+        yield from _compare_ledgers(url, answered)
 
 
 def _compare(url: str, responses: list[Response], secret: str) -> Finding:
     """Return what the responses of several calls say together."""
-    url = without_password(url)
     machines: Counter[_Secrets] = Counter()
     refusals = 0
     for response in responses:
@@ -87,7 +87,6 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
 
 def _compare_ledgers(url: str, responses: list[Response]) -> Iterator[Finding]:
     """Yield whether the machines that answered share their ledger; nothing where no ledger says where it is."""
-    url = without_password(url)
     ledgers: dict[str, bool] = {}
     for response in responses:
         ledger = (probe_report(response) or {}).get("ledger")
