@@ -57,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     output: TextIO = io.StringIO() if as_json else sys.stdout
-    failure: Mapping[str, Any] = {}
     try:
         with _raising_signals(), contextlib.redirect_stdout(output):
             status, failure = _run(words)
