@@ -1,7 +1,7 @@
 """What runs a WSGI application: `make_server` on waitress's parser, its limits and drain, several processes, signals.
 
 `make_server` runs waitress's parser and tasks under our own loop and threads, `supervisor` several processes of one
-command line, and `until_stopped` ends a program by signals. Nothing here reads options: `cli/` does, and calls this.
+command line, and `until_stopped` ends a program by signals. The options are in `cli/`, which calls this.
 
 docs/serving.md says why there is a loop of our own, what it gains, and what to check when waitress makes a release.
 """

@@ -116,7 +116,6 @@ class Processes:
 
     :param environ: the environment of the children.
     :param inherited: what each child gets, beside its number and its channel.
-    :param owns_listeners: no other program has the sockets, so that the end may refuse new connections on them.
     :param clock: gives seconds that never go back.
     """
 
@@ -125,12 +124,10 @@ class Processes:
         inherited: Inheritance,
         environ: Mapping[str, str],
         *,
-        owns_listeners: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inherited = inherited
         self._environ = environ
-        self._owns_listeners = owns_listeners
         self._clock = clock
         self._children = [Child(number + 1) for number in range(inherited.processes)]
         self._listeners = list(inherited.listeners)
@@ -212,7 +209,7 @@ class Processes:
 
     @property
     def _handshake_seconds(self) -> float:
-        return HANDSHAKE_SECONDS if self._owns_listeners else 0.0
+        return HANDSHAKE_SECONDS if self._inherited.owns_listeners else 0.0
 
     def _start_all(self) -> None:
         first = self._children[0]
@@ -354,7 +351,7 @@ class Processes:
                 child.send({"drain": [seconds, delay]})
         if now >= close and not self._are_refused:
             self._are_refused = True
-            if self._owns_listeners:
+            if self._inherited.owns_listeners:
                 for listener in self._listeners:
                     refuse_handshakes(listener)
         if now >= close + self._handshake_seconds:
