@@ -191,10 +191,14 @@ class SDKBucket:
             self._client, self._transport = new_client(
                 sdk,
                 self._settings,
-                _CredentialsForSDK(sdk, self._credentials, self._clock),
+                sdk.credentials.CredentialsProviderFunc(self._access_key),
                 connect_timeout=self._timeout,
                 read_timeout=_COMPLETE_TIMES * _LONG_TIMEOUT,
             )
+
+    def _access_key(self) -> Any:
+        key = valid_credentials(self._credentials, self._clock())
+        return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
 
     def _error(
         self, error: Exception, action: str, right: str
@@ -227,19 +231,6 @@ class SDKBucket:
 
 def _stored_part(part: Any) -> StoredPart:
     return StoredPart(part.part_number, part.size, part.etag, int(part.hash_crc64) if part.hash_crc64 else None)
-
-
-class _CredentialsForSDK:
-    """Adapts our credentials provider to the SDK's interface."""
-
-    def __init__(self, sdk: Any, provider: CredentialsProvider, clock: Callable[[], float]) -> None:
-        self._sdk = sdk
-        self._provider = provider
-        self._clock = clock
-
-    def get_credentials(self) -> Any:
-        key = valid_credentials(self._provider, self._clock())
-        return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
 
 
 def network_reason(error: BaseException) -> str:
