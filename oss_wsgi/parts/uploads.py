@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
-from ..bucket import BucketClient, StoredPart
+from ..bucket import StoredPart
 from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, new_ticket
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
@@ -103,16 +103,12 @@ class PartUploads:
     clock: Callable[[], float]
 
     def __post_init__(self) -> None:
-        missing = [name for name in _METHODS if not callable(getattr(self._bucket, name, None))]
+        missing = [name for name in _METHODS if not callable(getattr(self.recovery.bucket, name, None))]
         if missing:
             raise SettingsError(
-                f"OSS_MULTIPART is on, and the bucket_client {type(self._bucket).__name__} has no method "
+                f"OSS_MULTIPART is on, and the bucket_client {type(self.recovery.bucket).__name__} has no method "
                 f"{', '.join(missing)}: add it as BucketClient describes, use SDKBucket, or set OSS_MULTIPART=off."
             )
-
-    @property
-    def _bucket(self) -> BucketClient:
-        return self.recovery.bucket
 
     def begin(
         self,
@@ -155,7 +151,7 @@ class PartUploads:
         headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}
         headers[RECEIPT_FIELD] = receipt
         try:
-            upload_id = self._bucket.begin(target.key, headers)
+            upload_id = self.recovery.bucket.begin(target.key, headers)
         except BucketRefusedError as error:
             raise _file_exists() if error.code == "FileAlreadyExists" else error from error
         chosen = self.part_size if part_size is None else part_size
@@ -206,7 +202,7 @@ class PartUploads:
         Raises UploadGoneError, UploadUnsettledError, BucketError, LedgerUnavailableError.
         """
         try:
-            return self._bucket.list_parts(opened.key, opened.upload_id)
+            return self.recovery.bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
             return list(_former_parts(opened, self._completed(opened)))
 
@@ -220,7 +216,7 @@ class PartUploads:
         removed; UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
-            listed = self._bucket.list_parts(opened.key, opened.upload_id)
+            listed = self.recovery.bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
             return self._completed(opened)
         try:
@@ -235,7 +231,7 @@ class PartUploads:
 
         Raises BucketError.
         """
-        self._bucket.abort(opened.key, opened.upload_id)
+        self.recovery.bucket.abort(opened.key, opened.upload_id)
         return self._find(opened)
 
     def _check(self, opened: PartsTicket, listed: Sequence[StoredPart], claimed: Mapping[int, str]) -> None:
@@ -279,7 +275,7 @@ class PartUploads:
         return bool(self.ledger.known([(opened.key, _unanswered(opened, moment)) for moment in moments]))
 
     def _refuse_size(self, opened: PartsTicket, total: int) -> None:
-        self._bucket.abort(opened.key, opened.upload_id)
+        self.recovery.bucket.abort(opened.key, opened.upload_id)
         allowed = f"{opened.ticket.min_size} to {opened.ticket.max_size}" if opened.size is None else f"{opened.size}"
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
@@ -290,7 +286,7 @@ class PartUploads:
             headers["x-oss-object-acl"] = opened.acl
         parts = [(number, f'"{etag}"') for number, etag in sorted(claimed.items())]
         try:
-            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
+            stored = self.recovery.bucket.complete(opened.key, opened.upload_id, parts, headers)
         except NotStoredError:
             return self._completed(opened)
         except BucketRefusedError as error:
