@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,7 +16,6 @@ from ..threads import TimeLimitError, call_within
 
 T = TypeVar("T")
 
-_SDK = "alibabacloud_oss_v2"
 #: Seconds for listing, which takes OSS longer than a HEAD; and the factor for joining up to 10,000 parts, which takes
 #: longer still.
 _LONG_TIMEOUT = 30.0
@@ -246,9 +244,7 @@ def network_reason(error: BaseException) -> str:
 
 def has_sdk() -> bool:
     """Return whether the official SDK is installed, without importing it."""
-    if _SDK in sys.modules:
-        return sys.modules[_SDK] is not None
-    return importlib.util.find_spec(_SDK) is not None
+    return importlib.util.find_spec("alibabacloud_oss_v2") is not None
 
 
 def require_sdk(who: str) -> None:
