@@ -211,17 +211,29 @@ class DirectUpload:
         self._metrics = metrics
         self._serves_metrics = serve_metrics
         self._public_keys = public_keys or public_key_store(settings)
-        self._bucket_client = bucket_client
         self._known = known
         self._on_orphan = on_orphan
         self._clock = clock
         self._callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
         self._callback_path = native_path(prefix) + CALLBACK_PATH
         self._secrets = _ticket_secrets(settings, clock)
-        self._tickets = TicketBook(self._secrets, clock=clock)
-        self._receipts = ReceiptBook(self._secrets, clock=clock, keep_seconds=settings.ledger_keep)
-        receipts = self._receipts if settings.receipts else None
-        self._presigner = PostPresigner(settings, credentials, clock=clock, tickets=self._tickets, receipts=receipts)
+        tickets = self._tickets = TicketBook(self._secrets, clock=clock)
+        receipts = self._receipts = ReceiptBook(self._secrets, clock=clock, keep_seconds=settings.ledger_keep)
+        self._presigner = PostPresigner(
+            settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
+        )
+
+        @functools.cache
+        def recovery() -> Recovery:
+            """Make what asks the bucket, when the bucket must be asked."""
+            client = bucket_client
+            if client is None:
+                from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
+
+                client = SDKBucket(settings, credentials=credentials, clock=clock)
+            return Recovery(client, settings.bucket_and_host()[0], tickets, receipts, clock=clock)
+
+        self._recovery = recovery
         receiver = _forward(app, prefix, confirm) if forward_callback else CallbackEndpoint(on_upload, confirm=confirm)
         self._once = OncePerUpload(receiver, self.ledger, keep_seconds=settings.ledger_keep)
         url = self._callback_urls[0] if self._callback_urls else None
@@ -235,7 +247,7 @@ class DirectUpload:
         self._observers = _observers(self._on_issued, self._on_refused, metrics)
         self._reconciler = Reconciler(
             settings,
-            lambda: self._recovery,
+            self._recovery,
             self._delivery,
             self.ledger,
             prefixes=[settings.upload_dir] if self._gate_options["authorize"] is None else [""],
@@ -381,10 +393,11 @@ class DirectUpload:
         if not self.settings.recover:
             return recovery_is_off
         origins, rate_limit = self.settings.allowed_origins, self._gate_options["rate_limit"]
-        return RecoverEndpoint(self._recovery, self._delivery, allowed_origins=origins, rate_limit=rate_limit)
+        return RecoverEndpoint(self._recovery(), self._delivery, allowed_origins=origins, rate_limit=rate_limit)
 
     def _readiness(self) -> WSGIApplication:
-        checks = {"ledger": lambda: self.ledger.check(), "credentials": self._presigner.check}
+        ledger = self.ledger
+        checks = {"ledger": lambda: ledger.check(), "credentials": self._presigner.check}
         return ReadinessEndpoint(checks, clock=time.monotonic)
 
     def _multipart(self) -> Subtree:
@@ -392,7 +405,7 @@ class DirectUpload:
         if not settings.multipart:
             return Subtree(multipart_is_off(settings.allowed_origins), step_name)
         uploads = PartUploads(
-            self._recovery,
+            self._recovery(),
             self._presigner,
             URLPresigner(settings, self._credentials, clock=self._clock),
             receipts=self._receipts,
@@ -417,15 +430,6 @@ class DirectUpload:
     def _observed(self, endpoint: WSGIApplication) -> WSGIApplication:
         """Return the endpoint, marked as blocking if it calls observers of the user's own, which may wait."""
         return endpoint if self._on_issued is None and self._on_refused is None else Blocking(endpoint)
-
-    @functools.cached_property
-    def _recovery(self) -> Recovery:
-        client = self._bucket_client
-        if client is None:
-            from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
-
-            client = SDKBucket(self.settings, credentials=self._credentials, clock=self._clock)
-        return Recovery(client, self._bucket, self._tickets, self._receipts, clock=self._clock)
 
 
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
