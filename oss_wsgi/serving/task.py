@@ -30,11 +30,6 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# The keys that each request sets: the dict that is copied has them already, so the copy need not grow.
-_REQUEST_KEYS = (
-    *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
-    *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected"),
-)
 # A try that took longer than this is not repeated: it may have waited in vain, and would again.
 _QUICK_SECONDS = 0.3
 _MAX_CACHED_KEYS = 256
@@ -58,7 +53,7 @@ class _Task(WSGITask):  # type: ignore[misc]
         if listener.environ is None or server.adj.url_prefix:
             environ: dict[str, Any] = super().get_environment()
             environ["SERVER_PORT"] = str(listener.port)
-            listener.environ = dict.fromkeys(_REQUEST_KEYS) | {key: environ[key] for key in _LISTENER_KEYS}
+            listener.environ = {key: environ[key] for key in _LISTENER_KEYS}
         else:
             path: str = request.path
             host, port = channel.addr[:2]
