@@ -1,32 +1,6 @@
 """All errors that oss_wsgi raises; this module imports nothing.
 
-::
-
-    OSSWSGIError
-        SettingsError                       settings are missing, malformed or contradict each other
-        CredentialsError                    there are no credentials that can sign now
-        PolicyError                         OSS would refuse a policy or a callback configuration
-        PresignError                        OSS would refuse a signed URL
-        GrantError                          a grant is malformed, or cannot be signed
-        FetchError                          an HTTP GET returned nothing usable
-        ReasonedError an error with a reason code and a hint SlotsTakenError no thread is free for another browser's
-            request UploadRequestError a signature request is refused MalformedRequestError one of its parameters is
-            malformed OutsideGrantError the grant does not cover the file CallbackError a callback is refused
-            MalformedCallbackError its body, its type or its length is malformed LengthRequiredError it does not state
-            the length of its body BodyTooLargeError its body is over the limit VerificationError its signature was not
-            verified UnverifiedError the signature is missing or wrong KeyUnavailableError undecided: the key could not
-            be fetched TicketUsedError its ticket was used for another object or ETag LedgerUnavailableError undecided:
-            the ledger cannot be used now HandlerCommittedError its handler ended the ledger's transaction by itself
-            NotConfirmedError OSS holds another object, or none ConfirmationUnavailableError undecided: OSS could not be
-            asked PartsError an upload in parts cannot go on PartsRefusedError its parts cannot be joined as they are;
-            they stay PartsNotAllowedError its size is not allowed; the parts were removed UploadGoneError OSS has
-            neither the upload nor its object UploadUnsettledError undecided: OSS may still be joining the parts
-            PartsCorruptError the joined object differs from the parts RecoveryError an upload whose callback did not
-            arrive is not recovered MalformedRecoveryError the request or the event cannot be read NotStoredError OSS
-            holds no such object NotYoursError the object has no receipt of this ticket BucketError undecided: a request
-            to the bucket got no result BucketUnreachableError it did not answer in time, or with 5xx BucketRefusedError
-            it refused the access key, or a right is missing NotDeliveredError the application did not accept the upload
-            SweepRunningError another process sweeps already
+To catch several errors, catch their base: ``CallbackError``, ``PartsError``, ``RecoveryError``, or ``OSSWSGIError``.
 """
 
 from __future__ import annotations
