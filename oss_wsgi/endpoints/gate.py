@@ -21,7 +21,6 @@ from ..wsgi.responses import (
     method_not_allowed,
     not_found,
     refuse,
-    status_of,
 )
 from .rate_limit import RateLimit
 from .slots import Slot
@@ -367,7 +366,7 @@ def refuse_unsigned(
     log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, error: OSSWSGIError
 ) -> Iterable[bytes]:
     """Refuse a request that could not be signed for a reason on the server's side."""
-    status, hint = status_of(error), str(error)
+    status, hint = error.http_status, str(error)
     if isinstance(error, GrantError):
         return refuse(log, environ, start_response, status, "grant_refused", hint)
     if isinstance(error, CredentialsError):

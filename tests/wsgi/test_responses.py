@@ -22,7 +22,7 @@ from oss_wsgi import (
 )
 from oss_wsgi.testing import CallbackSigner
 from oss_wsgi.wsgi.observers import facts_of
-from oss_wsgi.wsgi.responses import STATUSES, refuse, refuse_error, refuse_unconfirmed, status_of
+from oss_wsgi.wsgi.responses import refuse, refuse_error
 
 from ..endpoints.test_signature import SETTINGS
 
@@ -87,21 +87,11 @@ def test_an_error_and_its_subclasses_have_one_status() -> None:
     for error, status in ERRORS.items():
         own = subclass(error)
         for kind in (error, own, subclass(own)):
-            assert status_of(kind.__new__(kind)) == status, kind
+            assert kind.http_status == status, kind
 
 
-def test_an_error_that_is_not_ours_is_500() -> None:
-    assert status_of(ValueError("no")) == 500
-
-
-def test_changing_a_status_takes_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATUSES, exceptions.UnverifiedError, 404)
-    assert status_of(subclass(exceptions.UnverifiedError)("x", "y")) == 404
-    assert status_of(exceptions.KeyUnavailableError("x", "y")) == 503
-
-
-def refusing(error: Exception, refuse_with: Any = refuse_error) -> webtest.TestResponse:
-    app = webtest.TestApp(lambda environ, start_response: refuse_with(log, environ, start_response, error))
+def refusing(error: exceptions.ReasonedError) -> webtest.TestResponse:
+    app = webtest.TestApp(lambda environ, start_response: refuse_error(log, environ, start_response, error))
     return app.get("/", expect_errors=True)
 
 
@@ -125,7 +115,7 @@ def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCa
     for reason in ("confirm_failed", "oss_unreachable"):
         error = exceptions.ConfirmationUnavailableError(reason, "no")
         error.__cause__ = ValueError("why")
-        assert refusing(error, refuse_unconfirmed).status_int == 503
+        assert refusing(error).status_int == 503
     failed, unreachable = caplog.records
     assert failed.exc_info is not None
     assert unreachable.exc_info is None
@@ -207,7 +197,7 @@ def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None
 
 
 def test_changing_a_status_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATUSES, exceptions.TicketUsedError, 410)
+    monkeypatch.setattr(exceptions.TicketUsedError, "http_status", 410)
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         error = exceptions.TicketUsedError("ticket_used", "the ticket was used")
