@@ -29,6 +29,7 @@ from ..recovery.delivery import Delivery
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
+from ..wsgi.environ import MAX_BODY_BYTES as USUAL_BODY_BYTES
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, facts_of
 from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
@@ -89,10 +90,9 @@ def step_name(method: str, path: str) -> str | None:
     return None if step is None else step.name
 
 
-def longest_body(method: str, path: str) -> int | None:
-    """Return how long the body of a request to complete an upload may be; None for all other requests."""
-    step = step_of(method, path)
-    return MAX_BODY_BYTES if step is not None and step.name == "complete" and method == "POST" else None
+def longest_body(method: str, path: str) -> int:
+    """Return how long a request's body may be: longer where an upload is completed."""
+    return MAX_BODY_BYTES if method == "POST" and step_name(method, path) == "complete" else USUAL_BODY_BYTES
 
 
 _METHODS = {

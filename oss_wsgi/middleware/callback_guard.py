@@ -17,8 +17,8 @@ from ..exceptions import CallbackError, UnverifiedError
 from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback
-from ..wsgi.nonblocking import nonblocking_test
 from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.questions import nonblocking_test
 from ..wsgi.responses import method_not_allowed, refuse_error
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from ..exceptions import (
 )
 from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity, note
 from ..wsgi.environ import request_id
-from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
 from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.questions import HOLD_KEY, WouldWaitError, never, nonblocking_test
 from ..wsgi.responses import SECURITY_HEADERS, Headers, read_response, refuse, refuse_error
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class OncePerUpload:
         self._ledger = ledger
         self._begin_once = ledger.begin_once if isinstance(ledger, LoopLedger) else None
         self._keep_seconds = keep_seconds
-        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else always_blocks
+        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else never
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)

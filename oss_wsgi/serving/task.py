@@ -11,7 +11,7 @@ from waitress.task import ErrorTask as WaitressErrorTask
 from waitress.task import WSGITask, hop_by_hop, rename_headers
 from waitress.utilities import build_http_date
 
-from ..wsgi.nonblocking import HOLD_KEY
+from ..wsgi.questions import HOLD_KEY
 from ..wsgi.responses import AGAIN_KEY, SECURITY_HEADERS, THREADS_KEY
 
 Headers = tuple[tuple[str, str], ...]
