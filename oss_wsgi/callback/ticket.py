@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring, encode_basestring_ascii
 from os import urandom
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +21,7 @@ from ..object_names import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from ..bucket import StoredObject
+    from .upload import Upload
 
 #: Seconds that an upload may take after its signature has expired: 5 GB, a form's maximum, at 1 Mbit/s.
 UPLOAD_SECONDS = 12 * 3600
@@ -69,21 +70,6 @@ _RECEIPT_HINTS = {
 }
 
 
-class ReportedObject(Protocol):
-    """The object that a callback reports; an ``Upload`` is one."""
-
-    @property
-    def bucket(self) -> str | None: ...
-    @property
-    def object(self) -> str | None: ...
-    @property
-    def etag(self) -> str | None: ...
-    @property
-    def size(self) -> int | None: ...
-    @property
-    def mime_type(self) -> str | None: ...
-
-
 class Ticket(NamedTuple):
     """What one signature allowed.
 
@@ -111,22 +97,12 @@ class Ticket(NamedTuple):
     filename: str | None = None
     trial: str | None = None
 
-    @property
-    def is_trial(self) -> bool:
-        """Return whether the upload is a test upload of `oss-wsgi doctor`."""
-        return self.trial is not None
-
-    @property
-    def skips_handler(self) -> bool:
-        """Return whether no handler gets the upload."""
-        return self.trial == TRIAL_WITHOUT_HANDLER
-
-    def check(self, upload: ReportedObject) -> None:
+    def check(self, upload: Upload) -> None:
         """Raise UnverifiedError unless the ticket allows the stored object: its bucket, name, size and type."""
         self.check_name(upload)
         self.check_content(upload)
 
-    def check_name(self, upload: ReportedObject) -> None:
+    def check_name(self, upload: Upload) -> None:
         """Raise UnverifiedError unless the ticket allows bucket and object.
 
         Object and ETag must not be longer than OSS makes them, because a ledger stores both.
@@ -141,7 +117,7 @@ class Ticket(NamedTuple):
         if len(upload.etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
 
-    def check_content(self, upload: ReportedObject) -> None:
+    def check_content(self, upload: Upload) -> None:
         """Raise UnverifiedError unless the ticket allows size and type."""
         if upload.size is None or not self.min_size <= upload.size <= self.max_size:
             raise _mismatch("size")
