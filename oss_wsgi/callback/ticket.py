@@ -21,7 +21,6 @@ from ..object_names import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from ..bucket import StoredObject
-    from .upload import Upload
 
 #: Seconds that an upload may take after its signature has expired: 5 GB, a form's maximum, at 1 Mbit/s.
 UPLOAD_SECONDS = 12 * 3600
@@ -97,31 +96,25 @@ class Ticket(NamedTuple):
     filename: str | None = None
     trial: str | None = None
 
-    def check(self, upload: Upload) -> None:
-        """Raise UnverifiedError unless the ticket allows the stored object: its bucket, name, size and type."""
-        self.check_name(upload)
-        self.check_content(upload)
-
-    def check_name(self, upload: Upload) -> None:
-        """Raise UnverifiedError unless the ticket allows bucket and object.
+    def check_name(self, bucket: str | None, name: str | None, etag: str | None) -> None:
+        """Raise UnverifiedError unless the ticket allows a bucket and an object.
 
         Object and ETag must not be longer than OSS makes them, because a ledger stores both.
         """
-        if upload.bucket != self.bucket:
+        if bucket != self.bucket:
             raise _mismatch("bucket")
-        name = upload.object
         if name is None or (name != self.key if self.key is not None else not name.startswith(self.prefix)):
             raise _mismatch("object")
         if len(name.encode()) > MAX_KEY_BYTES:
             raise _mismatch("object's length")
-        if len(upload.etag or "") > _MAX_ETAG:
+        if len(etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
 
-    def check_content(self, upload: Upload) -> None:
+    def check_content(self, size: int | None, mime_type: str | None) -> None:
         """Raise UnverifiedError unless the ticket allows size and type."""
-        if upload.size is None or not self.min_size <= upload.size <= self.max_size:
+        if size is None or not self.min_size <= size <= self.max_size:
             raise _mismatch("size")
-        types, mime_type = self.content_types, upload.mime_type or ""
+        types, mime_type = self.content_types, mime_type or ""
         if types and mime_type not in types and essence(mime_type) not in types:
             raise _mismatch("mimeType")
 

@@ -8,15 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..exceptions import MalformedCallbackError
 from ..http import urldecoded, urlencoded_pairs
 from .parameters import FORM, JSON, TICKET_MEMBER, VARIABLES
-from .ticket import TRIAL_WITHOUT_HANDLER
-
-if TYPE_CHECKING:
-    from .ticket import Ticket
+from .ticket import TRIAL_WITHOUT_HANDLER, Ticket
 
 #: The environ key under which the guard puts a verified upload.
 UPLOAD_KEY = "oss_wsgi.upload"

@@ -142,9 +142,9 @@ class CallbackGuard:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             is_named = False
             try:
-                ticket.check_name(upload)
+                ticket.check_name(upload.bucket, upload.object, upload.etag)
                 is_named = True
-                ticket.check_content(upload)
+                ticket.check_content(upload.size, upload.mime_type)
             except UnverifiedError:
                 facts_of(environ).user = ticket.user
                 if is_named and self._on_mismatch is not None:
