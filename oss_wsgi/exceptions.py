@@ -1,4 +1,7 @@
-"""All errors that oss_wsgi raises; this module imports nothing."""
+"""All errors that oss_wsgi raises; this module imports nothing.
+
+To catch several errors, catch their base: ``CallbackError``, ``PartsError``, ``RecoveryError``, or ``OSSWSGIError``.
+"""
 
 from __future__ import annotations
 

@@ -19,10 +19,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
-from .inheritance import CHILD_VARIABLE, Inheritance
+from .inheritance import Inheritance
 from .joined_metrics import Family, add_up, counts_of
 from .sharing import Share
 from .until_stopped import CannotStartError
@@ -273,22 +274,17 @@ class Processes:
         child.start_at = None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        listeners = [listener.fileno() for listener in self._inherited.listeners]
-        values = {
-            **vars(self._inherited),
-            "listeners": listeners,
-            "metrics_listeners": [],
-            "lifeline": theirs.fileno(),
-            "number": child.number,
-            "share": self._share.descriptors,
-        }
+        lifeline, share = theirs.fileno(), self._share.descriptors
+        inherited = replace(self._inherited, metrics_listeners=[], lifeline=lifeline, number=child.number, share=share)
+        environ = dict(self._environ)
+        inherited.to_environ(environ)
         # Ctrl-C is for the parent: until a child ignores it, it is blocked there.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
         try:
             child.process = subprocess.Popen(  # noqa: S603 - the command line of this very process
                 [sys.executable, *sys.orig_argv[1:]],
-                env={**self._environ, CHILD_VARIABLE: json.dumps(values)},
-                pass_fds=[theirs.fileno(), *listeners, *self._share.descriptors],
+                env=environ,
+                pass_fds=[lifeline, *share, *(listener.fileno() for listener in self._inherited.listeners)],
             )
         except OSError as error:  # no memory, too many processes
             ours.close()
