@@ -64,9 +64,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from .signing.grant import Grant
-    from .wsgi.nonblocking import NonBlockingTest
     from .wsgi.observers import OnIssued, OnRefused
-    from .wsgi.questions import BodyLimit, CallbackTest
+    from .wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
 
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"

@@ -172,24 +172,17 @@ class LoopTask(_Task):
     content_length: int | None
     content_bytes_written: int
 
-    def execute(self) -> None:
+    def service(self) -> None:
+        self.start_time = time.time()
         environ = self.get_environment()
         environ[HOLD_KEY] = self.channel.hold
         self._body = self.channel.server.application(environ, self._start_response)
         self.has_returned = True
         if self.channel.awaited is None:
-            self._make_response()
-
-    def finish(self) -> None:
-        if self.channel.awaited is None:
-            super().finish()
+            self.resume()
 
     def resume(self) -> None:
-        """Make the response that was held back."""
-        self._make_response()
-        self.finish()
-
-    def _make_response(self) -> None:
+        """Make the response: at once, or after it was held back."""
         channel, response = self.channel, self._body
         try:
             body = b"".join(response)
@@ -216,6 +209,7 @@ class LoopTask(_Task):
         self.write(body)
         if self.content_length not in (None, self.content_bytes_written) and self.request.command != "HEAD":
             self.close_on_finish = True  # or the client would take the next response for the rest of this one
+        self.finish()
 
     def build_response_header(self) -> bytes:
         _check_head(self.status, self.response_headers)
