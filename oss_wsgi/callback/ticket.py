@@ -161,9 +161,6 @@ class NewTicket(NamedTuple):
         return NewTicket(self.nonce, b"%s,%s" % (self.json[:-1], more[1:]))
 
 
-_MEMBERS = 10  # of a ticket's JSON
-
-
 def new_ticket(
     *,
     bucket: str,
@@ -275,26 +272,13 @@ class TicketBook:
         Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``
         or ``ticket_expired``.
         """
-        nonce, _, plain = self.unseal(text)
-        return self.read(nonce, _JSON.raw_decode(plain)[0])
+        return self.unseal(text)[0]
 
-    def read(self, nonce: bytes, members: list[Any]) -> Ticket:
-        """Return the ticket with these unsealed members; UnverifiedError ``ticket_expired`` if it has expired."""
-        bucket, key, prefix, min_size, max_size, types, expires, user, data, rest = members
-        # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
-        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
-        expires_at = expires + self._upload_seconds
-        if self._clock() > expires_at + self._keep_seconds:
-            raise UnverifiedError(
-                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
-            )
-        return Ticket(
-            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
-            key is not None and number == 1, number if key is None else 1, filename, trial,
-        )  # fmt: skip
+    def unseal(self, text: object) -> tuple[Ticket, int, list[Any]]:
+        """Return a ticket, the day on which it was sealed, and the members that were added to it.
 
-    def unseal(self, text: object) -> tuple[bytes, int, str]:
-        """Return the nonce, the day and the JSON of a sealed text; UnverifiedError for any other text."""
+        Raises UnverifiedError as ``open`` does.
+        """
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
         sealed = _decode(text, self._max_text)
@@ -302,13 +286,28 @@ class TicketBook:
         day = int.from_bytes(header[4:], "big")
         for secret in self._secrets.current():
             if secret.id == key_id:
-                try:
-                    return nonce, day, secret[day].decrypt(nonce, sealed[20:], header).decode()
-                except InvalidTag:
-                    raise _altered() from None
-        raise UnverifiedError(
-            "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
-        )
+                break
+        else:
+            raise UnverifiedError(
+                "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
+            )
+        try:
+            plain = secret[day].decrypt(nonce, sealed[20:], header).decode()
+        except InvalidTag:
+            raise _altered() from None
+        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _JSON.raw_decode(plain)
+        # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
+        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
+        expires_at = expires + self._upload_seconds
+        if self._clock() > expires_at + self._keep_seconds:
+            raise UnverifiedError(
+                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
+            )
+        ticket = Ticket(
+            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
+            key is not None and number == 1, number if key is None else 1, filename, trial,
+        )  # fmt: skip
+        return ticket, day, added
 
     def seal(self, ticket: NewTicket) -> str:
         """Return a ticket sealed under the first secret and today's key."""
@@ -398,13 +397,11 @@ class ReceiptBook:
         Raises UnverifiedError: ``receipt_missing``, ``receipt_foreign``, ``receipt_altered``, ``receipt_expired``.
         """
         try:
-            nonce, day, plain = self._receipts.unseal(text)
-            members = json.loads(plain)
-            ticket = self._receipts.read(nonce, members[:_MEMBERS])
+            ticket, day, added = self._receipts.unseal(text)
         except UnverifiedError as error:
             problem = error.reason.removeprefix("ticket_")
             raise UnverifiedError(f"receipt_{problem}", _RECEIPT_HINTS[problem]) from None
-        operation, custom, metadata = members[_MEMBERS:] or (POST_OBJECT, {}, [])
+        operation, custom, metadata = added or (POST_OBJECT, {}, [])
         return Receipt(ticket, operation, custom, metadata, day * _DAY)
 
 

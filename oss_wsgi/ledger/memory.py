@@ -187,7 +187,7 @@ class MemoryLedger(LoopLedger):
         return time
 
     def _remove_later(self, entry: UploadIdentity) -> None:
-        expiry = self._look_at_clock().forget_after(entry.expires)
+        expiry = (self._time or self._look_at_clock()).forget_after(entry.expires)
         queue = self._by_expiry.get(expiry)
         if queue is None:
             queue = self._by_expiry[expiry] = []

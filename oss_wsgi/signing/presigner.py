@@ -163,7 +163,6 @@ class PostPresigner:
         self._trial = trial
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
-        self._signing_key = v4.signing_key_cache()
         self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
@@ -422,7 +421,7 @@ class PostPresigner:
         """Return the name of the form field for the signature, and the signature."""
         if self._region is None:
             return "Signature", v1.signature(credentials.access_key_secret, policy)
-        key = self._signing_key(credentials.access_key_secret, day, self._region)
+        key = v4.signing_key(credentials.access_key_secret, day, self._region)
         return "x-oss-signature", v4.signature(key, policy)
 
 
