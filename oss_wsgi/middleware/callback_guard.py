@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,6 +74,9 @@ class CallbackGuard:
         self._bucket = bucket
         self._targets = _targets(callback_urls)
         self._inner_is_nonblocking = nonblocking_test(app)
+        # The user's own verifier may have other rules.
+        is_own = type(verifier) is CallbackVerifier
+        self._pinned_key_urls = verifier.pinned_key_urls() if is_own else frozenset()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST":
@@ -108,11 +110,6 @@ class CallbackGuard:
         if method != "POST" or pub_key_url is None:
             return False
         return pub_key_url in self._pinned_key_urls or self._verifier.has_key(pub_key_url)
-
-    @functools.cached_property
-    def _pinned_key_urls(self) -> frozenset[str]:
-        # The user's own verifier may have other rules.
-        return self._verifier.pinned_key_urls() if type(self._verifier) is CallbackVerifier else frozenset()
 
     def verify(self, environ: WSGIEnvironment) -> Upload:
         """Return the upload that a request reports; this consumes the body.
