@@ -241,6 +241,14 @@ def test_keys_that_have_verified_stay_and_of_the_others_eight(clock: FrozenClock
     refused(store, version(151))
 
 
+def test_a_next_key_that_was_forgotten_is_fetched_again_at_once(clock: FrozenClock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for number in (*range(2, 11), 2):
+        assert number_of(store, version(number)) == N512
+    assert fetcher.urls.count(V2) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", [PEM_BYTES, NOT_FOUND, DOWN], ids=["success", "404", "down"])
 def test_ten_thousand_urls_leave_little_behind(answer: bytes | FetchError, clock: FrozenClock) -> None:
@@ -443,7 +451,9 @@ def test_an_interrupted_fetch_does_not_block_later_ones(clock: FrozenClock) -> N
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_that_was_forked_during_a_fetch_fetches_itself(clock: FrozenClock) -> None:
+def test_a_child_that_was_forked_during_a_fetch_fetches_itself(
+    clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetcher = Hanging()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     with fetching(store, fetcher):
@@ -453,4 +463,6 @@ def test_a_child_that_was_forked_during_a_fetch_fetches_itself(clock: FrozenCloc
             ask(store, V2)
             os._exit(store.fetches["fetched"])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
+        assert "being fetched" in refused(store, V2), "the parent's thread still fetches it"
     assert number_of(store, V2) == N512

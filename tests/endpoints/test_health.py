@@ -42,12 +42,12 @@ class Part:
             raise self.error
 
 
-def client(endpoint: ReadinessEndpoint) -> webtest.TestApp:
+def client(endpoint: HealthEndpoint | ReadinessEndpoint) -> webtest.TestApp:
     return webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
 
 
-def test_readiness_answers_get_and_head_at_its_own_root_only() -> None:
-    endpoint = ReadinessEndpoint({}, clock=FrozenClock())
+@pytest.mark.parametrize("endpoint", [HealthEndpoint(), ReadinessEndpoint({}, clock=FrozenClock())])
+def test_they_answer_get_and_head_at_their_own_root_only(endpoint: HealthEndpoint | ReadinessEndpoint) -> None:
     app = client(endpoint)
     assert app.get("/").json == {"status": "ok"}
     assert app.head("/").body == b""
@@ -122,6 +122,31 @@ def test_during_a_check_other_requests_get_the_previous_result() -> None:
     thread.join(TIMEOUT)
 
 
+def test_before_the_first_result_a_request_waits_for_another_ones_check() -> None:
+    entered, gate = threading.Event(), threading.Event()
+    looks: list[int] = []
+
+    def slow() -> None:
+        looks.append(1)
+        entered.set()
+        assert gate.wait(TIMEOUT)
+        raise OSError
+
+    app = client(ReadinessEndpoint({"part": slow}, clock=FrozenClock()))
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(app.get("/", expect_errors=True).status_int)) for _ in range(2)
+    ]
+    threads[0].start()
+    assert entered.wait(TIMEOUT)
+    threads[1].start()
+    threads[1].join(0.05)  # it has answered by then if it does not wait
+    gate.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert (statuses, len(looks)) == ([503, 503], 1)
+
+
 def site(**options: Any) -> webtest.TestApp:
     return webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, **options))
 
@@ -147,7 +172,8 @@ def test_a_key_and_a_ledger_make_it_ready(tmp_path: Path) -> None:
 def test_health_is_nonblocking_and_readiness_is_not() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS)
     assert app.is_nonblocking("GET", "/oss/health", {})
-    assert not app.is_nonblocking("GET", "/oss/health/ready", {})
+    for method, path in (("GET", "/oss/health/ready"), ("POST", "/oss/health"), ("GET", "/oss/health/x")):
+        assert not app.is_nonblocking(method, path, {})
 
 
 def test_missing_or_expired_credentials_make_it_unready(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,15 +221,6 @@ def test_a_custom_ledger_is_checked() -> None:
     assert ready(site(ledger=ledger)) is None
     ledger.broken = True
     assert ready(site(ledger=ledger)) == ["ledger"]
-
-
-def test_health_answers_get_and_head_at_its_own_root_only() -> None:
-    endpoint = HealthEndpoint()
-    app = webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
-    assert app.get("/").json == {"status": "ok"}
-    assert app.head("/").body == b""
-    assert app.post("/", expect_errors=True).headers["Allow"] == "GET, HEAD"
-    assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
 
 
 @pytest.mark.parametrize("kind", [OSError, SystemExit, KeyboardInterrupt])

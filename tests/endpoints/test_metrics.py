@@ -68,9 +68,8 @@ def test_callbacks_are_counted_by_outcome(metrics: Metrics) -> None:
     good = report(app)
     wrong = report(app, Authorization="AAAA")
     assert [good(), good(), good(), wrong()] == [200, 200, 200, 403]
-    assert value(metrics, "callbacks_total", outcome="accepted") == 1
-    assert value(metrics, "callbacks_total", outcome="repeated") == 2
-    assert value(metrics, "callbacks_total", outcome="signature_wrong") == 1
+    for outcome, count in (("accepted", 1), ("repeated", 2), ("signature_wrong", 1)):
+        assert value(metrics, "callbacks_total", outcome=outcome) == count
 
 
 def test_a_server_counts_what_an_application_does_not_count_itself(metrics: Metrics) -> None:
@@ -109,6 +108,54 @@ def test_a_handler_that_fails_and_a_view_that_refuses_are_outcomes(metrics: Metr
     app = webtest.TestApp(DirectUpload(view, SETTINGS, metrics=other, forward_callback=True, **options))
     assert report(app)() == 422
     assert value(other, "callbacks_total", outcome="application") == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status", "reason", "counted"),
+    [
+        ("callback", 200, None, 'callbacks_total{outcome="accepted"}'),
+        ("callback", 300, None, 'callbacks_total{outcome="application"}'),
+        ("signature", 403, "not_authorized", 'signatures_refused_total{reason="not_authorized"}'),
+        ("signature", 200, None, None),
+        ("s3/part", 200, None, 'multipart_total{outcome="ok",step="part"}'),
+        ("s3/complete", 200, "repeated", 'multipart_total{outcome="repeated",step="complete"}'),
+        ("s3/complete", 300, None, 'multipart_total{outcome="application",step="complete"}'),
+        ("s3/begin", 204, None, None),
+        ("recover", 200, None, 'recovered_total{outcome="recovered"}'),
+        ("recover", 300, None, 'recovered_total{outcome="application"}'),
+        ("recover", 404, "not_stored", 'recovered_total{outcome="not_stored"}'),
+        ("recover", 204, None, None),
+        ("health", 503, None, None),
+    ],
+)
+def test_a_response_is_counted_by_its_outcome_and_preflights_are_not(
+    endpoint: str, status: int, reason: str | None, counted: str | None, metrics: Metrics
+) -> None:
+    metrics.on_answered(endpoint, status, 0.25, reason)
+    lines = [line for line in metrics.text()[1].decode().splitlines() if line.endswith(" 1.0") and "_total" in line]
+    assert lines == ([] if counted is None else [f"oss_wsgi_{counted} 1.0"])
+    assert value(metrics, "request_seconds_sum", endpoint=endpoint) == 0.25
+
+
+def test_signatures_sweeps_and_events_are_counted(metrics: Metrics) -> None:
+    for facts in ({}, {"upload_method": "PUT"}, {"upload_method": "MULTIPART"}, {"upload_method": "PUT"}):
+        metrics.on_issued(GRANT, facts)
+    methods = [value(metrics, "signatures_by_method_total", method=name) for name in ("post", "put", "multipart")]
+    assert (value(metrics, "signatures_issued_total"), methods) == (4, [1, 2, 1])
+    metrics.on_reconciled({"known": 2, "failed": 0})
+    metrics.on_event("gone")
+    assert value(metrics, "reconciled_total", outcome="known") == 2
+    assert value(metrics, "reconciled_total", outcome="failed") == 0
+    assert value(metrics, "events_total", outcome="gone") == 1
+
+
+def test_the_oldest_upload_of_all_applications_is_shown(metrics: Metrics) -> None:
+    ledger, keys = MemoryLedger(clock=FrozenClock()), PublicKeyStore()
+    metrics.watch(ledger, keys, lambda: None)
+    assert "oldest_untold" not in metrics.text()[1].decode()
+    for age in (7.0, 90.0, 8.0):
+        metrics.watch(ledger, keys, lambda age=age: age)  # type: ignore[misc]
+    assert value(metrics, "oldest_untold_seconds") == 90
 
 
 def test_seconds_are_counted_by_endpoint(metrics: Metrics) -> None:

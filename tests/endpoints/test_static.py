@@ -17,6 +17,7 @@ def site(tmp_path: Path) -> webtest.TestApp:
     (root / "index.html").write_text("<p>home")
     (root / "upload.js").write_text("export {}")
     (root / "文件.txt").write_text("中")
+    (root / "\udcff.txt").write_text("no UTF-8")
     (root / "sub" / "index.html").write_text("<p>sub")
     (root / ".secret").write_text("hidden")
     (tmp_path / "secret").mkdir()
@@ -26,22 +27,42 @@ def site(tmp_path: Path) -> webtest.TestApp:
 
 
 @pytest.mark.parametrize(
-    ("path", "content_type", "text"),
+    ("path", "text"),
     [
-        ("/", "text/html", "<p>home"),
-        ("/index.html", "text/html", "<p>home"),
-        ("/upload.js", "text/javascript", "export {}"),
-        ("/sub/", "text/html", "<p>sub"),
-        ("/%E6%96%87%E4%BB%B6.txt", "text/plain", "中"),
+        ("/", "<p>home"),
+        ("/index.html", "<p>home"),
+        ("/upload.js", "export {}"),
+        ("/sub/", "<p>sub"),
+        ("/%E6%96%87%E4%BB%B6.txt", "中"),
+        ("/%FF.txt", "no UTF-8"),
     ],
 )
-def test_files_have_their_type_and_security_headers(
-    site: webtest.TestApp, path: str, content_type: str, text: str
+def test_files_are_served_as_they_are_with_security_headers_and_asked_for_again(
+    site: webtest.TestApp, path: str, text: str
 ) -> None:
     response = site.get(path)
-    assert (response.content_type, response.text) == (content_type, text)
+    assert response.text == text
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Content-Security-Policy"] == "default-src 'none'"
+    assert response.headers["Cache-Control"] == "no-cache"
+
+
+def test_a_files_type_follows_from_its_name_on_every_machine(tmp_path: Path) -> None:
+    types = {
+        **{suffix: f"text/{suffix}; charset=utf-8" for suffix in ("css", "html")},
+        **dict.fromkeys(("js", "JS"), "text/javascript; charset=utf-8"),
+        **dict.fromkeys(("txt", "ts"), "text/plain; charset=utf-8"),
+        **{suffix: f"image/{suffix}" for suffix in ("jpeg", "png", "webp")},
+        "jpg": "image/jpeg",
+        "svg": "image/svg+xml",
+        "ico": "image/x-icon",
+        "json": "application/json",
+        "woff2": "font/woff2",
+        "pdf": "application/pdf",
+        "unknown": "application/octet-stream",
+    }
+    app = webtest.TestApp(StaticSite(tmp_path, overrides={f"/a.{suffix}": b"" for suffix in types}))
+    assert {suffix: app.get(f"/a.{suffix}").headers["Content-Type"] for suffix in types} == types
 
 
 @pytest.mark.parametrize(

@@ -672,21 +672,13 @@ def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
     assert (report.listed, report.known, sum(report.counts.values())) == (6, 2, 6)
 
 
-def test_one_unreachable_moment_is_counted_and_the_sweep_goes_on(site: Site) -> None:
+def test_two_unreachable_moments_are_counted_and_the_sweep_goes_on(site: Site) -> None:
     for number in range(3):
         site.upload(name=f"{number}.png")
-    original = site.bucket.head
-    failures = [UNREACHABLE]
-
-    def head(key: str) -> Any:
-        if failures:
-            raise failures.pop()
-        return original(key)
-
-    site.bucket.head = head  # type: ignore[method-assign]
+    site.bucket.head = unreachable(site, failures=2)  # type: ignore[method-assign]
     report = site.reconcile()
-    assert (report.recovered, report.unavailable, report.left) == (2, 1, {"unavailable": 1})
-    assert site.reconcile().recovered == 1
+    assert (report.recovered, report.unavailable, report.left) == (1, 2, {"unavailable": 2})
+    assert site.reconcile().recovered == 2
 
 
 @pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), UNREACHABLE])
