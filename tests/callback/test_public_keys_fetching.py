@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.callback.verifier import CallbackVerifier
-from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError
+from oss_wsgi.exceptions import FetchError, KeyUnavailableError
 from oss_wsgi.testing import FrozenClock
 
 from .signing_keys import DAY, N512, OTHER, OTHER_PEM, PEM, PEM_BYTES, V2, Fetcher, number_of, version
@@ -48,10 +48,10 @@ def test_a_newer_key_of_oss_is_fetched_once_over_https(url: str, clock: FrozenCl
     assert (fetcher.urls, store.fetches) == ([V2], {"fetched": 1, "failed": 0})
 
 
-def test_a_newer_key_without_a_fetcher_is_unavailable() -> None:
-    with pytest.raises(KeyUnavailableError) as raised:
-        PublicKeyStore().get(V2)
-    assert not isinstance(raised.value, UnverifiedError)
+def test_a_newer_key_without_a_fetcher_is_unavailable_and_no_failed_fetch() -> None:
+    store = PublicKeyStore()
+    refused(store, V2)
+    assert store.fetches == {"fetched": 0, "failed": 0}
 
 
 @pytest.mark.slow
@@ -268,8 +268,10 @@ def test_the_first_callback_signed_with_a_new_key_is_verified(clock: FrozenClock
     callback = {"target": b"/", "body": b"", "pub_key_url": base64.b64encode(V2.encode()).decode()}
     signed = base64.b64encode(OTHER.sign(b"/\n", PKCS1v15(), MD5())).decode()
     wrong = base64.b64encode(OTHER.sign(b"/x\n", PKCS1v15(), MD5())).decode()
+    for unknown in (V2, "http://127.0.0.1/own.pem"):
+        store.has_verified(unknown)
     assert not verifier.is_valid(**callback, authorization=wrong)
-    assert V2 not in store.in_use, "it has verified nothing"
+    assert not store.in_use, "it has verified nothing"
     for _ in range(3):
         assert verifier.is_valid(**callback, authorization=signed)
         assert not verifier.is_valid(**callback, authorization=wrong)
@@ -297,13 +299,14 @@ def test_the_key_that_replaces_another_verifies_only_what_it_signed(signed: byte
 
 def test_a_pinned_key_is_never_replaced(clock: FrozenClock) -> None:
     fetcher = Fetcher(OTHER_PEM)
-    trusted = {"http://127.0.0.1/own.pem": PEM, V2: PEM}
+    trusted = {"http://127.0.0.1/own.pem": PEM, V2.replace("https:", "http:"): PEM}
     verifier = CallbackVerifier(PublicKeyStore(trusted, fetcher=fetcher, clock=clock))
+    assert verifier.is_valid(**signed_callback(V2)), "this one is not pinned"
     for url in trusted:
         assert not verifier.is_valid(**signed_callback(url))
         clock.now += DAY
         assert not verifier.is_valid(**signed_callback(url))
-    assert fetcher.urls == []
+    assert fetcher.urls == [V2]
 
 
 def test_a_key_that_oss_has_replaced_is_fetched_again_after_a_day(clock: FrozenClock) -> None:
