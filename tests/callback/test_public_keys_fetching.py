@@ -369,7 +369,7 @@ def fetching(store: PublicKeyStore, fetcher: Hanging, url: str = V2) -> Iterator
         worker.join(60)
 
 
-def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock) -> None:
+def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock, waited: list[float]) -> None:
     fetcher = Hanging(at=version(77))
     store = PublicKeyStore({"http://a/own.pem": PEM}, fetcher=fetcher, clock=clock)
     with fetching(store, fetcher, version(77)):
@@ -379,6 +379,7 @@ def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock) -> None:
             assert store.get(url).key_size == 512
         assert number_of(store, V2) == N512, "the next version has a fetch of its own"
     assert fetcher.urls == [version(77), V2]
+    assert 0.01 not in waited
 
 
 @pytest.mark.parametrize("answer", [PEM_BYTES, NOT_FOUND], ids=["success", "failure"])
@@ -406,21 +407,34 @@ def test_many_threads_cause_one_fetch(
     assert outcomes == [N512 if answer is PEM_BYTES else "key_unavailable"] * 16
 
 
-def test_waiting_for_an_endless_fetch_ends(clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return for how long events are waited for; a fetch of another thread is waited for by 0.01 seconds."""
+    waited: list[float] = []
+    wait = threading.Event.wait
+
+    def noting(event: threading.Event, timeout: float | None = None) -> bool:
+        waited.append(timeout or 0)
+        return wait(event, timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", noting)
     monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
+    return waited
+
+
+def test_waiting_for_an_endless_fetch_ends(clock: FrozenClock, waited: list[float]) -> None:
     fetcher = Hanging()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     with fetching(store, fetcher):
         assert "being fetched" in refused(store, V2)
+    assert 0.01 in waited
     assert number_of(store, V2) == N512
 
 
 @pytest.mark.parametrize("answer", [DOWN, NOT_FOUND], ids=["no answer", "no key"])
 def test_after_no_answer_nobody_waits_for_the_next_try(
-    answer: Exception, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    answer: Exception, clock: FrozenClock, waited: list[float]
 ) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(threading.Event, "wait", _noting(threading.Event.wait, waited))
     fetcher = Hanging(answer)
     fetcher.release.set()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
@@ -428,18 +442,9 @@ def test_after_no_answer_nobody_waits_for_the_next_try(
     fetcher.inside.clear()
     fetcher.release.clear()
     clock.now += LONG_PAUSE
-    monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
     with fetching(store, fetcher):
         refused(store, V2)
     assert (0.01 in waited) is (answer is NOT_FOUND)
-
-
-def _noting(wait: Any, waited: list[float]) -> Any:
-    def noting(event: threading.Event, timeout: float | None = None) -> bool:
-        waited.append(timeout or 0)
-        return bool(wait(event, timeout))
-
-    return noting
 
 
 def test_an_interrupted_fetch_does_not_block_later_ones(clock: FrozenClock) -> None:
@@ -454,9 +459,7 @@ def test_an_interrupted_fetch_does_not_block_later_ones(clock: FrozenClock) -> N
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_that_was_forked_during_a_fetch_fetches_itself(
-    clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_that_was_forked_during_a_fetch_fetches_itself(clock: FrozenClock, waited: list[float]) -> None:
     fetcher = Hanging()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     with fetching(store, fetcher):
@@ -466,6 +469,5 @@ def test_a_child_that_was_forked_during_a_fetch_fetches_itself(
             ask(store, V2)
             os._exit(store.fetches["fetched"])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-        monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
         assert "being fetched" in refused(store, V2), "the parent's thread still fetches it"
     assert number_of(store, V2) == N512
