@@ -309,8 +309,10 @@ def test_without_an_authorize_the_upload_dir_is_swept_and_with_one_the_whole_buc
 def test_prefixes_that_cover_each_other_are_listed_once(site: Site) -> None:
     for key in ("a/1", "a/b/2", "b/3", "c/4"):
         site.put(key)
-    report = site.reconcile(prefixes=["b/", "a/b/", "a/", "b/"])
+    shares: list[float] = []
+    report = site.reconcile(prefixes=["b/", "a/b/", "a/", "b/"], progress=lambda report: shares.append(report.progress))
     assert report.listed == 3
+    assert set(shares) == {0.0, 0.5, 1.0}
     with pytest.raises(TypeError, match="not the text 'a/'"):
         site.reconcile(prefixes="a/")
 
@@ -372,11 +374,15 @@ def test_names_without_shards_are_swept_where_shards_are_on(make: Callable[..., 
     assert site.uploads[0].object == lost
 
 
-def test_an_object_is_found_whose_form_was_signed_days_before(make: Callable[..., Site]) -> None:
-    """A form lives for up to 7 days, and the day in the name is that of the signature."""
+def test_an_object_is_found_whose_form_was_signed_days_before(
+    make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form lives for up to 7 days, an upload for half a day, and the day in the name is that of the signature."""
+    monkeypatch.setattr(sweep, "PAGE", 1)
     site = make(authorize=lambda request: Grant(expires=7 * 24 * HOUR))
     fields = site.client.sign("a.png", content_type="image/png", size=5).json["fields"]
-    site.clock.advance(6 * 24 * HOUR)
+    site.put(f"{fields['key'].rpartition('/')[0]}/{'0' * 32}.png")
+    site.clock.advance(7 * 24 * HOUR + 11 * HOUR)
     site.put(fields["key"], b"hello", {"x-oss-meta-oss-wsgi": fields["x-oss-meta-oss-wsgi"]})
     assert site.reconcile(since="1h").recovered == 1
 
@@ -672,13 +678,28 @@ def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
     assert (report.listed, report.known, sum(report.counts.values())) == (6, 2, 6)
 
 
-def test_two_unreachable_moments_are_counted_and_the_sweep_goes_on(site: Site) -> None:
-    for number in range(3):
+@pytest.mark.parametrize(
+    ("error", "answers"),
+    [(UNREACHABLE, "no no yes no yes"), (BucketRefusedError("bucket_failed", "the SDK raised"), "no no no no yes")],
+    ids=["two moments and one", "whatever fails of single objects"],
+)
+def test_objects_that_cannot_be_asked_for_are_counted_and_the_sweep_goes_on(
+    site: Site, error: Exception, answers: str
+) -> None:
+    for number in range(5):
         site.upload(name=f"{number}.png")
-    site.bucket.head = unreachable(site, failures=2)  # type: ignore[method-assign]
+    original, left = site.bucket.head, answers.split()
+
+    def head(key: str) -> Any:
+        if left and left.pop(0) == "no":
+            raise error
+        return original(key)
+
+    site.bucket.head = head  # type: ignore[method-assign]
+    failed = answers.count("no")
     report = site.reconcile()
-    assert (report.recovered, report.unavailable, report.left) == (1, 2, {"unavailable": 2})
-    assert site.reconcile().recovered == 2
+    assert (report.recovered, report.left) == (5 - failed, {"unavailable": failed})
+    assert site.reconcile().recovered == failed
 
 
 @pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), UNREACHABLE])
@@ -932,6 +953,16 @@ def test_the_age_of_what_was_left_is_known_whatever_keeps_the_place(make: Callab
     assert site.application.oldest_untold_seconds() == 0
 
 
+def test_a_sweep_that_is_stopped_does_not_forget_what_the_one_before_left(site: Site) -> None:
+    site.failing.add(site.upload())
+    for _ in range(2):
+        site.clock.advance(HOUR)
+        site.reconcile()
+    with pytest.raises(KilledError):
+        site.reconcile(progress=killing_at(site, 0))
+    assert site.application.oldest_untold_seconds() == 2 * HOUR
+
+
 def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:
     class Silent(MemoryLedger):
         def known(self, pairs: Any) -> Any:
@@ -1008,6 +1039,9 @@ def test_metrics_count_the_outcomes_and_show_the_age_of_what_was_left(make: Call
 
 def test_a_gap_between_two_sweeps_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.reconcile()
+    site.clock.advance(26 * HOUR)
+    site.reconcile()
+    assert "no sweep has looked" not in caplog.text
     site.clock.advance(36 * HOUR)
     site.reconcile()
     assert "no sweep has looked at the 10.0 hours before this one's window" in caplog.text
@@ -1021,6 +1055,7 @@ def test_a_gap_between_two_sweeps_is_logged(site: Site, caplog: pytest.LogCaptur
     [
         ("26h", "15m", (NOW - 26 * HOUR, NOW - 900)),
         (3600, 0, (NOW - 3600, NOW)),
+        ("1h", "1h", (NOW - 3600, NOW - 3600)),
         ("7 days", "0", (NOW - 7 * 24 * HOUR, NOW)),
         (timedelta(hours=2), timedelta(minutes=1), (NOW - 7200, NOW - 60)),
         (datetime(2024, 12, 3, tzinfo=timezone.utc), NOW, (1733184000.0, NOW)),
