@@ -214,9 +214,9 @@ def test_a_version_is_next_to_one_that_has_verified_a_callback(proven: bool, clo
 def test_the_versions_after_a_pinned_one_are_next(clock: FrozenClock) -> None:
     fetcher = Fetcher(DOWN)
     store = PublicKeyStore({version(41): PEM}, fetcher=fetcher, clock=clock)
-    for number in (40, 42, 50, 51, 2):
-        refused(store, version(number))
-    assert fetcher.urls == [version(40), version(42), version(50), version(2)], "40 and 51 share a lane"
+    for url in (*map(version, (40, 42, 50, 51, 2)), version(41).replace("https:", "http:")):
+        refused(store, url)
+    assert fetcher.urls == [version(40), version(42), version(50), version(2)], "the others share a lane"
 
 
 @pytest.mark.parametrize("digits", ["0", "02", "0001"])
@@ -238,6 +238,7 @@ def test_keys_that_have_verified_stay_and_of_the_others_eight(clock: FrozenClock
     fetcher.answer = DOWN
     for number in (*range(2, 22), *range(152, 160)):
         assert number_of(store, version(number)) == N512
+        assert store.is_at_hand(version(number))
     refused(store, version(151))
 
 

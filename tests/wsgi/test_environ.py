@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
+from oss_wsgi.exceptions import (
+    BodyTooLargeError,
+    CallbackError,
+    LengthRequiredError,
+    MalformedCallbackError,
+    MalformedRequestError,
+)
 from oss_wsgi.wsgi.environ import (
     MAX_BODY_BYTES,
     ReceivedCallback,
+    find_authorization,
+    query_pairs,
     read_body,
     request_id,
     request_target,
@@ -269,6 +277,22 @@ def test_a_received_callback_over_the_limit_is_not_read() -> None:
     received = ReceivedCallback.from_environ({"wsgi.input": stream, "CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)})
     assert isinstance(received.body_error, BodyTooLargeError)
     assert stream.tell() == 0
+
+
+def test_a_query_has_16_kib_and_as_many_parameters_as_are_asked_for() -> None:
+    longest = "a=" + "b" * (16 * 1024 - 2)
+    assert query_pairs({"QUERY_STRING": longest}, 1) == [("a", longest[2:])]
+    for text in (f"{longest}b", "a=b&c", "%FF"):
+        with pytest.raises(MalformedRequestError) as raised:
+            query_pairs({"QUERY_STRING": text}, 1)
+        assert raised.value.reason == "query_malformed"
+
+
+def test_apache_redirects_ten_times_at_the_most() -> None:
+    for times in (1, 10):
+        key = "REDIRECT_" * times + "HTTP_AUTHORIZATION"
+        assert find_authorization({key: " QkJC "}) == (key, "QkJC")
+    assert find_authorization({"REDIRECT_" * 11 + "HTTP_AUTHORIZATION": "QkJC"}) is None
 
 
 def test_only_an_environ_with_a_hidden_authorization_is_copied() -> None:
