@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -115,7 +115,8 @@ def test_without_an_image_the_image_attributes_are_none(body: bytes) -> None:
 def test_what_the_body_leaves_out_or_empty_is_none(body: bytes) -> None:
     upload = Upload.parse(body, FORM)
     assert replace(upload, members={}, body=b"") == Upload()
-    assert not (upload.by_prefix or upload.skips_handler)
+    for each in (upload, Upload()):
+        assert not (each.by_prefix or each.skips_handler or each.recovered)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +375,8 @@ def test_with_ticket_returns_a_new_upload_and_leaves_the_old_one() -> None:
     values |= {"forbid_overwrite": True, "max_objects": 7, "by_prefix": True, "filename": "a.png"}
     assert vars(with_ticket) == {**before, **values, "is_trial": True, "skips_handler": True}
     assert vars(upload) == before
+    with pytest.raises(FrozenInstanceError):
+        upload.user = "mallory"  # type: ignore[misc]
     assert with_ticket == replace(with_ticket, by_prefix=False, skips_handler=False, transaction=object())
     hidden = ("members", "body", "data", "by_prefix", "skips_handler", "transaction")
     assert not [name for name in hidden if f"{name}=" in repr(with_ticket)]
