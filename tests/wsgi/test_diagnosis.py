@@ -35,22 +35,34 @@ def stream_of(module: str) -> Any:
 @pytest.mark.parametrize(
     ("environ", "name", "fix"),
     [
-        ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "mod_wsgi (daemon)", "WSGIPassAuthorization On"),
-        ({**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""}, "(embedded)", "WSGIPassAuthorization On"),
+        ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "Apache mod_wsgi (daemon)", "WSGIPassAuthorization On"),
+        (
+            {**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""},
+            "Apache mod_wsgi (embedded)",
+            "WSGIPassAuthorization On",
+        ),
         ({**APACHE, "wsgi.run_once": True}, "Apache CGI", "CGIPassAuth On"),
-        ({**APACHE, "wsgi.input": stream_of("flup.server.fcgi_base")}, "mod_fcgid", "FcgidPassHeader Authorization"),
-        ({"SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9"}, "mod_fcgid", "FcgidPassHeader Authorization"),
-        ({**APACHE, "wsgi.input": stream_of("flipflop")}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        (
+            {**APACHE, "wsgi.input": stream_of("flup.server.fcgi_base")},
+            "Apache mod_fcgid",
+            "FcgidPassHeader Authorization",
+        ),
+        ({"SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9"}, "Apache mod_fcgid", "FcgidPassHeader Authorization"),
+        ({**APACHE, "wsgi.input": stream_of("flipflop")}, "Apache mod_fcgid", "FcgidPassHeader Authorization"),
         (
             {**APACHE, "SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9", "wsgi.run_once": True},
             "Apache CGI",
             "CGIPassAuth On",
         ),
-        ({**APACHE, "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/x"}, "mod_proxy_fcgi", "CGIPassAuth On"),
-        ({**APACHE, "SCRIPT_FILENAME": "proxy:scgi://127.0.0.1:9000/x"}, "mod_proxy_scgi", "SetEnvIf"),
-        ({**APACHE, "SCRIPT_FILENAME": "proxy:uwsgi://h/", "uwsgi.version": b"2"}, "mod_proxy_uwsgi", "proxy in front"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/x"}, "Apache mod_proxy_fcgi", "CGIPassAuth On"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:scgi://127.0.0.1:9000/x"}, "Apache mod_proxy_scgi", "SetEnvIf"),
+        (
+            {**APACHE, "SCRIPT_FILENAME": "proxy:uwsgi://h/", "uwsgi.version": b"2"},
+            "Apache mod_proxy_uwsgi",
+            "proxy in front",
+        ),
         ({"uwsgi.version": b"2.0.28"}, "uWSGI", "proxy in front"),
-        ({**APACHE, "passenger.hijack": True}, "Passenger", "proxy in front"),
+        ({**APACHE, "passenger.hijack": True}, "Phusion Passenger", "proxy in front"),
         ({"gunicorn.socket": None, "SERVER_SOFTWARE": "gunicorn/27"}, "gunicorn", "proxy_set_header"),
         ({"waitress.client_disconnected": None}, "waitress", "RequestHeader unset"),
         ({"asgi.scope": {}}, "an ASGI server", "proxy in front"),
@@ -79,7 +91,7 @@ def stream_of(module: str) -> Any:
 )
 def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, fix: str) -> None:
     sentence = missing_authorization({**URL, **environ})
-    assert name in server_name(environ)
+    assert server_name(environ) == name
     assert name in sentence
     assert fix in sentence
     assert "swordfish" not in sentence
