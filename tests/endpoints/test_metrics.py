@@ -6,14 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import prometheus_client
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, MemoryLedger, Metrics, MetricsEndpoint, PublicKeyStore, Settings, SQLiteLedger
+from oss_wsgi import DirectUpload, Grant, MemoryLedger, Metrics, MetricsEndpoint, PublicKeyStore, Settings
 from oss_wsgi.exceptions import FetchError, SettingsError
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
@@ -93,21 +92,6 @@ def test_a_server_counts_what_an_application_does_not_count_itself(metrics: Metr
     counted.get("/oss/signature?filename=a.png")
     assert (value(own, "signatures_issued_total"), value(metrics, "signatures_issued_total")) == (1, 1)
     counted.get("/oss/metrics", status=200)
-
-
-def test_a_handler_that_fails_and_a_view_that_refuses_are_outcomes(metrics: Metrics) -> None:
-    assert report(client(metrics, on_upload=lambda upload: 1 / 0))() == 500
-    assert value(metrics, "callbacks_total", outcome="handler_failed") == 1
-
-    def view(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("422 No", [("Content-Type", "application/json")])
-        return [b"{}"]
-
-    other = Metrics()
-    options: dict[str, Any] = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys}
-    app = webtest.TestApp(DirectUpload(view, SETTINGS, metrics=other, forward_callback=True, **options))
-    assert report(app)() == 422
-    assert value(other, "callbacks_total", outcome="application") == 1
 
 
 @pytest.mark.parametrize(
@@ -190,22 +174,6 @@ def test_fetches_of_keys_are_counted(metrics: Metrics) -> None:
     store.get("https://gosspublic.alicdn.com/callback_pub_key_v2.pem")
     for outcome in ("fetched", "failed"):
         assert value(metrics, "key_fetches_total", outcome=outcome) == 1
-
-
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_the_size_of_the_ledger_is_shown(kind: str, metrics: Metrics, tmp_path: Path) -> None:
-    clock = FrozenClock()
-    ledger: Any = MemoryLedger(clock=clock)
-    if kind == "sqlite":
-        ledger = SQLiteLedger(tmp_path / "ledger.sqlite3", clock=clock)
-    client(metrics, ledger=ledger)
-    assert value(metrics, "ledger_uploads") == 0
-    for number in range(3):
-        identity = UploadIdentity(f"t{number}", "object", "etag", int(clock()) + 60)
-        ledger.run_once(identity, lambda _: StoredResponse("200 OK", "application/json", b"{}"))
-    assert value(metrics, "ledger_uploads") == 3
-    if kind == "sqlite":
-        ledger.close()
 
 
 def test_a_ledger_that_cannot_be_counted_is_left_out(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:

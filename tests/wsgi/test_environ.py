@@ -304,7 +304,7 @@ def test_apache_redirects_ten_times_at_the_most() -> None:
     for times in (1, 10):
         key = "REDIRECT_" * times + "HTTP_AUTHORIZATION"
         assert find_authorization({key: " QkJC "}) == (key, "QkJC")
-    assert find_authorization({"REDIRECT_" * 11 + "HTTP_AUTHORIZATION": "QkJC"}) is None
+    assert find_authorization({"REDIRECT_" * 11 + "HTTP_AUTHORIZATION": "QkJC", "HTTP_AUTHORIZATION": 7}) is None
 
 
 def test_only_an_environ_with_a_hidden_authorization_is_copied() -> None:
