@@ -6,17 +6,11 @@ import time
 from typing import Any
 
 import pytest
-import webob
 import webob.exc
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Metrics, RateLimit, Settings
-from oss_wsgi.endpoints.gate import Gate
-from oss_wsgi.endpoints.limits import LimitsEndpoint
+from oss_wsgi import AccessLog, DirectUpload, Grant, Metrics, RateLimit, Settings
 from oss_wsgi.exceptions import CredentialsError
-from oss_wsgi.signing.presigner import PostPresigner
-from oss_wsgi.testing.clients import get_response
-from oss_wsgi.wsgi.observers import RequestFacts
 
 VALUES: dict[str, Any] = {
     "bucket": "examplebucket",
@@ -145,15 +139,11 @@ def test_metrics_do_not_count_limits_as_signatures() -> None:
     assert 'endpoint="limits"' in text
 
 
-def test_uploads_in_parts_and_the_user_are_told_where_they_are_known() -> None:
-    presigner = PostPresigner(Settings(**VALUES), clock=time.time)
-    gate = Gate(authorize=lambda request: Grant(user="eric"))
-    endpoint = LimitsEndpoint(presigner, gate, recover=True, part_size=700_000)
-    environ = {**webob.Request.blank("").environ, "PATH_INFO": "", "oss_wsgi.facts": RequestFacts()}
-    response = get_response(webob.Request(environ), endpoint)
-    names = ("methods", "multipart_from", "part_size", "recover")
-    assert [response.json[name] for name in names] == [["post", "put", "multipart"], 700_000, 700_000, True]
-    assert environ["oss_wsgi.facts"].user == "eric"
+def test_the_log_knows_who_asked(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    app = AccessLog(client(authorize=lambda request: Grant(user="eric")).app, clock=time.monotonic)
+    webtest.TestApp(app).get("/oss/limits")
+    assert vars(caplog.records[-1])["user"] == "eric"
 
 
 def test_only_without_a_callable_of_the_users_it_never_waits() -> None:

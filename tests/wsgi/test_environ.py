@@ -217,9 +217,9 @@ def test_a_chunked_body_is_read_where_the_server_knows_its_end(length: dict[str,
         read_body({"wsgi.input": Drip(b"x" * 65), **extra}, 64)
 
 
-def test_an_empty_body_of_length_minus_1_is_one_of_chunks() -> None:
-    environ = {"wsgi.input": Drip(b""), "wsgi.input_terminated": True, "CONTENT_LENGTH": "-1"}
-    assert read_body(environ, 64) == b""
+def test_an_empty_body_may_have_the_length_minus_1_where_its_end_is_known_or_0() -> None:
+    for length in ({"CONTENT_LENGTH": "-1", "wsgi.input_terminated": True}, {"CONTENT_LENGTH": "0"}):
+        assert read_body({"wsgi.input": Drip(b""), "HTTP_TRANSFER_ENCODING": "identity", **length}, 64) == b""
 
 
 @pytest.mark.slow
