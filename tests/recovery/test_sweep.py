@@ -706,30 +706,6 @@ def test_objects_that_cannot_be_asked_for_are_counted_and_the_sweep_goes_on(
     assert site.reconcile().recovered == failed
 
 
-@pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), UNREACHABLE])
-def test_a_listing_that_fails_raises(site: Site, error: Any) -> None:
-    site.upload()
-    site.bucket.fail_next(error)
-    with pytest.raises(type(error)):
-        site.reconcile()
-    assert site.reconcile().recovered == 1
-
-
-def test_a_head_that_is_refused_ends_the_sweep_at_once(site: Site) -> None:
-    for number in range(3):
-        site.upload(name=f"{number}.png")
-
-    def head(key: str) -> Any:
-        raise BucketRefusedError("bucket_refused", "no right", right="oss:GetObject")
-
-    original = site.bucket.head
-    site.bucket.head = head  # type: ignore[method-assign]
-    with pytest.raises(BucketRefusedError):
-        site.reconcile()
-    site.bucket.head = original  # type: ignore[method-assign]
-    assert site.reconcile().recovered == 3
-
-
 def refusing(site: Site, names: Callable[[str], bool], code: str) -> None:
     """Let the bucket refuse the HEAD of some objects."""
     original = site.bucket.head
