@@ -464,17 +464,20 @@ def test_a_sweep_that_is_stopped_again_and_again_looks_at_each_object_once(site:
     assert (report.listed, report.no_receipt, len(site.heads())) == (5, 5, 5)
 
 
-def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out(site: Site) -> None:
+@pytest.mark.parametrize("is_begun", [True, False], ids=["behind an object", "before the first"])
+def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out(site: Site, is_begun: bool) -> None:
     site.put("user-dir-prefix/a")
     site.clock.advance(10 * HOUR)
     for name in ("m1", "m2", "m3"):
         site.put(f"user-dir-prefix/{name}")
-    with pytest.raises(KilledError):
+    if not is_begun:
+        site.bucket.fail_next(UNREACHABLE)
+    with pytest.raises(KilledError if is_begun else BucketUnreachableError):
         site.reconcile(since="1h", progress=killing_at(site, 1))
     site.bucket.requests.clear()
     report = site.reconcile(since="26h")
     assert (report.resumed, report.since, report.listed) == (True, site.clock() - 26 * HOUR, 4)
-    assert sorted(site.heads()) == [f"user-dir-prefix/{name}" for name in ("a", "m2", "m3")]
+    assert [name[-2:] for name in sorted(site.heads())] == ["/a", *(["m1"] * (not is_begun)), "m2", "m3"]
 
 
 def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Site], tmp_path: Path) -> None:
