@@ -118,6 +118,7 @@ def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, fi
 def test_an_unusable_or_misplaced_value_is_explained(environ: dict[str, Any], expected: str) -> None:
     sentence = missing_authorization({**URL, **environ})
     assert expected in sentence
+    assert ("(null)" in sentence) == ("(null)" in expected)
     assert "swordfish" not in sentence
 
 
@@ -154,7 +155,7 @@ def test_a_header_with_several_values_is_explained() -> None:
         pytest.param({"PATH_INFO": "/a"}, "rebuilt from PATH_INFO", id="no raw target"),
         pytest.param({"REQUEST_URI": "/a%20b?x", "PATH_INFO": "/a b"}, "fits PATH_INFO", id="plain"),
         pytest.param({"RAW_URI": "//a/./b", "PATH_INFO": "/a/b"}, "fits PATH_INFO", id="merged slashes"),
-        pytest.param({"RAW_URI": "/x/../a/b", "PATH_INFO": "/a/b"}, "fits PATH_INFO", id="resolved dot segments"),
+        pytest.param({"RAW_URI": "/a/b/x/../c", "PATH_INFO": "/a/b/c"}, "fits PATH_INFO", id="resolved dot segments"),
         pytest.param({"REQUEST_URI": "/m/a", "SCRIPT_NAME": "/m", "PATH_INFO": "/a"}, "fits PATH_INFO", id="a mount"),
         pytest.param({"REQUEST_URI": "/a%20b", "PATH_INFO": "/a%20b"}, "fits PATH_INFO", id="left encoded"),
         pytest.param(

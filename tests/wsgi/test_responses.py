@@ -29,6 +29,8 @@ from oss_wsgi.wsgi.responses import (
     Again,
     ClosingBody,
     ask_again,
+    method_not_allowed,
+    not_found,
     read_response,
     refuse,
     refuse_error,
@@ -163,6 +165,31 @@ def test_a_refusal_says_when_to_come_back_and_strangers_fill_no_log_with_warning
     assert [record.levelname for record in caplog.records] == [level]
     assert (facts_of(environ).reason, facts_of(environ).refused) == (reason, status)
     assert (response.json["error"]["code"] == "request_entity_too_large") == (status == 413)
+
+
+def test_a_path_or_a_method_that_is_not_there_is_refused_to_head_as_to_get(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def wrong_method(*arguments: Any) -> Any:
+        return method_not_allowed(*arguments, "POST, OPTIONS")
+
+    for refuse_with, status, reason in ((wrong_method, 405, "method_not_allowed"), (not_found, 404, "not_found")):
+        app = webtest.TestApp(lambda environ, start_response, call=refuse_with: call(log, environ, start_response))
+        answer, head = app.get("/", status=status), app.head("/", status=status)
+        assert [vars(record)["reason"] for record in caplog.records[-2:]] == [reason] * 2
+        assert answer.json["error"]["code"] == reason
+        assert answer.headers.get("Allow") == ("POST, OPTIONS" if status == 405 else None)
+        assert ("POST, OPTIONS" in answer.json["error"]["message"]) == (status == 405)
+        assert (head.body, head.content_length) == (b"", len(answer.body))
+
+
+def test_a_browser_is_told_what_it_may_know_and_the_log_the_hint(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse_with(*arguments: Any) -> Any:
+        return refuse_error(*arguments, "another hint", message="Own.")
+
+    error = exceptions.NotYoursError("own_reason", "own hint")
+    assert refusing(error, refuse_with).json == {"error": {"code": "own_reason", "message": "Own."}}
+    assert "another hint" in caplog.text
 
 
 @pytest.mark.parametrize(
