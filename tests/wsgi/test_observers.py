@@ -174,6 +174,7 @@ def test_a_random_id_belongs_to_one_request() -> None:
 
 def test_fields_hold_only_what_is_known() -> None:
     facts = RequestFacts()
+    assert facts.may_wait
     facts.user = "eric"
     environ = {
         "HTTP_X_REQUEST_ID": "r1",
