@@ -148,7 +148,7 @@ def test_a_receipt_of_another_secret_is_foreign(make: Callable[..., Site]) -> No
     site.upload()
     other = make({"ticket_secret": ("another secret of 32 characters or more",)}, bucket_client=site.bucket)
     report = other.application.reconcile(until=0)
-    assert (report.foreign, report.reasons) == (1, {"receipt_foreign": 1})
+    assert (report.left, report.reasons) == ({"foreign": 1}, {"receipt_foreign": 1})
 
 
 def test_what_the_checks_refuse_goes_to_on_orphan_and_is_never_deleted(make: Callable[..., Site]) -> None:
