@@ -200,6 +200,14 @@ def test_head_has_the_headers_of_get_and_no_body() -> None:
     assert int(response.headers["Content-Length"]) > 100
 
 
+def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
+    assert client().app.is_nonblocking("GET", "", {})
+    assert not client().app.is_nonblocking("HEAD", "", {})
+    credentials: Any = lambda: None  # noqa: E731
+    for options in ({"authorize": lambda request: Grant()}, {"credentials": credentials}):
+        assert not client(**options).app.is_nonblocking("GET", "", {})
+
+
 def test_a_path_below_the_endpoint_is_404() -> None:
     assert client().get("/below", expect_errors=True).status_int == 404
 

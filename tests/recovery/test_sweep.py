@@ -687,15 +687,20 @@ def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("error", "answers"),
-    [(UNREACHABLE, "no no yes no yes"), (BucketRefusedError("bucket_failed", "the SDK raised"), "no no no no yes")],
-    ids=["two moments and one", "whatever fails of single objects"],
+    [
+        (UNREACHABLE, "no no yes no yes"),
+        (UNREACHABLE, "no"),
+        (BucketRefusedError("bucket_refused", "no right"), "yes no no no"),
+        (BucketRefusedError("bucket_failed", "the SDK raised"), "no no no no yes"),
+    ],
+    ids=["two moments and one", "a moment alone", "refused after an answer", "whatever fails of single objects"],
 )
 def test_objects_that_cannot_be_asked_for_are_counted_and_the_sweep_goes_on(
     site: Site, error: Exception, answers: str
 ) -> None:
-    for number in range(5):
-        site.upload(name=f"{number}.png")
     original, left = site.bucket.head, answers.split()
+    for number in range(len(left)):
+        site.upload(name=f"{number}.png")
 
     def head(key: str) -> Any:
         if left and left.pop(0) == "no":
@@ -705,7 +710,7 @@ def test_objects_that_cannot_be_asked_for_are_counted_and_the_sweep_goes_on(
     site.bucket.head = head  # type: ignore[method-assign]
     failed = answers.count("no")
     report = site.reconcile()
-    assert (report.recovered, report.left) == (5 - failed, {"unavailable": failed})
+    assert (report.recovered, report.left) == (answers.count("yes"), {"unavailable": failed})
     assert site.reconcile().recovered == failed
 
 
@@ -735,14 +740,13 @@ def test_a_key_that_may_not_head_is_told_however_few_objects_there_are(site: Sit
     assert (report.recovered, report.left, report.listed) == (count, {}, count)
 
 
-@pytest.mark.parametrize("name", ["a/secret", "z/secret"])
-def test_an_object_that_cannot_be_asked_for_does_not_keep_others_from_being_handled(site: Site, name: str) -> None:
-    site.put(name)
+def test_an_object_that_cannot_be_asked_for_does_not_keep_others_from_being_handled(site: Site) -> None:
+    site.put("a/secret")
     lost = [site.upload(name=f"{number}.png") for number in range(3)]
-    refusing(site, lambda key: key == name, "AccessDenied")
+    refusing(site, lambda key: key == "a/secret", "AccessDenied")
     report = site.reconcile(prefixes=[""])
     assert sorted(str(upload.object) for upload in site.uploads) == sorted(lost)
-    assert (report.left, report.samples) == ({"unavailable": 1}, {"unavailable": [name]})
+    assert (report.left, report.samples) == ({"unavailable": 1}, {"unavailable": ["a/secret"]})
 
 
 @pytest.mark.parametrize(
