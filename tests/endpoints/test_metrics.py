@@ -224,6 +224,10 @@ def test_two_applications_may_share_metrics(metrics: Metrics) -> None:
         ledger.run_once(identity, lambda _: StoredResponse("200 OK", "application/json", b"{}"))
     _, text = metrics.text()
     assert text.count(b'oss_wsgi_key_fetches_total{outcome="fetched"}') == 1
+    shared.fetches["failed"], another = 2, PublicKeyStore()
+    another.fetches["failed"] = 3
+    metrics.watch(ledgers[0], another)
+    assert value(metrics, "key_fetches_total", outcome="failed") == 5
     assert value(metrics, "ledger_uploads") == 2
 
 

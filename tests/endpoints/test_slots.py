@@ -46,8 +46,9 @@ def test_one_caller_holds_two_at_most_and_others_hold_the_rest(caller: str) -> N
     with contextlib.ExitStack() as stack:
         for number in range(2):
             hold(number)
-        with pytest.raises(SlotsTakenError, match=caller.partition(":")[0]):
+        with pytest.raises(SlotsTakenError, match=caller.partition(":")[0]) as raised:
             hold(2)
+        assert raised.value.reason == "slots_taken"
         stack.enter_context(slots.hold(environ("another", 100))).share("user:frida")
     with contextlib.ExitStack() as stack:
         hold(0)
