@@ -8,6 +8,7 @@ import pytest
 import webtest
 
 from oss_wsgi import StaticSite
+from oss_wsgi.endpoints.static import StaticFile
 
 
 @pytest.fixture
@@ -15,6 +16,7 @@ def site(tmp_path: Path) -> webtest.TestApp:
     root = tmp_path / "public"
     (root / "sub").mkdir(parents=True)
     (root / "index.html").write_text("<p>home")
+    (root / "noindex.html").write_text("<p>no folder")
     (root / "upload.js").write_text("export {}")
     (root / "文件.txt").write_text("中")
     (root / "\udcff.txt").write_text("no UTF-8")
@@ -76,6 +78,7 @@ def test_a_files_type_follows_from_its_name_on_every_machine(tmp_path: Path) -> 
         "/.secret",
         "/link.html",
         "/nope.txt",
+        "/no",
         "/sub",
         "/sub/../index.html",
         "/index.html/",
@@ -96,6 +99,7 @@ def test_an_unchanged_file_is_304(site: webtest.TestApp) -> None:
         assert response.status_int == 304
         assert response.body == b""
         assert response.headers["ETag"] == etag
+        assert not {"Content-Type", "Content-Length"} & set(response.headers)
     assert site.get("/", headers={"If-None-Match": '"other"'}).status_int == 200
 
 
@@ -111,8 +115,22 @@ def test_head_and_other_methods(site: webtest.TestApp) -> None:
 def test_a_mount_without_its_slash_is_redirected(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
-    app = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a b", "PATH_INFO": ""}, start))
-    assert app.get("/").headers["Location"] == "/a%20b/"
+
+    def get(script_name: str, path_info: str) -> webtest.TestResponse:
+        names = {"SCRIPT_NAME": script_name, "PATH_INFO": path_info}
+        return webtest.TestApp(lambda environ, start: site({**environ, **names}, start)).get("/")
+
+    moved = get("/a b", "")
+    assert (moved.status_int, moved.headers["Location"], moved.headers["Content-Length"]) == (301, "/a%20b/", "0")
+    assert get("", "").text == get("/a b", "/").text == "x"
+
+
+def test_a_file_alone_is_at_its_own_path_only() -> None:
+    file = StaticFile("a.js", b"x")
+    assert webtest.TestApp(file).get("/x", expect_errors=True).status_int == 404
+    response = webtest.TestApp(lambda environ, start: file({**environ, "PATH_INFO": ""}, start)).get("/")
+    assert response.text == "x"
+    assert "Vary" not in response.headers, "no page of another origin may load it"
 
 
 def test_a_file_may_be_overridden_and_a_file_as_root_is_refused(tmp_path: Path) -> None:

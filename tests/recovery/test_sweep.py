@@ -462,6 +462,7 @@ def test_a_sweep_that_is_stopped_again_and_again_looks_at_each_object_once(site:
     site.bucket.requests.clear()
     report = site.reconcile()
     assert (report.listed, report.no_receipt, len(site.heads())) == (5, 5, 5)
+    assert report.samples == {"no_receipt": [f"user-dir-prefix/{number}" for number in range(5)]}
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["behind an object", "before the first"])
