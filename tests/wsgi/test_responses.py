@@ -101,8 +101,8 @@ def test_an_error_and_its_subclasses_have_one_status() -> None:
             assert kind.http_status == status, kind
 
 
-def refusing(error: exceptions.ReasonedError) -> webtest.TestResponse:
-    app = webtest.TestApp(lambda environ, start_response: refuse_error(log, environ, start_response, error))
+def refusing(error: Exception, refuse_with: Any = refuse_error) -> webtest.TestResponse:
+    app = webtest.TestApp(lambda environ, start_response: refuse_with(log, environ, start_response, error))
     return app.get("/", expect_errors=True)
 
 
