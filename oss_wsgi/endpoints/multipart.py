@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from ..callback.upload import plain_etag
-from ..exceptions import (
-    CallbackError,
-    MalformedRequestError,
-    OSSWSGIError,
-    PartsError,
-    RecoveryError,
-    SlotsTakenError,
-    UploadRequestError,
-)
+from ..exceptions import MalformedRequestError, OSSWSGIError, PartsError
 from ..explanations.rows import hint_of
 from ..http import json_object
 from ..parts.ticket import PartsTicket
@@ -33,7 +25,7 @@ from ..wsgi.environ import MAX_BODY_BYTES as USUAL_BODY_BYTES
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, facts_of
 from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
-from .gate import Gate, readable, refuse_unsigned
+from .gate import Gate, readable, refuse_failed
 from .slots import SLOTS, Slot
 
 if TYPE_CHECKING:
@@ -186,16 +178,10 @@ class MultipartEndpoint:
                 return self._take(step, None, below, environ, start_response)
             with SLOTS.hold(environ) as slot:
                 return self._take(step, slot, below, environ, start_response)
-        except SlotsTakenError as error:
-            return refuse_error(log, environ, start_response, error)
-        except UploadRequestError as error:
-            return refuse_error(log, environ, start_response, error, message=error.hint)
         except PartsError as error:
             return refuse_error(log, environ, start_response, error, message=_MESSAGES[error.reason])
-        except (CallbackError, RecoveryError) as error:
-            return refuse_error(log, environ, start_response, error)
         except OSSWSGIError as error:
-            return refuse_unsigned(log, environ, start_response, error)
+            return refuse_failed(log, environ, start_response, error)
         except Exception as error:  # from the bucket's client or the application's own view
             hint = f"the bucket_client, or the view that answers callbacks, raised {type(error).__name__}"
             return refuse(log, environ, start_response, 500, "multipart_failed", hint, exc_info=error)
