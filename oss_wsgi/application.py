@@ -55,7 +55,7 @@ from .settings import Settings
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path
-from .wsgi.environ import header, request_target
+from .wsgi.environ import request_target
 from .wsgi.observers import Observers
 from .wsgi.questions import pass_on
 
@@ -64,9 +64,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from .signing.grant import Grant
-    from .wsgi.nonblocking import NonBlockingTest
     from .wsgi.observers import OnIssued, OnRefused
-    from .wsgi.questions import BodyLimit, CallbackTest
+    from .wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
 
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
@@ -287,7 +286,7 @@ class DirectUpload:
             self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if "HTTP_X_OSS_PUB_KEY_URL" in environ and not header(environ, "PATH_INFO").endswith(self._callback_path):
+        if "HTTP_X_OSS_PUB_KEY_URL" in environ and not (environ.get("PATH_INFO") or "").endswith(self._callback_path):
             self._log_misrouted_callback(environ)
         if PROBE_KEY in environ and self._probe is not None:
             return self._probe(environ, start_response)

@@ -1,7 +1,7 @@
 """Plants bugs in a module, one at a time, and lists those that the tests do not catch.
 
     python -m tests.mutation oss_wsgi/callback/ticket.py
-    python -m tests.mutation oss_wsgi/endpoints/gate.py --lines 40-80 --jobs 2 tests/endpoints/test_gate.py
+    python -m tests.mutation oss_wsgi/endpoints/gate.py --lines 40-80,97 --jobs 2 tests/endpoints/test_gate.py
 
 Without names of tests it runs those of the module's room, and the other files of the default set that import the module
 and are fast. It works in copies of the checkout, so that several people may run it at once.
@@ -452,14 +452,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("module", type=Path, help="a file of oss_wsgi/")
     parser.add_argument("tests", nargs="*", help="files or folders; by default those of the same room")
-    parser.add_argument("--lines", default="1-1000000", metavar="FIRST-LAST", help="plant bugs in these lines only")
+    parser.add_argument("--lines", default="1-1000000", metavar="FIRST-LAST,...", help="plant bugs in these lines only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--quick", action="store_true", help="try a bug inside a function once, in no subprocess")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     arguments = parser.parse_intermixed_args()
-    first, _, last = arguments.lines.partition("-")
-    source = arguments.module.read_text(encoding="utf-8")
-    mutants = [mutant for mutant in mutants_of(source) if int(first) <= mutant.line <= int(last or first)]
+    lines: set[int] = set()
+    for first, _, last in (part.partition("-") for part in arguments.lines.split(",")):
+        lines.update(range(int(first), int(last or first) + 1))
+    mutants = [mutant for mutant in mutants_of(arguments.module.read_text(encoding="utf-8")) if mutant.line in lines]
     tests = arguments.tests or tests_of(arguments.module)
     if arguments.work:
         part, parts = map(int, arguments.work.split("/"))

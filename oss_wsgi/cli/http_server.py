@@ -25,7 +25,7 @@ from ..serving.supervisor import Parent, Processes
 from ..serving.until_stopped import CannotStartError, drain_on_signals, listening_socket, local_url
 from ..settings import Settings
 from ..settings_check import unshared
-from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.questions import nonblocking_test
 from .terminal import said
 
 if TYPE_CHECKING:

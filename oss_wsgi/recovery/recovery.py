@@ -129,7 +129,8 @@ class Recovery:
         ticket = receipt.ticket
         upload = upload_of(stored, self.bucket_name, receipt).with_ticket(ticket)
         try:
-            ticket.check(upload)
+            ticket.check_name(upload.bucket, upload.object, upload.etag)
+            ticket.check_content(upload.size, upload.mime_type)
             receipt.check(stored)
         except UnverifiedError as error:
             error.upload = upload

@@ -20,7 +20,7 @@ import waitress
 from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
 
-from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
+from ..wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest, body_limit_of, callback_test
 from .bounds import (
     MEMORY_BODY_BYTES,
     Limits,
@@ -36,7 +36,6 @@ from .unknown_release import make_stock_server
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.nonblocking import NonBlockingTest
 
 # The releases whose internals our parts fit.
 _KNOWN = ("3.0.",)

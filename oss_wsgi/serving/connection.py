@@ -21,7 +21,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
-from ..wsgi.nonblocking import Held, WouldWaitError
+from ..wsgi.questions import Held, WouldWaitError
 from ..wsgi.responses import Again
 from .output import Output
 from .parser import RequestParser

@@ -27,8 +27,7 @@ from .task import path_info
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.nonblocking import NonBlockingTest
-    from ..wsgi.questions import BodyLimit, CallbackTest
+    from ..wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
     from .bounds import Limits
     from .threads import Threads
 

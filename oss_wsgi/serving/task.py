@@ -11,7 +11,7 @@ from waitress.task import ErrorTask as WaitressErrorTask
 from waitress.task import WSGITask, hop_by_hop, rename_headers
 from waitress.utilities import build_http_date
 
-from ..wsgi.nonblocking import HOLD_KEY
+from ..wsgi.questions import HOLD_KEY
 from ..wsgi.responses import AGAIN_KEY, SECURITY_HEADERS, THREADS_KEY
 
 Headers = tuple[tuple[str, str], ...]
@@ -167,24 +167,17 @@ class LoopTask(_Task):
     content_length: int | None
     content_bytes_written: int
 
-    def execute(self) -> None:
+    def service(self) -> None:
+        self.start_time = time.time()
         environ = self.get_environment()
         environ[HOLD_KEY] = self.channel.hold
         self._body = self.channel.server.application(environ, self._start_response)
         self.has_returned = True
         if self.channel.awaited is None:
-            self._make_response()
-
-    def finish(self) -> None:
-        if self.channel.awaited is None:
-            super().finish()
+            self.resume()
 
     def resume(self) -> None:
-        """Make the response that was held back."""
-        self._make_response()
-        self.finish()
-
-    def _make_response(self) -> None:
+        """Make the response: at once, or after it was held back."""
         channel, response = self.channel, self._body
         try:
             body = b"".join(response)
@@ -211,6 +204,7 @@ class LoopTask(_Task):
         self.write(body)
         if self.content_length not in (None, self.content_bytes_written) and self.request.command != "HEAD":
             self.close_on_finish = True  # or the client would take the next response for the rest of this one
+        self.finish()
 
     def build_response_header(self) -> bytes:
         _check_head(self.status, self.response_headers)

@@ -121,18 +121,6 @@ def test_a_fetcher_without_a_clock_is_refused() -> None:
         PublicKeyStore(fetcher=Fetcher())
 
 
-@pytest.mark.parametrize(
-    ("exponent", "message"),
-    [
-        (1, "."),
-        (3, r"The trusted key for http://a/own\.pem: its exponent is 3, not an odd number of at least 65537\."),
-    ],
-)
-def test_a_trusted_key_with_a_small_exponent_is_refused(exponent: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        PublicKeyStore({"http://a/own.pem": pem_of(N512, exponent).decode()})
-
-
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.callback.public_keys"]
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.callback.verifier import CallbackVerifier
-from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError
+from oss_wsgi.exceptions import FetchError, KeyUnavailableError
 from oss_wsgi.testing import FrozenClock
 
 from .signing_keys import DAY, N512, OTHER, OTHER_PEM, PEM, PEM_BYTES, V2, Fetcher, number_of, version
@@ -48,10 +48,10 @@ def test_a_newer_key_of_oss_is_fetched_once_over_https(url: str, clock: FrozenCl
     assert (fetcher.urls, store.fetches) == ([V2], {"fetched": 1, "failed": 0})
 
 
-def test_a_newer_key_without_a_fetcher_is_unavailable() -> None:
-    with pytest.raises(KeyUnavailableError) as raised:
-        PublicKeyStore().get(V2)
-    assert not isinstance(raised.value, UnverifiedError)
+def test_a_newer_key_without_a_fetcher_is_unavailable_and_no_failed_fetch() -> None:
+    store = PublicKeyStore()
+    refused(store, V2)
+    assert store.fetches == {"fetched": 0, "failed": 0}
 
 
 @pytest.mark.slow
@@ -214,9 +214,9 @@ def test_a_version_is_next_to_one_that_has_verified_a_callback(proven: bool, clo
 def test_the_versions_after_a_pinned_one_are_next(clock: FrozenClock) -> None:
     fetcher = Fetcher(DOWN)
     store = PublicKeyStore({version(41): PEM}, fetcher=fetcher, clock=clock)
-    for number in (40, 42, 50, 51, 2):
-        refused(store, version(number))
-    assert fetcher.urls == [version(40), version(42), version(50), version(2)], "40 and 51 share a lane"
+    for url in (*map(version, (40, 42, 50, 51, 2)), version(41).replace("https:", "http:")):
+        refused(store, url)
+    assert fetcher.urls == [version(40), version(42), version(50), version(2)], "the others share a lane"
 
 
 @pytest.mark.parametrize("digits", ["0", "02", "0001"])
@@ -238,7 +238,16 @@ def test_keys_that_have_verified_stay_and_of_the_others_eight(clock: FrozenClock
     fetcher.answer = DOWN
     for number in (*range(2, 22), *range(152, 160)):
         assert number_of(store, version(number)) == N512
+        assert store.is_at_hand(version(number))
     refused(store, version(151))
+
+
+def test_a_next_key_that_was_forgotten_is_fetched_again_at_once(clock: FrozenClock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for number in (*range(2, 11), 2):
+        assert number_of(store, version(number)) == N512
+    assert fetcher.urls.count(V2) == 2
 
 
 @pytest.mark.slow
@@ -260,8 +269,10 @@ def test_the_first_callback_signed_with_a_new_key_is_verified(clock: FrozenClock
     callback = {"target": b"/", "body": b"", "pub_key_url": base64.b64encode(V2.encode()).decode()}
     signed = base64.b64encode(OTHER.sign(b"/\n", PKCS1v15(), MD5())).decode()
     wrong = base64.b64encode(OTHER.sign(b"/x\n", PKCS1v15(), MD5())).decode()
+    for unknown in (V2, "http://127.0.0.1/own.pem"):
+        store.has_verified(unknown)
     assert not verifier.is_valid(**callback, authorization=wrong)
-    assert V2 not in store.in_use, "it has verified nothing"
+    assert not store.in_use, "it has verified nothing"
     for _ in range(3):
         assert verifier.is_valid(**callback, authorization=signed)
         assert not verifier.is_valid(**callback, authorization=wrong)
@@ -289,13 +300,14 @@ def test_the_key_that_replaces_another_verifies_only_what_it_signed(signed: byte
 
 def test_a_pinned_key_is_never_replaced(clock: FrozenClock) -> None:
     fetcher = Fetcher(OTHER_PEM)
-    trusted = {"http://127.0.0.1/own.pem": PEM, V2: PEM}
+    trusted = {"http://127.0.0.1/own.pem": PEM, V2.replace("https:", "http:"): PEM}
     verifier = CallbackVerifier(PublicKeyStore(trusted, fetcher=fetcher, clock=clock))
+    assert verifier.is_valid(**signed_callback(V2)), "this one is not pinned"
     for url in trusted:
         assert not verifier.is_valid(**signed_callback(url))
         clock.now += DAY
         assert not verifier.is_valid(**signed_callback(url))
-    assert fetcher.urls == []
+    assert fetcher.urls == [V2]
 
 
 def test_a_key_that_oss_has_replaced_is_fetched_again_after_a_day(clock: FrozenClock) -> None:
@@ -358,7 +370,7 @@ def fetching(store: PublicKeyStore, fetcher: Hanging, url: str = V2) -> Iterator
         worker.join(60)
 
 
-def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock) -> None:
+def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock, waited: list[float]) -> None:
     fetcher = Hanging(at=version(77))
     store = PublicKeyStore({"http://a/own.pem": PEM}, fetcher=fetcher, clock=clock)
     with fetching(store, fetcher, version(77)):
@@ -368,6 +380,7 @@ def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock) -> None:
             assert store.get(url).key_size == 512
         assert number_of(store, V2) == N512, "the next version has a fetch of its own"
     assert fetcher.urls == [version(77), V2]
+    assert 0.01 not in waited
 
 
 @pytest.mark.parametrize("answer", [PEM_BYTES, NOT_FOUND], ids=["success", "failure"])
@@ -395,21 +408,34 @@ def test_many_threads_cause_one_fetch(
     assert outcomes == [N512 if answer is PEM_BYTES else "key_unavailable"] * 16
 
 
-def test_waiting_for_an_endless_fetch_ends(clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return for how long events are waited for; a fetch of another thread is waited for by 0.01 seconds."""
+    waited: list[float] = []
+    wait = threading.Event.wait
+
+    def noting(event: threading.Event, timeout: float | None = None) -> bool:
+        waited.append(timeout or 0)
+        return wait(event, timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", noting)
     monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
+    return waited
+
+
+def test_waiting_for_an_endless_fetch_ends(clock: FrozenClock, waited: list[float]) -> None:
     fetcher = Hanging()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     with fetching(store, fetcher):
         assert "being fetched" in refused(store, V2)
+    assert 0.01 in waited
     assert number_of(store, V2) == N512
 
 
 @pytest.mark.parametrize("answer", [DOWN, NOT_FOUND], ids=["no answer", "no key"])
 def test_after_no_answer_nobody_waits_for_the_next_try(
-    answer: Exception, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    answer: Exception, clock: FrozenClock, waited: list[float]
 ) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(threading.Event, "wait", _noting(threading.Event.wait, waited))
     fetcher = Hanging(answer)
     fetcher.release.set()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
@@ -417,18 +443,9 @@ def test_after_no_answer_nobody_waits_for_the_next_try(
     fetcher.inside.clear()
     fetcher.release.clear()
     clock.now += LONG_PAUSE
-    monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
     with fetching(store, fetcher):
         refused(store, V2)
     assert (0.01 in waited) is (answer is NOT_FOUND)
-
-
-def _noting(wait: Any, waited: list[float]) -> Any:
-    def noting(event: threading.Event, timeout: float | None = None) -> bool:
-        waited.append(timeout or 0)
-        return bool(wait(event, timeout))
-
-    return noting
 
 
 def test_an_interrupted_fetch_does_not_block_later_ones(clock: FrozenClock) -> None:
@@ -443,7 +460,7 @@ def test_an_interrupted_fetch_does_not_block_later_ones(clock: FrozenClock) -> N
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_that_was_forked_during_a_fetch_fetches_itself(clock: FrozenClock) -> None:
+def test_a_child_that_was_forked_during_a_fetch_fetches_itself(clock: FrozenClock, waited: list[float]) -> None:
     fetcher = Hanging()
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     with fetching(store, fetcher):
@@ -453,4 +470,5 @@ def test_a_child_that_was_forked_during_a_fetch_fetches_itself(clock: FrozenCloc
             ask(store, V2)
             os._exit(store.fetches["fetched"])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        assert "being fetched" in refused(store, V2), "the parent's thread still fetches it"
     assert number_of(store, V2) == N512

@@ -12,6 +12,8 @@ from oss_wsgi import CallbackEndpoint, Upload
 from oss_wsgi.exceptions import ConfirmationUnavailableError, NotConfirmedError
 
 UPLOAD = Upload(bucket="examplebucket", object="a.txt", size=6)
+#: Characters of a text with which the response has 1 MB.
+LONGEST = 1024 * 1024 - len('{"Status": "Ok", "x": ""}')
 
 
 def post(on_upload: Any = None, upload: Any = UPLOAD, path: str = "", method: str = "POST", **options: Any) -> Any:
@@ -42,6 +44,20 @@ def test_a_handler_that_returns_nothing_adds_nothing() -> None:
     assert post(lambda upload: None).json == {"Status": "Ok"}
 
 
+def test_a_response_of_1_mb_is_passed_on() -> None:
+    assert len(post(lambda upload: {"x": "a" * LONGEST}).body) == 1024 * 1024
+
+
+def test_the_handler_does_not_get_an_upload_that_skips_it() -> None:
+    response = post(lambda upload: 1 / 0, upload=replace(UPLOAD, is_trial=True, skips_handler=True))
+    assert (response.status_int, response.json) == (200, {"Status": "Ok", "handler": "not called"})
+
+
+def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
+    endpoints = CallbackEndpoint(), CallbackEndpoint(lambda upload: None), CallbackEndpoint(confirm=lambda upload: True)
+    assert [endpoint.is_nonblocking("POST", "", {}) for endpoint in endpoints] == [True, False, False]
+
+
 def fail(upload: Upload) -> None:
     raise RuntimeError("database password is swordfish")
 
@@ -63,13 +79,13 @@ def raising(error: BaseException) -> Any:
         pytest.param(lambda upload: "done", id="it returns a text"),
         pytest.param(lambda upload: {"when": object()}, id="what it returns is no JSON"),
         pytest.param(lambda upload: {"ratio": float("nan")}, id="NaN is no JSON"),
-        pytest.param(lambda upload: {"x": "a" * 1100000}, id="over 1 MB, which OSS does not relay"),
+        pytest.param(lambda upload: {"x": "a" * (LONGEST + 1)}, id="over 1 MB, which OSS does not relay"),
     ],
 )
 def test_a_failing_handler_is_500_without_details(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = post(handler)
     (record,) = caplog.records
-    assert "reason=handler_failed" in record.getMessage()
+    assert "reason=handler_failed " in record.getMessage()
     assert record.exc_info
     assert response.status_int == 500
     assert response.json == {"error": {"code": "internal_server_error", "message": "The server failed to handle this."}}
@@ -77,7 +93,7 @@ def test_a_failing_handler_is_500_without_details(handler: Any, caplog: pytest.L
 
 def test_without_the_guard_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
     assert post(upload=None).status_int == 500
-    assert "CallbackGuard" in caplog.text
+    assert "reason=not_guarded " in caplog.text
     assert post(upload={"bucket": "forged"}).status_int == 500
 
 
@@ -131,4 +147,4 @@ def test_an_unconfirmed_upload_does_not_reach_the_handler(
     assert (response.status_int, uploads) == (status, [])
     assert "secret" not in response.text
     (record,) = caplog.records
-    assert f"reason={reason}" in record.getMessage()
+    assert f"reason={reason} " in record.getMessage()

@@ -42,14 +42,14 @@ class Part:
             raise self.error
 
 
-def client(endpoint: ReadinessEndpoint) -> webtest.TestApp:
+def client(endpoint: HealthEndpoint | ReadinessEndpoint) -> webtest.TestApp:
     return webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
 
 
-def test_readiness_answers_get_and_head_at_its_own_root_only() -> None:
-    endpoint = ReadinessEndpoint({}, clock=FrozenClock())
+@pytest.mark.parametrize("endpoint", [HealthEndpoint(), ReadinessEndpoint({}, clock=FrozenClock())])
+def test_they_answer_get_and_head_at_their_own_root_only(endpoint: HealthEndpoint | ReadinessEndpoint) -> None:
     app = client(endpoint)
-    assert app.get("/").json == {"status": "ok"}
+    assert app.get("/", status=200).json == {"status": "ok"}
     assert app.head("/").body == b""
     assert app.post("/", expect_errors=True).headers["Allow"] == "GET, HEAD"
     assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
@@ -85,12 +85,13 @@ def test_failing_parts_are_named_and_their_causes_logged_once(caplog: pytest.Log
     assert caplog.records[-1].getMessage() == "not ready: ledger: again"
 
 
-def test_parts_are_checked_once_a_second() -> None:
+def test_parts_are_checked_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     clock, part = FrozenClock(), Part()
     app = client(ReadinessEndpoint({"part": part}, clock=clock))
     for _ in range(50):
         app.get("/")
-    assert part.looks == 1
+    assert (part.looks, caplog.records) == (1, [])
     part.error = CredentialsError("no")
     clock.advance(0.9)
     app.get("/", status=200)
@@ -108,18 +109,44 @@ def test_during_a_check_other_requests_get_the_previous_result() -> None:
         if len(looks) == 2:
             entered.set()
             assert gate.wait(TIMEOUT)
+        raise OSError
 
     app = client(ReadinessEndpoint({"part": slow}, clock=clock))
-    app.get("/")
+    app.get("/", status=503)
     clock.advance(2)
-    thread = threading.Thread(target=lambda: app.get("/"))
+    thread = threading.Thread(target=lambda: app.get("/", status=503))
     thread.start()
     assert entered.wait(TIMEOUT)
     for _ in range(10):
-        app.get("/", status=200)
+        app.get("/", status=503)
     assert len(looks) == 2
     gate.set()
     thread.join(TIMEOUT)
+
+
+def test_before_the_first_result_a_request_waits_for_another_ones_check() -> None:
+    entered, gate = threading.Event(), threading.Event()
+    looks: list[int] = []
+
+    def slow() -> None:
+        looks.append(1)
+        entered.set()
+        assert gate.wait(TIMEOUT)
+        raise OSError
+
+    app = client(ReadinessEndpoint({"part": slow}, clock=FrozenClock()))
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(app.get("/", expect_errors=True).status_int)) for _ in range(2)
+    ]
+    threads[0].start()
+    assert entered.wait(TIMEOUT)
+    threads[1].start()
+    threads[1].join(0.05)  # it has answered by then if it does not wait
+    gate.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert (statuses, len(looks)) == ([503, 503], 1)
 
 
 def site(**options: Any) -> webtest.TestApp:
@@ -148,6 +175,8 @@ def test_health_is_nonblocking_and_readiness_is_not() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS)
     assert app.is_nonblocking("GET", "/oss/health", {})
     assert not app.is_nonblocking("GET", "/oss/health/ready", {})
+    for method, path in (("POST", ""), ("GET", "/x")):
+        assert not HealthEndpoint().is_nonblocking(method, path, {})
 
 
 def test_missing_or_expired_credentials_make_it_unready(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,15 +224,6 @@ def test_a_custom_ledger_is_checked() -> None:
     assert ready(site(ledger=ledger)) is None
     ledger.broken = True
     assert ready(site(ledger=ledger)) == ["ledger"]
-
-
-def test_health_answers_get_and_head_at_its_own_root_only() -> None:
-    endpoint = HealthEndpoint()
-    app = webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
-    assert app.get("/").json == {"status": "ok"}
-    assert app.head("/").body == b""
-    assert app.post("/", expect_errors=True).headers["Allow"] == "GET, HEAD"
-    assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
 
 
 @pytest.mark.parametrize("kind", [OSError, SystemExit, KeyboardInterrupt])

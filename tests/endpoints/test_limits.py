@@ -9,7 +9,7 @@ import pytest
 import webob.exc
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Metrics, RateLimit, Settings
+from oss_wsgi import AccessLog, DirectUpload, Grant, Metrics, RateLimit, Settings
 from oss_wsgi.exceptions import CredentialsError
 
 VALUES: dict[str, Any] = {
@@ -28,7 +28,7 @@ def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.Test
 
 def test_the_settings_limits_are_told() -> None:
     values = {"upload_max_size": 5000, "upload_content_types": ("image/png",), "upload_expires": 60}
-    response = client(values).get("/oss/limits")
+    response = client(values).get("/oss/limits", status=200)
     assert response.json == {
         "max_size": 5000,
         "min_size": 0,
@@ -139,7 +139,15 @@ def test_metrics_do_not_count_limits_as_signatures() -> None:
     assert 'endpoint="limits"' in text
 
 
+def test_the_log_knows_who_asked(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    app = AccessLog(client(authorize=lambda request: Grant(user="eric")).app, clock=time.monotonic)
+    webtest.TestApp(app).get("/oss/limits")
+    assert vars(caplog.records[-1])["user"] == "eric"
+
+
 def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
     assert client().app.is_nonblocking("GET", "/oss/limits", {})
+    assert not client().app.is_nonblocking("HEAD", "/oss/limits", {})
     assert not client(authorize=lambda request: Grant()).app.is_nonblocking("GET", "/oss/limits", {})
     assert not client(on_refused=print).app.is_nonblocking("GET", "/oss/limits", {})

@@ -123,7 +123,7 @@ def test_a_flood_gains_a_caller_less_than_one_request() -> None:
 def test_callers_with_a_full_bucket_are_forgotten_first() -> None:
     clock = FrozenClock()
     limit = RateLimit(2, 20, clock=clock, max_callers=4)
-    for who in ("a", "b"):
+    for who in ("x", "y"):
         limit(who)
     clock.advance(10)
     assert passed(limit, "c", 3) == passed(limit, "d", 3) == 2
@@ -135,6 +135,7 @@ def test_max_callers_may_be_one() -> None:
     limit = RateLimit(1, 60, clock=FrozenClock(), max_callers=1)
     assert [limit("a"), limit("b")] == [None, None]
     assert limit("b") == 60
+    assert limit("a") is None, "it was forgotten"
 
 
 class SlowName(str):

@@ -85,12 +85,14 @@ def test_an_exception_that_would_end_the_process_signs_nothing(
     assert all(f"raised {kind.__name__}" in hint for hint in hints)
 
 
-@pytest.mark.parametrize("error", [Exception(), StopIteration()])
-def test_authorize_that_raises_signs_nothing(error: Exception) -> None:
+@pytest.mark.parametrize("error", [Exception("swordfish"), StopIteration()])
+def test_authorize_that_raises_signs_nothing_and_tells_the_client_nothing(error: Exception) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise error
 
-    assert unsigned(RootClient(authorize=authorize).get())
+    response = RootClient(authorize=authorize).get()
+    assert unsigned(response)
+    assert "swordfish" not in response.text
 
 
 @pytest.mark.parametrize("answer", [webob.exc.HTTPOk, webob.exc.HTTPNoContent, webob.exc.HTTPFound])
@@ -139,14 +141,14 @@ def test_no_header_is_signed_where_nobody_is_allowed(headers: dict[str, str], me
         assert unsigned(RootClient(**options).app.request("/sign", method=method, headers=headers, expect_errors=True))
 
 
-@pytest.mark.parametrize("method", ["get", "GETS", "TRACE"])
+@pytest.mark.parametrize("method", ["POST", "get", "GETS", "TRACE"])
 def test_no_other_method_is_signed(method: str) -> None:
-    statuses: list[str] = []
+    started: list[Any] = []
     environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "/sign", "PATH_INFO": "", "QUERY_STRING": ""}
     # Called bare: webtest's lint knows no such methods.
-    body = b"".join(client().app(environ, lambda status, headers, exc_info=None: statuses.append(status)))
-    assert statuses == ["405 Method Not Allowed"]
+    body = b"".join(client().app(environ, lambda *arguments: started.extend(arguments[:2])))
     assert b"policy" not in body
+    assert (started[0], dict(started[1])["Allow"]) == ("405 Method Not Allowed", "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize("odd", ["on", "", 0, 1, None])

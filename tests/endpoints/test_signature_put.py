@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Metrics, RateLimit, Settings
+from oss_wsgi import DirectUpload, Grant, RateLimit, Settings
 from oss_wsgi.exceptions import CredentialsError
 
 from .test_signature import CLOCK, SETTINGS
@@ -139,23 +139,3 @@ def test_observers_learn_of_a_put_without_its_signature() -> None:
     assert (put["upload_method"], put["object"], put["expires"]) == ("PUT", signed["key"], signed["expire"])
     assert put["url"] == form["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
     assert "upload_method" not in form
-
-
-def test_metrics_count_forms_and_puts_together_and_by_method() -> None:
-    metrics = Metrics()
-    app = client(metrics=metrics)
-    for method in ("put", "put", "post"):
-        sign(app, method=method)
-    sign(app, "size", status=400)
-
-    def value(name: str, **labels: str) -> float | None:
-        found: float | None = metrics.registry.get_sample_value(f"oss_wsgi_signatures_{name}_total", labels)
-        return found
-
-    assert value("issued") == 3
-    assert (value("by_method", method="put"), value("by_method", method="post")) == (2, 1)
-    assert value("refused", reason="size_required") == 1
-
-
-def test_limits_name_the_method() -> None:
-    assert client().get("/oss/limits").json["methods"] == ["post", "put"]

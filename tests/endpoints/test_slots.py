@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import webob
 
 from oss_wsgi import Grant
-from oss_wsgi.endpoints.slots import SLOTS, SLOTS_PER_CALLER, Slots
+from oss_wsgi.endpoints.slots import SLOTS, Slots
 from oss_wsgi.exceptions import SlotsTakenError
 from oss_wsgi.wsgi.responses import THREADS_KEY
 
@@ -43,13 +44,30 @@ def test_one_caller_holds_two_at_most_and_others_hold_the_rest(caller: str) -> N
             slot.share(caller)
 
     with contextlib.ExitStack() as stack:
-        for number in range(SLOTS_PER_CALLER):
+        for number in range(2):
             hold(number)
-        with pytest.raises(SlotsTakenError, match=caller.partition(":")[0]):
-            hold(SLOTS_PER_CALLER)
+        with pytest.raises(SlotsTakenError, match=caller.partition(":")[0]) as raised:
+            hold(2)
+        assert raised.value.reason == "slots_taken"
         stack.enter_context(slots.hold(environ("another", 100))).share("user:frida")
     with contextlib.ExitStack() as stack:
         hold(0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_holds_no_slot_and_its_parent_keeps_its_own() -> None:
+    slots = Slots()
+    with slots.hold(environ("1", 2)):
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(SlotsTakenError), slots.hold(environ("1", 2)):
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with pytest.raises(SlotsTakenError), slots.hold(environ("2", 2)):
+            pass
 
 
 def granting(request: webob.Request) -> Grant:

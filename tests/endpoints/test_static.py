@@ -8,6 +8,7 @@ import pytest
 import webtest
 
 from oss_wsgi import StaticSite
+from oss_wsgi.endpoints.static import StaticFile
 
 
 @pytest.fixture
@@ -15,8 +16,10 @@ def site(tmp_path: Path) -> webtest.TestApp:
     root = tmp_path / "public"
     (root / "sub").mkdir(parents=True)
     (root / "index.html").write_text("<p>home")
+    (root / "noindex.html").write_text("<p>no folder")
     (root / "upload.js").write_text("export {}")
     (root / "文件.txt").write_text("中")
+    (root / "\udcff.txt").write_text("no UTF-8")
     (root / "sub" / "index.html").write_text("<p>sub")
     (root / ".secret").write_text("hidden")
     (tmp_path / "secret").mkdir()
@@ -26,22 +29,42 @@ def site(tmp_path: Path) -> webtest.TestApp:
 
 
 @pytest.mark.parametrize(
-    ("path", "content_type", "text"),
+    ("path", "text"),
     [
-        ("/", "text/html", "<p>home"),
-        ("/index.html", "text/html", "<p>home"),
-        ("/upload.js", "text/javascript", "export {}"),
-        ("/sub/", "text/html", "<p>sub"),
-        ("/%E6%96%87%E4%BB%B6.txt", "text/plain", "中"),
+        ("/", "<p>home"),
+        ("/index.html", "<p>home"),
+        ("/upload.js", "export {}"),
+        ("/sub/", "<p>sub"),
+        ("/%E6%96%87%E4%BB%B6.txt", "中"),
+        ("/%FF.txt", "no UTF-8"),
     ],
 )
-def test_files_have_their_type_and_security_headers(
-    site: webtest.TestApp, path: str, content_type: str, text: str
+def test_files_are_served_as_they_are_with_security_headers_and_asked_for_again(
+    site: webtest.TestApp, path: str, text: str
 ) -> None:
     response = site.get(path)
-    assert (response.content_type, response.text) == (content_type, text)
+    assert response.text == text
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Content-Security-Policy"] == "default-src 'none'"
+    assert response.headers["Cache-Control"] == "no-cache"
+
+
+def test_a_files_type_follows_from_its_name_on_every_machine(tmp_path: Path) -> None:
+    types = {
+        **{suffix: f"text/{suffix}; charset=utf-8" for suffix in ("css", "html")},
+        **dict.fromkeys(("js", "JS"), "text/javascript; charset=utf-8"),
+        **dict.fromkeys(("txt", "ts"), "text/plain; charset=utf-8"),
+        **{suffix: f"image/{suffix}" for suffix in ("jpeg", "png", "webp")},
+        "jpg": "image/jpeg",
+        "svg": "image/svg+xml",
+        "ico": "image/x-icon",
+        "json": "application/json",
+        "woff2": "font/woff2",
+        "pdf": "application/pdf",
+        "unknown": "application/octet-stream",
+    }
+    app = webtest.TestApp(StaticSite(tmp_path, overrides={f"/a.{suffix}": b"" for suffix in types}))
+    assert {suffix: app.get(f"/a.{suffix}").headers["Content-Type"] for suffix in types} == types
 
 
 @pytest.mark.parametrize(
@@ -55,6 +78,7 @@ def test_files_have_their_type_and_security_headers(
         "/.secret",
         "/link.html",
         "/nope.txt",
+        "/no",
         "/sub",
         "/sub/../index.html",
         "/index.html/",
@@ -75,6 +99,7 @@ def test_an_unchanged_file_is_304(site: webtest.TestApp) -> None:
         assert response.status_int == 304
         assert response.body == b""
         assert response.headers["ETag"] == etag
+        assert not {"Content-Type", "Content-Length"} & set(response.headers)
     assert site.get("/", headers={"If-None-Match": '"other"'}).status_int == 200
 
 
@@ -90,8 +115,22 @@ def test_head_and_other_methods(site: webtest.TestApp) -> None:
 def test_a_mount_without_its_slash_is_redirected(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
-    app = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a b", "PATH_INFO": ""}, start))
-    assert app.get("/").headers["Location"] == "/a%20b/"
+
+    def get(script_name: str, path_info: str) -> webtest.TestResponse:
+        names = {"SCRIPT_NAME": script_name, "PATH_INFO": path_info}
+        return webtest.TestApp(lambda environ, start: site({**environ, **names}, start)).get("/")
+
+    moved = get("/a b", "")
+    assert (moved.status_int, moved.headers["Location"], moved.headers["Content-Length"]) == (301, "/a%20b/", "0")
+    assert get("", "").text == get("/a b", "/").text == "x"
+
+
+def test_a_file_alone_is_at_its_own_path_only() -> None:
+    file = StaticFile("a.js", b"x")
+    assert webtest.TestApp(file).get("/x", expect_errors=True).status_int == 404
+    response = webtest.TestApp(lambda environ, start: file({**environ, "PATH_INFO": ""}, start)).get("/")
+    assert response.text == "x"
+    assert "Vary" not in response.headers, "no page of another origin may load it"
 
 
 def test_a_file_may_be_overridden_and_a_file_as_root_is_refused(tmp_path: Path) -> None:

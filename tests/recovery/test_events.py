@@ -150,7 +150,7 @@ def test_an_etag_is_normalised_and_may_be_missing() -> None:
         b'{"data": "[]"}',
         b"[" * 100_000,
         b'{"Message": ' + b'"{\\"Message\\": 1}"' + b"}",
-        base64.b64encode(base64.b64encode(base64.b64encode(base64.b64encode(b"{}")))),
+        base64.b64encode(base64.b64encode(encoded(CAPTURED))),
         json.dumps(CAPTURED).encode().ljust(1024 * 1024 + 1),
         base64.encodebytes(json.dumps(CAPTURED).encode()).replace(b"\n", b"!"),
         b'{"eventName": "x", "oss": {"bucket": {"name": "b"}, "object": {"key": 7}}}',

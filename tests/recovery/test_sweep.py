@@ -148,7 +148,7 @@ def test_a_receipt_of_another_secret_is_foreign(make: Callable[..., Site]) -> No
     site.upload()
     other = make({"ticket_secret": ("another secret of 32 characters or more",)}, bucket_client=site.bucket)
     report = other.application.reconcile(until=0)
-    assert (report.foreign, report.reasons) == (1, {"receipt_foreign": 1})
+    assert (report.left, report.reasons) == ({"foreign": 1}, {"receipt_foreign": 1})
 
 
 def test_what_the_checks_refuse_goes_to_on_orphan_and_is_never_deleted(make: Callable[..., Site]) -> None:
@@ -309,8 +309,10 @@ def test_without_an_authorize_the_upload_dir_is_swept_and_with_one_the_whole_buc
 def test_prefixes_that_cover_each_other_are_listed_once(site: Site) -> None:
     for key in ("a/1", "a/b/2", "b/3", "c/4"):
         site.put(key)
-    report = site.reconcile(prefixes=["b/", "a/b/", "a/", "b/"])
+    shares: list[float] = []
+    report = site.reconcile(prefixes=["b/", "a/b/", "a/", "b/"], progress=lambda report: shares.append(report.progress))
     assert report.listed == 3
+    assert set(shares) == {0.0, 0.5, 1.0}
     with pytest.raises(TypeError, match="not the text 'a/'"):
         site.reconcile(prefixes="a/")
 
@@ -372,11 +374,15 @@ def test_names_without_shards_are_swept_where_shards_are_on(make: Callable[..., 
     assert site.uploads[0].object == lost
 
 
-def test_an_object_is_found_whose_form_was_signed_days_before(make: Callable[..., Site]) -> None:
-    """A form lives for up to 7 days, and the day in the name is that of the signature."""
+def test_an_object_is_found_whose_form_was_signed_days_before(
+    make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form lives for up to 7 days, an upload for half a day, and the day in the name is that of the signature."""
+    monkeypatch.setattr(sweep, "PAGE", 1)
     site = make(authorize=lambda request: Grant(expires=7 * 24 * HOUR))
     fields = site.client.sign("a.png", content_type="image/png", size=5).json["fields"]
-    site.clock.advance(6 * 24 * HOUR)
+    site.put(f"{fields['key'].rpartition('/')[0]}/{'0' * 32}.png")
+    site.clock.advance(7 * 24 * HOUR + 11 * HOUR)
     site.put(fields["key"], b"hello", {"x-oss-meta-oss-wsgi": fields["x-oss-meta-oss-wsgi"]})
     assert site.reconcile(since="1h").recovered == 1
 
@@ -456,19 +462,23 @@ def test_a_sweep_that_is_stopped_again_and_again_looks_at_each_object_once(site:
     site.bucket.requests.clear()
     report = site.reconcile()
     assert (report.listed, report.no_receipt, len(site.heads())) == (5, 5, 5)
+    assert report.samples == {"no_receipt": [f"user-dir-prefix/{number}" for number in range(5)]}
 
 
-def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out(site: Site) -> None:
+@pytest.mark.parametrize("is_begun", [True, False], ids=["behind an object", "before the first"])
+def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out(site: Site, is_begun: bool) -> None:
     site.put("user-dir-prefix/a")
     site.clock.advance(10 * HOUR)
     for name in ("m1", "m2", "m3"):
         site.put(f"user-dir-prefix/{name}")
-    with pytest.raises(KilledError):
+    if not is_begun:
+        site.bucket.fail_next(UNREACHABLE)
+    with pytest.raises(KilledError if is_begun else BucketUnreachableError):
         site.reconcile(since="1h", progress=killing_at(site, 1))
     site.bucket.requests.clear()
     report = site.reconcile(since="26h")
     assert (report.resumed, report.since, report.listed) == (True, site.clock() - 26 * HOUR, 4)
-    assert sorted(site.heads()) == [f"user-dir-prefix/{name}" for name in ("a", "m2", "m3")]
+    assert [name[-2:] for name in sorted(site.heads())] == ["/a", *(["m1"] * (not is_begun)), "m2", "m3"]
 
 
 def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Site], tmp_path: Path) -> None:
@@ -525,7 +535,9 @@ class Remembering(MemoryLedger):
         '{"report": {"since": 1, "until": 2}, "segments": [], "unseen_since": 1%s}' % ("0" * 400),
     ],
 )
-def test_a_damaged_state_is_begun_anew(make: Callable[..., Site], state: str) -> None:
+def test_a_damaged_state_is_begun_anew_with_a_warning(
+    make: Callable[..., Site], state: str, caplog: pytest.LogCaptureFixture
+) -> None:
     ledger = Remembering(clock=lambda: NOW)
     site = make(ledger=ledger)
     site.reconcile(prefixes=[""])
@@ -535,6 +547,8 @@ def test_a_damaged_state_is_begun_anew(make: Callable[..., Site], state: str) ->
     assert not site.application.oldest_untold_seconds()
     report = site.reconcile(prefixes=[""])
     assert (report.resumed, report.recovered, report.left) == (False, 1, {})
+    warned = [record.levelname for record in caplog.records if record.name == "oss_wsgi.recovery.sweep"]
+    assert warned == (["WARNING"] if state.endswith("}") else []), "what is no JSON object counts as no state"
 
 
 @pytest.mark.parametrize("state", ["5", "{", '{"untold_since": "x"}', '{"untold_since": NaN}'])
@@ -672,45 +686,33 @@ def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
     assert (report.listed, report.known, sum(report.counts.values())) == (6, 2, 6)
 
 
-def test_one_unreachable_moment_is_counted_and_the_sweep_goes_on(site: Site) -> None:
-    for number in range(3):
+@pytest.mark.parametrize(
+    ("error", "answers"),
+    [
+        (UNREACHABLE, "no no yes no yes"),
+        (UNREACHABLE, "no"),
+        (BucketRefusedError("bucket_refused", "no right"), "yes no no no"),
+        (BucketRefusedError("bucket_failed", "the SDK raised"), "no no no no yes"),
+    ],
+    ids=["two moments and one", "a moment alone", "refused after an answer", "whatever fails of single objects"],
+)
+def test_objects_that_cannot_be_asked_for_are_counted_and_the_sweep_goes_on(
+    site: Site, error: Exception, answers: str
+) -> None:
+    original, left = site.bucket.head, answers.split()
+    for number in range(len(left)):
         site.upload(name=f"{number}.png")
-    original = site.bucket.head
-    failures = [UNREACHABLE]
 
     def head(key: str) -> Any:
-        if failures:
-            raise failures.pop()
+        if left and left.pop(0) == "no":
+            raise error
         return original(key)
 
     site.bucket.head = head  # type: ignore[method-assign]
+    failed = answers.count("no")
     report = site.reconcile()
-    assert (report.recovered, report.unavailable, report.left) == (2, 1, {"unavailable": 1})
-    assert site.reconcile().recovered == 1
-
-
-@pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), UNREACHABLE])
-def test_a_listing_that_fails_raises(site: Site, error: Any) -> None:
-    site.upload()
-    site.bucket.fail_next(error)
-    with pytest.raises(type(error)):
-        site.reconcile()
-    assert site.reconcile().recovered == 1
-
-
-def test_a_head_that_is_refused_ends_the_sweep_at_once(site: Site) -> None:
-    for number in range(3):
-        site.upload(name=f"{number}.png")
-
-    def head(key: str) -> Any:
-        raise BucketRefusedError("bucket_refused", "no right", right="oss:GetObject")
-
-    original = site.bucket.head
-    site.bucket.head = head  # type: ignore[method-assign]
-    with pytest.raises(BucketRefusedError):
-        site.reconcile()
-    site.bucket.head = original  # type: ignore[method-assign]
-    assert site.reconcile().recovered == 3
+    assert (report.recovered, report.left) == (answers.count("yes"), {"unavailable": failed})
+    assert site.reconcile().recovered == failed
 
 
 def refusing(site: Site, names: Callable[[str], bool], code: str) -> None:
@@ -940,6 +942,16 @@ def test_the_age_of_what_was_left_is_known_whatever_keeps_the_place(make: Callab
     assert site.application.oldest_untold_seconds() == 0
 
 
+def test_a_sweep_that_is_stopped_does_not_forget_what_the_one_before_left(site: Site) -> None:
+    site.failing.add(site.upload())
+    for _ in range(2):
+        site.clock.advance(HOUR)
+        site.reconcile()
+    with pytest.raises(KilledError):
+        site.reconcile(progress=killing_at(site, 0))
+    assert site.application.oldest_untold_seconds() == 2 * HOUR
+
+
 def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:
     class Silent(MemoryLedger):
         def known(self, pairs: Any) -> Any:
@@ -1016,6 +1028,9 @@ def test_metrics_count_the_outcomes_and_show_the_age_of_what_was_left(make: Call
 
 def test_a_gap_between_two_sweeps_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.reconcile()
+    site.clock.advance(26 * HOUR)
+    site.reconcile()
+    assert caplog.records == []
     site.clock.advance(36 * HOUR)
     site.reconcile()
     assert "no sweep has looked at the 10.0 hours before this one's window" in caplog.text
@@ -1029,6 +1044,7 @@ def test_a_gap_between_two_sweeps_is_logged(site: Site, caplog: pytest.LogCaptur
     [
         ("26h", "15m", (NOW - 26 * HOUR, NOW - 900)),
         (3600, 0, (NOW - 3600, NOW)),
+        ("1h", "1h", (NOW - 3600, NOW - 3600)),
         ("7 days", "0", (NOW - 7 * 24 * HOUR, NOW)),
         (timedelta(hours=2), timedelta(minutes=1), (NOW - 7200, NOW - 60)),
         (datetime(2024, 12, 3, tzinfo=timezone.utc), NOW, (1733184000.0, NOW)),

@@ -35,22 +35,34 @@ def stream_of(module: str) -> Any:
 @pytest.mark.parametrize(
     ("environ", "name", "fix"),
     [
-        ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "mod_wsgi (daemon)", "WSGIPassAuthorization On"),
-        ({**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""}, "(embedded)", "WSGIPassAuthorization On"),
+        ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "Apache mod_wsgi (daemon)", "WSGIPassAuthorization On"),
+        (
+            {**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""},
+            "Apache mod_wsgi (embedded)",
+            "WSGIPassAuthorization On",
+        ),
         ({**APACHE, "wsgi.run_once": True}, "Apache CGI", "CGIPassAuth On"),
-        ({**APACHE, "wsgi.input": stream_of("flup.server.fcgi_base")}, "mod_fcgid", "FcgidPassHeader Authorization"),
-        ({"SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9"}, "mod_fcgid", "FcgidPassHeader Authorization"),
-        ({**APACHE, "wsgi.input": stream_of("flipflop")}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        (
+            {**APACHE, "wsgi.input": stream_of("flup.server.fcgi_base")},
+            "Apache mod_fcgid",
+            "FcgidPassHeader Authorization",
+        ),
+        ({"SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9"}, "Apache mod_fcgid", "FcgidPassHeader Authorization"),
+        ({**APACHE, "wsgi.input": stream_of("flipflop")}, "Apache mod_fcgid", "FcgidPassHeader Authorization"),
         (
             {**APACHE, "SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9", "wsgi.run_once": True},
             "Apache CGI",
             "CGIPassAuth On",
         ),
-        ({**APACHE, "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/x"}, "mod_proxy_fcgi", "CGIPassAuth On"),
-        ({**APACHE, "SCRIPT_FILENAME": "proxy:scgi://127.0.0.1:9000/x"}, "mod_proxy_scgi", "SetEnvIf"),
-        ({**APACHE, "SCRIPT_FILENAME": "proxy:uwsgi://h/", "uwsgi.version": b"2"}, "mod_proxy_uwsgi", "proxy in front"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/x"}, "Apache mod_proxy_fcgi", "CGIPassAuth On"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:scgi://127.0.0.1:9000/x"}, "Apache mod_proxy_scgi", "SetEnvIf"),
+        (
+            {**APACHE, "SCRIPT_FILENAME": "proxy:uwsgi://h/", "uwsgi.version": b"2"},
+            "Apache mod_proxy_uwsgi",
+            "proxy in front",
+        ),
         ({"uwsgi.version": b"2.0.28"}, "uWSGI", "proxy in front"),
-        ({**APACHE, "passenger.hijack": True}, "Passenger", "proxy in front"),
+        ({**APACHE, "passenger.hijack": True}, "Phusion Passenger", "proxy in front"),
         ({"gunicorn.socket": None, "SERVER_SOFTWARE": "gunicorn/27"}, "gunicorn", "proxy_set_header"),
         ({"waitress.client_disconnected": None}, "waitress", "RequestHeader unset"),
         ({"asgi.scope": {}}, "an ASGI server", "proxy in front"),
@@ -79,7 +91,7 @@ def stream_of(module: str) -> Any:
 )
 def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, fix: str) -> None:
     sentence = missing_authorization({**URL, **environ})
-    assert name in server_name(environ)
+    assert server_name(environ) == name
     assert name in sentence
     assert fix in sentence
     assert "swordfish" not in sentence
@@ -106,6 +118,7 @@ def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, fi
 def test_an_unusable_or_misplaced_value_is_explained(environ: dict[str, Any], expected: str) -> None:
     sentence = missing_authorization({**URL, **environ})
     assert expected in sentence
+    assert ("(null)" in sentence) == ("(null)" in expected)
     assert "swordfish" not in sentence
 
 
@@ -119,7 +132,8 @@ def test_a_key_without_a_copy_of_the_value_is_not_offered(environ: dict[str, Any
 
 def test_mod_rewrite_is_blamed_only_where_nothing_else_explains_it() -> None:
     assert "VirtualHost" not in missing_authorization({**URL, **APACHE, "SCRIPT_URL": "/", "HTTP_AUTHORIZATION": ""})
-    assert "VirtualHost" not in missing_authorization({**URL, "gunicorn.socket": None, "SCRIPT_URL": "/"})
+    for environ in (APACHE, {"gunicorn.socket": None, "SCRIPT_URL": "/"}):
+        assert "VirtualHost" not in missing_authorization({**URL, **environ})
 
 
 def test_without_both_headers_it_is_no_callback() -> None:
@@ -141,7 +155,7 @@ def test_a_header_with_several_values_is_explained() -> None:
         pytest.param({"PATH_INFO": "/a"}, "rebuilt from PATH_INFO", id="no raw target"),
         pytest.param({"REQUEST_URI": "/a%20b?x", "PATH_INFO": "/a b"}, "fits PATH_INFO", id="plain"),
         pytest.param({"RAW_URI": "//a/./b", "PATH_INFO": "/a/b"}, "fits PATH_INFO", id="merged slashes"),
-        pytest.param({"RAW_URI": "/x/../a/b", "PATH_INFO": "/a/b"}, "fits PATH_INFO", id="resolved dot segments"),
+        pytest.param({"RAW_URI": "/a/b/x/../c", "PATH_INFO": "/a/b/c"}, "fits PATH_INFO", id="resolved dot segments"),
         pytest.param({"REQUEST_URI": "/m/a", "SCRIPT_NAME": "/m", "PATH_INFO": "/a"}, "fits PATH_INFO", id="a mount"),
         pytest.param({"REQUEST_URI": "/a%20b", "PATH_INFO": "/a%20b"}, "fits PATH_INFO", id="left encoded"),
         pytest.param(
@@ -155,7 +169,7 @@ def test_a_header_with_several_values_is_explained() -> None:
             id="a front controller of another path",
         ),
         pytest.param({"RAW_URI": "/a", "gunicorn.socket": None}, "the server is gunicorn", id="the server's name"),
-        pytest.param({"REQUEST_URI": "/other", "PATH_INFO": "/a"}, "not the end of the path", id="moved"),
+        pytest.param({"REQUEST_URI": "/b", "PATH_INFO": "/a"}, "not the end of the path in REQUEST_URI", id="moved"),
         pytest.param(
             {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c", "SERVER_SOFTWARE": "nginx/1.26.3"},
             "fastcgi_param PATH_INFO $fastcgi_script_name;",
@@ -187,7 +201,7 @@ def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, An
         pytest.param({"REQUEST_URI": "/b/a/c", "PATH_INFO": "/b/a/c"}, None, id="a longer path was asked for"),
         pytest.param({"PATH_INFO": "http://h/a"}, "of the path in the request", id="a whole URL"),
         pytest.param({"REQUEST_URI": "/app", "PATH_INFO": "/b"}, "routing by PATH_INFO is broken", id="no part of it"),
-        pytest.param({"REQUEST_URI": "/a/c", "PATH_INFO": "/c"}, "only the end of the path", id="stripped"),
+        pytest.param({"REQUEST_URI": "/a/c?x", "PATH_INFO": "/c"}, "only the end of the path", id="stripped"),
         pytest.param({"SCRIPT_NAME": "/a/c", "PATH_INFO": ""}, "only the end of the path", id="all in SCRIPT_NAME"),
         pytest.param(
             {"SCRIPT_NAME": "/a/c", "PATH_INFO": "", "SERVER_SOFTWARE": "nginx/1.26.3"},

@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
+from oss_wsgi.exceptions import (
+    BodyTooLargeError,
+    CallbackError,
+    LengthRequiredError,
+    MalformedCallbackError,
+    MalformedRequestError,
+)
 from oss_wsgi.wsgi.environ import (
     MAX_BODY_BYTES,
     ReceivedCallback,
+    find_authorization,
+    query_pairs,
     read_body,
     request_id,
     request_target,
@@ -44,6 +52,9 @@ RAW = "/a%20b/%E4%B8%AD+c/callback?x=1&y=%2F%20z&empty="
             RAW,
             id="a query in raw_path too",
         ),
+        pytest.param({"asgi.scope": {"raw_path": b"/a"}, "PATH_INFO": "/b"}, "/a", id="no query in the scope"),
+        pytest.param({"asgi.scope": {"raw_path": b""}, "PATH_INFO": "/a"}, "/a", id="no path in the scope"),
+        pytest.param({"RAW_URI": "", "REQUEST_URI": "/a", "PATH_INFO": "/b"}, "/a", id="an empty raw URI"),
         pytest.param({"RAW_URI": "/a%23b#part?x", "QUERY_STRING": "x"}, "/a%23b", id="a question mark in the fragment"),
         pytest.param({"RAW_PATH_INFO": "/a", "QUERY_STRING": "x=1#part"}, "/a?x=1", id="a fragment in the query"),
         pytest.param({"PATH_INFO": "/a#b", "QUERY_STRING": "x=1#part"}, "/a%23b?x=1", id="the same, rebuilt"),
@@ -66,6 +77,7 @@ def test_a_rebuilt_target_decodes_to_the_same_path() -> None:
 def test_a_path_in_real_unicode_is_read_as_utf_8() -> None:
     assert request_target({"SCRIPT_NAME": "", "PATH_INFO": "/中 +", "QUERY_STRING": ""}) == b"/%E4%B8%AD%20+"
     assert request_target({"REQUEST_URI": "/中"}) == "/中".encode()
+    assert request_target({"PATH_INFO": "/中\udcff"}) == b"/%E4%B8%AD%FF", "a byte that the server could not decode"
 
 
 @pytest.mark.parametrize("server", [{"paste.httpserver.thread_pool": None}, {"SERVER_SOFTWARE": "Rocket3 20260526.0"}])
@@ -83,12 +95,12 @@ def environ_with(data: bytes, **extra: Any) -> dict[str, Any]:
 
 
 class Drip(io.BytesIO):
-    """A stream that returns one byte for each read."""
+    """A stream that returns two bytes at most for each read."""
 
     def read(self, size: int | None = -1) -> bytes:
         assert size is not None
         assert size > 0, "never read() without a size"
-        return super().read(1)
+        return super().read(min(size, 2))
 
 
 def test_the_body_is_read_up_to_its_length() -> None:
@@ -107,14 +119,14 @@ def test_a_stream_that_returns_none_is_a_truncated_body() -> None:
     assert caught.value.reason == "body_truncated"
 
 
-def test_a_body_that_arrives_byte_by_byte_is_read_whole() -> None:
-    assert read_body({"wsgi.input": Drip(b"hello"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
+def test_a_body_that_arrives_in_pieces_is_read_whole_and_no_further() -> None:
+    assert read_body({"wsgi.input": Drip(b"hello world"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
 
 
 def test_a_body_over_the_limit_is_refused_unread() -> None:
     assert read_body(environ_with(b"x" * 64, CONTENT_LENGTH="64"), 64) == b"x" * 64
     stream = io.BytesIO(b"x" * 65)
-    with pytest.raises(BodyTooLargeError):
+    with pytest.raises(BodyTooLargeError, match="body_too_large"):
         read_body({"wsgi.input": stream, "CONTENT_LENGTH": "65"}, 64)
     assert stream.tell() == 0
 
@@ -127,12 +139,12 @@ def test_a_length_of_many_digits_is_too_large(length: str) -> None:
 
 @pytest.mark.parametrize("length", ["90, 3", "+5", " 5", "5.0", "0x5", "five", "٥", "-2"])
 def test_a_length_that_is_not_digits_is_malformed(length: str) -> None:
-    with pytest.raises(MalformedCallbackError):
+    with pytest.raises(MalformedCallbackError, match="content_length_malformed"):
         read_body(environ_with(b"hello", CONTENT_LENGTH=length), 64)
 
 
 def test_a_body_shorter_than_its_length_is_malformed() -> None:
-    with pytest.raises(MalformedCallbackError, match="shorter"):
+    with pytest.raises(MalformedCallbackError, match="body_truncated"):
         read_body(environ_with(b"hell", CONTENT_LENGTH="5"), 64)
 
 
@@ -162,14 +174,15 @@ def test_a_broken_connection_is_a_truncated_body(error: type[Exception], length:
     ],
 )
 def test_a_length_is_required_where_the_end_is_unknown(extra: dict[str, Any]) -> None:
-    with pytest.raises(LengthRequiredError):
+    with pytest.raises(LengthRequiredError, match="length_required"):
         read_body({"wsgi.input": Drip(b"hello"), **extra}, 64)
 
 
 def test_a_body_without_a_length_is_read_to_the_servers_end() -> None:
     for length in ({}, {"CONTENT_LENGTH": ""}):
-        assert read_body({"wsgi.input": Drip(b"hello"), "wsgi.input_terminated": True, **length}, 64) == b"hello"
-        with pytest.raises(BodyTooLargeError):
+        for body in (b"hello", b"x" * 64):
+            assert read_body({"wsgi.input": Drip(body), "wsgi.input_terminated": True, **length}, 64) == body
+        with pytest.raises(BodyTooLargeError, match="body_too_large"):
             read_body({"wsgi.input": Drip(b"x" * 65), "wsgi.input_terminated": True, **length}, 64)
         with pytest.raises(LengthRequiredError):
             read_body({"wsgi.input": Drip(b""), "wsgi.input_terminated": True, **length}, 64)
@@ -181,14 +194,15 @@ def test_a_body_without_a_length_is_read_to_the_servers_end() -> None:
         {"CONTENT_LENGTH": 5},
         {"CONTENT_LENGTH": 5.0},
         {"HTTP_TRANSFER_ENCODING": 7, "CONTENT_LENGTH": "5"},
-        {"RAW_URI": b"/a", "REQUEST_URI": 7, "QUERY_STRING": None},
+        {"RAW_URI": b"/a", "REQUEST_URI": 7, "QUERY_STRING": 7},
         {"asgi.scope": {"raw_path": "/a"}, "PATH_INFO": "/\ud800"},
         {"HTTP_X_OSS_REQUEST_ID": 7, "SCRIPT_NAME": None},
     ],
 )
 def test_values_of_odd_types_raise_only_callback_errors(odd: dict[str, Any]) -> None:
     environ = {"wsgi.input": Drip(b"hello"), "PATH_INFO": "/b", **odd}
-    assert request_target(environ).startswith(b"/")
+    target = request_target(environ)
+    assert target.startswith(b"/") and b"?" not in target
     assert request_id(environ) == "-"
     with contextlib.suppress(LengthRequiredError, MalformedCallbackError):
         assert read_body(environ, 64) == b"hello"
@@ -197,9 +211,15 @@ def test_values_of_odd_types_raise_only_callback_errors(odd: dict[str, Any]) -> 
 @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": "0"}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "-1"}])
 def test_a_chunked_body_is_read_where_the_server_knows_its_end(length: dict[str, str]) -> None:
     extra = {"HTTP_TRANSFER_ENCODING": "Chunked", "wsgi.input_terminated": True, **length}
-    assert read_body({"wsgi.input": Drip(b"hello"), **extra}, 64) == b"hello"
+    for body in (b"hello", b""):
+        assert read_body({"wsgi.input": Drip(body), **extra}, 64) == body
     with pytest.raises(BodyTooLargeError):
         read_body({"wsgi.input": Drip(b"x" * 65), **extra}, 64)
+
+
+def test_an_empty_body_may_have_the_length_minus_1_where_its_end_is_known_or_0() -> None:
+    for length in ({"CONTENT_LENGTH": "-1", "wsgi.input_terminated": True}, {"CONTENT_LENGTH": "0"}):
+        assert read_body({"wsgi.input": Drip(b""), "HTTP_TRANSFER_ENCODING": "identity", **length}, 64) == b""
 
 
 @pytest.mark.slow
@@ -269,6 +289,22 @@ def test_a_received_callback_over_the_limit_is_not_read() -> None:
     received = ReceivedCallback.from_environ({"wsgi.input": stream, "CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)})
     assert isinstance(received.body_error, BodyTooLargeError)
     assert stream.tell() == 0
+
+
+def test_a_query_has_16_kib_and_as_many_parameters_as_are_asked_for() -> None:
+    longest = "a=" + "b" * (16 * 1024 - 2)
+    assert query_pairs({"QUERY_STRING": longest}, 1) == [("a", longest[2:])]
+    for text in (f"{longest}b", "a=b&c", "%FF"):
+        with pytest.raises(MalformedRequestError) as raised:
+            query_pairs({"QUERY_STRING": text}, 1)
+        assert raised.value.reason == "query_malformed"
+
+
+def test_apache_redirects_ten_times_at_the_most() -> None:
+    for times in (1, 10):
+        key = "REDIRECT_" * times + "HTTP_AUTHORIZATION"
+        assert find_authorization({key: " QkJC "}) == (key, "QkJC")
+    assert find_authorization({"REDIRECT_" * 11 + "HTTP_AUTHORIZATION": "QkJC", "HTTP_AUTHORIZATION": 7}) is None
 
 
 def test_only_an_environ_with_a_hidden_authorization_is_copied() -> None:

@@ -174,6 +174,7 @@ def test_a_random_id_belongs_to_one_request() -> None:
 
 def test_fields_hold_only_what_is_known() -> None:
     facts = RequestFacts()
+    assert facts.may_wait
     facts.user = "eric"
     environ = {
         "HTTP_X_REQUEST_ID": "r1",
@@ -194,6 +195,16 @@ def test_fields_hold_only_what_is_known() -> None:
         "user": "eric",
     }
     assert set(RequestFacts().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
+    facts.address = "192.0.2.9"
+    del environ["REMOTE_ADDR"]
+    assert facts.fields(environ)["address"] == "192.0.2.9"
+
+
+@pytest.mark.parametrize("end", ["", "/7", "/complete"])
+def test_the_path_is_shown_without_the_id_of_an_upload_in_parts(end: str) -> None:
+    for sealed, shown in (("aZ9_-" * 60, "***"), ("0" * 64, "0" * 64)):
+        environ = {"SCRIPT_NAME": "/oss", "PATH_INFO": f"/s3/multipart/{sealed}{end}"}
+        assert RequestFacts().fields(environ)["path"] == f"/oss/s3/multipart/{shown}{end}"
 
 
 def test_a_new_context_takes_user_and_object_from_the_upload() -> None:

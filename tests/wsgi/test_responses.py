@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from typing import Any
@@ -22,7 +23,17 @@ from oss_wsgi import (
 )
 from oss_wsgi.testing import CallbackSigner
 from oss_wsgi.wsgi.observers import facts_of
-from oss_wsgi.wsgi.responses import STATUSES, refuse, refuse_error, refuse_unconfirmed, status_of
+from oss_wsgi.wsgi.responses import (
+    AGAIN_KEY,
+    Again,
+    ClosingBody,
+    ask_again,
+    method_not_allowed,
+    not_found,
+    read_response,
+    refuse,
+    refuse_error,
+)
 
 from ..endpoints.test_signature import SETTINGS
 
@@ -87,17 +98,7 @@ def test_an_error_and_its_subclasses_have_one_status() -> None:
     for error, status in ERRORS.items():
         own = subclass(error)
         for kind in (error, own, subclass(own)):
-            assert status_of(kind.__new__(kind)) == status, kind
-
-
-def test_an_error_that_is_not_ours_is_500() -> None:
-    assert status_of(ValueError("no")) == 500
-
-
-def test_changing_a_status_takes_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATUSES, exceptions.UnverifiedError, 404)
-    assert status_of(subclass(exceptions.UnverifiedError)("x", "y")) == 404
-    assert status_of(exceptions.KeyUnavailableError("x", "y")) == 503
+            assert kind.http_status == status, kind
 
 
 def refusing(error: Exception, refuse_with: Any = refuse_error) -> webtest.TestResponse:
@@ -125,16 +126,122 @@ def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCa
     for reason in ("confirm_failed", "oss_unreachable"):
         error = exceptions.ConfirmationUnavailableError(reason, "no")
         error.__cause__ = ValueError("why")
-        assert refusing(error, refuse_unconfirmed).status_int == 503
+        assert refusing(error).status_int == 503
     failed, unreachable = caplog.records
     assert failed.exc_info is not None
     assert unreachable.exc_info is None
 
 
-def test_a_refusal_notes_reason_and_status_in_the_context() -> None:
-    environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
-    refuse(log, environ, lambda *arguments: lambda data: None, 403, "some_reason", "hint")
-    assert (facts_of(environ).reason, facts_of(environ).refused) == ("some_reason", 403)
+@pytest.mark.parametrize(
+    ("status", "reason", "level", "retry_after"),
+    [
+        *[(status, "some_reason", "WARNING", None) for status in (400, 403, 409, 411, 413)],
+        *[(status, "some_reason", "INFO", None) for status in (404, 405, 429)],
+        (500, "some_reason", "ERROR", None),
+        (503, "some_reason", "WARNING", "10"),
+        (503, "slots_taken", "INFO", "1"),
+        *[(503, reason, "WARNING", "1") for reason in ("ledger_busy", "upload_unsettled")],
+    ],
+)
+def test_a_refusal_says_when_to_come_back_and_strangers_fill_no_log_with_warnings(
+    status: int, reason: str, level: str, retry_after: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    environ: dict[str, Any] = {}
+
+    def application(request: dict[str, Any], start_response: Any) -> Any:
+        environ.update(request)
+        return refuse(log, environ, start_response, status, reason, "hint", headers=[("X-Own", "1")])
+
+    response = webtest.TestApp(application).get("/", status=status)
+    assert (response.headers.get("Retry-After"), response.headers["X-Own"]) == (retry_after, "1")
+    assert [record.levelname for record in caplog.records] == [level]
+    assert (facts_of(environ).reason, facts_of(environ).refused) == (reason, status)
+    assert (response.json["error"]["code"] == "request_entity_too_large") == (status == 413)
+
+
+def test_a_path_or_a_method_that_is_not_there_is_refused_to_head_as_to_get(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def wrong_method(*arguments: Any) -> Any:
+        return method_not_allowed(*arguments, "POST, OPTIONS")
+
+    for refuse_with, status, reason in ((wrong_method, 405, "method_not_allowed"), (not_found, 404, "not_found")):
+        app = webtest.TestApp(lambda environ, start_response, call=refuse_with: call(log, environ, start_response))
+        answer, head = app.get("/", status=status), app.head("/", status=status)
+        assert [vars(record)["reason"] for record in caplog.records[-2:]] == [reason] * 2
+        assert answer.json["error"]["code"] == reason
+        assert answer.headers.get("Allow") == ("POST, OPTIONS" if status == 405 else None)
+        assert ("POST, OPTIONS" in answer.json["error"]["message"]) == (status == 405)
+        assert (head.body, head.content_length) == (b"", len(answer.body))
+
+
+def test_a_browser_is_told_what_it_may_know_and_the_log_the_hint(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse_with(*arguments: Any) -> Any:
+        return refuse_error(*arguments, "another hint", message="Own.")
+
+    error = exceptions.NotYoursError("own_reason", "own hint")
+    assert refusing(error, refuse_with).json == {"error": {"code": "own_reason", "message": "Own."}}
+    assert "another hint" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "ends_soon"),
+    [
+        *[(503, reason, True) for reason in ("slots_taken", "ledger_busy", "upload_unsettled", "bucket_unreachable")],
+        (503, "bucket_refused", False),
+        (409, "ledger_busy", False),
+        (None, None, False),
+    ],
+)
+def test_another_try_is_asked_for_where_the_server_offers_it_and_the_cause_ends_soon(
+    status: int | None, reason: str | None, ends_soon: bool
+) -> None:
+    for is_offered in (True, False):
+        again = Again()
+        assert not (again.is_offered or again.is_asked or again.frees_others or again.is_counted)
+        again.is_offered = is_offered
+        environ: dict[str, Any] = {AGAIN_KEY: again}
+        facts_of(environ).refused, facts_of(environ).reason = status, reason
+        ask_again(environ)
+        assert (again.is_asked, again.frees_others) == (is_offered and ends_soon, not ends_soon)
+    ask_again({AGAIN_KEY: "forged"})
+
+
+class Body(list[bytes]):
+    """A body that notes whether it was closed, and may fail."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+        if b"fails" in self:
+            raise OSError("the file is gone")
+
+
+def test_a_response_is_read_to_its_end_and_closed() -> None:
+    body = Body([b"b", b"c"])
+
+    def application(environ: dict[str, Any], start_response: Any) -> Body:
+        start_response("200 OK", [("X-Own", "1")])(b"a")
+        if environ:
+            start_response("500 No", [], (ValueError, ValueError("no"), None))
+        return body
+
+    assert read_response(application, {}) == ("200 OK", [("X-Own", "1")], b"abc")
+    assert body.is_closed
+    assert read_response(application, {"fails": True}) == ("500 No", [], b"bc")
+    assert read_response(lambda environ, start_response: [b"d"], {}) == ("", [], b"d")
+
+
+@pytest.mark.parametrize("body", [Body([b"a"]), Body([b"fails"]), [b"a"]])
+def test_the_end_of_a_body_is_told_even_if_its_own_close_fails(body: list[bytes]) -> None:
+    ends: list[bool] = []
+    closing = ClosingBody(body, lambda: ends.append(getattr(body, "is_closed", True)))
+    assert list(closing) == body
+    with contextlib.suppress(OSError):
+        closing.close()
+    assert ends == [True]
 
 
 # Every room that refuses with an error: a custom part may raise a subclass of ours.
@@ -207,10 +314,10 @@ def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None
 
 
 def test_changing_a_status_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATUSES, exceptions.TicketUsedError, 410)
+    monkeypatch.setattr(exceptions.TicketUsedError, "http_status", 410)
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
-        error = exceptions.TicketUsedError("ticket_used", "the ticket was used")
+        error = subclass(exceptions.TicketUsedError)("ticket_used", "the ticket was used")
         return refuse_error(log, environ, start_response, error)
 
     response = webtest.TestApp(application).get("/", status=410)

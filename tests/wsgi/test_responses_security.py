@@ -10,7 +10,6 @@ import webob.exc
 import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings, StaticSite, Upload
-from oss_wsgi.exceptions import CredentialsError
 from oss_wsgi.site import UploadPage
 from oss_wsgi.testing import CallbackSigner
 
@@ -109,17 +108,6 @@ def test_the_response_to_a_callback_has_the_security_headers() -> None:
 def test_the_wrapped_applications_response_is_unchanged() -> None:
     response = application(authorize=allow).get("/anything")
     assert set(response.headers) == {"Content-Type", "Content-Length"}
-
-
-def test_only_503_has_a_retry_after() -> None:
-    class Down:
-        def get_credentials(self) -> Any:
-            raise CredentialsError("the metadata server does not answer")
-
-    app = application(authorize=lambda request: Grant(), credentials=Down())
-    assert app.get("/oss/signature", status=503).headers["Retry-After"] == "10"
-    for path in ("/oss/nothing", "/oss/signature?size=x"):
-        assert "Retry-After" not in app.get(path, expect_errors=True).headers
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/upload.js", "/style.css", "/favicon.svg"])

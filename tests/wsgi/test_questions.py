@@ -1,4 +1,4 @@
-"""Applications say which requests they answer without waiting; applications that do not say count as blocking."""
+"""Applications say which requests they answer without waiting, and more; what they do not say has a careful answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from oss_wsgi import (
 )
 from oss_wsgi.middleware.dispatcher import Blocking, Dispatcher, PathRouter
 from oss_wsgi.testing import CallbackSigner, FrozenClock
-from oss_wsgi.wsgi.nonblocking import nonblocking_test
+from oss_wsgi.wsgi.questions import body_limit_of, callback_test, nonblocking_test
 
 SIGNER = CallbackSigner()
 KEY = {"X_OSS_PUB_KEY_URL": SIGNER.headers("/", b"")["x-oss-pub-key-url"]}
@@ -46,10 +46,21 @@ class Quick:
         self.paths.append(path)
         return method in ("GET", "POST")
 
+    def body_limit(self, method: str, path: str) -> int | None:
+        return 7
 
-def test_an_unknown_application_blocks() -> None:
-    assert not nonblocking_test(unknown)("GET", "/", {})
-    assert nonblocking_test(Quick())("GET", "/", {})
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        return True
+
+
+def answers(app: Any) -> tuple[bool, int | None, bool]:
+    """Return what an application answers to the three questions."""
+    return nonblocking_test(app)("GET", "/", {}), body_limit_of(app)("GET", "/"), callback_test(app)("GET", "/", {})
+
+
+def test_an_application_that_does_not_say_blocks_and_knows_no_limit_and_no_callback() -> None:
+    assert answers(unknown) == (False, None, False)
+    assert answers(Quick()) == (True, 7, True)
 
 
 def test_a_dispatcher_asks_the_application_at_the_path() -> None:
@@ -78,8 +89,8 @@ def test_a_blocking_application_answers_as_before_and_blocks() -> None:
 
 @pytest.mark.parametrize("middleware", [AuthorizationPassthrough, lambda app: AccessLog(app, clock=FrozenClock())])
 def test_what_waits_for_nothing_asks_the_application_behind_it(middleware: Any) -> None:
-    assert nonblocking_test(middleware(Quick()))("GET", "/", {})
-    assert not nonblocking_test(middleware(unknown))("GET", "/", {})
+    for app in (Quick(), unknown):
+        assert answers(middleware(app)) == answers(app)
 
 
 def test_once_is_nonblocking_only_with_a_ledger_of_this_machine(tmp_path: Any) -> None:
