@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from oss_wsgi.exceptions import PartsCorruptError
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
@@ -83,10 +84,25 @@ def test_a_response_larger_than_the_ledger_removes_nothing(
     assert ledger.run_once(identity("t2"), large) == large.result
     assert len(ledger) == 1
     assert len(caplog.records) == 1
+    largest = MemoryLedger(clock=clock, max_bytes=100)
+    largest.run_once(identity("t2"), Handler(StoredResponse("200 OK", "text/plain", bytes(100))))
+    assert len(largest) == 1
+
+
+def test_checksums_count_until_their_upload_is_handled_and_are_forgotten_as_responses_are(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=2)
+    for number in range(4):
+        ledger.expect(f"t{number}", 1, NOW + 10 + number)
+    ledger.run_once(identity("t3")._replace(checksum=1), Handler())
+    with pytest.raises(PartsCorruptError):
+        ledger.run_once(identity("t2")._replace(checksum=2), Handler())
+    ledger.run_once(identity("t0")._replace(checksum=2), Handler())
+    assert len(ledger) == 2, "what was expected of t0 and t1 is forgotten, and then what was expected of t2"
 
 
 def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
     ledger = fill(MemoryLedger(clock=clock))
+    ledger.expect("t9", 7, NOW + 10)
     let_time_pass(ledger, clock, MARGIN)
     assert len(ledger) == 4
     let_time_pass(ledger, clock, 300)

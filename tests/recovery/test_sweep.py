@@ -523,7 +523,7 @@ class Remembering(MemoryLedger):
         '{"report": {"since": null, "until": null}, "segments": []}',
         '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": [], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]], "unseen_since": 1}',
-        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2, "samples": {"a": 5}}, "segments": [[[0, ""], 1, 2]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]], "unseen_since": 1}',
