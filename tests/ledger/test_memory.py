@@ -100,6 +100,16 @@ def test_checksums_count_until_their_upload_is_handled_and_are_forgotten_as_resp
     assert len(ledger) == 2, "what was expected of t0 and t1 is forgotten, and then what was expected of t2"
 
 
+@pytest.mark.parametrize("other", [{"etag": "another"}, {"object": "another"}], ids=str)
+def test_a_response_stays_where_another_of_its_object_or_ticket_is_forgotten(
+    clock: LedgerClock, other: dict[str, str]
+) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=1)
+    ledger.run_once(identity(expires=NOW + 10, max_objects=2), Handler())
+    kept = identity(expires=NOW + 20, max_objects=2, **other)  # type: ignore[arg-type]
+    assert ledger.run_once(kept, Handler()) == ledger.run_once(kept, Handler(FAILURE)) == SUCCESS
+
+
 def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
     ledger = fill(MemoryLedger(clock=clock))
     ledger.expect("t9", 7, NOW + 10)
