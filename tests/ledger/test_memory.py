@@ -103,6 +103,7 @@ def test_checksums_count_until_their_upload_is_handled_and_are_forgotten_as_resp
     ledger = MemoryLedger(clock=clock, max_uploads=2)
     for number in range(4):
         ledger.expect(f"t{number}", 1, NOW + 10 + number)
+    ledger.expect("t2", 9, NOW + 9)
     ledger.run_once(identity("t3")._replace(checksum=1), Handler())
     with pytest.raises(PartsCorruptError):
         ledger.run_once(identity("t2")._replace(checksum=2), Handler())
@@ -121,8 +122,10 @@ def test_a_response_stays_where_another_of_its_object_or_ticket_is_forgotten(
 
 
 def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
-    ledger = fill(MemoryLedger(clock=clock))
-    ledger.expect("t9", 7, NOW + 10)
+    ledger = MemoryLedger(clock=clock)
+    for ticket, expires in (("t0", NOW + 10), ("t1", NOW + 60), ("t9", NOW + 10)):
+        ledger.expect(ticket, 7, expires)
+    fill(ledger)
     let_time_pass(ledger, clock, MARGIN)
     assert len(ledger) == 4
     let_time_pass(ledger, clock, 300)
