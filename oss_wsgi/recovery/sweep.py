@@ -217,7 +217,7 @@ class Sweep:
             self._show()
             self._save()
         refusals = [error for error in self._failures if isinstance(error, BucketRefusedError)]
-        if refusals and not self._has_answered:
+        if refusals:
             self._give_up(refusals[-1])
         self.report.progress = 1.0
         self._save()

@@ -19,6 +19,7 @@ from oss_wsgi.callback.ticket import RECEIPT_FIELD
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
 from oss_wsgi.ledger.base import Ledger
 from oss_wsgi.testing import FrozenClock, UploadClient
+from oss_wsgi.wsgi.responses import Again
 
 NOW = 1733227932.5
 ORIGIN = "https://pages.example.com"
@@ -346,9 +347,19 @@ def test_a_bucket_that_cannot_be_asked_is_a_503_and_the_page_asks_again(
     assert site.recover().status_int == 200
 
 
-def post(site: Site, body: bytes, **headers: str) -> webob.Response:
-    request = webob.Request.blank("/oss/recover", method="POST", body=body, headers=headers)
+def post(site: Site, body: bytes, environ: dict[str, Any] | None = None, **headers: str) -> webob.Response:
+    request = webob.Request.blank("/oss/recover", environ, method="POST", body=body, headers=headers)
     return request.get_response(site.client.application)
+
+
+def test_another_try_is_asked_for_while_oss_is_unreachable(site: Site) -> None:
+    site.lose()
+    site.client.bucket.fail_next(BucketUnreachableError("bucket_unreachable", "no route"))  # type: ignore[attr-defined]
+    again = Again()
+    again.is_offered = True
+    body = json.dumps({"ticket": site.fields["callback"], "object": site.fields["key"]}).encode()
+    assert post(site, body, {"oss_wsgi.again": again}).status_int == 503
+    assert again.is_asked
 
 
 @pytest.mark.parametrize(
@@ -491,10 +502,12 @@ def test_it_never_runs_in_the_loop_of_a_server(site: Site) -> None:
 def test_a_recovery_is_logged_with_both_request_ids(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "oss_wsgi")
     site.lose()
-    site.recover(X_Request_ID="page-7")
-    site.recover(X_Request_ID="page-8")
-    lines = [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.endpoints.recover"]
-    assert lines == [
+    site.errors.append(RuntimeError("not now"))
+    for page in ("page-6", "page-7", "page-8"):
+        site.recover(X_Request_ID=page)
+    lines = [record for record in caplog.records if record.name == "oss_wsgi.endpoints.recover"]
+    assert [vars(line)["status"] for line in lines] == [200, 200]
+    assert [line.getMessage() for line in lines] == [
         "recovered: outcome=handled request_id=page-7 head_request_id=-",
         "recovered: outcome=repeated request_id=page-8 head_request_id=-",
     ]

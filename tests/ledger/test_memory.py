@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from oss_wsgi.exceptions import PartsCorruptError
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
@@ -42,6 +43,15 @@ def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
         while ledger._gate._taken == {"t1": None}:
             assert waiting.is_alive()
     assert waiting.outcome() == SUCCESS
+
+
+def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
+    clock: LedgerClock,
+) -> None:
+    ledger = MemoryLedger(clock=clock)
+    ledger.run_once(identity(), Handler())
+    with handling(ledger, identity(etag="another"), BlockingHandler()):
+        assert ledger.run_once(identity(may_wait=False), Handler(FAILURE)) == SUCCESS
 
 
 def fill(ledger: MemoryLedger) -> MemoryLedger:
@@ -80,13 +90,42 @@ def test_a_response_larger_than_the_ledger_removes_nothing(
     ledger = MemoryLedger(clock=clock, max_bytes=100)
     ledger.run_once(identity("t1"), Handler())
     large = Handler(StoredResponse("200 OK", "text/plain", bytes(101)))
-    assert ledger.run_once(identity("t2"), large) == large.result
+    for _ in range(2):
+        assert ledger.run_once(identity("t2"), large) == large.result
     assert len(ledger) == 1
     assert len(caplog.records) == 1
+    largest = MemoryLedger(clock=clock, max_bytes=100)
+    largest.run_once(identity("t2"), Handler(StoredResponse("200 OK", "text/plain", bytes(100))))
+    assert len(largest) == 1
+
+
+def test_checksums_count_until_their_upload_is_handled_and_are_forgotten_as_responses_are(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=2)
+    for number in range(4):
+        ledger.expect(f"t{number}", 1, NOW + 10 + number)
+    ledger.expect("t2", 9, NOW + 9)
+    ledger.run_once(identity("t3")._replace(checksum=1), Handler())
+    with pytest.raises(PartsCorruptError):
+        ledger.run_once(identity("t2")._replace(checksum=2), Handler())
+    ledger.run_once(identity("t0")._replace(checksum=2), Handler())
+    assert len(ledger) == 2, "what was expected of t0 and t1 is forgotten, and then what was expected of t2"
+
+
+@pytest.mark.parametrize("other", [{"etag": "another"}, {"object": "another"}], ids=str)
+def test_a_response_stays_where_another_of_its_object_or_ticket_is_forgotten(
+    clock: LedgerClock, other: dict[str, str]
+) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=1)
+    ledger.run_once(identity(expires=NOW + 10, max_objects=2), Handler())
+    kept = identity(expires=NOW + 20, max_objects=2, **other)  # type: ignore[arg-type]
+    assert ledger.run_once(kept, Handler()) == ledger.run_once(kept, Handler(FAILURE)) == SUCCESS
 
 
 def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
-    ledger = fill(MemoryLedger(clock=clock))
+    ledger = MemoryLedger(clock=clock)
+    for ticket, expires in (("t0", NOW + 10), ("t1", NOW + 60), ("t9", NOW + 10)):
+        ledger.expect(ticket, 7, expires)
+    fill(ledger)
     let_time_pass(ledger, clock, MARGIN)
     assert len(ledger) == 4
     let_time_pass(ledger, clock, 300)

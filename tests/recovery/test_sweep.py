@@ -374,6 +374,25 @@ def test_names_without_shards_are_swept_where_shards_are_on(make: Callable[..., 
     assert site.uploads[0].object == lost
 
 
+@pytest.mark.parametrize(
+    ("settings", "old", "new"),
+    [
+        ({"upload_names": "original"}, f"20200101/{'0' * 32}", f"20200101/{'1' * 32}"),
+        ({}, f"ab/20200101/ab{'0' * 30}", "ab/20200102/own name"),
+    ],
+    ids=["original names", "no shards"],
+)
+def test_only_the_folders_that_our_names_have_are_passed_over(
+    make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], old: str, new: str
+) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 1)
+    site = make(settings)
+    site.put(old)
+    site.clock.advance(30 * HOUR)
+    site.put(new)
+    assert site.reconcile(prefixes=[""]).samples == {"no_receipt": [new]}
+
+
 def test_an_object_is_found_whose_form_was_signed_days_before(
     make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -523,7 +542,7 @@ class Remembering(MemoryLedger):
         '{"report": {"since": null, "until": null}, "segments": []}',
         '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": [], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[1, 2, 0, ""]], "unseen_since": 1}',
-        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2, "samples": {"a": 5}}, "segments": [], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[1, 2, "a", 5]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[1, 2, -1, ""]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[NaN, NaN, 0, ""]], "unseen_since": 1}',

@@ -155,6 +155,8 @@ def test_a_header_with_several_values_is_explained() -> None:
         pytest.param({"PATH_INFO": "/a"}, "rebuilt from PATH_INFO", id="no raw target"),
         pytest.param({"REQUEST_URI": "/a%20b?x", "PATH_INFO": "/a b"}, "fits PATH_INFO", id="plain"),
         pytest.param({"RAW_URI": "//a/./b", "PATH_INFO": "/a/b"}, "fits PATH_INFO", id="merged slashes"),
+        pytest.param({"RAW_PATH_INFO": "/a", "PATH_INFO": "/a"}, "from RAW_PATH_INFO and fits", id="eventlet"),
+        pytest.param({"asgi.scope": {"raw_path": b"/a"}, "PATH_INFO": "/a"}, "from asgi.scope and fits", id="ASGI"),
         pytest.param({"RAW_URI": "/a/b/x/../c", "PATH_INFO": "/a/b/c"}, "fits PATH_INFO", id="resolved dot segments"),
         pytest.param({"REQUEST_URI": "/m/a", "SCRIPT_NAME": "/m", "PATH_INFO": "/a"}, "fits PATH_INFO", id="a mount"),
         pytest.param({"REQUEST_URI": "/a%20b", "PATH_INFO": "/a%20b"}, "fits PATH_INFO", id="left encoded"),

@@ -126,7 +126,7 @@ def test_a_body_that_arrives_in_pieces_is_read_whole_and_no_further() -> None:
 def test_a_body_over_the_limit_is_refused_unread() -> None:
     assert read_body(environ_with(b"x" * 64, CONTENT_LENGTH="64"), 64) == b"x" * 64
     stream = io.BytesIO(b"x" * 65)
-    with pytest.raises(BodyTooLargeError, match="body_too_large"):
+    with pytest.raises(BodyTooLargeError, match="body_too_large: "):
         read_body({"wsgi.input": stream, "CONTENT_LENGTH": "65"}, 64)
     assert stream.tell() == 0
 
@@ -139,12 +139,12 @@ def test_a_length_of_many_digits_is_too_large(length: str) -> None:
 
 @pytest.mark.parametrize("length", ["90, 3", "+5", " 5", "5.0", "0x5", "five", "٥", "-2"])
 def test_a_length_that_is_not_digits_is_malformed(length: str) -> None:
-    with pytest.raises(MalformedCallbackError, match="content_length_malformed"):
+    with pytest.raises(MalformedCallbackError, match="content_length_malformed: "):
         read_body(environ_with(b"hello", CONTENT_LENGTH=length), 64)
 
 
 def test_a_body_shorter_than_its_length_is_malformed() -> None:
-    with pytest.raises(MalformedCallbackError, match="body_truncated"):
+    with pytest.raises(MalformedCallbackError, match="body_truncated: "):
         read_body(environ_with(b"hell", CONTENT_LENGTH="5"), 64)
 
 
@@ -174,7 +174,7 @@ def test_a_broken_connection_is_a_truncated_body(error: type[Exception], length:
     ],
 )
 def test_a_length_is_required_where_the_end_is_unknown(extra: dict[str, Any]) -> None:
-    with pytest.raises(LengthRequiredError, match="length_required"):
+    with pytest.raises(LengthRequiredError, match="length_required: "):
         read_body({"wsgi.input": Drip(b"hello"), **extra}, 64)
 
 
@@ -182,7 +182,7 @@ def test_a_body_without_a_length_is_read_to_the_servers_end() -> None:
     for length in ({}, {"CONTENT_LENGTH": ""}):
         for body in (b"hello", b"x" * 64):
             assert read_body({"wsgi.input": Drip(body), "wsgi.input_terminated": True, **length}, 64) == body
-        with pytest.raises(BodyTooLargeError, match="body_too_large"):
+        with pytest.raises(BodyTooLargeError, match="body_too_large: "):
             read_body({"wsgi.input": Drip(b"x" * 65), "wsgi.input_terminated": True, **length}, 64)
         with pytest.raises(LengthRequiredError):
             read_body({"wsgi.input": Drip(b""), "wsgi.input_terminated": True, **length}, 64)
