@@ -13,6 +13,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.testing import FrozenClock, multipart
 
+from ..recovery.site import legacy
 from ..support.linted_client import LintedClient
 
 
@@ -25,11 +26,6 @@ def png(width: int, height: int) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + b"\x7f" * width for _ in range(height)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"legacy"]
 
 
 @pytest.mark.parametrize(

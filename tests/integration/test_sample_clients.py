@@ -10,14 +10,10 @@ import webtest
 from oss_wsgi import Upload
 from oss_wsgi.testing import multipart
 
+from ..recovery.site import legacy
 from ..support.linted_client import LintedClient
 
 TOKEN = "CAISexample+Token=="
-
-
-def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("404 Not Found", [("Content-Type", "text/plain")])
-    return [b"legacy"]
 
 
 def sample_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
