@@ -17,43 +17,19 @@ from .processes import RecordingSite, new_report
 STRANGER = CallbackSigner(url="https://evil.example/key.pem")
 
 
-def encoded(url: str) -> str:
-    return base64.b64encode(url.encode()).decode()
-
-
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordingSite]:
     with RecordingSite(tmp_path_factory.mktemp("recording")) as site:
         yield site
 
 
-def good_report(site: Site) -> bytes:
-    """Return a report that needs only OSS's signature."""
-    return callback_body(site.sign(filename="a.txt", size=6), size=6)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://evil.example/key.pem",
-        OSS.url,
-        f"{OSS.url}#",
-        "https://gosspublic.alicdn.com/callback_pub_key_v1.pem",
-        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
-        "https://gosspublic.alicdn.com@evil.example/callback_pub_key_v1.pem",
-        "https://gosspublic.alicdn.com.evil.example/callback_pub_key_v1.pem",
-        "https://gosspublic.alicdn.com/../callback_pub_key_v1.pem",
-        "https://gosspublic.alicdn.com/callback_pub_key_v1.pem?u=evil.example",
-        "file:///etc/passwd",
-        "http://169.254.169.254/latest/meta-data/",
-        "",
-        "\n",
-    ],
-)
-def test_a_strangers_own_key_is_refused_under_any_url(url: str) -> None:
+def test_a_strangers_own_key_is_refused_under_any_url() -> None:
     site = Site()
-    body = good_report(site)
-    assert refused(site, site.report(body, signer=STRANGER, headers={"x-oss-pub-key-url": encoded(url)}))
+    body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+    for url in (STRANGER.url, OSS.url, "https://gosspublic.alicdn.com/callback_pub_key_v1.pem"):
+        headers = {"x-oss-pub-key-url": base64.b64encode(url.encode()).decode()}
+        assert refused(site, site.report(body, signer=STRANGER, headers=headers))
+    assert site.report(body).status_int == 200
 
 
 def conversation(port: int, sent: bytes) -> bytes:
