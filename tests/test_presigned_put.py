@@ -17,6 +17,7 @@ from oss_wsgi.callback.ticket import RECEIPT_FIELD
 from oss_wsgi.testing import FrozenClock, UploadClient
 
 from .recovery.site import NOW, legacy
+from .support.making import making
 
 HELLO_ETAG = "5D41402ABC4B2A76B9719D911017C592"
 
@@ -60,15 +61,7 @@ class Site:
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+    yield from making(Site)
 
 
 @pytest.fixture(params=["v1", "v4"])

@@ -199,25 +199,6 @@ def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload
     expect(page.locator("#count")).to_have_text("1 request of 2")
 
 
-def test_an_upload_is_one_story(page: Page, upload: Upload, application: Application) -> None:
-    upload("cat.png", PNG, "image/png")
-    expect(page.get_by_role("listitem")).to_have_count(1)
-    open_story(page, "Stored, application told")
-    article = page.get_by_role("article")
-    for words in ("image/png", "69 B", "ETag", "CRC-64", "POST /callback HTTP/1.1", '"size":69', "Came back after"):
-        expect(article).to_contain_text(words)
-    for title, words in (
-        ("Form", "OSSAccessKeyId".lower()),
-        ("Signature", "String to sign"),
-        ("Policy", '["starts-with", "$key", ""]'),
-        ("Answer", '"handled": 1'),
-    ):
-        step = article.locator("details.step").filter(has=page.get_by_role("heading", name=title, exact=True))
-        step.locator("summary").first.click()
-        expect(step.get_by_text(words).first).to_be_visible()
-    expect(article.get_by_role("img", name="holds", exact=True)).to_have_count(4)
-
-
 def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
     upload("cat.txt")
     open_story(page, "cat.txt")

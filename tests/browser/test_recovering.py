@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -373,27 +373,3 @@ def test_the_module_finds_out_that_a_server_has_no_recovery(open_page: OpenPage,
         running.oss.fail_next("callback_refused")
         assert page.page.evaluate(UPLOAD_BY_MODULE) == {"state": "untold", "canAsk": False, "retried": False}
         assert len(running.objects) == 1
-
-
-@pytest.mark.parametrize("shot", ["untold", "unsure", "not stored"])
-def test_the_states_fit_a_small_screen(
-    open_page: Callable[..., UploadPage], running: Stand, shot: str, tmp_path: Path
-) -> None:
-    page = open_page(running, viewport={"width": 360, "height": 640})
-    page.expects(NETWORK_ERROR, "status of")
-    page.page.clock.install()
-    if shot == "untold":
-        running.failing = True
-    else:
-        running.oss.fail_next("dropped_connection", times=None, stored=shot == "unsure")
-    if shot == "unsure":
-        page.page.route("**/oss/recover", lambda route: route.abort())
-    page.upload(file("a long name of a photo from the holidays in the mountains.png", PNG, "image/png"))
-    row = page.rows.first
-    expect(row).to_contain_text("making sure that it arrived")
-    for number, seconds in enumerate((1, 2, 4, 8, 16) if shot != "not stored" else (1, 2), start=1):
-        page.page.clock.run_for(seconds * 1000)
-        page.wait_for_questions(number)
-    expect(row.locator(".message")).to_be_visible()
-    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.page.screenshot(path=tmp_path / f"{shot}.png")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +17,7 @@ from oss_wsgi.callback.ticket import RECEIPT_NAME
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
+from ..support.making import making
 
 PAGES = "https://pages.example.com"
 GIGABYTE = 1024**3
@@ -25,15 +25,7 @@ GIGABYTE = 1024**3
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+    yield from making(Site)
 
 
 @pytest.fixture
@@ -535,32 +527,6 @@ def test_a_handler_that_fails_is_a_500_and_runs_again(site: Site) -> None:
     file = site.upload()
     assert refused(site.complete(file), 500, "internal_server_error")
     assert site.complete(file).json["answer"]["number"] == 1
-
-
-@pytest.mark.slow  # a page that is told to come back waits first
-def test_two_pages_complete_at_once_and_the_handler_runs_once(make: Callable[..., Site]) -> None:
-    entered, release = threading.Event(), threading.Event()
-    calls: list[Upload] = []
-
-    def slow(upload: Upload) -> dict[str, Any]:
-        calls.append(upload)
-        entered.set()
-        assert release.wait(60)
-        return {"number": len(calls)}
-
-    site = make(on_upload=slow)
-    file = site.upload()
-    answers: list[webob.Response] = []
-    first = threading.Thread(target=lambda: answers.append(site.complete(file)))
-    first.start()
-    assert entered.wait(60)
-    busy = site.complete(file), site.abort(file)
-    release.set()
-    first.join(60)
-    for answer in busy:
-        assert (answer.status_int, answer.headers["Retry-After"]) == (503, "1")
-    assert site.complete(file).body == answers[0].body
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("first", ["complete", "abort", "sweep"])

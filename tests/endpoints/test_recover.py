@@ -17,6 +17,7 @@ from oss_wsgi.exceptions import BucketUnreachableError
 from oss_wsgi.testing import FrozenClock, UploadClient
 
 from ..recovery.site import NOW, legacy
+from ..support.making import making
 
 ORIGIN = "https://pages.example.com"
 
@@ -63,15 +64,7 @@ class Site:
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+    yield from making(Site)
 
 
 @pytest.fixture

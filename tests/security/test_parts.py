@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from oss_wsgi.bucket import StoredObject
 from oss_wsgi.testing.clients import get_response
 
 from ..parts.site import CONTENT, PART, File, Site, granting
+from ..support.making import making
 
 pytestmark = pytest.mark.slow
 
@@ -28,15 +30,7 @@ EXACT = {"size": len(CONTENT), "part_size": PART}
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, sdk=True, **{"authorize": granting(max_size=len(CONTENT)), **options}))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+    yield from making(partial(Site, sdk=True, authorize=granting(max_size=len(CONTENT))))
 
 
 @pytest.fixture
