@@ -61,6 +61,7 @@ def test_params_are_a_form_that_is_stored_and_reported(site: Site) -> None:
     assert answer.json["expires"] == 300
     fields = answer.json["fields"]
     assert fields["key"].startswith("u/") and fields["key"].endswith(".png")
+    assert fields["x-oss-content-type"] == "image/png"
     assert not fields.keys() & {"file", "success_action_redirect"}
 
 
@@ -234,6 +235,14 @@ def test_the_rate_counts_each_request_but_the_urls_of_parts(make: Callable[..., 
         assert answer.headers["Retry-After"] == "7"
     assert site.sign(file, 1).status_int == 200
     assert seen == ["user:eric"] * 10
+
+
+def test_a_grant_that_no_part_can_carry_is_refused_with_the_reason_in_the_log(
+    make: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = make(authorize=granting(metadata={"title": "猫"}))
+    assert refused(site.ask("POST", "/s3/multipart", {"filename": "a"}), 403, "forbidden")
+    assert reason(caplog) == "grant_refused"
 
 
 # Pages.
