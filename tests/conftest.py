@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import signal
@@ -10,11 +9,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from pytest_socket import socket_allow_hosts
 
 HERE = Path(__file__).parent
 
@@ -59,6 +58,8 @@ SLOW_FOLDERS = ("benchmarks", "examples", "integration", "security")
 SLOW_EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "socket.bind", "subprocess.Popen"})
 
 MAX_SLEEP = 0.01
+
+LOOPBACK = ("127.0.0.1", "::1")
 
 #: The line that makes all tests of a module slow.
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
@@ -146,27 +147,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     _running_fast = None
 
 
-def _refuse_slow_events(event: str, arguments: tuple[Any, ...]) -> None:
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse each connection that leaves this machine, and in a fast test what is slow."""
+    if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in LOOPBACK:
+        raise AssertionError(f"a connection to {arguments[1][0]}, which is not this machine")
     if _running_fast is not None and (event in SLOW_EVENTS or (event == "time.sleep" and arguments[0] > MAX_SLEEP)):
         raise AssertionError(f"{event} in {_running_fast}: mark it with pytest.mark.slow")
 
 
-sys.addaudithook(_refuse_slow_events)
+sys.addaudithook(_refuse)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_key() -> Iterator[None]:
-    """Let every local OSS have the same callback key: making one takes longer than most tests."""
-    from oss_wsgi.local.callbacks.signing_key import CallbackKey
+    """Let every local OSS have the same callback key."""
+    from .support.callbacks import shared_key
 
-    generate = CallbackKey.generate
-    kept = functools.cache(generate)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CallbackKey, "generate", lambda bits: kept(bits) if bits >= 1024 else generate(bits))
+        patch.setattr("oss_wsgi.local.application.CallbackKey", SimpleNamespace(generate=shared_key))
         yield
-
-
-@pytest.fixture(autouse=True)
-def _no_network() -> None:
-    """Refuse every connection that leaves this machine."""
-    socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
@@ -16,6 +16,8 @@ from oss_wsgi import Credentials, Grant, Upload
 from oss_wsgi.callback.ticket import RECEIPT_FIELD, RECEIPT_NAME
 from oss_wsgi.signing.presigned_url import sign_url_v4
 from oss_wsgi.testing import FrozenClock, UploadClient
+
+from .support.closing import closing_fixture
 
 NOW = 1733227932.5
 HELLO_ETAG = "5D41402ABC4B2A76B9719D911017C592"
@@ -63,17 +65,7 @@ class Site:
         self.client.close()
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+make = closing_fixture(Site)
 
 
 @pytest.fixture(params=["v1", "v4"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
@@ -20,22 +20,13 @@ from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, Conf
 from oss_wsgi.local import LocalOSS
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
+from ..support.closing import closing_fixture
 
 PAGES = "https://pages.example.com"
 GIGABYTE = 1024**3
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+make = closing_fixture(Site)
 
 
 @pytest.fixture

@@ -20,6 +20,9 @@ from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
 from oss_wsgi.ledger.base import Ledger
 from oss_wsgi.testing import FrozenClock, UploadClient
 
+from ..support.closing import closing_fixture
+from .test_multipart import reason
+
 NOW = 1733227932.5
 ORIGIN = "https://pages.example.com"
 
@@ -69,28 +72,12 @@ class Site:
         self.client.close()
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+make = closing_fixture(Site)
 
 
 @pytest.fixture
 def site(make: Callable[..., Site]) -> Site:
     return make()
-
-
-def reason(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the reason of the last refusal in the log."""
-    refusals = [record for record in caplog.records if record.getMessage().startswith("refused:")]
-    return str(refusals[-1].args[1]) if isinstance(refusals[-1].args, tuple) else ""
 
 
 # A lost report is found.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import urllib.request
@@ -30,6 +29,7 @@ from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import UploadClient
 from oss_wsgi.testing.local_oss import InProcessOSS
 
+from ..support.closing import closing_fixture
 from .test_confirmation import dripping, refusing, settings_for, settings_of, silent, upload
 
 pytestmark = pytest.mark.slow
@@ -47,14 +47,7 @@ def server(tmp_path: Path) -> Iterator[LocalOSSServer]:
     server.stop()
 
 
-@pytest.fixture
-def make() -> Iterator[Make]:
-    with contextlib.ExitStack() as stack:
-
-        def make(settings: Settings, **options: Any) -> SDKBucket:
-            return stack.enter_context(contextlib.closing(SDKBucket(settings, **{"clock": time.time, **options})))
-
-        yield make
+make = closing_fixture(SDKBucket, clock=time.time)
 
 
 @pytest.fixture

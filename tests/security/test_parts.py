@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,14 @@ from oss_wsgi.bucket import StoredObject
 from oss_wsgi.testing.clients import get_response
 
 from ..parts.site import CONTENT, PART, File, Site, granting
+from ..support.closing import closing_fixture
 
 pytestmark = pytest.mark.slow
 
 EXACT = {"size": len(CONTENT), "part_size": PART}
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, sdk=True, **{"authorize": granting(max_size=len(CONTENT)), **options}))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+make = closing_fixture(Site, sdk=True, authorize=granting(max_size=len(CONTENT)))
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""Copies of MemoryLedger that each break one claim of the contract, for test_ledger_contract.py.
-
-That test runs the contract on each class here in a process of its own; pytest does not collect this file by itself.
-"""
+"""Copies of MemoryLedger that each break one claim of the contract, for test_ledger_contract.py."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
-
-import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError
 from oss_wsgi.ledger import base
@@ -41,17 +36,11 @@ class ArrivingCall(ledger_contract.Call):
 
 
 class Broken(LedgerContract):
-    """The contract for ``Ledger`` with its ``Gate``; the tests in ``failing`` must fail, and no others."""
+    """The contract for ``Ledger`` with its ``Gate``; the tests in ``failing`` must fail."""
 
     Ledger: ClassVar[type[MemoryLedger]] = MemoryLedger
     Gate: ClassVar[type[base.Gate]] = base.Gate
     failing: ClassVar[set[str]]
-
-    @pytest.fixture(autouse=True)
-    def calls_arrive(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ledger_contract, "Call", ArrivingCall)
-        # What a broken ledger never does is waited for in vain.
-        monkeypatch.setattr(ledger_contract, "DEADLINE", 10.0)
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> MemoryLedger:
         ledger = self.Ledger(clock=clock, wait_timeout=wait_timeout)
@@ -60,7 +49,6 @@ class Broken(LedgerContract):
 
 
 Broken.__test__ = False
-
 
 # One upload.
 
