@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,10 +67,19 @@ LOOPBACK = ("127.0.0.1", "::1")
 #: The line that makes all tests of a module slow.
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
 
+#: A folder in memory, used if it has this much room: syncing files, which most tests make, takes no time there.
+MEMORY, MEMORY_BYTES = "/dev/shm", 2 << 30
+
 _running_fast: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Images of Python often set it. Each worker, and each program that a test starts, would compile everything anew.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        sys.dont_write_bytecode = False
+    if "TMPDIR" not in os.environ and os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None
     # Servers leave alone what is ignored where they start, and a test run in the background ignores these. A handler
     # in its place does not go to a server that a test starts, and the run still survives them.
     for number in (signal.SIGHUP, signal.SIGINT):
@@ -97,6 +109,7 @@ def need_of(path: Path) -> str | None:
     return next((need for need, places in NEEDS.items() if is_within(path, places)), None)
 
 
+@functools.cache
 def is_within(path: Path, places: tuple[str, ...]) -> bool:
     """Return whether a path of the tests is one of these places or in one."""
     return (path.relative_to(HERE).as_posix() + "/").startswith(tuple(f"{place}/" for place in places))
