@@ -8,6 +8,7 @@ class TestMyLedger(LedgerContract):
 from __future__ import annotations
 
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -161,9 +162,10 @@ def let_time_pass(ledger: Ledger, clock: LedgerClock, seconds: float) -> None:
 
 def first_ended(calls: list[Call], number: int) -> list[Call]:
     """Wait until ``number`` of the calls have ended, and return those that have."""
+    end = time.monotonic() + DEADLINE / 2
     for attempt in count():
         ended = [call for call in calls if not call.is_alive()]
-        if len(ended) >= number or attempt * 0.01 > DEADLINE / 2:
+        if len(ended) >= number or time.monotonic() > end:
             break
         calls[attempt % len(calls)].join(0.01)
     return ended

@@ -33,7 +33,7 @@ def run(contract: type[Broken], name: str) -> None:
         rows = [{**row, column: value} for row in rows for value in values]
     for row in rows:
         clock = LedgerClock()
-        patience = {"ledger": ledger_contract.DEADLINE, "impatient_ledger": 0.02}
+        patience = {"ledger": contract.patience, "impatient_ledger": 0.02}
         ledgers = {
             fixture: test.__self__.make_ledger(clock=clock, wait_timeout=seconds)
             for fixture, seconds in patience.items()
