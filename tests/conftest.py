@@ -77,11 +77,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # Images of Python often set it. Each worker, and each program that a test starts, would compile everything anew.
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         sys.dont_write_bytecode = False
-    is_small = config.option.markexpr not in NEEDS  # whole environments and databases are too large
-    if is_small and "TMPDIR" not in os.environ and os.path.isdir(MEMORY):
-        if shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
-            os.environ["TMPDIR"] = MEMORY
-            tempfile.tempdir = None
+    has_room = os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    is_small = config.option.markexpr not in NEEDS  # whole environments and databases take more
+    if has_room and is_small and "TMPDIR" not in os.environ:
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None
     # Servers leave alone what is ignored where they start, and a test run in the background ignores these. A handler
     # in its place does not go to a server that a test starts, and the run still survives them.
     for number in (signal.SIGHUP, signal.SIGINT):
