@@ -32,16 +32,8 @@ HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
 @pytest.fixture
-def oss(make_oss):
-    return make_oss(clock=time.time, transport=None)
-
-
-@pytest.fixture
-def server(oss):
-    server = LocalOSSServer(oss)
-    server.start()
-    yield server
-    server.stop()
+def oss(local):
+    return local
 
 
 def test_the_bound_address_becomes_the_url(oss, server):
