@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from pytest_socket import socket_allow_hosts
 
 HERE = Path(__file__).parent
 
@@ -60,13 +62,26 @@ SLOW_EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "
 
 MAX_SLEEP = 0.01
 
+LOOPBACK = ("127.0.0.1", "::1")
+
 #: The line that makes all tests of a module slow.
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
+
+#: A folder in memory, used if it has this much room: syncing files, which most tests make, takes no time there.
+MEMORY, MEMORY_BYTES = "/dev/shm", 2 << 30
 
 _running_fast: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Images of Python often set it. Each worker, and each program that a test starts, would compile everything anew.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        sys.dont_write_bytecode = False
+    has_room = os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    is_small = config.option.markexpr not in NEEDS  # whole environments and databases take more
+    if has_room and is_small and "TMPDIR" not in os.environ:
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None
     # Servers leave alone what is ignored where they start, and a test run in the background ignores these. A handler
     # in its place does not go to a server that a test starts, and the run still survives them.
     for number in (signal.SIGHUP, signal.SIGINT):
@@ -96,6 +111,7 @@ def need_of(path: Path) -> str | None:
     return next((need for need, places in NEEDS.items() if is_within(path, places)), None)
 
 
+@functools.cache
 def is_within(path: Path, places: tuple[str, ...]) -> bool:
     """Return whether a path of the tests is one of these places or in one."""
     return (path.relative_to(HERE).as_posix() + "/").startswith(tuple(f"{place}/" for place in places))
@@ -146,27 +162,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     _running_fast = None
 
 
-def _refuse_slow_events(event: str, arguments: tuple[Any, ...]) -> None:
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse each connection that leaves this machine, and in a fast test what is slow."""
+    if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in LOOPBACK:
+        raise AssertionError(f"a connection to {arguments[1][0]}, which is not this machine")
     if _running_fast is not None and (event in SLOW_EVENTS or (event == "time.sleep" and arguments[0] > MAX_SLEEP)):
         raise AssertionError(f"{event} in {_running_fast}: mark it with pytest.mark.slow")
 
 
-sys.addaudithook(_refuse_slow_events)
+sys.addaudithook(_refuse)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_key() -> Iterator[None]:
-    """Let every local OSS have the same callback key: making one takes longer than most tests."""
-    from oss_wsgi.local.callbacks.signing_key import CallbackKey
+    """Let every local OSS have the same callback key."""
+    from .support.callbacks import shared_key
 
-    generate = CallbackKey.generate
-    kept = functools.cache(generate)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CallbackKey, "generate", lambda bits: kept(bits) if bits >= 1024 else generate(bits))
+        patch.setattr("oss_wsgi.local.application.CallbackKey", SimpleNamespace(generate=shared_key))
         yield
-
-
-@pytest.fixture(autouse=True)
-def _no_network() -> None:
-    """Refuse every connection that leaves this machine."""
-    socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)

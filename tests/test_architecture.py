@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oss_wsgi"
 TESTS = ROOT / "tests"
@@ -22,7 +24,6 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 #: These make the whole: they may know the clock, the environment, webob and waitress.
 JOINTS = (
@@ -42,6 +43,11 @@ CORE = sorted(set(MODULES) - set(room(*JOINTS, "middleware", "endpoints", "local
 
 
 @functools.cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+@functools.cache
 def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
     """Return the nodes that only type checkers read."""
     return {
@@ -56,7 +62,7 @@ def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
 @functools.cache
 def imports(name: str, *, type_checking: bool = False) -> set[str]:
     """Return the full names of the modules that a module imports, and of what it imports from them."""
-    tree = TREES[name]
+    tree = tree_of(name)
     skipped = set() if type_checking else type_checking_nodes(tree)
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
     imported: set[str] = set()
@@ -89,7 +95,7 @@ def offences(names: list[str], *forbidden: str) -> list[str]:
 
 @functools.cache
 def attributes(name: str) -> list[ast.Attribute]:
-    return [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)]
+    return [node for node in ast.walk(tree_of(name)) if isinstance(node, ast.Attribute)]
 
 
 def test_the_core_imports_no_webob_no_waitress_and_no_room_above_it() -> None:
@@ -132,7 +138,6 @@ def test_middleware_and_endpoints_know_neither_each_other_nor_what_joins_them() 
     assert offences(room("endpoints"), "oss_wsgi.middleware", *joints) == []
 
 
-@pytest.mark.slow
 def test_production_imports_neither_local_nor_testing() -> None:
     production = sorted(set(MODULES) - set(room("local", "testing", "pytest_plugin")))
     assert offences(production, "oss_wsgi.testing") == []
@@ -168,7 +173,7 @@ def test_only_the_application_knows_a_url_path() -> None:
     paths = ("/oss", "/signature", "/callback", "/health", "/health/ready", "/metrics")
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     for name in sorted(set(MODULES) - set(room("local")) - {"oss_wsgi.application"}):
-        nodes = list(ast.walk(TREES[name]))
+        nodes = list(ast.walk(tree_of(name)))
         docstrings = {ast.get_docstring(node, clean=False) for node in nodes if isinstance(node, documented)}
         texts = {node.value for node in nodes if isinstance(node, ast.Constant)} - docstrings
         assert [text for text in texts if isinstance(text, str) and text.endswith(paths)] == [], name
@@ -177,7 +182,7 @@ def test_only_the_application_knows_a_url_path() -> None:
 def test_no_module_imports_from_the_facade() -> None:
     for name in sorted(set(MODULES) - {"oss_wsgi"}):
         package_depth = name.count(".") + (MODULES[name].name == "__init__.py")
-        for node in ast.walk(TREES[name]):
+        for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.ImportFrom):
                 assert not (node.level == 0 and node.module == "oss_wsgi"), name
                 if node.level == package_depth and node.module is None:
@@ -210,7 +215,7 @@ def test_a_stranger_finds_the_rooms_at_a_glance() -> None:
     assert max(name.count(".") for name in MODULES) <= 3, "three levels at the most"
     words = {word for name in MODULES for part in name.split(".") for word in part.split("_")}
     assert not words & {"util", "utils", "common", "helper", "helpers", "misc"}
-    for name, tree in TREES.items():
+    for name, tree in ((name, tree_of(name)) for name in MODULES):
         docstring = ast.get_docstring(tree)
         assert docstring, f"{name} says what it holds"
         assert docstring.split("\n")[0].endswith((".", ":")), f"{name} begins with one sentence"

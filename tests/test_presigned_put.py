@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,7 +17,7 @@ from oss_wsgi.callback.ticket import RECEIPT_FIELD
 from oss_wsgi.testing import FrozenClock, UploadClient
 
 from .recovery.site import NOW, legacy
-from .support.making import making
+from .support.closing import closing_fixture
 
 HELLO_ETAG = "5D41402ABC4B2A76B9719D911017C592"
 
@@ -59,9 +59,7 @@ class Site:
         self.client.close()
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    yield from making(Site)
+make = closing_fixture(Site)
 
 
 @pytest.fixture(params=["v1", "v4"])

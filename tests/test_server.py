@@ -19,7 +19,8 @@ import webtest
 
 from oss_wsgi.testing import multipart
 
-from .support.running_server import SERVER, clean_environ, running_server
+from .support.forks import run
+from .support.running_server import FREE_PORTS, SERVER, clean_environ, running_server
 from .support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -31,16 +32,13 @@ REAL = {
     "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
 }
 
-FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
-
 
 def refused(*arguments: str, **environ: str) -> str:
     """Start server.py with something wrong, and return what it prints."""
-    command = [sys.executable, str(SERVER), *FREE_PORTS, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(**environ), timeout=60)
-    assert run.returncode == 2, run.stderr
-    assert "Traceback" not in run.stderr
-    return run.stderr
+    ended = run([str(SERVER), *FREE_PORTS, *arguments], clean_environ(**environ))
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
 
 
 def get(url: str) -> Any:
@@ -217,10 +215,10 @@ def test_a_missing_extra_is_named() -> None:
         f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
     )
     command = [sys.executable, "-c", code, *FREE_PORTS]
-    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(), timeout=60)
-    assert run.returncode == 2
-    assert "pip install 'oss-wsgi[local]'" in run.stderr
-    assert "Traceback" not in run.stderr
+    ended = subprocess.run(command, capture_output=True, text=True, env=clean_environ(), timeout=60)
+    assert ended.returncode == 2
+    assert "pip install 'oss-wsgi[local]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def load_application(monkeypatch: pytest.MonkeyPatch, **environ: str) -> webtest.TestApp:
@@ -260,12 +258,8 @@ def test_secret_and_ledger_last_as_long_as_the_local_folder(tmp_path: Path) -> N
 
 def test_a_file_without_a_ticket_secret_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "files.ticket-secret").write_text("short")
-    failed = subprocess.run(
-        [sys.executable, "server.py", "--listen", "127.0.0.1:0", "--local-dir", str(tmp_path / "files")],
-        capture_output=True, text=True, cwd=SERVER.parent, env=clean_environ(), timeout=60,
-    )  # fmt: skip
-    assert failed.returncode == 2
-    assert "files.ticket-secret' holds no ticket secret: remove the file" in failed.stderr
+    error = refused("--local-dir", str(tmp_path / "files"))
+    assert "files.ticket-secret' holds no ticket secret: remove the file" in error
 
 
 @pytest.mark.parametrize("environ", [{}, REAL], ids=["local", "real"])

@@ -149,9 +149,7 @@ class MemoryLedger(LoopLedger):
 
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
-            time = self._look_at_clock()
-            while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
-                self._remove_soonest()
+            self._remove_expired()
             objects = self._tickets.get(identity.ticket, {})
             checksums = self._checksums.get(identity.ticket, ())
             if not objects and not checksums:
@@ -193,6 +191,11 @@ class MemoryLedger(LoopLedger):
             queue = self._by_expiry[expiry] = []
             heapq.heappush(self._expiries, expiry)
         queue.append(entry)
+
+    def _remove_expired(self) -> None:
+        time = self._look_at_clock()
+        while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
+            self._remove_soonest()
 
     def _soonest(self) -> UploadIdentity:
         return self._by_expiry[self._expiries[0]][0]

@@ -86,7 +86,7 @@ class Curve:
             ledger = self._ledger or str(Path(folder) / "ledger.sqlite3")
             command = [sys.executable, str(SERVER), *_LISTEN, "--processes", str(processes)]
             environ = {**self._environ, "OSS_LEDGER": ledger}
-            with serving(command, environ) as server:
+            with serving(command, environ, may_fork=False) as server:
                 server.log("" if processes == 1 else "processes serve")
                 before, generator = cpu_seconds(server.process.pid), _generator_seconds()
                 load = wrk.run(
@@ -135,7 +135,7 @@ def _generator_seconds() -> float:
 def _who(processes: int) -> Iterator[RunningServer]:
     command = [sys.executable, "-m", "oss_wsgi", "serve", *_LISTEN, "--app", "who:application"]
     command += ["--processes", str(processes)]
-    with serving(command, clean_environ(PYTHONPATH=str(ROOT)), PEERS) as server:
+    with serving(command, clean_environ(PYTHONPATH=str(ROOT)), PEERS, may_fork=False) as server:
         server.log("Ctrl-C ends it.")
         yield server
 

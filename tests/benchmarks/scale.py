@@ -490,7 +490,7 @@ class Check:
 
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             command = [sys.executable, str(SERVER), "--listen", "127.0.0.1:0", "--ledger", f"{name}/ledger.sqlite3"]
-            with serving(command, self._environ) as server:
+            with serving(command, self._environ, may_fork=False) as server:
                 before = cpu_seconds(server.process.pid)
                 url = f"{server.url}/oss/callback"
                 load = self._wrk.run(url, callback=True, connections=clients, seconds=self._seconds)

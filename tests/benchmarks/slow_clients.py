@@ -128,7 +128,7 @@ def measure(
         command = [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:0", *arguments]
         if kind == "metrics":
             command += ["--metrics-listen", "127.0.0.1:0"]
-        with serving(command, environ) as server:
+        with serving(command, environ, may_fork=False) as server:
             port, pid = urlsplit(server.url).port or 0, server.process.pid
             target = port
             if kind == "metrics":

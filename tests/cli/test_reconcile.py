@@ -9,7 +9,6 @@ import pty
 import signal
 import sqlite3
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -23,10 +22,13 @@ from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
+from ..support.forks import run, start
 from ..support.running_server import clean_environ
-from .command import COMMAND, oss_wsgi
+from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
+
+SWEEP = ["-m", "oss_wsgi", "reconcile", "shop:application", "--until", "0"]
 
 #: An application that writes each upload into a table of its own, twice if it is told twice.
 APPLICATION = """
@@ -78,12 +80,9 @@ class Project:
                 forms.append(request.get_response(shop.application).json["fields"])
             print(json.dumps(forms))
         """)
-        command = [sys.executable, "-c", script, str(count)]
-        run = subprocess.run(
-            command, capture_output=True, env=clean_environ(**self.environ), check=True, cwd=self.folder
-        )
+        signed = run(["-c", script, str(count)], clean_environ(**self.environ), self.folder)
         names = []
-        for fields in json.loads(run.stdout):
+        for fields in json.loads(signed.stdout):
             self.oss.fail_next("callback_refused")
             request = webob.Request.blank(self.oss.host, method="POST")
             request.content_type, request.body = multipart(fields, "a.txt", b"hello", "text/plain")
@@ -107,18 +106,12 @@ class Project:
 
     def run(self, *arguments: str, status: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         """Sweep to the end. A handler that fails has its traceback in the log, on standard error."""
-        command = [*COMMAND, "reconcile", "shop:application", "--until", "0", *arguments]
-        env = clean_environ(**{**self.environ, **environ})
-        run = subprocess.run(command, capture_output=True, text=True, env=env, cwd=self.folder, timeout=120)
-        assert run.returncode == status, run.stdout + run.stderr
-        return run
+        swept = run([*SWEEP, *arguments], clean_environ(**{**self.environ, **environ}), self.folder)
+        assert swept.returncode == status, swept.stdout + swept.stderr
+        return swept
 
-    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        command = [*COMMAND, "reconcile", "shop:application", "--until", "0", "--json", *arguments]
-        env = clean_environ(**{**self.environ, **environ})
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=self.folder
-        )
+    def start(self, **environ: str) -> Any:
+        return start([*SWEEP, "--json"], clean_environ(**{**self.environ, **environ}), self.folder)
 
 
 @pytest.fixture
@@ -276,10 +269,9 @@ def test_a_bucket_that_cannot_be_asked_is_status_1_with_the_reason(project: Proj
 
 def test_a_progress_bar_is_shown_on_a_terminal(project: Project) -> None:
     project.lose(3)
-    command = [*COMMAND, "reconcile", "shop:application", "--until", "0"]
     master, slave = pty.openpty()
-    env = clean_environ(**project.environ, PAUSE="0.15")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=env, cwd=project.folder)
+    environ = clean_environ(**project.environ, PAUSE="0.15")
+    process = start(SWEEP, environ, project.folder, stderr=slave)
     os.close(slave)
     shown = b""
     with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed with EIO
@@ -289,4 +281,4 @@ def test_a_progress_bar_is_shown_on_a_terminal(project: Project) -> None:
     os.close(master)
     assert process.returncode == 0
     assert b"Sweeping" in shown and b"recovered" in shown
-    assert b"Sweeping" not in output
+    assert "Sweeping" not in output

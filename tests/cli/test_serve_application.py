@@ -24,6 +24,7 @@ import webob
 from oss_wsgi.cli.serve_application import CallbackWatch
 from oss_wsgi.testing import UploadClient, multipart
 
+from ..support.forks import start
 from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, serving
 from ..support.waiting import wait_until
 from .command import oss_wsgi
@@ -367,11 +368,8 @@ def test_while_the_code_is_wrong_it_waits_and_then_answers_who_has_waited(folder
 )
 def test_what_fails_at_the_start_may_be_mended(folder: Path, source: str, problem: str, file: str, mended: str) -> None:
     (folder / "shop.py").write_text(source)
-    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
-    environ = clean_environ(PYTHONPATH=str(ROOT))
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=folder
-    ) as process:
+    command = ["-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    with start(command, clean_environ(PYTHONPATH=str(ROOT)), folder, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         lines: list[str] = []
         while "Waiting" not in (lines or [""])[-1]:
@@ -422,11 +420,8 @@ def test_a_terminal_ends_both_processes(folder: Path, is_closed: bool) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
-    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
-    environ = clean_environ(PYTHONPATH=str(ROOT))
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=folder
-    ) as process:
+    command = ["-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    with start(command, clean_environ(PYTHONPATH=str(ROOT)), folder, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         while "Ctrl-C ends it" not in process.stdout.readline():
             assert process.poll() is None

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from ..serving.test_socket_activation import HAND_OVER
+from ..support.forks import run
 from ..support.running_server import FREE_PORTS, SERVER, RunningServer, clean_environ, running_server, serving
 from ..support.waiting import wait_until
 from .command import oss_wsgi
@@ -83,10 +84,9 @@ def answering(url: str, count: int = 8) -> Counter[int]:
 
 
 def refused(*arguments: str, **environ: str) -> str:
-    command = [sys.executable, str(SERVER), *FREE_PORTS, "--processes", "2", *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(**environ), timeout=60)
-    assert run.returncode == 2, run.stderr
-    return run.stderr
+    ended = run([str(SERVER), *FREE_PORTS, "--processes", "2", *arguments], clean_environ(**environ))
+    assert ended.returncode == 2, ended.stderr
+    return ended.stderr
 
 
 def metrics(server: RunningServer) -> dict[str, float]:

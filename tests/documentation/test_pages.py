@@ -12,7 +12,7 @@ from ..support.absent import skip_or_fail
 from .blocks import ROOT, PageError, pages, steps, without_way
 from .chinese import is_typed_already
 
-NAMES = [page.relative_to(ROOT).as_posix() for page in pages() if not is_typed_already(page)]
+NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_every_block_has_a_way_to_run() -> None:
 @pytest.mark.pages
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reader_can_type_the_page(name: str) -> None:
-    if not steps(ROOT / name):
+    if is_typed_already(ROOT / name) or not steps(ROOT / name):
         return
     command = [sys.executable, "-m", "tests.documentation.reader", name]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

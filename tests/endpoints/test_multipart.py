@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,15 +17,13 @@ from oss_wsgi.callback.ticket import RECEIPT_NAME
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
-from ..support.making import making
+from ..support.closing import closing_fixture
 
 PAGES = "https://pages.example.com"
 GIGABYTE = 1024**3
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    yield from making(Site)
+make = closing_fixture(Site)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,8 @@ from oss_wsgi.testing import FrozenClock, UploadClient
 from oss_wsgi.wsgi.responses import Again
 
 from ..recovery.site import NOW, legacy
-from ..support.making import making
+from ..support.closing import closing_fixture
+from .test_multipart import reason
 
 ORIGIN = "https://pages.example.com"
 
@@ -63,20 +64,12 @@ class Site:
         self.client.close()
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    yield from making(Site)
+make = closing_fixture(Site)
 
 
 @pytest.fixture
 def site(make: Callable[..., Site]) -> Site:
     return make()
-
-
-def reason(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the reason of the last refusal in the log."""
-    refusals = [record for record in caplog.records if record.getMessage().startswith("refused:")]
-    return str(refusals[-1].args[1]) if isinstance(refusals[-1].args, tuple) else ""
 
 
 # A lost report is found.

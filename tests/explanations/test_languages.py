@@ -293,6 +293,7 @@ def test_texts_are_translated_with_what_stands_in_them(text: str, translation: s
     assert in_language(text, "en") == text
 
 
+@pytest.mark.slow
 def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
     paths = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("templates/*.html")]
     written = {text for path in paths if path.suffix == ".py" for text in all_texts(path)}

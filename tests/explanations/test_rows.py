@@ -6,6 +6,7 @@ The texts of a row fit every module that emits it.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -141,6 +142,7 @@ def test_the_hint_of_a_refusal_is_its_row() -> None:
     assert heading_of("reason") == "In this application's log"
 
 
+@functools.cache
 def trees(*, local: bool) -> dict[str, ast.Module]:
     """Return the trees of the local OSS's modules or of production's, by the module's name within the package."""
     modules = {
@@ -151,9 +153,6 @@ def trees(*, local: bool) -> dict[str, ast.Module]:
         for name, path in modules.items()
         if name.startswith("local.") == local and not name.startswith(("cli.", "testing."))
     }
-
-
-PRODUCTION = trees(local=False)
 
 
 def patterns(node: ast.AST | None) -> Iterator[str]:
@@ -200,21 +199,22 @@ def test_the_codes_of_the_local_oss_are_those_whose_rows_say_so() -> None:
     assert {row.code for row in rows("code", "ec") if "local OSS" in row.by} == emitted - set(REASON_ROWS)
 
 
-def collect_emitters() -> dict[str, set[str]]:
+@functools.cache
+def emitters() -> dict[str, set[str]]:
     """Return each reason, or a pattern of reasons, with the modules that emit it.
 
     Code emits a reason when it raises an error that has one, calls a function that takes a ``reason``, or sets a
     request's ``reason``.
     """
     positions = dict.fromkeys(REASONED_ERRORS, 0)
-    for tree in PRODUCTION.values():
+    for tree in trees(local=False).values():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 names = [parameter.arg for parameter in (*node.args.args, *node.args.kwonlyargs)]
                 if "reason" in names and names[0] != "self":
                     positions[node.name] = names.index("reason")
-    emitters: defaultdict[str, set[str]] = defaultdict(set)
-    for name, tree in PRODUCTION.items():
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name, tree in trees(local=False).items():
         for node in ast.walk(tree):
             reason: ast.AST | None = None
             if isinstance(node, ast.Call) and called_name(node) in positions:
@@ -222,26 +222,25 @@ def collect_emitters() -> dict[str, set[str]]:
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith(".reason"):
                 reason = node.value
             for pattern in patterns(reason):
-                emitters[pattern].add(name)
-    return dict(emitters)
+                found[pattern].add(name)
+    return dict(found)
 
 
-EMITTERS = collect_emitters()
 REASON_ROWS = {row.code: row for row in rows("reason")}
 
 
 def emitting_modules(code: str, *, computed: bool) -> set[str]:
     """Return the modules that emit a reason as a literal; with ``computed`` also those that compose it."""
     modules = [
-        names for pattern, names in EMITTERS.items() if pattern == code or (computed and re.fullmatch(pattern, code))
+        names for pattern, names in emitters().items() if pattern == code or (computed and re.fullmatch(pattern, code))
     ]
     return set().union(*modules)
 
 
 def test_every_reason_in_the_log_has_a_row() -> None:
-    assert len(EMITTERS) > 40
-    assert {"anonymous", "ticket_used", "signature_wrong", "too_many_requests", "repeated"} <= EMITTERS.keys()
-    assert without_row(set(EMITTERS)) == set()
+    assert len(emitters()) > 40
+    assert {"anonymous", "ticket_used", "signature_wrong", "too_many_requests", "repeated"} <= emitters().keys()
+    assert without_row(set(emitters())) == set()
 
 
 def test_the_row_of_a_reason_lists_the_modules_that_emit_it() -> None:
@@ -253,7 +252,7 @@ def test_the_row_of_a_reason_lists_the_modules_that_emit_it() -> None:
 
 
 def test_every_module_that_computes_a_reason_is_listed_in_a_row() -> None:
-    for pattern, names in EMITTERS.items():
+    for pattern, names in emitters().items():
         rows = [row for code, row in REASON_ROWS.items() if re.fullmatch(pattern, code)]
         for name in names:
             assert any(name in row.by for row in rows), (pattern, name)
@@ -261,7 +260,9 @@ def test_every_module_that_computes_a_reason_is_listed_in_a_row() -> None:
 
 def own_words(module: str) -> set[str]:
     """Return the words that fit one module only: its own name and its public classes and functions."""
-    definitions = (node.name for node in PRODUCTION[module].body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    definitions = (
+        node.name for node in trees(local=False)[module].body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    )
     return {module.rpartition(".")[2].lower(), *(name.lower() for name in definitions if not name.startswith("_"))}
 
 

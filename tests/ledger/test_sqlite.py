@@ -392,6 +392,7 @@ def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
 
 def commit_together(ledger: SQLiteLedger, responses: list[StoredResponse]) -> tuple[list[Any], list[str]]:
     """Let uploads end while the file is being written; return their outcomes, and the statements after that."""
+    ledger.check()  # or all wait for the first one's probe, and each hardly longer than a disk takes
     statements: list[str] = []
     barrier = threading.Barrier(len(responses) + 1)
 

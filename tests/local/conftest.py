@@ -1,15 +1,12 @@
 """A local OSS at a fixed moment, a client for it, and an application that it calls back."""
 
-import functools
 import time
-import types
 
 import pytest
 from webtest import TestApp
 from webtest.lint import middleware as lint
 
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
-from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 from .form_client import NOW
 
@@ -59,16 +56,9 @@ def recorder():
     return Recorder()
 
 
-@functools.cache
-def shared_key(bits):
-    """Return one callback key for all tests: to make a key takes longer than most of them."""
-    return CallbackKey.generate(bits)
-
-
 @pytest.fixture
-def make_oss(tmp_path, recorder, monkeypatch):
+def make_oss(tmp_path, recorder):
     """Return a function that makes a LocalOSS; its arguments replace the defaults."""
-    monkeypatch.setattr("oss_wsgi.local.application.CallbackKey", types.SimpleNamespace(generate=shared_key))
     instances = []
 
     def make(**options):

@@ -5,7 +5,7 @@ import pytest
 
 from oss_wsgi.local.kept_keys import FILE, DamagedKeysError, kept_keys
 
-from .conftest import shared_key
+from ..support.callbacks import shared_key
 
 
 def keys_of(directory, **options):

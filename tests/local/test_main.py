@@ -1,6 +1,7 @@
 """`python -m oss_wsgi.local` as a process: what it prints, what it serves, how it ends, what it refuses."""
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -19,11 +20,12 @@ from oss_wsgi.local.__main__ import serve
 from oss_wsgi.local.command_line import parser
 from oss_wsgi.serving.until_stopped import CannotStartError
 
+from ..support.forks import run, start
 from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-m", "oss_wsgi.local"]
+PROGRAM = ["-m", "oss_wsgi.local"]
 
 
 class Account:
@@ -32,10 +34,10 @@ class Account:
 
 
 @contextlib.contextmanager
-def running(*arguments, end=signal.SIGTERM, logs="", **options):
+def running(*arguments, end=signal.SIGTERM, logs="", environ=None):
     """Yield what the command prints until it is ready; then stop it and check that it printed nothing but `logs`."""
-    command = [*COMMAND, "--listen", "127.0.0.1:0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
+    command = [*PROGRAM, "--listen", "127.0.0.1:0", *arguments]
+    with start(command, environ or os.environ, stderr=subprocess.STDOUT) as process:
         lines = []
         while not lines or "Ctrl-C" not in lines[-1]:
             lines.append(process.stdout.readline())
@@ -51,7 +53,8 @@ def running(*arguments, end=signal.SIGTERM, logs="", **options):
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_signals_until_it_has_ended_leave_the_exit_status_0(end):
-    with subprocess.Popen([*COMMAND, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, *PROGRAM, "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while "Ctrl-C" not in process.stdout.readline():
             assert process.poll() is None
         while process.poll() is None:
@@ -77,15 +80,15 @@ def upload(output, account, key="dir/a.txt", bucket="local-bucket", fields=(), *
 
 
 def refused(*arguments):
-    run = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert "Traceback" not in run.stderr
-    return run.stderr
+    ended = run([*PROGRAM, *arguments], os.environ)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_without_options_it_serves_and_ends_with_status_0(tmp_path, end):
-    with running("--acl", "public-read", end=end, env={"TMPDIR": str(tmp_path)}) as output:
+    with running("--acl", "public-read", end=end, environ={"TMPDIR": str(tmp_path)}) as output:
         account = Account(*re.search(r"AccessKey ID (\S+), secret (\S+)\.\n", output).groups())
         with upload(output, account) as response:
             assert response.status == 204
@@ -223,9 +226,9 @@ def test_a_taken_port_is_reported_in_one_sentence():
 
 def test_a_missing_extra_is_named():
     code = "import runpy, sys; sys.modules['fastcrc'] = None; runpy.run_module('oss_wsgi.local', run_name='__main__')"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 2
-    assert run.stderr == "python -m oss_wsgi.local: fastcrc is not installed: pip install 'oss-wsgi[local]'.\n"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr == "python -m oss_wsgi.local: fastcrc is not installed: pip install 'oss-wsgi[local]'.\n"
 
 
 def test_listening_beyond_this_machine_prints_a_warning():

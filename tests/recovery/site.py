@@ -30,6 +30,9 @@ class Site:
         assert isinstance(self.client.bucket, InProcessBucket)
         self.bucket = self.client.bucket
 
+    def close(self) -> None:
+        self.client.close()
+
     def save(self, upload: Upload) -> None:
         if upload.object in self.failing:
             raise RuntimeError("not now")

@@ -351,8 +351,8 @@ def test_shards_are_swept_without_their_old_days(make: Callable[..., Site], monk
     shards = {name.split("/")[1] for name in lost}
     assert all(re.fullmatch(r"user-dir-prefix/([0-9a-f]{2})/20241203/\1[0-9a-f]{30}\.png", name) for name in lost)
     for shard in shards:
-        for day in range(20):
-            for number in range(10):
+        for day in range(8):
+            for number in range(6):
                 site.put(f"user-dir-prefix/{shard}/202001{day + 10}/{shard}{number:030x}.png")
     site.put("user-dir-prefix/20200101/" + "0" * 32)
     site.put("user-dir-prefix/notes.txt")

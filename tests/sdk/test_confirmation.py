@@ -30,6 +30,8 @@ from oss_wsgi.sdk.confirmation import SDKConfirmation
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import multipart
 
+from ..support.closing import closing_fixture
+
 pytestmark = pytest.mark.slow
 
 KEY = "a/照 片+~.txt"
@@ -69,14 +71,7 @@ def upload(settings: Settings, data: bytes, grant: Grant) -> bytes:
         return bytes(response.read())
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., SDKConfirmation]]:
-    with contextlib.ExitStack() as stack:
-
-        def make(settings: Settings, *arguments: Any, **options: Any) -> SDKConfirmation:
-            return stack.enter_context(contextlib.closing(SDKConfirmation(settings, *arguments, **options)))
-
-        yield make
+make = closing_fixture(SDKConfirmation)
 
 
 @pytest.fixture

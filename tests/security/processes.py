@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 
 from oss_wsgi.testing import callback_body
 
+from ..support.forks import start
 from ..support.running_server import clean_environ
 from .attacks import CALLBACK, OSS
 
@@ -61,10 +61,8 @@ class RecordingSite:
         self.lines: list[str] = []
 
     def __enter__(self) -> RecordingSite:
-        command = [sys.executable, "-m", "tests.security.recording_site", str(self.folder)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=clean_environ()
-        )
+        command = ["-m", "tests.security.recording_site", str(self.folder)]
+        self.process = start(command, clean_environ(), ROOT, stderr=subprocess.STDOUT)
         assert self.process.stdout is not None
         line = ""
         while not line.startswith("port "):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from oss_wsgi.callback.ticket import RECEIPT_FIELD, UPLOAD_SECONDS
 from oss_wsgi.testing import FrozenClock, UploadClient
 
 from ..recovery.site import NOW, legacy
+from ..support.closing import closing_fixture
 
 OWN, COPY = b"mine!", b"other"
 
@@ -51,6 +52,9 @@ class Site:
             on_orphan=self.orphans.append,
         )
         self.fields: dict[str, str] = {}
+
+    def close(self) -> None:
+        self.client.close()
 
     def save(self, upload: Upload) -> None:
         if upload.user in self.refused:
@@ -93,17 +97,7 @@ class Site:
         return [upload for upload in self.uploads if upload.user == "eric" and upload.etag == etag]
 
 
-@pytest.fixture
-def make() -> Iterator[Any]:
-    sites: list[Site] = []
-
-    def make(**options: Any) -> Site:
-        sites.append(Site(**options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.client.close()
+make = closing_fixture(Site)
 
 
 def one_form(sign: Callable[..., Any]) -> Callable[..., Any]:

@@ -32,7 +32,7 @@ from .attacks import CALLBACK, OSS, Site, legacy, ticket_of
 
 SITE = Site({"upload_names": "original"}, authorize=lambda request: Grant(user="eric", dir="users/eric"))
 TICKET = ticket_of(SITE.sign())
-FEW = examples(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = examples(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
 
 

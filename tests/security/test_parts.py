@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,14 @@ from oss_wsgi.bucket import StoredObject
 from oss_wsgi.testing.clients import get_response
 
 from ..parts.site import CONTENT, PART, File, Site, granting
-from ..support.making import making
+from ..support.closing import closing_fixture
 
 pytestmark = pytest.mark.slow
 
 EXACT = {"size": len(CONTENT), "part_size": PART}
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    yield from making(partial(Site, sdk=True, authorize=granting(max_size=len(CONTENT))))
+make = closing_fixture(Site, sdk=True, authorize=granting(max_size=len(CONTENT)))
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ BREAKS = st.sampled_from(["\r\n", "\r\n", "\r\n", "\n", "\r", "\r\n "])
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "Get", "G T", ""]),
     target=st.one_of(TARGETS.map("/{}".format), TARGETS),

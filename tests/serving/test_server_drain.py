@@ -20,6 +20,7 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.serving import make_server
 from oss_wsgi.serving.connection import HANDLING, HEADER, IDLE, NEW
 
+from ..support.forks import start
 from ..support.running_server import SERVER, clean_environ, running_server
 from ..support.server_thread import (
     REQUEST,
@@ -258,8 +259,7 @@ print("ended", flush=True)
 @pytest.mark.parametrize(("handles", "number"), [(True, signal.SIGTERM), (False, signal.SIGINT)])
 def test_a_signal_ends_anybody_s_application(handles: bool, number: int) -> None:
     """A handler that drains, or Python's own of Ctrl-C, which raises."""
-    command = [sys.executable, "-c", PROGRAM.format(handles=handles)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with start(["-c", PROGRAM.format(handles=handles)], os.environ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         with socket.create_connection(("127.0.0.1", port), 60) as client:
@@ -294,7 +294,7 @@ print("ended", flush=True)
 
 
 def test_ctrl_c_that_the_application_swallows_ends_the_server() -> None:
-    with subprocess.Popen([sys.executable, "-c", SWALLOWING], stdout=subprocess.PIPE, text=True) as process:
+    with start(["-c", SWALLOWING], os.environ) as process:
         assert process.stdout is not None
         with socket.create_connection(("127.0.0.1", int(process.stdout.readline())), 60) as client:
             client.sendall(REQUEST)
@@ -336,8 +336,7 @@ print("ended", flush=True)
 @pytest.mark.parametrize("handler", ["function", "Handler().method", "Handler()"])
 def test_only_what_a_signal_s_handler_raises_ends_the_server(handler: str) -> None:
     """SystemExit of the application itself is answered 500, also right after a signal whose handler raised nothing."""
-    command = [sys.executable, "-c", RAISING.format(handler=handler)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with start(["-c", RAISING.format(handler=handler)], os.environ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         for name in ("SIGUSR1", "SIGCHLD", "SIGUSR1"):

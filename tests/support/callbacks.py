@@ -1,11 +1,22 @@
-"""Bodies of callbacks whose ticket no form has issued; those of a form make `oss_wsgi.testing.callback_body`."""
+"""The key of all local OSSs, and bodies of callbacks whose ticket no form has issued.
+
+Those of a form make `oss_wsgi.testing.callback_body`.
+"""
 
 from __future__ import annotations
 
+import functools
 import time
 from urllib.parse import urlencode
 
 from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.local.callbacks.signing_key import CallbackKey
+
+
+@functools.cache
+def shared_key(bits: int) -> CallbackKey:
+    """Return one key for all tests: making one takes longer than most of them."""
+    return CallbackKey.generate(bits)
 
 
 def new_report(

@@ -21,7 +21,7 @@ _ATTEMPTS = 8
 def slowdown(function: Callable[[T], object], hostile: Callable[[int], T], length: int = 4000) -> float:
     """Return the ratio of the time for an input of ``FACTOR`` times the length to ``FACTOR`` times the time.
 
-    It measures the time of this thread alone, and takes the shortest of many calls, because a busy machine lengthens
+    It measures the time of this thread alone, and takes the shortest of several calls, because a busy machine lengthens
     some. It measures again if a result is above ``MARGIN``. The garbage collector is off: its work grows with what
     other tests have left.
     """
@@ -31,8 +31,8 @@ def slowdown(function: Callable[[T], object], hostile: Callable[[int], T], lengt
     gc.disable()
     try:
         for _ in range(_ATTEMPTS):
-            shortest = min(shortest, _seconds(function, short, 10))
-            longest = min(longest, _seconds(function, long, 3))
+            shortest = min(shortest, _seconds(function, short, 4))
+            longest = min(longest, _seconds(function, long, 1))
             ratio = longest / max(shortest, _LEAST_SECONDS) / FACTOR
             if ratio < MARGIN:
                 break

@@ -13,6 +13,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from .forks import start
 
 SERVER = Path(__file__).parents[2] / "server.py"
 FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
@@ -29,7 +32,7 @@ def clean_environ(**extra: str) -> dict[str, str]:
 class RunningServer:
     """A server that has printed its address."""
 
-    process: subprocess.Popen[str]
+    process: Any
     url: str
     lines: list[str]
 
@@ -58,11 +61,19 @@ def serving(
     *,
     end: int = signal.SIGTERM,
     announced: str = r"(?:Open|Serving) (http://\S+?)/[ ;]",
+    may_fork: bool = True,
 ) -> Iterator[RunningServer]:
-    """Start a server, wait until it announces its URL, end it by a signal and expect exit status 0."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=cwd
-    )
+    """Start a server, wait until it announces its URL, end it by a signal and expect exit status 0.
+
+    :param may_fork: whether a program of this Python may be a fork, in which more is imported than it needs.
+    """
+    process: Any
+    if may_fork and command[0] == sys.executable:
+        process = start(command[1:], environ, cwd, stderr=subprocess.STDOUT)
+    else:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=cwd
+        )
     assert process.stdout is not None
     lines: list[str] = []
     url = None

@@ -1,7 +1,4 @@
-"""Copies of MemoryLedger that each break one claim of the contract, for test_ledger_contract.py.
-
-That test runs the contract on each class here in a process of its own; pytest does not collect this file by itself.
-"""
+"""Copies of MemoryLedger that each break one claim of the contract, for test_ledger_contract.py."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
-
-import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError
 from oss_wsgi.ledger import base
@@ -41,17 +36,13 @@ class ArrivingCall(ledger_contract.Call):
 
 
 class Broken(LedgerContract):
-    """The contract for ``Ledger`` with its ``Gate``; the tests in ``failing`` must fail, and no others."""
+    """The contract for ``Ledger`` with its ``Gate``; the tests in ``failing`` must fail."""
 
     Ledger: ClassVar[type[MemoryLedger]] = MemoryLedger
     Gate: ClassVar[type[base.Gate]] = base.Gate
     failing: ClassVar[set[str]]
-
-    @pytest.fixture(autouse=True)
-    def calls_arrive(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ledger_contract, "Call", ArrivingCall)
-        # What a broken ledger never does is waited for in vain.
-        monkeypatch.setattr(ledger_contract, "DEADLINE", 10.0)
+    #: Seconds for which calls of ``ledger`` wait: longer than any test looks at them.
+    patience: ClassVar = ledger_contract.DEADLINE
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> MemoryLedger:
         ledger = self.Ledger(clock=clock, wait_timeout=wait_timeout)
@@ -60,7 +51,6 @@ class Broken(LedgerContract):
 
 
 Broken.__test__ = False
-
 
 # One upload.
 
@@ -148,6 +138,7 @@ class TestStoresASuccessAfterAnException(Broken):
 
 class TestStaysLockedAfterSystemExit(Broken):
     failing: ClassVar = {"test_an_exception_propagates_and_leaves_nothing"}
+    patience: ClassVar = 1.0  # the test itself waits so long
 
     class Ledger(MemoryLedger):
         def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
@@ -228,7 +219,7 @@ class TestCountsETags(Broken):
 
     class Ledger(MemoryLedger):
         def _find(self, identity: UploadIdentity) -> Found:
-            stored = self._use(identity.ticket).objects.values()
+            stored = self._tickets.get(identity.ticket, {}).values()
             return super()._find(identity)._replace(objects=sum(len(responses) for responses in stored))
 
 
@@ -437,7 +428,7 @@ class TestRefusesWhatIsStoredWhereOthersAsk(Broken):
 
         def _find(self, identity: UploadIdentity) -> Found:
             if not identity.may_wait:  # a slow look: others ask meanwhile
-                self._is_refusing.wait(5)
+                self._is_refusing.wait(60)
             return super()._find(identity)
 
         def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
@@ -464,7 +455,7 @@ class TestExpectsTheLastChecksumAlone(Broken):
 
     class Ledger(MemoryLedger):
         def expect(self, ticket: str, checksum: int, expires: int) -> None:
-            self._use(ticket).checksums.clear()
+            self._checksums.pop(ticket, None)
             super().expect(ticket, checksum, expires)
 
 
@@ -473,9 +464,9 @@ class TestExpectsForEver(Broken):
 
     class Ledger(MemoryLedger):
         def _store(self, identity: UploadIdentity, response: StoredResponse) -> None:
-            expected = set(self._use(identity.ticket).checksums)
+            expected = set(self._checksums.get(identity.ticket, ()))
             super()._store(identity, response)
-            self._use(identity.ticket).checksums |= expected
+            self._checksums.setdefault(identity.ticket, set()).update(expected)
 
 
 class TestCutsChecksumsTo63Bits(Broken):
@@ -491,8 +482,7 @@ class TestExpectsTheSameOfAllTickets(Broken):
 
     class Ledger(MemoryLedger):
         def _find(self, identity: UploadIdentity) -> Found:
-            expected = [use.checksums for use in self._tickets.values()]
-            return super()._find(identity)._replace(checksums=set().union(*expected))
+            return super()._find(identity)._replace(checksums=set().union(*self._checksums.values()))
 
 
 class TestExpectsNothingAfterAFailure(Broken):
@@ -501,7 +491,7 @@ class TestExpectsNothingAfterAFailure(Broken):
     class Ledger(MemoryLedger):
         def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
             response = super()._run(identity, handle, patience)
-            self._use(identity.ticket).checksums.clear()
+            self._checksums.pop(identity.ticket, None)
             return response
 
 
@@ -622,7 +612,7 @@ class TestCountsTickets(Broken):
 
     class Ledger(MemoryLedger):
         def __len__(self) -> int:
-            return sum(bool(use.objects) for use in self._tickets.values())
+            return len(self._tickets)
 
 
 class TestKnowsWhatIsBeingHandled(Broken):
@@ -650,7 +640,7 @@ class TestKnowsByTheObjectAlone(Broken):
 
     class Ledger(MemoryLedger):
         def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-            objects = {name for use in self._tickets.values() for name in use.objects}
+            objects = {name for objects in self._tickets.values() for name in objects}
             return {pair for pair in pairs if pair[0] in objects}
 
 

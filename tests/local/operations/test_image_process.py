@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from webtest import TestApp
 
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.operations import image_process
 from oss_wsgi.local.operations.routes import PROCESS
 
@@ -32,15 +33,17 @@ def halves(width=200, height=100):
     return buffer.getvalue()
 
 
-@pytest.fixture
-def ask(oss, app):
-    """Return a function that stores a picture and gets it processed."""
+@pytest.fixture(scope="module")
+def ask():
+    """Yield a function that stores a picture and gets it processed."""
+    oss = LocalOSS(key_bits=512, acl="public-read")
 
     def ask(text, content=None, *, status=200):
         stored.put(oss.storage.bucket("examplebucket"), "p", picture() if content is None else content)
-        return app.get(f"/examplebucket/p?{PROCESS}={quote(text)}", status=status)
+        return TestApp(oss).get(f"/examplebucket/p?{PROCESS}={quote(text)}", status=status)
 
-    return ask
+    yield ask
+    oss.close()
 
 
 def opened(response):

@@ -2,14 +2,14 @@ import base64
 import gzip
 import hashlib
 import logging
+import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from subprocess import PIPE
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
@@ -21,6 +21,7 @@ from oss_wsgi.local.serving.server import RequestThreads
 from oss_wsgi.local.storage.object_writer import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
+from ...support.forks import start
 from ...support.waiting import wait_until
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
 from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields
@@ -31,16 +32,8 @@ HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
 @pytest.fixture
-def oss(make_oss):
-    return make_oss(clock=time.time, transport=None)
-
-
-@pytest.fixture
-def server(oss):
-    server = LocalOSSServer(oss)
-    server.start()
-    yield server
-    server.stop()
+def oss(local):
+    return local
 
 
 def test_the_bound_address_becomes_the_url(oss, server):
@@ -289,7 +282,7 @@ oss.close()
 
 def test_a_server_killed_during_an_upload_leaves_no_garbage(tmp_path):
     directory = tmp_path / "objects"
-    with subprocess.Popen([sys.executable, "-c", SERVING, directory], stdin=-1, stdout=-1, text=True) as process:
+    with start(["-c", SERVING, str(directory)], os.environ, stdin=PIPE) as process:
         port = int(process.stdout.readline())
         with socket.create_connection(("127.0.0.1", port)) as half:
             half.sendall(
@@ -307,11 +300,8 @@ def test_a_server_killed_during_an_upload_leaves_no_garbage(tmp_path):
 
 def test_two_processes_serve_one_folder(tmp_path):
     directory = tmp_path / "objects"
-    command = [sys.executable, "-c", SERVING, directory]
-    with (
-        subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as first,
-        subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as second,
-    ):
+    first, second = (start(["-c", SERVING, str(directory)], os.environ, stdin=PIPE) for _ in range(2))
+    with first, second:
         ports = [int(process.stdout.readline()) for process in (first, second)]
         account = types.SimpleNamespace(access_key_id="id", access_key_secret="secret")
         for number in range(20):
