@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from .errors import OSSError, invalid_argument
@@ -31,7 +30,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 class ConnectionDroppedError(ConnectionResetError):
-    """Raised instead of a response: LocalOSSServer hangs up, and a client in the same process gets the exception."""
+    """Raised instead of a response: a server hangs up, and a client in the same process gets the exception."""
 
 
 @dataclass(frozen=True)
@@ -110,28 +109,23 @@ class Faults:
 class UploadFaults:
     """The faults of one upload, and a context manager around its response.
 
-    Create it only when the upload has passed its checks: a refused upload uses up no fault.
+    Create it before the body is read, when the upload has passed its checks: a refused upload uses up no fault.
     """
 
     def __init__(self, faults: Faults) -> None:
-        self._slow, self._dropped = faults.pop("slow_upload"), faults.pop("dropped_connection")
-
-    def arriving(self) -> None:
-        """Wait, if the upload is to be slow. Called before the body is read."""
-        if self._slow:
-            time.sleep(self._slow.details["seconds"])
+        slow, self._dropped = faults.pop("slow_upload"), faults.pop("dropped_connection")
+        if slow:
+            time.sleep(slow.details["seconds"])
 
     def arrived(self) -> None:
         """Raise ConnectionDroppedError if nothing may be stored. Called when the body was read."""
         if self._dropped and not self._dropped.details["stored"]:
             raise ConnectionDroppedError
 
-    def __enter__(self) -> UploadFaults:
-        return self
+    def __enter__(self) -> None:
+        pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._dropped:
             raise ConnectionDroppedError
 

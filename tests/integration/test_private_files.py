@@ -66,7 +66,7 @@ def parts(oss: InProcessOSS) -> None:
     upload = bucket.begin("part.bin", "text/plain", {}, now=0.0)
     with bucket.incoming() as incoming:
         incoming.write(b"part")
-        incoming.commit_part(upload, 1, now=0.0)
+        bucket.commit_part(incoming, upload, 1, now=0.0)
 
 
 @pytest.mark.usefixtures("umask")
@@ -75,7 +75,7 @@ def test_the_folder_of_the_local_oss_is_private(tmp_path: Path) -> None:
     with InProcessOSS(directory=folder) as oss:
         UploadClient(lambda environ, start: [], oss=oss).upload("cat.png", b"cat")
         parts(oss)
-        file = oss.storage.blobs.spool()
+        file = oss.storage.blobs.create()
         assert file is not None
         assert len(modes(tmp_path)) > 8
         assert_private(tmp_path)

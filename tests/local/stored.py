@@ -37,7 +37,7 @@ def put(bucket: Bucket, key: str, content: bytes = b"hi oss", *, forbid_overwrit
     with bucket.incoming() as incoming:
         incoming.write(content)
         headers = {"x-oss-meta-a": "b"}
-        return incoming.commit(key, "text/plain", headers, now=NOW, forbid_overwrite=forbid_overwrite)
+        return bucket.commit(incoming, key, "text/plain", headers, now=NOW, forbid_overwrite=forbid_overwrite)
 
 
 def content(bucket: Bucket, key: str) -> bytes:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote_plus
 
 from ..bodies import read_small_body, receive_body
-from ..callbacks.upload_callback import call_back, image_info, read_callback
+from ..callbacks.image_info import read_image_info
+from ..callbacks.parameters import CallbackParameters
+from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
-from ..request import Request
+from ..request import EncodingType, Request
+from ..storage.object_writer import ObjectWriter
 from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .buckets import acl_response
-from .parameters import EncodingType
 from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
 
 COPY_SOURCE = "x-oss-copy-source"
@@ -35,20 +37,47 @@ def put_object(request: Request) -> Response:
     callback = read_callback(request)
     media_type = request_content_type(request)
     headers = object_headers(request.headers, default_class=request.storage.storage_class)
-    forbid_overwrite = forbids_overwrite(request.headers)
+    return store(
+        request,
+        lambda incoming: receive_body(request, incoming),
+        lambda stored: Response(200, upload_headers(stored)),
+        (request.key, media_type, headers),
+        forbid_overwrite=forbids_overwrite(request.headers),
+        callback=callback,
+        operation="PutObject",
+    )
+
+
+def store(
+    request: Request,
+    receive: Callable[[ObjectWriter], None],
+    respond: Callable[[StoredObject], Response],
+    described: tuple[str, str, dict[str, str]],
+    *,
+    forbid_overwrite: bool,
+    callback: CallbackParameters | None,
+    operation: str,
+) -> Response:
+    """Store what an upload sends, and return the response: of the application if there is a callback.
+
+    :param receive: writes the content.
+    :param respond: makes the response without a callback.
+    :param described: the key, the content type and the headers of the object.
+    :param operation: the name of the upload in callbacks.
+    """
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
-        faults.arriving()
-        receive_body(request, incoming)
+        receive(incoming)
         faults.arrived()
-        image = image_info(callback, incoming)
+        image = None
+        if callback:  # before the commit: after it, another upload may replace the content
+            with incoming.open() as content:
+                image = read_image_info(content)
         now = request.service.options.clock()
-        stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
-        request.story.stored = stored
+        stored = request.storage.commit(incoming, *described, now=now, forbid_overwrite=forbid_overwrite)
+    request.story.stored = stored
     with faults:
-        if callback:
-            return call_back(request, callback, stored, image, "PutObject")
-        return Response(200, upload_headers(stored))
+        return call_back(request, callback, stored, image, operation) if callback else respond(stored)
 
 
 def copy_object(request: Request) -> Response:
@@ -69,8 +98,9 @@ def copy_object(request: Request) -> Response:
             headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
+            described = request.key, media_type, headers
             now = request.service.options.clock()
-            stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
+            stored = request.storage.commit(incoming, *described, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
     return xml_response("CopyObjectResult", nodes, upload_headers(stored))

@@ -76,6 +76,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 class Task(WSGITask):  # type: ignore[misc]
     """Runs the application for a request, and writes the headers of its response as OSS does."""
 
+    response_headers: list[tuple[str, str]]
+
     def start(self) -> None:
         super().start()
         self.channel.unread = self.request.unread
@@ -93,6 +95,8 @@ class Task(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
     def build_response_header(self) -> bytes:
+        # waitress adds a Via header when a response has a Server header; its own ident says the same.
+        self.response_headers = [pair for pair in self.response_headers if pair[0] != "Server"]
         # waitress writes Etag and X-Oss-Meta-Name, but the SDKs pass on header names as they arrive.
         names = {name.lower().encode(): name.encode() for name, _ in self.response_headers}
         header: bytes = super().build_response_header()

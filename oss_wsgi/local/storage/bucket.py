@@ -1,15 +1,13 @@
-"""A bucket in the index, and the content that its objects and parts name.
-
-A replaced or deleted file goes into quarantine before the transaction ends. When the process is killed after that, the
-next one finds by the index whether the file is garbage or still the content of an object.
-"""
+"""A bucket in the index, and the content that its objects and parts name."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
@@ -20,6 +18,7 @@ from .records import CommonPrefix, MultipartUpload, Part, StoredObject
 
 Entry = StoredObject | CommonPrefix
 OBJECT = COLUMNS[StoredObject]
+_FILE_OF_OBJECT = "SELECT bucket, file FROM objects WHERE bucket = ? AND key = ?"
 
 # Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
 FOLDED_BATCH = 20
@@ -65,7 +64,7 @@ class Bucket:
 
     def incoming(self) -> ObjectWriter:
         """Return a writer for new content."""
-        return ObjectWriter(self._blobs, self.add, self.add_part)
+        return ObjectWriter(self._blobs)
 
     def get(self, key: str) -> StoredObject | None:
         """Return what is known of an object; None if it does not exist."""
@@ -97,12 +96,11 @@ class Bucket:
 
     def delete(self, key: str) -> bool:
         """Delete an object; return False when there is none."""
-        with self._index.transaction() as connection:
-            deleted = self._quarantine(connection, key)
-            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (self.name, key.encode()))
-        if deleted:
-            self._blobs.discard(deleted.file)
-        return deleted is not None
+        values = (self.name, key.encode())
+        with self._changes() as (connection, replaced):
+            replaced += connection.execute(_FILE_OF_OBJECT, values).fetchall()
+            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", values)
+        return bool(replaced)
 
     def page(
         self, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
@@ -142,21 +140,37 @@ class Bucket:
         uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
         return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
 
-    def add(self, stored: StoredObject, forbid_overwrite: bool, upload: MultipartUpload | None = None) -> None:
-        """Record an object whose content is written.
+    def commit(
+        self,
+        incoming: ObjectWriter,
+        key: str,
+        content_type: str,
+        headers: dict[str, str],
+        *,
+        now: float,
+        forbid_overwrite: bool = False,
+        upload: MultipartUpload | None = None,
+        multipart_etag: str = "",
+    ) -> StoredObject:
+        """Make new content an object in one step; until then the key has its old content.
 
         :param upload: the upload in parts that the object completes.
-        :raises OSSError: 409 if the object may not replace one, 404 if the upload has ended.
+        :raises OSSError: 409 FileAlreadyExists, when `forbid_overwrite` is set and the key has an object; 404
+            NoSuchUpload when the upload has ended.
         """
-        with self._index.transaction() as connection:
+        known = key, incoming.size, incoming.md5, incoming.crc64, content_type, now, headers
+        stored = StoredObject(*known, incoming.finish(key), multipart_etag)
+        with self._changes(incoming, self.name) as (connection, replaced):
             if upload:
                 self._check_in_progress(connection, upload)
             self._check_exists(connection)
-            replaced = self._quarantine(connection, stored.key, forbid_overwrite=forbid_overwrite)
+            replaced += connection.execute(_FILE_OF_OBJECT, (self.name, key.encode())).fetchall()
+            if replaced and forbid_overwrite:
+                raise file_already_exists()
             _insert(connection, "objects", "bucket", self.name, stored)
-            files = self._delete_upload(connection, upload) if upload else []
-        self._blobs.publish(self.name, stored.file)
-        self._discard([(replaced.file,), *files] if replaced else files)
+            if upload:
+                replaced += self._delete_upload(connection, upload)
+        return stored
 
     def begin(
         self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
@@ -179,19 +193,14 @@ class Bucket:
             raise _no_such_upload(upload_id)
         return from_row(MultipartUpload, rows[0])
 
-    def uploads(
-        self, *, prefix: str = "", after: tuple[str, str] = ("", ""), limit: int = 1000
-    ) -> tuple[list[MultipartUpload], bool]:
-        """Return up to `limit` uploads after the key and the id `after`, and whether more follow."""
-        key, upload_id = after
+    def uploads(self, prefix: str = "") -> list[MultipartUpload]:
+        """Return the uploads in progress, in the order of their keys and ids."""
         statement = (
             f"SELECT {COLUMNS[MultipartUpload]} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ?"  # noqa: S608
-            " AND (key > ? OR (key = ? AND ? <> '' AND id > ?)) ORDER BY key, id LIMIT ?"
+            " ORDER BY key, id"
         )
         start = prefix.encode()
-        markers = (key.encode(), key.encode(), upload_id, upload_id)
-        rows = self._index.read(statement, self.name, len(start), start, *markers, limit + 1)
-        return [from_row(MultipartUpload, row) for row in rows[:limit]], len(rows) > limit
+        return [from_row(MultipartUpload, row) for row in self._index.read(statement, self.name, len(start), start)]
 
     def parts(self, upload: MultipartUpload, *, after: int = 0, limit: int = 10000) -> tuple[list[Part], bool]:
         """Return up to `limit` parts after the number `after`, and whether more follow."""
@@ -199,32 +208,47 @@ class Bucket:
         rows = self._index.read(statement, upload.id, after, limit + 1)
         return [from_row(Part, row) for row in rows[:limit]], len(rows) > limit
 
-    def add_part(self, upload: MultipartUpload, part: Part) -> None:
-        """Record a part whose content is written; raise OSSError if the upload has ended or another part is due."""
-        with self._index.transaction() as connection:
+    def commit_part(self, incoming: ObjectWriter, upload: MultipartUpload, number: int, *, now: float) -> Part:
+        """Make new content a part, which replaces a part of the same number.
+
+        :raises OSSError: 404 NoSuchUpload, when the upload has ended. In a sequential upload 409 PartAlreadyExist for a
+            second part of a number, and 400 PartNotSequential for a number that does not follow the last one.
+        """
+        part = Part(number, incoming.size, incoming.md5, incoming.crc64, now, incoming.finish())
+        with self._changes(incoming, PARTS) as (connection, replaced):
             self._check_in_progress(connection, upload)
             if upload.sequential:
                 (last,) = connection.execute("SELECT MAX(number) FROM parts WHERE upload = ?", (upload.id,)).fetchone()
-                _check_sequence(part.number, last or 0)
-            statement = "SELECT file FROM parts WHERE upload = ? AND number = ?"
-            replaced = connection.execute(statement, (upload.id, part.number)).fetchall()
-            for (file,) in replaced:
-                self._blobs.quarantine(PARTS, file)
+                _check_sequence(number, last or 0)
+            statement = "SELECT ?, file FROM parts WHERE upload = ? AND number = ?"
+            replaced += connection.execute(statement, (PARTS, upload.id, number)).fetchall()
             _insert(connection, "parts", "upload", upload.id, part)
-        self._blobs.publish(PARTS, part.file)
-        self._discard(replaced)
+        return part
 
     def complete(
         self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
-        """Make one object of these parts and end the upload; other parts are deleted."""
+        """Make one object of these parts and end the upload; other parts are deleted.
+
+        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
+        one of OSS's). It has an MD5 only if the upload is sequential.
+
+        :raises OSSError: as of `commit`.
+        """
+        etags = "".join(part.etag for part in parts)
+        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
         with self.incoming() as incoming:
-            if upload.sequential:
-                incoming.hash_parts()
-            for part in parts:
-                with self._open_part(upload, part) as content:
-                    incoming.append_part(part, content)
-            return incoming.commit_parts(parts, upload, now=now, forbid_overwrite=forbid_overwrite)
+            incoming.join(((part, self._open_part(upload, part)) for part in parts), is_hashed=upload.sequential)
+            return self.commit(
+                incoming,
+                upload.key,
+                upload.content_type,
+                upload.headers,
+                now=now,
+                forbid_overwrite=forbid_overwrite,
+                upload=upload,
+                multipart_etag=f"{digest.upper()}-{len(parts)}",
+            )
 
     def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
         """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
@@ -240,10 +264,29 @@ class Bucket:
 
     def abort(self, upload: MultipartUpload) -> None:
         """End an upload and delete its parts; raise OSSError 404 NoSuchUpload if there is none."""
-        with self._index.transaction() as connection:
+        with self._changes() as (connection, replaced):
             self._check_in_progress(connection, upload)
-            files = self._delete_upload(connection, upload)
-        self._discard(files)
+            replaced += self._delete_upload(connection, upload)
+
+    @contextmanager
+    def _changes(
+        self, incoming: ObjectWriter | None = None, folder: str = ""
+    ) -> Iterator[tuple[sqlite3.Connection, list[tuple[str, str]]]]:
+        """Begin a transaction.
+
+        It yields a list too, for the files that the index no longer names: folder and name.
+
+        :param incoming: new content that the index names from now on, in `folder`.
+        """
+        replaced: list[tuple[str, str]] = []
+        with self._index.transaction() as connection:
+            yield connection, replaced
+            if incoming:
+                incoming.publish(folder)
+        if incoming:
+            incoming.is_stored = True
+        for file in replaced:
+            self._blobs.remove(*file)
 
     def _check_exists(self, connection: sqlite3.Connection) -> None:
         if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
@@ -255,33 +298,13 @@ class Bucket:
         if not connection.execute(statement, values).fetchone():
             raise _no_such_upload(upload.id)
 
-    def _quarantine(
-        self, connection: sqlite3.Connection, key: str, *, forbid_overwrite: bool = False
-    ) -> StoredObject | None:
-        """Move the content of an object into quarantine; return the object, or None if it does not exist."""
-        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
-        row = connection.execute(statement, (self.name, key.encode())).fetchone()
-        if row is None:
-            return None
-        if forbid_overwrite:
-            raise file_already_exists()
-        stored = from_row(StoredObject, row)
-        self._blobs.quarantine(self.name, stored.file)
-        return stored
-
-    def _delete_upload(self, connection: sqlite3.Connection, upload: MultipartUpload) -> list[tuple[str]]:
-        """Delete an upload and its parts from the index; return the files of the parts, which are in quarantine."""
-        rows = connection.execute("SELECT file FROM parts WHERE upload = ?", (upload.id,)).fetchall()
-        for (file,) in rows:
-            self._blobs.quarantine(PARTS, file)
+    def _delete_upload(self, connection: sqlite3.Connection, upload: MultipartUpload) -> list[tuple[str, str]]:
+        """Delete an upload and its parts from the index; return the files of the parts."""
+        files = connection.execute("SELECT ?, file FROM parts WHERE upload = ?", (PARTS, upload.id)).fetchall()
         connection.execute("DELETE FROM parts WHERE upload = ?", (upload.id,))
         values = (self.name, upload.key.encode(), upload.id)
         connection.execute("DELETE FROM uploads WHERE bucket = ? AND key = ? AND id = ?", values)
-        return rows
-
-    def _discard(self, rows: Iterable[tuple[str]]) -> None:
-        for (file,) in rows:
-            self._blobs.discard(file)
+        return files
 
 
 def _insert(

@@ -98,12 +98,6 @@ class IndexDatabase:
                     connection.execute("ROLLBACK")
                 raise
 
-    def folder_of(self, file: str) -> str | None:
-        """Return the folder for the content of an object or a part; None for any other file."""
-        rows = self.read("SELECT bucket FROM objects WHERE file = ?", file)
-        rows += self.read("SELECT ? FROM parts WHERE file = ?", PARTS, file)
-        return str(rows[0][0]) if rows else None
-
     def close(self) -> None:
         with self._write_lock, self._read_lock:
             for connection in self._connections:
@@ -138,6 +132,12 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
                 connection.close()
                 raise
         time.sleep(0.01)
+
+
+def named_files(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the files with the content of objects and parts, each with its folder."""
+    rows = connection.execute("SELECT file, bucket FROM objects UNION ALL SELECT file, ? FROM parts", (PARTS,))
+    return dict(rows.fetchall())
 
 
 def to_row(record: StoredObject | MultipartUpload | Part) -> tuple[Any, ...]:

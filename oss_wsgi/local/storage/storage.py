@@ -30,7 +30,7 @@ class Storage:
                 narrow(f"{path}{side_file}")
             for folder in (PARTS, *(name for (name,) in self._index.read("SELECT name FROM buckets"))):
                 narrow_folder(directory / folder)
-            self.blobs = BlobFolder(directory, self._index.folder_of)
+            self.blobs = BlobFolder(directory, self._index)
         except BaseException:
             self._index.close()
             raise
@@ -66,7 +66,7 @@ class Storage:
                     message = "The bucket has objects. Please delete them first."
                     raise OSSError(409, "BucketNotEmpty", message, "0015-00000301", BucketName=name)
             connection.execute("DELETE FROM buckets WHERE name = ?", (name,))
-        self.blobs.remove_folder(name)
+            self.blobs.remove_folder(name)
 
     def close(self) -> None:
         self.blobs.close()

@@ -217,7 +217,7 @@ def values(tmp_path):
             incoming.write(content)
             with incoming.open() as file:
                 image = read_image_info(file)
-            stored = incoming.commit("user/a", "image/png", {}, now=0.0)
+            stored = bucket.commit(incoming, "user/a", "image/png", {}, now=0.0)
         request = SimpleNamespace(bucket="examplebucket", client_ip="192.0.2.1", id="674EF4EC0000000000000001")
         return callback_values(request, parameters(variables=variables), stored, image, "PutObject")
 

@@ -1,15 +1,10 @@
-import io
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-
-from oss_wsgi.local.storage.blob_folder import LOCK_NAME, STARTING, write_all
-from oss_wsgi.private_file import file_lock
 
 from ..stored import NOW, content, put
 
@@ -24,29 +19,17 @@ def test_two_processes_see_each_others_objects(open_storage, directory):
     assert content(first.bucket("examplebucket"), "a/中.txt") == b"new"
     first.close()
     second.close()
-    assert os.listdir(directory / ".incoming") == [".starting"]
+    assert os.listdir(directory / ".incoming") == []
 
 
 def test_a_starting_process_leaves_alone_what_another_receives(open_storage):
-    with open_storage().bucket("examplebucket").incoming() as incoming:
+    bucket = open_storage().bucket("examplebucket")
+    with bucket.incoming() as incoming:
         incoming.write(b"hi ")
         second = open_storage()
         incoming.write(b"oss")
-        incoming.commit("a", "text/plain", {}, now=NOW)
+        bucket.commit(incoming, "a", "text/plain", {}, now=NOW)
     assert content(second.bucket("examplebucket"), "a") == b"hi oss"
-
-
-def test_a_process_that_ends_waits_for_one_that_starts(open_storage, directory):
-    """It would find the folder of a dead process, and lose it while it looks."""
-    storage = open_storage()
-    with file_lock(directory / ".incoming" / STARTING):
-        ending = threading.Thread(target=storage.close)
-        ending.start()
-        ending.join(0.1)
-        assert ending.is_alive()
-        assert (storage.blobs.process_folder / LOCK_NAME).exists()
-    ending.join(60)
-    assert os.listdir(directory / ".incoming") == [STARTING]
 
 
 def test_a_second_close_closes_nobody_elses_file(open_storage):
@@ -72,7 +55,7 @@ def test_a_copy_is_whole_whatever_the_system_copies_itself(bucket, monkeypatch, 
     stored, file = bucket.open("a")
     with file, bucket.incoming() as incoming:
         incoming.copy(stored, file)
-        incoming.commit("b", "text/plain", {}, now=NOW)
+        bucket.commit(incoming, "b", "text/plain", {}, now=NOW)
     assert content(bucket, "b") == whole
 
 
@@ -84,14 +67,21 @@ def test_content_shorter_than_the_index_says_is_an_error(bucket, directory, file
         incoming.copy(stored, file)
 
 
-def test_a_chunk_is_written_whole_to_a_file_that_takes_it_in_pieces():
-    class TwoBytesAtOnce(io.BytesIO):
-        def write(self, data):
-            return super().write(bytes(data[:2]))
-
-    file = TwoBytesAtOnce()
-    write_all(file, b"hi oss")
-    assert file.getvalue() == b"hi oss"
+def test_what_a_loss_of_power_moved_back_is_moved_again_and_the_rest_of_it_removed(open_storage, directory, files):
+    storage = open_storage()
+    stored = put(storage.bucket("examplebucket"), "a")
+    storage.close()
+    dead = directory / ".incoming" / "0123456789abcdef"
+    dead.mkdir()
+    (directory / "examplebucket" / stored.file).rename(dead / stored.file)
+    (dead / "half").write_bytes(b"half")
+    own = directory / "examplebucket" / "of a person.txt"
+    for name in (own.name, "b-0123456789abcdef.txt"):
+        (directory / "examplebucket" / name).write_bytes(b"x")
+    bucket = open_storage().bucket("examplebucket")
+    assert content(bucket, "a") == b"hi oss"
+    assert not dead.exists()
+    assert files() == sorted([stored.file, own.name])
 
 
 @pytest.mark.slow

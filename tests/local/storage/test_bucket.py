@@ -12,7 +12,7 @@ from ..stored import NOW, content, put
 def put_part(bucket, upload, number, body=b"x"):
     with bucket.incoming() as incoming:
         incoming.write(body)
-        incoming.commit_part(upload, number, now=NOW)
+        bucket.commit_part(incoming, upload, number, now=NOW)
 
 
 def test_replaced_deleted_and_uncommitted_content_leaves_no_file(bucket, files):
@@ -75,35 +75,16 @@ def test_an_object_replaced_while_it_is_opened_is_opened_anew(bucket, monkeypatc
     assert content(bucket, "a") == b"new"
 
 
-def test_an_object_replaced_before_it_is_published_leaves_no_file(open_storage, directory, monkeypatch):
-    storage = open_storage()
-    storage.create_bucket("b", now=NOW)
-    bucket, publish, delayed = storage.bucket("b"), storage.blobs.publish, []
-
-    def publish_late(folder, name):
-        delayed.append((folder, name))
-        if len(delayed) == 1:  # another thread replaces the object while this one is held up
-            put(bucket, "a", b"new")
-            return
-        for arguments in delayed:
-            publish(*arguments)
-
-    monkeypatch.setattr(storage.blobs, "publish", publish_late)
-    put(bucket, "a", b"old")
-    assert [path.name for path in (directory / "b").iterdir()] == [bucket.get("a").file]
-    assert content(bucket, "a") == b"new"
-
-
 def test_an_upload_aborted_while_it_is_completed_makes_no_object(bucket, files, monkeypatch):
     upload = bucket.begin("a", "text/plain", {}, now=NOW)
     put_part(bucket, upload, 1)
-    append_part = ObjectWriter.append_part
+    join = ObjectWriter.join
 
-    def append_and_abort(incoming, part, file):
-        append_part(incoming, part, file)
+    def join_and_abort(*arguments, **options):
+        join(*arguments, **options)
         bucket.abort(upload)
 
-    monkeypatch.setattr(ObjectWriter, "append_part", append_and_abort)
+    monkeypatch.setattr(ObjectWriter, "join", join_and_abort)
     with pytest.raises(OSSError, match="NoSuchUpload"):
         bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
     assert bucket.get("a") is None
