@@ -22,9 +22,8 @@ from urllib.parse import urlsplit
 
 from .bodies import content_length
 from .callbacks.parameters import resolve_host
-from .callbacks.sender import CallbackSender
+from .callbacks.sender import CallbackSender, HTTPTransport, WSGITransport
 from .callbacks.signing_key import CallbackKey
-from .callbacks.transports import HTTPTransport, WSGITransport
 from .cors import CORS, BucketRules
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from .errors import OSSError, invalid_argument, invalid_digest
 from .forms.policy import MAX_OBJECT_SIZE
 from .request import Request
-from .storage.object_writer import ObjectWriter
+from .storage.blob_folder import ObjectWriter
 
 CHUNK_SIZE = 256 * 1024
 

@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .errors import Headers, OSSError, Response, invalid_argument
-from .storage.bucket import Bucket
-from .storage.storage import Storage
+from .storage.storage import Bucket, Storage
 from .xml_document import Node, malformed_xml, read_xml, write_xml
 
 #: The most rules that `?cors` accepts.

@@ -90,19 +90,25 @@ class Faults:
         with self._lock:
             return list(self._pending)
 
+    def add_text(self, text: str) -> None:
+        """Add a fault that is written as `NAME; detail=value; times=2`.
+
+        :raises ValueError: there is no such fault, or it has no such detail.
+        """
+        name, *pairs = (part.strip() for part in text.split(";"))
+        self.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
+
     def with_header(self, header: str) -> Faults:
-        """Return the faults that a header names, `NAME; detail=value, ...`, with these as fallback.
+        """Return the faults that a header names, divided by commas, with these as fallback.
 
         :raises OSSError: the header names no fault, or a detail that the fault does not have.
         """
         faults = Faults(fallback=self)
-        for item in filter(None, (item.strip() for item in header.split(","))):
-            name, *pairs = (part.strip() for part in item.split(";"))
-            try:
-                faults.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
-            except ValueError as error:
-                message = f"Invalid {HEADER} header: {error}."
-                raise invalid_argument(message, name=HEADER, value=header) from None
+        try:
+            for text in filter(None, map(str.strip, header.split(","))):
+                faults.add_text(text)
+        except ValueError as error:
+            raise invalid_argument(f"Invalid {HEADER} header: {error}.", name=HEADER, value=header) from None
         return faults
 
 
@@ -142,7 +148,10 @@ def _fits(value: Any, default: Any) -> bool:
 
 def _parse_detail(name: str, pair: str) -> tuple[str, Any]:
     detail, _, value = pair.partition("=")
-    default = {"times": 1, **FAULTS.get(name, {})}.get(detail)
+    default = {"times": 1, **FAULTS.get(name, {})}.get(detail, "")
     if isinstance(default, bool):
         return detail, {"true": True, "false": False}.get(value, value)
-    return detail, float(value) if isinstance(default, float) else int(value)
+    try:
+        return detail, type(default)(value)
+    except ValueError:
+        raise ValueError(f"the {detail} of {name} must be like {default!r}, not {value!r}") from None

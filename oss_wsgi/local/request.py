@@ -17,8 +17,7 @@ from .inspector.story import Story
 from .options import Options
 from .signatures.account import Account
 from .signatures.signed_request import read_headers
-from .storage.bucket import Bucket
-from .storage.storage import Storage
+from .storage.storage import Bucket, Storage
 from .xml_document import Node
 
 if TYPE_CHECKING:

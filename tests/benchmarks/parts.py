@@ -44,7 +44,7 @@ def serve() -> None:
             for number in range(1, parts + 1):
                 with bucket.incoming() as incoming:
                     incoming.write(number.to_bytes(4, "big") * (PART // 4))
-                    etags.append(bucket.commit_part(incoming, upload, number, now=time.time()).etag)
+                    etags.append(incoming.commit_part(upload, number, now=time.time()).etag)
             print(json.dumps(etags), flush=True)
         server.stop()
 

@@ -66,7 +66,7 @@ def parts(oss: InProcessOSS) -> None:
     upload = bucket.begin("part.bin", "text/plain", {}, now=0.0)
     with bucket.incoming() as incoming:
         incoming.write(b"part")
-        bucket.commit_part(incoming, upload, 1, now=0.0)
+        incoming.commit_part(upload, 1, now=0.0)
 
 
 @pytest.mark.usefixtures("umask")

@@ -18,9 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.local.storage.index import WRITER
-from oss_wsgi.local.storage.storage import Storage
+from oss_wsgi.local.storage.storage import Bucket, Storage
 
 from .stored import NOW, content, put
 
@@ -58,7 +57,7 @@ def prepare(directory: Path) -> Storage:
 def put_part(bucket: Bucket, upload_id: str, piece: bytes) -> None:
     with bucket.incoming() as incoming:
         incoming.write(piece)
-        bucket.commit_part(incoming, bucket.upload("c", upload_id), 1, now=NOW)
+        incoming.commit_part(bucket.upload("c", upload_id), 1, now=NOW)
 
 
 def work(directory: Path, step: Steps) -> None:

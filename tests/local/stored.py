@@ -1,7 +1,7 @@
 """Objects in a storage of the local OSS, put and read without a request."""
 
-from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.local.storage.records import StoredObject
+from oss_wsgi.local.storage.storage import Bucket
 
 NOW = 1733227932.0
 
@@ -37,7 +37,7 @@ def put(bucket: Bucket, key: str, content: bytes = b"hi oss", *, forbid_overwrit
     with bucket.incoming() as incoming:
         incoming.write(content)
         headers = {"x-oss-meta-a": "b"}
-        return bucket.commit(incoming, key, "text/plain", headers, now=NOW, forbid_overwrite=forbid_overwrite)
+        return incoming.commit(key, "text/plain", headers, now=NOW, forbid_overwrite=forbid_overwrite)
 
 
 def content(bucket: Bucket, key: str) -> bytes:

@@ -19,13 +19,15 @@ from .parameters import (
     MAX_SIZE,
     CallbackParameters,
     CallbackURL,
+    Value,
     check_address,
     check_given_once,
     json_object,
     parse_callback,
+    substitute_form,
+    substitute_json,
 )
 from .sender import ACCOUNT_ID, CALLBACK_FAULTS, CallbackRequest
-from .variables import Value, substitute_form, substitute_json
 
 logger = logging.getLogger(__name__)
 

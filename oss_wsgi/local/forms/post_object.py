@@ -12,7 +12,7 @@ from ..object_headers import check_key, content_type, forbids_overwrite, object_
 from ..operations.write_objects import store
 from ..request import Request
 from ..signatures.form_check import check_signature
-from ..storage.object_writer import ObjectWriter
+from ..storage.blob_folder import ObjectWriter
 from ..storage.records import StoredObject
 from ..xml_document import write_xml
 from .form import Form

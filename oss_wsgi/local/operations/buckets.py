@@ -16,7 +16,7 @@ from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument
 from ..object_headers import STORAGE_CLASSES, one_of
 from ..request import Request
-from ..storage.bucket import Bucket
+from ..storage.storage import Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 
 MAX_KEYS = 1000

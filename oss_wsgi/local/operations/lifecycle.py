@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from ..bodies import read_small_body
 from ..errors import OSSError, Response, access_denied, invalid_argument
 from ..request import Request
-from ..storage.bucket import Bucket
 from ..storage.records import StoredObject
+from ..storage.storage import Bucket
 from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
 
 MAX_RULES = 1000

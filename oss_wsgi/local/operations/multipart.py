@@ -52,7 +52,7 @@ def upload_part(request: Request) -> Response:
     with request.storage.incoming() as incoming:
         receive_body(request, incoming)
         faults.arrived()
-        part = request.storage.commit_part(incoming, upload, number, now=request.service.options.clock())
+        part = incoming.commit_part(upload, number, now=request.service.options.clock())
     with faults:
         return Response(200, [*part.checksum_headers, ("Content-MD5", part.content_md5)])
 
@@ -69,7 +69,7 @@ def upload_part_copy(request: Request) -> Response:
         while length and (chunk := content.read(min(CHUNK_SIZE, length))):
             length -= len(chunk)
             incoming.write(chunk)
-        part = request.storage.commit_part(incoming, upload, number, now=request.service.options.clock())
+        part = incoming.commit_part(upload, number, now=request.service.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
     headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
     return xml_response("CopyPartResult", nodes, [*part.checksum_headers, *headers])

@@ -15,7 +15,7 @@ from ..errors import OSSError, Response, invalid_argument, is_header_value, not_
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
 from ..request import EncodingType, Request
-from ..storage.object_writer import ObjectWriter
+from ..storage.blob_folder import ObjectWriter
 from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .buckets import acl_response
@@ -74,7 +74,7 @@ def store(
             with incoming.open() as content:
                 image = read_image_info(content)
         now = request.service.options.clock()
-        stored = request.storage.commit(incoming, *described, now=now, forbid_overwrite=forbid_overwrite)
+        stored = incoming.commit(*described, now=now, forbid_overwrite=forbid_overwrite)
     request.story.stored = stored
     with faults:
         return call_back(request, callback, stored, image, operation) if callback else respond(stored)
@@ -100,7 +100,7 @@ def copy_object(request: Request) -> Response:
             incoming.copy(source, content)
             described = request.key, media_type, headers
             now = request.service.options.clock()
-            stored = request.storage.commit(incoming, *described, now=now, forbid_overwrite=forbid_overwrite)
+            stored = incoming.commit(*described, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
     return xml_response("CopyObjectResult", nodes, upload_headers(stored))

@@ -100,7 +100,8 @@ def test_the_printed_rule_is_one_that_oss_takes_and_obeys(deployment: Deployment
     rule = list(rights.check_parts(CheckContext(deployment.environ)))[-1].fix.split("`")[1]
     (read,) = read_rules(f"<LifecycleConfiguration>{rule}</LifecycleConfiguration>".encode())
     assert read.abort is not None
-    assert (read.prefix, read.abort.days) == ("user/", 7)
+    week = 7 * 24 * 3600
+    assert (read.prefix, read.abort(0, week), read.abort(1, week)) == ("user/", True, False)
 
 
 def test_a_rule_that_is_too_early_is_yellow(deployment: Deployment) -> None:

@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 
-from oss_wsgi.local.storage.bucket import Bucket
+from oss_wsgi.local.storage.storage import Bucket
 
 from ..callbacks.test_image_info import png
 from ..form_client import callback_field
@@ -245,7 +245,7 @@ def test_parts_are_listed_in_pages(bucket, ask, uploads):
     for number in (1, 2, 7):
         with bucket.incoming() as incoming:
             incoming.write(b"hi oss")
-            bucket.commit_part(incoming, uploads[0], number, now=NOW)
+            incoming.commit_part(uploads[0], number, now=NOW)
     response = ask("GET", f"uploadId={uploads[0].id}&max-parts=2", key=uploads[0].key)
     assert texts(response, "Part/PartNumber") == ["1", "2"]
     assert response.xml.findtext("NextPartNumberMarker") == "2"

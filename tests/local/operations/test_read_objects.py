@@ -215,7 +215,7 @@ def test_texts_are_compressed_where_a_client_accepts_it(oss, bucket, size, kind,
     """GetObject's page, "Accept-Encoding": texts of 1 KB and more; such an answer has no ETag."""
     with bucket.incoming() as incoming:
         incoming.write(b"x" * size)
-        bucket.commit(incoming, "a", kind, {}, now=NOW)
+        incoming.commit("a", kind, {}, now=NOW)
     _, headers, body = get(oss, {"Accept-Encoding": accepted})
     assert (gzip.decompress(body) if is_compressed else body) == b"x" * size
     assert (("Content-Encoding", "gzip") in headers) == (("Vary", "Accept-Encoding") in headers) == is_compressed
@@ -229,7 +229,7 @@ def test_what_is_stored_compressed_is_not_compressed_again(oss, bucket):
     content = gzip.compress(bytes(range(256)) * 40)
     with bucket.incoming() as incoming:
         incoming.write(content)
-        bucket.commit(incoming, "a", "text/plain", {"Content-Encoding": "gzip"}, now=NOW)
+        incoming.commit("a", "text/plain", {"Content-Encoding": "gzip"}, now=NOW)
     assert get(oss, {"Accept-Encoding": "gzip"})[2] == content
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.serving.server import RequestThreads
-from oss_wsgi.local.storage.object_writer import ObjectWriter
+from oss_wsgi.local.storage.blob_folder import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
 from ...support.waiting import wait_until
