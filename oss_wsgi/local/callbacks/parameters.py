@@ -17,10 +17,35 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from ..errors import OSSError, invalid_argument
 
+Value = str | int | None
+
 MAX_SIZE = 5 * 1024
 MAX_URLS = 5
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+
+NAMES = (
+    "bucket",
+    "object",
+    "etag",
+    "size",
+    "mimeType",
+    "imageInfo",
+    "imageInfo.height",
+    "imageInfo.width",
+    "imageInfo.format",
+    "crc64",
+    "contentMd5",
+    "vpcId",
+    "clientIp",
+    "reqId",
+    "operation",
+)
+
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
+_CUSTOM_NAME = re.compile(r"x:[a-z0-9_.-]+")
+# A whole string literal of the template, or a variable outside of one.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}', re.DOTALL)
 
 _URL = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _NOT_IN_A_URL = re.compile(r"[^!-~]")
@@ -185,32 +210,6 @@ def _invalid(message: str, ec: str) -> OSSError:
 def _invalid_url(text: str) -> OSSError:
     message = "The callback url configuration is invalid."
     return invalid_argument(message, "0007-00000004", name="callbackUrl", value=text)
-
-
-Value = str | int | None
-
-NAMES = (
-    "bucket",
-    "object",
-    "etag",
-    "size",
-    "mimeType",
-    "imageInfo",
-    "imageInfo.height",
-    "imageInfo.width",
-    "imageInfo.format",
-    "crc64",
-    "contentMd5",
-    "vpcId",
-    "clientIp",
-    "reqId",
-    "operation",
-)
-
-_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
-_CUSTOM_NAME = re.compile(r"x:[a-z0-9_.-]+")
-# A whole string literal of the template, or a variable outside of one.
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}', re.DOTALL)
 
 
 def check_template(template: str) -> None:

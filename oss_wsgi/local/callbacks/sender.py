@@ -25,6 +25,11 @@ from ..faults import Fault
 from .parameters import CallbackURL
 from .signing_key import CallbackKey
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+logger = logging.getLogger(__name__)
+
 #: The id of the account that owns the buckets and sends the callbacks.
 ACCOUNT_ID = "1000000000000001"
 #: Bytes of a reply that OSS relays at most.
@@ -44,6 +49,10 @@ class CallbackRequest:
     headers: list[tuple[str, str]]
     body: bytes
     sni: bool = False
+
+    def with_header(self, name: str, value: str) -> CallbackRequest:
+        """Return the request with another value of a header."""
+        return replace(self, headers=[(each, value if each == name else kept) for each, kept in self.headers])
 
 
 @dataclass(frozen=True)
@@ -121,16 +130,6 @@ class CallbackSender:
         seconds = time.monotonic() - started
         return CallbackCall(request, reply, failure, seconds, fault.name if fault else ""), relayed
 
-    def signed(
-        self, request: CallbackRequest, string_to_sign: bytes, key: CallbackKey | None = None
-    ) -> CallbackRequest:
-        """Return the request with another signature: of another text, or by another key."""
-        signature = (key or self.key).sign(string_to_sign)
-        return replace(
-            request,
-            headers=[(name, signature if name == "Authorization" else value) for name, value in request.headers],
-        )
-
     def _fail(self, fault: Fault, request: CallbackRequest) -> CallbackReply:
         """Return what arrives instead of the application's reply; raise CallbackError if nothing does."""
         if fault.details.get("delivered"):
@@ -166,12 +165,6 @@ def accepted_body(reply: CallbackReply) -> bytes:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
-
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
-logger = logging.getLogger(__name__)
 
 
 class HTTPTransport:

@@ -21,6 +21,13 @@ from .story import KINDS, Story
 FILTERS = ("object", "status", "kind", "q")
 #: Stories of one page.
 PAGE_SIZE = 100
+OBJECTS_PAGE_SIZE = 200
+#: Bytes of a text that are shown.
+MAX_SHOWN = 64 * 1024
+#: Pictures that the pages show, by this type.
+_SHOWN = PICTURES | {"image/svg+xml"}
+_TEXTS = ("application/json", "application/xml", "application/javascript", "application/x-yaml", "application/x-sh")
+
 STATUSES = {
     "": "Any status",
     "ok": "Worked",
@@ -31,6 +38,26 @@ STATUSES = {
     "3": "3xx",
     "4": "4xx",
     "5": "5xx",
+}
+
+
+WORDS = {
+    "slow_down": "503 SlowDown, before anything is read: any next request",
+    "slow_upload": "The file takes longer to arrive",
+    "dropped_connection": "The connection ends without an answer",
+    "damaged_object": "The object joined from parts has another CRC-64 than its parts",
+    "callback_timeout": "The application does not answer in time: 203",
+    "callback_status": "The application answers another status: 203",
+    "callback_not_json": "The application answers no JSON: 203",
+    "callback_too_long": "The application’s answer is longer than 1 MiB: 203",
+    "callback_no_length": "The application’s answer has no Content-Length: 203",
+    "callback_refused": "Nothing listens at the callback URL: 203",
+}
+_DETAILS = {
+    "seconds": "Seconds",
+    "status": "Status",
+    "delivered": "The application gets the callback; its answer is lost",
+    "stored": "After the object was stored",
 }
 
 
@@ -100,14 +127,6 @@ def _searched(story: Story) -> str:
     return " ".join((*parts, str(story.status), outcome(story)[1], story.header("origin"), story.client)).lower()
 
 
-OBJECTS_PAGE_SIZE = 200
-#: Bytes of a text that are shown.
-MAX_SHOWN = 64 * 1024
-#: Pictures that the pages show, by this type.
-_SHOWN = PICTURES | {"image/svg+xml"}
-_TEXTS = ("application/json", "application/xml", "application/javascript", "application/x-yaml", "application/x-sh")
-
-
 def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default: str) -> Response:
     """Return the page of a folder in a bucket."""
     bucket = storage.bucket(query.get("bucket") or default)
@@ -172,26 +191,6 @@ def _is_text(content_type: str) -> bool:
 def _folders(key: str) -> list[str]:
     """Return each folder on the way to a key, with its slash."""
     return [key[: index + 1] for index, character in enumerate(key) if character == "/"]
-
-
-WORDS = {
-    "slow_down": "503 SlowDown, before anything is read: any next request",
-    "slow_upload": "The file takes longer to arrive",
-    "dropped_connection": "The connection ends without an answer",
-    "damaged_object": "The object joined from parts has another CRC-64 than its parts",
-    "callback_timeout": "The application does not answer in time: 203",
-    "callback_status": "The application answers another status: 203",
-    "callback_not_json": "The application answers no JSON: 203",
-    "callback_too_long": "The application’s answer is longer than 1 MiB: 203",
-    "callback_no_length": "The application’s answer has no Content-Length: 203",
-    "callback_refused": "Nothing listens at the callback URL: 203",
-}
-_DETAILS = {
-    "seconds": "Seconds",
-    "status": "Status",
-    "delivered": "The application gets the callback; its answer is lost",
-    "stored": "After the object was stored",
-}
 
 
 def faults_page(page: Page, faults: Faults) -> Response:

@@ -16,7 +16,7 @@ from ..request import EncodingType, Request
 from ..storage.index import common_prefix
 from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
-from .read_objects import CHUNK_SIZE, OBJECT_ACL, requested_range
+from .read_objects import OBJECT_ACL, FileRange, requested_range
 from .write_objects import open_source, request_content_type
 
 MAX_PARTS = 10000
@@ -65,10 +65,7 @@ def upload_part_copy(request: Request) -> Response:
         part_range = requested_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
         start, length = part_range or (0, source.size)
         last = start + length - 1
-        content.seek(start)
-        while length and (chunk := content.read(min(CHUNK_SIZE, length))):
-            length -= len(chunk)
-            incoming.write(chunk)
+        incoming.receive(FileRange(content, start, length), None)
         part = incoming.commit_part(upload, number, now=request.service.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
     headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []

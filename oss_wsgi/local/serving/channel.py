@@ -24,6 +24,10 @@ from .tls import TLSSocket
 _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
 
 
+#: Opens a named file for a body.
+Spool = Callable[[], BinaryIO]
+
+
 def channel_class(spool: Spool, tls: ssl.SSLContext | None = None) -> type[Any]:
     """Return the class of a server's connections.
 
@@ -147,10 +151,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # The client hung up before the whole body arrived.
         if self.request is not None:
             self.request.close()
-
-
-#: Opens a named file for a body.
-Spool = Callable[[], BinaryIO]
 
 
 class RequestBody:

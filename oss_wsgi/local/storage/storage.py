@@ -18,6 +18,8 @@ from .blob_folder import BlobFolder, ObjectWriter
 from .index import COLUMNS, PARTS, IndexDatabase, common_prefix, first_key_after, from_row, to_row
 from .records import CommonPrefix, MultipartUpload, Part, StoredObject
 
+INDEX = ".index.sqlite3"
+
 Entry = StoredObject | CommonPrefix
 OBJECT = COLUMNS[StoredObject]
 _FILE_OF_OBJECT = "SELECT bucket, file FROM objects WHERE bucket = ? AND key = ?"
@@ -352,9 +354,6 @@ def _no_such_upload(upload_id: str) -> OSSError:
         " completed."
     )
     return OSSError(404, "NoSuchUpload", message, "0042-00000002", UploadId=upload_id)
-
-
-INDEX = ".index.sqlite3"
 
 
 class Storage:
