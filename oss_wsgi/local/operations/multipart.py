@@ -17,7 +17,7 @@ from ..storage.index import common_prefix
 from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .read_objects import OBJECT_ACL, FileRange, requested_range
-from .write_objects import open_source, request_content_type
+from .write_objects import described, open_source
 
 MAX_PARTS = 10000
 
@@ -35,12 +35,10 @@ def initiate_multipart_upload(request: Request) -> Response:
     """POST `?uploads`: start an upload and return its ID; with `sequential` its parts have to come in order."""
     check_key(request.key)
     encoding = EncodingType(request)
-    content_type = request_content_type(request)
-    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
     sequential = "sequential" in request.query
-    upload = request.storage.begin(request.key, content_type, headers, now=request.now, sequential=sequential)
+    upload = request.storage.begin(*described(request), now=request.now, sequential=sequential)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
     return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 

@@ -35,13 +35,11 @@ def put_object(request: Request) -> Response:
     """PUT Object: store the body, and send the callback if there is one."""
     check_key(request.key)
     callback = read_callback(request)
-    media_type = request_content_type(request)
-    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     return store(
         request,
         lambda incoming: receive_body(request, incoming),
         lambda stored: Response(200, upload_headers(stored)),
-        (request.key, media_type, headers),
+        described(request),
         forbid_overwrite=forbids_overwrite(request.headers),
         callback=callback,
         operation="PutObject",
@@ -52,7 +50,7 @@ def store(
     request: Request,
     receive: Callable[[ObjectWriter], None],
     respond: Callable[[StoredObject], Response],
-    described: tuple[str, str, dict[str, str]],
+    metadata: tuple[str, str, dict[str, str]],
     *,
     forbid_overwrite: bool,
     callback: CallbackParameters | None,
@@ -62,7 +60,7 @@ def store(
 
     :param receive: writes the content.
     :param respond: makes the response without a callback.
-    :param described: the key, the content type and the headers of the object.
+    :param metadata: the key, the content type and the headers of the object.
     :param operation: the name of the upload in callbacks.
     """
     faults = UploadFaults(request.faults)
@@ -74,7 +72,7 @@ def store(
             with incoming.open() as content:
                 image = read_image_info(content)
         now = request.service.options.clock()
-        stored = incoming.commit(*described, now=now, forbid_overwrite=forbid_overwrite)
+        stored = incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
     request.story.stored = stored
     with faults:
         return call_back(request, callback, stored, image, operation) if callback else respond(stored)
@@ -87,20 +85,20 @@ def copy_object(request: Request) -> Response:
     if directive not in ("COPY", "REPLACE"):
         message = "The x-oss-metadata-directive must be COPY or REPLACE."
         raise invalid_argument(message, name="x-oss-metadata-directive", value=directive)
-    headers = object_headers(request.headers, default_class=request.storage.storage_class)
+    key, media_type, headers = described(request)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
-        if directive == "REPLACE" or _copies_itself(request):
-            media_type = request_content_type(request) if request.headers.get("content-type") else source.content_type
-        else:
+        # Of an object that is copied onto itself only the metadata changes, whatever the directive.
+        keeps_metadata = directive == "COPY" and _source(request) != (request.bucket, key)
+        if keeps_metadata or not request.headers.get("content-type"):
             media_type = source.content_type
+        if keeps_metadata:
             copied = {name: value for name, value in source.headers.items() if name not in NOT_COPIED}
             headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
-            described = request.key, media_type, headers
             now = request.service.options.clock()
-            stored = incoming.commit(*described, now=now, forbid_overwrite=forbid_overwrite)
+            stored = incoming.commit(key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
     return xml_response("CopyObjectResult", nodes, upload_headers(stored))
@@ -158,20 +156,16 @@ def put_object_acl(request: Request) -> Response:
     return Response(200)
 
 
-def _copies_itself(request: Request) -> bool:
-    """Return whether an object is copied onto itself: then only its metadata changes, whatever the directive."""
-    return _source(request) == (request.bucket, request.key)
-
-
 def check_version(version: str) -> None:
     """Raise OSSError for any version but `null`, the one of objects in a bucket without versioning."""
     if version not in ("", "null"):
         raise not_implemented(f"version {version}: it keeps one of each object")
 
 
-def request_content_type(request: Request) -> str:
-    """Return the Content-Type to store with what a request uploads."""
-    return content_type({"content-type": request.headers.get("content-type", "")}, "")
+def described(request: Request) -> tuple[str, str, dict[str, str]]:
+    """Return the key, the content type and the headers of the object that a request uploads."""
+    media_type = content_type({"content-type": request.headers.get("content-type", "")}, "")
+    return request.key, media_type, object_headers(request.headers, default_class=request.storage.storage_class)
 
 
 @contextmanager
