@@ -9,19 +9,19 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from ...private_file import make_private_folder, narrow, narrow_folder, open_private
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
 from .blob_folder import BlobFolder, ObjectWriter
-from .index import COLUMNS, PARTS, IndexDatabase, common_prefix, first_key_after, from_row, to_row
-from .records import CommonPrefix, MultipartUpload, Part, StoredObject
+from .index import PARTS, IndexDatabase, common_prefix, first_key_after
+from .records import CommonPrefix, MultipartUpload, Part, StoredObject, from_text, to_text
 
 INDEX = ".index.sqlite3"
 
 Entry = StoredObject | CommonPrefix
-OBJECT = COLUMNS[StoredObject]
 _FILE_OF_OBJECT = "SELECT bucket, file FROM objects WHERE bucket = ? AND key = ?"
 
 # Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
@@ -62,9 +62,9 @@ class Bucket:
             rows = connection.execute("SELECT settings FROM buckets WHERE name = ?", (self.name,)).fetchall()
             if not rows:
                 raise no_such_bucket(self.name)
-            text = _changed(rows[0][0], settings)
-            self.settings = json.loads(text)
-            connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", (text, self.name))
+            self.settings = _changed(json.loads(rows[0][0]), settings)
+            values = json.dumps(self.settings, ensure_ascii=False), self.name
+            connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", values)
 
     def incoming(self) -> Incoming:
         """Return a writer for new content."""
@@ -72,9 +72,8 @@ class Bucket:
 
     def get(self, key: str) -> StoredObject | None:
         """Return what is known of an object; None if it does not exist."""
-        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
-        rows = self._index.read(statement, self.name, key.encode())
-        return from_row(StoredObject, rows[0]) if rows else None
+        rows = self._index.read("SELECT record FROM objects WHERE bucket = ? AND key = ?", self.name, key.encode())
+        return from_text(StoredObject, rows[0][0]) if rows else None
 
     def open(self, key: str) -> tuple[StoredObject, BinaryIO] | None:
         """Return an object and its content, which stays readable when the object is replaced or deleted."""
@@ -92,10 +91,11 @@ class Bucket:
         """Change these headers of an object and leave the others; None removes one. Return False for no object."""
         values = (self.name, key.encode())
         with self._index.transaction() as connection:
-            row = connection.execute("SELECT headers FROM objects WHERE bucket = ? AND key = ?", values).fetchone()
+            row = connection.execute("SELECT record FROM objects WHERE bucket = ? AND key = ?", values).fetchone()
             if row:
-                statement = "UPDATE objects SET headers = ? WHERE bucket = ? AND key = ?"
-                connection.execute(statement, (_changed(row[0], headers), *values))
+                stored = from_text(StoredObject, row[0])
+                text = to_text(replace(stored, headers=_changed(stored.headers, headers)))
+                connection.execute("UPDATE objects SET record = ? WHERE bucket = ? AND key = ?", (text, *values))
         return row is not None
 
     def delete(self, key: str) -> bool:
@@ -116,19 +116,19 @@ class Bucket:
             # A marker that is a common prefix excludes all keys that begin with it.
             common = common_prefix(marker, start, separator)
             start = max(start, first_key_after(marker) if common == marker else marker + b"\0")
-        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"  # noqa: S608
+        statement = "SELECT key, record FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
         entries: list[Entry] = []
         while (room := limit + 1 - len(entries)) > 0:
             size = min(room, FOLDED_BATCH) if separator else room
             rows = self._index.read(statement, self.name, start, end, size)
-            for row in rows:
-                common = common_prefix(row[0], prefix.encode(), separator)
+            for name, record in rows:
+                common = common_prefix(name, prefix.encode(), separator)
                 if common:
                     entries.append(CommonPrefix(common.decode()))
                     start = first_key_after(common)
                     break
-                entries.append(from_row(StoredObject, row))
-                start = row[0] + b"\0"
+                entries.append(from_text(StoredObject, record))
+                start = name + b"\0"
             else:
                 if len(rows) < size:
                     break
@@ -137,8 +137,8 @@ class Bucket:
     def stat(self) -> tuple[list[tuple[str, int, int]], int]:
         """Return for each storage class its name, its objects and their bytes; and the number of unfinished uploads."""
         rows = self._index.read(
-            "SELECT json_extract(headers, '$.\"x-oss-storage-class\"'), COUNT(*), SUM(size) FROM objects"
-            " WHERE bucket = ? GROUP BY 1",
+            "SELECT json_extract(record, '$.headers.\"x-oss-storage-class\"'), COUNT(*),"
+            " SUM(json_extract(record, '$.size')) FROM objects WHERE bucket = ? GROUP BY 1",
             self.name,
         )
         uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
@@ -154,31 +154,30 @@ class Bucket:
         upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers, sequential)
         with self._index.transaction() as connection:
             self.check_exists(connection)
-            _insert(connection, "uploads", "bucket", self.name, upload)
+            values = self.name, key.encode(), upload.id, to_text(upload)
+            connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?)", values)
         return upload
 
     def upload(self, key: str, upload_id: str) -> MultipartUpload:
         """Return an upload in progress; raise OSSError 404 NoSuchUpload if there is none."""
-        statement = f"SELECT {COLUMNS[MultipartUpload]} FROM uploads WHERE bucket = ? AND key = ? AND id = ?"  # noqa: S608
+        statement = "SELECT record FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
         rows = self._index.read(statement, self.name, key.encode(), upload_id)
         if not rows:
             raise _no_such_upload(upload_id)
-        return from_row(MultipartUpload, rows[0])
+        return from_text(MultipartUpload, rows[0][0])
 
     def uploads(self, prefix: str = "") -> list[MultipartUpload]:
         """Return the uploads in progress, in the order of their keys and ids."""
-        statement = (
-            f"SELECT {COLUMNS[MultipartUpload]} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ?"  # noqa: S608
-            " ORDER BY key, id"
-        )
+        statement = "SELECT record FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ? ORDER BY key, id"
         start = prefix.encode()
-        return [from_row(MultipartUpload, row) for row in self._index.read(statement, self.name, len(start), start)]
+        rows = self._index.read(statement, self.name, len(start), start)
+        return [from_text(MultipartUpload, text) for (text,) in rows]
 
     def parts(self, upload: MultipartUpload, *, after: int = 0, limit: int = 10000) -> tuple[list[Part], bool]:
         """Return up to `limit` parts after the number `after`, and whether more follow."""
-        statement = f"SELECT {COLUMNS[Part]} FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
+        statement = "SELECT record FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"
         rows = self._index.read(statement, upload.id, after, limit + 1)
-        return [from_row(Part, row) for row in rows[:limit]], len(rows) > limit
+        return [from_text(Part, text) for (text,) in rows[:limit]], len(rows) > limit
 
     def complete(
         self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
@@ -297,10 +296,12 @@ class Incoming(ObjectWriter):
             if upload:
                 bucket.check_in_progress(connection, upload)
             bucket.check_exists(connection)
-            replaced += connection.execute(_FILE_OF_OBJECT, (bucket.name, key.encode())).fetchall()
+            values = bucket.name, key.encode()
+            replaced += connection.execute(_FILE_OF_OBJECT, values).fetchall()
             if replaced and forbid_overwrite:
                 raise file_already_exists()
-            _insert(connection, "objects", "bucket", bucket.name, stored)
+            row = *values, stored.file, to_text(stored)
+            connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
             if upload:
                 replaced += bucket.delete_upload(connection, upload)
         return stored
@@ -319,23 +320,14 @@ class Incoming(ObjectWriter):
                 _check_sequence(number, last or 0)
             statement = "SELECT ?, file FROM parts WHERE upload = ? AND number = ?"
             replaced += connection.execute(statement, (PARTS, upload.id, number)).fetchall()
-            _insert(connection, "parts", "upload", upload.id, part)
+            row = upload.id, number, part.file, to_text(part)
+            connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)", row)
         return part
 
 
-def _insert(
-    connection: sqlite3.Connection, table: str, owner: str, name: str, record: StoredObject | MultipartUpload | Part
-) -> None:
-    """Insert a record under the name of its owner; it replaces one of the same key."""
-    values = name, *to_row(record)
-    columns, marks = f"{owner}, {COLUMNS[type(record)]}", ", ".join("?" * len(values))
-    connection.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
-
-
-def _changed(text: str, changes: Mapping[str, str | None]) -> str:
-    """Return a JSON object with changed members; None removes a member."""
-    values = {**json.loads(text), **changes}
-    return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
+def _changed(values: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return changed members; None removes a member."""
+    return {name: value for name, value in {**values, **changes}.items() if value is not None}
 
 
 def _check_sequence(number: int, last: int) -> None:

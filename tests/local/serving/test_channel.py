@@ -183,8 +183,8 @@ def test_a_signature_that_had_expired_on_arrival_is_rejected(pass_time):
     assert b"RequestTimeTooSkewed" in ask(server, "PUT", "/examplebucket/a", b"x", headers)[1]
 
 
-FORM = form({"key": "a"}, b"hi oss")
-START = FORM.index(b"hi oss")
+WHOLE_FORM = form({"key": "a"}, b"hi oss")
+START = WHOLE_FORM.index(b"hi oss")
 
 
 @pytest.fixture
@@ -233,19 +233,19 @@ def test_a_file_that_became_an_object_stays(make_body, spooled):
 
 def test_the_file_of_a_form_begins_with_the_uploaded_content(make_body, spooled):
     body = make_body(START + 2, is_form=True)
-    body.append(FORM[: START + 3])
-    body.append(FORM[START + 3 :])
+    body.append(WHOLE_FORM[: START + 3])
+    body.append(WHOLE_FORM[START + 3 :])
     source = body.getfile()
     assert isinstance(source, FormInput)
-    assert (spooled / "spool").read_bytes() == FORM[START:]
-    assert len(body) == len(FORM)
-    assert b"".join(iter(lambda: source.read(50), b"")) == FORM
+    assert (spooled / "spool").read_bytes() == WHOLE_FORM[START:]
+    assert len(body) == len(WHOLE_FORM)
+    assert b"".join(iter(lambda: source.read(50), b"")) == WHOLE_FORM
 
 
 @pytest.mark.parametrize("limit", [10, START - 1])
 def test_a_form_whose_content_starts_after_the_limit_is_one_file(make_body, limit):
     body = make_body(limit, is_form=True)
-    for byte in io.BytesIO(FORM).getvalue():
+    for byte in io.BytesIO(WHOLE_FORM).getvalue():
         body.append(bytes([byte]))
     assert not isinstance(source := body.getfile(), FormInput)
-    assert source.read() == FORM
+    assert source.read() == WHOLE_FORM

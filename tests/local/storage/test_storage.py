@@ -372,7 +372,7 @@ def test_an_object_whose_file_was_removed_by_hand_is_gone(bucket, directory, fil
 
 def test_a_failed_transaction_leaves_the_old_object(bucket, files, monkeypatch):
     put(bucket, "a", b"old")
-    monkeypatch.setattr("oss_wsgi.local.storage.storage.to_row", lambda stored: 1 / 0)
+    monkeypatch.setattr("oss_wsgi.local.storage.storage.to_text", lambda stored: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         put(bucket, "a", b"new")
     monkeypatch.undo()
