@@ -135,11 +135,6 @@ def test_a_callback_reaches_an_application_and_verifies(oss, server, recorder, a
     )
 
 
-def test_the_public_key_is_served_at_its_url(oss, server):
-    _, body = ask(server, "GET", oss.public_key_url.removeprefix(server.url))
-    assert body.decode() == oss.public_key_pem
-
-
 def test_a_taken_port_is_an_os_error(oss, server):
     with pytest.raises(OSError, match="in use"):
         LocalOSSServer(oss, port=server.port)

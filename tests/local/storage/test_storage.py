@@ -63,13 +63,6 @@ def test_strange_keys_stay_as_they_are(bucket: Bucket) -> None:
     assert listed == sorted(STRANGE_KEYS, key=str.encode)
 
 
-def test_a_new_object_replaces_the_old_one(bucket: Bucket) -> None:
-    put(bucket, "a", b"old")
-    put(bucket, "a", b"new")
-    assert content(bucket, "a") == b"new"
-    assert len(bucket.page()[0]) == 1
-
-
 def test_headers_of_an_object_can_be_changed(bucket: Bucket) -> None:
     with bucket.incoming() as incoming:
         stored = incoming.commit("a", "text/plain", {"x-oss-meta-中": "文", "Expires": "never"}, now=NOW)
@@ -111,13 +104,6 @@ def test_an_open_object_outlives_its_deletion(bucket: Bucket) -> None:
     bucket.delete("a")
     with opened[1] as file:
         assert file.read() == b"old"
-
-
-def test_content_without_a_commit_is_deleted(bucket: Bucket) -> None:
-    put(bucket, "a", b"old")
-    with bucket.incoming() as incoming:
-        incoming.write(b"half")
-    assert [entry.key for entry in bucket.page()[0]] == ["a"]
 
 
 def test_content_can_be_read_before_the_commit(bucket: Bucket) -> None:
