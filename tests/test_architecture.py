@@ -158,6 +158,7 @@ SHARED_WITH_LOCAL = (
     "oss_wsgi.private_file",
     "oss_wsgi.threads",
     "oss_wsgi.serving",
+    "oss_wsgi.parts.crc64",
 )
 
 

@@ -22,9 +22,8 @@ from urllib.parse import urlsplit
 
 from .bodies import content_length
 from .callbacks.parameters import resolve_host
-from .callbacks.sender import CallbackSender
+from .callbacks.sender import CallbackSender, HTTPTransport, WSGITransport
 from .callbacks.signing_key import CallbackKey
-from .callbacks.transports import HTTPTransport, WSGITransport
 from .cors import CORS, BucketRules
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
@@ -232,15 +231,16 @@ class LocalOSS:
         host_id = environ.get("HTTP_HOST") or host_name(environ)
         story, clock = Story.of(environ, request_id, started), time.monotonic()
         self.inspector.begin(story)
+        resolver = self._resolver(environ)
         try:
-            response = self._respond(environ, story)
+            response = self._respond(resolver, story)
         except ConnectionDroppedError:
             story.drop(time.monotonic() - clock)
             self.inspector.record(story)
             raise
         except Exception as error:
             refusal = error if isinstance(error, OSSError) else _internal_error(error, request_id)
-            self._note_error(environ, story, refusal)
+            self._note_error(resolver, story, refusal)
             response = refusal.response(request_id, host_id)
             _drop_frames(error)
         response.headers[:0] = [
@@ -249,59 +249,57 @@ class LocalOSS:
             ("x-oss-request-id", request_id),
             ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
         ]
-        response.headers += self._cors(environ).headers(environ)
+        response.headers += self._cors(resolver).headers(environ)
         shown = b"" if story.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
         story.finish(response.status, response.headers, shown, time.monotonic() - clock)
         self.inspector.record(story)
         return _send(environ, start_response, response)
 
-    def _note_error(self, environ: WSGIEnvironment, story: Story, error: OSSError) -> None:
+    def _note_error(self, resolver: BucketResolver, story: Story, error: OSSError) -> None:
         story.note_error(error)
         is_own = error.members.get("OSSAccessKeyId") == self.access_key_id  # and not a temporary key
         if error.code == "SignatureDoesNotMatch" and is_own:
             try:
-                address = self._resolver().candidates(environ)[0]
                 story.computed, story.mistake = diagnose(
-                    environ, story.fields, address, self._account, self.region, self._former, error
+                    resolver.environ,
+                    story.fields,
+                    resolver.candidates[0],
+                    self._account,
+                    self.region,
+                    self._former,
+                    error,
                 )
             except Exception:  # the answer to the client must not depend on it
                 logger.exception("request %s: its signature could not be examined", story.id)
 
-    def _respond(self, environ: WSGIEnvironment, story: Story) -> Response:
-        now = story.started
+    def _respond(self, resolver: BucketResolver, story: Story) -> Response:
+        environ, now = resolver.environ, story.started
         content_length(environ.get("CONTENT_LENGTH") or "0")
         method = environ["REQUEST_METHOD"]
         parameters = rpc_parameters(environ)
         if parameters:
             story.operation = ASSUME_ROLE
             return assume_role(method, parameters, self._account, arrival(environ, now), story.id)
-        resolver = self._resolver()
         try:
-            candidates = resolver.candidates(environ)
+            candidates = resolver.candidates
         except OSSError:
             if method == "OPTIONS":  # whose rules do not depend on the object
-                return self._cors(environ).preflight(environ)
+                return self._cors(resolver).preflight(environ)
             raise
-        story.bucket, story.key = candidates[0].bucket or "", candidates[0].key
-        story.operation = _operation_name(environ, candidates[0], story)
+        story.note_address(candidates[0], _operation_name(environ, candidates[0], story))
         if method == "OPTIONS":
             # Without a bucket in the Host, `/films/a.mp4` may be a key of the first bucket.
-            if not candidates[0].key or resolver.bucket_of_host(environ):
+            if not candidates[0].key or resolver.bucket_of_host:
                 self._check_exists(candidates[0], method)
-            return self._cors(environ).preflight(environ)
-        is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host(environ)
+            return self._cors(resolver).preflight(environ)
+        is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host
         if method in ("GET", "HEAD") and is_key:
             return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         faults = self._request_faults(environ)
         try:
-            address, signer = signed_address(
-                environ,
-                candidates,
-                self._account,
-                self.region,
-                arrival(environ, now),
-                more_candidates=lambda: resolver.in_each_bucket(environ),
-            )
+            # A path as a key of each bucket is an address that only a signature can choose.
+            addresses = [*candidates, *resolver.in_each_bucket()]
+            address, signer = signed_address(environ, addresses, self._account, self.region, arrival(environ, now))
         except OSSError as error:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
                 self._check_exists(candidates[0], method)
@@ -309,8 +307,7 @@ class LocalOSS:
                 # V1 signs some parameters, and an SDK's list of them may differ from ours.
                 check_parameters(name for name, _ in story.query if name not in SUB_RESOURCES)
             raise
-        story.bucket, story.key = address.bucket or "", address.key
-        story.operation = _operation_name(environ, address, story)
+        story.note_address(address, _operation_name(environ, address, story))
         request = Request(
             environ=environ,
             address=address,
@@ -322,8 +319,7 @@ class LocalOSS:
             signer=signer,
             faults=faults,
             story=story,
-            names_bucket=bool(resolver.bucket_of_host(environ))
-            or resolver.path_as_key(environ, address.bucket or "") != address,
+            names_bucket=resolver.names(address),
         )
         response = find_operation(request).handle(request)
         if self.inspector.has_pages and method in ("GET", "HEAD") and address.key:
@@ -338,18 +334,18 @@ class LocalOSS:
             raise slow_down()
         return faults
 
-    def _resolver(self) -> BucketResolver:
+    def _resolver(self, environ: WSGIEnvironment) -> BucketResolver:
         names = [bucket.name for bucket in self.storage.buckets()]
-        return BucketResolver(self.bucket, names, urlsplit(self.url).hostname or "", self._cnames)
+        return BucketResolver(environ, self.bucket, names, urlsplit(self.url).hostname or "", self._cnames)
 
     def _check_exists(self, address: Address, method: str) -> None:
         """Raise OSSError if there is no such bucket, unless it is to be created."""
         if address.bucket and (address.key or method != "PUT"):
             self.storage.bucket(address.bucket)
 
-    def _cors(self, environ: WSGIEnvironment) -> CORS:
+    def _cors(self, resolver: BucketResolver) -> CORS:
         try:
-            bucket = self._resolver().candidates(environ)[0].bucket
+            bucket = resolver.candidates[0].bucket
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")

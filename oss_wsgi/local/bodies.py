@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from .errors import OSSError, invalid_argument, invalid_digest
 from .forms.policy import MAX_OBJECT_SIZE
 from .request import Request
-from .storage.object_writer import ObjectWriter
+from .storage.blob_folder import ObjectWriter
 
 CHUNK_SIZE = 256 * 1024
 
@@ -41,7 +41,11 @@ def receive_body(request: Request, incoming: ObjectWriter) -> None:
 
     :raises OSSError: the body has no valid length, is too large or cut short, or its Content-MD5 is wrong.
     """
-    size = _content_length(request)
+    size = content_length(request.environ.get("CONTENT_LENGTH") or "")
+    if size > MAX_OBJECT_SIZE:
+        message = "Your proposed upload exceeds the maximum allowed size."
+        members = {"MaxSizeAllowed": str(MAX_OBJECT_SIZE), "ProposedSize": request.environ["CONTENT_LENGTH"]}
+        raise OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
     digest = content_md5(request.headers.get("content-md5", ""))
     source = request.environ["wsgi.input"]
     incoming.receive(_chunks(source, size), source)
@@ -67,15 +71,6 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
     if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
         raise invalid_digest()
     return body
-
-
-def _content_length(request: Request) -> int:
-    length = content_length(request.environ.get("CONTENT_LENGTH") or "")
-    if length > MAX_OBJECT_SIZE:
-        message = "Your proposed upload exceeds the maximum allowed size."
-        members = {"MaxSizeAllowed": str(MAX_OBJECT_SIZE), "ProposedSize": request.environ["CONTENT_LENGTH"]}
-        raise OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
-    return length
 
 
 def _chunks(source: BinaryIO, size: int) -> Iterator[bytes]:

@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .errors import Headers, OSSError, Response, invalid_argument
-from .storage.bucket import Bucket
-from .storage.storage import Storage
+from .storage.storage import Bucket, Storage
 from .xml_document import Node, malformed_xml, read_xml, write_xml
 
 #: The most rules that `?cors` accepts.
@@ -65,23 +64,23 @@ class CORSRule:
         return headers
 
 
+@dataclass(frozen=True)
 class CORS:
     """Rules in order; the first that matches decides.
 
-    :param always_allowed: request headers that are allowed whatever the rules say.
     :param vary: send `Vary: Origin` with every response.
+    :param always_allowed: request headers that are allowed whatever the rules say.
     """
 
-    def __init__(self, rules: Sequence[CORSRule], *, always_allowed: Sequence[str] = (), vary: bool = True) -> None:
-        self._rules = tuple(rules)
-        self._always_allowed = tuple(always_allowed)
-        self._vary = vary
+    rules: Sequence[CORSRule]
+    vary: bool = True
+    always_allowed: Sequence[str] = ()
 
     def headers(self, environ: Mapping[str, Any]) -> Headers:
         """Return the headers of a response, which may be an error; a request that no rule allows is served too."""
-        if not self._rules:
+        if not self.rules:
             return []
-        headers: Headers = [("Vary", "Origin")] if self._vary else []
+        headers: Headers = [("Vary", "Origin")] if self.vary else []
         origin, method = environ.get("HTTP_ORIGIN", ""), environ["REQUEST_METHOD"]
         # A preflight asks about another method than its own and has its own headers.
         rule = self._find(origin, method) if origin and method != "OPTIONS" else None
@@ -97,11 +96,11 @@ class CORS:
         if not method:
             message = "Insufficient information. Request Access-Control-Request-Method header needed."
             raise OSSError(400, "BadRequest", message, "0034-00000102")
-        if not self._rules:
+        if not self.rules:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000601")
         requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         names = [name for item in requested.split(",") if (name := item.strip())]
-        rule = self._find(origin, method, [name for name in names if name.lower() not in self._always_allowed])
+        rule = self._find(origin, method, [name for name in names if name.lower() not in self.always_allowed])
         if rule is None:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000602")
         headers = rule.headers(origin)
@@ -113,7 +112,7 @@ class CORS:
         return Response(200, headers)
 
     def _find(self, origin: str, method: str, headers: Sequence[str] = ()) -> CORSRule | None:
-        return next((rule for rule in self._rules if rule.allows(origin, method, headers)), None)
+        return next((rule for rule in self.rules if rule.allows(origin, method, headers)), None)
 
 
 def _matches_any(value: str, patterns: Sequence[str]) -> bool:
@@ -136,18 +135,15 @@ class BucketRules:
     always_allowed: Sequence[str] = ()
 
     def cors(self, bucket: str) -> CORS:
-        rules, vary = self.of(bucket)
-        return CORS(rules, always_allowed=self.always_allowed, vary=vary)
-
-    def of(self, bucket: str) -> tuple[Sequence[CORSRule], bool]:
-        """Return the rules in force, and whether every response says `Vary: Origin`."""
+        """Return the rules in force."""
         try:
             text = self.storage.bucket(bucket).settings.get(_SETTING)
         except OSSError:
-            return self.rules, True
-        if text is None:
-            return (self.rules, True) if bucket in self.buckets else ((), False)
-        return read_rules(text.encode(), _NO_LIMIT) if text else ((), False)
+            return CORS(self.rules, True, self.always_allowed)
+        if text is None and bucket in self.buckets:
+            return CORS(self.rules, True, self.always_allowed)
+        rules, vary = read_rules(text.encode(), _NO_LIMIT) if text else ([], False)
+        return CORS(rules, vary, self.always_allowed)
 
 
 def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:

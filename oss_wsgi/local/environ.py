@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -39,25 +40,29 @@ class BucketResolver:
     :param cnames: the host names that are bound to a bucket.
     """
 
+    environ: dict[str, Any]
     default: str
     buckets: Collection[str]
     service_host: str
     cnames: Mapping[str, str]
 
-    def candidates(self, environ: Mapping[str, Any]) -> list[Address]:
-        """Return every address that the request may mean; its signature fits one of them.
+    @cached_property
+    def candidates(self) -> list[Address]:
+        """Every address that the request may mean; its signature fits one of them.
 
         The first is the address of an unsigned request: the bucket that the Host names, else the one that the path
         names if it exists, else the default bucket. Two cases differ: a GET of the root means the service, and a form
         means the bucket in its path even if there is no such bucket.
+
+        :raises OSSError: the path is not UTF-8.
         """
-        path, method = _path(environ), _method(environ)
+        path, method = self._path, _method(self.environ)
         segment, _, key = path.partition("/")
-        host_bucket, (label, _) = self.bucket_of_host(environ), self._split_host(host_name(environ))
         in_path, in_default = Address(segment, key), Address(self.default, path)
-        if host_bucket:
+        if self.bucket_of_host:
             # A form goes to the root of a bucket's host; some clients name the bucket in the path as well.
-            first = Address(host_bucket, "" if method == "POST" and path.rstrip("/") == host_bucket else path)
+            is_named_twice = method == "POST" and path.rstrip("/") == self.bucket_of_host
+            first = Address(self.bucket_of_host, "" if is_named_twice else path)
         elif segment and (method == "POST" or segment in self.buckets):
             first = in_path
         elif not path and method in ("GET", "HEAD"):
@@ -67,40 +72,50 @@ class BucketResolver:
         addresses = [first, in_default]
         if segment:
             addresses.append(in_path)
-        if label:
-            addresses.append(Address(label, path))
+        if self._labels[0]:
+            addresses.append(Address(self._labels[0], path))
         if not path:
             addresses.append(SERVICE)
         return list(dict.fromkeys(addresses))
 
-    def bucket_of_host(self, environ: Mapping[str, Any]) -> str | None:
-        """Return the bucket that the Host is bound to, or its first label if that names a bucket.
+    @cached_property
+    def bucket_of_host(self) -> str | None:
+        """The bucket that the Host is bound to, or its first label if that names a bucket.
 
         The first label counts below an endpoint, below this service's own host name, and wherever a bucket has that
         name. An IP address, a bare name such as localhost, an OSS endpoint and this service's own host name no bucket.
         """
-        host = host_name(environ)
+        host = host_name(self.environ)
         if host in self.cnames:
             return self.cnames[host]
-        label, parent = self._split_host(host)
+        label, parent = self._labels
         if not label:
             return None
         below_endpoint = parent in ("localhost", self.service_host) or bool(_ENDPOINT.fullmatch(parent))
         return label if below_endpoint or label in self.buckets else None
 
-    def path_as_key(self, environ: Mapping[str, Any], bucket: str) -> Address:
-        """Return the address in `bucket` with the whole path as its key."""
-        return Address(bucket, _path(environ))
+    def names(self, address: Address) -> bool:
+        """Return whether the request names the bucket of an address of its, in the Host or the path."""
+        return bool(self.bucket_of_host) or Address(address.bucket or "", self._path) != address
 
-    def in_each_bucket(self, environ: Mapping[str, Any]) -> list[Address]:
+    def in_each_bucket(self) -> list[Address]:
         """Return the path as a key of each bucket, for requests that name no bucket at all.
 
         ali-oss sends such requests to an endpoint that is an IP address; only their signature names the bucket.
         """
-        return [] if self.bucket_of_host(environ) else [self.path_as_key(environ, name) for name in self.buckets]
+        return [] if self.bucket_of_host else [Address(name, self._path) for name in self.buckets]
 
-    def _split_host(self, host: str) -> tuple[str, str]:
-        """Return the first label and the rest, both empty if the whole host is a name of the service."""
+    @cached_property
+    def _path(self) -> str:
+        try:
+            return _with_blanks(self.environ).encode("latin-1").decode().removeprefix("/")
+        except UnicodeError:
+            raise OSSError(400, "InvalidObjectName", "The specified object is not valid.") from None
+
+    @cached_property
+    def _labels(self) -> tuple[str, str]:
+        """The first label of the Host and the rest, both empty if the whole host is a name of the service."""
+        host = host_name(self.environ)
         label, _, parent = host.partition(".")
         return ("", "") if host == self.service_host or _names_no_bucket(host) else (label, parent)
 
@@ -133,13 +148,6 @@ def _names_no_bucket(host: str) -> bool:
     except ValueError:
         return "." not in host or host.startswith(".") or bool(_ENDPOINT.fullmatch(host))
     return True
-
-
-def _path(environ: Mapping[str, Any]) -> str:
-    try:
-        return _with_blanks(environ).encode("latin-1").decode().removeprefix("/")
-    except UnicodeError:
-        raise OSSError(400, "InvalidObjectName", "The specified object is not valid.") from None
 
 
 def _with_blanks(environ: Mapping[str, Any]) -> str:

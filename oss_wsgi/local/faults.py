@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from .errors import OSSError, invalid_argument
@@ -31,7 +30,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 class ConnectionDroppedError(ConnectionResetError):
-    """Raised instead of a response: LocalOSSServer hangs up, and a client in the same process gets the exception."""
+    """Raised instead of a response: a server hangs up, and a client in the same process gets the exception."""
 
 
 @dataclass(frozen=True)
@@ -91,47 +90,48 @@ class Faults:
         with self._lock:
             return list(self._pending)
 
+    def add_text(self, text: str) -> None:
+        """Add a fault that is written as `NAME; detail=value; times=2`.
+
+        :raises ValueError: there is no such fault, or it has no such detail.
+        """
+        name, *pairs = (part.strip() for part in text.split(";"))
+        self.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
+
     def with_header(self, header: str) -> Faults:
-        """Return the faults that a header names, `NAME; detail=value, ...`, with these as fallback.
+        """Return the faults that a header names, divided by commas, with these as fallback.
 
         :raises OSSError: the header names no fault, or a detail that the fault does not have.
         """
         faults = Faults(fallback=self)
-        for item in filter(None, (item.strip() for item in header.split(","))):
-            name, *pairs = (part.strip() for part in item.split(";"))
-            try:
-                faults.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
-            except ValueError as error:
-                message = f"Invalid {HEADER} header: {error}."
-                raise invalid_argument(message, name=HEADER, value=header) from None
+        try:
+            for text in filter(None, map(str.strip, header.split(","))):
+                faults.add_text(text)
+        except ValueError as error:
+            raise invalid_argument(f"Invalid {HEADER} header: {error}.", name=HEADER, value=header) from None
         return faults
 
 
 class UploadFaults:
     """The faults of one upload, and a context manager around its response.
 
-    Create it only when the upload has passed its checks: a refused upload uses up no fault.
+    Create it before the body is read, when the upload has passed its checks: a refused upload uses up no fault.
     """
 
     def __init__(self, faults: Faults) -> None:
-        self._slow, self._dropped = faults.pop("slow_upload"), faults.pop("dropped_connection")
-
-    def arriving(self) -> None:
-        """Wait, if the upload is to be slow. Called before the body is read."""
-        if self._slow:
-            time.sleep(self._slow.details["seconds"])
+        slow, self._dropped = faults.pop("slow_upload"), faults.pop("dropped_connection")
+        if slow:
+            time.sleep(slow.details["seconds"])
 
     def arrived(self) -> None:
         """Raise ConnectionDroppedError if nothing may be stored. Called when the body was read."""
         if self._dropped and not self._dropped.details["stored"]:
             raise ConnectionDroppedError
 
-    def __enter__(self) -> UploadFaults:
-        return self
+    def __enter__(self) -> None:
+        pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._dropped:
             raise ConnectionDroppedError
 
@@ -148,7 +148,10 @@ def _fits(value: Any, default: Any) -> bool:
 
 def _parse_detail(name: str, pair: str) -> tuple[str, Any]:
     detail, _, value = pair.partition("=")
-    default = {"times": 1, **FAULTS.get(name, {})}.get(detail)
+    default = {"times": 1, **FAULTS.get(name, {})}.get(detail, "")
     if isinstance(default, bool):
         return detail, {"true": True, "false": False}.get(value, value)
-    return detail, float(value) if isinstance(default, float) else int(value)
+    try:
+        return detail, type(default)(value)
+    except ValueError:
+        raise ValueError(f"the {detail} of {name} must be like {default!r}, not {value!r}") from None

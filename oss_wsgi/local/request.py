@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from .callbacks.sender import CallbackSender
 from .cors import BucketRules
 from .environ import Address
+from .errors import invalid_argument
 from .faults import Faults
 from .inspector.story import Story
 from .options import Options
 from .signatures.account import Account
 from .signatures.signed_request import read_headers
-from .storage.bucket import Bucket
-from .storage.storage import Storage
+from .storage.storage import Bucket, Storage
+from .xml_document import Node
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -101,7 +102,36 @@ class Request:
             parameters.setdefault(name, value)
         return parameters
 
+    def whole_number(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        """Return the number in a query parameter, or the default when it is missing or empty.
+
+        :raises OSSError: 400 InvalidArgument.
+        """
+        value = self.query.get(name, "")
+        if not value:
+            return default
+        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not minimum <= int(value) <= maximum:
+            message = f"The {name} must be a whole number from {minimum} to {maximum}."
+            raise invalid_argument(message, name=name, value=value)
+        return int(value)
+
     @cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers by lower-case name, their bytes decoded as UTF-8."""
         return read_headers(self.environ)
+
+
+class EncodingType:
+    """Encodes the names in a response when the client asks for that: XML cannot hold every key.
+
+    `nodes` is the element that repeats the parameter.
+    """
+
+    def __init__(self, request: Request) -> None:
+        value = request.query.get("encoding-type", "")
+        if value not in ("", "url"):
+            raise invalid_argument("Invalid Encoding Method specified in Request.", name="encoding-type", value=value)
+        self.nodes: list[Node] = [("EncodingType", value)] if value else []
+
+    def __call__(self, name: str) -> str:
+        return quote(name, safe="") if self.nodes else name

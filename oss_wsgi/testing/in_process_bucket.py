@@ -11,9 +11,9 @@ from ..local import LocalOSS
 from ..local.errors import OSSError
 from ..local.object_headers import object_headers
 from ..local.operations.multipart import MIN_PART_SIZE
-from ..local.storage.bucket import Bucket
 from ..local.storage.records import Part
 from ..local.storage.records import StoredObject as LocalObject
+from ..local.storage.storage import Bucket
 
 _METADATA = "x-oss-meta-"
 

@@ -521,7 +521,7 @@ def test_a_new_process_goes_on_with_an_upload(site: Site) -> None:
 def test_a_crash_after_completing_is_made_good_by_the_next_try(site: Site) -> None:
     file = site.upload()
     parts = [(part["PartNumber"], part["ETag"]) for part in file.parts]
-    inner = site.oss.storage.bucket("examplebucket").uploads()[0][0]
+    inner = site.oss.storage.bucket("examplebucket").uploads()[0]
     site.bucket.complete(file.key, inner.id, parts, {})  # and nothing more: the process dies
     assert site.uploads == []
     assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
@@ -540,7 +540,7 @@ def test_a_handler_that_fails_is_a_500_and_runs_again(site: Site) -> None:
 def test_complete_abort_and_sweep_share_one_identity(make: Callable[..., Site], first: str) -> None:
     site = make()
     file = site.upload()
-    inner = site.oss.storage.bucket("examplebucket").uploads()[0][0]
+    inner = site.oss.storage.bucket("examplebucket").uploads()[0]
     site.bucket.complete(file.key, inner.id, [(part["PartNumber"], part["ETag"]) for part in file.parts], {})
     steps: dict[str, Callable[[], object]] = {
         "complete": lambda: site.complete(file),

@@ -23,10 +23,7 @@ MODULES = (
     ),
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
-    *(
-        PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("access", "activity_page", "faults_page", "inspector", "objects_page")
-    ),
+    *(PACKAGE / "local" / "inspector" / f"{name}.py" for name in ("access", "inspector", "pages")),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
         for name in ("outcome", "send_again", "signature_mistakes", "story_page")

@@ -10,7 +10,7 @@ import pytest
 import webtest
 
 from oss_wsgi import Grant, Upload
-from oss_wsgi.local.storage.bucket import Bucket
+from oss_wsgi.local.storage.storage import Incoming
 from oss_wsgi.testing import FrozenClock, multipart
 
 from ..recovery.site import legacy
@@ -119,13 +119,14 @@ def test_a_callback_that_is_not_required_can_be_dropped() -> None:
 def test_a_replaced_object_is_reported_as_it_was_uploaded(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads: list[Upload] = []
     with LintedClient(legacy, on_upload=uploads.append) as client:
-        add = Bucket.add
+        commit = Incoming.commit
 
-        def add_and_be_replaced(*stored: Any, **options: Any) -> None:
-            monkeypatch.setattr(Bucket, "add", add)
-            add(*stored, **options)
+        def commit_and_be_replaced(*described: Any, **options: Any) -> Any:
+            monkeypatch.setattr(Incoming, "commit", commit)
+            stored = commit(*described, **options)
             assert client.upload("same.png", png(3, 2), exact=False).status_int == 200
+            return stored
 
-        monkeypatch.setattr(Bucket, "add", add_and_be_replaced)
+        monkeypatch.setattr(Incoming, "commit", commit_and_be_replaced)
         assert client.upload("same.png", png(7, 5), exact=False).status_int == 200
         assert [(upload.image_width, upload.image_height) for upload in uploads] == [(3, 2), (7, 5)]

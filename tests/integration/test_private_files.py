@@ -67,7 +67,7 @@ def test_the_folder_of_the_local_oss_is_private(tmp_path: Path) -> None:
     with InProcessOSS(directory=folder) as oss:
         UploadClient(lambda environ, start: [], oss=oss).upload("cat.png", b"cat")
         parts(oss)
-        file = oss.storage.blobs.spool()
+        file = oss.storage.blobs.create()
         assert file is not None
         assert len(modes(tmp_path)) > 8
         assert_private(tmp_path)

@@ -32,7 +32,7 @@ def files(folder: Path) -> list[str]:
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith((".index", ".owner", ".starting", "filler"))
+        if path.is_file() and not path.name.startswith((".index", ".owner", "filler"))
     )
 
 

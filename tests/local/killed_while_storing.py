@@ -18,9 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.local.storage.index import WRITER
-from oss_wsgi.local.storage.storage import Storage
+from oss_wsgi.local.storage.storage import Bucket, Storage
 
 from .stored import NOW, content, put
 
@@ -68,7 +67,7 @@ def work(directory: Path, step: Steps) -> None:
     bucket = storage.bucket("examplebucket")
     put(bucket, "a", b"new")
     bucket.delete("b")
-    ((upload,), _) = bucket.uploads()
+    (upload,) = bucket.uploads()
     put_part(bucket, upload.id, b"new")
     bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
 
@@ -77,7 +76,7 @@ def state(storage: Storage) -> list[str | None]:
     """Return the content of each key; "parts" for an upload in progress, whose part must be whole."""
     bucket = storage.bucket("examplebucket")
     contents = [content(bucket, key).decode() if bucket.get(key) else None for key in "abc"]
-    for upload in bucket.uploads()[0]:
+    for upload in bucket.uploads():
         ((part,), _) = bucket.parts(upload)
         file = storage.blobs.open(".parts", part.file)
         assert file is not None
@@ -92,8 +91,8 @@ def garbage(storage: Storage, directory: Path) -> list[str]:
     """Return the files that the index does not name, or that are not published."""
     bucket = storage.bucket("examplebucket")
     known = {stored.file for stored in bucket.page()[0]}
-    known |= {part.file for upload in bucket.uploads()[0] for part in bucket.parts(upload)[0]}
-    others = (".index.", ".owner", ".starting")
+    known |= {part.file for upload in bucket.uploads() for part in bucket.parts(upload)[0]}
+    others = (".index.", ".owner")
     paths = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(others)]
     assert {path.name for path in paths} >= known
     return [path.name for path in paths if path.name not in known or ".incoming" in path.parts]
@@ -122,7 +121,7 @@ def main(folder: Path, running: bool) -> None:
         states.append(state(after))
         files = garbage(after, directory)
         after.close()
-        files += [name for name in os.listdir(directory / ".incoming") if name != ".starting"]
+        files += os.listdir(directory / ".incoming")
         step = (folder / f"{last}.log").read_text()
         print(json.dumps({"step": step, "status": status, "states": states, "garbage": files}), flush=True)
 

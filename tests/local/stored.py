@@ -1,7 +1,7 @@
 """Objects in a storage of the local OSS, put and read without a request."""
 
-from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.local.storage.records import StoredObject
+from oss_wsgi.local.storage.storage import Bucket
 
 NOW = 1733227932.0
 

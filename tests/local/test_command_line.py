@@ -1,10 +1,13 @@
 """The options of `python -m oss_wsgi.local` and its greeting, without a process; test_main.py runs the command."""
 
 import argparse
+from contextlib import ExitStack
 
 import pytest
 
+from oss_wsgi.local.__main__ import start
 from oss_wsgi.local.command_line import cname, greeting, origin, parser, region
+from oss_wsgi.serving.until_stopped import CannotStartError
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,26 @@ def test_every_option_has_a_default():
     assert arguments.listen == ("127.0.0.1", 8081)
     assert (arguments.region, arguments.cors, arguments.cnames) == ("cn-hangzhou", [], [])
     assert (arguments.callback_timeout, arguments.max_cors_rules) == (5.0, 10)
+
+
+def test_the_options_are_those_of_the_class(monkeypatch):
+    seen = {}
+
+    def local_oss(**options):
+        seen.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("oss_wsgi.local.LocalOSS", local_oss)
+    options = {"region": "r", "callback-timeout": "0.25", "max-cors-rules": "2", "security-token": "t"}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    arguments += ["--strict", "--exact-field-names", "--space-as-plus", "--test-mode", "--refuse-private-callback"]
+    arguments += ["--bucket=one", "--bucket=two", "--cname=img.test=two"]
+    with pytest.raises(CannotStartError, match="enough"), ExitStack() as stack:
+        start(parser().parse_args(arguments), stack)
+    expected = {"region": "r", "callback_timeout": 0.25, "max_cors_rules": 2, "security_token": "t", "bucket": "one"}
+    expected |= dict.fromkeys(("strict", "exact_field_names", "space_as_plus", "test_mode"), True)
+    expected |= {"allow_private_callback": False, "cnames": {"img.test": "two"}}
+    assert {name: seen[name] for name in expected} == expected
 
 
 def test_the_greeting_shows_a_made_secret_but_not_a_given_one(oss):

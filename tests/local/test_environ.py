@@ -12,7 +12,7 @@ BUCKETS = {"examplebucket", "second", "localhost", "127"}
 
 def candidates(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None, **more):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_NAME": "server", **more}
-    return BucketResolver("examplebucket", BUCKETS, service_host, cnames or {}).candidates(environ)
+    return BucketResolver(environ, "examplebucket", BUCKETS, service_host, cnames or {}).candidates
 
 
 def find(*arguments, **options):

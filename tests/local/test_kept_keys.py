@@ -6,6 +6,7 @@ import pytest
 from oss_wsgi.local.kept_keys import FILE, DamagedKeysError, kept_keys
 
 from ..support.callbacks import shared_key
+from .stored import put
 
 
 def keys_of(directory, **options):
@@ -22,9 +23,7 @@ def test_a_restart_changes_nothing(make_oss):
 
 def test_a_reset_makes_new_keys_and_keeps_the_objects(make_oss, tmp_path, monkeypatch):
     first = make_oss()
-    with first.storage.bucket("examplebucket").incoming() as incoming:
-        incoming.write(b"hi")
-        incoming.commit("a", "text/plain", {}, now=0.0)
+    put(first.storage.bucket("examplebucket"), "a")
     first.close()
     shared_key.cache_clear()
     second = make_oss(reset_keys=True)

@@ -156,7 +156,7 @@ class Site:
     @property
     def unfinished(self) -> int:
         """Return how many uploads in parts OSS has."""
-        uploads, _ = self.oss.storage.bucket(self.oss.bucket).uploads()
+        uploads = self.oss.storage.bucket(self.oss.bucket).uploads()
         return len(uploads)
 
     def content(self, key: str) -> bytes:

@@ -38,7 +38,7 @@ def site(make: Callable[..., Site]) -> Site:
 def parked(site: Site) -> int:
     """Return how many bytes of parts OSS keeps."""
     bucket = site.oss.storage.bucket("examplebucket")
-    return sum(part.size for upload in bucket.uploads()[0] for part in bucket.parts(upload)[0])
+    return sum(part.size for upload in bucket.uploads() for part in bucket.parts(upload)[0])
 
 
 def test_an_honest_upload_arrives(site: Site) -> None:

@@ -1,6 +1,6 @@
-"""The `callback` of an upload, its URLs included: read and checked before anything is stored.
+"""The `callback` of an upload, its URLs and ${variables} included: read and checked before anything is stored.
 
-Its members are in protocol.md 7.1, its errors in protocol.md 10.3.
+Its members and variables are in protocol.md 7.1 to 7.3, its errors in protocol.md 10.3.
 """
 
 from __future__ import annotations
@@ -13,15 +13,39 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from ..errors import OSSError, invalid_argument
-from .variables import check_template
+
+Value = str | int | None
 
 MAX_SIZE = 5 * 1024
 MAX_URLS = 5
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+
+NAMES = (
+    "bucket",
+    "object",
+    "etag",
+    "size",
+    "mimeType",
+    "imageInfo",
+    "imageInfo.height",
+    "imageInfo.width",
+    "imageInfo.format",
+    "crc64",
+    "contentMd5",
+    "vpcId",
+    "clientIp",
+    "reqId",
+    "operation",
+)
+
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
+_CUSTOM_NAME = re.compile(r"x:[a-z0-9_.-]+")
+# A whole string literal of the template, or a variable outside of one.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}', re.DOTALL)
 
 _URL = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _NOT_IN_A_URL = re.compile(r"[^!-~]")
@@ -186,3 +210,47 @@ def _invalid(message: str, ec: str) -> OSSError:
 def _invalid_url(text: str) -> OSSError:
     message = "The callback url configuration is invalid."
     return invalid_argument(message, "0007-00000004", name="callbackUrl", value=text)
+
+
+def check_template(template: str) -> None:
+    """Raise OSSError for a malformed or unknown variable, and for a text that UTF-8 cannot encode."""
+    try:
+        template.encode()
+    except UnicodeEncodeError:
+        raise _invalid_body(template) from None
+    for name in _VARIABLE.findall(template):
+        if name not in NAMES and not _CUSTOM_NAME.fullmatch(name):
+            raise _invalid_body(f"${{{name}}}")
+    if "${" in _VARIABLE.sub("", template):
+        raise _invalid_body(template)
+
+
+def substitute_form(template: str, values: Mapping[str, Value], *, space_as_plus: bool = False) -> str:
+    """Return a form body: values percent-encoded, absent ones empty, the rest of the template unchanged.
+
+    :param space_as_plus: write a space in a value as `+`, not as `%20`.
+    """
+    encode = quote_plus if space_as_plus else quote
+    return _VARIABLE.sub(lambda match: encode(_text(values.get(match[1])), safe=""), template)
+
+
+def substitute_json(template: str, values: Mapping[str, Value]) -> str:
+    """Return a JSON body: values with their own quotes, absent ones null; inside a string literal plain text."""
+
+    def substitute_literal(match: re.Match[str]) -> str:
+        return json.dumps(_text(values.get(match[1])), ensure_ascii=False)[1:-1]
+
+    def substitute_token(match: re.Match[str]) -> str:
+        if match[0].startswith('"'):
+            return _VARIABLE.sub(substitute_literal, match[0])
+        return json.dumps(values.get(match[0][2:-1]), ensure_ascii=False)
+
+    return _JSON_TOKEN.sub(substitute_token, template)
+
+
+def _text(value: Value) -> str:
+    return "" if value is None else str(value)
+
+
+def _invalid_body(value: str) -> OSSError:
+    return invalid_argument("The callback body is invalid.", "0007-00000010", name="callbackBody", value=value)

@@ -72,23 +72,6 @@ def _generate_prime(bits: int) -> int:
     fixed_bits = 0b11 << (bits - 2) | 1
     while True:
         candidate = secrets.randbits(bits) | fixed_bits
-        if candidate % EXPONENT != 1 and _is_prime(candidate):
+        # Of random numbers of this size, none that is not prime passes Fermat's test for these bases.
+        if candidate % EXPONENT != 1 and all(pow(base, candidate - 1, candidate) == 1 for base in (2, 3, 5, 7, 11)):
             return candidate
-
-
-def _is_prime(candidate: int, rounds: int = 40) -> bool:
-    """Return whether a number is prime, by Miller-Rabin; a composite passes with a chance below 4 ** -rounds."""
-    odd, twos = candidate - 1, 0
-    while odd % 2 == 0:
-        odd, twos = odd // 2, twos + 1
-    for _ in range(rounds):
-        x = pow(secrets.randbelow(candidate - 3) + 2, odd, candidate)
-        if x in (1, candidate - 1):
-            continue
-        for _ in range(twos - 1):
-            x = x * x % candidate
-            if x == candidate - 1:
-                break
-        else:
-            return False
-    return True

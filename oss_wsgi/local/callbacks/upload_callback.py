@@ -12,21 +12,22 @@ from email.utils import formatdate
 from ..errors import ErrorText, OSSError, Response, invalid_argument
 from ..object_headers import upload_headers
 from ..request import Request
-from ..storage.object_writer import ObjectWriter
 from ..storage.records import StoredObject
-from .image_info import ImageInfo, read_image_info
+from .image_info import ImageInfo
 from .parameters import (
     JSON,
     MAX_SIZE,
     CallbackParameters,
     CallbackURL,
+    Value,
     check_address,
     check_given_once,
     json_object,
     parse_callback,
+    substitute_form,
+    substitute_json,
 )
 from .sender import ACCOUNT_ID, CALLBACK_FAULTS, CallbackRequest
-from .variables import Value, substitute_form, substitute_json
 
 logger = logging.getLogger(__name__)
 
@@ -52,17 +53,6 @@ def read_callback(request: Request) -> CallbackParameters | None:
     if parameters is None:
         return None
     return replace(parameters, variables=_parse_variables(_header_or_parameter(request, "callback-var")))
-
-
-def image_info(callback: CallbackParameters | None, incoming: ObjectWriter) -> ImageInfo | None:
-    """Return what the callback may say about a picture, None without a callback.
-
-    Call it before the commit: after it, another upload may replace the content.
-    """
-    if not callback:
-        return None
-    with incoming.open() as content:
-        return read_image_info(content)
 
 
 def call_back(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
-from ..callbacks.upload_callback import call_back, image_info, read_form_callback
+from ..callbacks.upload_callback import read_form_callback
 from ..environ import arrival
-from ..errors import Headers, Response, header_value, invalid_argument, xml_text
-from ..faults import UploadFaults
+from ..errors import Headers, Response, header_value, invalid_argument
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect, upload_headers
+from ..operations.write_objects import store
 from ..request import Request
 from ..signatures.form_check import check_signature
+from ..storage.blob_folder import ObjectWriter
 from ..storage.records import StoredObject
+from ..xml_document import write_xml
 from .form import Form
 from .policy import SizeRange, check_policy, parse_policy, size_range, too_large, too_small
 
@@ -44,21 +45,21 @@ def post_object(request: Request) -> Response:
     forbid_overwrite = forbids_overwrite(fields)
     location = redirect(fields)
     limit = size_range(policy)
-    upload_faults = UploadFaults(request.faults)
-    with bucket.incoming() as incoming:
-        upload_faults.arriving()
+
+    def receive(incoming: ObjectWriter) -> None:
         incoming.receive(_limited(form.chunks(), limit), form.source)
         if incoming.size < limit.minimum:
             raise too_small(incoming.size, limit)
-        upload_faults.arrived()
-        image = image_info(callback, incoming)
-        stored_at = service.options.clock()
-        stored = incoming.commit(key, stored_type, headers, now=stored_at, forbid_overwrite=forbid_overwrite)
-    request.story.stored = stored
-    with upload_faults:
-        if callback:
-            return call_back(request, callback, stored, image, "PostObject")
-        return _response(request, stored, fields.get("success_action_status", ""), location)
+
+    return store(
+        request,
+        receive,
+        lambda stored: _response(request, stored, fields.get("success_action_status", ""), location),
+        (key, stored_type, headers),
+        forbid_overwrite=forbid_overwrite,
+        callback=callback,
+        operation="PostObject",
+    )
 
 
 def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
@@ -78,10 +79,7 @@ def _response(request: Request, stored: StoredObject, status: str, redirect_url:
         return Response(303, [*headers, ("Location", header_value(redirect_url))])
     if status == "201":
         location = f"{request.url}/{request.bucket}/{quote(stored.key)}"
-        document = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f'<PostResponse>\n  <Bucket>{escape(request.bucket)}</Bucket>\n  <ETag>"{stored.etag}"</ETag>\n'
-            f"  <Key>{escape(xml_text(stored.key))}</Key>\n  <Location>{escape(location)}</Location>\n</PostResponse>\n"
-        )
-        return Response(201, [*headers, ("Content-Type", "application/xml"), ("Location", location)], document.encode())
+        nodes = [("Bucket", request.bucket), ("ETag", f'"{stored.etag}"'), ("Key", stored.key), ("Location", location)]
+        document = write_xml("PostResponse", nodes)
+        return Response(201, [*headers, ("Content-Type", "application/xml"), ("Location", location)], document)
     return Response(200 if status == "200" else 204, headers)

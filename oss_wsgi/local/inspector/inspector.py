@@ -21,14 +21,21 @@ from ..faults import Faults
 from ..request import Service
 from ..signatures.v1 import signed_path
 from .access import SAFE, Access, plain
-from .activity_page import activity_page, filters_of, matching
 from .curl import curl_line
-from .faults_page import add_fault, faults_page
 from .journal import Journal
 from .markup import ROOT, Page
 from .masks import Masks
-from .objects_page import object_content, object_page, objects_page
 from .outcome import log_line
+from .pages import (
+    activity_page,
+    add_fault,
+    faults_page,
+    filters_of,
+    matching,
+    object_content,
+    object_page,
+    objects_page,
+)
 from .send_again import CHANGES, send_again
 from .story import Story
 from .story_page import story_page

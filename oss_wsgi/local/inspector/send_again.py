@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -39,17 +40,15 @@ def send_again(
     :param on_request: is called with what is sent, before it is.
     """
     if url and url != request.url:
-        host = [(name, url.netloc if name == "Host" else value) for name, value in request.headers]
-        request = replace(request, url=url, headers=host)
-        request = sender.signed(request, url.string_to_sign(request.body))
+        request = _signed(replace(request.with_header("Host", url.netloc), url=url), url, sender.key)
     if change == "body":
-        request = _with_body(request, altered(request.body))
+        body = altered(request.body)
+        request = replace(request, body=body).with_header("Content-Length", str(len(body)))
     elif change == "key":
-        other = CallbackKey.generate(2048)
-        request = sender.signed(request, request.url.string_to_sign(request.body), other)
+        request = _signed(request, request.url, CallbackKey.generate(2048))
     elif change == "path":
         elsewhere = replace(request.url, path=f"{request.url.path.rstrip('/')}/elsewhere")
-        request = sender.signed(request, elsewhere.string_to_sign(request.body))
+        request = _signed(request, elsewhere, sender.key)
     elif change == "late":
         sleep(LATE_SECONDS)
     on_request(request)
@@ -60,15 +59,12 @@ def send_again(
 
 def altered(body: bytes) -> bytes:
     """Return the body with another last digit or letter, so that it stays as long and can be parsed."""
-    for index in range(len(body) - 1, -1, -1):
-        character = body[index : index + 1]
-        if character.isdigit():
-            return body[:index] + (b"1" if character != b"1" else b"2") + body[index + 1 :]
-        if character.isalpha():
-            return body[:index] + (b"b" if character != b"b" else b"c") + body[index + 1 :]
-    return body + b"1"
+    last = re.search(rb"[0-9A-Za-z](?=[^0-9A-Za-z]*\Z)", body)
+    if not last:
+        return body + b"1"
+    one, other = (b"1", b"2") if last[0].isdigit() else (b"b", b"c")
+    return body[: last.start()] + (other if last[0] == one else one) + body[last.end() :]
 
 
-def _with_body(request: CallbackRequest, body: bytes) -> CallbackRequest:
-    headers = [(name, str(len(body)) if name == "Content-Length" else value) for name, value in request.headers]
-    return replace(request, body=body, headers=headers)
+def _signed(request: CallbackRequest, url: CallbackURL, key: CallbackKey) -> CallbackRequest:
+    return request.with_header("Authorization", key.sign(url.string_to_sign(request.body)))

@@ -93,13 +93,13 @@ def _form_candidates(fields: Mapping[str, str], secret: str, *, region: str) -> 
     if fields.get("x-oss-signature-version") == V4:
         credential = Credential.parse(fields["x-oss-credential"], name="x-oss-credential")
         yield from _v4(secret, credential, policy, region)
-        if plain:
-            yield sign_v4(secret, credential, plain), "The policy was signed before Base64: sign its Base64 text."
         yield sign(secret, policy), "It is a V1 signature: V4 derives a key from the secret, and uses SHA-256."
-        return
-    yield from _v1(secret, policy)
+    else:
+        credential = None
+        yield from _v1(secret, policy)
     if plain:
-        yield sign(secret, plain), "The policy was signed before Base64: sign its Base64 text."
+        signature = sign_v4(secret, credential, plain) if credential else sign(secret, plain)
+        yield signature, "The policy was signed before Base64: sign its Base64 text."
 
 
 def _v1(secret: str, text: str) -> Iterator[Candidate]:

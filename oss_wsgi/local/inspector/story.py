@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ..callbacks.sender import CallbackCall, CallbackRequest
+from ..environ import Address
 from ..errors import ErrorText, Headers, OSSError
+from ..signatures.signed_request import read_headers
 from ..storage.records import StoredObject
 
 #: Characters of a field or a header that are kept; a longer value is left out as a whole.
@@ -108,10 +110,14 @@ class Story:
             target=target[:MAX_VALUE],
             base_url=f"{environ.get('wsgi.url_scheme', 'http')}://{host}"[:MAX_VALUE],
             client=str(environ.get("REMOTE_ADDR", "")),
-            headers=tuple(_headers(environ)),
+            headers=tuple((name, _kept(value)) for name, value in read_headers(environ).items()),
             query=tuple(parse_qsl(query[:MAX_VALUE], keep_blank_values=True)),
             is_under_way=True,
         )
+
+    def note_address(self, address: Address, operation: str) -> None:
+        """Keep what the request is about."""
+        self.bucket, self.key, self.operation = address.bucket or "", address.key, operation
 
     def note_form(self, fields: Mapping[str, str], file_name: str, file_type: str) -> None:
         """Keep the fields of a form, but for those that are too long."""
@@ -223,16 +229,6 @@ def _size(value: object) -> int:
 def _kept_request(request: CallbackRequest) -> CallbackRequest:
     """Return the request with as much of its body as the pages show."""
     return replace(request, body=b"") if len(request.body) > MAX_FIELDS else request
-
-
-def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, value in environ.items():
-        if name.startswith("HTTP_"):
-            name = name[5:]
-        elif name not in ("CONTENT_TYPE", "CONTENT_LENGTH") or not value:
-            continue
-        value = str(value).encode("latin-1", "replace").decode(errors="replace")
-        yield name.replace("_", "-").lower(), _kept(value)
 
 
 def _kept(value: str) -> str:

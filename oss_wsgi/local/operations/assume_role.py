@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, quote
 from ..bodies import content_length, read_small_body
 from ..errors import OSSError, Response
 from ..signatures.account import SKEW, Account
-from ..signatures.session import PolicyError, Session, SessionPolicy
+from ..signatures.session_policy import PolicyError
 from ..xml_document import write_xml
 
 MAX_BODY_SIZE = 64 * 1024
@@ -130,15 +130,13 @@ def _session(parameters: Parameters, account: Account, now: float) -> dict[str, 
     if len(policy) > MAX_POLICY_SIZE:
         raise OSSError(400, "InvalidParameter.PolicySize", f"The Policy has more than {MAX_POLICY_SIZE} characters.")
     try:
-        if policy:
-            SessionPolicy.parse(policy)
+        session = account.begin_session(policy, int(now) + int(duration))
     except PolicyError as error:
         message = f"The parameter Policy has not passed grammar check: {error}."
         raise OSSError(400, "InvalidParameter.PolicyGrammar", message) from None
-    session = Session.begin(account.access_key_secret, policy, int(now) + int(duration))
     user = {"Arn": f"acs:ram::{role[1]}:role/{role[2]}/{name}", "AssumedRoleId": f"300000000000000001:{name}"}
     key = {
-        "SecurityToken": session.token,
+        "SecurityToken": session.security_token or "",
         "AccessKeyId": session.access_key_id,
         "AccessKeySecret": session.access_key_secret,
         "Expiration": time.strftime(_TIME, time.gmtime(session.expires)),

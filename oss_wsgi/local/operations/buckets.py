@@ -16,9 +16,8 @@ from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument
 from ..object_headers import STORAGE_CLASSES, one_of
 from ..request import Request
-from ..storage.bucket import Bucket
+from ..storage.storage import Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
-from .parameters import whole_number
 
 MAX_KEYS = 1000
 
@@ -38,7 +37,7 @@ def list_buckets(request: Request) -> Response:
     """GET Service: list the buckets."""
     query = request.query
     prefix, marker = query.get("prefix", ""), query.get("marker", "")
-    limit = whole_number(request, "max-keys", 100, 1, MAX_KEYS)
+    limit = request.whole_number("max-keys", 100, 1, MAX_KEYS)
     buckets = request.service.storage.buckets()
     matching = [bucket for bucket in buckets if bucket.name.startswith(prefix) and bucket.name > marker]
     page = matching[:limit]
@@ -133,11 +132,11 @@ def put_bucket_cors(request: Request) -> Response:
 
 def get_bucket_cors(request: Request) -> Response:
     """GET `?cors`: return the CORS rules."""
-    rules, vary = request.service.rules.of(request.storage.name)
-    if not rules:
+    cors = request.service.rules.cors(request.storage.name)
+    if not cors.rules:
         message = "The CORS Configuration does not exist."
         raise OSSError(404, "NoSuchCORSConfiguration", message, BucketName=request.bucket)
-    return xml_response("CORSConfiguration", rule_nodes(rules, vary))
+    return xml_response("CORSConfiguration", rule_nodes(cors.rules, cors.vary))
 
 
 def delete_bucket_cors(request: Request) -> Response:

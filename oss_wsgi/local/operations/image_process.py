@@ -30,12 +30,17 @@ FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BM
 _SHOWN = ("DateTime", "Make", "Model", "Orientation", "Software")
 _MODES = ("lfit", "mfit", "fill", "pad", "fixed")
 #: Where the area of a crop begins, as parts of what the picture has beside it: left and upper.
-_TILES = {
-    f"{vertical}{horizontal}": (left, upper)
-    for vertical, upper in (("n", 0.0), ("", 0.5), ("s", 1.0))
-    for horizontal, left in (("w", 0.0), ("", 0.5), ("e", 1.0))
+_TILES: dict[str, tuple[float, float]] = {
+    "nw": (0, 0),
+    "north": (0.5, 0),
+    "ne": (1, 0),
+    "west": (0, 0.5),
+    "center": (0.5, 0.5),
+    "east": (1, 0.5),
+    "sw": (0, 1),
+    "south": (0.5, 1),
+    "se": (1, 1),
 }
-_TILE_NAMES = {"north": "n", "south": "s", "west": "w", "east": "e", "center": ""}
 #: What Pillow raises for a damaged picture; of some damage it only warns, which tests may turn into errors.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeError, LookupError, struct.error, Warning)
 
@@ -157,7 +162,8 @@ def _resize(image: Image.Image, arguments: Arguments, output: Output) -> Image.I
     if mode == "fixed":
         return _plain(image).resize(target, Image.Resampling.LANCZOS)
     if mode == "fill":
-        return _filled(image, target)
+        # It cuts before it resizes: the whole could grow beyond all bounds.
+        return ImageOps.fit(_plain(image), target, Image.Resampling.LANCZOS)
     inner = _scaled(image, min(across, down), may_grow=True)
     canvas = Image.new("RGB", target, f"#{color}")
     canvas.info = inner.info
@@ -175,24 +181,16 @@ def _scaled(image: Image.Image, scale: float, *, may_grow: bool) -> Image.Image:
     return _plain(image).resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _filled(image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """Return the middle of a picture, cut before it is resized: the whole could grow beyond all bounds."""
-    scale = max(target[0] / image.width, target[1] / image.height)
-    width, height = min(image.width, target[0] / scale), min(image.height, target[1] / scale)
-    left, upper = (image.width - width) / 2, (image.height - height) / 2
-    return _plain(image).resize(target, Image.Resampling.LANCZOS, box=(left, upper, left + width, upper + height))
-
-
 def _crop(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
     values = _pairs("crop", arguments, "x y w h g")
     x, y, width, height = (_number("crop", values, name, MAX_SOURCE_SIDE, least=0) for name in "xywh")
     tile = values.get("g", "nw")
-    position = _TILES.get(_TILE_NAMES.get(tile, tile if len(tile) == 2 else "?"))
-    if position is None:
+    if tile not in _TILES:
         raise _wrong("crop", f"g_{tile}")
     width, height = width or image.width, height or image.height
-    left = max(0, int((image.width - width) * position[0])) + (x or 0)
-    upper = max(0, int((image.height - height) * position[1])) + (y or 0)
+    across, down = _TILES[tile]
+    left = max(0, int((image.width - width) * across)) + (x or 0)
+    upper = max(0, int((image.height - height) * down)) + (y or 0)
     if left >= image.width or upper >= image.height:
         raise _bad_request("Advance cut's position is out of image.")
     return image.crop((left, upper, min(left + width, image.width), min(upper + height, image.height)))

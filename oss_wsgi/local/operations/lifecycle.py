@@ -13,17 +13,16 @@ import re
 import secrets
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..bodies import read_small_body
 from ..errors import OSSError, Response, access_denied, invalid_argument
 from ..request import Request
-from ..storage.bucket import Bucket
 from ..storage.records import StoredObject
+from ..storage.storage import Bucket
 from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
-from .parameters import whole_number
 
 MAX_RULES = 1000
 
@@ -40,59 +39,34 @@ _DAY = 24 * 3600
 _ALL = 10**9
 _MAX_DAYS = 36500
 _MAX_ID_LENGTH = 255
-_ACTIONS = (
-    "Expiration",
-    "AbortMultipartUpload",
-    "Transition",
-    "NoncurrentVersionExpiration",
-    "NoncurrentVersionTransition",
+_ACTIONS = frozenset(
+    {
+        "Expiration",
+        "AbortMultipartUpload",
+        "Transition",
+        "NoncurrentVersionExpiration",
+        "NoncurrentVersionTransition",
+    }
 )
-_REPEATED = frozenset({"Transition", "NoncurrentVersionTransition", "Tag"})
-_CHILDREN = frozenset({"ID", "Prefix", "Status", "Filter", *_ACTIONS, *_REPEATED})
-#: Further elements of a rule, and their own elements.
-_INSIDE = {
-    "Transition": {
-        "Days",
-        "CreatedBeforeDate",
-        "StorageClass",
-        "IsAccessTime",
-        "ReturnToStdWhenVisit",
-        "AllowSmallFile",
-    },
+_CLASS = {"StorageClass", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
+#: The elements that an element may have.
+_CHILDREN = {
+    "Rule": {"ID", "Prefix", "Status", "Filter", "Tag", *_ACTIONS},
+    "Expiration": {"Days", "CreatedBeforeDate", "Date", "ExpiredObjectDeleteMarker"},
+    "AbortMultipartUpload": {"Days", "CreatedBeforeDate", "Date"},
+    "Transition": {"Days", "CreatedBeforeDate", *_CLASS},
     "NoncurrentVersionExpiration": {"NoncurrentDays"},
-    "NoncurrentVersionTransition": {
-        "NoncurrentDays",
-        "StorageClass",
-        "IsAccessTime",
-        "ReturnToStdWhenVisit",
-        "AllowSmallFile",
-    },
+    "NoncurrentVersionTransition": {"NoncurrentDays", *_CLASS},
     "Tag": {"Key", "Value"},
     "Filter": {"Not", "ObjectSizeGreaterThan", "ObjectSizeLessThan"},
     "Not": {"Prefix", "Tag"},
 }
+_REPEATED = {"Transition", "NoncurrentVersionTransition", "Tag"}
 _BOOLEANS = {"ExpiredObjectDeleteMarker", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00(\.000)?Z")
 
-
-@dataclass(frozen=True)
-class Age:
-    """When something expires: `days` after its last change, or if that was before `created_before` (Unix seconds).
-
-    :param since: Unix seconds from which everything expires.
-    """
-
-    days: int | None = None
-    created_before: float | None = None
-    since: float | None = None
-
-    def has_passed(self, moment: float, now: float) -> bool:
-        """Return whether what was last changed at `moment` has expired."""
-        if self.days is not None:
-            return moment + self.days * _DAY <= now
-        if self.created_before is not None:
-            return moment < self.created_before
-        return self.since is not None and self.since <= now
+#: Returns whether what was last changed at one moment has expired at another; both in Unix seconds.
+Expiry = Callable[[float, float], bool]
 
 
 @dataclass(frozen=True)
@@ -102,8 +76,8 @@ class LifecycleRule:
     id: str
     prefix: str
     actions: frozenset[str]
-    abort: Age | None
-    expiration: Age | None
+    abort: Expiry | None
+    expiration: Expiry | None
     node: Node = field(repr=False)
 
 
@@ -149,7 +123,7 @@ def post_bucket_lifecycle(request: Request) -> Response:
     """POST `?lifecycle`: obey the rules, as if `days` more had passed. In test mode it needs no signature."""
     if not (request.signed or request.service.options.test_mode):
         raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
-    days = whole_number(request, "days", 0, 0, _MAX_DAYS)
+    days = request.whole_number("days", 0, 0, _MAX_DAYS)
     report = apply_rules(request.storage, request.now + days * _DAY)
     aborted: list[Node] = [("Aborted", [("Key", key), ("UploadId", upload)]) for key, upload in report.aborted]
     deleted: list[Node] = [("Deleted", [("Key", key)]) for key in report.deleted]
@@ -165,14 +139,14 @@ def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
     text = bucket.settings.get(_SETTING)
     for rule in read_rules(text.encode()) if text else ():
         if rule.abort:
-            for upload in bucket.uploads(prefix=rule.prefix, limit=_ALL)[0]:
-                if rule.abort.has_passed(upload.started, now):
+            for upload in bucket.uploads(rule.prefix):
+                if rule.abort(upload.started, now):
                     with suppress(OSSError):  # it was completed or aborted meanwhile
                         bucket.abort(upload)
                         report.aborted.append((upload.key, upload.id))
         if rule.expiration:
             for stored in bucket.page(prefix=rule.prefix, limit=_ALL)[0]:
-                if not isinstance(stored, StoredObject) or not rule.expiration.has_passed(stored.last_modified, now):
+                if not isinstance(stored, StoredObject) or not rule.expiration(stored.last_modified, now):
                     continue
                 if bucket.get(stored.key) == stored:
                     bucket.delete(stored.key)
@@ -197,39 +171,32 @@ def read_rules(body: bytes) -> list[LifecycleRule]:
 
 
 def _read_rule(element: ElementTree.Element) -> LifecycleRule:
+    for inner in element.iter():
+        if inner.tag in _CHILDREN and {child.tag for child in inner} - _CHILDREN[inner.tag]:
+            raise malformed_xml()
+        if inner.tag in _BOOLEANS and inner.text not in ("true", "false"):
+            raise malformed_xml()
     tags = [child.tag for child in element]
-    if set(tags) - _CHILDREN or any(tags.count(tag) > 1 for tag in set(tags) - _REPEATED):
+    actions, status = _ACTIONS.intersection(tags), _text(element, "Status")
+    is_repeated = any(tags.count(tag) > 1 for tag in set(tags) - _REPEATED)
+    if is_repeated or status not in ("Enabled", "Disabled") or not actions:
         raise malformed_xml()
-    _check_inside(element)
     _check_order(element)
-    actions = frozenset(tags) & frozenset(_ACTIONS)
-    status = _text(element, "Status")
-    if status not in ("Enabled", "Disabled") or not actions:
-        raise malformed_xml()
     identifier = _text(element, "ID") or secrets.token_hex(16)
     if len(identifier) > _MAX_ID_LENGTH:
         raise _invalid("ID", identifier)
-    expiration, abort = element.find("Expiration"), element.find("AbortMultipartUpload")
-    ages = [None if child is None else _read_age(child) for child in (expiration, abort)]
+    children = (element.find(name) for name in ("Expiration", "AbortMultipartUpload"))
+    expiration, abort = (None if child is None else _read_expiry(child) for child in children)
     is_obeyed = status == "Enabled" and not {"Tag", "Filter"} & set(tags)
     others = [_node(child) for child in element if child.tag != "ID"]
     return LifecycleRule(
         id=identifier,
         prefix=_text(element, "Prefix"),
         actions=actions if status == "Enabled" else frozenset(),
-        abort=ages[1] if is_obeyed else None,
-        expiration=ages[0] if is_obeyed else None,
+        abort=abort if is_obeyed else None,
+        expiration=expiration if is_obeyed else None,
         node=("Rule", [("ID", identifier), *others]),
     )
-
-
-def _check_inside(element: ElementTree.Element) -> None:
-    """Raise OSSError for an element that OSS does not know, and for a boolean that is not exactly true or false."""
-    for child in element.iter():
-        if child.tag in _INSIDE and {inner.tag for inner in child} - _INSIDE[child.tag]:
-            raise malformed_xml()
-        if child.tag in _BOOLEANS and child.text not in ("true", "false"):
-            raise malformed_xml()
 
 
 def _check_order(element: ElementTree.Element) -> None:
@@ -241,27 +208,26 @@ def _check_order(element: ElementTree.Element) -> None:
             raise _invalid("Expiration", f"{expiration} days")
 
 
-def _read_age(element: ElementTree.Element) -> Age:
-    """Return the age that an Expiration or an AbortMultipartUpload names, which has to name exactly one."""
-    names = [child.tag for child in element]
-    if names == ["ExpiredObjectDeleteMarker"] and element.tag == "Expiration":  # there are no versions here
-        return Age()
-    names = [name for name in names if name != "ExpiredObjectDeleteMarker"]
+def _read_expiry(element: ElementTree.Element) -> Expiry:
+    """Return what an Expiration or an AbortMultipartUpload says, which has to name exactly one time."""
+    names = [child.tag for child in element if child.tag != "ExpiredObjectDeleteMarker"]
+    if not names and len(element):  # there are no versions here
+        return lambda moment, now: False
+    if len(names) != 1:
+        raise malformed_xml()
+    text = _text(element, names[0])
     if names == ["Days"]:
-        days = _text(element, "Days")
-        if not re.fullmatch("[0-9]{1,5}", days) or not 1 <= int(days) <= _MAX_DAYS:
-            raise _invalid("Days", days)
-        return Age(days=int(days))
-    if names in (["CreatedBeforeDate"], ["Date"]):
-        text = _text(element, names[0])
-        try:
-            if not _DATE.fullmatch(text):
-                raise ValueError
-            moment = float(calendar.timegm(time.strptime(text[:10], "%Y-%m-%d")))
-        except ValueError:
-            raise _invalid(names[0], text) from None
-        return Age(since=moment) if names == ["Date"] else Age(created_before=moment)
-    raise malformed_xml()
+        if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= _MAX_DAYS:
+            raise _invalid("Days", text)
+        seconds = int(text) * _DAY
+        return lambda moment, now: moment + seconds <= now
+    try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
+        date = calendar.timegm(time.strptime(text[:10], "%Y-%m-%d"))
+    except ValueError:
+        raise _invalid(names[0], text) from None
+    return (lambda moment, now: date <= now) if names == ["Date"] else (lambda moment, now: moment < date)
 
 
 def _check_overlap(rules: Sequence[LifecycleRule]) -> None:

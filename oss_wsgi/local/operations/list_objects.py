@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 
 from ..errors import Response, invalid_argument
-from ..request import Request
-from ..storage.records import CommonPrefix, StoredObject
+from ..request import EncodingType, Request
+from ..storage.records import CommonPrefix
+from ..storage.storage import Entry
 from ..xml_document import Node, iso_time, xml_response
 from .buckets import OWNER
-from .parameters import EncodingType, whole_number
 
 DEFAULT_KEYS = 100
 MAX_KEYS = 1000
@@ -18,22 +19,10 @@ MAX_PARAMETER_SIZE = 1023
 
 def list_objects(request: Request) -> Response:
     """GET Bucket: list objects, version 1."""
-    query = request.query
-    encoding = EncodingType(request)
-    marker = query.get("marker", "")
-    entries, limit, more = _page(request, marker)
-    nodes: list[Node] = [
-        ("Name", request.bucket),
-        ("Prefix", encoding(query.get("prefix", ""))),
-        ("Marker", encoding(marker)),
-        ("MaxKeys", str(limit)),
-        ("Delimiter", encoding(query.get("delimiter", ""))),
-        *encoding.nodes,
-        ("IsTruncated", str(more).lower()),
-    ]
-    if more:
-        nodes.append(("NextMarker", encoding(entries[-1].key)))
-    return xml_response("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=True) for entry in entries)])
+    encoding, marker = EncodingType(request), request.query.get("marker", "")
+    entries, more, nodes = _page(request, encoding, marker)
+    last = [("NextMarker", encoding(entries[-1].key))] if more else []
+    return _listing("ListBucketResult", [("Marker", encoding(marker)), *nodes, *last], entries, encoding)
 
 
 def list_objects_v2(request: Request) -> Response:
@@ -43,72 +32,76 @@ def list_objects_v2(request: Request) -> Response:
         raise invalid_argument("The list-type must be 2.", name="list-type", value=query["list-type"])
     encoding = EncodingType(request)
     token, start = query.get("continuation-token", ""), query.get("start-after", "")
-    owner = query.get("fetch-owner", "").lower() == "true"
-    entries, limit, more = _page(request, _read_token(token) if token else start)
-    nodes: list[Node] = [("Name", request.bucket), ("Prefix", encoding(query.get("prefix", "")))]
+    entries, more, nodes = _page(request, encoding, _read_token(token) if token else start)
     nodes += [("StartAfter", encoding(start))] if start else []
     nodes += [("ContinuationToken", token)] if token else []
-    nodes += [("MaxKeys", str(limit)), ("Delimiter", encoding(query.get("delimiter", ""))), *encoding.nodes]
-    nodes += [("IsTruncated", str(more).lower()), ("KeyCount", str(len(entries)))]
-    if more:
-        nodes.append(("NextContinuationToken", _token(entries[-1].key)))
-    return xml_response("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=owner) for entry in entries)])
+    nodes += [("KeyCount", str(len(entries)))]
+    nodes += [("NextContinuationToken", _token(entries[-1].key))] if more else []
+    owner = query.get("fetch-owner", "").lower() == "true"
+    return _listing("ListBucketResult", nodes, entries, encoding, owner=owner)
 
 
 def list_object_versions(request: Request) -> Response:
     """GET `?versions`: list each object as its one version, whose ID is `null` where versioning was never on."""
-    query = request.query
-    encoding = EncodingType(request)
-    marker = query.get("key-marker", "")
-    entries, limit, more = _page(request, marker)
-    nodes: list[Node] = [
-        ("Name", request.bucket),
-        ("Prefix", encoding(query.get("prefix", ""))),
-        ("KeyMarker", encoding(marker)),
-        ("VersionIdMarker", query.get("version-id-marker", "")),
-        ("MaxKeys", str(limit)),
-        ("Delimiter", encoding(query.get("delimiter", ""))),
-        *encoding.nodes,
-        ("IsTruncated", str(more).lower()),
-    ]
+    encoding, marker = EncodingType(request), request.query.get("key-marker", "")
+    entries, more, nodes = _page(request, encoding, marker)
+    nodes += [("KeyMarker", encoding(marker)), ("VersionIdMarker", request.query.get("version-id-marker", ""))]
     if more:
         nodes += [("NextKeyMarker", encoding(entries[-1].key)), ("NextVersionIdMarker", "null")]
-    return xml_response("ListVersionsResult", [*nodes, *(_version(entry, encoding) for entry in entries)])
+    version: list[Node] = [("VersionId", "null"), ("IsLatest", "true")]
+    return _listing("ListVersionsResult", nodes, entries, encoding, name="Version", members=version)
 
 
-def _version(entry: StoredObject | CommonPrefix, encoding: EncodingType) -> Node:
-    name, members = _entry(entry, encoding, owner=True)
-    if isinstance(entry, CommonPrefix):
-        return name, members
-    key, *others = members
-    return "Version", [key, ("VersionId", "null"), ("IsLatest", "true"), *others]
-
-
-def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefix], int, bool]:
-    """Return the entries after a key, the limit that was used, and whether more follow."""
+def _page(request: Request, encoding: EncodingType, after: str) -> tuple[list[Entry], bool, list[Node]]:
+    """Return the entries after a key, whether more follow, and the elements that all lists have."""
     query = request.query
     for name in ("prefix", "delimiter", "marker", "start-after", "key-marker"):
         if len(query.get(name, "").encode()) > MAX_PARAMETER_SIZE:
             raise invalid_argument(f"The {name} is longer than {MAX_PARAMETER_SIZE} bytes.", name=name)
-    limit = whole_number(request, "max-keys", DEFAULT_KEYS, 1, MAX_KEYS)
-    entries, more = request.storage.page(
-        prefix=query.get("prefix", ""), delimiter=query.get("delimiter", ""), after=after, limit=limit
-    )
-    return entries, limit, more
-
-
-def _entry(entry: StoredObject | CommonPrefix, encoding: EncodingType, *, owner: bool) -> tuple[str, list[Node]]:
-    if isinstance(entry, CommonPrefix):
-        return "CommonPrefixes", [("Prefix", encoding(entry.key))]
+    limit = request.whole_number("max-keys", DEFAULT_KEYS, 1, MAX_KEYS)
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    entries, more = request.storage.page(prefix=prefix, delimiter=delimiter, after=after, limit=limit)
     nodes: list[Node] = [
-        ("Key", encoding(entry.key)),
-        ("LastModified", iso_time(entry.last_modified)),
-        ("ETag", f'"{entry.etag}"'),
-        ("Type", entry.type),
-        ("Size", str(entry.size)),
-        ("StorageClass", entry.headers.get("x-oss-storage-class", "Standard")),
+        ("Name", request.bucket),
+        ("Prefix", encoding(prefix)),
+        ("MaxKeys", str(limit)),
+        ("Delimiter", encoding(delimiter)),
+        *encoding.nodes,
+        ("IsTruncated", str(more).lower()),
     ]
-    return "Contents", [*nodes, OWNER] if owner else nodes
+    return entries, more, nodes
+
+
+def _listing(
+    root: str,
+    nodes: list[Node],
+    entries: list[Entry],
+    encoding: EncodingType,
+    *,
+    name: str = "Contents",
+    members: Iterable[Node] = (),
+    owner: bool = True,
+) -> Response:
+    """Return the response with an element for each entry.
+
+    :param name: of the element of an object.
+    :param members: what each object has besides.
+    """
+    for entry in entries:
+        if isinstance(entry, CommonPrefix):
+            nodes.append(("CommonPrefixes", [("Prefix", encoding(entry.key))]))
+            continue
+        described: list[Node] = [
+            ("Key", encoding(entry.key)),
+            *members,
+            ("LastModified", iso_time(entry.last_modified)),
+            ("ETag", f'"{entry.etag}"'),
+            ("Type", entry.type),
+            ("Size", str(entry.size)),
+            ("StorageClass", entry.headers.get("x-oss-storage-class", "Standard")),
+        ]
+        nodes.append((name, [*described, OWNER] if owner else described))
+    return xml_response(root, nodes)
 
 
 def _token(key: str) -> str:

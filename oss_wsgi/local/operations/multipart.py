@@ -12,13 +12,12 @@ from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
-from ..request import Request
+from ..request import EncodingType, Request
 from ..storage.index import common_prefix
 from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
-from .parameters import EncodingType, whole_number
-from .read_objects import CHUNK_SIZE, OBJECT_ACL, requested_range
-from .write_objects import open_source, request_content_type
+from .read_objects import OBJECT_ACL, FileRange, requested_range
+from .write_objects import described, open_source
 
 MAX_PARTS = 10000
 
@@ -36,12 +35,10 @@ def initiate_multipart_upload(request: Request) -> Response:
     """POST `?uploads`: start an upload and return its ID; with `sequential` its parts have to come in order."""
     check_key(request.key)
     encoding = EncodingType(request)
-    content_type = request_content_type(request)
-    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
     sequential = "sequential" in request.query
-    upload = request.storage.begin(request.key, content_type, headers, now=request.now, sequential=sequential)
+    upload = request.storage.begin(*described(request), now=request.now, sequential=sequential)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
     return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 
@@ -51,7 +48,6 @@ def upload_part(request: Request) -> Response:
     number, upload = _part_number(request), _upload(request)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
-        faults.arriving()
         receive_body(request, incoming)
         faults.arrived()
         part = incoming.commit_part(upload, number, now=request.service.options.clock())
@@ -67,10 +63,7 @@ def upload_part_copy(request: Request) -> Response:
         part_range = requested_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
         start, length = part_range or (0, source.size)
         last = start + length - 1
-        content.seek(start)
-        while length and (chunk := content.read(min(CHUNK_SIZE, length))):
-            length -= len(chunk)
-            incoming.write(chunk)
+        incoming.receive(FileRange(content, start, length), None)
         part = incoming.commit_part(upload, number, now=request.service.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
     headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
@@ -89,7 +82,6 @@ def complete_multipart_upload(request: Request) -> Response:
         message = "Your proposed upload smaller than the minimum allowed size."
         raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
     faults = UploadFaults(request.faults)
-    faults.arriving()
     faults.arrived()
     if parts and request.faults.pop("damaged_object"):
         parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
@@ -126,24 +118,24 @@ def list_multipart_uploads(request: Request) -> Response:
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     key_marker = query.get("key-marker", "")
     id_marker = query.get("upload-id-marker", "") if key_marker else ""
-    limit = whole_number(request, "max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
+    limit = request.whole_number("max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
     entries: list[Node] = []
-    after, more, last_common = (key_marker, id_marker), True, ""
-    while more and len(entries) < limit:
-        # With a delimiter many uploads may become one entry, so they are read one by one.
-        (*uploads,), more = request.storage.uploads(prefix=prefix, after=after, limit=1 if delimiter else limit)
-        for upload in uploads:
-            after = (upload.key, upload.id)
-            common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
-            if not common:
-                nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
-                entries.append(("Upload", [*nodes, ("Initiated", iso_time(upload.started))]))
-            elif common not in (last_common, key_marker):
-                last_common = common
-                entries.append(("CommonPrefixes", [("Prefix", encoding(common))]))
-    next_key, next_id = after if more else ("", "")
-    if last_common and next_key.startswith(last_common):
-        next_key, next_id = last_common, ""
+    next_key = next_id = ""
+    more = False
+    for upload in request.storage.uploads(prefix):
+        common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
+        is_before = (upload.key, upload.id) <= (key_marker, id_marker or "~")  # no id is behind a tilde
+        if is_before or (common and common in (key_marker, next_key)):
+            continue
+        more = len(entries) == limit
+        if more:
+            break
+        next_key, next_id = (common, "") if common else (upload.key, upload.id)
+        if common:
+            entries.append(("CommonPrefixes", [("Prefix", encoding(common))]))
+        else:
+            nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
+            entries.append(("Upload", [*nodes, ("Initiated", iso_time(upload.started))]))
     return xml_response(
         "ListMultipartUploadsResult",
         [
@@ -151,8 +143,8 @@ def list_multipart_uploads(request: Request) -> Response:
             ("KeyMarker", encoding(key_marker)),
             ("UploadIdMarker", id_marker),
             *encoding.nodes,
-            ("NextKeyMarker", encoding(next_key)),
-            ("NextUploadIdMarker", next_id),
+            ("NextKeyMarker", encoding(next_key if more else "")),
+            ("NextUploadIdMarker", next_id if more else ""),
             ("Delimiter", encoding(delimiter)),
             ("Prefix", encoding(prefix)),
             ("MaxUploads", str(limit)),
@@ -165,8 +157,8 @@ def list_multipart_uploads(request: Request) -> Response:
 def list_parts(request: Request) -> Response:
     """GET `?uploadId`: list the parts of an upload."""
     encoding = EncodingType(request)
-    limit = whole_number(request, "max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
-    marker = whole_number(request, "part-number-marker", 0, 0, MAX_PARTS)
+    limit = request.whole_number("max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
+    marker = request.whole_number("part-number-marker", 0, 0, MAX_PARTS)
     upload = _upload(request)
     parts, more = request.storage.parts(upload, after=marker, limit=limit)
     nodes: list[Node] = [
@@ -199,7 +191,7 @@ def _upload(request: Request) -> MultipartUpload:
 def _part_number(request: Request) -> int:
     if "uploadId" not in request.query:
         raise invalid_argument("A partNumber goes with an uploadId.", name="uploadId")
-    number = whole_number(request, "partNumber", 0, 1, MAX_PARTS)
+    number = request.whole_number("partNumber", 0, 1, MAX_PARTS)
     if not number:
         raise invalid_argument(f"The partNumber must be from 1 to {MAX_PARTS}.", name="partNumber")
     return number

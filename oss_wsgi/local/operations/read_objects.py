@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from email.utils import formatdate, parsedate_to_datetime
 from typing import BinaryIO
 
@@ -54,16 +55,14 @@ def get_object(request: Request) -> Response:
     """Answer a GET or a HEAD."""
     overrides = _overrides(request)
     stored, file = _open(request)
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(file)
         if request.query.get(PROCESS):
             response = _processed(stored, file, request.query[PROCESS], overrides)
         else:
             response = _object_response(stored, file, request, overrides)
-    except Exception:
-        file.close()
-        raise
-    if not isinstance(response.body, FileRange):
-        file.close()
+        if isinstance(response.body, FileRange):
+            stack.pop_all()
     return response
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote_plus
 
 from ..bodies import read_small_body, receive_body
-from ..callbacks.upload_callback import call_back, image_info, read_callback
+from ..callbacks.image_info import read_image_info
+from ..callbacks.parameters import CallbackParameters
+from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
-from ..request import Request
+from ..request import EncodingType, Request
+from ..storage.blob_folder import ObjectWriter
 from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .buckets import acl_response
-from .parameters import EncodingType
 from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
 
 COPY_SOURCE = "x-oss-copy-source"
@@ -33,22 +35,47 @@ def put_object(request: Request) -> Response:
     """PUT Object: store the body, and send the callback if there is one."""
     check_key(request.key)
     callback = read_callback(request)
-    media_type = request_content_type(request)
-    headers = object_headers(request.headers, default_class=request.storage.storage_class)
-    forbid_overwrite = forbids_overwrite(request.headers)
+    return store(
+        request,
+        lambda incoming: receive_body(request, incoming),
+        lambda stored: Response(200, upload_headers(stored)),
+        described(request),
+        forbid_overwrite=forbids_overwrite(request.headers),
+        callback=callback,
+        operation="PutObject",
+    )
+
+
+def store(
+    request: Request,
+    receive: Callable[[ObjectWriter], None],
+    respond: Callable[[StoredObject], Response],
+    metadata: tuple[str, str, dict[str, str]],
+    *,
+    forbid_overwrite: bool,
+    callback: CallbackParameters | None,
+    operation: str,
+) -> Response:
+    """Store what an upload sends, and return the response: of the application if there is a callback.
+
+    :param receive: writes the content.
+    :param respond: makes the response without a callback.
+    :param metadata: the key, the content type and the headers of the object.
+    :param operation: the name of the upload in callbacks.
+    """
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
-        faults.arriving()
-        receive_body(request, incoming)
+        receive(incoming)
         faults.arrived()
-        image = image_info(callback, incoming)
+        image = None
+        if callback:  # before the commit: after it, another upload may replace the content
+            with incoming.open() as content:
+                image = read_image_info(content)
         now = request.service.options.clock()
-        stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
-        request.story.stored = stored
+        stored = incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
+    request.story.stored = stored
     with faults:
-        if callback:
-            return call_back(request, callback, stored, image, "PutObject")
-        return Response(200, upload_headers(stored))
+        return call_back(request, callback, stored, image, operation) if callback else respond(stored)
 
 
 def copy_object(request: Request) -> Response:
@@ -58,19 +85,20 @@ def copy_object(request: Request) -> Response:
     if directive not in ("COPY", "REPLACE"):
         message = "The x-oss-metadata-directive must be COPY or REPLACE."
         raise invalid_argument(message, name="x-oss-metadata-directive", value=directive)
-    headers = object_headers(request.headers, default_class=request.storage.storage_class)
+    key, media_type, headers = described(request)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
-        if directive == "REPLACE" or _copies_itself(request):
-            media_type = request_content_type(request) if request.headers.get("content-type") else source.content_type
-        else:
+        # Of an object that is copied onto itself only the metadata changes, whatever the directive.
+        keeps_metadata = directive == "COPY" and _source(request) != (request.bucket, key)
+        if keeps_metadata or not request.headers.get("content-type"):
             media_type = source.content_type
+        if keeps_metadata:
             copied = {name: value for name, value in source.headers.items() if name not in NOT_COPIED}
             headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
             now = request.service.options.clock()
-            stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
+            stored = incoming.commit(key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
     return xml_response("CopyObjectResult", nodes, upload_headers(stored))
@@ -128,20 +156,16 @@ def put_object_acl(request: Request) -> Response:
     return Response(200)
 
 
-def _copies_itself(request: Request) -> bool:
-    """Return whether an object is copied onto itself: then only its metadata changes, whatever the directive."""
-    return _source(request) == (request.bucket, request.key)
-
-
 def check_version(version: str) -> None:
     """Raise OSSError for any version but `null`, the one of objects in a bucket without versioning."""
     if version not in ("", "null"):
         raise not_implemented(f"version {version}: it keeps one of each object")
 
 
-def request_content_type(request: Request) -> str:
-    """Return the Content-Type to store with what a request uploads."""
-    return content_type({"content-type": request.headers.get("content-type", "")}, "")
+def described(request: Request) -> tuple[str, str, dict[str, str]]:
+    """Return the key, the content type and the headers of the object that a request uploads."""
+    media_type = content_type({"content-type": request.headers.get("content-type", "")}, "")
+    return request.key, media_type, object_headers(request.headers, default_class=request.storage.storage_class)
 
 
 @contextmanager

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import socket
 import ssl
 import time
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
 from ..environ import ARRIVED
-from ..forms.form import MAX_BODY_SIZE
+from ..forms.form import MAX_BODY_SIZE, FormInput, content_start
 from ..forms.policy import MAX_OBJECT_SIZE
-from .body import RequestBody, Spool
 from .tls import TLSSocket
 
 _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
+
+
+#: Opens a named file for a body.
+Spool = Callable[[], BinaryIO]
 
 
 def channel_class(spool: Spool, tls: ssl.SSLContext | None = None) -> type[Any]:
@@ -76,6 +83,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 class Task(WSGITask):  # type: ignore[misc]
     """Runs the application for a request, and writes the headers of its response as OSS does."""
 
+    response_headers: list[tuple[str, str]]
+
     def start(self) -> None:
         super().start()
         self.channel.unread = self.request.unread
@@ -93,6 +102,8 @@ class Task(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
     def build_response_header(self) -> bytes:
+        # waitress adds a Via header when a response has a Server header; its own ident says the same.
+        self.response_headers = [pair for pair in self.response_headers if pair[0] != "Server"]
         # waitress writes Etag and X-Oss-Meta-Name, but the SDKs pass on header names as they arrive.
         names = {name.lower().encode(): name.encode() for name, _ in self.response_headers}
         header: bytes = super().build_response_header()
@@ -140,3 +151,82 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # The client hung up before the whole body arrived.
         if self.request is not None:
             self.request.close()
+
+
+class RequestBody:
+    """A buffer that waitress fills and then reads.
+
+    :param limit: a body of so many bytes or more goes into a file.
+    :param is_form: keep the fields in memory, so that the file begins with what the form uploads.
+    """
+
+    def __init__(self, limit: int, spool: Spool, *, is_form: bool) -> None:
+        self._limit = limit
+        self._spool = spool
+        self._is_form = is_form
+        self._memory = io.BytesIO()
+        self._file: BinaryIO | None = None
+        self._error: OSError | None = None
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._error is not None:
+            return  # the rest is only counted
+        try:
+            (self._file or self._memory).write(data)
+            if self._file is None and self._size >= self._limit:
+                self._move_to_file()
+        except OSError as error:
+            self._fail(error)
+
+    def getfile(self) -> BinaryIO | FormInput:
+        """Return the whole body, to be read from its start; reading raises the error of a full disk."""
+        if self._file is not None and self._error is None:
+            try:
+                self._file.seek(0)  # writes what is still in its buffer
+            except OSError as error:
+                self._fail(error)
+        if self._error is not None:
+            return io.BufferedReader(_Unreadable(self._error))
+        if self._file is None:
+            self._memory.seek(0)
+            return self._memory
+        head = self._memory.getvalue()
+        return FormInput(head, self._file) if head else self._file
+
+    def close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            with suppress(FileNotFoundError):  # the file became an object
+                os.unlink(self._file.name)
+
+    def _fail(self, error: OSError) -> None:
+        """Drop a body that does not fit on the disk: free its space now, and raise the error when the body is read."""
+        self._error = error
+        self._memory = io.BytesIO()
+        self.close()
+
+    def _move_to_file(self) -> None:
+        beginning = self._memory.getvalue()
+        start = content_start(beginning) if self._is_form else 0
+        self._memory = io.BytesIO(beginning[:start])
+        self._file = self._spool()
+        self._file.write(beginning[start:])
+
+
+class _Unreadable(io.RawIOBase):
+    """A body that could not be stored: reading it raises the error."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        raise self._error

@@ -7,21 +7,18 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.server import create_server
 from waitress.task import ThreadedTaskDispatcher
 
-from ..faults import ConnectionDroppedError
 from ..forms.form import MAX_BODY_SIZE
 from .channel import channel_class
 from .tls import CERTIFICATE_FILE, server_context
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
     from ..application import LocalOSS
 
 # Far more than uploads that wait for their callbacks: a callback may send a request to this server itself.
@@ -54,7 +51,7 @@ class LocalOSSServer:
         self._thread: threading.Thread | None = None
         self._channels: dict[int, Any] = {}
         self._server: Any = create_server(
-            self._application,
+            lambda environ, start_response: self.oss(environ, start_response),
             self._channels,
             _dispatcher=RequestThreads(),
             sockets=[self._socket],
@@ -71,7 +68,7 @@ class LocalOSSServer:
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )
-        self._server.channel_class = channel_class(oss.storage.blobs.spool, context)
+        self._server.channel_class = channel_class(oss.storage.blobs.create, context)
 
     def start(self) -> None:
         _return_freed_memory()
@@ -101,27 +98,6 @@ class LocalOSSServer:
                     request.close()
             channel.handle_close()
         wasyncore.close_all(self._channels, ignore_all=True)
-
-    def _application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start_without_server(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            # waitress adds a Via header when a response has a Server header; its own ident says the same.
-            headers = [(name, value) for name, value in headers if name != "Server"]
-            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
-
-        try:
-            return self.oss(environ, start_without_server)
-        except ConnectionDroppedError:
-            self._drop_connection(environ)
-            start_response("500 Internal Server Error", [("Content-Length", "0")])
-            return []
-
-    def _drop_connection(self, environ: WSGIEnvironment) -> None:
-        """End the connection of a request, so that no response reaches the client."""
-        peer = environ["REMOTE_ADDR"], environ["REMOTE_PORT"]
-        for channel in list(self._server.active_channels.values()):
-            if (channel.addr[0], str(channel.addr[1])) == peer:
-                with contextlib.suppress(OSError):  # the client has closed it already
-                    channel.socket.shutdown(socket.SHUT_RDWR)
 
 
 class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
+import secrets
 from dataclasses import dataclass, field
 
 from ..errors import OSSError, access_denied
-from .session import ID_PREFIX, Session, SessionPolicy
+from .session_policy import SessionPolicy
+
+#: The first characters of the ID of a temporary key.
+ID_PREFIX = "STS."
 
 #: Seconds that the clock of a client may differ.
 SKEW = 15 * 60
@@ -31,6 +37,34 @@ class Account:
         if self.policy and not self.policy.allows(action, f"{bucket}/{key}" if key else bucket or "*"):
             raise access_denied(f"The policy of the security token does not allow {action}.", "0003-00000301")
 
+    def begin_session(self, policy: str, expires: int) -> Account:
+        """Return a new temporary key, whose token holds the whole key.
+
+        The server stores nothing: the token works in each process that has this key, also after a restart.
+
+        :param policy: JSON, "" for all rights; PolicyError is raised for one that is not understood.
+        """
+        content = json.dumps({"id": ID_PREFIX + secrets.token_hex(12), "expires": expires, "policy": policy})
+        token = base64.b64encode(self._digest("token", content) + content.encode()).decode()
+        return self._session(token, content)
+
+    def session(self, token: str) -> Account | None:
+        """Return the temporary key of a token; None for a token that this key did not make."""
+        try:
+            data = base64.b64decode(token, validate=True)
+            digest, content = data[:32], data[32:].decode()
+        except ValueError:
+            return None
+        return self._session(token, content) if hmac.compare_digest(digest, self._digest("token", content)) else None
+
+    def _session(self, token: str, content: str) -> Account:
+        members = json.loads(content)
+        policy = SessionPolicy.parse(members["policy"]) if members["policy"] else None
+        return Account(members["id"], self._digest("key", content).hex(), token, members["expires"], policy)
+
+    def _digest(self, purpose: str, content: str) -> bytes:
+        return hmac.digest(self.access_key_secret.encode(), f"local-oss-session {purpose} {content}".encode(), "sha256")
+
 
 def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> Account:
     """Return the key that has this ID: the account's, or a temporary one that AssumeRole made with it.
@@ -38,19 +72,17 @@ def check_access_key(access_key_id: str, token: str | None, account: Account, no
     :raises OSSError: there is none, it has another token, or it has expired.
     """
     if token and access_key_id.startswith(ID_PREFIX) and access_key_id != account.access_key_id:
-        session = Session.read(account.access_key_secret, token)
+        session = account.session(token)
         if session is None:
-            message = "The security token you provided is invalid."
-            raise OSSError(403, "InvalidSecurityToken", message, "0002-00000006")
-        policy = SessionPolicy.parse(session.policy) if session.policy else None
-        account = Account(session.access_key_id, session.access_key_secret, token, session.expires, policy)
+            raise _invalid_token()
+        account = session
     is_known = hmac.compare_digest(access_key_id.encode(), account.access_key_id.encode())
     # A token belongs to a temporary key: neither is known without the other.
     if not is_known or bool(account.security_token) != bool(token):
         message = "The OSS Access Key Id you provided does not exist in our records."
         raise OSSError(403, "InvalidAccessKeyId", message, "0002-00000902", OSSAccessKeyId=access_key_id)
     if token and account.security_token and not hmac.compare_digest(token.encode(), account.security_token.encode()):
-        raise OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000006")
+        raise _invalid_token()
     if account.expires is not None and now > account.expires:
         message = "The security token you provided has expired."
         raise OSSError(403, "SecurityTokenExpired", message, "0002-00000007")
@@ -81,6 +113,10 @@ def compare_signatures(
         StringToSignBytes=string_to_sign.encode().hex(" ").upper(),
         **members,
     )
+
+
+def _invalid_token() -> OSSError:
+    return OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000006")
 
 
 def too_skewed(request_time: str, server_time: str) -> OSSError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,20 +19,13 @@ _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 
 
 def signed_address(
-    environ: Mapping[str, Any],
-    candidates: Sequence[Address],
-    account: Account,
-    region: str,
-    now: float,
-    *,
-    more_candidates: Callable[[], Iterable[Address]] = tuple,
+    environ: Mapping[str, Any], candidates: Sequence[Address], account: Account, region: str, now: float
 ) -> tuple[Address, Account | None]:
     """Return the address that the request means, and the key that signed it.
 
     A signature fits one candidate at most, since each is another resource to sign, and the request means that one. An
     unsigned request means the first.
 
-    :param more_candidates: addresses that only a signature can choose, asked for if it fits none of the others.
     :raises OSSError: the signature fits none; the error shows the first.
     """
     first, *others = candidates
@@ -42,7 +34,7 @@ def signed_address(
     except OSSError as error:
         if error.code != "SignatureDoesNotMatch":
             raise
-        for other in itertools.chain(others, more_candidates()):
+        for other in others:
             with suppress(OSSError):
                 signer = check_request_signature(environ, other, account, region, now)
                 if signer:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from functools import partial
-from typing import Any, TypeVar
-
-from .records import MultipartUpload, Part, StoredObject
+from typing import Any
 
 #: The folder of parts, which belong to no bucket's folder until their upload is completed.
 PARTS = ".parts"
@@ -21,41 +16,22 @@ PARTS = ".parts"
 # Seconds to wait for another process to end its transaction.
 LOCK_TIMEOUT = 60.0
 
-# Keys are stored as UTF-8 bytes, whose order is the one that OSS lists them in.
+# Keys are stored as UTF-8 bytes, whose order is the one that OSS lists them in; records as JSON.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS buckets (
     name TEXT PRIMARY KEY, created REAL NOT NULL, settings TEXT NOT NULL DEFAULT '{}'
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS objects (
-    bucket TEXT NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL, md5 TEXT NOT NULL, crc64 TEXT NOT NULL,
-    content_type TEXT NOT NULL, last_modified REAL NOT NULL, headers TEXT NOT NULL, file TEXT NOT NULL,
-    multipart_etag TEXT NOT NULL, PRIMARY KEY (bucket, key)
+    bucket TEXT NOT NULL, key BLOB NOT NULL, file TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS object_files ON objects (file);
 CREATE TABLE IF NOT EXISTS uploads (
-    bucket TEXT NOT NULL, key BLOB NOT NULL, id TEXT NOT NULL, started REAL NOT NULL, content_type TEXT NOT NULL,
-    headers TEXT NOT NULL, sequential INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (bucket, key, id)
+    bucket TEXT NOT NULL, key BLOB NOT NULL, id TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (bucket, key, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
-    upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, md5 TEXT NOT NULL, crc64 TEXT NOT NULL,
-    last_modified REAL NOT NULL, file TEXT NOT NULL, PRIMARY KEY (upload, number)
+    upload TEXT NOT NULL, number INTEGER NOT NULL, file TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (upload, number)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS part_files ON parts (file);
 """
-
-Record = TypeVar("Record", StoredObject, MultipartUpload, Part)
-
-#: The columns of the rows that make records.
-COLUMNS = {kind: ", ".join(each.name for each in fields(kind)) for kind in (StoredObject, MultipartUpload, Part)}
-
-#: How a member of a record is written and read where SQLite does not take it as it is. A checksum is text: it has 64
-#: bits and no sign, and SQLite's integers have a sign.
-CODECS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "key": (str.encode, bytes.decode),
-    "crc64": (str, int),
-    "headers": (partial(json.dumps, ensure_ascii=False), json.loads),
-    "sequential": (int, bool),
-}
 
 # Which of the connections.
 WRITER = 0
@@ -98,12 +74,6 @@ class IndexDatabase:
                     connection.execute("ROLLBACK")
                 raise
 
-    def folder_of(self, file: str) -> str | None:
-        """Return the folder for the content of an object or a part; None for any other file."""
-        rows = self.read("SELECT bucket FROM objects WHERE file = ?", file)
-        rows += self.read("SELECT ? FROM parts WHERE file = ?", PARTS, file)
-        return str(rows[0][0]) if rows else None
-
     def close(self) -> None:
         with self._write_lock, self._read_lock:
             for connection in self._connections:
@@ -140,17 +110,10 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
         time.sleep(0.01)
 
 
-def to_row(record: StoredObject | MultipartUpload | Part) -> tuple[Any, ...]:
-    """Return a record as the row of its COLUMNS."""
-    row = [(each.name, getattr(record, each.name)) for each in fields(record)]
-    return tuple(CODECS[name][0](value) if name in CODECS else value for name, value in row)
-
-
-def from_row(kind: type[Record], row: Sequence[Any]) -> Record:
-    """Return the record of a row of its COLUMNS."""
-    names = (each.name for each in fields(kind))
-    values = zip(names, row, strict=True)
-    return kind(*(CODECS[name][1](value) if name in CODECS else value for name, value in values))
+def named_files(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the files with the content of objects and parts, each with its folder."""
+    rows = connection.execute("SELECT file, bucket FROM objects UNION ALL SELECT file, ? FROM parts", (PARTS,))
+    return dict(rows.fetchall())
 
 
 def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:

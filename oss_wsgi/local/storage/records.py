@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,16 @@ class Part:
     @property
     def checksum_headers(self) -> list[tuple[str, str]]:
         return [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
+
+
+Record = TypeVar("Record", StoredObject, MultipartUpload, Part)
+
+
+def to_text(record: StoredObject | MultipartUpload | Part) -> str:
+    """Return a record as JSON."""
+    return json.dumps(vars(record), ensure_ascii=False)
+
+
+def from_text(kind: type[Record], text: str) -> Record:
+    """Return the record of a text of `to_text`."""
+    return kind(**json.loads(text))

@@ -1,18 +1,351 @@
-"""The storage of the local OSS: buckets in a folder, where each object is a file that a person can look at."""
+"""The buckets in a folder: what the index knows of them, and the content that their objects and parts name."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from contextlib import suppress
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from ...private_file import make_private_folder, narrow, narrow_folder, open_private
-from ..errors import OSSError, no_such_bucket
-from .blob_folder import BlobFolder
-from .bucket import Bucket
-from .index import PARTS, IndexDatabase
+from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
+from .blob_folder import BlobFolder, ObjectWriter
+from .index import PARTS, IndexDatabase, common_prefix, first_key_after
+from .records import CommonPrefix, MultipartUpload, Part, StoredObject, from_text, to_text
 
 INDEX = ".index.sqlite3"
+
+Entry = StoredObject | CommonPrefix
+_FILE_OF_OBJECT = "SELECT bucket, file FROM objects WHERE bucket = ? AND key = ?"
+
+# Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
+FOLDED_BATCH = 20
+
+
+class Bucket:
+    """One bucket: its settings, its objects, and the uploads in parts that are in progress.
+
+    Times are Unix seconds; keys are text, ordered by their UTF-8 bytes. `settings` holds the ACL, the CORS rules and so
+    on, as text under the operations' own names.
+    """
+
+    def __init__(self, index: IndexDatabase, blobs: BlobFolder, name: str, created: float, settings: str) -> None:
+        self._index = index
+        self._blobs = blobs
+        self.name = name
+        self.created = created
+        self.settings: Mapping[str, str] = json.loads(settings)
+
+    @property
+    def acl(self) -> str:
+        """The ACL, which holds for objects without an ACL of their own."""
+        return self.settings.get("acl", "private")
+
+    @property
+    def storage_class(self) -> str:
+        """The class of objects that name none."""
+        return self.settings.get("storage-class", "Standard")
+
+    @property
+    def redundancy(self) -> str:
+        return self.settings.get("redundancy", "LRS")
+
+    def change(self, settings: Mapping[str, str | None]) -> None:
+        """Change these settings and leave the others; None removes a setting."""
+        with self._index.transaction() as connection:
+            rows = connection.execute("SELECT settings FROM buckets WHERE name = ?", (self.name,)).fetchall()
+            if not rows:
+                raise no_such_bucket(self.name)
+            self.settings = _changed(json.loads(rows[0][0]), settings)
+            values = json.dumps(self.settings, ensure_ascii=False), self.name
+            connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", values)
+
+    def incoming(self) -> Incoming:
+        """Return a writer for new content."""
+        return Incoming(self._blobs, self)
+
+    def get(self, key: str) -> StoredObject | None:
+        """Return what is known of an object; None if it does not exist."""
+        rows = self._index.read("SELECT record FROM objects WHERE bucket = ? AND key = ?", self.name, key.encode())
+        return from_text(StoredObject, rows[0][0]) if rows else None
+
+    def open(self, key: str) -> tuple[StoredObject, BinaryIO] | None:
+        """Return an object and its content, which stays readable when the object is replaced or deleted."""
+        stored = self.get(key)
+        while stored:
+            content = self._blobs.open(self.name, stored.file)
+            if content:
+                return stored, content
+            # It was replaced or deleted between the two steps, unless somebody removed the file by hand.
+            current = self.get(key)
+            stored = current if current and current.file != stored.file else None
+        return None
+
+    def change_headers(self, key: str, headers: Mapping[str, str | None]) -> bool:
+        """Change these headers of an object and leave the others; None removes one. Return False for no object."""
+        values = (self.name, key.encode())
+        with self._index.transaction() as connection:
+            row = connection.execute("SELECT record FROM objects WHERE bucket = ? AND key = ?", values).fetchone()
+            if row:
+                stored = from_text(StoredObject, row[0])
+                text = to_text(replace(stored, headers=_changed(stored.headers, headers)))
+                connection.execute("UPDATE objects SET record = ? WHERE bucket = ? AND key = ?", (text, *values))
+        return row is not None
+
+    def delete(self, key: str) -> bool:
+        """Delete an object; return False when there is none."""
+        values = (self.name, key.encode())
+        with self.changes() as (connection, replaced):
+            replaced += connection.execute(_FILE_OF_OBJECT, values).fetchall()
+            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", values)
+        return bool(replaced)
+
+    def page(
+        self, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
+    ) -> tuple[list[Entry], bool]:
+        """Return up to `limit` entries after the key `after`, and whether more follow."""
+        start, end = prefix.encode(), first_key_after(prefix.encode())
+        marker, separator = after.encode(), delimiter.encode()
+        if after:
+            # A marker that is a common prefix excludes all keys that begin with it.
+            common = common_prefix(marker, start, separator)
+            start = max(start, first_key_after(marker) if common == marker else marker + b"\0")
+        statement = "SELECT key, record FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+        entries: list[Entry] = []
+        while (room := limit + 1 - len(entries)) > 0:
+            size = min(room, FOLDED_BATCH) if separator else room
+            rows = self._index.read(statement, self.name, start, end, size)
+            for name, record in rows:
+                common = common_prefix(name, prefix.encode(), separator)
+                if common:
+                    entries.append(CommonPrefix(common.decode()))
+                    start = first_key_after(common)
+                    break
+                entries.append(from_text(StoredObject, record))
+                start = name + b"\0"
+            else:
+                if len(rows) < size:
+                    break
+        return entries[:limit], len(entries) > limit
+
+    def stat(self) -> tuple[list[tuple[str, int, int]], int]:
+        """Return for each storage class its name, its objects and their bytes; and the number of unfinished uploads."""
+        rows = self._index.read(
+            "SELECT json_extract(record, '$.headers.\"x-oss-storage-class\"'), COUNT(*),"
+            " SUM(json_extract(record, '$.size')) FROM objects WHERE bucket = ? GROUP BY 1",
+            self.name,
+        )
+        uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
+        return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
+
+    def begin(
+        self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
+    ) -> MultipartUpload:
+        """Begin an upload in parts.
+
+        :param sequential: the parts have to come in order and once each, and the object has an MD5 of the whole.
+        """
+        upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers, sequential)
+        with self._index.transaction() as connection:
+            self.check_exists(connection)
+            values = self.name, key.encode(), upload.id, to_text(upload)
+            connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?)", values)
+        return upload
+
+    def upload(self, key: str, upload_id: str) -> MultipartUpload:
+        """Return an upload in progress; raise OSSError 404 NoSuchUpload if there is none."""
+        statement = "SELECT record FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
+        rows = self._index.read(statement, self.name, key.encode(), upload_id)
+        if not rows:
+            raise _no_such_upload(upload_id)
+        return from_text(MultipartUpload, rows[0][0])
+
+    def uploads(self, prefix: str = "") -> list[MultipartUpload]:
+        """Return the uploads in progress, in the order of their keys and ids."""
+        statement = "SELECT record FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ? ORDER BY key, id"
+        start = prefix.encode()
+        rows = self._index.read(statement, self.name, len(start), start)
+        return [from_text(MultipartUpload, text) for (text,) in rows]
+
+    def parts(self, upload: MultipartUpload, *, after: int = 0, limit: int = 10000) -> tuple[list[Part], bool]:
+        """Return up to `limit` parts after the number `after`, and whether more follow."""
+        statement = "SELECT record FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"
+        rows = self._index.read(statement, upload.id, after, limit + 1)
+        return [from_text(Part, text) for (text,) in rows[:limit]], len(rows) > limit
+
+    def complete(
+        self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
+    ) -> StoredObject:
+        """Make one object of these parts and end the upload; other parts are deleted.
+
+        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
+        one of OSS's). It has an MD5 only if the upload is sequential.
+
+        :raises OSSError: as of `commit`.
+        """
+        etags = "".join(part.etag for part in parts)
+        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
+        with self.incoming() as incoming:
+            incoming.join(((part, self._open_part(upload, part)) for part in parts), is_hashed=upload.sequential)
+            return incoming.commit(
+                upload.key,
+                upload.content_type,
+                upload.headers,
+                now=now,
+                forbid_overwrite=forbid_overwrite,
+                upload=upload,
+                multipart_etag=f"{digest.upper()}-{len(parts)}",
+            )
+
+    def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
+        """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
+        file = part.file
+        while (content := self._blobs.open(PARTS, file)) is None:
+            replacing, _ = self.parts(upload, after=part.number - 1, limit=1)
+            if not replacing or replacing[0].file == file:  # the upload ended, or somebody removed the file by hand
+                raise _no_such_upload(upload.id)
+            if (replacing[0].number, replacing[0].md5) != (part.number, part.md5):
+                raise invalid_part(str(part.number))
+            file = replacing[0].file
+        return content
+
+    def abort(self, upload: MultipartUpload) -> None:
+        """End an upload and delete its parts; raise OSSError 404 NoSuchUpload if there is none."""
+        with self.changes() as (connection, replaced):
+            self.check_in_progress(connection, upload)
+            replaced += self.delete_upload(connection, upload)
+
+    @contextmanager
+    def changes(
+        self, incoming: ObjectWriter | None = None, folder: str = ""
+    ) -> Iterator[tuple[sqlite3.Connection, list[tuple[str, str]]]]:
+        """Begin a transaction.
+
+        It yields a list too, for the files that the index no longer names: folder and name.
+
+        :param incoming: new content that the index names from now on, in `folder`.
+        """
+        replaced: list[tuple[str, str]] = []
+        with self._index.transaction() as connection:
+            yield connection, replaced
+            if incoming:
+                incoming.publish(folder)
+        if incoming:
+            incoming.is_stored = True
+        for file in replaced:
+            self._blobs.remove(*file)
+
+    def check_exists(self, connection: sqlite3.Connection) -> None:
+        """Raise OSSError if the bucket was deleted."""
+        if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
+            raise no_such_bucket(self.name)
+
+    def check_in_progress(self, connection: sqlite3.Connection, upload: MultipartUpload) -> None:
+        """Raise OSSError if an upload has ended."""
+        values = (self.name, upload.key.encode(), upload.id)
+        statement = "SELECT 1 FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
+        if not connection.execute(statement, values).fetchone():
+            raise _no_such_upload(upload.id)
+
+    def delete_upload(self, connection: sqlite3.Connection, upload: MultipartUpload) -> list[tuple[str, str]]:
+        """Delete an upload and its parts from the index; return the files of the parts."""
+        files = connection.execute("SELECT ?, file FROM parts WHERE upload = ?", (PARTS, upload.id)).fetchall()
+        connection.execute("DELETE FROM parts WHERE upload = ?", (upload.id,))
+        values = (self.name, upload.key.encode(), upload.id)
+        connection.execute("DELETE FROM uploads WHERE bucket = ? AND key = ? AND id = ?", values)
+        return files
+
+
+class Incoming(ObjectWriter):
+    """New content, which may become an object or a part of a bucket."""
+
+    def __init__(self, blobs: BlobFolder, bucket: Bucket) -> None:
+        super().__init__(blobs)
+        self._bucket = bucket
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def commit(
+        self,
+        key: str,
+        content_type: str,
+        headers: dict[str, str],
+        *,
+        now: float,
+        forbid_overwrite: bool = False,
+        upload: MultipartUpload | None = None,
+        multipart_etag: str = "",
+    ) -> StoredObject:
+        """Make the content an object in one step; until then the key has its old content.
+
+        :param upload: the upload in parts that the object completes.
+        :raises OSSError: 409 FileAlreadyExists, when `forbid_overwrite` is set and the key has an object; 404
+            NoSuchUpload when the upload has ended.
+        """
+        bucket = self._bucket
+        known = key, self.size, self.md5, self.crc64, content_type, now, headers
+        stored = StoredObject(*known, self.finish(key), multipart_etag)
+        with bucket.changes(self, bucket.name) as (connection, replaced):
+            if upload:
+                bucket.check_in_progress(connection, upload)
+            bucket.check_exists(connection)
+            values = bucket.name, key.encode()
+            replaced += connection.execute(_FILE_OF_OBJECT, values).fetchall()
+            if replaced and forbid_overwrite:
+                raise file_already_exists()
+            row = *values, stored.file, to_text(stored)
+            connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
+            if upload:
+                replaced += bucket.delete_upload(connection, upload)
+        return stored
+
+    def commit_part(self, upload: MultipartUpload, number: int, *, now: float) -> Part:
+        """Make the content a part, which replaces a part of the same number.
+
+        :raises OSSError: 404 NoSuchUpload, when the upload has ended. In a sequential upload 409 PartAlreadyExist for a
+            second part of a number, and 400 PartNotSequential for a number that does not follow the last one.
+        """
+        part = Part(number, self.size, self.md5, self.crc64, now, self.finish())
+        with self._bucket.changes(self, PARTS) as (connection, replaced):
+            self._bucket.check_in_progress(connection, upload)
+            if upload.sequential:
+                (last,) = connection.execute("SELECT MAX(number) FROM parts WHERE upload = ?", (upload.id,)).fetchone()
+                _check_sequence(number, last or 0)
+            statement = "SELECT ?, file FROM parts WHERE upload = ? AND number = ?"
+            replaced += connection.execute(statement, (PARTS, upload.id, number)).fetchall()
+            row = upload.id, number, part.file, to_text(part)
+            connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)", row)
+        return part
+
+
+def _changed(values: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return changed members; None removes a member."""
+    return {name: value for name, value in {**values, **changes}.items() if value is not None}
+
+
+def _check_sequence(number: int, last: int) -> None:
+    """Raise OSSError unless a part of a sequential upload follows the last one, 0 for none (protocol.md 16.2)."""
+    if number <= last:
+        message = "The part of this number exists already, and a sequential upload does not replace it."
+        raise OSSError(409, "PartAlreadyExist", message, PartNumber=str(number))
+    if number != last + 1:
+        message = "For sequential multipart upload, you must upload parts one by one in order of their numbers."
+        raise OSSError(400, "PartNotSequential", message, PartNumber=str(number))
+
+
+def _no_such_upload(upload_id: str) -> OSSError:
+    message = (
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or"
+        " completed."
+    )
+    return OSSError(404, "NoSuchUpload", message, "0042-00000002", UploadId=upload_id)
 
 
 class Storage:
@@ -30,7 +363,7 @@ class Storage:
                 narrow(f"{path}{side_file}")
             for folder in (PARTS, *(name for (name,) in self._index.read("SELECT name FROM buckets"))):
                 narrow_folder(directory / folder)
-            self.blobs = BlobFolder(directory, self._index.folder_of)
+            self.blobs = BlobFolder(directory, self._index)
         except BaseException:
             self._index.close()
             raise
@@ -66,7 +399,7 @@ class Storage:
                     message = "The bucket has objects. Please delete them first."
                     raise OSSError(409, "BucketNotEmpty", message, "0015-00000301", BucketName=name)
             connection.execute("DELETE FROM buckets WHERE name = ?", (name,))
-        self.blobs.remove_folder(name)
+            self.blobs.remove_folder(name)
 
     def close(self) -> None:
         self.blobs.close()

@@ -116,7 +116,7 @@ class PartsSite:
 
     @property
     def unfinished(self) -> int:
-        return len(self.bucket.uploads()[0])
+        return len(self.bucket.uploads())
 
     def content(self) -> bytes:
         (stored,) = self.objects

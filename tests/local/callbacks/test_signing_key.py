@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
-from oss_wsgi.local.callbacks.signing_key import CallbackKey, _is_prime
+from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 # The throwaway key of protocol.md 8.6.
 N = int(
@@ -72,22 +72,3 @@ def test_keys_are_different():
 def test_a_key_too_short_to_sign_is_refused(bits):
     with pytest.raises(ValueError, match="at least 512 bits"):
         CallbackKey.generate(bits)
-
-
-@pytest.mark.parametrize("prime", [2**127 - 1, 2**255 - 19, 1009, 1013])
-def test_primes_are_prime(prime):
-    assert _is_prime(prime)
-
-
-@pytest.mark.parametrize(
-    "composite",
-    [
-        pytest.param((2**127 - 1) * (2**61 - 1), id="of two primes"),
-        pytest.param(1009 * 1009, id="a square"),
-        pytest.param(3215031751, id="a strong pseudoprime to 2, 3, 5 and 7"),
-        pytest.param(1590231231043178376951698401, id="a Carmichael number"),
-        pytest.param(2**256 - 1, id="all ones"),
-    ],
-)
-def test_composites_are_not_prime(composite):
-    assert not _is_prime(composite)

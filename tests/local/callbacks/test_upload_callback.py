@@ -7,14 +7,13 @@ from urllib.parse import quote
 import pytest
 
 from oss_wsgi.local.callbacks.image_info import read_image_info
-from oss_wsgi.local.callbacks.parameters import CallbackParameters, parse_callback_url
+from oss_wsgi.local.callbacks.parameters import NAMES, CallbackParameters, parse_callback_url
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 from oss_wsgi.local.callbacks.upload_callback import callback_request, callback_values
-from oss_wsgi.local.callbacks.variables import NAMES
 from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import NOW, callback_field
-from ..signed_client import SignedClient, code
+from ..signed_client import SignedClient
 from .test_image_info import png
 
 
@@ -98,13 +97,6 @@ def test_a_picture_in_parts_has_its_size_in_the_callback(oss, recorder):
 def test_a_signed_url_may_ask_for_a_callback(put, recorder):
     assert put(f"callback={quote(callback_field(callbackBody='size=${size}'))}").json == {"Status": "Ok"}
     assert recorder.body_received == b"size=6"
-
-
-def test_a_failed_callback_is_203_and_the_object_stays(put, recorder, app):
-    recorder.status = "500 No"
-    response = put(callback=callback_field(), status=203)
-    assert code(response) == (203, "CallbackFailed")
-    assert app.get("/examplebucket/a").body == b"hi oss"
 
 
 @pytest.mark.parametrize(

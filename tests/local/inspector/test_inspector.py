@@ -486,8 +486,9 @@ def test_a_wrong_url_is_refused(browser, upload, recorder):
 
 
 def test_faults_are_buttons(browser, upload, recorder):
-    browser.act("/faults", {"name": "callback_status", "status": "404", "times": "1"})
-    assert "status 404" in browser.page("/faults").text
+    assert '<input type="checkbox" name="delivered" value="true">' in browser.page("/faults").text
+    browser.act("/faults", {"name": "callback_status", "status": "404", "times": "1", "delivered": "true"})
+    assert "status 404, delivered True" in browser.page("/faults").text
     value = callback_field()
     assert upload(callback=value, conditions=[{"callback": value}]).status_int == 203
     assert "None is waiting" in browser.page("/faults").text

@@ -31,7 +31,7 @@ def put_rules(client):
 
 
 def uploads(bucket):
-    return [upload.key for upload in bucket.uploads()[0]]
+    return [upload.key for upload in bucket.uploads()]
 
 
 def test_rules_are_kept_and_deleted(client, put_rules):

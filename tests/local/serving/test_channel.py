@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import http.client
+import io
 import re
 import time
 import types
@@ -9,7 +10,9 @@ from contextlib import closing
 import pytest
 
 from oss_wsgi.local import LocalOSSServer, environ
+from oss_wsgi.local.forms.form import FormInput
 from oss_wsgi.local.serving import channel
+from oss_wsgi.local.serving.channel import RequestBody
 
 from ...support.waiting import wait_until
 from ..form_client import BOUNDARY, form
@@ -162,7 +165,7 @@ def test_a_signature_that_expires_during_the_body_is_valid(pass_time, method):
     with connect(server) as connection:
         connection.sendall(head(method, path, {**headers, "Content-Length": len(payload), "Connection": "close"}))
         connection.sendall(payload[:1_000_000])
-        wait_until(lambda: list((oss.directory / ".incoming").rglob("spool-*")))
+        wait_until(lambda: [path for path in (oss.directory / ".incoming").glob("*/*") if path.name != ".owner"])
         forward(3600)
         connection.sendall(payload[1_000_000:])
         assert read_to_end(connection)[9:12] in (b"200", b"204")
@@ -178,3 +181,71 @@ def test_a_signature_that_had_expired_on_arrival_is_rejected(pass_time):
     forward(3600)
     assert b"Policy expired" in ask(server, "POST", "/examplebucket", payload, {"Content-Type": FORM})[1]
     assert b"RequestTimeTooSkewed" in ask(server, "PUT", "/examplebucket/a", b"x", headers)[1]
+
+
+WHOLE_FORM = form({"key": "a"}, b"hi oss")
+START = WHOLE_FORM.index(b"hi oss")
+
+
+@pytest.fixture
+def spooled(tmp_path):
+    """The folder of the files that bodies open."""
+    return tmp_path
+
+
+@pytest.fixture
+def make_body(spooled):
+    bodies = []
+
+    def make(limit=4, *, is_form=False, spool=lambda: (spooled / "spool").open("x+b")):
+        bodies.append(RequestBody(limit, spool, is_form=is_form))
+        return bodies[-1]
+
+    yield make
+    for body in bodies:
+        body.close()
+
+
+def test_a_small_body_needs_no_file(make_body, spooled):
+    body = make_body()
+    body.append(b"abc")
+    assert (len(body), body.getfile().read()) == (3, b"abc")
+    assert list(spooled.iterdir()) == []
+
+
+def test_a_large_body_is_in_a_file_until_it_is_closed(make_body, spooled):
+    body = make_body()
+    for piece in (b"abc", b"def", b"ghi"):
+        body.append(piece)
+    assert (len(body), body.getfile().read()) == (9, b"abcdefghi")
+    assert (spooled / "spool").read_bytes() == b"abcdefghi"
+    body.close()
+    assert list(spooled.iterdir()) == []
+
+
+def test_a_file_that_became_an_object_stays(make_body, spooled):
+    body = make_body()
+    body.append(b"abcdef")
+    (spooled / "spool").rename(spooled / "object")
+    body.close()
+    assert [path.name for path in spooled.iterdir()] == ["object"]
+
+
+def test_the_file_of_a_form_begins_with_the_uploaded_content(make_body, spooled):
+    body = make_body(START + 2, is_form=True)
+    body.append(WHOLE_FORM[: START + 3])
+    body.append(WHOLE_FORM[START + 3 :])
+    source = body.getfile()
+    assert isinstance(source, FormInput)
+    assert (spooled / "spool").read_bytes() == WHOLE_FORM[START:]
+    assert len(body) == len(WHOLE_FORM)
+    assert b"".join(iter(lambda: source.read(50), b"")) == WHOLE_FORM
+
+
+@pytest.mark.parametrize("limit", [10, START - 1])
+def test_a_form_whose_content_starts_after_the_limit_is_one_file(make_body, limit):
+    body = make_body(limit, is_form=True)
+    for byte in io.BytesIO(WHOLE_FORM).getvalue():
+        body.append(bytes([byte]))
+    assert not isinstance(source := body.getfile(), FormInput)
+    assert source.read() == WHOLE_FORM

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.serving.server import RequestThreads
-from oss_wsgi.local.storage.object_writer import ObjectWriter
+from oss_wsgi.local.storage.blob_folder import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
 from ...support.forks import start
@@ -128,11 +128,6 @@ def test_a_callback_reaches_an_application_and_verifies(oss, server, recorder, a
     )
 
 
-def test_the_public_key_is_served_at_its_url(oss, server):
-    _, body = ask(server, "GET", oss.public_key_url.removeprefix(server.url))
-    assert body.decode() == oss.public_key_pem
-
-
 def test_a_taken_port_is_an_os_error(oss, server):
     with pytest.raises(OSError, match="in use"):
         LocalOSSServer(oss, port=server.port)
@@ -167,7 +162,13 @@ def test_stop_closes_every_socket(oss):
 
 
 def spooled(oss):
-    return [path.name for path in (oss.directory / ".incoming").rglob("spool-*")]
+    return incoming(oss.directory)
+
+
+def incoming(directory):
+    """Return the files that processes are writing."""
+    paths = (directory / ".incoming").glob("*/*")
+    return [path.name for path in paths if path.name != ".owner"]
 
 
 def test_the_file_of_a_body_becomes_the_object_without_a_copy(oss, server, monkeypatch):
@@ -288,14 +289,14 @@ def test_a_server_killed_during_an_upload_leaves_no_garbage(tmp_path):
             half.sendall(
                 b"PUT /examplebucket/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + bytes(2_000_000)
             )
-            wait_until(lambda: list((directory / ".incoming").rglob("spool-*")))
+            wait_until(lambda: incoming(directory))
             process.kill()
             process.wait()
-    assert list((directory / ".incoming").rglob("spool-*"))
+    assert incoming(directory)
     with closing(Storage(directory)) as storage:
         assert storage.bucket("examplebucket").page() == ([], False)
-        assert list((directory / ".incoming").rglob("spool-*")) == []
-    assert [path.name for path in (directory / ".incoming").iterdir()] == [".starting"]
+        assert incoming(directory) == []
+    assert list((directory / ".incoming").iterdir()) == []
 
 
 def test_two_processes_serve_one_folder(tmp_path):

@@ -37,6 +37,29 @@ def test_another_key_or_token_is_refused(access_key_id, token, account, code):
     assert (error.status, error.code) == (403, code)
 
 
+POLICY = '{"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:Put*", "Resource": "*"}]}'
+
+
+def test_a_token_holds_all_of_its_session():
+    session = LASTING.begin_session(POLICY, 100)
+    assert session.access_key_id.startswith("STS.")
+    assert session.expires == 100
+    assert session.policy.allows("oss:PutObject", "b/a")
+    assert not session.policy.allows("oss:GetObject", "b/a")
+    assert LASTING.session(session.security_token) == session
+    assert LASTING.begin_session("", 100).access_key_id != session.access_key_id
+
+
+def test_a_token_that_another_secret_made_or_that_was_changed_is_none():
+    token = LASTING.begin_session("", 100).security_token
+    assert replace(LASTING, access_key_secret="another").session(token) is None
+    for position in range(0, len(token), 3):
+        changed = token[:position] + ("A" if token[position] != "A" else "B") + token[position + 1 :]
+        assert LASTING.session(changed) is None
+    for other in ("", "?", "\xe9", "AAAA"):
+        assert LASTING.session(other) is None
+
+
 def test_equal_signatures_are_accepted():
     compare_signatures("0" * 64, "0" * 64, "ak", "text")
 

@@ -1,13 +1,11 @@
 import base64
 import hashlib
 import hmac
-import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from webtest import TestApp
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
@@ -256,59 +254,9 @@ def test_clocks_may_differ_by_15_minutes(app, oss, stored):
         app.head(PATH, headers=hand_signed(oss, date=date))
 
 
-def test_a_temporary_key_needs_its_token_in_a_header(make_oss):
-    oss = make_oss(security_token="the-token")
-    app = TestApp(oss)
-    fields = {
-        "key": KEY,
-        "x-oss-security-token": "the-token",
-        **sign_v1(oss, policy({"x-oss-security-token": "the-token"})),
-    }
-    post(app, form(fields), status=204)
-    app.head(PATH, headers=hand_signed(oss, token="the-token"))
-    assert code(app.head(PATH, headers=hand_signed(oss), status=403))[1] == "InvalidAccessKeyId"
-    assert code(app.head(PATH, headers=hand_signed(oss, token="another"), status=403))[1] == "InvalidSecurityToken"
-
-
 def test_a_missing_object_is_404_signed_or_not(app, oss):
     for headers in ({}, hand_signed(oss, key="none")):
         assert code(app.head("/examplebucket/none", headers=headers, status=404))[:2] == (404, "NoSuchKey")
-
-
-@pytest.mark.slow
-def test_the_sdk_reads_an_object_with_its_own_signature(make_oss):
-    import alibabacloud_oss_v2 as sdk
-
-    from oss_wsgi.local.serving.server import LocalOSSServer
-
-    oss = make_oss(clock=time.time)
-    post(TestApp(oss), form({"key": KEY, **sign_v1(oss, policy(expiration=time.time() + 60))}, b"hello"), status=204)
-    server = LocalOSSServer(oss)
-    server.start()
-
-    transport = sdk.transport.RequestsHttpClient()
-
-    def client(secret):
-        provider = sdk.credentials.StaticCredentialsProvider(oss.access_key_id, secret)
-        return sdk.Client(
-            sdk.Config(region=oss.region, endpoint=server.url, credentials_provider=provider, http_client=transport)
-        )
-
-    try:
-        right, wrong = client(oss.access_key_secret), client("another")
-        head = right.head_object(sdk.HeadObjectRequest(oss.bucket, KEY))
-        assert (head.content_length, head.etag) == (5, '"5D41402ABC4B2A76B9719D911017C592"')
-        assert (head.object_type, head.storage_class) == ("Normal", "Standard")
-        response = right.get_object(sdk.GetObjectRequest(oss.bucket, KEY))
-        assert response.body.read() == b"hello"
-        response.body.close()
-        with pytest.raises(sdk.exceptions.OperationError) as raised:
-            wrong.head_object(sdk.HeadObjectRequest(oss.bucket, KEY))
-        error = raised.value.unwrap()
-        assert (error.status_code, error.code) == (403, "SignatureDoesNotMatch")
-    finally:
-        transport.close()
-        server.stop()
 
 
 def check_query(environ, *, address=ADDRESS, account=ACCOUNT, region=REGION, now=NOW):
@@ -436,26 +384,8 @@ def test_an_empty_list_of_additional_headers_is_refused():
     assert (error.status, error.code, error.ec) == (400, "InvalidArgument", "0002-00000076")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"HTTP_HOST": "other.example"},
-        {"CONTENT_TYPE": "text/html"},
-        {"HTTP_X_OSS_ACL": "private"},
-        {"REQUEST_METHOD": "DELETE"},
-    ],
-    ids=str,
-)
-def test_an_altered_request_is_refused(change):
-    environ = sign("v4", expires=60, additional=["host"])
-    assert query_refusal({**environ, **change}).code == "SignatureDoesNotMatch"
-
-
-def test_another_object_secret_key_region_or_day_is_refused():
+def test_another_region_or_day_is_refused():
     environ = sign("v4", expires=60)
-    assert query_refusal(environ, address=replace(ADDRESS, key="b")).code == "SignatureDoesNotMatch"
-    assert query_refusal(environ, account=replace(ACCOUNT, access_key_secret="s")).code == "SignatureDoesNotMatch"
-    assert query_refusal(environ, account=replace(ACCOUNT, access_key_id="a")).code == "InvalidAccessKeyId"
     assert query_refusal(environ, region="cn-shanghai").members["ArgumentName"] == "x-oss-credential"
     environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("%2F20241203%2F", "%2F20241202%2F")
     assert query_refusal(environ).code == "AccessDenied"
@@ -477,16 +407,6 @@ def test_a_url_with_another_algorithm_is_refused(version):
     environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("OSS4-HMAC-SHA256", version)
     error = query_refusal(environ)
     assert (error.code, error.members["ArgumentValue"]) == ("InvalidArgument", version)
-
-
-def test_a_temporary_key_needs_its_token_in_a_url():
-    account = replace(ACCOUNT, security_token="to/ken+=", expires=NOW + 10)
-    signed = sign("v4", account=account, expires=60)
-    check_query(signed, account=account)
-    assert query_refusal(sign("v4", expires=60), account=account).code == "InvalidAccessKeyId"
-    assert query_refusal(signed, account=replace(account, security_token="t")).code == "InvalidSecurityToken"
-    assert query_refusal(signed, account=account, now=NOW + 11).code == "SecurityTokenExpired"
-    assert query_refusal(signed).code == "InvalidAccessKeyId"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def bucket(open_storage):
 @pytest.fixture
 def files(directory):
     """Return the names of all files with content, published or not."""
-    others = (".index.", ".owner", ".starting")
+    others = (".index.", ".owner")
 
     def files():
         return sorted(path.name for path in directory.rglob("*") if path.is_file() and not path.name.startswith(others))

@@ -1,17 +1,12 @@
-import io
 import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from oss_wsgi.local.storage.blob_folder import LOCK_NAME, STARTING, write_all
-from oss_wsgi.private_file import file_lock
-
-from ..stored import NOW, content, put
+from ..stored import NOW, STRANGE_KEYS, content, put
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,29 +19,17 @@ def test_two_processes_see_each_others_objects(open_storage, directory):
     assert content(first.bucket("examplebucket"), "a/中.txt") == b"new"
     first.close()
     second.close()
-    assert os.listdir(directory / ".incoming") == [".starting"]
+    assert os.listdir(directory / ".incoming") == []
 
 
 def test_a_starting_process_leaves_alone_what_another_receives(open_storage):
-    with open_storage().bucket("examplebucket").incoming() as incoming:
+    bucket = open_storage().bucket("examplebucket")
+    with bucket.incoming() as incoming:
         incoming.write(b"hi ")
         second = open_storage()
         incoming.write(b"oss")
         incoming.commit("a", "text/plain", {}, now=NOW)
     assert content(second.bucket("examplebucket"), "a") == b"hi oss"
-
-
-def test_a_process_that_ends_waits_for_one_that_starts(open_storage, directory):
-    """It would find the folder of a dead process, and lose it while it looks."""
-    storage = open_storage()
-    with file_lock(directory / ".incoming" / STARTING):
-        ending = threading.Thread(target=storage.close)
-        ending.start()
-        ending.join(0.1)
-        assert ending.is_alive()
-        assert (storage.blobs.process_folder / LOCK_NAME).exists()
-    ending.join(60)
-    assert os.listdir(directory / ".incoming") == [STARTING]
 
 
 def test_a_second_close_closes_nobody_elses_file(open_storage):
@@ -84,14 +67,21 @@ def test_content_shorter_than_the_index_says_is_an_error(bucket, directory, file
         incoming.copy(stored, file)
 
 
-def test_a_chunk_is_written_whole_to_a_file_that_takes_it_in_pieces():
-    class TwoBytesAtOnce(io.BytesIO):
-        def write(self, data):
-            return super().write(bytes(data[:2]))
-
-    file = TwoBytesAtOnce()
-    write_all(file, b"hi oss")
-    assert file.getvalue() == b"hi oss"
+def test_what_a_loss_of_power_moved_back_is_moved_again_and_the_rest_of_it_removed(open_storage, directory, files):
+    storage = open_storage()
+    stored = put(storage.bucket("examplebucket"), "a")
+    storage.close()
+    dead = directory / ".incoming" / "0123456789abcdef"
+    dead.mkdir()
+    (directory / "examplebucket" / stored.file).rename(dead / stored.file)
+    (dead / "half").write_bytes(b"half")
+    own = directory / "examplebucket" / "of a person.txt"
+    for name in (own.name, "b-0123456789abcdef.txt"):
+        (directory / "examplebucket" / name).write_bytes(b"x")
+    bucket = open_storage().bucket("examplebucket")
+    assert content(bucket, "a") == b"hi oss"
+    assert not dead.exists()
+    assert files() == sorted([stored.file, own.name])
 
 
 @pytest.mark.slow
@@ -109,3 +99,54 @@ def test_killed_at_any_step_it_leaves_whole_objects_and_no_garbage(tmp_path, oth
     # The states come in the order of the work.
     assert sorted(states, key=expected.index) == states
     assert {tuple(state) for state in states} == {tuple(state) for state in expected}
+
+
+@pytest.mark.parametrize(
+    ("key", "start", "end"),
+    [
+        ("users/eric/照片 1.png", "照片 1-", ".png"),
+        ("users/eric/archive.tar.gz", "archive.tar-", ".gz"),
+        ("README", "README-", ""),
+        (".profile", "profile-", ""),
+        ("a/b/", "b-", ""),
+    ],
+)
+def test_a_person_recognizes_the_file_of_an_object(bucket, directory, files, key, start, end):
+    put(bucket, key)
+    (name,) = files()
+    assert name.startswith(start)
+    assert name.endswith(end)
+    assert (directory / "examplebucket" / name).read_bytes() == b"hi oss"
+
+
+@pytest.mark.parametrize("key", STRANGE_KEYS, ids=range(len(STRANGE_KEYS)))
+def test_no_key_leads_out_of_the_directory(bucket, directory, files, key):
+    put(bucket, key)
+    (name,) = [path.name for path in (directory / "examplebucket").iterdir()]
+    assert files() == [name]
+    assert not name.startswith(".")
+    assert len(name.encode()) < 255
+    assert list(directory.parent.iterdir()) == [directory]
+
+
+def test_a_copy_of_an_object_made_of_parts_has_its_own_md5(bucket):
+    upload = bucket.begin("a", "text/plain", {}, now=NOW)
+    with bucket.incoming() as incoming:
+        incoming.write(b"hi oss")
+        incoming.commit_part(upload, 1, now=NOW)
+    bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
+    stored, file = bucket.open("a")
+    with file, bucket.incoming() as incoming:
+        incoming.copy(stored, file)
+        copy = incoming.commit("b", "text/plain", {}, now=NOW)
+    assert (copy.etag, copy.crc64) == ("B22E0DC370A7F7067FACF5F75D7FA385", stored.crc64)
+    assert content(bucket, "b") == b"hi oss"
+
+
+def test_content_removed_while_it_is_written_cannot_be_opened(bucket, directory, files):
+    with bucket.incoming() as incoming:
+        incoming.write(b"hi oss")
+        (path,) = directory.rglob(files()[0])
+        path.unlink()
+        with pytest.raises(FileNotFoundError):
+            incoming.open()

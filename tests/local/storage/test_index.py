@@ -6,6 +6,7 @@ import pytest
 
 from oss_wsgi.local.storage import index
 from oss_wsgi.local.storage.index import READER, IndexDatabase
+from oss_wsgi.local.storage.records import StoredObject, to_text
 
 from ..stored import NOW
 
@@ -39,8 +40,9 @@ def test_a_page_does_not_read_the_rest_of_the_bucket(bucket):
     index = bucket._index
     with index.transaction() as connection:
         for number in range(5000):
-            row = ("examplebucket", f"a/{number:05}".encode(), 0, "", "0", "", NOW, "{}", str(number), "")
-            connection.execute(f"INSERT INTO objects VALUES ({', '.join('?' * len(row))})", row)
+            key = f"a/{number:05}"
+            row = ("examplebucket", key.encode(), str(number), to_text(StoredObject(key, 0, "", 0, "", NOW, {})))
+            connection.execute("INSERT INTO objects VALUES (?, ?, ?, ?)", row)
     steps = []
     index._connection(READER).set_progress_handler(lambda: steps.append(1), 100)
     assert len(bucket.page(after="a/02500", limit=10)[0]) == 10

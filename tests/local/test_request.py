@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.parameters import EncodingType, whole_number
+from oss_wsgi.local.request import EncodingType, Request
 
 
 def request(**query):
@@ -24,11 +24,11 @@ def test_another_encoding_is_rejected():
 
 @pytest.mark.parametrize(("query", "number"), [({}, 100), ({"max_keys": ""}, 100), ({"max_keys": "7"}, 7)], ids=str)
 def test_a_missing_number_has_a_default(query, number):
-    assert whole_number(request(**query), "max-keys", 100, 1, 1000) == number
+    assert Request.whole_number(request(**query), "max-keys", 100, 1, 1000) == number
 
 
 @pytest.mark.parametrize("value", ["0", "1001", "-1", "1.0", "x", "\u0665", "1" * 10])
 def test_a_number_out_of_range_is_rejected(value):
     with pytest.raises(OSSError, match="must be a whole number from 1 to 1000") as raised:
-        whole_number(request(max_keys=value), "max-keys", 100, 1, 1000)
+        Request.whole_number(request(max_keys=value), "max-keys", 100, 1, 1000)
     assert raised.value.members == {"ArgumentName": "max-keys", "ArgumentValue": value}

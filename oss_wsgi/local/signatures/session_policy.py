@@ -1,21 +1,13 @@
-"""Temporary keys of AssumeRole: the token, which holds the whole key, and the policy that bounds its rights.
-
-The server stores nothing: a token works in each process that has the permanent key, also after a restart.
-"""
+"""The policy that bounds the rights of a temporary key."""
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-#: The first characters of the ID of a temporary key.
-ID_PREFIX = "STS."
 #: The fields of a resource before the bucket and the key: acs:oss:REGION:ACCOUNT:BUCKET/KEY.
 _FIELDS = 4
 
@@ -62,47 +54,6 @@ class SessionPolicy:
     def allows(self, action: str, name: str) -> bool:
         decisions = [statement.allows for statement in self.statements if statement.is_about(action, name)]
         return bool(decisions) and all(decisions)
-
-
-@dataclass(frozen=True)
-class Session:
-    """One temporary key.
-
-    :param expires: Unix seconds, after which the token is refused.
-    :param policy: JSON, "" for all rights.
-    """
-
-    access_key_id: str
-    access_key_secret: str = field(repr=False)
-    token: str = field(repr=False)
-    expires: int
-    policy: str
-
-    @classmethod
-    def begin(cls, secret: str, policy: str, expires: int) -> Session:
-        """Return a new session, made with the permanent secret."""
-        access_key_id = ID_PREFIX + secrets.token_hex(12)
-        content = json.dumps({"id": access_key_id, "expires": expires, "policy": policy})
-        token = base64.b64encode(_digest(secret, "token", content) + content.encode()).decode()
-        return cls(access_key_id, _digest(secret, "key", content).hex(), token, expires, policy)
-
-    @classmethod
-    def read(cls, secret: str, token: str) -> Session | None:
-        """Return the session of a token; None for one that the permanent secret did not make."""
-        try:
-            data = base64.b64decode(token, validate=True)
-            digest, content = data[:32], data[32:].decode()
-        except ValueError:
-            return None
-        if not hmac.compare_digest(digest, _digest(secret, "token", content)):
-            return None
-        members = json.loads(content)
-        own = _digest(secret, "key", content).hex()
-        return cls(members["id"], own, token, members["expires"], members["policy"])
-
-
-def _digest(secret: str, purpose: str, content: str) -> bytes:
-    return hmac.digest(secret.encode(), f"local-oss-session {purpose} {content}".encode(), "sha256")
 
 
 def _statement(statement: Any) -> Statement:

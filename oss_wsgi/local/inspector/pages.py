@@ -1,0 +1,220 @@
+"""The inspector's pages of requests with their filters, of stored objects by folder, and of faults as buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import Headers, Response
+from ..faults import FAULTS, Fault, Faults
+from ..operations.read_objects import FileRange
+from ..storage.records import CommonPrefix
+from ..storage.storage import Storage
+from .access import PICTURES, SAFE, essence
+from .journal import MAX_STORIES, Journal
+from .markup import Page
+from .masks import Masks
+from .outcome import outcome
+from .story import KINDS, Story
+
+FILTERS = ("object", "status", "kind", "q")
+#: Stories of one page.
+PAGE_SIZE = 100
+OBJECTS_PAGE_SIZE = 200
+#: Bytes of a text that are shown.
+MAX_SHOWN = 64 * 1024
+#: Pictures that the pages show, by this type.
+_SHOWN = PICTURES | {"image/svg+xml"}
+_TEXTS = ("application/json", "application/xml", "application/javascript", "application/x-yaml", "application/x-sh")
+
+STATUSES = {
+    "": "Any status",
+    "ok": "Worked",
+    "failed": "Failed",
+    "busy": "Under way",
+    "2": "2xx",
+    "203": "203",
+    "3": "3xx",
+    "4": "4xx",
+    "5": "5xx",
+}
+
+
+WORDS = {
+    "slow_down": "503 SlowDown, before anything is read: any next request",
+    "slow_upload": "The file takes longer to arrive",
+    "dropped_connection": "The connection ends without an answer",
+    "damaged_object": "The object joined from parts has another CRC-64 than its parts",
+    "callback_timeout": "The application does not answer in time: 203",
+    "callback_status": "The application answers another status: 203",
+    "callback_not_json": "The application answers no JSON: 203",
+    "callback_too_long": "The application’s answer is longer than 1 MiB: 203",
+    "callback_no_length": "The application’s answer has no Content-Length: 203",
+    "callback_refused": "Nothing listens at the callback URL: 203",
+}
+_DETAILS = {
+    "seconds": "Seconds",
+    "status": "Status",
+    "delivered": "The application gets the callback; its answer is lost",
+    "stored": "After the object was stored",
+}
+
+
+def matching(stories: Iterable[Story], query: Mapping[str, str]) -> list[Story]:
+    """Return the stories that the filters let through."""
+    wanted, kind, status = query.get("object", "").lower(), query.get("kind", ""), query.get("status", "")
+    words = query.get("q", "").lower().split()
+    return [
+        story
+        for story in stories
+        if (not kind or story.kind == kind or (kind == "cors" and story.is_cors_refusal))
+        and (not wanted or wanted in f"{story.bucket}/{story.key}".lower())
+        and (not status or _has_status(story, status))
+        and (not words or all(word in _searched(story) for word in words))
+    ]
+
+
+def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str, str], **values: Any) -> Response:
+    """Return the page; `values` are for the page that has no stories yet."""
+    stories = journal.stories()
+    matches = matching(stories, query)
+    start = int(query["from"]) if query.get("from", "").isdecimal() and len(query["from"]) < 6 else 0
+    filters = filters_of(query)
+    count = f"{len(matches)} request{'' if len(matches) == 1 else 's'}"
+    if len(matches) < len(stories):
+        count += f" of {len(stories)}"
+    elif len(stories) == MAX_STORIES:
+        count = f"The last {MAX_STORIES} requests"
+
+    def others(first: int) -> str:
+        return page.link("", **filters, **{"from": str(first) if first else ""})
+
+    return page.response(
+        "activity.html",
+        count=count,
+        filters=filters,
+        kinds={"": "Any kind", **KINDS},
+        statuses=STATUSES,
+        has_stories=bool(stories),
+        rows=matches[start : start + PAGE_SIZE],
+        masks=masks,
+        outcome=outcome,
+        newer=others(max(0, start - PAGE_SIZE)) if start else "",
+        older=others(start + PAGE_SIZE) if start + PAGE_SIZE < len(matches) else "",
+        **values,
+    )
+
+
+def filters_of(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the filters of a list, which its links keep."""
+    return {name: query.get(name, "") for name in FILTERS}
+
+
+def _has_status(story: Story, status: str) -> bool:
+    if story.is_under_way:
+        return status == "busy"
+    if status in ("ok", "failed"):
+        return story.has_failed == (status == "failed")
+    return str(story.status).startswith(status)
+
+
+def _searched(story: Story) -> str:
+    error = f"{story.error.code} {story.error.ec}" if story.error else ""
+    calls = " ".join(call.request.url.netloc + call.request.url.target for call in story.calls)
+    path = story.target.partition("?")[0]
+    parts = (story.id, story.method, path, story.bucket, story.key, story.file_name, story.operation, error, calls)
+    return " ".join((*parts, str(story.status), outcome(story)[1], story.header("origin"), story.client)).lower()
+
+
+def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default: str) -> Response:
+    """Return the page of a folder in a bucket."""
+    bucket = storage.bucket(query.get("bucket") or default)
+    prefix = query.get("prefix", "")
+    entries, more = bucket.page(prefix=prefix, delimiter="/", after=query.get("after", ""), limit=OBJECTS_PAGE_SIZE)
+    return page.response(
+        "objects.html",
+        bucket=bucket.name,
+        buckets=[bucket.name for bucket in storage.buckets()],
+        prefix=prefix,
+        crumbs=_folders(prefix),
+        entries=[(entry, isinstance(entry, CommonPrefix)) for entry in entries],
+        last=entries[-1].key if more and entries else "",
+    )
+
+
+def object_page(page: Page, storage: Storage, bucket: str, key: str) -> Response:
+    """Return the page of an object: what is known of it, and a preview if it is a picture or a text."""
+    opened = storage.bucket(bucket).open(key)
+    if opened is None:
+        return page.message("No such object", key, status=404)
+    stored, file = opened
+    with file:
+        beginning = file.read(MAX_SHOWN).decode(errors="replace") if _is_text(stored.content_type) else None
+    return page.response(
+        "object.html",
+        bucket=bucket,
+        stored=stored,
+        crumbs=_folders(key),
+        is_picture=essence(stored.content_type) in _SHOWN,
+        beginning=beginning,
+        max_shown=MAX_SHOWN,
+    )
+
+
+def object_content(page: Page, storage: Storage, bucket_name: str, key: str, *, download: bool) -> Response:
+    """Return the bytes of an object, with headers that keep a browser from running them."""
+    opened = storage.bucket(bucket_name).open(key)
+    if opened is None:
+        return page.refuse(404, "There is no such object.")
+    stored, file = opened
+    name = quote(key.rpartition("/")[2] or "object", safe="")
+    kind = essence(stored.content_type)
+    is_shown = not download and kind in _SHOWN
+    headers: Headers = [
+        ("Content-Type", kind if is_shown else "application/octet-stream"),
+        ("Content-Length", str(stored.size)),
+        ("Cache-Control", "no-store"),
+        ("Content-Security-Policy", "sandbox"),
+        *SAFE,
+    ]
+    if not is_shown:
+        headers.append(("Content-Disposition", f"attachment; filename*=UTF-8''{name}"))
+    return Response(200, headers, FileRange(file, 0, stored.size))
+
+
+def _is_text(content_type: str) -> bool:
+    kind = essence(content_type)
+    return kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+json", "+xml"))
+
+
+def _folders(key: str) -> list[str]:
+    """Return each folder on the way to a key, with its slash."""
+    return [key[: index + 1] for index, character in enumerate(key) if character == "/"]
+
+
+def faults_page(page: Page, faults: Faults) -> Response:
+    """Return the page."""
+    pending = [(fault.name, _details(fault), _often(times)) for fault, times in faults.pending()]
+    return page.response("faults.html", faults=FAULTS, pending=pending, words=WORDS, detail_words=_DETAILS)
+
+
+def add_fault(faults: Faults, form: Mapping[str, str]) -> None:
+    """Add the fault of a form, or clear all if it names none.
+
+    :raises ValueError: there is no such fault, or a detail has another type.
+    """
+    name = form.get("name", "")
+    if not name:
+        faults.clear()
+        return
+    details = [f"{detail}={form[detail]}" for detail in ("times", *FAULTS.get(name, {})) if form.get(detail)]
+    faults.add_text("; ".join([name, *details]))
+
+
+def _details(fault: Fault) -> str:
+    return ", ".join(f"{name} {value}" for name, value in fault.details.items() if value is not False)
+
+
+def _often(times: int | None) -> str:
+    return "until cleared" if times is None else f"{times} times" if times > 1 else "once"
