@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +55,9 @@ from .settings import Settings
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path
-from .wsgi.environ import header, request_target
+from .wsgi.environ import request_target
 from .wsgi.observers import Observers
+from .wsgi.questions import pass_on
 
 if TYPE_CHECKING:
     import webob
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
     from .signing.grant import Grant
     from .wsgi.observers import OnIssued, OnRefused
+    from .wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
 
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
@@ -137,6 +139,21 @@ class DirectUpload:
     Raises SettingsError for insufficient settings.
     """
 
+    #: ``(method, path, headers) -> bool``: whether a request is answered without waiting for a callable of yours, a
+    #: disk or another host. ``make_server`` sends the response to a callback only after a SQLite ledger has stored it;
+    #: under another server such a callback waits for the disk. ``path`` is decoded as PATH_INFO is; of ``headers`` only
+    #: the key URL is used, under the name ``X_OSS_PUB_KEY_URL``.
+    is_nonblocking: NonBlockingTest
+
+    #: ``(method, path) -> int | None``: how many bytes a request's body may have; None if it goes to your application,
+    #: which sets no limit.
+    body_limit: BodyLimit
+
+    #: ``(method, path, headers) -> bool``: whether a request is a callback of OSS, for which ``make_server`` keeps
+    #: threads. A forged callback counts too: it is refused without waiting. A callback whose key has to be fetched
+    #: first does not count.
+    is_callback: CallbackTest
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -172,102 +189,108 @@ class DirectUpload:
                     "oss_wsgi.asgi.DirectUpload, which can call it."
                 )
         settings = with_callback_path(settings, prefix)
-        settings.bucket_and_host()  # raises if there is none, before a file is opened and warnings are logged
+        self._bucket, self._host = settings.bucket_and_host()  # raises before a file is opened and warnings are logged
         if credentials is None:
             credentials = _credentials(settings, clock)
-        self._service = _Service(
-            app=app,
-            settings=settings,
-            prefix=prefix,
-            authorize=authorize,
-            on_upload=on_upload,
-            forward_callback=forward_callback,
-            confirm=confirm,
-            rate_limit=rate_limit,
-            credentials=credentials,
-            on_issued=on_issued,
-            on_refused=on_refused,
-            metrics=metrics,
-            serve_metrics=serve_metrics,
-            ledger=ledger_of(settings, clock) if ledger is None else ledger,
-            public_keys=public_keys or public_key_store(settings),
-            ticket_secrets=_ticket_secrets(settings, clock),
-            bucket_client=bucket_client,
-            known=known,
-            on_orphan=on_orphan,
-            clock=clock,
-        )
         #: The ledger, for callers who ask which uploads were handled.
-        self.ledger = self._service.ledger
+        self.ledger = ledger_of(settings, clock) if ledger is None else ledger
         self.settings = settings
-        self._callback_path = self._service.callback_path
+        self._mounted_over = app
+        self._prefix = prefix
+        self._forwards_callback = forward_callback
+        self._gate_options: dict[str, Any] = {
+            "authorize": authorize,
+            "allow_anonymous": settings.allow_anonymous,
+            "allowed_origins": settings.allowed_origins,
+            "rate_limit": rate_limit,
+        }
+        self._credentials = credentials
+        self._on_issued = on_issued
+        self._on_refused = on_refused
+        self._metrics = metrics
+        self._serves_metrics = serve_metrics
+        self._public_keys = public_keys or public_key_store(settings)
+        self._known = known
+        self._on_orphan = on_orphan
+        self._clock = clock
+        self._callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
+        self._callback_path = native_path(prefix) + CALLBACK_PATH
+        self._secrets = _ticket_secrets(settings, clock)
+        tickets = self._tickets = TicketBook(self._secrets, clock=clock)
+        receipts = self._receipts = ReceiptBook(self._secrets, clock=clock, keep_seconds=settings.ledger_keep)
+        self._presigner = PostPresigner(
+            settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
+        )
+
+        @functools.cache
+        def recovery() -> Recovery:
+            """Make what asks the bucket, when the bucket must be asked."""
+            client = bucket_client
+            if client is None:
+                from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
+
+                client = SDKBucket(settings, credentials=credentials, clock=clock)
+            return Recovery(client, settings.bucket_and_host()[0], tickets, receipts, clock=clock)
+
+        self._recovery = recovery
+        receiver = _forward(app, prefix, confirm) if forward_callback else CallbackEndpoint(on_upload, confirm=confirm)
+        self._once = OncePerUpload(receiver, self.ledger, keep_seconds=settings.ledger_keep)
+        url = self._callback_urls[0] if self._callback_urls else None
+        self._delivery = Delivery(self._once, self._callback_path, url, with_body=forward_callback)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
         self._build()
 
     def _build(self) -> None:
-        """Make the endpoints of ``_service``, and the middleware around the application."""
-        service, settings = self._service, self.settings
+        """Make the endpoints, and the middleware around the application."""
+        settings, metrics = self.settings, self._metrics
+        self._observers = _observers(self._on_issued, self._on_refused, metrics)
         self._reconciler = Reconciler(
             settings,
-            lambda: service.recovery,
-            service.delivery,
-            service.ledger,
-            prefixes=[settings.upload_dir] if service.authorize is None else [""],
-            known=service.known,
-            on_orphan=service.on_orphan,
-            counters=service.metrics,
-            clock=service.clock,
+            self._recovery,
+            self._delivery,
+            self.ledger,
+            prefixes=[settings.upload_dir] if self._gate_options["authorize"] is None else [""],
+            known=self._known,
+            on_orphan=self._on_orphan,
+            counters=metrics,
+            clock=self._clock,
         )
-        if service.metrics is not None:
-            service.metrics.watch(service.ledger, service.public_keys, self.oldest_untold_seconds)
-        built = {path: build(service) for path, build in _ENDPOINTS.items()}
-        endpoints = {path: endpoint for path, endpoint in built.items() if endpoint is not None}
-        subtrees = {path: build(service) for path, build in _SUBTREES.items()}
-        own = endpoints | _browser_modules(settings)
-        self._app = PathRouter(service.app, service.prefix, own, service.observers, subtrees)
-        self._probe = _probe(service, self._app)
+        endpoints: dict[str, WSGIApplication] = {
+            SIGNATURE_PATH: self._signature(),
+            CALLBACK_PATH: self._callback(),
+            LIMITS_PATH: self._limits(),
+            RECOVER_PATH: self._recover(),
+            HEALTH_PATH: HealthEndpoint(),
+            READINESS_PATH: self._readiness(),
+            **_browser_modules(settings),
+        }
+        if metrics is not None:
+            metrics.watch(self.ledger, self._public_keys, self.oldest_untold_seconds)
+            if self._serves_metrics:
+                endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
+        subtrees = {MULTIPART_PATH: self._multipart()}
+        self._app = PathRouter(self._mounted_over, self._prefix, endpoints, self._observers, subtrees)
+        pass_on(self, self._app)
+        self._probe: Probe | None = None
+        if settings.ticket_secret or settings.ticket_secret_file:  # else only this process knows the secret
+            gate = ProbeGate(self._secrets, clock=self._clock)
+            self._probe = Probe(self._app, gate, self._callback_path, self._callback_urls, self.ledger)
 
     def count_in(self, metrics: Metrics) -> None:
         """Count in ``metrics``, which a server shows elsewhere; do nothing if the constructor got metrics of its own.
 
         Call this before requests come.
         """
-        if self._service.metrics is None:
-            self._service = replace(self._service, metrics=metrics, serve_metrics=False)
+        if self._metrics is None:
+            self._metrics, self._serves_metrics = metrics, False
             self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if "HTTP_X_OSS_PUB_KEY_URL" in environ and not header(environ, "PATH_INFO").endswith(self._callback_path):
+        if "HTTP_X_OSS_PUB_KEY_URL" in environ and not (environ.get("PATH_INFO") or "").endswith(self._callback_path):
             self._log_misrouted_callback(environ)
         if PROBE_KEY in environ and self._probe is not None:
             return self._probe(environ, start_response)
         return self._app(environ, start_response)
-
-    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting for a callable of yours, a disk or another host.
-
-        ``make_server`` sends the response to a callback only after a SQLite ledger has stored it; under another server
-        such a callback waits for the disk.
-
-        ``path`` is decoded as PATH_INFO is; of ``headers`` only the key URL is used, under the name
-        ``X_OSS_PUB_KEY_URL``.
-        """
-        return self._app.is_nonblocking(method, path, headers)
-
-    def body_limit(self, method: str, path: str) -> int | None:
-        """Return how many bytes a request's body may have; None if it goes to your application, which sets no limit.
-
-        ``path`` is decoded as PATH_INFO is.
-        """
-        return self._app.body_limit(method, path)
-
-    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is a callback of OSS, for which ``make_server`` keeps threads.
-
-        A forged callback counts too: it is refused without waiting. A callback whose key has to be fetched first does
-        not count. ``path`` is decoded as PATH_INFO is.
-        """
-        return self._app.is_callback(method, path, headers)
 
     def reconcile(
         self,
@@ -315,7 +338,7 @@ class DirectUpload:
     @property
     def has_known(self) -> bool:
         """Whether a ``known`` tells sweeps which uploads the application has handled."""
-        return self._reconciler.known is not None
+        return self._known is not None
 
     def handle_event(self, body: bytes | str) -> list[EventOutcome]:
         """Handle the uploads that a message of OSS names, unless they were handled before.
@@ -340,193 +363,72 @@ class DirectUpload:
         if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
+    # The endpoints.
 
-@dataclass(frozen=True)
-class _Service:
-    """The options of a DirectUpload, and what its endpoints share; each shared object is made at its first use."""
+    def _signature(self) -> WSGIApplication:
+        return self._observed(SignatureEndpoint(self._presigner, **self._gate_options, observers=self._observers))
 
-    app: WSGIApplication
-    settings: Settings
-    prefix: str
-    authorize: Callable[[webob.Request], Grant | None] | None
-    on_upload: Callable[[Upload], dict[str, Any] | None] | None
-    forward_callback: bool
-    confirm: Confirm | None
-    rate_limit: Callable[[str], float | None] | None
-    credentials: CredentialsProvider | None
-    on_issued: OnIssued | None
-    on_refused: OnRefused | None
-    metrics: Metrics | None
-    serve_metrics: bool
-    ledger: Ledger
-    public_keys: PublicKeyStore
-    ticket_secrets: Secrets
-    bucket_client: BucketClient | None
-    known: Known | None
-    on_orphan: OnOrphan | None
-    clock: Callable[[], float]
+    def _callback(self) -> WSGIApplication:
+        guard = CallbackGuard(
+            self._once,
+            CallbackVerifier(self._public_keys),
+            tickets=self._tickets,
+            bucket=self._bucket,
+            callback_urls=self._callback_urls,
+            on_mismatch=self._once.note_refused,
+        )
+        # The user's own view reads HTTP_AUTHORIZATION only; the guard finds the header in other variables too.
+        return self._observed(AuthorizationPassthrough(guard) if self._forwards_callback else guard)
 
-    @property
-    def bucket(self) -> str:
-        return self.settings.bucket_and_host()[0]
+    def _limits(self) -> WSGIApplication:
+        settings = self.settings
+        # Without a callback there is no ticket; without receipts there is nothing to compare a ticket with.
+        can_recover = settings.recover and settings.receipts and bool(self._callback_urls)
+        part_size = settings.part_size if settings.multipart else None
+        gate = Gate(**self._gate_options)
+        return self._observed(LimitsEndpoint(self._presigner, gate, recover=can_recover, part_size=part_size))
 
-    @property
-    def callback_urls(self) -> list[str]:
-        return split_urls(self.settings.callback_url) if self.settings.callback_url else []
+    def _recover(self) -> WSGIApplication:
+        if not self.settings.recover:
+            return recovery_is_off
+        origins, rate_limit = self.settings.allowed_origins, self._gate_options["rate_limit"]
+        return RecoverEndpoint(self._recovery(), self._delivery, allowed_origins=origins, rate_limit=rate_limit)
 
-    @property
-    def callback_path(self) -> str:
-        """PATH_INFO of the callback."""
-        return native_path(self.prefix) + CALLBACK_PATH
+    def _readiness(self) -> WSGIApplication:
+        ledger = self.ledger
+        checks = {"ledger": lambda: ledger.check(), "credentials": self._presigner.check}
+        return ReadinessEndpoint(checks, clock=time.monotonic)
 
-    @property
-    def gate_options(self) -> dict[str, Any]:
-        return {
-            "authorize": self.authorize,
-            "allow_anonymous": self.settings.allow_anonymous,
-            "allowed_origins": self.settings.allowed_origins,
-            "rate_limit": self.rate_limit,
-        }
+    def _multipart(self) -> Subtree:
+        settings = self.settings
+        if not settings.multipart:
+            return Subtree(multipart_is_off(settings.allowed_origins), step_name)
+        uploads = PartUploads(
+            self._recovery(),
+            self._presigner,
+            URLPresigner(settings, self._credentials, clock=self._clock),
+            receipts=self._receipts,
+            book=PartsBook(self._secrets, clock=self._clock),
+            ledger=self.ledger,
+            keep_seconds=settings.ledger_keep,
+            part_size=settings.part_size,
+            clock=self._clock,
+        )
+        endpoint = MultipartEndpoint(
+            uploads,
+            self._presigner,
+            Gate(**self._gate_options),
+            self._delivery,
+            bucket=self._bucket,
+            address=self._host,
+            clock=self._clock,
+            observers=self._observers,
+        )
+        return Subtree(self._observed(endpoint), step_name, longest_body)
 
-    @functools.cached_property
-    def tickets(self) -> TicketBook:
-        return TicketBook(self.ticket_secrets, clock=self.clock)
-
-    @functools.cached_property
-    def receipts(self) -> ReceiptBook:
-        return ReceiptBook(self.ticket_secrets, clock=self.clock, keep_seconds=self.settings.ledger_keep)
-
-    @functools.cached_property
-    def observers(self) -> Observers | None:
-        return _observers(self.on_issued, self.on_refused, self.metrics)
-
-    @functools.cached_property
-    def presigner(self) -> PostPresigner:
-        receipts = self.receipts if self.settings.receipts else None
-        return PostPresigner(self.settings, self.credentials, clock=self.clock, tickets=self.tickets, receipts=receipts)
-
-    @functools.cached_property
-    def once(self) -> OncePerUpload:
-        """The middleware that passes each verified upload on once: to the handler, or to the application's own view."""
-        if self.forward_callback:
-            receiver = _forward(self.app, self.prefix, self.confirm)
-        else:
-            receiver = CallbackEndpoint(self.on_upload, confirm=self.confirm)
-        return OncePerUpload(receiver, self.ledger, keep_seconds=self.settings.ledger_keep)
-
-    @functools.cached_property
-    def delivery(self) -> Delivery:
-        urls = self.callback_urls
-        url = urls[0] if urls else None
-        return Delivery(self.once, self.callback_path, url, with_body=self.forward_callback)
-
-    @functools.cached_property
-    def recovery(self) -> Recovery:
-        client = self.bucket_client
-        if client is None:
-            client = _sdk_bucket(self.settings, self.credentials, self.clock)
-        return Recovery(client, self.bucket, self.tickets, self.receipts, clock=self.clock)
-
-    def observed(self, endpoint: WSGIApplication) -> WSGIApplication:
+    def _observed(self, endpoint: WSGIApplication) -> WSGIApplication:
         """Return the endpoint, marked as blocking if it calls observers of the user's own, which may wait."""
-        return endpoint if self.on_issued is None and self.on_refused is None else Blocking(endpoint)
-
-
-def _signature(service: _Service) -> WSGIApplication:
-    endpoint = SignatureEndpoint(service.presigner, **service.gate_options, observers=service.observers)
-    return service.observed(endpoint)
-
-
-def _callback(service: _Service) -> WSGIApplication:
-    guard = CallbackGuard(
-        service.once,
-        CallbackVerifier(service.public_keys),
-        tickets=service.tickets,
-        bucket=service.bucket,
-        callback_urls=service.callback_urls,
-        on_mismatch=service.once.note_refused,
-    )
-    # The user's own view reads HTTP_AUTHORIZATION only; the guard finds the header in other variables too.
-    return service.observed(AuthorizationPassthrough(guard) if service.forward_callback else guard)
-
-
-def _limits(service: _Service) -> WSGIApplication:
-    settings = service.settings
-    # Without a callback there is no ticket; without receipts there is nothing to compare a ticket with.
-    can_recover = settings.recover and settings.receipts and bool(service.callback_urls)
-    part_size = settings.part_size if settings.multipart else None
-    gate = Gate(**service.gate_options)
-    return service.observed(LimitsEndpoint(service.presigner, gate, recover=can_recover, part_size=part_size))
-
-
-def _recover(service: _Service) -> WSGIApplication:
-    if not service.settings.recover:
-        return recovery_is_off
-    origins = service.settings.allowed_origins
-    return RecoverEndpoint(service.recovery, service.delivery, allowed_origins=origins, rate_limit=service.rate_limit)
-
-
-def _health(service: _Service) -> WSGIApplication:
-    return HealthEndpoint()
-
-
-def _readiness(service: _Service) -> WSGIApplication:
-    checks = {"ledger": lambda: service.ledger.check(), "credentials": service.presigner.check}
-    return ReadinessEndpoint(checks, clock=time.monotonic)
-
-
-def _metrics(service: _Service) -> WSGIApplication | None:
-    return MetricsEndpoint(service.metrics) if service.metrics is not None and service.serve_metrics else None
-
-
-def _multipart(service: _Service) -> Subtree:
-    settings = service.settings
-    if not settings.multipart:
-        return Subtree(multipart_is_off(settings.allowed_origins), step_name)
-    uploads = PartUploads(
-        service.recovery,
-        service.presigner,
-        URLPresigner(settings, service.credentials, clock=service.clock),
-        receipts=service.receipts,
-        book=PartsBook(service.ticket_secrets, clock=service.clock),
-        ledger=service.ledger,
-        keep_seconds=settings.ledger_keep,
-        part_size=settings.part_size,
-        clock=service.clock,
-    )
-    bucket, host = settings.bucket_and_host()
-    endpoint = MultipartEndpoint(
-        uploads,
-        service.presigner,
-        Gate(**service.gate_options),
-        service.delivery,
-        bucket=bucket,
-        address=host,
-        clock=service.clock,
-        observers=service.observers,
-    )
-    return Subtree(service.observed(endpoint), step_name, longest_body)
-
-
-#: The builder of the endpoint at each path below the prefix; it returns None where the endpoint is off.
-_ENDPOINTS: dict[str, Callable[[_Service], WSGIApplication | None]] = {
-    SIGNATURE_PATH: _signature,
-    CALLBACK_PATH: _callback,
-    LIMITS_PATH: _limits,
-    RECOVER_PATH: _recover,
-    HEALTH_PATH: _health,
-    READINESS_PATH: _readiness,
-    METRICS_PATH: _metrics,
-}
-_SUBTREES: dict[str, Callable[[_Service], Subtree]] = {MULTIPART_PATH: _multipart}
-
-
-def _probe(service: _Service, app: WSGIApplication) -> Probe | None:
-    """Return the middleware that answers `doctor`; None where only this process knows the ticket secret."""
-    if not (service.settings.ticket_secret or service.settings.ticket_secret_file):
-        return None
-    gate = ProbeGate(service.ticket_secrets, clock=service.clock)
-    return Probe(app, gate, service.callback_path, service.callback_urls, service.ledger)
+        return endpoint if self._on_issued is None and self._on_refused is None else Blocking(endpoint)
 
 
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
@@ -668,14 +570,6 @@ def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:
             "before a restart or were signed by another process; set it where there is more than one process"
         )
     return settings.ticket_secret or [secrets.token_hex(32)]
-
-
-def _sdk_bucket(
-    settings: Settings, credentials: CredentialsProvider | None, clock: Callable[[], float]
-) -> BucketClient:
-    from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
-
-    return SDKBucket(settings, credentials=credentials, clock=clock)
 
 
 def ledger_of(settings: Settings, clock: Callable[[], float] = time.time, *, threads: int | None = None) -> Ledger:

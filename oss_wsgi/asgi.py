@@ -87,7 +87,7 @@ class DirectUpload:
         if options.get("ledger") is None:
             settings.bucket_and_host()
             if options.get("credentials") is None and not settings.credentials_library:
-                settings.credentials()  # raises if there is none, before a file is opened
+                settings.credentials()  # raises for a missing key, before the ledger opens a file
             options["ledger"] = ledger_of(settings, options.get("clock", time.time), threads=2 * threads)
         self._time_limit = time_limit
         self._threads = threads

@@ -1,32 +1,6 @@
 """All errors that oss_wsgi raises; this module imports nothing.
 
-::
-
-    OSSWSGIError
-        SettingsError                       settings are missing, malformed or contradict each other
-        CredentialsError                    there are no credentials that can sign now
-        PolicyError                         OSS would refuse a policy or a callback configuration
-        PresignError                        OSS would refuse a signed URL
-        GrantError                          a grant is malformed, or cannot be signed
-        FetchError                          an HTTP GET returned nothing usable
-        ReasonedError an error with a reason code and a hint SlotsTakenError no thread is free for another browser's
-            request UploadRequestError a signature request is refused MalformedRequestError one of its parameters is
-            malformed OutsideGrantError the grant does not cover the file CallbackError a callback is refused
-            MalformedCallbackError its body, its type or its length is malformed LengthRequiredError it does not state
-            the length of its body BodyTooLargeError its body is over the limit VerificationError its signature was not
-            verified UnverifiedError the signature is missing or wrong KeyUnavailableError undecided: the key could not
-            be fetched TicketUsedError its ticket was used for another object or ETag LedgerUnavailableError undecided:
-            the ledger cannot be used now HandlerCommittedError its handler ended the ledger's transaction by itself
-            NotConfirmedError OSS holds another object, or none ConfirmationUnavailableError undecided: OSS could not be
-            asked PartsError an upload in parts cannot go on PartsRefusedError its parts cannot be joined as they are;
-            they stay PartsNotAllowedError its size is not allowed; the parts were removed UploadGoneError OSS has
-            neither the upload nor its object UploadUnsettledError undecided: OSS may still be joining the parts
-            PartsCorruptError the joined object differs from the parts RecoveryError an upload whose callback did not
-            arrive is not recovered MalformedRecoveryError the request or the event cannot be read NotStoredError OSS
-            holds no such object NotYoursError the object has no receipt of this ticket BucketError undecided: a request
-            to the bucket got no result BucketUnreachableError it did not answer in time, or with 5xx BucketRefusedError
-            it refused the access key, or a right is missing NotDeliveredError the application did not accept the upload
-            SweepRunningError another process sweeps already
+To catch several errors, catch their base: ``CallbackError``, ``PartsError``, ``RecoveryError``, or ``OSSWSGIError``.
 """
 
 from __future__ import annotations
@@ -34,6 +8,9 @@ from __future__ import annotations
 
 class OSSWSGIError(Exception):
     """The base of all errors of this package."""
+
+    #: The status of the response to a request that fails with this error.
+    http_status = 500
 
 
 class SettingsError(OSSWSGIError, ValueError):
@@ -50,6 +27,8 @@ class SettingsError(OSSWSGIError, ValueError):
 class CredentialsError(OSSWSGIError):
     """Raised when there are no credentials, or they have expired."""
 
+    http_status = 503
+
 
 class PolicyError(OSSWSGIError, ValueError):
     """Raised for a policy or a callback configuration that OSS would refuse."""
@@ -61,6 +40,8 @@ class PresignError(OSSWSGIError, ValueError):
 
 class GrantError(OSSWSGIError, ValueError):
     """Raised for a grant that is malformed or cannot be signed."""
+
+    http_status = 403
 
 
 class FetchError(OSSWSGIError):
@@ -89,13 +70,19 @@ class ReasonedError(OSSWSGIError):
 class SlotsTakenError(ReasonedError):
     """Raised when browsers' requests, or those of one caller, hold all threads that they may: ask again."""
 
+    http_status = 503
+
 
 class UploadRequestError(ReasonedError):
     """Raised when a signature request is refused."""
 
+    http_status = 403
+
 
 class MalformedRequestError(UploadRequestError):
     """Raised when a parameter of a signature request is malformed."""
+
+    http_status = 400
 
 
 class OutsideGrantError(UploadRequestError):
@@ -105,17 +92,25 @@ class OutsideGrantError(UploadRequestError):
 class CallbackError(ReasonedError):
     """Raised when a callback is refused."""
 
+    http_status = 403
+
 
 class MalformedCallbackError(CallbackError):
     """Raised when the body of a callback, its type or its length is malformed."""
+
+    http_status = 400
 
 
 class LengthRequiredError(CallbackError):
     """Raised when a callback does not state the length of its body."""
 
+    http_status = 411
+
 
 class BodyTooLargeError(CallbackError):
     """Raised when the body of a callback is over the limit; it has not been read."""
+
+    http_status = 413
 
 
 class VerificationError(CallbackError):
@@ -134,17 +129,25 @@ class UnverifiedError(VerificationError):
 class KeyUnavailableError(VerificationError):
     """Raised when verification is undecided: the key's URL is trusted, but the key could not be fetched."""
 
+    http_status = 503
+
 
 class TicketUsedError(CallbackError):
     """Raised when a callback's ticket was used already: for another object, or another ETag of its only object."""
+
+    http_status = 409
 
 
 class LedgerUnavailableError(CallbackError):
     """Raised when the ledger cannot be used now, or other threads are handling the upload or waiting for it."""
 
+    http_status = 503
+
 
 class HandlerCommittedError(CallbackError):
     """Raised when a handler ends or breaks the transaction in which the ledger stores the response."""
+
+    http_status = 500
 
 
 class NotConfirmedError(CallbackError):
@@ -156,6 +159,8 @@ class ConfirmationUnavailableError(CallbackError):
 
     With ``accept`` the callback is still accepted, and its upload has ``confirmed=False``.
     """
+
+    http_status = 503
 
     def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:
         super().__init__(reason, hint)
@@ -169,17 +174,25 @@ class PartsError(ReasonedError):
 class PartsRefusedError(PartsError):
     """Raised when the parts cannot be joined as they are; they stay stored, and sending some again may help."""
 
+    http_status = 409
+
 
 class PartsNotAllowedError(PartsError):
     """Raised when the total size of the parts is not allowed; the parts were removed."""
+
+    http_status = 403
 
 
 class UploadGoneError(PartsError):
     """Raised when OSS has neither the upload in parts nor its object: it must begin again."""
 
+    http_status = 404
+
 
 class UploadUnsettledError(PartsError):
     """Raised when OSS did not say whether it joined the parts, and shows no object yet: ask again."""
+
+    http_status = 503
 
 
 class PartsCorruptError(PartsError):
@@ -193,17 +206,25 @@ class RecoveryError(ReasonedError):
 class MalformedRecoveryError(RecoveryError):
     """Raised when a request to recover an upload, or the event of an upload, cannot be read."""
 
+    http_status = 400
+
 
 class NotStoredError(RecoveryError):
     """Raised when OSS holds no object of this name."""
+
+    http_status = 404
 
 
 class NotYoursError(RecoveryError):
     """Raised when the object has no receipt, or one of another upload."""
 
+    http_status = 409
+
 
 class BucketError(RecoveryError):
     """Raised when a request to the bucket got no result."""
+
+    http_status = 503
 
 
 class BucketUnreachableError(BucketError):
@@ -225,6 +246,10 @@ class BucketRefusedError(BucketError):
 class NotDeliveredError(RecoveryError):
     """Raised when the application did not accept a found upload: the same event must be delivered again."""
 
+    http_status = 503
+
 
 class SweepRunningError(RecoveryError):
     """Raised when another thread or process is sweeping already."""
+
+    http_status = 503

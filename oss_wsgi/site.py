@@ -154,19 +154,15 @@ def _with_text(index: str, start: str, text: str) -> str:
 def _checked_texts(root: Path, texts: Mapping[str, str | Mapping[str, str]]) -> dict[str, str | Mapping[str, str]]:
     """Return ``texts``; ValueError for an unknown language, or a name that the page's texts lack."""
     known = set(_TEXT.findall((root / "languages" / "en.js").read_text(encoding="utf-8")))
-    for name, text in texts.items():
-        if isinstance(text, str):
-            _check_text(name, known)
-        else:
-            _check_language(root, name)
-            for inner in text:
-                _check_text(inner, known)
+    names = [name for name, text in texts.items() if isinstance(text, str)]
+    for language, its_texts in texts.items():
+        if not isinstance(its_texts, str):
+            _check_language(root, language)
+            names += its_texts
+    for name in names:
+        if name not in known:
+            raise ValueError(f"The page has no text {name!r}: static/languages/en.js names them.")
     return dict(texts)
-
-
-def _check_text(name: str, known: set[str]) -> None:
-    if name not in known:
-        raise ValueError(f"The page has no text {name!r}: static/languages/en.js names them.")
 
 
 def _check_language(root: Path, name: str) -> None:

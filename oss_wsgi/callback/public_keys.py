@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -70,13 +71,6 @@ class _Fetch(NamedTuple):
     done: threading.Event
 
 
-class _Pause(NamedTuple):
-    """A pause between fetches: until when, and whether the last fetch got no answer."""
-
-    until: float
-    is_outage: bool
-
-
 class PublicKeyStore(ForkAware):
     """Finds the key for a URL that a callback names.
 
@@ -116,6 +110,8 @@ class PublicKeyStore(ForkAware):
                 self._pinned[url] = load_public_key(pem)
             except ValueError as error:
                 raise ValueError(f"The trusted key for {url}: {error}.") from error
+        #: the URLs whose keys are known without a fetch
+        self.pinned = frozenset(self._pinned)
         #: pinned keys that were used, and keys that have verified a callback: a verifier need not call ``get`` for them
         self.in_use: dict[str, RSAPublicKey] = {}
         #: how many fetches returned a key, and how many failed
@@ -127,13 +123,9 @@ class PublicKeyStore(ForkAware):
         self._fetched_at: dict[str, float] = {}
         # By lane: a version that may be OSS's next, or _MADE_UP for all others.
         self._running: dict[str, _Fetch] = {}
-        self._pauses: dict[str, _Pause] = {}
+        #: Until when the next fetch must wait, and whether the last one got no answer.
+        self._pauses: dict[str, tuple[float, bool]] = {}
         self._lock = threading.Lock()
-
-    @property
-    def pinned(self) -> frozenset[str]:
-        """The URLs whose keys are known without a fetch."""
-        return frozenset(self._pinned)
 
     def get(self, url: str) -> RSAPublicKey:
         """Return the key for a URL.
@@ -198,12 +190,11 @@ class PublicKeyStore(ForkAware):
             lane = version if self._may_be_next(int(version)) else _MADE_UP
             running = self._running.get(lane)
             if running is None:
-                pause = self._pauses.get(lane)
-                if pause is not None and self._clock() < pause.until:
+                until, is_outage = self._pauses.get(lane, (-math.inf, False))
+                if self._clock() < until:
                     raise _unavailable("the last fetch was a moment ago, and the next one must wait")
                 # After an outage nobody waits: otherwise waiting for each try would block every thread.
-                is_waited_for = pause is None or not pause.is_outage
-                fetch = self._running[lane] = _Fetch(version, is_waited_for, threading.Event())
+                fetch = self._running[lane] = _Fetch(version, not is_outage, threading.Event())
         if running is None:
             return self._fetch(lane, fetch, fetcher)
         # If callers of other URLs waited too, a few made-up versions would block every thread.
@@ -239,7 +230,7 @@ class PublicKeyStore(ForkAware):
         finally:
             with self._lock:
                 self._running.pop(lane, None)
-                self._pauses[lane] = _Pause(self._clock() + seconds, seconds == _LONG_PAUSE)
+                self._pauses[lane] = self._clock() + seconds, seconds == _LONG_PAUSE
             fetch.done.set()
         _log_key(url, key)
         return key

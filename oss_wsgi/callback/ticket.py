@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring, encode_basestring_ascii
 from os import urandom
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -69,21 +69,6 @@ _RECEIPT_HINTS = {
 }
 
 
-class ReportedObject(Protocol):
-    """The object that a callback reports; an ``Upload`` is one."""
-
-    @property
-    def bucket(self) -> str | None: ...
-    @property
-    def object(self) -> str | None: ...
-    @property
-    def etag(self) -> str | None: ...
-    @property
-    def size(self) -> int | None: ...
-    @property
-    def mime_type(self) -> str | None: ...
-
-
 class Ticket(NamedTuple):
     """What one signature allowed.
 
@@ -111,41 +96,25 @@ class Ticket(NamedTuple):
     filename: str | None = None
     trial: str | None = None
 
-    @property
-    def is_trial(self) -> bool:
-        """Return whether the upload is a test upload of `oss-wsgi doctor`."""
-        return self.trial is not None
-
-    @property
-    def skips_handler(self) -> bool:
-        """Return whether no handler gets the upload."""
-        return self.trial == TRIAL_WITHOUT_HANDLER
-
-    def check(self, upload: ReportedObject) -> None:
-        """Raise UnverifiedError unless the ticket allows the stored object: its bucket, name, size and type."""
-        self.check_name(upload)
-        self.check_content(upload)
-
-    def check_name(self, upload: ReportedObject) -> None:
-        """Raise UnverifiedError unless the ticket allows bucket and object.
+    def check_name(self, bucket: str | None, name: str | None, etag: str | None) -> None:
+        """Raise UnverifiedError unless the ticket allows a bucket and an object.
 
         Object and ETag must not be longer than OSS makes them, because a ledger stores both.
         """
-        if upload.bucket != self.bucket:
+        if bucket != self.bucket:
             raise _mismatch("bucket")
-        name = upload.object
         if name is None or (name != self.key if self.key is not None else not name.startswith(self.prefix)):
             raise _mismatch("object")
         if len(name.encode()) > MAX_KEY_BYTES:
             raise _mismatch("object's length")
-        if len(upload.etag or "") > _MAX_ETAG:
+        if len(etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
 
-    def check_content(self, upload: ReportedObject) -> None:
+    def check_content(self, size: int | None, mime_type: str | None) -> None:
         """Raise UnverifiedError unless the ticket allows size and type."""
-        if upload.size is None or not self.min_size <= upload.size <= self.max_size:
+        if size is None or not self.min_size <= size <= self.max_size:
             raise _mismatch("size")
-        types, mime_type = self.content_types, upload.mime_type or ""
+        types, mime_type = self.content_types, mime_type or ""
         if types and mime_type not in types and essence(mime_type) not in types:
             raise _mismatch("mimeType")
 
@@ -190,9 +159,6 @@ class NewTicket(NamedTuple):
         """Return the ticket with further members at the end of its JSON."""
         more = json.dumps(members, separators=(",", ":")).encode()
         return NewTicket(self.nonce, b"%s,%s" % (self.json[:-1], more[1:]))
-
-
-_MEMBERS = 10  # of a ticket's JSON
 
 
 def new_ticket(
@@ -306,26 +272,13 @@ class TicketBook:
         Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``
         or ``ticket_expired``.
         """
-        nonce, _, plain = self.unseal(text)
-        return self.read(nonce, _JSON.raw_decode(plain)[0])
+        return self.unseal(text)[0]
 
-    def read(self, nonce: bytes, members: list[Any]) -> Ticket:
-        """Return the ticket with these unsealed members; UnverifiedError ``ticket_expired`` if it has expired."""
-        bucket, key, prefix, min_size, max_size, types, expires, user, data, rest = members
-        # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
-        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
-        expires_at = expires + self._upload_seconds
-        if self._clock() > expires_at + self._keep_seconds:
-            raise UnverifiedError(
-                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
-            )
-        return Ticket(
-            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
-            key is not None and number == 1, number if key is None else 1, filename, trial,
-        )  # fmt: skip
+    def unseal(self, text: object) -> tuple[Ticket, int, list[Any]]:
+        """Return a ticket, the day on which it was sealed, and the members that were added to it.
 
-    def unseal(self, text: object) -> tuple[bytes, int, str]:
-        """Return the nonce, the day and the JSON of a sealed text; UnverifiedError for any other text."""
+        Raises UnverifiedError as ``open`` does.
+        """
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
         sealed = _decode(text, self._max_text)
@@ -333,13 +286,28 @@ class TicketBook:
         day = int.from_bytes(header[4:], "big")
         for secret in self._secrets.current():
             if secret.id == key_id:
-                try:
-                    return nonce, day, secret[day].decrypt(nonce, sealed[20:], header).decode()
-                except InvalidTag:
-                    raise _altered() from None
-        raise UnverifiedError(
-            "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
-        )
+                break
+        else:
+            raise UnverifiedError(
+                "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
+            )
+        try:
+            plain = secret[day].decrypt(nonce, sealed[20:], header).decode()
+        except InvalidTag:
+            raise _altered() from None
+        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _JSON.raw_decode(plain)
+        # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
+        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
+        expires_at = expires + self._upload_seconds
+        if self._clock() > expires_at + self._keep_seconds:
+            raise UnverifiedError(
+                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
+            )
+        ticket = Ticket(
+            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
+            key is not None and number == 1, number if key is None else 1, filename, trial,
+        )  # fmt: skip
+        return ticket, day, added
 
     def seal(self, ticket: NewTicket) -> str:
         """Return a ticket sealed under the first secret and today's key."""
@@ -429,13 +397,11 @@ class ReceiptBook:
         Raises UnverifiedError: ``receipt_missing``, ``receipt_foreign``, ``receipt_altered``, ``receipt_expired``.
         """
         try:
-            nonce, day, plain = self._receipts.unseal(text)
-            members = json.loads(plain)
-            ticket = self._receipts.read(nonce, members[:_MEMBERS])
+            ticket, day, added = self._receipts.unseal(text)
         except UnverifiedError as error:
             problem = error.reason.removeprefix("ticket_")
             raise UnverifiedError(f"receipt_{problem}", _RECEIPT_HINTS[problem]) from None
-        operation, custom, metadata = members[_MEMBERS:] or (POST_OBJECT, {}, [])
+        operation, custom, metadata = added or (POST_OBJECT, {}, [])
         return Receipt(ticket, operation, custom, metadata, day * _DAY)
 
 

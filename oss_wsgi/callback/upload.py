@@ -8,14 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..exceptions import MalformedCallbackError
 from ..http import urldecoded, urlencoded_pairs
 from .parameters import FORM, JSON, TICKET_MEMBER, VARIABLES
-
-if TYPE_CHECKING:
-    from .ticket import Ticket
+from .ticket import TRIAL_WITHOUT_HANDLER, Ticket
 
 #: The environ key under which the guard puts a verified upload.
 UPLOAD_KEY = "oss_wsgi.upload"
@@ -145,17 +143,7 @@ class Upload:
                 "members": members,
                 "target": target,
                 "body": body,
-                # `with_ticket` sets these; setting them here keeps its copy from growing.
-                "user": None,
                 "data": {},
-                "ticket_id": None,
-                "ticket_until": None,
-                "forbid_overwrite": False,
-                "max_objects": 1,
-                "by_prefix": False,
-                "filename": None,
-                "is_trial": False,
-                "skips_handler": False,
             },
         )
         return upload
@@ -167,7 +155,8 @@ class Upload:
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.expires_at
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
         attributes["by_prefix"], attributes["filename"] = ticket.key is None, ticket.filename
-        attributes["is_trial"], attributes["skips_handler"] = ticket.is_trial, ticket.skips_handler
+        attributes["is_trial"] = ticket.trial is not None
+        attributes["skips_handler"] = ticket.trial == TRIAL_WITHOUT_HANDLER
         upload = object.__new__(type(self))
         object.__setattr__(upload, "__dict__", attributes)
         return upload

@@ -54,25 +54,12 @@ def find_codes(text: str) -> list[FoundCode]:
     found = [FoundCode(only[1])] if only else list(_in_words(text))
     if text.lower() in _NAMES:
         found = [FoundCode(str(_NAMES[text.lower()]), APPLICATION)]
-    return sorted(dict.fromkeys(_telling(found, text)), key=_rank)
-
-
-def _rank(found: FoundCode) -> int:
-    if _EC.fullmatch(found.code):
-        return 0
-    return 2 if found.code.isdigit() else 1
-
-
-def _telling(found: list[FoundCode], text: str) -> list[FoundCode]:
-    """Return what says most: without statuses where there is a code, except the application's own in OSS's message.
-
-    A status without a sender is left out where the same status has one.
-    """
-    if any(not each.code.isdigit() for each in found):
+    if any(not each.code.isdigit() for each in found):  # a code says more than statuses but the application's own
         quoted = _CALLBACK_STATUS.findall(text)
         found = [each for each in found if not each.code.isdigit() or each.code in quoted]
     known = {each.code for each in found if each.sender}
-    return [each for each in found if each.sender or each.code not in known]
+    telling = [each for each in found if each.sender or each.code not in known]
+    return sorted(dict.fromkeys(telling), key=lambda each: (not _EC.fullmatch(each.code), each.code.isdigit()))
 
 
 def _in_words(text: str) -> Iterator[FoundCode]:
@@ -97,13 +84,13 @@ def _in_words(text: str) -> Iterator[FoundCode]:
             yield FoundCode(match[1], APPLICATION if is_ours else OSS if match[0].lower().startswith("ref") else None)
 
 
-def find_rows(text: str, language: str = "en") -> list[Row]:
+def find_rows(text: str) -> list[Row]:
     """Return the rows of the known lines and of the page's sentences in a text, each once."""
     text = text[:MAX_TEXT]
-    sentences = {row.name: row for row in rows("sentence", language=language)}
+    sentences = {row.name: row for row in rows("sentence")}
     names = [name for _, name in _page_texts(text)]
     names += [name for name, row in sentences.items() if row.pattern and re.search(row.pattern, text)]
-    lines = [row for row in rows("line", language=language) if re.search(row.pattern, text)]
+    lines = [row for row in rows("line") if re.search(row.pattern, text)]
     return [*lines, *(sentences[name] for name in dict.fromkeys(names) if name in sentences)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ from ..exceptions import SettingsError
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
 from ..sdk.credentials import access_key
 from ..settings import Settings, items
-from .options import EPILOG, add_credentials_library, add_settings, environ_of
+from .options import EPILOG, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
-from .terminal import MisuseError, coloured, confirmed, note, print_difference, said, waiting
+from .terminal import FailedError, MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,7 +35,6 @@ def add(subparsers: Any) -> None:
     parser.add_argument("origins", nargs="*", metavar="ORIGIN", help="origin of a page; default: OSS_ALLOWED_ORIGINS")
     parser.add_argument("--yes", action="store_true", help="apply without asking")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_credentials_library(parser)
     add_settings(parser)
     parser.set_defaults(run=run)
 
@@ -54,11 +52,8 @@ def run(arguments: Namespace) -> int:
     except SDKRefusedError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
         fix = error.fix(rights, settings.bucket or "BUCKET")
-        message = f"{str(error).rstrip('.')}. {fix}"
-        note(f"{arguments.program}: {said(message, arguments.environ)}")
-        if arguments.json:
-            print(json.dumps({"error": {"code": error.refusal.code, "message": str(error), "fix": fix}}, indent=1))
-        return 1
+        sentence = f"{str(error).rstrip('.')}. {fix}"
+        raise FailedError(sentence, code=error.refusal.code, message=str(error), fix=fix) from error
 
 
 def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
@@ -83,13 +78,19 @@ def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
 def _print(rule: Rule, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(rule), indent=1))
-    else:
-        heading = said("In the console, Content Security > CORS > Create Rule:", arguments.environ)
-        fields = (
-            f"{said(name, arguments.environ)}: {value}"
-            for name, value in _console_fields(rule, arguments.environ).items()
-        )
-        print("\n".join((as_xml([rule], True), "", heading, *fields)))
+        return 0
+    environ = arguments.environ
+    print(as_xml([rule], True))
+    print(f"\n{said('In the console, Content Security > CORS > Create Rule:', environ)}")
+    for name, value in (
+        ("Source (one a line)", " ".join(rule.origins)),
+        ("Allowed Methods", ", ".join(rule.methods)),
+        ("Allowed Headers", ", ".join(rule.headers)),
+        ("Exposed Headers", " ".join(rule.exposed)),
+        ("Cache Timeout (Seconds)", str(rule.max_age)),
+        ("Vary: Origin", said("ticked", environ)),
+    ):
+        print(f"{said(name, environ)}: {value}")
     return 0
 
 
@@ -115,7 +116,7 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
             client.ask("put_bucket_cors", "PutBucketCorsRequest", cors_configuration=configuration)
         applied = True
     if arguments.json:
-        before_and_after = {"before": _members(rules), "after": _members(needed)}
+        before_and_after = {"before": list(map(asdict, rules)), "after": list(map(asdict, needed))}
         print(json.dumps({"changes": changes, **before_and_after, "applied": applied}, indent=1))
     if arguments.action == "apply" and changes:
         ended = f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed."
@@ -131,19 +132,3 @@ def _rules_of(client: SDKClient) -> tuple[list[Rule], bool | None]:
         if error.refusal.code == "NoSuchCORSConfiguration":
             return [], None
         raise
-
-
-def _members(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    return [asdict(rule) for rule in rules]
-
-
-def _console_fields(rule: Rule, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what to fill into the console: Content Security, CORS, Create Rule."""
-    return {
-        "Source (one a line)": " ".join(rule.origins),
-        "Allowed Methods": ", ".join(rule.methods),
-        "Allowed Headers": ", ".join(rule.headers),
-        "Exposed Headers": " ".join(rule.exposed),
-        "Cache Timeout (Seconds)": str(rule.max_age),
-        "Vary: Origin": said("ticked", environ),
-    }

@@ -15,7 +15,7 @@ from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
-from .terminal import MisuseError, note, plain, said
+from .terminal import FailedError, MisuseError, note, plain, read_input
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -58,20 +58,21 @@ def run(arguments: Namespace) -> int:
     language = spoken_language(arguments.environ)
     text = " ".join(arguments.code)
     if text.strip() == "-" or (not text and _has_input()):
-        text = sys.stdin.buffer.read(MAX_TEXT).decode("utf-8", "replace")
+        text = read_input("-", MAX_TEXT).decode("utf-8", "replace")
     if not text.strip() and arguments.signed is None:
         return _list_all(arguments)
     found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
     comparison = compare(text, arguments.signed)
     if comparison is None and arguments.signed is not None:
         raise MisuseError("--signed compares with OSS's whole answer: give that too, with its StringToSign.")
+    explained = [(each.code, _explanation(each)) for each in found]
     explanations = [_members(row) for row in find_rows(text)]
-    explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
+    explanations += [explanation for _, explanation in explained if explanation is not None]
     if not explanations:
-        return _report_unknown(text, found, arguments)
-    for each in found:
-        if _explanation(each) is None:
-            note(f"{arguments.program}: {in_language(_unknown(each.code), language)}")
+        raise _unknown_error(text, found)
+    for code, explanation in explained:
+        if explanation is None:
+            note(f"{arguments.program}: {in_language(_unknown(code), language)}")
     if arguments.json:
         first, *others = explanations
         first |= comparison.members() if comparison is not None else {}
@@ -95,7 +96,7 @@ def _filled(line: str, language: str) -> str:
 
 
 def _has_input() -> bool:
-    """Return whether standard input is a pipe or a file, from which a text may come."""
+    """Return whether standard input is a pipe or a file: a socket, as under ssh, may never end."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):  # standard input is closed, or a stand-in
@@ -144,7 +145,7 @@ def _unknown(code: str) -> str:
     return f"{plain(code)} is not in the table.{page}"
 
 
-def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace) -> int:
+def _unknown_error(text: str, found: Sequence[FoundCode]) -> FailedError:
     text = text.strip()
     similar: Sequence[str] = ()
     if found:
@@ -155,10 +156,7 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
         similar = [by_code()[code].code for code in difflib.get_close_matches(text.lower(), by_code(), n=3)]
         suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
         message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
-    if arguments.json:
-        print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
-    note(f"{arguments.program}: {said(message, arguments.environ)}")
-    return 1
+    return FailedError(message, near=similar)
 
 
 def _members(row: Row) -> dict[str, Any]:

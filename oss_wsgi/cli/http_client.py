@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import http.client
 import json
@@ -15,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from ..http import json_object
 from ..threads import TimeLimitError, call_within
 from .terminal import system_reason
 
@@ -26,17 +26,9 @@ AGENT = "oss-wsgi"
 
 
 class UnreachableError(Exception):
-    """Raised when there is no response, with a sentence that says why."""
+    """Raised when there is no response from a ``host``, with a sentence that says why."""
 
-
-class NoNetworkError(UnreachableError):
-    """Raised when this machine has no network or no DNS, so that nothing is known about the server."""
-
-
-class UnknownHostError(UnreachableError):
-    """Raised when the DNS has no address for the ``host``."""
-
-    def __init__(self, message: str, host: str) -> None:
+    def __init__(self, message: str, host: str = "") -> None:
         super().__init__(message)
         self.host = host
 
@@ -76,18 +68,18 @@ def request(
     :param timeout: seconds for each wait.
     :param deadline: seconds for the whole request, however slowly the response arrives.
     """
+    limit = timeout if deadline is None else min(timeout, deadline)
     try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise UnreachableError("the address is not a URL") from error
+        parts = checked_url(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=limit)
+    except (ValueError, http.client.InvalidURL) as error:
+        raise UnreachableError("the address is not an http:// or https:// URL") from error
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    limit = timeout if deadline is None else min(timeout, deadline)
     connected: list[socket.socket] = []
     is_over = threading.Event()
-    connection: http.client.HTTPConnection | None = None
     try:
-        connection = _connection(parts.scheme, parts.hostname, parts.port, limit)
         all_headers = {"User-Agent": AGENT, **(headers or {})}
         exchange = functools.partial(_exchange, connection, method, target, all_headers, body, connected, is_over)
         return exchange() if deadline is None else call_within(deadline, exchange, thread_name="oss_wsgi-request")
@@ -99,19 +91,22 @@ def request(
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
         if isinstance(error, ssl.SSLError):
             raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
-        reason = _reason(error)
-        if isinstance(error, OSError) and _is_offline(error):
-            raise NoNetworkError(f"{server} cannot be reached: {reason}") from error
-        if isinstance(error, socket.gaierror):
-            raise UnknownHostError(f"{server} cannot be reached: {reason}", parts.hostname or "") from error
-        raise UnreachableError(f"{server} cannot be reached: {reason}") from error
+        raise UnreachableError(f"{server} cannot be reached: {_reason(error)}", parts.hostname or "") from error
     finally:
         is_over.set()
         for sock in connected:  # the thread of `call_within` may still use it
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
-        if connection is not None:
-            connection.close()
+        connection.close()
+
+
+def checked_url(url: str) -> SplitResult:
+    """Return the parts of a URL. Raises ValueError for one to which no request can be sent."""
+    parts = urlsplit(url)
+    is_http = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    if not (is_http and url.isascii() and url.isprintable()) or " " in url or "#" in url:
+        raise ValueError("not an http:// or https:// URL")
+    return parts
 
 
 def _reason(error: Exception) -> str:
@@ -121,21 +116,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "the host name is not valid in DNS"
     return system_reason(error)
-
-
-def _is_offline(error: OSError) -> bool:
-    """Return whether an error says that there is no way to any server: no route, or no answer of the DNS."""
-    if isinstance(error, socket.gaierror):
-        return error.errno == socket.EAI_AGAIN
-    return error.errno in (errno.ENETUNREACH, errno.ENETDOWN)
-
-
-def _connection(scheme: str, host: str | None, port: int | None, timeout: float) -> http.client.HTTPConnection:
-    if scheme == "https" and host:
-        return http.client.HTTPSConnection(host, port, timeout=timeout)
-    if scheme == "http" and host:
-        return http.client.HTTPConnection(host, port, timeout=timeout)
-    raise ValueError("not an http:// or https:// URL")
 
 
 def _exchange(
@@ -167,21 +147,9 @@ def _exchange(
         return Response(response.status, response.headers, content, time.monotonic() - start, moment, complete)
 
 
-def parsed(data: bytes | str) -> Any:
-    """Return the value of a JSON text. Raises ValueError if it is malformed or nested too deep."""
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-
-
 def json_members(response: Response) -> dict[str, Any]:
     """Return the members of a JSON object; none if the body is anything else."""
-    try:
-        members = parsed(response.body)
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}
+    return json_object(response.body) or {}
 
 
 def is_json(data: bytes) -> bool:

@@ -9,8 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
@@ -23,10 +22,10 @@ from ..serving.joined_metrics import SharedMetrics, families_of
 from ..serving.sharing import Share
 from ..serving.socket_activation import inherited_sockets
 from ..serving.supervisor import Parent, Processes
-from ..serving.until_stopped import CannotListenError, CannotStartError, drain_on_signals, listening_socket, local_url
+from ..serving.until_stopped import CannotStartError, drain_on_signals, listening_socket, local_url
 from ..settings import Settings
 from ..settings_check import unshared
-from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.questions import nonblocking_test
 from .terminal import said
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ def run_server(
     inherited: Inheritance,
     arguments: Namespace,
     stack: contextlib.ExitStack,
-    greeting: Iterable[str],
     parent: Parent | None,
     **options: Any,
 ) -> None:
@@ -68,6 +66,7 @@ def run_server(
         ident=None,
         max_request_header_size=MAX_HEADERS,
         share=Share(inherited.processes, inherited.number, list(inherited.share)) if inherited.number else None,
+        owns_listeners=inherited.owns_listeners,
         **options,
         **bounds,
     )
@@ -76,7 +75,7 @@ def run_server(
     if parent is not None:
         parent.server = server
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
-    for line in greeting:
+    for line in inherited.greeting:
         print(said(line, arguments.environ), flush=True)
     if parent is not None:
         parent.serving()
@@ -84,63 +83,32 @@ def run_server(
     server.run()
 
 
-class Sockets(NamedTuple):
-    """Listening sockets: the application's, those inherited for the metrics, and whether all outlive this process."""
+def open_sockets(arguments: Namespace, stack: contextlib.ExitStack) -> Inheritance:
+    """Take the sockets that LISTEN_FDS gives, for the application and for the metrics, or open the application's.
 
-    listeners: list[socket.socket]
-    metrics_listeners: list[socket.socket]
-    are_inherited: bool
-
-
-def sockets(arguments: Namespace, stack: contextlib.ExitStack, *, local: bool) -> Sockets:
-    """Return the sockets that LISTEN_FDS gives, or a new one. Raises CannotStartError.
-
-    :param local: a local OSS will listen too; if neither address is free, the error names both.
+    Raises CannotStartError.
     """
-    inherited = inherited_sockets(arguments.environ, os.getpid())
-    for _, listener in inherited:
+    given = inherited_sockets(arguments.environ, os.getpid())
+    for _, listener in given:
         stack.enter_context(listener)
-    listeners = [listener for name, listener in inherited if name != "metrics"]
-    metrics_listeners = [listener for name, listener in inherited if name == "metrics"]
+    listeners = [listener for name, listener in given if name != "metrics"]
+    metrics_listeners = [listener for name, listener in given if name == "metrics"]
     if listeners and arguments.listen:
         raise CannotStartError("--listen: LISTEN_FDS has the sockets already: omit --listen.")
     if metrics_listeners and arguments.metrics_listen:
         raise CannotStartError("--metrics-listen: LISTEN_FDS has a socket for metrics: omit --metrics-listen.")
-    are_inherited = bool(listeners)
-    if not are_inherited:
-        try:
-            listeners = [stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
-        except CannotListenError as error:
-            if local:
-                _try_local_address(arguments, error)
-            raise
-    return Sockets(listeners, metrics_listeners, are_inherited)
+    has_metrics = bool(metrics_listeners or arguments.metrics_listen)
+    owns = not listeners
+    if owns:
+        listeners.append(stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen")))
+    return Inheritance(listeners, metrics_listeners, owns_listeners=owns, has_metrics=has_metrics)
 
 
-def _try_local_address(arguments: Namespace, error: CannotListenError) -> None:
-    """Raise CannotListenError for both addresses if the local OSS's is not available either."""
-    try:
-        with listening_socket(arguments.local_listen, "--local-listen"):
-            pass
-    except CannotListenError as other:
-        raise CannotListenError(*error.failures, *other.failures) from error
-
-
-def metrics_for(arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics | None:
-    """Return the metrics, if an option or a socket is for them. Raises SettingsError without the extra."""
-    if not (listeners or arguments.metrics_listen):
-        return None
-    metrics = Metrics()
-    serve_metrics(metrics.registry, arguments, listeners, stack)
-    return metrics
-
-
-def serve_metrics(
-    registry: Any, arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack
-) -> None:
-    """Serve a registry of prometheus_client, on ``listeners`` or where the option says, until the stack ends."""
+def serve_metrics(registry: Any, arguments: Namespace, inherited: Inheritance, stack: contextlib.ExitStack) -> None:
+    """Serve a registry of prometheus_client, on inherited sockets or where the option says, until the stack ends."""
     from prometheus_client import make_wsgi_app
 
+    listeners = inherited.metrics_listeners
     if not listeners:
         listeners = [stack.enter_context(listening_socket(arguments.metrics_listen, "--metrics-listen"))]
         print(f"Metrics at {local_url(listeners[0])}/metrics.", flush=True)
@@ -159,21 +127,18 @@ def check_shared(processes: int, settings: Settings, *, has_ledger: bool) -> Non
         raise SettingsError(f"--processes: {problem}")
 
 
-def serve_processes(
-    arguments: Namespace,
-    stack: contextlib.ExitStack,
-    inherited: Inheritance,
-    environ: Mapping[str, str],
-    *,
-    owns_listeners: bool,
-) -> None:
+def serve_processes(arguments: Namespace, stack: contextlib.ExitStack, inherited: Inheritance) -> None:
     """Run several processes of this command line until a signal ends them."""
     greeting, inherited.greeting = inherited.greeting, []
     inherited.processes = arguments.processes
-    inherited.has_metrics = bool(inherited.metrics_listeners or arguments.metrics_listen)
-    processes = Processes(inherited, environ, owns_listeners=owns_listeners)
+    processes = Processes(inherited, arguments.environ)
     if inherited.has_metrics:
-        _serve_metrics_of(processes, arguments, inherited.metrics_listeners, stack)
+        Metrics()  # raises SettingsError without the extra
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry()
+        registry.register(SharedMetrics(processes.collect))
+        serve_metrics(registry, arguments, inherited, stack)
 
     def greet() -> None:
         pids = processes.pids
@@ -184,33 +149,20 @@ def serve_processes(
     processes.run(greet)
 
 
-def _serve_metrics_of(
-    processes: Processes, arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack
-) -> None:
-    Metrics()  # raises SettingsError without the extra
-    from prometheus_client import CollectorRegistry
-
-    registry = CollectorRegistry()
-    registry.register(SharedMetrics(processes.collect))
-    serve_metrics(registry, arguments, listeners, stack)
-
-
 def become_child(
-    arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack, *, descriptors_each: int
-) -> tuple[Parent, Metrics | None]:
-    """Follow the parent from now on; return it, and the metrics for which it asks.
-
-    :param descriptors_each: how many descriptors a connection takes.
-    """
+    arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack, metrics: Metrics | None
+) -> Parent:
+    """Follow the parent from now on, and return it; it asks for the metrics."""
     # The parent refuses new connections after its delay, and handshakes that have begun are still taken.
     arguments.drain_delay += HANDSHAKE_SECONDS
+    # The body of a request to an application may take a second descriptor.
+    descriptors_each = 2 if arguments.app else 1
     # The bound holds for all processes together.
     total = arguments.connections or default_connection_limit(descriptors_each)
     arguments.connections = max(1, total // child.processes)
     if child.number > 1:  # the first one says that these are too many
         arguments.connections = min(arguments.connections, most_connections(descriptors_each))
-    metrics = Metrics() if child.has_metrics else None
     samples = None if metrics is None else functools.partial(families_of, metrics.registry)
     parent = Parent(socket.socket(fileno=child.lifeline), arguments.drain, samples)
     stack.callback(parent.report)
-    return parent, metrics
+    return parent

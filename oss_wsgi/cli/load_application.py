@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -11,7 +12,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ _LIBRARIES = tuple(
     for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     if path
 )
-_PACKAGE = os.path.realpath(Path(__file__).parents[1]) + os.sep
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _WHERE = "in the folder that holds it, or set PYTHONPATH."
 
 
@@ -69,7 +70,14 @@ def load_attribute(name: str) -> Any:
         sys.path.insert(0, folder)
     module_name, _, rest = name.partition(":")
     attribute = rest.removesuffix("()")
-    module = _imported(module_name, folder)
+    with _explained(f"the import of {module_name!r}"):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if f"{module_name}.".startswith(f"{missing}."):  # it or its package, not what it imports
+                raise CannotLoadError(_no_module(module_name, missing, folder)) from None
+            raise
     value: Any = module
     for part in attribute.split("."):
         try:
@@ -79,71 +87,46 @@ def load_attribute(name: str) -> Any:
     if rest.endswith("()"):
         if not callable(value):
             raise CannotLoadError(f"{module_name}:{attribute} is {_kind(value)} and cannot be called: omit '()'.")
-        value = _guarded(f"the call of {name}", value)
+        with _explained(f"the call of {name}"):
+            value = value()
     return value
 
 
-def _imported(name: str, folder: str) -> ModuleType:
-    def load() -> ModuleType:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if f"{name}.".startswith(f"{missing}."):  # it or its package, not what it imports
-                raise CannotLoadError(_no_module(name, missing, folder)) from None
-            raise
-
-    module: ModuleType = _guarded(f"the import of {name!r}", load)
-    return module
-
-
-def _guarded(what: str, call: Callable[[], Any]) -> Any:
-    """Call the person's code; CannotLoadError says where it fails, and why."""
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Run the person's code; CannotLoadError says where it fails, and why."""
     try:
-        return call()
+        yield
     except (CannotLoadError, SettingsError):
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == until_stopped.__file__):
+        if isinstance(error, KeyboardInterrupt) or frames[-1].filename == until_stopped.__file__:
             raise  # a signal ends the program
-        raise CannotLoadError(f"{what} fails {_failure(error)}") from error
+        raise CannotLoadError(f"{what} fails {_failure(error, frames)}") from error
 
 
-def _failure(error: BaseException) -> str:
-    """Return where a piece of the person's code fails and why, with the line itself below."""
+def _failure(error: BaseException, frames: list[traceback.FrameSummary]) -> str:
+    """Return where the person's code fails and why, with the line itself below."""
     if isinstance(error, SyntaxError) and error.filename:
-        line = (error.text or "").rstrip("\n")
-        caret = ""
-        if error.offset and line:
-            indent = len(line) - len(line.lstrip())
-            caret = "\n    " + " " * max(error.offset - 1 - indent, 0) + "^"
-        return f"in {_shown(error.filename)}, line {error.lineno}: {error.msg}.\n    {line.strip()}{caret}"
-    place = _place(traceback.extract_tb(error.__traceback__))
-    where = f"in {_shown(place.filename)}, line {place.lineno}: " if place else ": "
-    line = place.line if place and place.line else ""
-    return f"{where}{_reason(error, line)}" + (f"\n    {line}" if line else "")
-
-
-def _place(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
-    """Return the innermost frame of the person's own code, or of any code but ours and the import system's."""
+        line = (error.text or "").strip()
+        return f"in {_shown(error.filename)}, line {error.lineno}: {error.msg}.\n    {line}"
     linecache.checkcache()
-    own = [frame for frame in frames if _is_own_file(frame.filename)]
-    others = [
-        frame
-        for frame in frames
-        if not frame.filename.startswith("<") and not os.path.realpath(frame.filename).startswith(_PACKAGE)
-    ]
-    return own[-1] if own else others[-1] if others else None
+    outside = [frame for frame in frames if not frame.filename.startswith(("<", _PACKAGE))]
+    own = [frame for frame in outside if _is_own_file(frame.filename)]
+    if not outside:
+        return f": {_reason(error, '')}"
+    place = (own or outside)[-1]
+    line = place.line or ""
+    where = f"in {_shown(place.filename)}, line {place.lineno}"
+    return f"{where}: {_reason(error, line)}" + (f"\n    {line}" if line else "")
 
 
 def _is_own_file(path: str) -> bool:
-    """Return whether a Python file is the person's: not of Python, of an installed package or of oss_wsgi."""
-    if path.startswith("<"):
-        return False
+    """Return whether a Python file is the person's: not of Python, nor of an installed package."""
     path = os.path.realpath(path)
     parts = path.split(os.sep)
-    return not ("site-packages" in parts or "dist-packages" in parts or path.startswith((*_LIBRARIES, _PACKAGE)))
+    return not ("site-packages" in parts or "dist-packages" in parts or path.startswith(_LIBRARIES))
 
 
 def _shown(path: str) -> str:

@@ -10,14 +10,13 @@ import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from ..exceptions import CredentialsError, OSSWSGIError
 from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
-from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
+from .terminal import FailedError, MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
 
 PROGRAM = "oss-wsgi"
 
@@ -36,21 +35,12 @@ _DROPPED = {
 }
 _DROPPED["--state-dir"] = _DROPPED["--resume"]
 
-_INTERRUPTED = 128 + signal.SIGINT
 #: An error of the program itself, as sysexits.h numbers it.
 _INTERNAL_ERROR = 70
 _BUG = (
     "this is an error of oss-wsgi itself. Please report it, with what `python -X dev -m oss_wsgi` and the same "
     "arguments print."
 )
-
-
-class EndedBySignalError(KeyboardInterrupt):
-    """Raised for SIGHUP and SIGTERM, so that a command cleans up as for Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,18 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     output: TextIO = io.StringIO() if as_json else sys.stdout
-    problems: Sequence[str] = ()
     try:
         with _raising_signals(), contextlib.redirect_stdout(output):
-            status, problems = _run(words)
+            status, failure = _run(words)
         if isinstance(output, io.StringIO):
-            print(_document(output.getvalue(), problems))
+            print(_document(output.getvalue(), failure))
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        status = 128 + stop.number if isinstance(stop, EndedBySignalError) else _INTERRUPTED
+        status = 128 + (stop.args or (signal.SIGINT,))[0]
         if as_json:
             with contextlib.suppress(OSError):
-                print(_document("", ["Interrupted."]), flush=True)
+                print(_document("", _failure(["Interrupted."])), flush=True)
     except OSError as error:  # the reader of a pipe has gone, or the disk is full
         end_output(error, PROGRAM)
         status = 1
@@ -101,23 +90,26 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
-    """Run a command. Return its exit status, and the sentences, printed already, that say why it could not run."""
+def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
+    """Run a command. Return its exit status, and for JSON why it failed, which was printed already, or nothing."""
     dropped = _dropped(words)
     if dropped:
         note(f"{PROGRAM}: {dropped}")
-        return 2, [dropped]
+        return 2, _failure([dropped])
     try:
         arguments = command_parser().parse_args(words)
     except UsageError as error:
-        return 2, [error.message]
+        return 2, _failure([error.message])
     except SystemExit:  # after the help
-        return 0, []
+        return 0, {}
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = os.environ  # `serve --app` fills in what the application reads
     problems: Sequence[str]
+    members: Mapping[str, Any] = {}
     try:
-        return arguments.run(arguments), []
+        return arguments.run(arguments), {}
+    except FailedError as error:
+        status, problems, members = 1, [str(error)], error.members
     except CredentialsError as error:
         status, problems = 2, [in_words(str(error))]
     except (MisuseError, OSSWSGIError) as error:
@@ -133,7 +125,11 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         status, problems = _INTERNAL_ERROR, [_BUG]
     for problem in problems:
         note(f"{arguments.program}: {said(problem, arguments.environ)}")
-    return status, problems
+    return status, {**_failure(problems), **members}
+
+
+def _failure(problems: Sequence[str]) -> Mapping[str, Any]:
+    return {"message": " ".join(problems), "problems": problems}
 
 
 def _dropped(words: Sequence[str]) -> str | None:
@@ -146,10 +142,10 @@ def _dropped(words: Sequence[str]) -> str | None:
     return next((_DROPPED[name] for name in names if name in _DROPPED), None)
 
 
-def _document(output: str, problems: Sequence[str]) -> str:
-    """Return the JSON document of a command: its own, or else one with the problems or the help."""
-    if problems:
-        return json.dumps({"error": {"message": " ".join(problems), "problems": list(problems)}}, indent=1)
+def _document(output: str, failure: Mapping[str, Any]) -> str:
+    """Return the JSON document of a command: its own, or else one with what failed or the help."""
+    if failure:
+        return json.dumps({"error": failure}, indent=1)
     try:
         json.loads(output)
     except ValueError:
@@ -159,20 +155,17 @@ def _document(output: str, problems: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def _raising_signals() -> Iterator[None]:
-    """Raise EndedBySignalError at SIGHUP, which comes when a terminal is closed, and at SIGTERM.
+    """Raise KeyboardInterrupt with its number at SIGHUP, which comes when a terminal is closed, and at SIGTERM.
 
     A signal that is ignored, as under `nohup`, stays ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 
     def end(number: int, frame: object) -> None:
         for each in numbers:  # a closed terminal sends SIGHUP twice, and nothing may interrupt the clean-up
             signal.signal(each, signal.SIG_IGN)
-        raise EndedBySignalError(number)
+        raise KeyboardInterrupt(number)
 
     for number in numbers:
         signal.signal(number, end)

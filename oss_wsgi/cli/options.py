@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..application import DEFAULT_PREFIX, with_callback_path
 from ..exceptions import SettingsError
 from ..ledger.url import passwords_in, shown
 from ..log_format import FORMATS
+from ..serving.option_types import address, count, positive_seconds, seconds
 from ..settings import TABLE, Setting, Settings, duration, with_secrets_read
 from .parser import CommandParser
 
@@ -28,9 +30,10 @@ EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable
 
 
 def server_parser() -> argparse.ArgumentParser:
-    """Return the parser of server.py."""
+    """Return the parser of server.py, which serves only the page."""
     parser = CommandParser(description=DESCRIPTION, epilog=EPILOG)
     add_server_options(parser)
+    parser.set_defaults(app=None, reload=False)
     return parser
 
 
@@ -70,7 +73,6 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address that serves metrics for Prometheus, to at most 10 connections; default: off",
     )
-    add_credentials_library(operation)
     _add_bounds(operation)
     further = parser.add_argument_group("further settings, each also an environment variable")
     _add_settings(further, [row for row in TABLE if row.variable not in _FIRST_SETTINGS])
@@ -90,32 +92,21 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         ("drain", 10, "after a signal, to finish requests that have begun"),
         ("drain-delay", 0, "after a signal, to serve as before while readiness returns 503"),
     ):
-        kind = _seconds if name.startswith("drain") else positive_seconds
+        kind = seconds if name.startswith("drain") else positive_seconds
         group.add_argument(f"--{name}", type=kind, default=default, metavar="SECONDS", help=f"{meaning}; %(default)s")
     group.add_argument(
         "--connections",
-        type=_count,
+        type=count,
         metavar="N",
         help="how many may be open in all processes together; default: as many as descriptors and memory allow; "
         "descriptors also limit what is given here",
     )
     group.add_argument(
         "--connections-per-address",
-        type=_count,
+        type=count,
         metavar="N",
         help="how many one client address may have open in each process; default: no limit, as a proxy is one "
         "address for all its clients",
-    )
-
-
-def add_credentials_library(parser: argparse._ActionsContainer) -> None:
-    """Add the option that takes the access key from the official library instead of the settings."""
-    parser.add_argument(
-        "--credentials-library",
-        action="store_const",
-        const="on",
-        dest=_LIBRARY,
-        help="take the access key from where SDKCredentialsProvider finds it (oss-wsgi[credentials])",
     )
 
 
@@ -129,11 +120,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) -> None:
     for row in rows:
-        if not row.secret and row.variable != _LIBRARY:
+        if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")
             text = argparse.SUPPRESS if row.name in _NOT_SHOWN else meaning.replace("%", "%%")
-            group.add_argument(option, dest=row.variable, metavar="VALUE", help=text)
+            value: Any = {"action": "store_const", "const": "on"} if row.variable == _LIBRARY else {"metavar": "VALUE"}
+            group.add_argument(option, dest=row.variable, help=text, **value)
 
 
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
@@ -166,15 +158,6 @@ def is_set(environ: Mapping[str, str], name: str) -> bool:
     return bool(environ.get(name, "").strip())
 
 
-def address(text: str) -> tuple[str, int]:
-    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``:PORT``; port 0 means any free one."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not (colon and port.isascii() and port.isdigit() and int(port[:6]) < 65536) or (":" in host and not bracketed):
-        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:8080, not {text!r}")
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
 def duration_argument(text: str) -> int:
     """Read a duration such as ``15m``, ``26h`` or ``7d``; return seconds."""
     try:
@@ -183,34 +166,8 @@ def duration_argument(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None
 
 
-def _seconds(text: str) -> float:
-    """Read a number of seconds, 0 or more, up to a day."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds, such as 10, not {text!r}")
-    return seconds
-
-
-def positive_seconds(text: str) -> float:
-    """Read a number of seconds, more than 0."""
-    seconds = _seconds(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
-    return seconds
-
-
 def _processes(text: str) -> int:
     """Read a number of processes. Thousands are refused: nobody means them, and they would take all memory."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PROCESSES):
         raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}, about one for each core, not {text!r}")
     return int(text)
-
-
-def _count(text: str) -> int:
-    """Read a number, 1 or more."""
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise argparse.ArgumentTypeError(f"must be a number such as 1000, not {text!r}")
-    return int(text[:9])

@@ -16,8 +16,8 @@ from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..settings import TABLE, Settings
 from ..site import site
 from .load_application import load_attribute
-from .options import EPILOG, add_credentials_library, add_settings, duration_argument, environ_of
-from .terminal import MisuseError, note, plain, progress
+from .options import EPILOG, add_settings, duration_argument, environ_of
+from .terminal import FailedError, MisuseError, plain, progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -72,7 +72,6 @@ def add(subparsers: Any) -> None:
         "--checkpoint", metavar="FILE", help="records where a stopped sweep continues; default: the ledger records it"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_credentials_library(parser)
     add_settings(parser)
     parser.set_defaults(run=run)
 
@@ -99,10 +98,7 @@ def run(arguments: Namespace) -> int:
     except (BucketError, LedgerUnavailableError, SweepRunningError, OSError) as error:
         message = getattr(error, "hint", None) or str(error)
         code = getattr(error, "reason", None) or type(error).__name__
-        if arguments.json:
-            print(json.dumps({"error": {"code": code, "message": message}}, indent=1))
-        note(f"{arguments.program}: {plain(message)} ({code})")
-        return 1
+        raise FailedError(f"{plain(message)} ({code})", code=code, message=message) from error
     except ValueError as error:  # a window that ends before it begins
         raise MisuseError(str(error)) from error
     finally:

@@ -36,14 +36,16 @@ class OSSRefusal:
 
 
 def read_refusal(body: bytes) -> OSSRefusal:
-    """Read an error document by regular expressions: untrusted text never reaches an XML parser."""
-    text = body[:65536].decode("utf-8", "replace")
-    return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
+    """Read an error document."""
+    document = body[:65536].decode("utf-8", "replace")
+    texts = (element_text(document, name) or "" for name in ("Code", "Message", "EC", "Endpoint"))
+    return OSSRefusal(*(plain(text.strip()[:4096]) for text in texts))
 
 
-def _text(document: str, name: str) -> str:
-    match = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
-    return plain(html.unescape(match[1]).strip()) if match else ""
+def element_text(document: str, name: str) -> str | None:
+    """Return the text of an element. It is found by a regular expression: no XML parser reads untrusted text."""
+    match = re.search(rf"<{name}>([^<]*)</{name}>", document)
+    return html.unescape(match[1]) if match else None
 
 
 def region_of(host_name: str) -> str | None:
@@ -66,10 +68,9 @@ def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) ->
         return f"Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {rights} on {resource}."
     if refusal.code in _KEY_CODES and not find(refusal.ec):
         return _KEY
-    for code in (refusal.ec, refusal.code):
-        row = find(code)
-        if row is not None:
-            return row.fix
+    row = find(refusal.ec) or find(refusal.code)
+    if row is not None:
+        return row.fix
     return " ".join(row.fix for row in rows_of_status(status, OSS)[:1]) or REACH_OSS
 
 
@@ -81,9 +82,9 @@ def fix_status(status: int, code: str) -> str:
 
 def see_also(refusal: OSSRefusal) -> str:
     """Return a sentence that says where a refusal is explained: in its row if it has one; "" without any code."""
-    for code in (refusal.ec, refusal.code):
-        if find(code) is not None:
-            return f"For more run `oss-wsgi explain {code}`."
+    row = find(refusal.ec) or find(refusal.code)
+    if row is not None:
+        return f"For more run `oss-wsgi explain {row.code}`."
     if refusal.ec:
         return f"For more see {EC_PAGE}{refusal.ec}."
     return f"See {refusal.code} in the help of OSS." if refusal.code else ""

@@ -17,13 +17,12 @@ from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.bounds import raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
-from ..serving.supervisor import Parent
 from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped
 from ..settings import Settings
 from ..signing.presigned_url import URLPresigner
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
-from .http_server import become_child, check_shared, metrics_for, run_server, serve_processes, sockets
+from .http_server import become_child, check_shared, open_sockets, run_server, serve_metrics, serve_processes
 from .load_application import CannotLoadError, check_spelling
 from .local import local_environ, start_local_oss, why_local
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
@@ -85,15 +84,12 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
 
     Raises CannotStartError and SettingsError.
     """
-    # server.py serves only the page.
-    app = arguments.app = getattr(arguments, "app", None)
-    reloads = arguments.reload = getattr(arguments, "reload", False)
-    if app is None and reloads:
+    if arguments.app is None and arguments.reload:
         raise CannotStartError("--reload restarts your own application: name it with --app MODULE:NAME.")
     check_prefix(arguments.prefix)
     try:
-        if app is not None:
-            check_spelling(app)
+        if arguments.app is not None:
+            check_spelling(arguments.app)
         child = inheritance(arguments.environ)
         if child is None:
             _serve_as_parent(arguments, stack)
@@ -102,7 +98,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     except CannotLoadError as error:
         raise CannotStartError(f"--app: {error}") from error
     except SettingsError as error:
-        if app is not None and os.path.isfile(ENV_FILE):
+        if arguments.app is not None and os.path.isfile(ENV_FILE):
             raise SettingsError(*error.problems, ENV_FILE_IS_NOT_READ) from error
         raise
 
@@ -115,28 +111,25 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     reason = why_local(arguments, environ)
     if reason:
         environ = local_environ(environ, arguments.local_dir)
-    is_local = reason is not None
-    settings = _settings(environ, arguments, is_local=is_local)
-    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=is_local)
-    url = local_url(listeners[0])
-    callback_url = None
+    settings = _settings(environ, arguments, is_local=reason is not None)
+    own = open_sockets(arguments, stack)
     if reason:
-        callback_url = start_local_oss(environ, settings, arguments, listeners[0], stack)
+        own.is_local = True
+        own.callback_url = start_local_oss(environ, settings, arguments, own.listeners[0], stack)
         settings = Settings.from_environ(environ)
     if arguments.app is None:
         check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
-    greeting = list(_greeting(url, reason, settings, arguments))
-    own = Inheritance(listeners, metrics_listeners, greeting, callback_url, is_local)
+    own.greeting += _greeting(local_url(own.listeners[0]), reason, settings, arguments)
     # An option of a setting counts as the variable that the application reads.
     arguments.environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
     if arguments.processes > 1:
-        serve_processes(arguments, stack, own, arguments.environ, owns_listeners=not are_inherited)
+        serve_processes(arguments, stack, own)
     elif arguments.reload:
         reload_forever(own, arguments.environ)
     else:
-        _run(arguments, own, settings, stack, owns_listeners=not are_inherited)
+        _run(arguments, own, settings, stack)
 
 
 def _settings(environ: Mapping[str, str], arguments: Namespace, *, is_local: bool) -> Settings:
@@ -167,27 +160,19 @@ def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.
         raise
 
 
-def _run(
-    arguments: Namespace,
-    inherited: Inheritance,
-    settings: Settings,
-    stack: contextlib.ExitStack,
-    *,
-    owns_listeners: bool = False,
-) -> None:
+def _run(arguments: Namespace, inherited: Inheritance, settings: Settings, stack: contextlib.ExitStack) -> None:
     """Serve the page or the application in this process."""
-    parent: Parent | None = None
+    metrics = Metrics() if inherited.has_metrics else None
+    parent = None
     if inherited.number:
-        parent, metrics = become_child(arguments, inherited, stack, descriptors_each=2 if arguments.app else 1)
-    else:
-        metrics = metrics_for(arguments, inherited.metrics_listeners, stack)
-    greeting = inherited.greeting
+        parent = become_child(arguments, inherited, stack, metrics)
+    elif metrics is not None:
+        serve_metrics(metrics.registry, arguments, inherited, stack)
     if arguments.app is None:
         app, options = _page(arguments, inherited, settings, metrics, stack)
     else:
-        app, options, notes = own_application(arguments, inherited, metrics)
-        greeting = [*greeting, *notes]
-    run_server(app, inherited, arguments, stack, greeting, parent, owns_listeners=owns_listeners, **options)
+        app, options = own_application(arguments, inherited, metrics)
+    run_server(app, inherited, arguments, stack, parent, **options)
 
 
 def _page(
@@ -201,9 +186,9 @@ def _page(
     # The local bucket is private, as most are.
     presigner = URLPresigner(settings, clock=time.time) if inherited.is_local else None
     links = None if presigner is None else lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
-    # Beside a local OSS that ends with this process, memory is enough.
-    forgets = inherited.is_local and settings.ledger is None
-    ledger = MemoryLedger(clock=time.time) if forgets else ledger_of(settings)
+    # `start_local_oss` names a ledger where one is needed; without one, this process's memory is nothing to warn of.
+    is_enough = inherited.is_local and settings.ledger is None
+    ledger = MemoryLedger(clock=time.time) if is_enough else ledger_of(settings)
     stack.callback(ledger.close)
     page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
     # Nothing here reads the headers of proxies.

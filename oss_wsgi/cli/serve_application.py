@@ -28,11 +28,8 @@ if TYPE_CHECKING:
 
 def own_application(
     arguments: Namespace, inherited: Inheritance, metrics: Metrics | None
-) -> tuple[WSGIApplication, dict[str, Any], list[str]]:
-    """Import the application; return it, options of the server for it, and lines to print.
-
-    Raises CannotStartError and SettingsError.
-    """
+) -> tuple[WSGIApplication, dict[str, Any]]:
+    """Return the application, and options of the server for it. Raises CannotStartError and SettingsError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
             stream.reconfigure(line_buffering=True)
@@ -47,9 +44,8 @@ def own_application(
     def is_callback(method: str, path: str, headers: Mapping[str, str]) -> bool:
         return any(uploads.is_callback(method, path, headers) for uploads in made)
 
-    notes: list[str] = []
     if inherited.number <= 1:
-        notes += _unused_local_oss(made, arguments)
+        inherited.greeting += _unused_local_oss(made, arguments)
         if not made:
             problem = (
                 f"{arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
@@ -61,7 +57,7 @@ def own_application(
         options["is_callback"] = is_callback
     if inherited.callback_url:
         app = CallbackWatch(app, arguments.program, arguments.prefix, lambda text: said(text, arguments.environ))
-    return app, options, notes
+    return app, options
 
 
 def _direct_uploads() -> list[DirectUpload]:

@@ -18,7 +18,7 @@ from ..sdk.credentials import access_key
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner, PresignedPost
-from .options import EPILOG, add_credentials_library, add_settings, environ_of, is_set, settings_of
+from .options import EPILOG, add_settings, environ_of, is_set, settings_of
 from .terminal import MisuseError, note, waiting
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def add(subparsers: Any) -> None:
     shape.add_argument("--json", action="store_const", const=_as_json, dest="shape", help="as JSON (default)")
     shape.add_argument("--curl", action="store_const", const=_as_curl, dest="shape", help="as a command for a shell")
     shape.add_argument("--html", action="store_const", const=_as_html, dest="shape", help="as an HTML page")
-    add_credentials_library(parser)
     add_settings(parser)
     parser.set_defaults(run=run, shape=_as_json)
 

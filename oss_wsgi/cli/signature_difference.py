@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ..explanations.rows import row_of
-from ..http import urlencoded_pairs
+from ..http import json_object, urlencoded_pairs
 from ..signing.presigned_url import canonical_request, string_to_sign_v1
 from .codes_in_text import MAX_TEXT
-from .terminal import MisuseError
+from .refusals import element_text
+from .terminal import MisuseError, read_input
 
 _MAX_SHOWN = 100
 _MAX_PARAMETERS = 1000
@@ -112,20 +109,16 @@ def _told(difference: str, **values: str) -> str:
 
 def _read_answer(text: str) -> dict[str, str] | None:
     """Return the items that OSS signed, as its answer shows them."""
-    string_to_sign = _member(text, "StringToSign")
+    text = text.replace("\r\n", "\n")
+    string_to_sign = element_text(text, "StringToSign")
     if string_to_sign is None:
         return None
     try:
         if string_to_sign.startswith("OSS4-HMAC-SHA256"):  # it has only the hash of the request
-            return _items_v4(_member(text, "CanonicalRequest") or "")
+            return _items_v4(element_text(text, "CanonicalRequest") or "")
         return _policy(string_to_sign) if "\n" not in string_to_sign else _items_v1(string_to_sign)
     except ValueError:  # cut short
         return None
-
-
-def _member(text: str, name: str) -> str | None:
-    match = re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL)
-    return None if match is None else html.unescape(match[1]).replace("\r\n", "\n")
 
 
 def _policy(text: str) -> dict[str, str]:
@@ -192,19 +185,11 @@ def _items_of(method: str, url: str, headers: Mapping[str, str], oss: Mapping[st
 def _parse(text: str) -> dict[str, Any]:
     text = text.strip()
     if not text.startswith(("{", "http://", "https://")):
-        try:
-            with Path(text).open(encoding="utf-8") as file:
-                text = file.read(MAX_TEXT).strip()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise MisuseError(f"--signed: {text!r} cannot be read: {reason}.") from None
+        text = read_input(text, MAX_TEXT).decode("utf-8", "replace").strip()
     if text.startswith(("http://", "https://")):
         return {"url": text}
-    try:
-        signed = json.loads(text)
-    except (ValueError, RecursionError):
-        signed = None
-    if not isinstance(signed, dict):
+    signed = json_object(text.encode("utf-8", "replace"))
+    if signed is None:
         raise MisuseError("--signed must be a signed URL, or the JSON object that the signature endpoint returned.")
     return signed
 

@@ -28,6 +28,14 @@ class MisuseError(Exception):
         self.problems = problems
 
 
+class FailedError(Exception):
+    """Raised with a sentence when a command, or one file of it, fails; ``members`` are for JSON beside the sentence."""
+
+    def __init__(self, sentence: str, **members: Any) -> None:
+        super().__init__(sentence)
+        self.members = members
+
+
 def plain(text: str) -> str:
     """Return text from outside with its control characters escaped: a terminal would obey them."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
@@ -50,7 +58,7 @@ def in_words(text: str) -> str:
     return _EXCEPTION.sub(lambda match: f"({match[1] or 'nothing there'})", text)
 
 
-def shows_progress(environ: Mapping[str, str] | None) -> bool:
+def _shows_progress(environ: Mapping[str, str] | None) -> bool:
     """Return whether standard error is a terminal that can rewrite a line."""
     return (environ or {}).get("TERM") != "dumb" and sys.stderr.isatty()
 
@@ -67,15 +75,6 @@ def _fitting(text: str) -> str:
     return text[: max(_columns() - 1, 1) // (1 if text.isascii() else 2)]
 
 
-def _bars() -> Any:
-    """Return tqdm, or None where it is not installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm
-
-
 @contextlib.contextmanager
 def progress(
     name: str, total: float, environ: Mapping[str, str] | None, bar_format: str | None = None
@@ -88,10 +87,15 @@ def progress(
     """
     name = plain(name)
     name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
-    bars = _bars() if shows_progress(environ) else None
-    if bars is None:
-        if shows_progress(environ):
+    bars: Any = None
+    if _shows_progress(environ):
+        try:
+            from tqdm import tqdm
+
+            bars = tqdm
+        except ImportError:
             note(_fitting(f"{name} ..."))
+    if bars is None:
         yield lambda done, behind="": None
         return
     options: dict[str, Any] = {"unit": "B", "unit_scale": True} if bar_format is None else {"bar_format": bar_format}
@@ -110,7 +114,7 @@ def progress(
 @contextlib.contextmanager
 def waiting(text: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
     """Show on a terminal what the command waits for, and remove it afterwards."""
-    is_terminal = shows_progress(environ)
+    is_terminal = _shows_progress(environ)
     line = _fitting(f"{said(text, environ or {})} ...")
     if is_terminal:
         print(line, end="\r", file=sys.stderr, flush=True)
@@ -119,15 +123,6 @@ def waiting(text: str, environ: Mapping[str, str] | None = None) -> Iterator[Non
     finally:
         if is_terminal:
             print(" " * (len(line) if line.isascii() else 2 * len(line)), end="\r", file=sys.stderr, flush=True)
-
-
-def human_size(size: float) -> str:
-    """Return bytes for people: ``512 B``, ``1.5 MB``, ``20 GB``; a unit is 1,000 of the one before."""
-    units = ["B", "KB", "MB", "GB", "TB"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1000
-        del units[0]
-    return f"{size:.0f} {units[0]}" if units[0] == "B" or size >= 9.95 else f"{size:.1f} {units[0]}"
 
 
 def confirmed(question: str) -> bool:
@@ -153,6 +148,15 @@ def print_difference(before: str, after: str, what: str, stream: TextIO, environ
 def note(text: str) -> None:
     """Print on standard error what is not the command's result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def read_input(source: str, limit: int) -> bytes:
+    """Return at most ``limit`` bytes of a file or, for ``-``, of standard input. Raises MisuseError."""
+    try:
+        with open(sys.stdin.fileno() if source == "-" else source, "rb", closefd=source != "-") as stream:
+            return stream.read(limit)
+    except (OSError, ValueError) as error:
+        raise MisuseError(f"{plain(source)} cannot be read: {system_reason(error)}.") from error
 
 
 def system_reason(error: BaseException) -> str:

@@ -8,20 +8,18 @@ import json
 import mimetypes
 import os
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
+from ..serving.option_types import positive_seconds
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import Response, UnreachableError, json_members, parsed, request
-from .options import positive_seconds
+from .http_client import MAX_BYTES, Response, UnreachableError, checked_url, is_json, json_members, request
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
-from .terminal import MisuseError, coloured, human_size, plain, progress, said, system_reason, waiting
+from .terminal import FailedError, MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,17 +35,6 @@ _FIX_ANONYMOUS = (
     ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
     "OSS_ALLOW_ANONYMOUS=on."
 )
-
-
-class UploadFailedError(Exception):
-    """Raised when a file was not uploaded, or not reported, with a sentence that says why.
-
-    ``members`` are for JSON, beside the message.
-    """
-
-    def __init__(self, message: str, **members: Any) -> None:
-        super().__init__(message)
-        self.members = members
 
 
 def add(subparsers: Any) -> None:
@@ -90,9 +77,9 @@ def run(arguments: Namespace) -> int:
     for name in arguments.files:
         result, colour = "ok", "green"
         try:
-            with open_regular(name) as (file, size):
+            with _open_regular(name) as (file, size):
                 message, members = _upload(name, file, size, headers, arguments)
-        except (UploadFailedError, FileChangedError, UnreachableError) as error:
+        except (FailedError, FileChangedError, UnreachableError) as error:
             result, colour, status = "failed", "red", 1
             message = f"{str(error).rstrip('.')}."
             members = {**getattr(error, "members", {})}
@@ -108,22 +95,20 @@ def run(arguments: Namespace) -> int:
 
 def _endpoint(text: str) -> str:
     try:
-        parts = urlsplit(text)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        checked_url(text)
     except ValueError:
-        valid = False
-    if not (valid and text.isascii() and text.isprintable()) or " " in text or "#" in text:
-        raise argparse.ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}")
+        raise argparse.ArgumentTypeError(
+            f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}"
+        ) from None
     return text
 
 
 def _read_headers(source: str) -> dict[str, str]:
     """Read ``Name: value`` lines from a file or, for ``-``, from standard input."""
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeError) else system_reason(error)
-        raise MisuseError(f"--headers-from: {plain(source)} cannot be read: {reason}.") from error
+        text = read_input(source, MAX_BYTES).decode()
+    except UnicodeError as error:
+        raise MisuseError(f"--headers-from: {plain(source)} is not UTF-8 text.") from error
     headers: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         name, colon, value = line.partition(":")
@@ -135,32 +120,19 @@ def _read_headers(source: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Yield a regular file and its size in bytes. Raises UploadFailedError for anything else."""
+def _open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Yield a regular file and its size in bytes. Raises FailedError for anything else."""
     try:
-        file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115 - closed below
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise FailedError("this is not a regular file, so it has no size to sign: copy its content to one")
+        file = open(path, "rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        raise UploadFailedError(f"cannot be read: {system_reason(error)}") from error
+        raise FailedError(f"cannot be read: {system_reason(error)}") from error
     with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UploadFailedError("this is not a regular file, so it has no size to sign: copy its content to one")
-        if status.st_size == 0 and _has_content(file):
-            raise UploadFailedError("the file claims to be empty, but is not: copy its content to another file")
-        yield file, status.st_size
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    """Open a file without waiting for the writer of a FIFO."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _has_content(file: BinaryIO) -> bool:
-    """Return whether there is something to read: files in /proc have the size 0."""
-    try:
-        return bool(file.read(1))
-    except OSError:
-        return True
+        size = os.fstat(file.fileno()).st_size
+        if not size and file.read(1):  # in /proc
+            raise FailedError("the file claims to be empty, but is not: copy its content to another file")
+        yield file, size
 
 
 @dataclass(frozen=True)
@@ -181,13 +153,13 @@ class _Signed:
 def _upload(
     path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace
 ) -> tuple[str, dict[str, Any]]:
-    """Upload a file; return a sentence, and the members of JSON. Raises UploadFailedError and UnreachableError."""
+    """Upload a file; return a sentence, and the members of JSON. Raises FailedError and UnreachableError."""
     name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     if size > MAX_FORM_BYTES:
-        raise UploadFailedError(
-            f"{human_size(size)} is more than the 5 GB that a form or a PUT may have: upload it in parts in the page "
-            "of `oss-wsgi serve`, or with OSS's own ossutil."
+        raise FailedError(
+            "the file is over the 5 GB that a form or a PUT may have: upload it in parts in the page of `oss-wsgi "
+            "serve`, or with OSS's own ossutil."
         )
     if arguments.put and not content_type:
         content_type = "application/octet-stream"  # a signed PUT names its type
@@ -221,7 +193,7 @@ def _upload(
 
 
 def _read_signed(answer: Response) -> _Signed:
-    """Return the signed form or PUT. Raises UploadFailedError if the answer has none."""
+    """Return the signed form or PUT. Raises FailedError if the answer has none."""
     members = json_members(answer)
     if answer.status != 200:
         error = members.get("error")
@@ -230,7 +202,7 @@ def _read_signed(answer: Response) -> _Signed:
         anonymous = answer.status == 401 or (answer.status == 403 and error.get("code", "forbidden") == "forbidden")
         fix = _FIX_ANONYMOUS if anonymous else f". {fix_status(answer.status, str(error.get('code', '')))}"
         message = f"no signature: {answer.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        raise UploadFailedError(f"{message}{fix}".rstrip(), status=answer.status)
+        raise FailedError(f"{message}{fix}".rstrip(), status=answer.status)
     method, url = members.get("method", "POST"), members.get("url")
     fields: Any = members.get("fields")
     headers: Any = members.get("headers", {})
@@ -239,7 +211,7 @@ def _read_signed(answer: Response) -> _Signed:
         isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) for texts in (fields, headers)
     ):
         message = f"the signature endpoint did not return a signed form: url or fields are missing. {_FIX_ENDPOINT}"
-        raise UploadFailedError(message, status=answer.status)
+        raise FailedError(message, status=answer.status)
     return _Signed(method, url, fields, headers, key)
 
 
@@ -250,15 +222,14 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         stored = "stored, but the application was not told" if response.status == 203 else "refused"
         fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
         message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
-        raise UploadFailedError(message, **members, error={**refusal.members(), "fix": fix})
+        raise FailedError(message, **members, error={**refusal.members(), "fix": fix})
     if not signed.has_callback:
         return f"stored as {plain(signed.key)}; no callback is configured", members
-    try:
-        members["answer"] = parsed(response.body)
-    except ValueError:
-        raise UploadFailedError(
+    if not is_json(response.body):
+        raise FailedError(
             "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
             "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`.",
             **members,
-        ) from None
+        )
+    members["answer"] = json.loads(response.body)
     return f"stored as {plain(signed.key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}", members

@@ -6,10 +6,8 @@ import base64
 import binascii
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -27,7 +25,7 @@ from ..middleware.callback_guard import CallbackGuard
 from ..wsgi.environ import request_target
 from .callback_changes import find_change, md5, signed_digest
 from .options import EPILOG, add_settings, environ_of, settings_of
-from .terminal import MisuseError, coloured, plain, system_reason, waiting
+from .terminal import MisuseError, coloured, plain, read_input, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -98,14 +96,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _read_recording(file: str) -> Recording:
-    try:
-        if file == "-":
-            data = sys.stdin.buffer.read(_MAX_INPUT + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                data = stream.read(_MAX_INPUT + 1)
-    except (OSError, ValueError) as error:
-        raise MisuseError(f"{plain(file)} cannot be read: {system_reason(error)}.") from error
+    data = read_input(file, _MAX_INPUT + 1)
     if len(data) > _MAX_INPUT:
         raise MisuseError(f"the input is over {_MAX_INPUT} bytes, and no callback is so large.")
     try:

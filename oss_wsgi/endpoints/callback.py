@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..callback.confirm import Confirm, confirmed
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse, refuse_unconfirmed
+from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -57,7 +57,7 @@ class CallbackEndpoint:
             if self._confirm is not None:
                 upload = confirmed(self._confirm, upload)
         except (NotConfirmedError, ConfirmationUnavailableError) as error:
-            return refuse_unconfirmed(log, environ, start_response, error)
+            return refuse_error(log, environ, start_response, error)
         try:
             if upload.skips_handler:
                 body = _NOT_CALLED

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..exceptions import CredentialsError, GrantError, OSSWSGIError
+from ..exceptions import CredentialsError, GrantError, OSSWSGIError, ReasonedError, UploadRequestError
 from ..explanations.rows import hint_of
 from ..signing.grant import Grant
 from ..wsgi.environ import with_authorization
@@ -21,7 +21,7 @@ from ..wsgi.responses import (
     method_not_allowed,
     not_found,
     refuse,
-    status_of,
+    refuse_error,
 )
 from .rate_limit import RateLimit
 from .slots import Slot
@@ -363,11 +363,14 @@ def _without_default_port(authority: str) -> str:
     return authority.removesuffix(":80").removesuffix(":443")
 
 
-def refuse_unsigned(
+def refuse_failed(
     log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, error: OSSWSGIError
 ) -> Iterable[bytes]:
-    """Refuse a request that could not be signed for a reason on the server's side."""
-    status, hint = status_of(error), str(error)
+    """Refuse a request that failed; a browser is told only what is wrong with its own request."""
+    if isinstance(error, ReasonedError):
+        message = error.hint if isinstance(error, UploadRequestError) else None
+        return refuse_error(log, environ, start_response, error, message=message)
+    status, hint = error.http_status, str(error)
     if isinstance(error, GrantError):
         return refuse(log, environ, start_response, status, "grant_refused", hint)
     if isinstance(error, CredentialsError):

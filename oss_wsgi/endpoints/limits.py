@@ -11,7 +11,7 @@ from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.observers import FACTS_KEY, facts_of
 from ..wsgi.responses import json_response
-from .gate import Gate, refuse_unsigned
+from .gate import Gate, refuse_failed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -56,7 +56,7 @@ class LimitsEndpoint:
                 facts_of(environ).user = grant.user
             limits = self._presigner.limits(grant)
         except GrantError as error:
-            return refuse_unsigned(log, environ, start_response, error)
+            return refuse_failed(log, environ, start_response, error)
         payload = {
             "max_size": limits.max_size,
             "min_size": limits.min_size,

@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from ..callback.upload import plain_etag
-from ..exceptions import (
-    CallbackError,
-    MalformedRequestError,
-    OSSWSGIError,
-    PartsError,
-    RecoveryError,
-    SlotsTakenError,
-    UploadRequestError,
-)
+from ..exceptions import MalformedRequestError, OSSWSGIError, PartsError
 from ..explanations.rows import hint_of
 from ..http import json_object
 from ..parts.ticket import PartsTicket
@@ -29,10 +21,11 @@ from ..recovery.delivery import Delivery
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
+from ..wsgi.environ import MAX_BODY_BYTES as USUAL_BODY_BYTES
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, facts_of
 from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
-from .gate import Gate, readable, refuse_unsigned
+from .gate import Gate, readable, refuse_failed
 from .slots import SLOTS, Slot
 
 if TYPE_CHECKING:
@@ -89,10 +82,9 @@ def step_name(method: str, path: str) -> str | None:
     return None if step is None else step.name
 
 
-def longest_body(method: str, path: str) -> int | None:
-    """Return how long the body of a request to complete an upload may be; None for all other requests."""
-    step = step_of(method, path)
-    return MAX_BODY_BYTES if step is not None and step.name == "complete" and method == "POST" else None
+def longest_body(method: str, path: str) -> int:
+    """Return how long a request's body may be: longer where an upload is completed."""
+    return MAX_BODY_BYTES if method == "POST" and step_name(method, path) == "complete" else USUAL_BODY_BYTES
 
 
 _METHODS = {
@@ -186,16 +178,10 @@ class MultipartEndpoint:
                 return self._take(step, None, below, environ, start_response)
             with SLOTS.hold(environ) as slot:
                 return self._take(step, slot, below, environ, start_response)
-        except SlotsTakenError as error:
-            return refuse_error(log, environ, start_response, error)
-        except UploadRequestError as error:
-            return refuse_error(log, environ, start_response, error, message=error.hint)
         except PartsError as error:
             return refuse_error(log, environ, start_response, error, message=_MESSAGES[error.reason])
-        except (CallbackError, RecoveryError) as error:
-            return refuse_error(log, environ, start_response, error)
         except OSSWSGIError as error:
-            return refuse_unsigned(log, environ, start_response, error)
+            return refuse_failed(log, environ, start_response, error)
         except Exception as error:  # from the bucket's client or the application's own view
             hint = f"the bucket_client, or the view that answers callbacks, raised {type(error).__name__}"
             return refuse(log, environ, start_response, 500, "multipart_failed", hint, exc_info=error)

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..exceptions import MalformedRequestError, OSSWSGIError, UploadRequestError
+from ..exceptions import MalformedRequestError, OSSWSGIError
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
 from ..wsgi.environ import query_pairs
 from ..wsgi.observers import FACTS_KEY, Observers, facts_of
-from ..wsgi.responses import json_bytes, refuse_error
-from .gate import Gate, refuse_unsigned
+from ..wsgi.responses import json_bytes
+from .gate import Gate, refuse_failed
 
 if TYPE_CHECKING:
     import webob
@@ -81,10 +81,8 @@ class SignatureEndpoint:
             return response
         try:
             return self._sign(environ, start_response)
-        except UploadRequestError as error:
-            return refuse_error(log, environ, start_response, error, message=error.hint)
         except OSSWSGIError as error:
-            return refuse_unsigned(log, environ, start_response, error)
+            return refuse_failed(log, environ, start_response, error)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: true if no callable of the user decides or signs."""

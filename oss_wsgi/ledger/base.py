@@ -3,8 +3,10 @@
     run_once(identity, handle)
       1 gate      in this process: who may handle, who waits, who is refused
       2 lock      among processes: one lock, which ends when its process dies
-      3 find the stored response, or why the upload is refused 4 handle in the store's transaction, if it has one 5
-      store the response, durable before the caller gets it 6 unlock
+      3 find      the stored response, or why the upload is refused
+      4 handle    in the store's transaction, if it has one
+      5 store     the response, durable before the caller gets it
+      6 unlock
 
 A ticket that is valid for one object is locked as a whole. With a ticket for several objects, only ticket and object
 together are locked, so the objects of a prefix form never wait for each other. A store does steps 2, 3, 5 and 6

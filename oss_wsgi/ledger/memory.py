@@ -30,16 +30,6 @@ log = logging.getLogger(__name__)
 _EXPECTED = ""
 
 
-class _TicketUse:
-    """The responses of one ticket by object and ETag, and its expected checksums."""
-
-    __slots__ = ("checksums", "objects")
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, StoredResponse]] = {}
-        self.checksums: set[int] = set()
-
-
 class MemoryLedger(LoopLedger):
     """A ledger for one process. It forgets everything when the process ends.
 
@@ -65,7 +55,9 @@ class MemoryLedger(LoopLedger):
         self._clock = clock
         self._max_uploads = max_uploads
         self._max_bytes = max_bytes
-        self._tickets: dict[str, _TicketUse] = {}
+        # The responses of each ticket, by object and ETag; and the expected checksums of uploads in parts.
+        self._tickets: dict[str, dict[str, dict[str, StoredResponse]]] = {}
+        self._checksums: dict[str, set[int]] = {}
         # Entries by the steady time until which they are kept. A deque takes 0.7 kB, so each second has a list, which
         # becomes a deque when entries are removed: removing from the front of a long list takes time in proportion to
         # its length.
@@ -97,8 +89,8 @@ class MemoryLedger(LoopLedger):
         with self._lock:
             stored = {
                 (name, etag)
-                for use in self._tickets.values()
-                for name, responses in use.objects.items()
+                for objects in self._tickets.values()
+                for name, responses in objects.items()
                 if name in names
                 for etag in responses
             }
@@ -107,9 +99,9 @@ class MemoryLedger(LoopLedger):
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
         with self._lock:
-            use = self._use(ticket)
-            if checksum not in use.checksums:
-                use.checksums.add(checksum)
+            checksums = self._checksums.setdefault(ticket, set())
+            if checksum not in checksums:
+                checksums.add(checksum)
                 self._expected_count += 1
                 self._remove_later(UploadIdentity(ticket, _EXPECTED, "", expires, checksum=checksum))
 
@@ -157,22 +149,23 @@ class MemoryLedger(LoopLedger):
 
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
-            self._remove_expired()
-            use = self._tickets.get(identity.ticket)
-            if use is None:
+            time = self._look_at_clock()
+            while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
+                self._remove_soonest()
+            objects = self._tickets.get(identity.ticket, {})
+            checksums = self._checksums.get(identity.ticket, ())
+            if not objects and not checksums:
                 return NOTHING_FOUND
-            responses = use.objects.get(identity.object, {})
-            return Found(responses.get(identity.etag), bool(responses), len(use.objects), frozenset(use.checksums))
+            responses = objects.get(identity.object, {})
+            return Found(responses.get(identity.etag), bool(responses), len(objects), frozenset(checksums))
 
     def _store(self, identity: UploadIdentity, response: StoredResponse) -> None:
         with self._lock:
             if len(response.body) > self._max_bytes:
                 self._log_overflow()
                 return
-            use = self._use(identity.ticket)
-            self._expected_count -= len(use.checksums)
-            use.checksums.clear()
-            use.objects.setdefault(identity.object, {})[identity.etag] = response
+            self._expected_count -= len(self._checksums.pop(identity.ticket, ()))
+            self._tickets.setdefault(identity.ticket, {}).setdefault(identity.object, {})[identity.etag] = response
             self._bytes += len(response.body)
             self._count += 1
             self._remove_later(identity)
@@ -180,12 +173,6 @@ class MemoryLedger(LoopLedger):
                 if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
                     self._log_overflow()
                 self._remove_soonest()
-
-    def _use(self, ticket: str) -> _TicketUse:
-        use = self._tickets.get(ticket)
-        if use is None:
-            use = self._tickets[ticket] = _TicketUse()
-        return use
 
     # Forgetting.
 
@@ -200,17 +187,12 @@ class MemoryLedger(LoopLedger):
         return time
 
     def _remove_later(self, entry: UploadIdentity) -> None:
-        expiry = self._look_at_clock().forget_after(entry.expires)
+        expiry = (self._time or self._look_at_clock()).forget_after(entry.expires)
         queue = self._by_expiry.get(expiry)
         if queue is None:
             queue = self._by_expiry[expiry] = []
             heapq.heappush(self._expiries, expiry)
         queue.append(entry)
-
-    def _remove_expired(self) -> None:
-        time = self._look_at_clock()
-        while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
-            self._remove_soonest()
 
     def _soonest(self) -> UploadIdentity:
         return self._by_expiry[self._expiries[0]][0]
@@ -224,20 +206,22 @@ class MemoryLedger(LoopLedger):
         if not queue:
             heapq.heappop(self._expiries)
             del self._by_expiry[expiry]
-        use = self._tickets.get(entry.ticket)
-        if use is None:
-            return
         if entry.object != _EXPECTED:
-            responses = use.objects[entry.object]
+            objects = self._tickets[entry.ticket]
+            responses = objects[entry.object]
             self._bytes -= len(responses.pop(entry.etag).body)
             self._count -= 1
             if not responses:
-                del use.objects[entry.object]
-        elif entry.checksum in use.checksums:  # there is none once the upload is handled
-            use.checksums.remove(entry.checksum)
+                del objects[entry.object]
+            if not objects:
+                del self._tickets[entry.ticket]
+            return
+        checksums = self._checksums.get(entry.ticket, set())
+        if entry.checksum in checksums:  # there is none once the upload is handled
+            checksums.remove(entry.checksum)
             self._expected_count -= 1
-        if not use.objects and not use.checksums:
-            del self._tickets[entry.ticket]
+            if not checksums:
+                del self._checksums[entry.ticket]
 
     def _log_overflow(self) -> None:
         if not self._overflow_logged:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -14,10 +13,10 @@ from sqlalchemy.engine import URL, Connection, Engine
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
 from .place import Place, place_of_server
-from .sql_engine import SESSION_WAIT, check_backend, engine_from, shown_url
+from .sql_engine import check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
-from .sql_session import PEER_SECONDS, Session, Watch, session_on
-from .sql_tables import Rows, Statement, Statements
+from .sql_session import OwnTransaction, Watch, own_transaction
+from .sql_tables import Statements
 from .transactional import SharedTransaction, Transaction, TransactionalLedger
 
 #: The number of threads for which a ledger has connections by default.
@@ -32,7 +31,7 @@ _NOT_COMMITTED = (
     "stored: pass engine.begin or sessionmaker(engine).begin, not engine.connect or the sessionmaker itself."
 )
 _SHARED = "oss_wsgi.shared"
-_SESSION = "oss_wsgi.session"
+_OWN = "oss_wsgi.own"
 
 
 class SQLLedger(TransactionalLedger):
@@ -159,7 +158,7 @@ class SQLLedger(TransactionalLedger):
 
     def _begin(self) -> Transaction:
         if self._engine is not None and self._statements is not None:
-            return _OwnTransaction(self._engine, self._statements, self._watch, self._dispose, is_ours=self._is_ours)
+            return self._begin_own(self._engine, self._statements)
         assert self._share is not None  # noqa: S101
         begun = self._share()
         handed = begun.__enter__()
@@ -174,70 +173,19 @@ class SQLLedger(TransactionalLedger):
                 begun.__exit__(type(error), error, error.__traceback__)
             raise
 
-
-class _OwnTransaction(Transaction):
-    """A transaction of the ledger, on the driver's own connection; the handler works outside it.
-
-    :param is_ours: whether ``engine_from`` made the engine; an application's engine sets up its sessions only through a
-        Connection.
-    :param on_cut: called when the connection is broken, because the pool's other connections may be broken too.
-    """
-
-    def __init__(
-        self, engine: Engine, statements: Statements, watch: Watch, on_cut: Callable[[], None], *, is_ours: bool
-    ) -> None:
-        super().__init__(statements)
-        opened: Any = engine.raw_connection() if is_ours else engine.connect()
-        self._connection = opened
-        driver: Any = opened if is_ours else opened.connection
-        self._info = driver.info
-        self._on_cut = on_cut
-        self._patience = PEER_SECONDS
-        self.is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
-        session: Session | None = self._info.get(_SESSION)
-        if session is None:
-            kind, own_watch = (engine.dialect.driver, watch) if is_ours else ("", None)
-            session = self._info[_SESSION] = session_on(driver, kind, own_watch)
-        self._session = session
-
-    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
-        """Run a statement, and return what it returned."""
-        return self._session.run(statement, statement.bound(parameters), self._patience)
-
-    def limit_wait(self, seconds: float) -> None:
-        """Limit the waits for locks, unless the session limits them already, and the waits for the server."""
-        self._patience = min(PEER_SECONDS, math.ceil(seconds))
-        if self._info.get(SESSION_WAIT) != seconds:
-            super().limit_wait(seconds)
-
-    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement, and commit."""
-        self._session.finish(statement, statement.bound(parameters), self._patience)
-        self._give_back()
-
-    def commit(self) -> None:
-        """Commit, and return the connection to the pool."""
-        self._session.commit(self._patience)
-        self._give_back()
-
-    def roll_back(self, error: BaseException | None) -> None:
-        """Roll back, and return the connection to the pool; if it is broken, close it and the pool's others."""
-        try:
-            if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
-                raise error
-            self._session.roll_back()
-            self._give_back()
-        except Exception:
-            with suppress(Exception):
-                self._connection.invalidate()
-            with suppress(Exception):
-                self._connection.close()
-            self._on_cut()
-
-    def _give_back(self) -> None:
-        if self.statements.family == "mysql":
-            self.restore_wait()
-        self._connection.close()
+    def _begin_own(self, engine: Engine, statements: Statements) -> OwnTransaction:
+        # An application's engine sets up its sessions only through a Connection.
+        taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
+        pooled: Any = taken if self._is_ours else taken.connection
+        own: OwnTransaction | None = pooled.info.get(_OWN)
+        if own is None:
+            kind, watch = (
+                (own_transaction(engine.dialect.driver), self._watch) if self._is_ours else (OwnTransaction, None)
+            )
+            is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
+            own = pooled.info[_OWN] = kind(pooled, statements, watch, self._dispose, is_mariadb=is_mariadb)
+        own.begin(taken)
+        return own
 
 
 class _SQLAlchemyTransaction(SharedTransaction):

@@ -10,7 +10,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
-from .sql_session import PEER_SECONDS
 
 #: Scheme of a URL -> its driver, the driver's module, and the extra that installs it.
 DRIVERS = {
@@ -23,6 +22,8 @@ _MALFORMED = (
     "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode each "
     "character of the password that is not a letter or digit."
 )
+#: Seconds after which client and server notice that the other one is gone without closing the connection.
+PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
 #: Connections in addition to the threads': for sweeps, which hold locks while they deliver uploads.
 _MORE_CONNECTIONS = 3

@@ -1,24 +1,26 @@
-"""Sessions: they run statements on a driver's connection, in as few calls as possible and within a time limit."""
+"""The ledger's own transactions on a driver's connection, in as few calls as possible and within a time limit."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import count
 from typing import Any
 
-from .sql_tables import Rows, Statement
+from .sql_engine import PEER_SECONDS, SESSION_WAIT
+from .sql_errors import Meaning, meaning_of
+from .sql_tables import Rows, Statement, Statements
+from .transactional import Transaction
 
-#: Seconds after which client and server notice that the other one is gone without closing the connection.
-PEER_SECONDS = 25
 # libpq's numbers for results and transaction states.
 _DONE, _ROWS, _IDLE = 1, 2, 0
-_BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED;"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
 #: Number of a PostgreSQL type -> how its text is read: bool, bytea and integers.
 _READERS: dict[int, Callable[[str], Any]] = {
     16: lambda text: text == "t",
@@ -29,127 +31,177 @@ _READERS: dict[int, Callable[[str], Any]] = {
 }
 
 
-class Session:
-    """Runs statements by the cursor that every driver has."""
+class OwnTransaction(Transaction):
+    """The transactions of one connection, by the cursor that every driver has; the handler works outside them.
 
-    def __init__(self, connection: Any, watch: Watch | None = None) -> None:
-        self.connection = connection
-        self._watch = watch
-        self._cursor = connection.cursor()
+    :param pooled: SQLAlchemy's connection of a pool.
+    :param on_cut: called when the connection is broken, because the pool's other connections may be broken too.
+    """
 
-    def _within(self, seconds: int) -> AbstractContextManager[None]:
-        return nullcontext() if self._watch is None else self._watch.watching(self.connection, seconds)
+    def __init__(
+        self, pooled: Any, statements: Statements, watch: Watch | None, on_cut: Callable[[], None], *, is_mariadb: bool
+    ) -> None:
+        super().__init__(statements)
+        self.is_mariadb = is_mariadb
+        self._info = pooled.info
+        self._on_cut = on_cut
+        self._driver = pooled.driver_connection
+        self._cursor = self._driver.cursor()
+        self._watch = watch if hasattr(self._driver, "fileno") else None
+        self._taken: Any = None
+        self._patience = PEER_SECONDS
 
-    def run(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> Rows:
-        """Run a statement, for at most ``seconds`` where the driver has no limit of its own."""
-        with self._within(seconds):
-            self._cursor.execute(statement.text, values)
+    def begin(self, taken: Any) -> None:
+        """Begin a transaction; its end closes ``taken``, which gives the connection back to the pool."""
+        self._taken = taken
+        self._patience = PEER_SECONDS
+
+    def limit_wait(self, seconds: float) -> None:
+        """Limit the waits for locks, unless the session limits them already, and the waits for the server."""
+        self._patience = min(PEER_SECONDS, math.ceil(seconds))
+        if self._info.get(SESSION_WAIT) != seconds:
+            super().limit_wait(seconds)
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
+        """Run a statement, and return what it returned."""
+        self._within(self._patience, self._cursor.execute, statement.text, statement.bound(parameters))
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
 
-    def finish(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> None:
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
         """Run the last statement, and commit."""
-        self.run(statement, values, seconds)
-        self.commit(seconds)
+        self.run(statement, parameters)
+        self.commit()
 
-    def commit(self, seconds: int) -> None:
-        """Commit, with the time limit of ``run``."""
-        with self._within(seconds):
-            self.connection.commit()
+    def commit(self) -> None:
+        """Commit, and give the connection back."""
+        self._within(self._patience, self._driver.commit)
+        self._give_back()
 
-    def roll_back(self) -> None:
-        """Roll back."""
-        with self._within(PEER_SECONDS):
-            self.connection.rollback()
+    def roll_back(self, error: BaseException | None) -> None:
+        """Roll back, and give the connection back; if it is broken, close it and the pool's others."""
+        if self._taken is None:  # it was given back
+            return
+        try:
+            if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
+                raise error
+            self._within(PEER_SECONDS, self._driver.rollback)
+            self._give_back()
+        except Exception:
+            taken, self._taken = self._taken, None
+            for close in (taken.invalidate, taken.close):
+                with suppress(Exception):
+                    close()
+            self._on_cut()
+
+    def _give_back(self) -> None:
+        if self._wait_before is not None and self.statements.family == "mysql":
+            self.restore_wait()
+        taken, self._taken = self._taken, None
+        taken.close()
+
+    def _within(self, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the driver, for at most ``seconds`` where it has no limit of its own."""
+        watch, driver = self._watch, self._driver
+        if watch is None:
+            return act(*arguments)
+        watch.begin(driver, seconds)
+        try:
+            return act(*arguments)
+        finally:
+            watch.end(driver)
 
 
-class PyMySQLSession(Session):
-    """Runs statements by PyMySQL, which is slow Python code, in as few messages and calls as possible."""
+class PyMySQLTransaction(OwnTransaction):
+    """Transactions by PyMySQL, which is slow Python code, in as few messages and calls as possible."""
 
-    def run(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> Rows:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._watch = None  # PyMySQL has a limit of its own
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement."""
         if statement.returns_rows:
-            return super().run(statement, values, seconds)
-        return Rows(self.connection.query(_with_literals(statement.text, values)), [])
+            return super().run(statement, parameters)
+        return Rows(self._driver.query(_with_literals(statement, parameters)), [])
 
-    def finish(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> None:
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
         """Run the last statement and commit, in one message."""
-        self.connection.query(f"{_with_literals(statement.text, values)}; COMMIT")
-        self.connection.next_result()
+        self._driver.query(f"{_with_literals(statement, parameters)}; COMMIT")
+        self._driver.next_result()
+        self._give_back()
 
 
-def _with_literals(text: str, values: tuple[Any, ...]) -> str:
-    return text % tuple([f"x'{each.hex()}'" if isinstance(each, bytes) else int(each) for each in values])
+def _with_literals(statement: Statement, parameters: Mapping[str, Any]) -> str:
+    values = statement.bound(parameters)
+    return statement.text % tuple([f"x'{each.hex()}'" if isinstance(each, bytes) else int(each) for each in values])
 
 
-class LibpqSession(Session):
-    """Runs statements by libpq itself: psycopg's cursors take twice the CPU time.
+class LibpqTransaction(OwnTransaction):
+    """Transactions by libpq itself: psycopg's cursors take twice the CPU time.
 
     A pooler's session gets no prepared statements: other clients use it too.
     """
 
-    def __init__(self, connection: Any, watch: Watch | None) -> None:
-        self.connection = connection
-        self._libpq = connection.pgconn
-        self._watch = watch
-        self._may_prepare = connection.prepare_threshold is not None
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._libpq = self._driver.pgconn
+        self._may_prepare = self._driver.prepare_threshold is not None
         self._names: dict[str, str] = {}
 
-    def run(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> Rows:
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement; the first one begins a transaction."""
-        libpq = self._libpq
-        must_begin = libpq.transaction_status == _IDLE
-        with self._within(seconds):
-            if statement.is_frequent and self._may_prepare:
-                text = self._executing(statement, values)
-                return _rows(libpq.exec_(_BEGIN + text if must_begin else text))
-            if must_begin:
-                _rows(libpq.exec_(_BEGIN))
-            sent = [each if isinstance(each, bytes) else str(each).encode() for each in values]
-            formats = [isinstance(each, bytes) for each in values]
-            return _rows(libpq.exec_params(_numbered(statement.text), sent, None, formats))
+        values = statement.bound(parameters)
+        must_begin = self._libpq.transaction_status == _IDLE
+        if statement.is_frequent and self._may_prepare:
+            text = self._executing(statement, values)
+            return self._send(_BEGIN + text if must_begin else text)
+        if must_begin:
+            self._send(_BEGIN)
+        sent = [each if isinstance(each, bytes) else str(each).encode() for each in values]
+        formats = [isinstance(each, bytes) for each in values]
+        return _rows(
+            self._within(self._patience, self._libpq.exec_params, _numbered(statement.text), sent, None, formats)
+        )
 
-    def finish(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> None:
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
         """Run the last statement and commit, in one message if the statement is prepared."""
         if not self._may_prepare:
-            super().finish(statement, values, seconds)
+            super().finish(statement, parameters)
             return
-        with self._within(seconds):
-            _rows(self._libpq.exec_(self._executing(statement, values) + b"; COMMIT"))
+        self._send(self._executing(statement, statement.bound(parameters)) + "; COMMIT")
+        self._give_back()
 
-    def commit(self, seconds: int) -> None:
-        """Commit, with the time limit of ``run``."""
-        with self._within(seconds):
-            _rows(self._libpq.exec_(b"COMMIT"))
+    def commit(self) -> None:
+        """Commit, and give the connection back."""
+        self._send("COMMIT")
+        self._give_back()
 
-    def roll_back(self) -> None:
-        """Roll back."""
-        with self._within(PEER_SECONDS):
-            _rows(self._libpq.exec_(b"ROLLBACK"))
+    def _send(self, text: str) -> Rows:
+        return _rows(self._within(self._patience, self._libpq.exec_, text.encode()))
 
-    def _executing(self, statement: Statement, values: tuple[Any, ...]) -> bytes:
+    def _executing(self, statement: Statement, values: tuple[Any, ...]) -> str:
         """Return the text that executes a prepared statement; prepare the statement if it is not."""
         name = self._names.get(statement.text)
         if name is None:
             name = self._names[statement.text] = f"oss_wsgi_{len(self._names)}"
             _rows(self._libpq.prepare(name.encode(), _numbered(statement.text)))
         literals = [f"'\\x{each.hex()}'" if isinstance(each, bytes) else str(int(each)) for each in values]
-        return f"EXECUTE {name} ({', '.join(literals)})".encode()
+        return f"EXECUTE {name} ({', '.join(literals)})"
 
 
 def _rows(result: Any) -> Rows:
     """Return the rows of a libpq result. Raises psycopg's error for a failed one."""
     if result.status == _DONE:
         return Rows(result.command_tuples or 0, [])
-    if result.status == _ROWS:
-        readers = [_READERS.get(result.ftype(column), str) for column in range(result.nfields)]
-        rows = range(result.ntuples)
-        return Rows(len(rows), [tuple([_value(result, row, *each) for each in enumerate(readers)]) for row in rows])
-    raise _error(result)
-
-
-def _value(result: Any, row: int, column: int, reader: Callable[[str], Any]) -> Any:
-    raw = result.get_value(row, column)
-    return None if raw is None else reader(raw.decode())
+    if result.status != _ROWS:
+        raise _error(result)
+    readers = [(column, _READERS.get(result.ftype(column), str)) for column in range(result.nfields)]
+    raw = result.get_value
+    rows = [
+        tuple([None if (value := raw(row, column)) is None else read(value.decode()) for column, read in readers])
+        for row in range(result.ntuples)
+    ]
+    return Rows(len(rows), rows)
 
 
 def _error(result: Any) -> Exception:
@@ -172,13 +224,9 @@ def _numbered(text: str) -> bytes:
     return re.sub("%s", lambda match: f"${next(numbers)}", text).encode()
 
 
-def session_on(pooled: Any, driver: str, watch: Watch | None) -> Session:
-    """Return a session on a pooled connection; ``driver`` is the driver's name if the ledger has set it up."""
-    if driver == "psycopg":
-        return LibpqSession(pooled.driver_connection, watch)
-    if driver == "pymysql":
-        return PyMySQLSession(pooled.driver_connection)
-    return Session(pooled.driver_connection, watch if hasattr(pooled.driver_connection, "fileno") else None)
+def own_transaction(driver: str) -> type[OwnTransaction]:
+    """Return the class for the connections of a driver that the ledger has set up."""
+    return {"psycopg": LibpqTransaction, "pymysql": PyMySQLTransaction}.get(driver, OwnTransaction)
 
 
 class Watch:
@@ -193,21 +241,20 @@ class Watch:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def watching(self, connection: Any, seconds: int) -> Iterator[None]:
-        """Cut a driver's connection if the with block has not ended within ``seconds``, exact to a second."""
+    def begin(self, connection: Any, seconds: int) -> None:
+        """Cut a driver's connection unless ``end`` is called within ``seconds``, exact to a second."""
         self._running[connection] = self._ticks + seconds + 1
         if self._thread is None:
             self._ended = threading.Event()
             self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="oss_wsgi watch", daemon=True)
             self._thread.start()
-        try:
-            yield
-        finally:
-            self._running.pop(connection, None)
+
+    def end(self, connection: Any) -> None:
+        """Let a connection be."""
+        self._running.pop(connection, None)
 
     def stop(self) -> None:
-        """End the thread; the next with block starts another one."""
+        """End the thread; the next ``begin`` starts another one."""
         self._ended.set()
         self._thread = None
 

@@ -135,26 +135,21 @@ TABLES = (tickets, answers, checksums, texts, schema)
 EXPIRING = (answers, checksums)
 
 
-class Key(NamedTuple):
-    """An upload as the tables store it, and for how many seconds from now it must be remembered."""
+def key_of(identity: UploadIdentity, now: float) -> dict[str, Any]:
+    """Return an upload as the tables store it, and for how many ``seconds`` from ``now`` it must be remembered.
 
-    ticket: bytes
-    place: int
-    upload: int
-    object: bytes
-    etag: bytes
-    expires: int
-    seconds: int
-
-    @classmethod
-    def of(cls, identity: UploadIdentity, now: float) -> Key:
-        """Return the key of an upload; ``now`` is the caller's clock in Unix seconds."""
-        name, etag = encoded(identity.object), encoded(identity.etag)
-        place = 0 if identity.max_objects == 1 else hash_of(name) & _POSITIVE
-        upload = hash_of(name, etag)
-        return cls(
-            encoded(identity.ticket), place, upload, name, etag, identity.expires, seconds_until(identity.expires, now)
-        )
+    :param now: the caller's clock in Unix seconds.
+    """
+    name, etag = encoded(identity.object), encoded(identity.etag)
+    return {
+        "ticket": encoded(identity.ticket),
+        "place": 0 if identity.max_objects == 1 else hash_of(name) & _POSITIVE,
+        "upload": hash_of(name, etag),
+        "object": name,
+        "etag": etag,
+        "expires": identity.expires,
+        "seconds": seconds_until(identity.expires, now),
+    }
 
 
 _POSITIVE = (1 << 63) - 1
@@ -172,7 +167,7 @@ def decoded(data: bytes) -> str:
 
 def hash_of(*parts: bytes) -> int:
     """Return a signed 64-bit hash of some bytes; the hash is a strong one, because users choose names."""
-    joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    joined = b"".join([len(part).to_bytes(4, "big") + part for part in parts])
     return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "big", signed=True)
 
 

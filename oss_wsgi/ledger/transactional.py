@@ -9,7 +9,7 @@ import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any, NoReturn, TypeVar
 
@@ -29,7 +29,6 @@ from .sql_errors import Meaning, meaning_of, text_of
 from .sql_tables import (
     EXPIRING,
     VERSION,
-    Key,
     Rows,
     Statement,
     Statements,
@@ -37,6 +36,7 @@ from .sql_tables import (
     decoded,
     encoded,
     hash_of,
+    key_of,
     seconds_until,
     signed,
 )
@@ -72,7 +72,7 @@ _AUTOCOMMIT = (
 class Transaction(ABC):
     """An open transaction of the database."""
 
-    #: The handler's ``upload.transaction``.
+    #: The handler's ``upload.transaction``; None if the handler works outside this transaction.
     handed: object | None = None
     #: Whether one of the handler's statements lost against another transaction.
     has_conflict = False
@@ -86,10 +86,9 @@ class Transaction(ABC):
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
 
+    @abstractmethod
     def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
         """Run the last statement, and commit."""
-        self.run(statement, parameters)
-        self.commit()
 
     @abstractmethod
     def commit(self) -> None:
@@ -122,22 +121,6 @@ class Transaction(ABC):
         """Return the limit for MySQL and MariaDB, which count whole seconds; MySQL's least limit is one second."""
         return max(0 if self.is_mariadb else 1, math.floor(seconds))
 
-    def before_handler(self) -> None:
-        """Prepare the transaction for the handler."""
-        return
-
-    def handling(self) -> AbstractContextManager[None]:
-        """Watch what the handler does with the transaction."""
-        return nullcontext()
-
-    def flush(self) -> None:
-        """Send the statements that the handler's tools have kept back, so that their errors count as the handler's."""
-        return
-
-    def after_handler(self) -> None:
-        """Raise HandlerCommittedError if the handler has ended the transaction, or left it broken."""
-        return
-
 
 class SharedTransaction(Transaction):
     """A transaction of the application, in which the ledger claims an upload and the handler works.
@@ -168,6 +151,12 @@ class SharedTransaction(Transaction):
         """Run a statement, and return what it returned."""
         result = self._execute(statement.text, statement.bound(parameters))
         return Rows(result.rowcount, [tuple(row) for row in result.fetchall()] if statement.returns_rows else [])
+
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
+        """Run the last statement, and commit. Raises HandlerCommittedError if the handler ended the transaction."""
+        self._after_handler()
+        self.run(statement, parameters)
+        self.commit()
 
     def commit(self) -> None:
         """Commit as the application does."""
@@ -201,7 +190,11 @@ class SharedTransaction(Transaction):
         finally:
             self.is_handling = False
 
-    def after_handler(self) -> None:
+    def flush(self) -> None:
+        """Send the statements that the handler's tools have kept back, so that their errors count as the handler's."""
+        return
+
+    def _after_handler(self) -> None:
         """Raise HandlerCommittedError if the handler has ended the transaction, or left it broken."""
         if self.was_ended:
             raise HandlerCommittedError("handler_committed", _COMMITTED)
@@ -285,13 +278,13 @@ class TransactionalLedger(OnceLedger):
         raise AssertionError
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
-        key = Key.of(identity, self._clock())
+        key = key_of(identity, self._clock())
         return self._do(lambda transaction: _response_of(transaction, key))
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         if not self._is_checked:
             self._prepare()
-        key = Key.of(identity, self._clock())
+        key = key_of(identity, self._clock())
         try:
             transaction = self._begin()
             try:
@@ -299,7 +292,7 @@ class TransactionalLedger(OnceLedger):
                 if patience <= 0 and transaction.statements.family == "mysql":
                     # MySQL waits at least a second for a lock. This statement fails at once if another transaction has
                     # the row.
-                    transaction.run(transaction.statements.lock_at_once, key._asdict())
+                    transaction.run(transaction.statements.lock_at_once, key)
                 found = _find(transaction, identity, key, is_new=_lock(transaction, key))
             except BaseException as error:
                 transaction.roll_back(error)
@@ -510,22 +503,22 @@ class _RollBackError(Exception):
     """Raised in the application's transaction to roll it back although nothing failed."""
 
 
-def _lock(transaction: Transaction, key: Key) -> bool:
+def _lock(transaction: Transaction, key: Mapping[str, Any]) -> bool:
     """Lock the row of an upload; return whether it is new."""
     statements = transaction.statements
-    done = transaction.run(statements.claim, key._asdict())
+    done = transaction.run(statements.claim, key)
     return done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
 
 
-def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
+def _response_of(transaction: Transaction, key: Mapping[str, Any]) -> StoredResponse | None:
     """Return the stored response of an upload."""
-    for name, etag, status, content_type, body in transaction.run(transaction.statements.find, key._asdict()).rows:
-        if (bytes(name), bytes(etag)) == (key.object, key.etag):
+    for name, etag, status, content_type, body in transaction.run(transaction.statements.find, key).rows:
+        if (bytes(name), bytes(etag)) == (key["object"], key["etag"]):
             return StoredResponse(decoded(status), decoded(content_type), bytes(body))
     return None
 
 
-def _find(transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool) -> Found:
+def _find(transaction: Transaction, identity: UploadIdentity, key: Mapping[str, Any], *, is_new: bool) -> Found:
     """Return what is stored for an upload whose row is locked; a new row means that the upload has no response."""
     if is_new and identity.max_objects == 1 and identity.checksum is None:
         return NOTHING_FOUND
@@ -533,56 +526,60 @@ def _find(transaction: Transaction, identity: UploadIdentity, key: Key, *, is_ne
         response = _response_of(transaction, key)
         if response is not None:
             return Found(response)
-    run, statements, parameters = transaction.run, transaction.statements, key._asdict()
-    ((objects, has_object),) = run(statements.count_objects, parameters).rows
+    run, statements = transaction.run, transaction.statements
+    ((objects, has_object),) = run(statements.count_objects, key).rows
     checksums: set[int] = set()
     if identity.checksum is not None:
-        checksums = {number % (1 << 64) for (number,) in run(statements.expected, parameters).rows}
+        checksums = {number % (1 << 64) for (number,) in run(statements.expected, key).rows}
     return Found(None, bool(has_object), objects, checksums)
 
 
 class _RowClaim(Claim):
     """A claim by a locked row."""
 
-    __slots__ = ("_handler_error", "_is_open", "_key", "_ledger", "_transaction", "found")
+    __slots__ = ("_answer", "_is_open", "_ledger", "_shared", "_transaction", "found")
 
-    def __init__(self, ledger: TransactionalLedger, transaction: Transaction, key: Key, found: Found) -> None:
+    def __init__(
+        self, ledger: TransactionalLedger, transaction: Transaction, key: dict[str, Any], found: Found
+    ) -> None:
         self._ledger = ledger
         self._transaction = transaction
-        self._key = key
+        self._answer = key
         self.found = found
+        self._shared = transaction if isinstance(transaction, SharedTransaction) else None
         self._is_open = True
-        self._handler_error: BaseException | None = None
 
     def handle(self, handle: Handle) -> StoredResponse:
-        transaction = self._transaction
+        shared = self._shared
+        if shared is None:
+            return handle(None)
         try:
-            transaction.before_handler()
+            shared.before_handler()
         except Exception as error:
             self._ledger._judge(error)
         try:
-            with transaction.handling():
-                response = handle(transaction.handed)
+            with shared.handling():
+                response = handle(shared.handed)
                 if response.is_success:
-                    transaction.flush()
+                    shared.flush()
         except BaseException as error:
-            if transaction.has_conflict:
+            if shared.has_conflict:
                 raise self._again() from error
-            self._handler_error = error
             raise
-        if transaction.has_conflict and not response.is_success:
+        if shared.has_conflict and not response.is_success:
             raise self._again()
         return response
 
     def store(self, response: StoredResponse) -> StoredResponse:
+        transaction, answer = self._transaction, self._answer
+        answer |= {"status": encoded(response.status), "content_type": encoded(response.content_type)}
+        answer["body"] = response.body
         try:
-            self._transaction.after_handler()
-            values = {"status": encoded(response.status), "content_type": encoded(response.content_type)}
-            self._transaction.finish(
-                self._transaction.statements.store, {**self._key._asdict(), **values, "body": response.body}
-            )
+            transaction.finish(transaction.statements.store, answer)
         except Exception as error:
-            if self._transaction.has_conflict:
+            transaction.roll_back(error)
+            self._is_open = False
+            if self._shared is not None and self._shared.has_conflict:
                 raise self._again() from error
             self._ledger._judge(error, "did not say whether it has stored the answer", may_repeat=False)
         self._is_open = False
@@ -591,8 +588,7 @@ class _RowClaim(Claim):
 
     def end(self, error: BaseException | None) -> None:
         if self._is_open:
-            is_elsewhere = error is self._handler_error and self._transaction.handed is None
-            self._transaction.roll_back(None if is_elsewhere else error)
+            self._transaction.roll_back(None if self._shared is None else error)  # else the handler's own error
 
     def _again(self) -> _AgainError:
         return _AgainError(ledger_busy_error(self._ledger._wait_timeout))
@@ -601,7 +597,7 @@ class _RowClaim(Claim):
 def _try_to_store(transaction: Transaction) -> None:
     """Write the row of a lock that no other call uses; the caller rolls it back."""
     identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
-    _lock(transaction, Key.of(identity, 0))
+    _lock(transaction, key_of(identity, 0))
 
 
 def _text_name(name: str) -> bytes:

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..serving.option_types import address, count, positive_seconds
+
 if TYPE_CHECKING:
     from argparse import Namespace
 
@@ -112,28 +114,19 @@ def parser() -> argparse.ArgumentParser:
     )
     choice(
         "--callback-timeout",
-        type=seconds,
+        type=positive_seconds,
         default=5.0,
         metavar="SECONDS",
         help="wait this long for each callback URL; default: %(default)s",
     )
     choice(
         "--max-cors-rules",
-        type=number,
+        type=count,
         default=10,
         metavar="NUMBER",
         help="accept at most this many rules for a bucket by ?cors; default: %(default)s",
     )
     return options
-
-
-def address(text: str) -> tuple[str, int]:
-    """Parse `HOST:PORT`, `[IPV6]:PORT` or `:PORT`; port 0 is any free one."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not (colon and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536) or (":" in host and not bracketed):
-        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:8081, not {text!r}")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def origin(text: str) -> str:
@@ -155,18 +148,6 @@ def cname(text: str) -> tuple[str, str]:
     if not (equals and bucket and re.fullmatch(r"[\w.-]+", host)):
         raise argparse.ArgumentTypeError(f"must be HOST=BUCKET, such as img.example.com=my-bucket, not {text!r}")
     return host, bucket
-
-
-def number(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not float(text):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds, such as 5 or 0.5, not {text!r}")
-    return float(text)
 
 
 def _print_line(line: str) -> None:

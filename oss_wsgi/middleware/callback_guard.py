@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +16,8 @@ from ..exceptions import CallbackError, UnverifiedError
 from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback
-from ..wsgi.nonblocking import nonblocking_test
 from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.questions import nonblocking_test
 from ..wsgi.responses import method_not_allowed, refuse_error
 
 if TYPE_CHECKING:
@@ -75,6 +74,9 @@ class CallbackGuard:
         self._bucket = bucket
         self._targets = _targets(callback_urls)
         self._inner_is_nonblocking = nonblocking_test(app)
+        # The user's own verifier may have other rules.
+        is_own = type(verifier) is CallbackVerifier
+        self._pinned_key_urls = verifier.pinned_key_urls() if is_own else frozenset()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST":
@@ -109,11 +111,6 @@ class CallbackGuard:
             return False
         return pub_key_url in self._pinned_key_urls or self._verifier.has_key(pub_key_url)
 
-    @functools.cached_property
-    def _pinned_key_urls(self) -> frozenset[str]:
-        # The user's own verifier may have other rules.
-        return self._verifier.pinned_key_urls() if type(self._verifier) is CallbackVerifier else frozenset()
-
     def verify(self, environ: WSGIEnvironment) -> Upload:
         """Return the upload that a request reports; this consumes the body.
 
@@ -142,9 +139,9 @@ class CallbackGuard:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             is_named = False
             try:
-                ticket.check_name(upload)
+                ticket.check_name(upload.bucket, upload.object, upload.etag)
                 is_named = True
-                ticket.check_content(upload)
+                ticket.check_content(upload.size, upload.mime_type)
             except UnverifiedError:
                 facts_of(environ).user = ticket.user
                 if is_named and self._on_mismatch is not None:

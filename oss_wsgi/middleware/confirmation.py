@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..callback.confirm import Confirm, confirmed
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import refuse, refuse_unconfirmed
+from ..wsgi.responses import refuse, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,5 +40,5 @@ class Confirmation:
         try:
             upload = confirmed(self._confirm, upload)
         except (NotConfirmedError, ConfirmationUnavailableError) as error:
-            return refuse_unconfirmed(log, environ, start_response, error)
+            return refuse_error(log, environ, start_response, error)
         return self._app({**environ, UPLOAD_KEY: upload}, start_response)

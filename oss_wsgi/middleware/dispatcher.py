@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wsgi.environ import MAX_BODY_BYTES
-from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
 from ..wsgi.observers import Observers, facts_of
-from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
+from ..wsgi.questions import (
+    BodyLimit,
+    CallbackTest,
+    NonBlockingTest,
+    WouldWaitError,
+    body_limit_of,
+    callback_test,
+    nonblocking_test,
+)
 from ..wsgi.responses import ClosingBody, not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    Name = Callable[[str, str], str | None]
+    Step = Callable[[str, str], str | None]
 
 log = logging.getLogger(__name__)
 
 
 class _Mount(NamedTuple):
-    """An application below a prefix, and its answers about requests; without ``is_callback`` it gets no callback."""
+    """An application below a prefix, and its answers about requests."""
 
     prefix: str
     app: WSGIApplication
     is_nonblocking: NonBlockingTest
     body_limit: BodyLimit
-    is_callback: CallbackTest | None
+    is_callback: CallbackTest
 
 
 def _mount(prefix: str, app: WSGIApplication) -> _Mount:
-    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), getattr(app, "is_callback", None))
+    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), callback_test(app))
 
 
 class _Router(ABC):
@@ -61,8 +69,7 @@ class _Router(ABC):
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether OSS sends a request, according to the application at its path."""
         mount = self._find(path)
-        test = mount.is_callback
-        return test is not None and test(method, path[len(mount.prefix) :], headers)
+        return mount.is_callback(method, path[len(mount.prefix) :], headers)
 
     @abstractmethod
     def _find(self, path: str) -> _Mount:
@@ -116,12 +123,16 @@ def is_below(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/")
 
 
+def _usual_body_limit(method: str, path: str) -> int:
+    return MAX_BODY_BYTES
+
+
 class Subtree(NamedTuple):
-    """An application for all paths below one, with ``(method, path) -> name`` for the metrics, and its body limit."""
+    """An application for all paths below one, with ``(method, path) -> step`` for the metrics, and its body limit."""
 
     app: WSGIApplication
-    name: Name
-    body_limit: BodyLimit | None = None
+    step: Step
+    body_limit: BodyLimit = _usual_body_limit
 
 
 class PathRouter(_Router):
@@ -145,16 +156,21 @@ class PathRouter(_Router):
         if prefix:
             check_prefix(prefix)
         self._prefix = prefix = native_path(prefix)
+
+        def own(path: str, part: Subtree) -> _Mount:
+            def name_of(method: str, rest: str) -> str | None:
+                step = part.step(method, rest)
+                return None if step is None else f"{path[1:]}/{step}".removesuffix("/")
+
+            app = part.app if observers is None else _observed(part.app, name_of, observers)
+            return _mount(prefix + path, part.app)._replace(app=app, body_limit=part.body_limit)
+
         self._app = _mount("", app)
         self._endpoints = {
-            prefix + path: _own_mount(prefix + path, endpoint, _endpoint_name(path), None, observers)
-            for path, endpoint in endpoints.items()
+            prefix + path: own(path, Subtree(endpoint, lambda method, rest: "")) for path, endpoint in endpoints.items()
         }
-        self._subtrees = {
-            prefix + path: _own_mount(prefix + path, subtree.app, _subtree_name(path, subtree), subtree, observers)
-            for path, subtree in (subtrees or {}).items()
-        }
-        self._nothing = _own_mount(prefix, _nothing_here, lambda method, path: None, None, observers)
+        self._subtrees = {prefix + path: own(path, subtree) for path, subtree in (subtrees or {}).items()}
+        self._nothing = own("", Subtree(functools.partial(not_found, log), lambda method, rest: None))
 
     def _find(self, path: str) -> _Mount:
         mount = self._endpoints.get(path)
@@ -166,41 +182,12 @@ class PathRouter(_Router):
         return self._subtrees.get(path if end < 0 else path[:end], self._nothing)
 
 
-def _own_mount(
-    path: str, app: WSGIApplication, name: Name, subtree: Subtree | None, observers: Observers | None
-) -> _Mount:
-    """Return the mount of an application below our own prefix; by default its bodies have at most 64 KiB."""
-
-    def body_limit(method: str, rest: str) -> int:
-        most = None if subtree is None or subtree.body_limit is None else subtree.body_limit(method, rest)
-        return MAX_BODY_BYTES if most is None else most
-
-    observed = app if observers is None else _observed(app, name, observers)
-    return _mount(path, app)._replace(app=observed, body_limit=body_limit)
-
-
-def _endpoint_name(path: str) -> Name:
-    return lambda method, rest: path[1:]
-
-
-def _subtree_name(path: str, subtree: Subtree) -> Name:
-    def name(method: str, rest: str) -> str | None:
-        step = subtree.name(method, rest)
-        return None if step is None else f"{path[1:]}/{step}"
-
-    return name
-
-
-def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    return not_found(log, environ, start_response)
-
-
-def _observed(app: WSGIApplication, name_of: Name, observers: Observers) -> WSGIApplication:
+def _observed(app: WSGIApplication, name_of: Step, observers: Observers) -> WSGIApplication:
     """Return an application that answers as ``app`` and calls the observers; without a name only for refusals."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         name = name_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        timed = observers.is_timed and name is not None
+        timed = bool(observers.on_answered) and name is not None
         started = observers.clock() if timed else 0.0
         facts = facts_of(environ)
         status = 0

@@ -20,8 +20,8 @@ from ..exceptions import (
 )
 from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity, note
 from ..wsgi.environ import request_id
-from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
 from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.questions import HOLD_KEY, WouldWaitError, never, nonblocking_test
 from ..wsgi.responses import SECURITY_HEADERS, Headers, read_response, refuse, refuse_error
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class OncePerUpload:
         self._ledger = ledger
         self._begin_once = ledger.begin_once if isinstance(ledger, LoopLedger) else None
         self._keep_seconds = keep_seconds
-        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else always_blocks
+        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else never
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)
@@ -73,7 +73,12 @@ class OncePerUpload:
         call = _Call(self._app, environ)
         try:
             is_anothers = upload.recovered and self._is_known(identity)
-            response = self._ask(identity, _refuse_anothers if is_anothers else call, environ)
+            handle: Handle = _refuse_anothers if is_anothers else call
+            response: StoredResponse | Pending | None
+            if self._begin_once is None or HOLD_KEY not in environ:
+                response = self._ledger.run_once(identity, handle)
+            else:
+                response = self._begin_once(identity, handle)
         except PartsCorruptError as error:
             message = "The file was damaged in storage: send it again."
             return refuse_error(log, environ, start_response, error, message=message)
@@ -85,23 +90,14 @@ class OncePerUpload:
         except Exception:
             self.note_refused(upload, environ)
             raise
+        if response is None:
+            raise WouldWaitError
         if not isinstance(response, StoredResponse):
+            environ[HOLD_KEY](response)
             return _respond_later(response, call, environ, start_response)
         if response.status[:1] != "2":
             self.note_refused(upload, environ)
         return _respond(response, call, environ, start_response)
-
-    def _ask(self, identity: UploadIdentity, handle: Handle, environ: WSGIEnvironment) -> StoredResponse | Pending:
-        """Ask the ledger; in a server's loop the response may still be pending. Raises WouldWaitError there."""
-        hold = environ.get(HOLD_KEY)
-        if hold is None or self._begin_once is None:
-            return self._ledger.run_once(identity, handle)
-        outcome = self._begin_once(identity, handle)
-        if outcome is None:
-            raise WouldWaitError
-        if not isinstance(outcome, StoredResponse):
-            hold(outcome)
-        return outcome
 
     def _identity(self, upload: Upload, may_wait: bool = True) -> UploadIdentity:
         return UploadIdentity(

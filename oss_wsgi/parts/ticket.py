@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -67,6 +66,5 @@ class PartsBook:
 
     def open(self, text: str) -> PartsTicket:
         """Return the ticket that was sealed as ``text``; UnverifiedError as ``TicketBook.open`` raises it."""
-        nonce, _, plain = self._sealed.unseal(text)
-        *members, upload_id, part_size, acl = json.loads(plain)
-        return PartsTicket(self._sealed.read(nonce, members), upload_id, part_size, acl)
+        ticket, _, (upload_id, part_size, acl) = self._sealed.unseal(text)
+        return PartsTicket(ticket, upload_id, part_size, acl)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 from ..bucket import StoredPart
@@ -71,6 +72,7 @@ class BegunUpload(NamedTuple):
         return f"BegunUpload(key={self.key!r}, part_size={self.part_size}, parts={self.parts}, expire={self.expire})"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class PartUploads:
     """Uploads in parts of one bucket.
 
@@ -89,35 +91,24 @@ class PartUploads:
     Raises SettingsError if the bucket's client has no methods for parts.
     """
 
-    def __init__(
-        self,
-        recovery: Recovery,
-        presigner: PostPresigner,
-        urls: URLPresigner,
-        *,
-        receipts: ReceiptBook,
-        book: PartsBook,
-        ledger: Ledger,
-        keep_seconds: int,
-        part_size: int,
-        clock: Callable[[], float],
-    ) -> None:
-        missing = [name for name in _METHODS if not callable(getattr(recovery.bucket, name, None))]
+    recovery: Recovery
+    presigner: PostPresigner
+    urls: URLPresigner
+    _: KW_ONLY
+    receipts: ReceiptBook
+    book: PartsBook
+    ledger: Ledger
+    keep_seconds: int
+    part_size: int
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        missing = [name for name in _METHODS if not callable(getattr(self.recovery.bucket, name, None))]
         if missing:
             raise SettingsError(
-                f"OSS_MULTIPART is on, and the bucket_client {type(recovery.bucket).__name__} has no method "
+                f"OSS_MULTIPART is on, and the bucket_client {type(self.recovery.bucket).__name__} has no method "
                 f"{', '.join(missing)}: add it as BucketClient describes, use SDKBucket, or set OSS_MULTIPART=off."
             )
-        self._recovery = recovery
-        self._bucket = recovery.bucket
-        self._presigner = presigner
-        self._urls = urls
-        self._receipts = receipts
-        self._book = book
-        self._ledger = ledger
-        self._keep_seconds = keep_seconds
-        self._part_size = part_size
-        self._clock = clock
 
     def begin(
         self,
@@ -140,10 +131,10 @@ class PartUploads:
         if part_size is not None and not MIN_PART_BYTES <= part_size <= MAX_PART_BYTES:
             hint = f"The part_size must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB)."
             raise MalformedRequestError("part_size_malformed", hint)
-        target = self._presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
-        expires_at = int(self._clock()) + UPLOAD_SECONDS
+        target = self.presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
+        expires_at = int(self.clock()) + UPLOAD_SECONDS
         ticket = new_ticket(
-            bucket=self._recovery.bucket_name,
+            bucket=self.recovery.bucket_name,
             key=target.key,
             prefix="",
             sizes=target.sizes,
@@ -154,28 +145,26 @@ class PartUploads:
             forbid_overwrite=grant.forbid_overwrite,
             filename=filename,
         )
-        receipt = self._receipts.seal(
-            ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata
-        )
+        receipt = self.receipts.seal(ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata)
         check_metadata_size(target.headers, receipt)
         # The ACL is sent when the upload is completed.
         headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}
         headers[RECEIPT_FIELD] = receipt
         try:
-            upload_id = self._bucket.begin(target.key, headers)
+            upload_id = self.recovery.bucket.begin(target.key, headers)
         except BucketRefusedError as error:
             raise _file_exists() if error.code == "FileAlreadyExists" else error from error
-        chosen = self._part_size if part_size is None else part_size
+        chosen = self.part_size if part_size is None else part_size
         if size is not None:
             chosen = fitting_part_size(size, chosen)
         exact = chosen if size is not None and part_size is not None else None
-        text = self._book.seal(ticket, upload_id, exact, grant.acl)
+        text = self.book.seal(ticket, upload_id, exact, grant.acl)
         return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expires_at)
 
     def open(self, text: str, key: str) -> PartsTicket:
         """Return the ticket in an ID; UnverifiedError if it is invalid, or for another object or bucket."""
-        opened = self._book.open(text)
-        if opened.ticket.bucket != self._recovery.bucket_name:  # two buckets may share the secrets
+        opened = self.book.open(text)
+        if opened.ticket.bucket != self.recovery.bucket_name:  # two buckets may share the secrets
             raise UnverifiedError("parts_mismatch", "the upload ID belongs to another bucket")
         if key != opened.key:
             raise UnverifiedError(
@@ -203,7 +192,7 @@ class PartUploads:
         elif length is not None:
             headers = {"content-length": str(length)}
         signed = tuple(headers or ())
-        return self._urls.presign(
+        return self.urls.presign(
             "PUT", opened.key, expires=PART_SECONDS, query=query, headers=headers, additional_headers=signed
         )
 
@@ -213,7 +202,7 @@ class PartUploads:
         Raises UploadGoneError, UploadUnsettledError, BucketError, LedgerUnavailableError.
         """
         try:
-            return self._bucket.list_parts(opened.key, opened.upload_id)
+            return self.recovery.bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
             return list(_former_parts(opened, self._completed(opened)))
 
@@ -227,7 +216,7 @@ class PartUploads:
         removed; UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
-            listed = self._bucket.list_parts(opened.key, opened.upload_id)
+            listed = self.recovery.bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
             return self._completed(opened)
         try:
@@ -242,7 +231,7 @@ class PartUploads:
 
         Raises BucketError.
         """
-        self._bucket.abort(opened.key, opened.upload_id)
+        self.recovery.bucket.abort(opened.key, opened.upload_id)
         return self._find(opened)
 
     def _check(self, opened: PartsTicket, listed: Sequence[StoredPart], claimed: Mapping[int, str]) -> None:
@@ -271,22 +260,22 @@ class PartUploads:
         """
         pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
         if len(pairs) == len(parts):
-            expires = opened.ticket.expires_at + self._keep_seconds
-            self._ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
+            expires = opened.ticket.expires_at + self.keep_seconds
+            self.ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
 
     def _note_unanswered(self, opened: PartsTicket) -> None:
         """Note in the ledger, for all processes, that OSS was told to join the parts and did not answer."""
-        now = int(self._clock())
+        now = int(self.clock())
         expires = now + 2 * UNSETTLED_SECONDS
-        note(self._ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
+        note(self.ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
 
     def _is_unanswered(self, opened: PartsTicket) -> bool:
         """Return whether any process noted a moment ago that OSS did not answer."""
-        moments = self._clock(), self._clock() - UNSETTLED_SECONDS
-        return bool(self._ledger.known([(opened.key, _unanswered(opened, moment)) for moment in moments]))
+        moments = self.clock(), self.clock() - UNSETTLED_SECONDS
+        return bool(self.ledger.known([(opened.key, _unanswered(opened, moment)) for moment in moments]))
 
     def _refuse_size(self, opened: PartsTicket, total: int) -> None:
-        self._bucket.abort(opened.key, opened.upload_id)
+        self.recovery.bucket.abort(opened.key, opened.upload_id)
         allowed = f"{opened.ticket.min_size} to {opened.ticket.max_size}" if opened.size is None else f"{opened.size}"
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
@@ -297,7 +286,7 @@ class PartUploads:
             headers["x-oss-object-acl"] = opened.acl
         parts = [(number, f'"{etag}"') for number, etag in sorted(claimed.items())]
         try:
-            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
+            stored = self.recovery.bucket.complete(opened.key, opened.upload_id, parts, headers)
         except NotStoredError:
             return self._completed(opened)
         except BucketRefusedError as error:
@@ -306,7 +295,7 @@ class PartUploads:
             # OSS may be joining the parts, or may never have got the request.
             self._note_unanswered(opened)
             raise
-        return self._recovery.accept(stored, opened.ticket, recovered=False).upload
+        return self.recovery.accept(stored, opened.ticket, recovered=False).upload
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed already; otherwise raise what the refusal means."""
@@ -349,7 +338,7 @@ class PartUploads:
     def _find(self, opened: PartsTicket) -> Upload | None:
         """Return the upload if its object is stored; None if no object is stored, or another upload's."""
         try:
-            return self._recovery.find(opened.ticket, opened.key, recovered=False).upload
+            return self.recovery.find(opened.ticket, opened.key, recovered=False).upload
         except (NotStoredError, NotYoursError):
             return None
 

@@ -4,64 +4,54 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..ledger.base import Ledger
+from ..private_file import write_private
 
 #: A stored state: JSON values by name.
 State = dict[str, Any]
 
 
-class LedgerCheckpoint:
-    """A checkpoint in a ledger, for all processes that share the ledger. Raises LedgerUnavailableError."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def load(self, name: str) -> State:
-        """Return the last state saved under a name."""
-        return _read(self._ledger.load(name) or "{}")
-
-    def save(self, name: str, state: State) -> None:
-        """Replace the state under a name."""
-        self._ledger.save(name, json.dumps(state, ensure_ascii=False))
-
-
-class FileCheckpoint:
-    """A checkpoint in a file, readable only by this user.
+class CheckpointFile:
+    """A file with texts by name, readable only by this user; ``load`` and ``save`` are those of a ledger.
 
     :param path: of the file, on a local disk.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(path)
+        self._path = Path(os.path.abspath(path))
 
-    def load(self, name: str) -> State:
-        """Return the last state saved under a name; a damaged file, or another program's, counts as empty."""
-        state = self._states().get(name)
-        return state if isinstance(state, dict) else {}
+    def load(self, name: str) -> str | None:
+        """Return the last text saved under a name; a damaged file, or another program's, counts as empty."""
+        text = self._texts().get(name)
+        return text if isinstance(text, str) else None
 
-    def save(self, name: str, state: State) -> None:
-        """Replace the file in one step, so that a kill leaves the old states or the new ones. Raises OSError."""
-        new = f"{self.path}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(new)
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump({**self._states(), name: state}, file)
-        os.replace(new, self.path)
+    def save(self, name: str, text: str) -> None:
+        """Replace the file in one step, so that a kill leaves the old texts or the new ones. Raises OSError."""
+        write_private(self._path, json.dumps({**self._texts(), name: text}), replace=True)
 
-    def _states(self) -> State:
+    def _texts(self) -> State:
         try:
-            with open(self.path, encoding="utf-8") as file:
-                return _read(file.read())
+            return _members(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
 
 
-def _read(text: str) -> State:
+def load_state(store: Ledger | CheckpointFile, name: str) -> State:
+    """Return the last state saved under a name, in a ledger for all processes that share it; {} if it is damaged."""
+    return _members(store.load(name) or "{}")
+
+
+def save_state(store: Ledger | CheckpointFile, name: str, state: State) -> None:
+    """Replace the state under a name. Raises LedgerUnavailableError; for a file OSError."""
+    store.save(name, json.dumps(state, ensure_ascii=False))
+
+
+def _members(text: str) -> State:
     try:
-        state = json.loads(text)
+        members = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return state if isinstance(state, dict) else {}
+    return members if isinstance(members, dict) else {}

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import unquote, unquote_plus
@@ -16,7 +17,7 @@ from ..bucket import ListedObject
 from ..exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
 from ..ledger.base import Ledger
 from ..settings import Settings
-from .checkpoint import FileCheckpoint, LedgerCheckpoint, State
+from .checkpoint import CheckpointFile, State, load_state, save_state
 from .delivery import Delivery
 from .events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
 from .recovery import Known, LostUploads, OnOrphan, Recovery
@@ -37,6 +38,7 @@ class Counters(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconciler:
     """Handles uploads whose report did not come: those that a sweep finds, and those that events name.
 
@@ -48,32 +50,25 @@ class Reconciler:
     :param clock: returns Unix seconds.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        recovery: Callable[[], Recovery],
-        delivery: Delivery,
-        ledger: Ledger,
-        *,
-        prefixes: Sequence[str],
-        known: Known | None,
-        on_orphan: OnOrphan | None,
-        counters: Counters | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._bucket, _ = settings.bucket_and_host()
-        # The name of all sweeps of this bucket, since several buckets may share a ledger.
-        self._name = f"sweep {self._bucket}"
-        self._recovery = recovery
-        self._delivery = delivery
-        self._ledger = ledger
-        self._checkpoint = LedgerCheckpoint(ledger)
-        self._prefixes = prefixes
-        self.known = known
-        self._on_orphan = on_orphan
-        self._counters = counters
-        self._clock = clock
+    settings: Settings
+    recovery: Callable[[], Recovery]
+    delivery: Delivery
+    ledger: Ledger
+    _: KW_ONLY
+    prefixes: Sequence[str]
+    known: Known | None
+    on_orphan: OnOrphan | None
+    counters: Counters | None
+    clock: Callable[[], float]
+
+    @property
+    def _bucket(self) -> str:
+        return self.settings.bucket_and_host()[0]
+
+    @property
+    def _name(self) -> str:
+        """The name of all sweeps of this bucket, since several buckets may share a ledger."""
+        return f"sweep {self._bucket}"
 
     def reconcile(
         self,
@@ -91,9 +86,9 @@ class Reconciler:
         if isinstance(prefixes, str):
             raise TypeError(f"prefixes must be a list of prefixes, not the text {prefixes!r}.")
         known = self.known if known is None else known
-        now = self._clock()
+        now = self.clock()
         window = moments(since, until, now)
-        keep = self._settings.ledger_keep
+        keep = self.settings.ledger_keep
         if now - window[0] > keep + 1 and known is None and not dry_run:
             raise SettingsError(
                 f"The sweep would look back {(now - window[0]) / 3600:.1f} h, but the ledger remembers only "
@@ -101,36 +96,36 @@ class Reconciler:
                 "less, or give known=."
             )
         lost = self._lost_uploads(known, on_orphan, now - window[0], dry_run=dry_run)
-        prefixes = distinct(self._prefixes if prefixes is None else prefixes)
-        places = self._checkpoint if checkpoint is None else FileCheckpoint(checkpoint)
+        prefixes = distinct(self.prefixes if prefixes is None else prefixes)
+        store: Ledger | CheckpointFile = self.ledger if checkpoint is None else CheckpointFile(checkpoint)
         place = f"{self._name} {hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:16]}"
-        untold_since = self._checkpoint.load(self._name)
+        untold_since = load_state(self.ledger, self._name)
 
         def save(state: State) -> None:
             nonlocal untold_since
             if dry_run:
                 return
-            places.save(place, state)
+            save_state(store, place, state)
             if untold_since != {"untold_since": sweep.untold_since}:  # the server's metrics know no file
                 untold_since = {"untold_since": sweep.untold_since}
-                self._checkpoint.save(self._name, untold_since)
+                save_state(self.ledger, self._name, untold_since)
 
-        with nullcontext() if dry_run else self._ledger.hold(self._name):
+        with nullcontext() if dry_run else self.ledger.hold(self._name):
             sweep = Sweep(
                 lost,
                 prefixes,
                 Reconciliation(*window, dry_run),
-                {} if dry_run else places.load(place),
+                {} if dry_run else load_state(store, place),
                 save=save,
                 progress=progress,
                 not_before=min(window[0], now - keep) if known is None else 0.0,
-                skip_old_days=self._settings.upload_names == "unique",
-                sharded=self._settings.name_shards,
+                skip_old_days=self.settings.upload_names == "unique",
+                sharded=self.settings.name_shards,
             )
             report = sweep.run()
         log.info("sweep: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
-        if self._counters is not None and not dry_run:
-            self._counters.on_reconciled(report.counts)
+        if self.counters is not None and not dry_run:
+            self.counters.on_reconciled(report.counts)
         return report
 
     def handle_events(self, body: bytes | str) -> list[EventOutcome]:
@@ -144,26 +139,26 @@ class Reconciler:
                 postponed = postponed or error
                 continue
             outcomes.append(outcome)
-            if self._counters is not None:
-                self._counters.on_event(outcome.outcome)
+            if self.counters is not None:
+                self.counters.on_event(outcome.outcome)
         if postponed is not None:
             raise postponed
         return outcomes
 
     def oldest_untold_seconds(self) -> float | None:
         """Return the age of the oldest upload that may not be handed over; 0 if none, None before the first sweep."""
-        state = self._checkpoint.load(self._name)
+        state = load_state(self.ledger, self._name)
         if "untold_since" not in state:
             return None
         since = state["untold_since"]
         # A clock that was set back, or a damaged value, counts as 0.
-        return max(0.0, self._clock() - since) if isinstance(since, int | float) else 0.0
+        return max(0.0, self.clock() - since) if isinstance(since, int | float) else 0.0
 
     def _handle_event(self, event: UploadEvent) -> EventOutcome:
         if event.bucket != self._bucket or event.name not in UPLOAD_EVENTS:
             return EventOutcome("ignored", event.key)
         lost = self._lost_uploads(self.known)
-        listed = ListedObject(event.key, 0, event.etag, self._clock())
+        listed = ListedObject(event.key, 0, event.etag, self.clock())
         if event.etag and not lost.unknown([listed]):
             return EventOutcome("known", event.key)
         outcome, reason = lost.handle(listed)
@@ -183,11 +178,11 @@ class Reconciler:
         self, known: Known | None, on_orphan: OnOrphan | None = None, look_back: float = 0.0, *, dry_run: bool = False
     ) -> LostUploads:
         return LostUploads(
-            self._recovery(),
-            self._delivery,
-            self._ledger,
+            self.recovery(),
+            self.delivery,
+            self.ledger,
             known=known,
-            on_orphan=self._on_orphan if on_orphan is None else on_orphan,
-            remember_until=int(self._clock() + max(look_back, self._settings.ledger_keep)),
+            on_orphan=self.on_orphan if on_orphan is None else on_orphan,
+            remember_until=int(self.clock() + max(look_back, self.settings.ledger_keep)),
             dry_run=dry_run,
         )

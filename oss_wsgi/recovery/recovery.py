@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import NamedTuple
 
 from ..bucket import BucketClient, ListedObject, StoredObject
@@ -51,6 +51,7 @@ class FoundUpload(NamedTuple):
     request_id: str | None
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Recovery:
     """Asks the bucket for one object, and decides by ticket and receipt whether it may be handled, and as which upload.
 
@@ -63,20 +64,12 @@ class Recovery:
     :param clock: returns Unix seconds.
     """
 
-    def __init__(
-        self,
-        bucket: BucketClient,
-        bucket_name: str,
-        tickets: TicketBook,
-        receipts: ReceiptBook,
-        *,
-        clock: Callable[[], float],
-    ) -> None:
-        self.bucket = bucket
-        self.bucket_name = bucket_name
-        self._tickets = tickets
-        self._receipts = receipts
-        self._clock = clock
+    bucket: BucketClient
+    bucket_name: str
+    tickets: TicketBook
+    receipts: ReceiptBook
+    _: KW_ONLY
+    clock: Callable[[], float]
 
     def open(self, proof: str, key: str) -> Ticket:
         """Return the ticket in a page's proof, which is a ticket or a form's ``callback`` field that contains one.
@@ -85,7 +78,7 @@ class Recovery:
         prefix form, whose objects have no receipt (OSS is not asked, so the ticket's owner learns nothing about other
         objects).
         """
-        ticket = self._tickets.open(_ticket_in(proof))
+        ticket = self.tickets.open(_ticket_in(proof))
         if ticket.key is None:
             hint = (
                 "the ticket is for a prefix form, whose objects have no receipt, so a lost report cannot be recovered"
@@ -108,7 +101,7 @@ class Recovery:
     def accept(self, stored: StoredObject, ticket: Ticket, *, recovered: bool = True) -> FoundUpload:
         """Return the upload of a ticket whose object is ``stored``; raises as ``find`` does."""
         try:
-            receipt = self._receipts.open(stored.metadata.get(RECEIPT_NAME))
+            receipt = self.receipts.open(stored.metadata.get(RECEIPT_NAME))
         except UnverifiedError as error:
             raise NotYoursError("not_yours", f"the object does not belong to this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
@@ -122,7 +115,7 @@ class Recovery:
         stored object (``ticket_mismatch``); BucketError.
         """
         stored = self._head(key)
-        return self._checked(stored, self._receipts.open(stored.metadata.get(RECEIPT_NAME)))
+        return self._checked(stored, self.receipts.open(stored.metadata.get(RECEIPT_NAME)))
 
     def _head(self, key: str) -> StoredObject:
         if not 0 < len(key.encode("utf-8", "replace")) <= MAX_KEY_BYTES:
@@ -136,13 +129,14 @@ class Recovery:
         ticket = receipt.ticket
         upload = upload_of(stored, self.bucket_name, receipt).with_ticket(ticket)
         try:
-            ticket.check(upload)
+            ticket.check_name(upload.bucket, upload.object, upload.etag)
+            ticket.check_content(upload.size, upload.mime_type)
             receipt.check(stored)
         except UnverifiedError as error:
             error.upload = upload
             raise
         # The ledger must remember the upload as long as a sweep may find it again, even after the ticket has expired.
-        until = max(ticket.expires_at, int(self._clock()))
+        until = max(ticket.expires_at, int(self.clock()))
         upload = replace(upload, recovered=recovered, confirmed=True, ticket_until=until)
         return FoundUpload(upload, stored.request_id)
 
@@ -186,6 +180,7 @@ def _ticket_in(proof: str) -> str:
     return match[1] if match is not None else proof
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class LostUploads:
     """Recovers uploads by the names of their stored objects, one at a time, and passes them to the application.
 
@@ -198,40 +193,29 @@ class LostUploads:
     :param dry_run: handle nothing, call nothing, store nothing.
     """
 
-    def __init__(
-        self,
-        recovery: Recovery,
-        deliver: Callable[[Upload], Delivered],
-        ledger: Ledger,
-        *,
-        known: Known | None,
-        on_orphan: OnOrphan | None,
-        remember_until: int,
-        dry_run: bool,
-    ) -> None:
-        self.bucket = recovery.bucket
-        self._recovery = recovery
-        self._deliver = deliver
-        self._ledger = ledger
-        self._known = known
-        self._on_orphan = on_orphan
-        self._remember_until = remember_until
-        self._dry_run = dry_run
+    recovery: Recovery
+    deliver: Callable[[Upload], Delivered]
+    ledger: Ledger
+    _: KW_ONLY
+    known: Known | None
+    on_orphan: OnOrphan | None
+    remember_until: int
+    dry_run: bool
 
     def unknown(self, page: Sequence[ListedObject]) -> list[ListedObject]:
         """Return the objects of a page that neither the ledger nor the application knows."""
         pairs = [(listed.key, listed.etag) for listed in page]
-        known = self._ledger.known(pairs) if pairs else set()
+        known = self.ledger.known(pairs) if pairs else set()
         rest = [pair for pair in pairs if pair not in known]
         known = known.union(self._known_to_application(rest))
         return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
 
     def _known_to_application(self, pairs: Sequence[Pair]) -> set[Pair]:
         """Ask the application's ``known``; LedgerUnavailableError if it fails, because then nothing may be handled."""
-        if not pairs or self._known is None:
+        if not pairs or self.known is None:
             return set()
         try:
-            return {(name, etag) for name, etag in self._known(pairs)}
+            return {(name, etag) for name, etag in self.known(pairs)}
         except Exception as error:
             log.exception("known= failed, so it is unknown what was handled")
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
@@ -250,7 +234,7 @@ class LostUploads:
                 "HTTP clients change this name, or OSS refuses it, so no form with an exact name stored it: the "
                 "sweep leaves it"
             )
-            orphan = Upload(self._recovery.bucket_name, listed.key, listed.etag or None, listed.size)
+            orphan = Upload(self.recovery.bucket_name, listed.key, listed.etag or None, listed.size)
             unreachable = UnverifiedError("name_unreachable", hint)
             return self._refuse(orphan, unreachable.reason, unreachable.hint)
         return outcome, reason
@@ -260,7 +244,7 @@ class LostUploads:
         if has_dot_segment(listed.key):  # not ours: such names are never signed
             return _UNREACHABLE
         try:
-            upload, head_request_id = self._recovery.find_by_receipt(listed.key)
+            upload, head_request_id = self.recovery.find_by_receipt(listed.key)
         except NotStoredError:
             return "gone", None
         except BucketRefusedError as error:
@@ -277,9 +261,9 @@ class LostUploads:
         pair = upload.object or "", upload.etag or ""
         if pair != (listed.key, listed.etag) and not self.unknown([listed._replace(key=pair[0], etag=pair[1])]):
             return "known", None
-        if self._dry_run:
+        if self.dry_run:
             return "untold", None
-        delivered = self._deliver(upload)
+        delivered = self.deliver(upload)
         outcome = _outcome_of(delivered)
         line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
@@ -289,11 +273,11 @@ class LostUploads:
 
     def _refuse(self, orphan: Upload, reason: str, hint: str) -> Outcome:
         """Call ``on_orphan`` for an upload that can never be handled: return ``refused``, or ``settled`` later."""
-        text = json.dumps([self._recovery.bucket_name, orphan.object, orphan.etag])
+        text = json.dumps([self.recovery.bucket_name, orphan.object, orphan.etag])
         digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not accept every name that OSS accepts
-        identity = UploadIdentity(digest[:32], _ORPHAN, digest, self._remember_until, may_wait=False)
-        if self._dry_run:
-            return ("settled" if self._ledger.known([(_ORPHAN, digest)]) else "refused"), reason
+        identity = UploadIdentity(digest[:32], _ORPHAN, digest, self.remember_until, may_wait=False)
+        if self.dry_run:
+            return ("settled" if self.ledger.known([(_ORPHAN, digest)]) else "refused"), reason
         outcome = "settled"
 
         def tell(transaction: object | None) -> StoredResponse:
@@ -301,15 +285,15 @@ class LostUploads:
             outcome = "refused"
             log.warning("recover refused %r: reason=%s hint=%r", orphan.object, reason, hint)
             try:
-                if self._on_orphan is not None:
-                    self._on_orphan(replace(orphan, transaction=transaction))
+                if self.on_orphan is not None:
+                    self.on_orphan(replace(orphan, transaction=transaction))
             except Exception:
                 log.exception("on_orphan raised for %r; it will be called again", orphan.object)
                 return _NOT_TOLD
             return _TOLD
 
         try:
-            self._ledger.run_once(identity, tell)
+            self.ledger.run_once(identity, tell)
         except HandlerCommittedError:
             log.exception("on_orphan ended or broke the ledger's transaction; it will be called again")
         except LedgerUnavailableError as error:

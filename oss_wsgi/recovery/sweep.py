@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn
@@ -104,24 +104,24 @@ OUTCOMES = (
 _LEFT = frozenset({"untold", "failed", "unavailable", "refused", "no_receipt", "foreign"})
 
 
-class Position(NamedTuple):
-    """A position in the listing: the number of the prefix, and the name after which the listing continues."""
-
-    prefix: int
-    after: str
-
-
-_START = Position(0, "")
-
-
 class Segment(NamedTuple):
-    """A part of the listing that is not done yet: from a position to the end, with its window in Unix seconds."""
+    """A part of the listing that is not done yet, with its window in Unix seconds.
 
-    position: Position
+    It continues with the prefix of number ``prefix``, after the name ``after``.
+    """
+
     since: float
     until: float
+    prefix: int = 0
+    after: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it begins with the first name."""
+        return self.prefix == 0 and not self.after
 
 
+@dataclass(eq=False, repr=False)
 class Sweep:
     """One sweep: lists names under prefixes, and has each unknown object handled.
 
@@ -142,33 +142,24 @@ class Sweep:
         and one for each 1,000 names in the window, however many years of names there are.
     """
 
-    def __init__(
-        self,
-        lost: LostUploads,
-        prefixes: Sequence[str],
-        report: Reconciliation,
-        state: State,
-        *,
-        save: Callable[[State], object],
-        progress: Callable[[Reconciliation], object] | None,
-        not_before: float,
-        skip_old_days: bool,
-        sharded: bool,
-    ) -> None:
-        self._lost = lost
-        self._prefixes = prefixes
-        self.report = report
-        self._keep = save
-        self._progress = progress
-        self._not_before = not_before
-        self._skip_old_days = skip_old_days
-        self._sharded = sharded
-        self._segments = [Segment(_START, report.since, report.until)]
+    lost: LostUploads
+    prefixes: Sequence[str]
+    report: Reconciliation
+    state: InitVar[State]
+    _: KW_ONLY
+    save: Callable[[State], object]
+    progress: Callable[[Reconciliation], object] | None
+    not_before: float
+    skip_old_days: bool
+    sharded: bool
+
+    def __post_init__(self, state: State) -> None:
+        self._segments = [Segment(self.report.since, self.report.until)]
         #: No finished sweep has looked at objects stored after this time.
-        self._unseen_since = report.since
+        self._unseen_since = self.report.since
         # The errors of HEAD requests that failed in a row, and the sweep's state before the first of them.
         self._failures: list[BucketError] = []
-        self._before_failures = self._segments, report
+        self._before_failures = self._segments, self.report
         self._has_answered = False
         if state:
             self._take_up(state)
@@ -187,23 +178,23 @@ class Sweep:
                 log.warning(line, (since - last.until) / 3600)
             self._unseen_since = max(since, last.until)
             oldest = last.oldest_untold
-            if oldest is not None and oldest >= self._not_before:
+            if oldest is not None and oldest >= self.not_before:
                 # The last sweep could not deliver this object, and it may be before this sweep's window.
                 self._unseen_since = min(oldest, self._unseen_since)
                 self.report.since = min(oldest, since)
-                self._segments = [Segment(_START, self.report.since, until)]
+                self._segments = [Segment(self.report.since, until)]
             return
-        covered = max(min(segment.until for segment in segments), self._not_before)
+        covered = max(min(segment.until for segment in segments), self.not_before)
         end = max(until, last.until)
-        self._segments = [Segment(segment.position, max(segment.since, self._not_before), end) for segment in segments]
+        self._segments = [each._replace(since=max(each.since, self.not_before), until=end) for each in segments]
         # In the part that the stopped sweep had listed, older objects were left out, and newer ones may have come.
         for first, final in (since, last.since), (covered, end):
-            is_ahead = any(segment.position == _START and segment.since <= first for segment in self._segments)
+            is_ahead = any(each.is_whole and each.since <= first for each in self._segments)
             if first < final and not is_ahead:
-                self._segments.append(Segment(_START, first, final))
+                self._segments.append(Segment(first, final))
         last.since, last.until, last.resumed = min(segment.since for segment in self._segments), end, True
         self.report = last
-        self._unseen_since = max(unseen_since, self._not_before)
+        self._unseen_since = max(unseen_since, self.not_before)
 
     def run(self) -> Reconciliation:
         """Do all segments, and return the report.
@@ -213,16 +204,16 @@ class Sweep:
         """
         self._save()
         while self._segments:
-            position, since, until = self._segments[0]
-            if position.prefix >= len(self._prefixes):
+            since, until, prefix, after = self._segments[0]
+            if prefix >= len(self.prefixes):
                 self._segments.pop(0)
                 continue
-            page = self._lost.bucket.list(self._prefixes[position.prefix], position.after, PAGE)
+            page = self.lost.recovery.bucket.list(self.prefixes[prefix], after, PAGE)
             if page:
-                self._handle_page(page, position.prefix, since, until)
-                self._move(Position(position.prefix, self._next_name(page[-1].key, since)))
+                self._handle_page(page, prefix, since, until)
+                self._move(prefix, self._next_name(page[-1].key, since))
             else:
-                self._move(Position(position.prefix + 1, ""))
+                self._move(prefix + 1, "")
             self._show()
             self._save()
         refusals = [error for error in self._failures if isinstance(error, BucketRefusedError)]
@@ -234,12 +225,12 @@ class Sweep:
 
     def _handle_page(self, page: Sequence[ListedObject], prefix: int, since: float, until: float) -> None:
         inside = [listed for listed in page if since <= listed.last_modified <= until]
-        unknown = {listed.key for listed in self._lost.unknown(inside)}
+        unknown = {listed.key for listed in self.lost.unknown(inside)}
         for listed in inside:
             outcome, reason = self._handle(listed) if listed.key in unknown else ("known", None)
             self.report.listed += 1
             self.report.add(outcome, listed, reason)
-            self._move(Position(prefix, listed.key))
+            self._move(prefix, listed.key)
             if listed.key in unknown:
                 self._show()
                 self._save()
@@ -247,7 +238,7 @@ class Sweep:
     def _handle(self, listed: ListedObject) -> Outcome:
         """Return the outcome of one object; raise BucketError if the sweep must give up."""
         try:
-            outcome, reason = self._lost.handle_listed(listed)
+            outcome, reason = self.lost.handle_listed(listed)
         except BucketError as error:
             # Until a first HEAD is answered, a refusal may mean that the key lacks the right to all objects.
             is_of_all = not self._has_answered and error.reason != "bucket_failed"
@@ -271,28 +262,28 @@ class Sweep:
 
     def _next_name(self, name: str, since: float) -> str:
         """Return the name after which to continue: the end of the folder of a day that is too old, or this name."""
-        match = _UNIQUE.fullmatch(name) if self._skip_old_days else None
+        match = _UNIQUE.fullmatch(name) if self.skip_old_days else None
         first_day = _first_day(since)
         if match is None or match[2] >= first_day:
             return name
-        shard = _SHARDED.fullmatch(name) if self._sharded else None
+        shard = _SHARDED.fullmatch(name) if self.sharded else None
         if shard is not None:  # a shard's folder contains only days
             return f"{shard[1]}{first_day}"
         return f"{match[1]}{match[2]}/{_BEHIND_UNIQUE}"
 
-    def _move(self, position: Position) -> None:
-        self._segments[0] = self._segments[0]._replace(position=position)
-        self.report.progress = min(1.0, position.prefix / len(self._prefixes))
+    def _move(self, prefix: int, after: str) -> None:
+        self._segments[0] = self._segments[0]._replace(prefix=prefix, after=after)
+        self.report.progress = min(1.0, prefix / len(self.prefixes))
 
     def _show(self) -> None:
-        if self._progress is not None:
-            self._progress(self.report)
+        if self.progress is not None:
+            self.progress(self.report)
 
     def _save(self) -> None:
         report = dict(vars(self.report))
         if sum(len(name) for names in self.report.samples.values() for name in names) > _MAX_SAMPLES_LENGTH:
             report["samples"] = {}
-        self._keep({"report": report, "segments": self._segments, "unseen_since": self._unseen_since})
+        self.save({"report": report, "segments": self._segments, "unseen_since": self._unseen_since})
 
     @property
     def untold_since(self) -> float | None:
@@ -308,13 +299,13 @@ def _read(state: State) -> tuple[Reconciliation, list[Segment], float]:
     """Return a stored state's report, segments to do, and time since which nothing was seen; ValueError if damaged."""
     try:
         report = Reconciliation(**state["report"])
-        segments = [Segment(Position(*place), first, last) for place, first, last in state["segments"]]
+        segments = [Segment(*each) for each in state["segments"]]
         numbers = [report.since, report.until, report.progress, report.listed, report.oldest_untold or 0.0]
         numbers += [*report.counts.values(), *report.reasons.values(), state["unseen_since"]]
-        numbers += [number for place, first, last in segments for number in (place.prefix, first, last)]
+        numbers += [number for each in segments for number in (each.since, each.until, each.prefix)]
         has_names = all(isinstance(names, list) for names in report.samples.values())
-        places = [segment.position for segment in segments]
-        has_places = all(type(number) is int and number >= 0 and isinstance(name, str) for number, name in places)
+        has_places = all(type(each.prefix) is int and each.prefix >= 0 for each in segments)
+        has_places &= all(isinstance(each.after, str) for each in segments)
         if has_names and has_places and all(map(isfinite, numbers)):
             return report, segments, state["unseen_since"]
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,7 +16,6 @@ from ..threads import TimeLimitError, call_within
 
 T = TypeVar("T")
 
-_SDK = "alibabacloud_oss_v2"
 #: Seconds for listing, which takes OSS longer than a HEAD; and the factor for joining up to 10,000 parts, which takes
 #: longer still.
 _LONG_TIMEOUT = 30.0
@@ -191,10 +189,14 @@ class SDKBucket:
             self._client, self._transport = new_client(
                 sdk,
                 self._settings,
-                _CredentialsForSDK(sdk, self._credentials, self._clock),
+                sdk.credentials.CredentialsProviderFunc(self._access_key),
                 connect_timeout=self._timeout,
                 read_timeout=_COMPLETE_TIMES * _LONG_TIMEOUT,
             )
+
+    def _access_key(self) -> Any:
+        key = valid_credentials(self._credentials, self._clock())
+        return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
 
     def _error(
         self, error: Exception, action: str, right: str
@@ -229,19 +231,6 @@ def _stored_part(part: Any) -> StoredPart:
     return StoredPart(part.part_number, part.size, part.etag, int(part.hash_crc64) if part.hash_crc64 else None)
 
 
-class _CredentialsForSDK:
-    """Adapts our credentials provider to the SDK's interface."""
-
-    def __init__(self, sdk: Any, provider: CredentialsProvider, clock: Callable[[], float]) -> None:
-        self._sdk = sdk
-        self._provider = provider
-        self._clock = clock
-
-    def get_credentials(self) -> Any:
-        key = valid_credentials(self._provider, self._clock())
-        return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
-
-
 def network_reason(error: BaseException) -> str:
     """Return in words why the network failed, without the text of any other error, which may hold a secret."""
     # The SDK wraps errors in its own way, besides Python's causes.
@@ -255,9 +244,7 @@ def network_reason(error: BaseException) -> str:
 
 def has_sdk() -> bool:
     """Return whether the official SDK is installed, without importing it."""
-    if _SDK in sys.modules:
-        return sys.modules[_SDK] is not None
-    return importlib.util.find_spec(_SDK) is not None
+    return importlib.util.find_spec("alibabacloud_oss_v2") is not None
 
 
 def require_sdk(who: str) -> None:

@@ -1,7 +1,7 @@
 """What runs a WSGI application: `make_server` on waitress's parser, its limits and drain, several processes, signals.
 
 `make_server` runs waitress's parser and tasks under our own loop and threads, `supervisor` several processes of one
-command line, and `until_stopped` ends a program by signals. Nothing here reads options: `cli/` does, and calls this.
+command line, and `until_stopped` ends a program by signals. The options are in `cli/`, which calls this.
 
 docs/serving.md says why there is a loop of our own, what it gains, and what to check when waitress makes a release.
 """
@@ -20,7 +20,7 @@ import waitress
 from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
 
-from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
+from ..wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest, body_limit_of, callback_test
 from .bounds import (
     MEMORY_BODY_BYTES,
     Limits,
@@ -36,7 +36,6 @@ from .unknown_release import make_stock_server
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.nonblocking import NonBlockingTest
 
 # The releases whose internals our parts fit.
 _KNOWN = ("3.0.",)

@@ -21,7 +21,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
-from ..wsgi.nonblocking import Held, WouldWaitError
+from ..wsgi.questions import Held, WouldWaitError
 from ..wsgi.responses import Again
 from .output import Output
 from .parser import RequestParser
@@ -75,9 +75,6 @@ LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 26
 _MAX_DISCARDS_IN_A_TURN = 16
 
-# What a client may send ahead while its request is handled, where the server looks out for a disconnect.
-_MAX_READ_AHEAD = 64 * 1024
-
 # The size of reads for a request that does not come whole.
 _MANY_BYTES = 64 * 1024
 
@@ -106,7 +103,7 @@ class Connection:
     __slots__ = (
         *("server", "listener", "socket", "fd", "addr", "address", "phase", "since", "deadline", "interest", "request"),
         *("unread", "pieces", "output", "held", "filed", "lock", "is_done", "is_closing", "may_have_more"),
-        *("sent_continue", "discarded", "event", "again", "is_put_off", "task", "awaited"),
+        *("sent_continue", "discarded", "is_queued", "again", "is_put_off", "task", "awaited"),
     )
 
     # ``listener`` is a `server.Listener`; that module imports this one.
@@ -135,8 +132,8 @@ class Connection:
         self.held = 0
         #: Bytes in temporary files that the server counts for it.
         self.filed = 0
-        #: Events of the poller that are not handled yet; not 0 while the connection waits in a queue of the server.
-        self.event = 0
+        #: Whether the connection waits in a queue of the server for its turn.
+        self.is_queued = False
         #: None unless a thread works on this connection.
         self.lock: threading.Condition | None = None
         self.is_done = False
@@ -167,10 +164,10 @@ class Connection:
 
     def handle_event(self) -> None:
         """Do what the poller says is possible."""
-        event, self.event = self.event, 0
+        self.is_queued = False
         phase = self.phase
         if phase == HANDLING:
-            self._handle_event_beside_thread(event)
+            self._handle_event_beside_thread()
         elif phase == WRITING:
             self._continue_writing()
         elif phase == LINGERING:
@@ -260,7 +257,7 @@ class Connection:
         self.wait_for(READ)
         server.hold(self, request.held_bytes() + len(self.unread), request.file_bytes())
         if self.unread:
-            server.queue(self, READ)
+            server.queue(self)
 
     def _send_continue(self, request: RequestParser) -> None:
         self.sent_continue = True
@@ -338,8 +335,6 @@ class Connection:
         self.deadline = inf
         self.is_done = False
         self.lock = threading.Condition()
-        if self.server.adj.channel_request_lookahead:
-            self.wait_for(READ)
         self.server.task_dispatcher.add_task(self, is_callback=is_callback)
 
     def _wake(self) -> None:
@@ -545,7 +540,7 @@ class Connection:
             self.deadline = self.since + self.server.limits.write_timeout + earned
             self._hold_output(output)
 
-    def _handle_event_beside_thread(self, event: int) -> None:
+    def _handle_event_beside_thread(self) -> None:
         lock = self.lock
         if lock is None:
             return
@@ -553,24 +548,8 @@ class Connection:
             with lock:
                 self._continue_writing()
                 lock.notify_all()
-        elif event & READ and self.server.adj.channel_request_lookahead:
-            self._read_ahead()
         else:
             self.wait_for(0)  # the thread answers first
-
-    def _read_ahead(self) -> None:
-        try:
-            data = self.socket.recv(self.server.adj.recv_bytes, _DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return
-        self.unread += data
-        if len(self.unread) > _MAX_READ_AHEAD:
-            self.wait_for(0)
 
     # What tasks and threads call.
 

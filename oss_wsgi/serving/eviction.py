@@ -15,32 +15,20 @@ if TYPE_CHECKING:
 _ORDER = {LINGERING: 0, IDLE: 1, NEW: 2, HEADER: 2, BODY: 2, WRITING: 3}
 
 
-def evictable(connections: Iterable[Connection], counts: Mapping[Any, int], number: int) -> list[Connection]:
+def evictable(
+    connections: Iterable[Connection], counts: Mapping[Any, int], number: int, held: str | None = None
+) -> list[Connection]:
     """Return up to ``number`` connections to close, the last of the list first.
 
     The address that holds most goes first: its longest idle connection, then its oldest unfinished request. A
     connection whose request is being handled never goes.
 
     :param counts: address -> number of its connections.
+    :param held: only those that hold memory (``held``) or files (``filed``), the oldest of an address first.
     """
     candidates = [
-        (-counts[connection.address], _ORDER[connection.phase], connection.since, connection.fd, connection)
-        for connection in connections
-        if connection.phase not in (HANDLING, CLOSED)
-    ]
-    return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]
-
-
-def heaviest(
-    connections: Iterable[Connection], counts: Mapping[Any, int], number: int, held: str = "held"
-) -> list[Connection]:
-    """Return up to ``number`` connections that hold memory, in the order of ``evictable``: most, then oldest.
-
-    :param held: ``filed`` for those that hold files.
-    """
-    candidates = [
-        (-counts[connection.address], connection.since, connection.fd, connection)
-        for connection in connections
-        if getattr(connection, held) and connection.phase not in (HANDLING, CLOSED)
+        (-counts[each.address], 0 if held else _ORDER[each.phase], each.since, each.fd, each)
+        for each in connections
+        if each.phase not in (HANDLING, CLOSED) and (held is None or getattr(each, held))
     ]
     return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]

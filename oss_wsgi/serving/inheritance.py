@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: The environment variable that tells a process that it is a child, and what it inherits.
 CHILD_VARIABLE = "_OSS_WSGI_SERVE_CHILD"
@@ -19,20 +19,22 @@ class Inheritance:
     """What a child gets from its parent.
 
     ``greeting``: the lines to print once the application is there. ``callback_url``: the one that the parent has filled
-    in. ``is_local``: whether a local OSS takes the files. ``processes``: how many serve side by side; where there are
-    several, ``number`` is this one's, from 1 up, ``lifeline`` the descriptor of a socket to the parent, which serves
-    the metrics of all if ``has_metrics``. ``share`` are the descriptors of a `serving.sharing.Share`.
+    in. ``is_local``: whether a local OSS takes the files. ``owns_listeners``: no other process has the sockets, so that
+    the end may refuse new connections on them. ``has_metrics``: whether metrics have a port. ``processes``: how many
+    serve side by side; where there are several, ``number`` is this one's, from 1 up, ``lifeline`` the descriptor of a
+    socket to the parent, which serves the metrics of all. ``share`` are the descriptors of a `serving.sharing.Share`.
     """
 
     listeners: list[socket.socket]
     metrics_listeners: list[socket.socket]
-    greeting: list[str]
-    callback_url: str | None
+    greeting: list[str] = field(default_factory=list)
+    callback_url: str | None = None
     is_local: bool = False
+    owns_listeners: bool = False
+    has_metrics: bool = False
     lifeline: int = -1
     processes: int = 1
     number: int = 0
-    has_metrics: bool = False
     share: Sequence[int] = ()
 
     def to_environ(self, environ: MutableMapping[str, str]) -> None:
@@ -49,7 +51,7 @@ def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
     values = json.loads(text)
     for name in _SOCKETS:
         values[name] = [socket.socket(fileno=descriptor) for descriptor in values[name]]
-    child = Inheritance(**values)
+    child = Inheritance(**{**values, "owns_listeners": False})
     inherited = [listener.fileno() for listener in (*child.listeners, *child.metrics_listeners)]
     for descriptor in (child.lifeline, *inherited, *child.share):
         if descriptor >= 0:

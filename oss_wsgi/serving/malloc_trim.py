@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import sys
-from typing import Any
+import contextlib
 
 
 def give_back() -> None:
     """Return glibc's free pages to the system; by itself glibc keeps all that lie below its last block in use."""
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@functools.cache
-def _malloc_trim() -> Any:
-    """Return the function of glibc; None where the C library is another one."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or Windows
         import ctypes
 
-        return ctypes.CDLL(None).malloc_trim
-    except (ImportError, OSError, AttributeError):
-        return None
+        ctypes.CDLL(None).malloc_trim(0)

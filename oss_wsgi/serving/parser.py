@@ -146,8 +146,6 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def _use(self, plain: PlainRequest) -> None:
         self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
         self.version, self.url_scheme = "1.1", self.adj.url_scheme
-        self.proxy_scheme = self.proxy_netloc = self.fragment = ""
-        self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
 
     def _check_chunks(self) -> None:
         chunks = self.body_rcv

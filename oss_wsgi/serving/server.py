@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..wsgi.responses import Again
 from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
-from .eviction import evictable, heaviest
+from .eviction import evictable
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .malloc_trim import give_back
 from .poller import EXCLUSIVE, READ, make_poller
@@ -27,8 +27,7 @@ from .task import path_info
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.nonblocking import NonBlockingTest
-    from ..wsgi.questions import BodyLimit, CallbackTest
+    from ..wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
     from .bounds import Limits
     from .threads import Threads
 
@@ -109,7 +108,7 @@ class Server:
     """Serves an application on listening sockets; `make_server` makes it.
 
     It has waitress's interface (``run``, ``close``, ``effective_host``, ``effective_port``, ``task_dispatcher``,
-    ``adj``, ``print_listen``), and `drain`.
+    ``adj``), and `drain`.
     """
 
     def __init__(
@@ -151,8 +150,7 @@ class Server:
         self.now = clock()
         self.poller = make_poller()
         self.listeners = [Listener(self, each) for each in listeners]
-        self.effective_listen = [(each.host, each.port) for each in self.listeners]
-        self.effective_host, self.effective_port = self.effective_listen[0]
+        self.effective_host, self.effective_port = self.listeners[0].host, self.listeners[0].port
         self._listener_of = {each.fd: each for each in self.listeners}
         #: All connections, by descriptor.
         self.connections: dict[int, Connection] = {}
@@ -246,10 +244,6 @@ class Server:
         self._wake_reader.close()
         self._wake_writer.close()
 
-    def print_listen(self, format_str: str) -> None:
-        for host, port in self.effective_listen:
-            log.info("%s", format_str.format(f"[{host}]" if ":" in str(host) else host, port))
-
     def pull_trigger(self) -> None:
         """Wake the loop; any thread and any signal's handler may call this."""
         if not self._is_woken:
@@ -262,7 +256,7 @@ class Server:
     def dispatch(self, connection: Connection) -> None:
         """Route a connection whose request is complete: to the loop, or to a thread."""
         request = connection.request
-        if request.error or self._is_so("is_nonblocking", self._is_nonblocking, request):
+        if request.error or self._is_so(self._is_nonblocking, "is_nonblocking", request):
             self._ready.append(connection)
         else:
             self.hand_over(connection)
@@ -271,7 +265,7 @@ class Server:
         """Let a thread answer a connection's request; answer 503 if there is no memory for it to wait in."""
         request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
-        is_callback = self._is_so("is_callback", self._is_callback, request)
+        is_callback = self._is_so(self._is_callback, "is_callback", request)
         has_memory = self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes
         if has_memory or (is_callback and threads.has_idle):
             self._offer_another_try(connection)
@@ -341,11 +335,11 @@ class Server:
             if files and self.filed > self.file_bytes:
                 self._free("filed", self.file_bytes)
 
-    def queue(self, connection: Connection, event: int) -> None:
+    def queue(self, connection: Connection) -> None:
         """Let a connection have its turn, after those that wait."""
-        if not connection.event:
+        if not connection.is_queued:
             (self._small if connection.is_small() else self._large).append(connection)
-        connection.event = event
+        connection.is_queued = True
 
     def is_signal(self, error: BaseException) -> bool:
         """Return whether an error in the loop was raised by the handler of a signal that has arrived."""
@@ -362,10 +356,10 @@ class Server:
         self.now = now = self._clock()
         listening = []
         find = self.connections.get
-        for fd, event in events:
+        for fd, _ in events:
             connection = find(fd)
             if connection is not None:
-                self.queue(connection, event)
+                self.queue(connection)
             elif fd in self._listener_of:
                 listening.append(self._listener_of[fd])
             elif fd == self._bell:
@@ -452,27 +446,23 @@ class Server:
         log.exception("an error of the server ended a connection")
         connection.abort()
 
-    def _is_so(self, name: str, test: NonBlockingTest | CallbackTest | None, request: Any) -> bool:
-        """Ask the application about a request; return False where it does not say, or fails."""
-        if test is None:
-            return False
-        try:
-            return test(request.command, path_info(request.path, self.adj.url_prefix), request.headers)
-        except BaseException as error:
-            if self.is_signal(error):
-                raise
-            log.exception("%s failed, so a thread handles the request like any other", name)
-            return False
-
     def _longest_body(self, method: str, path: str) -> int | None:
-        if self._body_limit is None:
+        longest: int | None = self._ask(self._body_limit, "body_limit", method, path)
+        return longest
+
+    def _is_so(self, question: NonBlockingTest | CallbackTest | None, name: str, request: Any) -> bool:
+        return bool(self._ask(question, name, request.command, request.path, request.headers))
+
+    def _ask(self, question: Callable[..., Any] | None, name: str, method: str, path: str, *headers: Any) -> Any:
+        """Ask the application about a request; return None where it does not say, or fails."""
+        if question is None:
             return None
         try:
-            return self._body_limit(method, path_info(path, self.adj.url_prefix))
+            return question(method, path_info(path, self.adj.url_prefix), *headers)
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("body_limit failed, so the limit for all bodies applies")
+            log.exception("%s failed, so the request is handled like any other", name)
             return None
 
     def _sweep(self, now: float) -> None:
@@ -538,7 +528,7 @@ class Server:
             self._replace(excess)
         for connection in accepted:
             if connection.phase != CLOSED:
-                self.queue(connection, READ)
+                self.queue(connection)
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
@@ -616,7 +606,7 @@ class Server:
         goal = limit * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
         number = max(1, len(self.connections) // _SHARE_OF_A_SEARCH)
         while getattr(self, held) > goal:
-            found = heaviest(self.connections.values(), self.counts, number, held)
+            found = evictable(self.connections.values(), self.counts, number, held)
             if not found:
                 return
             while found and getattr(self, held) > goal:

@@ -19,10 +19,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
-from .inheritance import CHILD_VARIABLE, Inheritance
+from .inheritance import Inheritance
 from .joined_metrics import Family, add_up, counts_of
 from .sharing import Share
 from .until_stopped import CannotStartError
@@ -116,7 +117,6 @@ class Processes:
 
     :param environ: the environment of the children.
     :param inherited: what each child gets, beside its number and its channel.
-    :param owns_listeners: no other program has the sockets, so that the end may refuse new connections on them.
     :param clock: gives seconds that never go back.
     """
 
@@ -125,12 +125,10 @@ class Processes:
         inherited: Inheritance,
         environ: Mapping[str, str],
         *,
-        owns_listeners: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inherited = inherited
         self._environ = environ
-        self._owns_listeners = owns_listeners
         self._clock = clock
         self._children = [Child(number + 1) for number in range(inherited.processes)]
         self._listeners = list(inherited.listeners)
@@ -212,7 +210,7 @@ class Processes:
 
     @property
     def _handshake_seconds(self) -> float:
-        return HANDSHAKE_SECONDS if self._owns_listeners else 0.0
+        return HANDSHAKE_SECONDS if self._inherited.owns_listeners else 0.0
 
     def _start_all(self) -> None:
         first = self._children[0]
@@ -273,22 +271,17 @@ class Processes:
         child.start_at = None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        listeners = [listener.fileno() for listener in self._inherited.listeners]
-        values = {
-            **vars(self._inherited),
-            "listeners": listeners,
-            "metrics_listeners": [],
-            "lifeline": theirs.fileno(),
-            "number": child.number,
-            "share": self._share.descriptors,
-        }
+        lifeline, share = theirs.fileno(), self._share.descriptors
+        inherited = replace(self._inherited, metrics_listeners=[], lifeline=lifeline, number=child.number, share=share)
+        environ = dict(self._environ)
+        inherited.to_environ(environ)
         # Ctrl-C is for the parent: until a child ignores it, it is blocked there.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
         try:
             child.process = subprocess.Popen(  # noqa: S603 - the command line of this very process
                 [sys.executable, *sys.orig_argv[1:]],
-                env={**self._environ, CHILD_VARIABLE: json.dumps(values)},
-                pass_fds=[theirs.fileno(), *listeners, *self._share.descriptors],
+                env=environ,
+                pass_fds=[lifeline, *share, *(listener.fileno() for listener in self._inherited.listeners)],
             )
         except OSError as error:  # no memory, too many processes
             ours.close()
@@ -354,7 +347,7 @@ class Processes:
                 child.send({"drain": [seconds, delay]})
         if now >= close and not self._are_refused:
             self._are_refused = True
-            if self._owns_listeners:
+            if self._inherited.owns_listeners:
                 for listener in self._listeners:
                     refuse_handshakes(listener)
         if now >= close + self._handshake_seconds:

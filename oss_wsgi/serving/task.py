@@ -11,7 +11,7 @@ from waitress.task import ErrorTask as WaitressErrorTask
 from waitress.task import WSGITask, hop_by_hop, rename_headers
 from waitress.utilities import build_http_date
 
-from ..wsgi.nonblocking import HOLD_KEY
+from ..wsgi.questions import HOLD_KEY
 from ..wsgi.responses import AGAIN_KEY, SECURITY_HEADERS, THREADS_KEY
 
 Headers = tuple[tuple[str, str], ...]
@@ -30,11 +30,6 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# The keys that each request sets: the dict that is copied has them already, so the copy need not grow.
-_REQUEST_KEYS = (
-    *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
-    *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected", HOLD_KEY),
-)
 # A try that took longer than this is not repeated: it may have waited in vain, and would again.
 _QUICK_SECONDS = 0.3
 _MAX_CACHED_KEYS = 256
@@ -43,7 +38,7 @@ _MAX_JOINED_BYTES = 64 * 1024
 
 
 class _Task(WSGITask):  # type: ignore[misc]
-    """waitress's task, with two rules of HTTP that it does not keep.
+    """waitress's task, with an environ that is made quicker, and with two rules of HTTP that it does not keep.
 
     The response to HEAD has no body, which the client would take for the next response. 204 and 304 keep the
     connection: they have no body whose length must be told, and browsers send many preflights and revalidations.
@@ -51,7 +46,36 @@ class _Task(WSGITask):  # type: ignore[misc]
 
     _needs_no_length = False
 
+    def get_environment(self) -> dict[str, Any]:
+        """Return waitress's environ; what all requests of a listener share is copied from the first."""
+        channel, request = self.channel, self.request
+        listener, server = channel.listener, channel.server
+        if listener.environ is None or server.adj.url_prefix:
+            environ: dict[str, Any] = super().get_environment()
+            environ["SERVER_PORT"] = str(listener.port)
+            listener.environ = {key: environ[key] for key in _LISTENER_KEYS}
+        else:
+            path: str = request.path
+            host, port = channel.addr[:2]
+            environ = dict(listener.environ)
+            environ["REMOTE_ADDR"] = environ["REMOTE_HOST"] = host
+            environ["REMOTE_PORT"] = str(port)
+            environ["REQUEST_METHOD"] = request.command
+            environ["SERVER_PROTOCOL"] = f"HTTP/{self.version}"
+            environ["PATH_INFO"] = path_info(path)
+            environ["REQUEST_URI"] = request.request_uri
+            environ["QUERY_STRING"] = request.query
+            environ["wsgi.input"] = request.get_body_stream()
+            environ["waitress.client_disconnected"] = channel.check_client_disconnected
+            for name, value in request.headers.items():
+                environ[_KEYS[name]] = value
+        if server.draining:
+            environ[DRAINING_KEY] = True
+        return environ
+
     def build_response_header(self) -> bytes:
+        if self.channel.server.is_stopping:
+            self.set_close_on_finish()
         is_asked_to_close = self.request.headers.get("CONNECTION", "").lower() == "close"
         has_no_body = self.version == "1.1" and self.status.startswith(("204", "304"))
         self._needs_no_length = has_no_body and not (is_asked_to_close or self.close_on_finish)
@@ -82,8 +106,7 @@ class ThreadTask(_Task):
     start_time: float
 
     def get_environment(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environment()
-        environ["SERVER_PORT"] = str(self.channel.listener.port)
+        environ = super().get_environment()
         if self.request.command == "HEAD":
             del environ["wsgi.file_wrapper"]  # a file would be sent past `write`
         environ[THREADS_KEY] = self.channel.server.adj.threads
@@ -91,17 +114,12 @@ class ThreadTask(_Task):
         if again is not None:
             environ[AGAIN_KEY] = again
             environ["wsgi.input"].seek(0)
-        if self.channel.server.draining:
-            environ[DRAINING_KEY] = True
         return environ
 
     def build_response_header(self) -> bytes:
-        if self.channel.server.is_stopping:
-            self.set_close_on_finish()
         if not any(name.lower() == "date" for name, _ in self.response_headers):
             self.response_headers.append(("Date", http_date(int(self.start_time))))
-        header: bytes = super().build_response_header()
-        return header
+        return super().build_response_header()
 
     def write(self, data: bytes) -> None:
         again = self.channel.again
@@ -149,24 +167,17 @@ class LoopTask(_Task):
     content_length: int | None
     content_bytes_written: int
 
-    def execute(self) -> None:
+    def service(self) -> None:
+        self.start_time = time.time()
         environ = self.get_environment()
         environ[HOLD_KEY] = self.channel.hold
         self._body = self.channel.server.application(environ, self._start_response)
         self.has_returned = True
         if self.channel.awaited is None:
-            self._make_response()
-
-    def finish(self) -> None:
-        if self.channel.awaited is None:
-            super().finish()
+            self.resume()
 
     def resume(self) -> None:
-        """Make the response that was held back."""
-        self._make_response()
-        self.finish()
-
-    def _make_response(self) -> None:
+        """Make the response: at once, or after it was held back."""
         channel, response = self.channel, self._body
         try:
             body = b"".join(response)
@@ -193,43 +204,14 @@ class LoopTask(_Task):
         self.write(body)
         if self.content_length not in (None, self.content_bytes_written) and self.request.command != "HEAD":
             self.close_on_finish = True  # or the client would take the next response for the rest of this one
+        self.finish()
 
     def build_response_header(self) -> bytes:
         _check_head(self.status, self.response_headers)
         for name, value in self.response_headers:
             if name.lower() == "content-length":
                 self.content_length = int(value)
-        if self.channel.server.is_stopping:
-            self.set_close_on_finish()
-        header: bytes = super().build_response_header()
-        return header
-
-    def get_environment(self) -> dict[str, Any]:
-        """Return waitress's environ; what all requests of a listener share is copied from the first."""
-        channel, request = self.channel, self.request
-        listener, server = channel.listener, channel.server
-        if listener.environ is None or server.adj.url_prefix:
-            environ: dict[str, Any] = super().get_environment()
-            environ["SERVER_PORT"] = str(listener.port)
-            listener.environ = dict.fromkeys(_REQUEST_KEYS) | {key: environ[key] for key in _LISTENER_KEYS}
-        else:
-            path: str = request.path
-            host, port = channel.addr[:2]
-            environ = dict(listener.environ)
-            environ["REMOTE_ADDR"] = environ["REMOTE_HOST"] = host
-            environ["REMOTE_PORT"] = str(port)
-            environ["REQUEST_METHOD"] = request.command
-            environ["SERVER_PROTOCOL"] = f"HTTP/{self.version}"
-            environ["PATH_INFO"] = path_info(path)
-            environ["REQUEST_URI"] = request.request_uri
-            environ["QUERY_STRING"] = request.query
-            environ["wsgi.input"] = request.get_body_stream()
-            environ["waitress.client_disconnected"] = channel.check_client_disconnected
-            for name, value in request.headers.items():
-                environ[_KEYS[name]] = value
-        if server.draining:
-            environ[DRAINING_KEY] = True
-        return environ
+        return super().build_response_header()
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         if self.complete:

@@ -20,19 +20,6 @@ class CannotStartError(OSSWSGIError):
     """Raised when a server cannot start, with a sentence for the person who started it."""
 
 
-class CannotListenError(CannotStartError):
-    """Raised when addresses are not available.
-
-    ``failures``: a pair for each: the address with the reason, and the option that chooses another address.
-    """
-
-    def __init__(self, *failures: tuple[str, str]) -> None:
-        self.failures = failures
-        places = ", nor on ".join(place for place, _ in failures)
-        options = " ".join(f"{option} HOST:PORT" for _, option in failures)
-        super().__init__(f"cannot listen on {places}. Choose {'others' if failures[1:] else 'another'} with {options}.")
-
-
 def run_until_stopped(
     program: str, serve: Callable[[contextlib.ExitStack], None], say: Callable[[str], str] = str
 ) -> int:
@@ -161,24 +148,22 @@ def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) ->
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def listening_socket(address: tuple[str, int], option: str) -> Iterator[socket.socket]:
-    """Yield a listening socket. Raises CannotListenError, which names the ``option`` that chose the address."""
+def listening_socket(address: tuple[str, int], option: str) -> socket.socket:
+    """Return a listening socket. Raises CannotStartError, which names the ``option`` that chose the address."""
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=4096)
+        return socket.create_server((host, port), family=family, backlog=4096)
     except OSError as error:
         raise cannot_listen_error(option, host, port, error) from error
-    with listener:
-        yield listener
 
 
-def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> CannotListenError:
+def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> CannotStartError:
     """Return the error for an address that is not available, with the option that chooses another."""
     # socket.create_server adds the address to the system's own words.
     reason = (error.strerror or str(error)).partition(" (while")[0]
-    return CannotListenError((f"{host}:{port}: {reason}", option))
+    place = f"{host}:{port}: {reason}"
+    return CannotStartError(f"cannot listen on {place}. Choose another with {option} HOST:PORT.")
 
 
 def local_url(listener: socket.socket) -> str:

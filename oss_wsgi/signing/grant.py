@@ -90,13 +90,6 @@ class Grant:
         """Return whether the grant adds form fields that need an exact object name."""
         return bool(self.acl or self.storage_class or self.content_disposition or self.metadata or self.custom)
 
-    @property
-    def comparable_fields(self) -> tuple[str | bool | None, ...] | None:
-        """Return the attributes that add form fields as one comparable value, or None if mappings are among them."""
-        if self.metadata or self.custom:
-            return None
-        return self.acl, self.storage_class, self.forbid_overwrite, self.content_disposition
-
     def _name_problems(self) -> Iterator[str]:
         if self.dir:
             problem = dir_problem(self.dir)

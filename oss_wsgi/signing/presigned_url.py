@@ -112,7 +112,6 @@ class URLPresigner:
         self._credentials = settings.credentials() if credentials is None else credentials
         self._clock = clock
         self._region = settings.region or ""
-        self._signing_key = v4.signing_key_cache()
         #: Whether other headers than Content-Type, Content-MD5 and ``x-oss-*`` can be signed, such as Content-Length:
         #: V4 only.
         self.signs_additional_headers = settings.signature_version == "v4"
@@ -151,7 +150,6 @@ class URLPresigner:
             query=query,
             headers=headers,
             additional_headers=additional_headers,
-            signing_key=self._signing_key,
         )
 
 
@@ -168,7 +166,6 @@ def sign_url_v4(
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     additional_headers: Collection[str] = (),
-    signing_key: Callable[[str, str, str], bytes] = v4.signing_key,
 ) -> PresignedURL:
     """Sign a request with OSS4-HMAC-SHA256.
 
@@ -187,7 +184,6 @@ def sign_url_v4(
     :param headers: the headers that the client must send; those that are neither always signed nor in
         ``additional_headers`` are not signed.
     :param additional_headers: names of further headers to sign; each must be in ``headers``.
-    :param signing_key: ``v4.signing_key`` or a cache of it.
 
     Raises PresignError.
     """
@@ -211,7 +207,7 @@ def sign_url_v4(
         encoded.append(("x-oss-additional-headers", _encoded(additional)))
     path = _encoded_key(key)
     canonical = canonical_request(method, f"/{bucket}/{path}", encoded, names, additional)
-    secret = signing_key(credentials.access_key_secret, day, region)
+    secret = v4.signing_key(credentials.access_key_secret, day, region)
     signature = v4.signature(secret, string_to_sign_v4(date, scope, canonical))
     encoded.append(("x-oss-signature", signature))
     return PresignedURL(method, f"{address}/{path}?{_join(encoded)}", sent, now + expires, key)
@@ -356,14 +352,8 @@ def _read_headers(headers: Mapping[str, str] | None) -> tuple[Mapping[str, str],
 
 def _additional(additional_headers: Collection[str], headers: Mapping[str, str]) -> str:
     """Return the text of ``x-oss-additional-headers``: the names without those that are always signed."""
-    names, listed = _listed(tuple(additional_headers))
+    names = sorted({name.lower() for name in additional_headers})
     missing = [name for name in names if not headers.get(name)]
     if missing:
         raise PresignError(f"additional_headers names {', '.join(missing)}: give the value in headers.")
-    return listed
-
-
-@functools.lru_cache(maxsize=64)  # a program signs few different sets
-def _listed(additional_headers: tuple[str, ...]) -> tuple[list[str], str]:
-    names = sorted({name.lower() for name in additional_headers})
-    return names, ";".join(name for name in names if not _is_always_signed(name))
+    return ";".join(name for name in names if not _is_always_signed(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii as quoted
@@ -60,13 +61,21 @@ class PresignedPost:
         ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next seven are for clients of
         signature V1. The ``x_oss_*`` names, ``version`` and ``security_token`` are for OSS's samples for V4.
         """
+        first = {"method": self.method, "url": self.url, "fields": self.fields, "headers": {}, "expire": self.expire}
+        return {**first, **self._texts()}
+
+    def json(self) -> bytes:
+        """Return ``payload()`` as ASCII JSON, the same bytes as from ``json.dumps``."""
+        text = (
+            f'{{"method": "POST", "url": {quoted(self.url)}, "fields": {{{_json_members(self.fields)}}}, '
+            f'"headers": {{}}, "expire": {self.expire}, {_json_members(self._texts())}}}'
+        )
+        return text.encode()
+
+    def _texts(self) -> dict[str, str]:
+        """Return the members of the JSON for clients that know only their own signature version."""
         fields = self.fields
-        members: dict[str, Any] = {
-            "method": self.method,
-            "url": self.url,
-            "fields": fields,
-            "headers": {},
-            "expire": self.expire,
+        members = {
             "accessid": self.access_key_id,
             "host": self.url,
             "policy": fields["policy"],
@@ -84,30 +93,12 @@ class PresignedPost:
             }
         return members
 
-    def json(self) -> bytes:
-        """Return ``payload()`` as ASCII JSON, the same bytes as from ``json.dumps``."""
-        # json.dumps searches every text for characters to escape; most of the payload is Base64, which has none.
-        fields = self.fields
-        members = [
-            f'"{name}": "{value}"' if name in _BASE64 else f'"{name}": {quoted(value)}'
-            for name, value in fields.items()
-        ]
-        url = quoted(self.url)
-        signature = fields.get("Signature") or fields["x-oss-signature"]
-        text = (
-            f'{{"method": "POST", "url": {url}, "fields": {{{", ".join(members)}}}, "headers": {{}}, '
-            f'"expire": {self.expire}, "accessid": {quoted(self.access_key_id)}, "host": {url}, '
-            f'"policy": "{fields["policy"]}", "signature": {quoted(signature)}, '
-            f'"callback": "{fields.get("callback", "")}", "dir": {quoted(self.dir)}'
-        )
-        if "x-oss-signature" in fields:
-            version = fields["x-oss-signature-version"]
-            text += (
-                f', "x_oss_signature_version": "{version}", "version": "{version}", '
-                f'"x_oss_credential": {quoted(fields["x-oss-credential"])}, "x_oss_date": "{fields["x-oss-date"]}", '
-                f'"security_token": {quoted(fields.get("x-oss-security-token", ""))}'
-            )
-        return f"{text}}}".encode()
+
+def _json_members(texts: Mapping[str, str]) -> str:
+    """Return the members of a JSON object. Most characters are Base64's, which json.dumps would search for escapes."""
+    return ", ".join(
+        [f'"{name}": "{text}"' if name in _BASE64 else f'"{name}": {quoted(text)}' for name, text in texts.items()]
+    )
 
 
 class UploadLimits(NamedTuple):
@@ -156,6 +147,8 @@ class PostPresigner:
         self._bucket, self.url = settings.bucket_and_host()
         self._bucket_condition = exactly("bucket", self._bucket)
         self._settings = settings
+        #: None for V1, whose signatures name no region.
+        self._region = (settings.region or "") if settings.signature_version == "v4" else None
         #: The provider, or without one the settings' own access key.
         self._credentials = settings.credentials() if credentials is None else credentials
         own = self._credentials if isinstance(self._credentials, Credentials) else None
@@ -170,8 +163,6 @@ class PostPresigner:
         self._trial = trial
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
-        self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
-        self._signing_key = v4.signing_key_cache()
         self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
@@ -191,29 +182,38 @@ class PostPresigner:
         Raises MalformedRequestError, OutsideGrantError, GrantError, CredentialsError, PolicyError.
         """
         grant = grant or Grant()
-        settings = self._settings
         now = int(self._clock())
         date = v4.format_date(now)
-        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        types = self._types(grant)
         requested_type = None if content_type is None else _check_type(content_type, types)
         sizes = self._sizes(grant, size)
-        prefix, key = self._prefix_and_key(grant, filename, date[:8])
-        if key is None and grant.has_fields:
-            raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
-
+        key: str | None = None
+        if filename is not None or grant.key is not None:
+            prefix, key = self._prefix_and_key(grant, filename or "", date[:8])
+        elif grant.has_fields:
+            raise _filename_required()
+        else:
+            prefix = self._prefix(grant)
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
         callback, receipt = self._callback_and_receipt(grant, key, filename, prefix, sizes, ticket_types, expires_at)
-        pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
+        exact = grant.forbid_overwrite, grant.acl, grant.storage_class, grant.content_disposition, content_type
+        pinned, pins = _pinned_fields(
+            self._region, credentials.access_key_id, credentials.security_token, date, None if key is None else exact
+        )
+        if key is not None and (grant.metadata or grant.custom):
+            own = {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
+            own |= {f"x:{name}": value for name, value in grant.custom.items()}
+            pinned, pins = {**pinned, **own}, f"{pins},{_pinning(own)}"
         if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
-            check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
+            check_metadata_size(pinned, receipt)
         conditions = self._conditions(key, prefix, content_type, types, callback, receipt)
-        policy = encode_policy(expires_at, [*conditions, pinned.conditions, content_length_range(*sizes)])
+        policy = encode_policy(expires_at, [*conditions, pins, content_length_range(*sizes)])
         fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": policy}
         if callback is not None:
             fields["callback"] = callback
-        fields.update(pinned.fields)
+        fields |= pinned
         if receipt is not None:
             fields[RECEIPT_FIELD] = receipt
         name, signature = self._signature(credentials, date[:8], policy)
@@ -232,14 +232,13 @@ class PostPresigner:
         Raises what `presign` raises; also raises MalformedRequestError if one of the three parameters is None.
         """
         grant = grant or Grant()
-        settings = self._settings
         if filename is None or size is None or content_type is None:
             raise _missing(filename=filename, size=size, content_type=content_type)
         now = int(self._clock())
-        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        types = self._types(grant)
         requested_type = _check_type(content_type, types)
         sizes = self._sizes(grant, size)
-        prefix, key = self._prefix_and_exact_key(grant, filename, v4.format_date(now)[:8])
+        prefix, key = self._prefix_and_key(grant, filename, v4.format_date(now)[:8])
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         callback, receipt = self._callback_and_receipt(
@@ -274,10 +273,8 @@ class PostPresigner:
 
     def limits(self, grant: Grant) -> UploadLimits:
         """Return the limits of a form for ``grant``; an empty list of types means any type. Raises GrantError."""
-        settings = self._settings
         low, high = self._sizes(grant, None, MAX_OBJECT_BYTES)
-        types = settings.upload_content_types if grant.content_types is None else grant.content_types
-        return UploadLimits(high, low, list(types), grant.expires or settings.upload_expires)
+        return UploadLimits(high, low, list(self._types(grant)), grant.expires or self._settings.upload_expires)
 
     def parts_target(
         self, grant: Grant, *, filename: str | None, content_type: str | None, size: int | None
@@ -289,14 +286,13 @@ class PostPresigner:
 
         Raises MalformedRequestError, OutsideGrantError, GrantError.
         """
-        settings = self._settings
-        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        types = self._types(grant)
         content_type = content_type or "application/octet-stream"
         name = _check_type(content_type, types)
         sizes = self._sizes(grant, size, MAX_OBJECT_BYTES)
         if filename is None and grant.key is None:
-            raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
-        _, key = self._prefix_and_exact_key(grant, filename or "", v4.format_date(int(self._clock()))[:8])
+            raise _filename_required()
+        _, key = self._prefix_and_key(grant, filename or "", v4.format_date(int(self._clock()))[:8])
         headers = _request_headers(grant, content_type)
         return PartsTarget(key, sizes, [name] if types else [], headers)
 
@@ -331,16 +327,13 @@ class PostPresigner:
             raise OutsideGrantError("size_not_allowed", f"A file of {size} bytes is not allowed, only {low} to {high}.")
         return size, size
 
+    def _types(self, grant: Grant) -> Sequence[str]:
+        return self._settings.upload_content_types if grant.content_types is None else grant.content_types
+
     def _prefix(self, grant: Grant) -> str:
         return self._settings.upload_dir if grant.dir is None else grant.dir
 
-    def _prefix_and_key(self, grant: Grant, filename: str | None, day: str) -> tuple[str, str | None]:
-        """Return the prefix, and the exact object name or None."""
-        if filename is None and grant.key is None:
-            return self._prefix(grant), None
-        return self._prefix_and_exact_key(grant, filename or "", day)
-
-    def _prefix_and_exact_key(self, grant: Grant, filename: str, day: str) -> tuple[str, str]:
+    def _prefix_and_key(self, grant: Grant, filename: str, day: str) -> tuple[str, str]:
         if grant.key is not None:
             return grant.dir or grant.key[: grant.key.rfind("/") + 1], grant.key
         if not filename or len(filename) > _MAX_FILENAME:
@@ -426,9 +419,9 @@ class PostPresigner:
 
     def _signature(self, credentials: Credentials, day: str, policy: str) -> tuple[str, str]:
         """Return the name of the form field for the signature, and the signature."""
-        if self._settings.signature_version == "v1":
+        if self._region is None:
             return "Signature", v1.signature(credentials.access_key_secret, policy)
-        key = self._signing_key(credentials.access_key_secret, day, self._settings.region or "")
+        key = v4.signing_key(credentials.access_key_secret, day, self._region)
         return "x-oss-signature", v4.signature(key, policy)
 
 
@@ -454,67 +447,49 @@ def _check_type(content_type: str, types: Sequence[str]) -> str:
     return name
 
 
-class _PinnedFields(NamedTuple):
-    """Form fields, and the text of the conditions that pin them; ``source`` has everything that both depend on."""
+@functools.lru_cache(maxsize=8)  # most forms of one second have the same of these fields
+def _pinned_fields(
+    region: str | None, access_key_id: str, token: str | None, date: str, exact: tuple[Any, ...] | None
+) -> tuple[Mapping[str, str], str]:
+    """Return the fields that name the signer and the further fields of an exact name, and the conditions for them.
 
-    source: tuple[object, ...]
-    fields: dict[str, str]
-    conditions: str
-
-
-class _PinnedFieldsCache:
-    """The fields that name the signer and, for an exact object name, the extra fields of the grant.
-
-    The last result is cached, because most forms of one second have the same fields. Threads may share the cache.
+    ``region`` is None for V1; ``exact`` has the arguments of `_exact_form_fields`, or is None.
     """
-
-    def __init__(self, signature_version: str, region: str) -> None:
-        self._v1 = signature_version == "v1"
-        self._region = region
-        self._last: _PinnedFields | None = None
-
-    def get(self, credentials: Credentials, date: str, grant: Grant | None, content_type: str | None) -> _PinnedFields:
-        """Return the fields of one form; ``grant`` is None for a form whose object name is not exact."""
-        extra = () if grant is None else grant.comparable_fields
-        source = credentials, date, content_type, extra
-        last = self._last
-        if last is not None and last.source == source:
-            return last
-        fields = self._identity_fields(credentials, date)
-        if grant is not None:
-            fields |= _exact_form_fields(grant, content_type)
-        pinned = _PinnedFields(source, fields, ",".join([exactly(name, value) for name, value in fields.items()]))
-        if extra is not None:
-            self._last = pinned
-        return pinned
-
-    def _identity_fields(self, credentials: Credentials, date: str) -> dict[str, str]:
-        if self._v1:
-            fields = v1.identity_fields(credentials.access_key_id)
-        else:
-            fields = v4.identity_fields(credentials.access_key_id, date, self._region)
-        if credentials.security_token:
-            fields["x-oss-security-token"] = credentials.security_token
-        return fields
+    fields = v1.identity_fields(access_key_id) if region is None else v4.identity_fields(access_key_id, date, region)
+    if token:
+        fields["x-oss-security-token"] = token
+    if exact is not None:
+        fields |= _exact_form_fields(*exact)
+    return fields, _pinning(fields)
 
 
-def _exact_form_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
-    """Return the extra fields of a form whose object name is exact."""
+def _pinning(fields: Mapping[str, str]) -> str:
+    """Return the conditions that require exactly these fields."""
+    return ",".join([exactly(name, value) for name, value in fields.items()])
+
+
+def _exact_form_fields(
+    forbid_overwrite: bool,
+    acl: str | None,
+    storage_class: str | None,
+    content_disposition: str | None,
+    content_type: str | None,
+) -> dict[str, str]:
+    """Return the extra fields of a form whose object name is exact, without those of the grant's mappings."""
     fields = {
-        "x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false",
+        "x-oss-forbid-overwrite": "true" if forbid_overwrite else "false",
         # Without the field OSS assumes "default", but then a browser could add the field with another value.
-        "x-oss-object-acl": grant.acl or "default",
+        "x-oss-object-acl": acl or "default",
     }
     if content_type is not None:
         # x-oss-content-type wins over the part's type and Content-Type (protocol.md 2.3), which $content-type reads.
         fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
-    if grant.storage_class is not None:
-        fields["x-oss-storage-class"] = grant.storage_class
-    disposition = _disposition(grant, content_type)
+    if storage_class is not None:
+        fields["x-oss-storage-class"] = storage_class
+    disposition = _disposition(content_disposition, content_type)
     if disposition:
         fields["Content-Disposition"] = disposition
-    fields |= {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
-    return fields | {f"x:{name}": value for name, value in grant.custom.items()}
+    return fields
 
 
 def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
@@ -529,7 +504,7 @@ def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
         headers["x-oss-object-acl"] = grant.acl
     if grant.storage_class is not None:
         headers["x-oss-storage-class"] = grant.storage_class
-    disposition = _disposition(grant, content_type)
+    disposition = _disposition(grant.content_disposition, content_type)
     if disposition:
         headers["Content-Disposition"] = disposition
     headers |= {f"{_METADATA}{name}": value for name, value in grant.metadata.items() if value}
@@ -542,11 +517,11 @@ def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
     return headers
 
 
-def _disposition(grant: Grant, content_type: str | None) -> str | None:
+def _disposition(granted: str | None, content_type: str | None) -> str | None:
     """Return an object's Content-Disposition, "" or None for none; ``content_type`` is None if it is unknown."""
-    if grant.content_disposition is None and (content_type is None or runs_in_browsers(content_type)):
+    if granted is None and (content_type is None or runs_in_browsers(content_type)):
         return "attachment"
-    return grant.content_disposition
+    return granted
 
 
 def _callback_query(callback: str | None, custom: Mapping[str, str]) -> dict[str, str]:
@@ -559,6 +534,10 @@ def _callback_query(callback: str | None, custom: Mapping[str, str]) -> dict[str
         return {"callback": callback, "callback-var": encode_variables(custom)}
     except PolicyError as error:
         raise GrantError(str(error)) from error
+
+
+def _filename_required() -> MalformedRequestError:
+    return MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
 
 
 def _missing(**parameters: object) -> MalformedRequestError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hmac
-from collections.abc import Callable
 from datetime import datetime, timezone
 
 ALGORITHM = "OSS4-HMAC-SHA256"
@@ -38,6 +37,7 @@ def identity_fields(access_key_id: str, date: str, region: str) -> dict[str, str
     }
 
 
+@functools.lru_cache(maxsize=8)  # most signatures of one day use the same key
 def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
     """Return the key for a day, a region and this product.
 
@@ -48,11 +48,6 @@ def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
     for step in (day, region, _PRODUCT, _REQUEST):
         key = hmac.digest(key, step.encode(), "sha256")
     return key
-
-
-def signing_key_cache() -> Callable[[str, str, str], bytes]:
-    """Return a `signing_key` that caches its last results, since most signatures of one day use the same key."""
-    return functools.lru_cache(maxsize=2)(signing_key)
 
 
 def signature(key: bytes, text: str) -> str:

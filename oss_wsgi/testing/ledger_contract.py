@@ -8,10 +8,10 @@ class TestMyLedger(LedgerContract):
 from __future__ import annotations
 
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import count
 from typing import ClassVar
 
 import pytest
@@ -159,13 +159,26 @@ def let_time_pass(ledger: Ledger, clock: LedgerClock, seconds: float) -> None:
         ledger.run_once(identity("another ticket", expires=int(clock.now) + 900), Handler(FAILURE))
 
 
+def assert_handled(ledger: Ledger, upload: UploadIdentity) -> None:
+    """Assert that an upload counts as not handled, and is handled once now."""
+    handler = Handler()
+    assert (ledger.run_once(upload, handler), handler.calls) == (SUCCESS, 1)
+
+
+def assert_used(ledger: Ledger, upload: UploadIdentity) -> TicketUsedError:
+    """Assert that an upload is refused because its ticket was used, and return the error."""
+    handler = Handler()
+    with pytest.raises(TicketUsedError) as raised:
+        ledger.run_once(upload, handler)
+    assert (raised.value.reason, handler.calls) == ("ticket_used", 0)
+    return raised.value
+
+
 def first_ended(calls: list[Call], number: int) -> list[Call]:
     """Wait until ``number`` of the calls have ended, and return those that have."""
-    for attempt in count():
-        ended = [call for call in calls if not call.is_alive()]
-        if len(ended) >= number or attempt * 0.01 > DEADLINE / 2:
-            break
-        calls[attempt % len(calls)].join(0.01)
+    end = time.monotonic() + DEADLINE / 2
+    while len(ended := [call for call in calls if not call.is_alive()]) < number and time.monotonic() < end:
+        time.sleep(0.01)
     return ended
 
 
@@ -214,20 +227,14 @@ class LedgerContract:
 
     # One upload.
 
-    def test_an_upload_is_handled_and_gets_its_response(self, ledger: Ledger) -> None:
-        handler = Handler()
-        assert ledger.run_once(identity(), handler) == SUCCESS
-        assert handler.calls == 1
-
     @pytest.mark.parametrize(
         "body", [b"", b'{"a": "\xe7\x8c\xab"}', bytes(range(256))], ids=["empty", "utf-8", "bytes"]
     )
     def test_a_repeated_report_gets_the_stored_response(self, ledger: Ledger, body: bytes) -> None:
         response = StoredResponse("201 Made", "text/plain; charset=utf-8", body)
-        ledger.run_once(identity(), Handler(response))
-        repeated = Handler(FAILURE)
-        assert ledger.run_once(identity(), repeated) == response
-        assert repeated.calls == 0
+        first, repeated = Handler(response), Handler(FAILURE)
+        assert [ledger.run_once(identity(), handler) for handler in (first, repeated)] == [response, response]
+        assert (first.calls, repeated.calls) == (1, 0)
 
     @pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "404 Not Found", "", "1"])
     def test_a_failed_response_is_returned_but_not_stored(self, ledger: Ledger, status: str) -> None:
@@ -240,9 +247,7 @@ class LedgerContract:
     def test_an_exception_propagates_and_leaves_nothing(self, ledger: Ledger, kind: type[BaseException]) -> None:
         with pytest.raises(kind, match="its own"):
             ledger.run_once(identity(), Handler(kind("its own")))
-        handler = Handler()
-        assert ledger.run_once(identity(), handler) == SUCCESS
-        assert handler.calls == 1
+        assert_handled(ledger, identity())
 
     # Several uploads.
 
@@ -257,41 +262,33 @@ class LedgerContract:
         first, second = (identity(etag=etag, forbid_overwrite=True) for etag in ("1", "2"))
         ledger.run_once(first, Handler(FAILURE))
         ledger.run_once(second, Handler())
-        handler = Handler()
-        with pytest.raises(TicketUsedError) as raised:
-            ledger.run_once(first, handler)
-        assert raised.value.reason == "ticket_used"
-        assert handler.calls == 0
+        assert_used(ledger, first)
         assert ledger.run_once(second, Handler(FAILURE)) == SUCCESS
 
     def test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it(self, ledger: Ledger) -> None:
         """Recovered uploads forbid it always, also under a ticket whose reports may have other ETags."""
         ledger.run_once(identity(etag="1"), Handler())
-        handler = Handler()
-        with pytest.raises(TicketUsedError):
-            ledger.run_once(identity(etag="2", forbid_overwrite=True), handler)
-        assert handler.calls == 0
+        assert_used(ledger, identity(etag="2", forbid_overwrite=True))
         assert ledger.run_once(identity(etag="1", forbid_overwrite=True), Handler(FAILURE)) == SUCCESS
-        assert ledger.run_once(identity(etag="2"), handler) == SUCCESS
+        assert_handled(ledger, identity(etag="2"))
 
     @pytest.mark.parametrize("other", ["a", "z", "user/猫", "user/猫 1.png "])
     def test_a_used_ticket_refuses_another_object(self, ledger: Ledger, other: str) -> None:
         ledger.run_once(identity(), Handler())
         ledger.run_once(identity(etag="another"), Handler())
-        handler = Handler()
-        with pytest.raises(TicketUsedError) as raised:
-            ledger.run_once(identity(object=other), handler)
-        assert raised.value.reason == "ticket_used"
-        assert handler.calls == 0
+        assert_used(ledger, identity(object=other))
         assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
+    @pytest.mark.parametrize("max_objects", [1, 2])
     @pytest.mark.parametrize("result", [FAILURE, KeyError("its own")], ids=["failure", "exception"])
-    def test_a_failed_upload_does_not_use_its_ticket(self, ledger: Ledger, result: StoredResponse | Exception) -> None:
-        with pytest.raises(KeyError) if isinstance(result, Exception) else nullcontext():
-            ledger.run_once(identity(object="one"), Handler(result))
-        handler = Handler()
-        assert ledger.run_once(identity(object="two"), handler) == SUCCESS
-        assert handler.calls == 1
+    def test_failed_uploads_do_not_use_their_ticket(
+        self, ledger: Ledger, result: StoredResponse | Exception, max_objects: int
+    ) -> None:
+        for number in range(max_objects + 1):
+            with pytest.raises(KeyError) if isinstance(result, Exception) else nullcontext():
+                ledger.run_once(identity(object=f"failed {number}", max_objects=max_objects), Handler(result))
+        for number in range(max_objects):
+            assert_handled(ledger, identity(object=f"user/{number}", max_objects=max_objects))
 
     # A ticket for several objects.
 
@@ -306,40 +303,23 @@ class LedgerContract:
     def test_a_ticket_for_several_objects_refuses_one_more(self, ledger: Ledger) -> None:
         for number in range(3):
             ledger.run_once(identity(object=f"user/{number}", max_objects=3), Handler())
-        handler = Handler()
         for name in ("user/3", "a", "z"):
-            with pytest.raises(TicketUsedError) as raised:
-                ledger.run_once(identity(object=name, max_objects=3), handler)
-            assert raised.value.reason == "ticket_used"
-            assert "3 objects" in raised.value.hint
-        assert handler.calls == 0
-        assert ledger.run_once(identity("t2", object="user/3", max_objects=3), handler) == SUCCESS
+            assert "3 objects" in assert_used(ledger, identity(object=name, max_objects=3)).hint
+        assert_handled(ledger, identity("t2", object="user/3", max_objects=3))
         assert ledger.run_once(identity(object="user/1", max_objects=3), Handler(FAILURE)) == SUCCESS
 
     def test_the_count_of_a_ticket_is_that_of_objects(self, ledger: Ledger) -> None:
         for etag in ("1", "2", "3"):
             ledger.run_once(identity(object="one", etag=etag, max_objects=2), Handler())
         ledger.run_once(identity(object="two", max_objects=2), Handler())
-        handler = Handler()
-        ledger.run_once(identity(object="two", etag="another", max_objects=2), handler)
-        assert handler.calls == 1
-        with pytest.raises(TicketUsedError):
-            ledger.run_once(identity(object="three", max_objects=2), Handler())
-
-    def test_failed_uploads_do_not_count(self, ledger: Ledger) -> None:
-        for number in range(4):
-            ledger.run_once(identity(object=f"failed {number}", max_objects=2), Handler(FAILURE))
-        for number in range(2):
-            handler = Handler()
-            ledger.run_once(identity(object=f"user/{number}", max_objects=2), handler)
-            assert handler.calls == 1
+        assert_handled(ledger, identity(object="two", etag="another", max_objects=2))
+        assert_used(ledger, identity(object="three", max_objects=2))
 
     def test_a_closed_ledger_still_knows_the_count(self, ledger: Ledger) -> None:
         for number in range(2):
             ledger.run_once(identity(object=f"user/{number}", max_objects=2), Handler())
         ledger.close()
-        with pytest.raises(TicketUsedError):
-            ledger.run_once(identity(object="user/2", max_objects=2), Handler())
+        assert_used(ledger, identity(object="user/2", max_objects=2))
 
     def test_objects_of_one_ticket_do_not_wait_for_each_other(self, clock: LedgerClock) -> None:
         uploads = [identity(object=f"user/{number}", max_objects=9) for number in range(8)]
@@ -373,8 +353,7 @@ class LedgerContract:
             handler.release.set()
         outcomes = [call.outcome() for call in calls]
         assert sum(handler.calls for handler in handlers) == outcomes.count(SUCCESS) >= 3
-        with pytest.raises(TicketUsedError):
-            ledger.run_once(identity(object="user/5", max_objects=3), Handler())
+        assert_used(ledger, identity(object="user/5", max_objects=3))
 
     # Concurrent calls.
 
@@ -430,36 +409,32 @@ class LedgerContract:
         assert (call.outcome(), waiting.outcome()) == (SUCCESS, SUCCESS)
         assert second.calls == 0
 
+    @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
     @pytest.mark.parametrize("result", [FAILURE, KeyError("its own")], ids=["failure", "exception"])
     def test_a_waiting_call_handles_after_a_failure(
-        self, ledger: Ledger, clock: LedgerClock, result: StoredResponse | Exception
+        self,
+        ledger: Ledger,
+        clock: LedgerClock,
+        result: StoredResponse | Exception,
+        object: str,  # noqa: A002
     ) -> None:
         first, second = BlockingHandler(result), Handler()
         with handling(ledger, identity(), first) as call:
-            waiting = waiting_call(ledger, clock, identity(), second)
+            waiting = waiting_call(ledger, clock, identity(object=object), second)
         assert (call.outcome(), waiting.outcome()) == (result, SUCCESS)
         assert second.calls == 1
 
-    def test_another_object_of_the_ticket_waits_and_is_refused(self, ledger: Ledger, clock: LedgerClock) -> None:
-        first, second = BlockingHandler(), Handler()
-        with handling(ledger, identity(object="one"), first):
-            waiting = waiting_call(ledger, clock, identity(object="two"), second)
-        assert isinstance(waiting.outcome(), TicketUsedError)
-        assert second.calls == 0
-
-    def test_another_object_of_the_ticket_is_handled_after_a_failure(self, ledger: Ledger, clock: LedgerClock) -> None:
-        first, second = BlockingHandler(FAILURE), Handler()
-        with handling(ledger, identity(object="one"), first):
-            waiting = waiting_call(ledger, clock, identity(object="two"), second)
-        assert waiting.outcome() == SUCCESS
-        assert second.calls == 1
-
-    def test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden(
-        self, ledger: Ledger, clock: LedgerClock
+    @pytest.mark.parametrize(
+        "other",
+        [identity(object="another", forbid_overwrite=True), identity(etag="another", forbid_overwrite=True)],
+        ids=["another-object", "another-etag"],
+    )
+    def test_another_upload_of_the_ticket_waits_and_is_refused(
+        self, ledger: Ledger, clock: LedgerClock, other: UploadIdentity
     ) -> None:
         first, second = BlockingHandler(), Handler()
-        with handling(ledger, identity(etag="1", forbid_overwrite=True), first):
-            waiting = waiting_call(ledger, clock, identity(etag="2", forbid_overwrite=True), second)
+        with handling(ledger, identity(forbid_overwrite=True), first):
+            waiting = waiting_call(ledger, clock, other, second)
         assert isinstance(waiting.outcome(), TicketUsedError)
         assert second.calls == 0
 

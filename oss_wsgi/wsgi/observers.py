@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
@@ -34,40 +35,31 @@ _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Observers:
     """Calls observers in order. An exception in one is logged; it affects neither the others nor the response.
 
     ``clock`` returns seconds; only differences are used. It is called only if there is an ``on_answered``.
     """
 
-    def __init__(
-        self,
-        *,
-        on_issued: Sequence[OnIssued] = (),
-        on_refused: Sequence[OnRefused] = (),
-        on_answered: Sequence[OnAnswered] = (),
-        clock: Callable[[], float],
-    ) -> None:
-        self._on_issued = tuple(on_issued)
-        self._on_refused = tuple(on_refused)
-        self._on_answered = tuple(on_answered)
-        self.clock = clock
-        #: Whether there is an ``on_answered``.
-        self.is_timed = bool(on_answered)
+    clock: Callable[[], float]
+    on_issued: Sequence[OnIssued] = ()
+    on_refused: Sequence[OnRefused] = ()
+    on_answered: Sequence[OnAnswered] = ()
 
     def issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
         """Report a signed form or PUT, before the response is sent."""
-        for observer in self._on_issued:
+        for observer in self.on_issued:
             _call("on_issued", observer, grant, dict(facts))
 
     def refused(self, reason: str, status: int, facts: Mapping[str, Any]) -> None:
         """Report a refused request, after its response has begun."""
-        for observer in self._on_refused:
+        for observer in self.on_refused:
             _call("on_refused", observer, reason, status, dict(facts))
 
     def answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
         """Report a response; ``reason`` is that of a refusal, or ``repeated`` for a stored response."""
-        for observer in self._on_answered:
+        for observer in self.on_answered:
             _call("on_answered", observer, endpoint, status, seconds, reason)
 
 

@@ -9,29 +9,55 @@ for a request that the application does not know, the server applies its own lim
 ``is_callback(method, path, headers) -> bool``: whether OSS sends the request; the server keeps threads free for such
 requests.
 
-``is_nonblocking`` is in `wsgi.nonblocking`.
+``is_nonblocking(method, path, headers) -> bool``: whether handling the request calls none of the user's callables and
+waits for no disk, no lock and no other host, so that a server may run it in its I/O loop. A response may have to wait
+for a disk before it is sent. Then the application passes a ``Held`` to the ``hold`` in the environ (``HOLD_KEY``), and
+returns a body that calls ``start_response`` when it is iterated; the server iterates it once the ``Held`` is settled.
+If the application has to wait earlier, it raises WouldWaitError, and the server calls it again in a thread. Under a
+server without ``hold`` the application waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 BodyLimit = Callable[[str, str], int | None]
 CallbackTest = Callable[[str, str, Mapping[str, str]], bool]
+NonBlockingTest = Callable[[str, str, Mapping[str, str]], bool]
+
+#: Environ key that a server's loop sets: ``hold(held)``, called at most once, makes the server hold the response back.
+HOLD_KEY = "oss_wsgi.hold"
+
+
+class Held(Protocol):
+    """An event that a response waits for."""
+
+    def settle(self, wake: Callable[[], None]) -> bool:
+        """Return True once it has happened. After False, any thread calls ``wake`` then, and perhaps earlier."""
+        ...
+
+
+class WouldWaitError(Exception):
+    """Raised in a server's loop, before anything was done, when the response would have to wait."""
 
 
 def body_limit_of(app: WSGIApplication) -> BodyLimit:
     """Return the application's ``body_limit``; if it has none, a function that always returns None."""
-    return cast(BodyLimit, getattr(app, "body_limit", _unknown))
+    return cast(BodyLimit, getattr(app, "body_limit", lambda method, path: None))
 
 
 def callback_test(app: WSGIApplication) -> CallbackTest:
     """Return the application's ``is_callback``; if it has none, a function that always returns False."""
-    return cast(CallbackTest, getattr(app, "is_callback", _never))
+    return cast(CallbackTest, getattr(app, "is_callback", never))
+
+
+def nonblocking_test(app: WSGIApplication) -> NonBlockingTest:
+    """Return the application's ``is_nonblocking``; if it has none, a function that always returns False."""
+    return cast(NonBlockingTest, getattr(app, "is_nonblocking", never))
 
 
 def pass_on(middleware: object, app: WSGIApplication) -> None:
@@ -41,9 +67,6 @@ def pass_on(middleware: object, app: WSGIApplication) -> None:
             setattr(middleware, name, getattr(app, name))
 
 
-def _unknown(method: str, path: str) -> None:
-    return None
-
-
-def _never(method: str, path: str, headers: Mapping[str, str]) -> bool:
+def never(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Return False for every request."""
     return False

@@ -8,40 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import (
-    BodyTooLargeError,
-    BucketError,
-    CallbackError,
-    ConfirmationUnavailableError,
-    CredentialsError,
-    GrantError,
-    HandlerCommittedError,
-    KeyUnavailableError,
-    LedgerUnavailableError,
-    LengthRequiredError,
-    MalformedCallbackError,
-    MalformedRecoveryError,
-    MalformedRequestError,
-    NotConfirmedError,
-    NotDeliveredError,
-    NotStoredError,
-    NotYoursError,
-    OSSWSGIError,
-    OutsideGrantError,
-    PartsCorruptError,
-    PartsError,
-    PartsNotAllowedError,
-    PartsRefusedError,
-    RecoveryError,
-    SlotsTakenError,
-    SweepRunningError,
-    TicketUsedError,
-    UnverifiedError,
-    UploadGoneError,
-    UploadRequestError,
-    UploadUnsettledError,
-    VerificationError,
-)
 from .environ import request_id
 from .observers import facts_of
 
@@ -51,42 +17,6 @@ if TYPE_CHECKING:
     from ..exceptions import ReasonedError
 
 Headers = list[tuple[str, str]]
-
-#: The status of each error. A class without a row uses the status of its nearest base.
-STATUSES: dict[type[BaseException], int] = {
-    OSSWSGIError: 500,
-    CredentialsError: 503,
-    GrantError: 403,
-    SlotsTakenError: 503,
-    UploadRequestError: 403,
-    MalformedRequestError: 400,
-    OutsideGrantError: 403,
-    CallbackError: 403,
-    MalformedCallbackError: 400,
-    LengthRequiredError: 411,
-    BodyTooLargeError: 413,
-    VerificationError: 403,
-    UnverifiedError: 403,
-    KeyUnavailableError: 503,
-    TicketUsedError: 409,
-    LedgerUnavailableError: 503,
-    HandlerCommittedError: 500,
-    NotConfirmedError: 403,
-    ConfirmationUnavailableError: 503,
-    PartsError: 500,
-    PartsRefusedError: 409,
-    PartsNotAllowedError: 403,
-    UploadGoneError: 404,
-    UploadUnsettledError: 503,
-    PartsCorruptError: 500,
-    RecoveryError: 500,
-    MalformedRecoveryError: 400,
-    NotStoredError: 404,
-    NotYoursError: 409,
-    BucketError: 503,
-    NotDeliveredError: 503,
-    SweepRunningError: 503,
-}
 
 _MESSAGES = {
     400: "The request is malformed.",
@@ -149,11 +79,6 @@ def json_response(
     return json_bytes(environ, start_response, status, json.dumps(payload).encode(), headers)
 
 
-def status_of(error: BaseException) -> int:
-    """Return the status of an error by ``STATUSES``; 500 for any other error."""
-    return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)
-
-
 def log_refusal(
     log: logging.Logger,
     environ: WSGIEnvironment,
@@ -211,22 +136,13 @@ def refuse_error(
 ) -> Iterable[bytes]:
     """Refuse with the status and the reason of an error, and with ``hint`` or else the error's own.
 
-    A browser gets ``message`` with the reason as its code; without ``message``, the generic response.
+    A browser gets ``message`` with the reason as its code; without ``message``, the generic response. The log gets the
+    traceback of an exception in the user's own ``confirm``.
     """
-    hint, code = error.hint if hint is None else hint, None if message is None else error.reason
-    return refuse(log, environ, start_response, status_of(error), error.reason, hint, code=code, message=message)
-
-
-def refuse_unconfirmed(
-    log: logging.Logger,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    error: NotConfirmedError | ConfirmationUnavailableError,
-) -> Iterable[bytes]:
-    """Refuse a report that was not confirmed."""
-    # Only an exception in the user's own callable is worth a traceback.
-    cause = error.__cause__ if error.reason == "confirm_failed" else None
-    return refuse(log, environ, start_response, status_of(error), error.reason, error.hint, exc_info=cause)
+    status, reason, hint = error.http_status, error.reason, error.hint if hint is None else hint
+    code = None if message is None else reason
+    cause = error.__cause__ if reason == "confirm_failed" else None
+    return refuse(log, environ, start_response, status, reason, hint, code=code, message=message, exc_info=cause)
 
 
 def method_not_allowed(

@@ -16,7 +16,6 @@ from oss_wsgi.cli.http_client import (
     TooSlowError,
     UnreachableError,
     is_json,
-    parsed,
     request,
 )
 
@@ -163,8 +162,3 @@ def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> No
 )
 def test_json_as_oss_accepts_it(body: bytes, valid: bool) -> None:
     assert is_json(body) == valid
-
-
-def test_json_that_is_nested_too_deep_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="nested too deep"):
-        parsed("[" * 100_000)

@@ -148,7 +148,7 @@ def test_what_is_no_application_is_said_in_a_sentence(name: str, text: str) -> N
     ("source", "text"),
     [
         ("import flsk", "in own.py, line 1: there is no module 'flsk': install it in this environment"),
-        ("\nx = (", "in own.py, line 2: '(' was never closed.\n    x = (\n        ^"),
+        ("\nx = (", "in own.py, line 2: '(' was never closed.\n    x = ("),
         ("import os\nkey = os.environ['SHOP_KEY']", "line 2: the environment variable SHOP_KEY is not set."),
         ("prices = {}\nprices['cat']", "in own.py, line 2: the key 'cat' is missing.\n    prices['cat']"),
         ("import sys\nsys.exit('no database')", "the code ends the program while it is loaded, and says: no database."),

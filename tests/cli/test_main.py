@@ -47,7 +47,7 @@ def test_each_command_has_help_with_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_option_is_misuse(name: str) -> None:
-    needed = {"sign": ["FILE"], "upload": ["FILE"], "cors": ["print"]}.get(name, [])
+    needed = {"sign": ["FILE"], "upload": ["FILE"], "cors": ["print"], "ledger": ["sql"]}.get(name, [])
     assert "--no-such-option" in oss_wsgi(name, *needed, "--no-such-option", status=2).stderr
 
 

@@ -33,8 +33,8 @@ def usage_error(capsys: pytest.CaptureFixture[str], *words: str, parser: Command
 
 @pytest.mark.parametrize("command", [*COMMANDS, "local"])
 def test_an_unknown_option_shows_the_usage_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--no-such-option"], [*COMMANDS.get(command, []), "--no-such-option", "value"]):
-        error = usage_error(capsys, command, *words)
+    for words in (["--no-such-option"], ["--no-such-option", "value"]):
+        error = usage_error(capsys, command, *COMMANDS.get(command, []), *words)
         assert error.startswith(f"usage: oss-wsgi {command} ")
         assert f"oss-wsgi {command}: error: unrecognized arguments: '--no-such-option'" in error
 
@@ -70,29 +70,24 @@ def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None
     assert "'--access-key'" in usage_error(capsys, "sign", "--access-key", SECRET, "FILE")
 
 
-SPELLINGS = [
-    ("--access-key-secret", "OSS_ACCESS_KEY_SECRET"),
-    ("--ACCESS_KEY_SECRET", "OSS_ACCESS_KEY_SECRET"),
-    ("--acces-key-secrt", "OSS_ACCESS_KEY_SECRET"),
-    ("--session-token", "OSS_SESSION_TOKEN"),
-    ("--ticket-secret", "OSS_TICKET_SECRET"),
-    ("--tickt-secret", "OSS_TICKET_SECRET"),
-    ("--password", ""),
-    ("-secret", ""),
-]
-
-
 @pytest.mark.parametrize(
     ("command", "option", "variable"),
-    [*(("sign", *spelling) for spelling in SPELLINGS), *((command, *SPELLINGS[0]) for command in COMMANDS)],
+    [
+        ("sign", "--session-token", "OSS_SESSION_TOKEN"),
+        ("sign", "--ticket-secret", "OSS_TICKET_SECRET"),
+        ("sign", "--tickt-secret", ""),
+        ("sign", "--password", ""),
+        ("sign", "-secret", ""),
+        *((command, "--access-key-secret", "OSS_ACCESS_KEY_SECRET") for command in COMMANDS),
+    ],
 )
 def test_a_secret_is_refused_with_its_variable_and_not_repeated(
     command: str, option: str, variable: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needed = COMMANDS[command]
-    for words in ([option, SECRET], [f"{option}={SECRET}"], [*needed, option, SECRET]):
-        error = usage_error(capsys, command, *words)
-        assert variable in error
+    for words in ([option, SECRET], [f"{option}={SECRET}"]):
+        assert SECRET not in usage_error(capsys, command, *words)
+        error = usage_error(capsys, command, *COMMANDS[command], *words)
+        assert option in error and variable in error
         assert SECRET not in error
 
 

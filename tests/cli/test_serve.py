@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
-import socket
 import urllib.request
 
 import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..support.running_server import running_server
 from .command import oss_wsgi, running
 
 pytestmark = pytest.mark.slow
@@ -27,28 +24,6 @@ def test_without_a_bucket_uploads_go_to_a_local_oss() -> None:
         request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
         with urllib.request.urlopen(request) as response:
             assert json.load(response) == {"Status": "Ok"}
-
-
-def test_ctrl_c_ends_the_server_with_status_0() -> None:
-    with running("serve", *FREE_PORTS, end=signal.SIGINT) as (url, output):
-        assert f"Open {url}/" in output
-
-
-def test_half_a_configuration_is_said() -> None:
-    with running_server(OSS_REGION="cn-beijing") as server:
-        output = server.log("Ctrl-C ends it")
-    assert "OSS_REGION is set but OSS_BUCKET is not: a local OSS at http://127.0.0.1:" in output
-
-
-@pytest.mark.parametrize("more", [[], ["--app", "shop:application"]])
-def test_two_taken_ports_are_one_sentence(more: list[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        places = [f"127.0.0.1:{taken.getsockname()[1]}" for taken in (one, other)]
-        errors = oss_wsgi("serve", "--listen", places[0], "--local-listen", places[1], *more, status=2).stderr
-    assert errors == (
-        f"oss-wsgi serve: cannot listen on {places[0]}: Address already in use, nor on {places[1]}: Address already in "
-        "use. Choose others with --listen HOST:PORT --local-listen HOST:PORT.\n"
-    )
 
 
 def test_an_option_of_a_setting_overrides_the_environment() -> None:

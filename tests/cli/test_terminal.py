@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oss_wsgi.cli.terminal import coloured, human_size, in_words, plain, progress, system_reason, waiting
+from oss_wsgi.cli.terminal import coloured, in_words, plain, progress, system_reason, waiting
 
 
 class Terminal(io.StringIO):
@@ -69,22 +69,6 @@ def test_without_the_library_progress_is_one_plain_line(monkeypatch: pytest.Monk
         show(50)
         show(100, "waiting for the answer")
     assert terminal.getvalue() == "a\\x1bb.txt ...\n"
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 KB"),
-        (9_949, "9.9 KB"),
-        (16_777_216, "17 MB"),
-        (999_600_000, "1.0 GB"),
-        (5 * 10**15, "5000 TB"),
-    ],
-)
-def test_sizes_are_written_for_people(size: int, text: str) -> None:
-    assert human_size(size) == text
 
 
 def test_an_empty_file_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

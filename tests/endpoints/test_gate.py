@@ -12,7 +12,7 @@ import webob
 import webob.exc
 
 from oss_wsgi import Grant, RateLimit
-from oss_wsgi.endpoints.gate import Gate, readable, refuse_unsigned
+from oss_wsgi.endpoints.gate import Gate, readable, refuse_failed
 from oss_wsgi.endpoints.slots import SLOTS
 from oss_wsgi.exceptions import CredentialsError, GrantError, OSSWSGIError, PolicyError
 from oss_wsgi.testing import FrozenClock
@@ -360,7 +360,7 @@ def test_what_cannot_be_signed_is_refused_with_the_reason_in_the_log(
     error: OSSWSGIError, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = logging.getLogger("oss_wsgi.tests")
-    answer = get_response(webob.Request.blank("/"), lambda environ, start: refuse_unsigned(log, environ, start, error))
+    answer = get_response(webob.Request.blank("/"), lambda environ, start: refuse_failed(log, environ, start, error))
     assert answer.status_int == status
     assert f"reason={reason} " in caplog.text
     assert str(error) in caplog.text

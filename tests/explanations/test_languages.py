@@ -85,13 +85,8 @@ WHOLE = {
     "https://app.example.com{1}{2}.": [
         "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as {1}."
     ],
-    "cannot listen on {1}. Choose {2} with {3}.": [
-        "cannot listen on {1}. Choose another with {2}.",
-        "cannot listen on {1}. Choose others with {2}.",
-    ],
     "not checked: ": ["not checked"],
     "{1}OSS_CALLBACK_URL is not set": ["OSS_CALLBACK_URL is not set"],
-    "{1} {2} missing or invalid": ["{1} is missing or invalid", "{1} are missing or invalid"],
     "{1}: it redirects{2}, and OSS does not follow redirects": [
         "{1}: it redirects to {2}, and OSS does not follow redirects",
         "{1}: it redirects, and OSS does not follow redirects",
@@ -130,10 +125,6 @@ WHOLE = {
         "`oss-wsgi explain` alone lists the table."
     ],
     "pip install 'oss-wsgi[sdk]'.": [],
-    "Set OSS_CALLBACK_URL to the public URL of the callback endpoint: "
-    "`export OSS_CALLBACK_URL=https://app.example.com{1}{2}`.": [
-        "Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {1}."
-    ],
     "{1} from {2}: {3}": ["{1} from OSS", "{1} from this application", "{1} from a server in front"],
     "Source: {1}": ["Source"],
     "{1} request{2}": ["{1} request", "{1} requests", "{1} request of {2}", "{1} requests of {2}"],
@@ -157,7 +148,7 @@ LEFT_OUT = re.compile(
     r"export .*|oss-wsgi explain \{1\}|no right|nested too deep| \(EC \{1\}\)|\{1\} within \{2\}|From \{1\}: \{2\}|"
     r"additional headers|policy of the form|parameter \{1\}|      OSS:    \{1\}|it is not text|https://any.*|"
     # Of commands: help, a right, the format of the log.
-    r"Example: .*|.*With --app it serves.*|your application|oss:\S+ and oss:\S+|%\(asctime.*|, nor on |"
+    r"Example: .*|.*With --app it serves.*|your application|oss:\S+ and oss:\S+|%\(asctime.*|"
     r"Apache (CGI|mod_\w+)|Phusion Passenger|Django runserver|\{1\} \((daemon|embedded)\)|"
     # Of a failed import: parts of sentences, and what comes before it has failed.
     r" It is in .*|The import of \{1\} is not done.*|in \{1\}, line .*|Start \{1\}|uvicorn .*|"

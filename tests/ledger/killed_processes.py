@@ -33,7 +33,7 @@ from sqlalchemy.engine import Connection, Engine
 from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.ledger.sql_tables import Key
+from oss_wsgi.ledger.sql_tables import key_of
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
 from ..support.databases import running
@@ -55,12 +55,9 @@ def engine_of(url: str) -> Engine:
     return sqlalchemy.create_engine(parsed.set(drivername=DRIVERS[parsed.drivername]), pool_size=THREADS + 1)
 
 
-class Scattered(Key):
-    """A key at a random place, so that no claim meets another one."""
-
-    @classmethod
-    def of(cls, identity: UploadIdentity, now: float) -> Key:
-        return super().of(identity, now)._replace(place=random.getrandbits(62), upload=random.getrandbits(62))
+def scattered(identity: UploadIdentity, now: float) -> dict[str, Any]:
+    """Return a key at a random place, so that no claim meets another one."""
+    return {**key_of(identity, now), "place": random.getrandbits(62), "upload": random.getrandbits(62)}
 
 
 def work(url: str, file: str, without_lock: bool) -> None:
@@ -75,7 +72,7 @@ def work(url: str, file: str, without_lock: bool) -> None:
         ledger = SQLLedger.sharing(engine.begin, clock=time.time)
         if without_lock:
             broken: Any = transactional
-            broken.Key = Scattered
+            broken.key_of = scattered
 
     def handle(number: str) -> Handle:
         text = f"{os.getpid()} {random.getrandbits(64):x}"

@@ -27,8 +27,9 @@ from oss_wsgi.exceptions import (
 )
 from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.sql import SQLLedger, _OwnTransaction
+from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_engine import engine_from
+from oss_wsgi.ledger.sql_session import own_transaction
 from oss_wsgi.ledger.sql_tables import EXPIRING, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
@@ -410,14 +411,15 @@ def test_locks_leave_connections_for_uploads_and_keep_their_own_busy(
     monkeypatch.setattr(transactional, "_PING_SECONDS", 0.01)
     pings = []
     with SQLLedger(server.url, clock=LedgerClock(), threads=1, wait_timeout=10.0) as ledger:
-        run = _OwnTransaction.run
+        kind = own_transaction("psycopg" if "postgresql" in server.url else "pymysql")
+        run = kind.run
 
         def counted(self: Any, statement: Any, parameters: Any) -> Any:
             if statement is self.statements.ping:
                 pings.append(1)
             return run(self, statement, parameters)
 
-        monkeypatch.setattr(_OwnTransaction, "run", counted)
+        monkeypatch.setattr(kind, "run", counted)
         with ledger.hold("a"), ledger.hold("b"):
             assert ledger.run_once(identity(), Handler()) == SUCCESS
             ledger.save("a", "text")

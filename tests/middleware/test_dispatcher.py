@@ -10,8 +10,8 @@ import webtest
 
 from oss_wsgi import Dispatcher
 from oss_wsgi.middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path
-from oss_wsgi.wsgi.nonblocking import WouldWaitError
 from oss_wsgi.wsgi.observers import Observers, facts_of
+from oss_wsgi.wsgi.questions import WouldWaitError
 
 
 def named(name: str) -> Any:
@@ -119,11 +119,11 @@ def test_who_gets_a_request_says_how_long_its_body_may_be(app: Any) -> None:
 def test_what_is_our_own_takes_64_kib_where_it_says_nothing_else() -> None:
     subtrees = {
         "/silent": Subtree(Telling(), lambda *_: None),
-        "/none": Subtree(Telling(), lambda *_: None, lambda method, path: {("PUT", "/a"): 7}.get((method, path))),
+        "/own": Subtree(Telling(), lambda *_: None, lambda method, path: {("PUT", "/a"): 7}.get((method, path), 9)),
     }
     app = PathRouter(named("legacy"), "/oss", {"/one": Telling()}, subtrees=subtrees)
-    limits = {path: app.body_limit("PUT", f"/oss{path}") for path in ("/one", "/silent/a", "/none/a", "/none/b", "/x")}
-    assert limits == {"/one": 65536, "/silent/a": 65536, "/none/a": 7, "/none/b": 65536, "/x": 65536}
+    limits = {path: app.body_limit("PUT", f"/oss{path}") for path in ("/one", "/silent/a", "/own/a", "/own/b", "/x")}
+    assert limits == {"/one": 65536, "/silent/a": 65536, "/own/a": 7, "/own/b": 9, "/x": 65536}
 
 
 def test_who_gets_a_request_says_whether_oss_sends_it() -> None:

@@ -25,8 +25,8 @@ from oss_wsgi.ledger.base import Handle, Pending, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
-from oss_wsgi.wsgi.nonblocking import WouldWaitError
 from oss_wsgi.wsgi.observers import RequestFacts
+from oss_wsgi.wsgi.questions import WouldWaitError
 
 NOW = 1733227932
 UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)

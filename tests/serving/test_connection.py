@@ -21,7 +21,7 @@ from waitress.server import create_server
 from oss_wsgi.serving import connection as connections
 from oss_wsgi.serving import make_server
 from oss_wsgi.serving.connection import Connection
-from oss_wsgi.wsgi.nonblocking import HOLD_KEY
+from oss_wsgi.wsgi.questions import HOLD_KEY
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
 from ..support.server_thread import running

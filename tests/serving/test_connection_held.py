@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi.serving.connection import CLOSED, HANDLING, IDLE
-from oss_wsgi.wsgi.nonblocking import HOLD_KEY, WouldWaitError
+from oss_wsgi.wsgi.questions import HOLD_KEY, WouldWaitError
 
 from ..support.server_thread import (
     REQUEST,

@@ -19,7 +19,7 @@ def test_a_child_takes_from_the_environment_what_its_parent_left() -> None:
     theirs.set_inheritable(True)
     environ: dict[str, str] = {}
     with ours:
-        left = Inheritance([theirs], [], ["Open it."], "http://127.0.0.1/oss/callback", processes=2, number=1)
+        left = Inheritance([theirs], [], ["Open it."], "http://127.0.0.1/oss/callback", owns_listeners=True, number=1)
         left.to_environ(environ)
         descriptor = theirs.detach()
         child = inheritance(environ)
@@ -29,3 +29,4 @@ def test_a_child_takes_from_the_environment_what_its_parent_left() -> None:
     with listener:
         assert (listener.fileno(), listener.get_inheritable()) == (descriptor, False)
     assert (child.greeting, child.callback_url, child.number) == (["Open it."], "http://127.0.0.1/oss/callback", 1)
+    assert not child.owns_listeners, "the parent has them too"

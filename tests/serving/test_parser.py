@@ -26,8 +26,8 @@ ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=10
 BOTH = "Content-Length together with Transfer-Encoding"
 MALFORMED = "Malformed target"
 PARTS = (
-    *("command", "request_uri", "version", "path", "query", "fragment", "proxy_scheme", "proxy_netloc", "url_scheme"),
-    *("headers", "connection_close", "content_length", "chunked", "expect_continue", "completed", "empty"),
+    *("command", "request_uri", "version", "path", "query", "url_scheme"),
+    *("headers", "content_length", "chunked", "expect_continue", "completed", "empty"),
 )
 
 

@@ -26,7 +26,7 @@ def clock() -> FrozenClock:
 @pytest.fixture
 def processes(clock: FrozenClock) -> Iterator[Any]:
     inherited = Inheritance([], [], [], None, processes=1)
-    processes = Processes(inherited, {}, owns_listeners=False, clock=clock)
+    processes = Processes(inherited, {}, clock=clock)
     yield processes
     for part in (processes._selector, processes._wake_reader, processes._wake_writer, processes._share):
         part.close()

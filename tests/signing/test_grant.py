@@ -81,14 +81,6 @@ def test_a_grant_with_extra_fields_has_fields(arguments: dict[str, Any]) -> None
     assert Grant(**arguments).has_fields is True
 
 
-def test_grants_with_the_same_fields_compare_alike() -> None:
-    first = Grant(acl="private", storage_class="IA", content_disposition="inline", user="eric")
-    assert first.comparable_fields == Grant(**{**vars(first), "user": None}).comparable_fields
-    for other in ({"acl": None}, {"storage_class": None}, {"content_disposition": ""}, {"forbid_overwrite": False}):
-        assert first.comparable_fields != Grant(**{**vars(first), **other}).comparable_fields
-    assert Grant(metadata={"a": "b"}).comparable_fields is Grant(custom={"a": "b"}).comparable_fields is None
-
-
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"dir": "/a"}, "dir: '/a/' must not begin with '/'"),
     ({"dir": "/"}, "dir: "),

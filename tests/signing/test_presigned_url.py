@@ -244,10 +244,3 @@ def test_a_key_that_was_asked_for_before_is_not_asked_for_again() -> None:
     provider = Provider(CredentialsError("none"))
     url = presigner(provider).presign("GET", "a", expires=60, credentials=Credentials(ID, SECRET))
     assert url == sign(method="GET")
-
-
-def test_the_signing_key_is_that_of_the_day_the_secret_and_the_region() -> None:
-    cache = v4.signing_key_cache()
-    for parts in (("s", "20261126", "r"), ("s", "20261127", "r"), ("t", "20261127", "r"), ("t", "20261127", "q")):
-        for _ in range(2):
-            assert cache(*parts) == v4.signing_key(*parts)

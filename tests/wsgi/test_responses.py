@@ -25,7 +25,6 @@ from oss_wsgi.testing import CallbackSigner
 from oss_wsgi.wsgi.observers import facts_of
 from oss_wsgi.wsgi.responses import (
     AGAIN_KEY,
-    STATUSES,
     Again,
     ClosingBody,
     ask_again,
@@ -34,8 +33,6 @@ from oss_wsgi.wsgi.responses import (
     read_response,
     refuse,
     refuse_error,
-    refuse_unconfirmed,
-    status_of,
 )
 
 from ..endpoints.test_signature import SETTINGS
@@ -101,11 +98,7 @@ def test_an_error_and_its_subclasses_have_one_status() -> None:
     for error, status in ERRORS.items():
         own = subclass(error)
         for kind in (error, own, subclass(own)):
-            assert status_of(kind.__new__(kind)) == status, kind
-
-
-def test_an_error_that_is_not_ours_is_500() -> None:
-    assert status_of(ValueError("no")) == 500
+            assert kind.http_status == status, kind
 
 
 def refusing(error: Exception, refuse_with: Any = refuse_error) -> webtest.TestResponse:
@@ -133,7 +126,7 @@ def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCa
     for reason in ("confirm_failed", "oss_unreachable"):
         error = exceptions.ConfirmationUnavailableError(reason, "no")
         error.__cause__ = ValueError("why")
-        assert refusing(error, refuse_unconfirmed).status_int == 503
+        assert refusing(error).status_int == 503
     failed, unreachable = caplog.records
     assert failed.exc_info is not None
     assert unreachable.exc_info is None
@@ -321,7 +314,7 @@ def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None
 
 
 def test_changing_a_status_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATUSES, exceptions.TicketUsedError, 410)
+    monkeypatch.setattr(exceptions.TicketUsedError, "http_status", 410)
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         error = subclass(exceptions.TicketUsedError)("ticket_used", "the ticket was used")

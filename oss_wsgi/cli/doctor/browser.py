@@ -8,12 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, SIGNATURE_PATH
-from ...callback.url import split_urls, target_of, without_password
+from ...callback.url import target_of, without_password
 from ..http_client import Response, UnreachableError, json_members
 from ..terminal import plain
-from .callback import LINE_URL
 from .context import TIMEOUT, CheckContext, Finding, error, is_loopback, is_private, ok, unreachable, warning
-from .probe import ProbeCall, is_refusal, probe_report, request_probed
+from .probe import FIX_CHECK_CALLBACK, LINE_URL, ProbeCall, is_refusal, probe_report, request_probed
 
 _INTERNAL = re.compile(r"-internal(\.[a-z0-9.-]+)?\.aliyuncs\.com$|(^|\.)vpc[0-9]+-oss-[a-z0-9-]+\.aliyuncs\.com$")
 _LOGIN_STATUSES = (301, 302, 303, 307, 308, 401, 403)
@@ -56,7 +55,7 @@ def _is_stand_in(context: CheckContext) -> bool:
     """Return whether the settings name a stand-in for OSS: its key is trusted, and callbacks stay in the network."""
     context.require("OSS_TRUSTED_KEYS", "OSS_CALLBACK_URL")
     host = urlsplit(context.host)
-    callbacks = [urlsplit(url).hostname or "" for url in split_urls(context.settings.callback_url or "")]
+    callbacks = [urlsplit(url).hostname or "" for url in context.callback_urls]
     if not all(is_private(name) or "." not in name for name in callbacks):
         return False
     for url, _ in context.settings.trusted_keys:
@@ -79,9 +78,8 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
     host = context.host
     parts = urlsplit(host)
     name = parts.hostname or ""
-    urls = split_urls(context.settings.callback_url) if context.settings.callback_url else []
-    pages = [*context.settings.allowed_origins, *(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in urls)]
-    secure = [page for page in dict.fromkeys(pages) if page.startswith("https://")]
+    pages = [*context.settings.allowed_origins, *context.own_origins]
+    secure = [page for page in pages if page.startswith("https://")]
     line = f"`export OSS_HOST=https://{parts.netloc}{parts.path}`"
     if parts.scheme == "https":
         yield ok("forms go over https")
@@ -89,8 +87,7 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
         yield ok(f"forms go to {name} over http, which browsers allow from https pages too")
     elif secure:
         yield error(
-            f"pages of {without_password(secure[0])} are https, and browsers block their forms to {host}, which is "
-            "http (mixed content)",
+            f"pages of {secure[0]} are https, and browsers block their forms to {host}, which is http (mixed content)",
             f"Let forms go over https: {line}. A domain of your own needs a certificate in the OSS console first.",
         )
     elif not is_private(name):
@@ -115,10 +112,7 @@ def check_signature(context: CheckContext) -> Iterator[Finding]:
                 f"Let OSS_CALLBACK_URL end in the prefix and {CALLBACK_PATH}: {LINE_URL}.",
             )
         elif not _passes(call):
-            yield warning(
-                "not checked: the callback does not reach the application",
-                "See the check `callback`: `oss-wsgi doctor --only callback`.",
-            )
+            yield warning("not checked: the callback does not reach the application", FIX_CHECK_CALLBACK)
         elif url not in seen:
             seen.add(url)
             yield _check_signature(url, context)
@@ -179,7 +173,8 @@ def _check_arrival(url: str, report: dict[str, Any]) -> Finding:
 def _foreign(url: str, response: Response) -> Finding:
     location = plain(response.headers.get("Location") or "")
     answer = f"{response.status}{f', to {location}' if location else ''}"
-    if response.status in _LOGIN_STATUSES and not _is_same_page(url, location):
+    elsewhere = urlsplit(location).path != urlsplit(url).path
+    if response.status in _LOGIN_STATUSES and elsewhere:
         return warning(
             f"not checked: a server in front answers {url} with {answer}, perhaps because it asks for a login",
             f"If a user who has logged in gets no signature either, look at the answer: `curl -i '{url}'`.",
@@ -188,11 +183,6 @@ def _foreign(url: str, response: Response) -> Finding:
         f"the callback reaches the application, but {url} does not: another server answers it with {answer}",
         f"Let the server in front pass the whole prefix on. {_front_line(url)}",
     )
-
-
-def _is_same_page(url: str, location: str) -> bool:
-    """Return whether a redirect leads to the same path elsewhere, so not to a login."""
-    return bool(location) and urlsplit(location).path == urlsplit(url).path
 
 
 def _front_line(url: str) -> str:

@@ -8,24 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from ...application import CALLBACK_PATH, DEFAULT_PREFIX
+from ...application import CALLBACK_PATH
 from ...callback.parameters import FORM
 from ...callback.url import callback_url_problems, split_urls, target_of, without_password
 from ...explanations.rows import FRONT, rows_of_status
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
-from ..http_client import (
-    NoNetworkError,
-    Response,
-    TooSlowError,
-    UnknownHostError,
-    UnreachableError,
-    is_json,
-    json_members,
-)
+from ..http_client import Response, TooSlowError, UnreachableError, is_json, json_members
 from ..terminal import plain
 from .context import CheckContext, Finding, address_of, error, is_private, ok, unreachable, warning
-from .probe import BODY, ProbeCall, compression, is_refusal, probe_report
+from .probe import BODY, FIX_CHECK_CALLBACK, FIX_NO_URL, LINE_URL, ProbeCall, compression, is_refusal, probe_report
 
 #: Seconds after which an answer is a warning: half of what OSS waits.
 SLOW = 2.5
@@ -33,10 +25,6 @@ SLOW = 2.5
 _OSS_TIMEOUT = 5.0
 _MAX_RESPONSE = 1024 * 1024
 
-#: How to set the callback's URL.
-LINE_URL = f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`"
-
-_FIX_CHECK_CALLBACK = "See the check `callback`: `oss-wsgi doctor --only callback`."
 _FIX_COMPRESSION = "Switch compression off for this path: OSS does not decompress answers."
 _FIX_LENGTH = (
     "Switch compression and chunked encoding off for answers to the callback. Apache since 2.4.59 drops the length of "
@@ -53,10 +41,7 @@ def check_callback_url(context: CheckContext) -> Iterator[Finding]:
     """Check OSS's rules for the URL: at most five, http or https, no IPv6, a public address, a name for SNI."""
     text = context.environ.get("OSS_CALLBACK_URL", "").strip()
     if not text:
-        yield warning(
-            "OSS_CALLBACK_URL is not set",
-            f"Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {LINE_URL}.",
-        )
+        yield warning("OSS_CALLBACK_URL is not set", FIX_NO_URL)
         return
     problems = callback_url_problems(text)
     for problem in problems:
@@ -72,10 +57,9 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as cause:  # UnicodeError: a label of the name is empty or too long
-        message, fix = f"{host} has no address", f"Publish the name in the public DNS: `dig +short {host}` shows it."
-        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
-            return unreachable(NoNetworkError(message), fix)
-        return unreachable(UnknownHostError(message, host), fix)
+        problem = UnreachableError(f"{host} has no address", host)
+        problem.__cause__ = cause
+        return unreachable(problem, f"Publish the name in the public DNS: `dig +short {host}` shows it.")
     ipv4 = [address for address in addresses if ":" not in address]
     if not ipv4:
         return error(f"{host} has only IPv6 addresses, which OSS does not call", "Give it an IPv4 address.")
@@ -170,9 +154,9 @@ def _unexpected_response(url: str, message: str, response: Response) -> Finding:
 def _redirect_line(url: str, location: str) -> str:
     """Return what fixes a redirect: the line with the new URL if it is a callback's, else how to see the redirect."""
     destination = urljoin(url, location)
-    if urlsplit(destination).path == urlsplit(url).path and destination != url and not urlsplit(destination).query:
-        return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
-    if location and urlsplit(destination).path.endswith(CALLBACK_PATH) and destination != url:
+    parts = urlsplit(destination)
+    is_same = parts.path == urlsplit(url).path and not parts.query
+    if destination != url and (is_same or parts.path.endswith(CALLBACK_PATH)):
         return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
     return (
         "If it redirects to a login, exempt the callback's path from the login. "
@@ -259,7 +243,7 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
         is_application = probe_report(response) is not None if call.authenticated else is_refusal(response)
         if response.status == status and is_json(response.body) and not is_application:
             message = f"{call.url}: not checked: the {status} came from something other than the application"
-            yield error(message, _FIX_CHECK_CALLBACK)
+            yield error(message, FIX_CHECK_CALLBACK)
         else:
             yield from check_response(call.url, response, status)
     if answered and not context.writes:
@@ -278,7 +262,7 @@ def check_response(url: str, response: Response, status: int = 200) -> Iterator[
     problems = [
         error(f"{url}: {message}", fix)
         for is_wrong, message, fix in (
-            (response.status != status, f"the status is {response.status}, not {status}", _FIX_CHECK_CALLBACK),
+            (response.status != status, f"the status is {response.status}, not {status}", FIX_CHECK_CALLBACK),
             (not response.complete, f"the answer ends too early, after {size} bytes", "Find out what cuts it off."),
             (coding, f"the answer is compressed ({coding})", _FIX_COMPRESSION),
             (

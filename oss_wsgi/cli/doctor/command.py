@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...exceptions import GrantError, OSSWSGIError
 from ...signing.grant import Grant
-from ..options import EPILOG, add_credentials_library, add_settings, environ_of
+from ..options import EPILOG, add_settings, environ_of
 from ..terminal import MisuseError, coloured, plain, said, waiting
 from .browser import check_host, check_page, check_signature
 from .callback import check_answer, check_callback, check_callback_url
@@ -83,7 +83,6 @@ def add(subparsers: Any) -> None:
         help=f"user of the test upload, written as in your Grant(user=...); {DEFAULT_USER}",
     )
     parser.add_argument("--data", metavar="JSON", help="data of the test upload, as the handler reads it; {}")
-    add_credentials_library(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(parser)
     parser.set_defaults(run=run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import ipaddress
@@ -12,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
 from ...callback.url import split_urls
@@ -23,11 +23,11 @@ from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost
-from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, request
+from ..http_client import Response, UnreachableError, request
 from ..options import settings_of
 from ..refusals import fix_refusal, read_refusal, see_also
 from ..terminal import in_words
-from .probe import ProbeCall, call_callback
+from .probe import FIX_NO_URL, ProbeCall, call_callback
 
 #: Seconds for one request: OSS waits 5 s for a callback's answer.
 TIMEOUT = 6.0
@@ -46,9 +46,12 @@ FILENAME = "oss-wsgi-doctor.txt"
 DEFAULT_USER = "oss-wsgi-doctor"
 _DEFAULT_GRANT = Grant(user=DEFAULT_USER)
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
 # RFC 6761, 6762, 8375 and ICANN's `.internal`; `.svc` is Kubernetes'.
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".svc")
+#: Errors that say that there is no way to any server: no answer of the DNS, or no route.
+_OFFLINE = (socket.EAI_AGAIN, errno.ENETUNREACH, errno.ENETDOWN)
 _VARIABLE = re.compile(r"OSS_[A-Z_]+")
 _KNOWN_VARIABLES = frozenset(row.variable for row in TABLE)
 
@@ -89,8 +92,10 @@ def error(message: str, fix: str) -> Finding:
 
 def unreachable(cause: UnreachableError, fix: str) -> Finding:
     """Return the finding for a server that does not answer; without a network nothing is known about it."""
-    unknown = isinstance(cause, UnknownHostError) and _is_public_name(cause.host)
-    if isinstance(cause, NoNetworkError) or (unknown and not _knows_public_names()):
+    reason = cause.__cause__
+    offline = isinstance(reason, OSError) and reason.errno in _OFFLINE
+    unknown = isinstance(reason, socket.gaierror) and _is_public_name(cause.host)
+    if offline or (unknown and not _knows_public_names()):
         return warning(
             f"not checked, because this machine has no network: {cause}",
             "Connect it, or run `oss-wsgi doctor` on a machine that is connected.",
@@ -121,6 +126,7 @@ class NotCheckedError(Exception):
         self.finding = finding
 
 
+@dataclass
 class CheckContext:
     """One run of `doctor`: each request is sent once, when a check first needs its response.
 
@@ -131,25 +137,19 @@ class CheckContext:
     :param calls_handler: whether the application's handler gets that upload.
     """
 
-    def __init__(
-        self,
-        environ: Mapping[str, str],
-        *,
-        writes: bool = False,
-        grant: Grant = _DEFAULT_GRANT,
-        calls_handler: bool = False,
-    ) -> None:
-        self.environ = environ
-        self.writes = writes
-        self.grant = grant
-        self.calls_handler = calls_handler
-        self._settings, self._invalid, self.problems = _read_settings(environ)
+    environ: Mapping[str, str]
+    writes: bool = False
+    grant: Grant = _DEFAULT_GRANT
+    calls_handler: bool = False
+
+    def __post_init__(self) -> None:
+        self._settings, self._invalid, self.problems = _read_settings(self.environ)
 
     def require(self, *variables: str) -> None:
         """Raise NotCheckedError if one of these variables is invalid."""
-        invalid = [name for name in variables if name in self._invalid]
-        if invalid:
-            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
+        for name in variables:
+            if name in self._invalid:
+                raise _not_checked(f"{name} is missing or invalid")
 
     def require_all(self) -> None:
         """Raise NotCheckedError if any setting is invalid."""
@@ -191,6 +191,20 @@ class CheckContext:
     def is_local_oss(self) -> bool:
         """Return whether the bucket is one of a local OSS, which calls private addresses too."""
         return is_private(urlsplit(self.host).hostname or "")
+
+    @property
+    def callback_urls(self) -> list[str]:
+        """Return the URLs of OSS_CALLBACK_URL."""
+        return split_urls(self.settings.callback_url) if self.settings.callback_url else []
+
+    @property
+    def own_origins(self) -> list[str]:
+        """Return the origins of the application's own pages, assuming the origins of its callbacks."""
+        origins = []
+        for parts in map(urlsplit, self.callback_urls):
+            port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
+            origins.append(f"{parts.scheme}://{parts.hostname}{port}")
+        return list(dict.fromkeys(origins))
 
     @property
     def secret(self) -> str | None:
@@ -239,14 +253,9 @@ class CheckContext:
     def probe_calls(self) -> list[ProbeCall]:
         """Return one call of each URL of OSS_CALLBACK_URL, as a probe if the ticket secret is set."""
         self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET", "OSS_TICKET_SECRET_FILE")
-        settings = self.settings
-        if not settings.callback_url:
-            fix = (
-                "Set OSS_CALLBACK_URL to the public URL of the callback endpoint: "
-                f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`."
-            )
-            raise NotCheckedError(warning(f"{NOT_CHECKED}OSS_CALLBACK_URL is not set", fix))
-        return [call_callback(url, self.secret, TIMEOUT) for url in split_urls(settings.callback_url)]
+        if not self.callback_urls:
+            raise NotCheckedError(warning(f"{NOT_CHECKED}OSS_CALLBACK_URL is not set", FIX_NO_URL))
+        return [call_callback(url, self.secret, TIMEOUT) for url in self.callback_urls]
 
 
 def ask_oss(

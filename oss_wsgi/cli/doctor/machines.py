@@ -11,7 +11,7 @@ from ...middleware.probe import WINDOW, secret_fingerprint
 from ..http_client import Response
 from ..terminal import plain
 from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
-from .probe import call_callback, is_refusal, probe_report
+from .probe import FIX_CHECK_CALLBACK, call_callback, is_refusal, probe_report
 
 #: How many calls look for machines, and the seconds after which no further call begins.
 CALLS = 16
@@ -48,14 +48,14 @@ def check_machines(context: CheckContext) -> Iterator[Finding]:
             if not isinstance(responses[-1], Response):
                 break
             responses.append(call_callback(call.url, context.secret, TIMEOUT).response)
+        url = without_password(call.url)
         answered = [each for each in responses if isinstance(each, Response)]
-        yield _compare(call.url, answered, context.secret)
-        yield from _compare_ledgers(call.url, answered)
+        yield _compare(url, answered, context.secret)
+        yield from _compare_ledgers(url, answered)
 
 
 def _compare(url: str, responses: list[Response], secret: str) -> Finding:
     """Return what the responses of several calls say together."""
-    url = without_password(url)
     machines: Counter[_Secrets] = Counter()
     refusals = 0
     for response in responses:
@@ -66,9 +66,7 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
             refusals += is_refusal(response)
     answered = machines.total()
     if not answered:
-        return warning(
-            "not checked: no machine answers the probe", "See the check `callback`: `oss-wsgi doctor --only callback`."
-        )
+        return warning("not checked: no machine answers the probe", FIX_CHECK_CALLBACK)
     if refusals:
         return error(
             f"{refusals} of {answered + refusals} calls of {url} reached a machine that does not have the ticket "
@@ -89,7 +87,6 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
 
 def _compare_ledgers(url: str, responses: list[Response]) -> Iterator[Finding]:
     """Yield whether the machines that answered share their ledger; nothing where no ledger says where it is."""
-    url = without_password(url)
     ledgers: dict[str, bool] = {}
     for response in responses:
         ledger = (probe_report(response) or {}).get("ledger")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from ...callback.url import split_urls
 from ...exceptions import SettingsError
 from ...sdk.cors import rule_for
 from ..refusals import read_refusal, region_of
@@ -19,7 +18,6 @@ _MAX_SKEW = 15 * 60
 _SMALL_SKEW = 60
 
 _NO_RULES = "0003-00000601"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _FIX_NOT_OSS = "Check OSS_HOST: another server may answer there."
 
 
@@ -135,25 +133,13 @@ def check_cors(context: CheckContext) -> Iterator[Finding]:
     listed = context.settings.allowed_origins
     for origin in listed:
         yield from _check_preflights(context, host, origin, origin, needed=True)
-    own = [] if "*" in listed else [origin for origin in _own_origins(context) if origin not in listed]
+    own = [] if "*" in listed else [origin for origin in context.own_origins if origin not in listed]
     for origin in own:
         shown = f"{origin} (taken from OSS_CALLBACK_URL)"
         yield from _check_preflights(context, host, origin, shown, needed=not listed)
     if not listed and not own:
         fix = "Set your pages' origins: `export OSS_ALLOWED_ORIGINS=https://app.example.com`."
         yield warning("there is no origin to try", fix)
-
-
-def _own_origins(context: CheckContext) -> list[str]:
-    """Return the origins of the application's own pages, assuming the origins of its callbacks."""
-    text = context.settings.callback_url
-    return list(dict.fromkeys(_origin(url) for url in split_urls(text))) if text else []
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{parts.scheme}://{parts.hostname}{port}"
 
 
 def _check_preflights(

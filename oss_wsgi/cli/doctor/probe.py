@@ -9,11 +9,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.parameters import FORM
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove
 from ..http_client import Response, UnreachableError, json_members, request
 from ..terminal import plain
+
+FIX_CHECK_CALLBACK = "See the check `callback`: `oss-wsgi doctor --only callback`."
+#: How to set the callback's URL.
+LINE_URL = f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`"
+FIX_NO_URL = f"Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {LINE_URL}."
 
 #: A body that shows whether it is decoded, joined or rewritten on its way.
 BODY = b"object=a%2Fb+c%20d.txt&text=%E4%B8%AD&size=0&probe=1"

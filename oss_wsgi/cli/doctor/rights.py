@@ -5,6 +5,7 @@ Rights are tried by requests that change nothing.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -45,8 +46,7 @@ def try_rights(
     :param missing: makes the finding of a right that is not there.
     :param needs: a sentence that says what needs the rights.
     """
-    bucket = bucket_client(context)
-    try:
+    with contextlib.closing(bucket_client(context)) as bucket:
         try:
             bucket.connect()
         except BucketRefusedError as cause:
@@ -58,10 +58,9 @@ def try_rights(
             except NotStoredError:
                 yield ok(f"the key may {action} ({right})")
             except BucketRefusedError as cause:
+                fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
                 if cause.code in ("AccessDenied", ""):
                     fix = f"Grant the access key {right}: {needs}"
-                else:
-                    fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
                 yield missing(f"the key may not {action}: {cause.hint}", fix)
             except BucketError as cause:
                 offline = _without_a_network(context)
@@ -70,8 +69,6 @@ def try_rights(
                     break  # the other requests would end the same way
             else:
                 yield ok(f"the key may {action} ({right})")
-    finally:
-        bucket.close()
 
 
 def _without_a_network(context: CheckContext) -> Finding | None:

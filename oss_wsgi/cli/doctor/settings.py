@@ -14,8 +14,8 @@ from ...explanations.rows import row_of
 from ...ledger.url import is_url, ledger_from, shown
 from ..refusals import read_refusal
 from ..verify import fingerprint
-from .callback import LINE_URL
 from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
+from .probe import FIX_NO_URL
 
 #: Minutes below which the remaining life of a temporary key is a warning.
 _SHORT_LIFE = 15
@@ -37,8 +37,7 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
         return
     yield ok(f"bucket {settings.bucket}, region {settings.region or 'unknown'}, forms go to {settings.host}")
     if not settings.callback_url:
-        fix = f"Set OSS_CALLBACK_URL: {LINE_URL}."
-        yield warning("no callback: the application is not told of uploads", fix)
+        yield warning("no callback: the application is not told of uploads", FIX_NO_URL)
     if not settings.ticket_secret:
         yield warning(
             "OSS_TICKET_SECRET is not set: each process makes its own, and refuses uploads that another one signed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -109,44 +110,35 @@ def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
 
 def write_parts(context: CheckContext) -> Iterator[Finding]:
     """Upload an object of two parts by signed URLs, as a page does, without a callback, and delete it afterwards."""
-    bucket = bucket_client(context)
     key = f"{context.settings.upload_dir}oss-wsgi-doctor-{secrets.token_hex(8)}.txt"
     upload_id, is_stored = "", False
-    try:
-        upload_id = bucket.begin(key, {"Content-Type": "text/plain"})
-        finding = _send_parts(bucket, context, key, upload_id)
-        if finding is None:
-            listed = bucket.list_parts(key, upload_id)
-            stored = bucket.complete(key, upload_id, [(part.number, part.etag) for part in listed], {})
-            upload_id, is_stored = "", True
-            size = MIN_PART_BYTES + 1
-            finding = (
-                ok(f"{key} was stored in two parts")
-                if stored.size == size
-                else error(
-                    f"{key} has {stored.size} bytes, but its two parts have {size} bytes together", "Check OSS_HOST."
-                )
-            )
-        yield finding
-    except BucketRefusedError as cause:
-        fix = (
-            f"Grant the access key {cause.right}."
-            if cause.code == "AccessDenied"
-            else f"For more run `{_explain(cause)}`."
-        )
-        yield error(f"an upload in two parts was refused: {cause.hint}", fix)
-    except BucketError as cause:
-        yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
-    except OSSWSGIError as cause:
-        yield error(f"an upload in two parts cannot be signed: {cause}", "Check OSS_ACCESS_KEY_ID and OSS_REGION.")
-    finally:
+    with contextlib.closing(bucket_client(context)) as bucket:
         try:
-            if upload_id:
-                bucket.abort(key, upload_id)
-        except BucketError:
-            pass  # the lifecycle rule does it
+            upload_id = bucket.begin(key, {"Content-Type": "text/plain"})
+            finding = _send_parts(bucket, context, key, upload_id)
+            if finding is None:
+                listed = bucket.list_parts(key, upload_id)
+                stored = bucket.complete(key, upload_id, [(part.number, part.etag) for part in listed], {})
+                upload_id, is_stored = "", True
+                size = MIN_PART_BYTES + 1
+                finding = ok(f"{key} was stored in two parts")
+                if stored.size != size:
+                    message = f"{key} has {stored.size} bytes, but its two parts have {size} bytes together"
+                    finding = error(message, "Check OSS_HOST.")
+            yield finding
+        except BucketRefusedError as cause:
+            fix = f"For more run `oss-wsgi explain {cause.code or cause.reason}`."
+            if cause.code == "AccessDenied":
+                fix = f"Grant the access key {cause.right}."
+            yield error(f"an upload in two parts was refused: {cause.hint}", fix)
+        except BucketError as cause:
+            yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
+        except OSSWSGIError as cause:
+            yield error(f"an upload in two parts cannot be signed: {cause}", "Check OSS_ACCESS_KEY_ID and OSS_REGION.")
         finally:
-            bucket.close()
+            if upload_id:
+                with contextlib.suppress(BucketError):  # the lifecycle rule removes it
+                    bucket.abort(key, upload_id)
     if is_stored:
         yield delete_object(key, context)
 
@@ -174,10 +166,6 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
             message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"
             return error(message, "Look for a proxy between here and OSS that changes bodies or drops headers.")
     return None
-
-
-def _explain(cause: BucketRefusedError) -> str:
-    return f"oss-wsgi explain {cause.code or cause.reason}"
 
 
 def delete_object(key: str, context: CheckContext) -> Finding:

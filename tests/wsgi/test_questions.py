@@ -21,8 +21,7 @@ from oss_wsgi import (
 )
 from oss_wsgi.middleware.dispatcher import Blocking, Dispatcher, PathRouter
 from oss_wsgi.testing import CallbackSigner, FrozenClock
-from oss_wsgi.wsgi.nonblocking import nonblocking_test
-from oss_wsgi.wsgi.questions import body_limit_of, callback_test
+from oss_wsgi.wsgi.questions import body_limit_of, callback_test, nonblocking_test
 
 SIGNER = CallbackSigner()
 KEY = {"X_OSS_PUB_KEY_URL": SIGNER.headers("/", b"")["x-oss-pub-key-url"]}
