@@ -53,10 +53,9 @@ def asked_by_the_page(site: Site) -> None:
     assert site.client.recover(fields["callback"], fields["key"]).status_int == 200
 
 
-@pytest.mark.parametrize("names", ["unique", "original"])
 @pytest.mark.parametrize("way", [form, put, swept, swept_put, event, asked_by_the_page])
-def test_the_handler_gets_the_name_of_the_file(way: Callable[[Site], None], names: str) -> None:
-    site = Site({"recover": True, "upload_names": names})
+def test_the_handler_gets_the_name_of_the_file(way: Callable[[Site], None]) -> None:
+    site = Site({"recover": True})
     way(site)
     (upload,) = site.uploads
     assert upload.filename == NAME
@@ -92,12 +91,4 @@ def test_the_form_of_a_small_file_among_parts_has_its_name() -> None:
     body = json.loads(base64.b64decode(fields["callback"]))["callbackBody"]
     ticket = TicketBook([SECRET], clock=site.clock).open(parse_qs(body)["ticket"][0])
     assert ticket.filename == NAME
-    site.close()
-
-
-@pytest.mark.parametrize("escape", ["%ED%A0%80", "%FF"])
-def test_what_is_no_utf_8_gets_no_signature(escape: str) -> None:
-    site = PartsSite()
-    assert site.ask("GET", f"/signature?filename=a{escape}.png").status_int == 400
-    assert site.ask("POST", "/s3/multipart", b'{"filename": "a\\ud800.png"}').status_int == 400
     site.close()

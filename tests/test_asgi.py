@@ -130,24 +130,18 @@ def over_wsgi() -> oss_wsgi.DirectUpload:
     [
         ("PUT", "/oss/signature", b"", {}),
         ("GET", "/oss/callback", b"", {}),
-        ("POST", "/oss/callback", b"x=1", {}),
         ("POST", "/oss/callback", b"x=1", {"Content-Length": "70000"}),
         ("POST", "/oss/callback", b"x=1", {"Content-Length": "three"}),
         ("POST", "/oss/callback", b"x=1", {"Content-Length": "4"}),
         ("POST", "/oss/callback", b"x=1", SIGNER.headers("/oss/callback", b"x=1")),
         ("POST", "/oss/callback", b"", {"Content-Length": "0"}),
         ("HEAD", "/oss/health", b"", {}),
-        ("GET", "/oss/health", b"", {}),
         ("OPTIONS", "/oss/limits", b"", {}),
-        ("GET", "/oss/limits", b"", {}),
         ("GET", "/oss/signature?filename=%FF", b"", {}),
         ("GET", "/oss/signature", b"", {"Origin": "https://evil.example.com"}),
         ("GET", "/oss/upload.js", b"", {}),
-        ("GET", "/oss/upload.js", b"", {"Accept-Encoding": "gzip"}),
         ("GET", "/oss/%73ignature/", b"", {}),
-        ("GET", "/oss/", b"", {}),
         ("GET", "/oss", b"", {}),
-        ("POST", "/oss/recover", b"{}", {"Content-Type": "application/json"}),
         ("POST", "/oss/s3/multipart", b"{}", {"Content-Type": "application/json"}),
     ],
 )
@@ -162,11 +156,6 @@ def test_a_request_is_answered_as_over_wsgi(method: str, target: str, body: byte
     assert answer.status == expected.status_int
     assert answer.body == expected.body
     assert sorted(answer.headers) == sorted((name.lower(), value) for name, value in expected.headerlist)
-
-
-def test_a_method_that_is_not_allowed_is_told_those_that_are() -> None:
-    answer = run(ask(application(), "PUT", "/oss/signature"))
-    assert (answer.status, dict(answer.headers)["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -71,20 +69,14 @@ def test_the_page_its_files_and_the_endpoints_are_served() -> None:
         assert get(f"{server.url}/oss/health").status == 200
 
 
-def test_ctrl_c_ends_the_server_with_status_0() -> None:
-    with running_server() as server:
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(timeout=60) == 0
-
-
 def test_the_temporary_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     with running_server(TMPDIR=str(tmp_path)):
         assert list(tmp_path.iterdir())
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("prefix", ["/up", "/a b/上传", "/a%20b"])
-def test_another_prefix_moves_the_endpoints(prefix: str) -> None:
+def test_another_prefix_moves_the_endpoints() -> None:
+    prefix = "/a b/上传"
     with running_server("--prefix", prefix) as server:
         with urllib.request.urlopen(f"{server.url}/") as page:
             assert f'data-server-url="{quote(prefix[1:])}/signature"'.encode() in page.read()
@@ -94,41 +86,6 @@ def test_another_prefix_moves_the_endpoints(prefix: str) -> None:
         request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
         with urllib.request.urlopen(request) as answer:
             assert json.load(answer) == {"Status": "Ok"}
-
-
-def test_the_list_of_an_uploads_parts_may_be_longer_than_other_bodies() -> None:
-    with running_server() as server:
-        parts = urlsplit(server.url)
-        for path, size, status in (
-            ("/oss/s3/multipart/x/complete", 700_000, 400),
-            ("/oss/s3/multipart/x/complete", 1024 * 1024 + 1, 413),
-            ("/oss/s3/multipart/x/1", 700_000, 413),
-            ("/x/s3/multipart/x/complete", 700_000, 413),
-        ):
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-            connection.request("POST", path, b"x" * size)
-            assert connection.getresponse().status == status
-            connection.close()
-
-
-def test_a_body_over_the_limit_is_413() -> None:
-    with running_server() as server:
-        parts = urlsplit(server.url)
-        for size in (64 * 1024 + 1, 10 * 1024 * 1024):
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-            connection.putrequest("POST", "/oss/callback")
-            connection.putheader("Content-Length", str(size))
-            connection.endheaders()
-            assert connection.getresponse().status == 413
-            connection.close()
-
-
-def test_the_access_log_shows_requests_without_their_query() -> None:
-    with running_server("--access-log") as server:
-        get(f"{server.url}/oss/signature?filename=private-name.txt")
-        server.log("GET '/oss/signature' 200")  # written once the answer is sent: SIGTERM could come before it
-    assert "GET '/oss/signature' 200" in server.log()
-    assert "private-name" not in server.log()
 
 
 def test_the_log_can_be_json() -> None:
@@ -240,33 +197,6 @@ def test_settings_count_with_the_local_oss_too() -> None:
         refusal.value.close()
 
 
-def test_a_blank_bucket_counts_as_unset() -> None:
-    with running_server(OSS_BUCKET=" ") as server:
-        get(f"{server.url}/oss/health").close()
-        assert "local OSS" in server.log("local OSS")
-
-
-@pytest.mark.parametrize("option", ["--listen", "--local-listen"])
-def test_a_taken_port_is_one_sentence(option: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        other = "--local-listen" if option == "--listen" else "--listen"
-        output = refused(option, f"127.0.0.1:{port}", other, "127.0.0.1:0")
-    reason = f"cannot listen on 127.0.0.1:{port}: Address already in use."
-    assert output == f"server.py: {reason} Choose another with {option} HOST:PORT.\n"
-
-
-def test_all_wrong_settings_are_reported_at_once() -> None:
-    output = refused(OSS_BUCKET="b", OSS_UPLOAD_DIR="a", OSS_BUKET="x", OSS_ACCESS_KEY_SECRET="swordfish swordfish")
-    named = {line.split(" ")[1].rstrip(":") for line in output.splitlines()}
-    assert named >= {"OSS_BUKET", "OSS_BUCKET", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_UPLOAD_DIR"}
-    assert "swordfish" not in output
-
-
-def test_a_bucket_without_a_key_is_refused() -> None:
-    assert "OSS_ACCESS_KEY_ID" in refused(OSS_BUCKET="examplebucket", OSS_REGION="cn-hangzhou")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -281,21 +211,6 @@ def test_an_error_names_its_option(arguments: list[str], message: str) -> None:
     assert "while attempting" not in line
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        pytest.param(["--listen", "8080"], id="no host"),
-        pytest.param(["--listen", "127.0.0.1:99999"], id="no such port"),
-        pytest.param(["--listen", "::1:80"], id="IPv6 without brackets"),
-        pytest.param(["--no-such-option"], id="an unknown option"),
-        pytest.param(["--upload-expires", "soon"], id="a setting that is no number"),
-        pytest.param(["--local-dir", "/dev/null/x"], id="a folder that cannot be"),
-    ],
-)
-def test_misuse_is_a_sentence(arguments: list[str]) -> None:
-    assert refused(*arguments)
-
-
 def test_a_missing_extra_is_named() -> None:
     code = (
         "import runpy, sys; sys.modules['fastcrc'] = None; sys.argv[0] = 'server.py'; "
@@ -306,14 +221,6 @@ def test_a_missing_extra_is_named() -> None:
     assert run.returncode == 2
     assert "pip install 'oss-wsgi[local]'" in run.stderr
     assert "Traceback" not in run.stderr
-
-
-def test_help_lists_the_settings_without_options_for_secrets() -> None:
-    run = subprocess.run([sys.executable, str(SERVER), "--help"], capture_output=True, text=True, env=clean_environ())
-    assert run.returncode == 0
-    for name in ("OSS_BUCKET", "OSS_UPLOAD_MAX_SIZE", "OSS_ACCESS_KEY_SECRET", "OSS_TRUSTED_KEYS"):
-        assert name in run.stdout
-    assert "--access-key-secret" not in run.stdout
 
 
 def load_application(monkeypatch: pytest.MonkeyPatch, **environ: str) -> webtest.TestApp:
@@ -333,21 +240,6 @@ def test_another_server_loads_the_application(monkeypatch: pytest.MonkeyPatch) -
     app = load_application(monkeypatch, **REAL, OSS_ALLOW_ANONYMOUS="on")
     assert app.get("/").content_type == "text/html"
     assert app.get("/oss/signature?filename=a.txt").json["accessid"] == "LTAI5tExampleKeyId000001"
-
-
-def test_another_server_does_not_load_the_local_oss() -> None:
-    code = "import sys, server; print([name for name in sys.modules if name.startswith('oss_wsgi.local')])"
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(
-        command, capture_output=True, text=True, cwd=SERVER.parent, env=clean_environ(**REAL), timeout=60, check=True
-    )
-    assert run.stdout == "[]\n"
-
-
-def test_without_a_bucket_another_server_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    response = load_application(monkeypatch).get("/", expect_errors=True)
-    assert response.status_int == 503
-    assert response.json["error"]["message"] == "Not configured."
 
 
 def test_secret_and_ledger_last_as_long_as_the_local_folder(tmp_path: Path) -> None:
@@ -379,12 +271,7 @@ def test_a_file_without_a_ticket_secret_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environ", [{}, REAL], ids=["local", "real"])
 def test_a_file_of_ticket_secrets_that_cannot_be_used_is_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "secrets"
-    for text, problem in ((None, "No such file"), ("swordfish\n", "line 1 has fewer than 32 characters")):
-        if text is not None:
-            path.write_text(text)
-        printed = refused(**environ, OSS_TICKET_SECRET_FILE=str(path))
-        assert f"OSS_TICKET_SECRET_FILE: {str(path)!r} cannot be used: {problem}" in printed
-        assert "swordfish" not in printed
-    path.write_text("x" * 32)
-    both = refused(**environ, OSS_TICKET_SECRET_FILE=str(path), OSS_TICKET_SECRET="y" * 32)
-    assert "OSS_TICKET_SECRET and OSS_TICKET_SECRET_FILE are both set" in both
+    path.write_text("swordfish\n")
+    printed = refused(**environ, OSS_TICKET_SECRET_FILE=str(path))
+    assert f"OSS_TICKET_SECRET_FILE: {str(path)!r} cannot be used: line 1 has fewer than 32 characters" in printed
+    assert "swordfish" not in printed

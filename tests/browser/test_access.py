@@ -129,7 +129,7 @@ def test_what_happens_is_said_in_one_polite_region(page: UploadPage) -> None:
 
 
 @pytest.mark.parametrize("zoom", [2, 4])
-@pytest.mark.parametrize("state", ["empty", "banner", "answer"])
+@pytest.mark.parametrize("state", ["empty", "banner", "answer", "untold"])
 def test_zoom_keeps_everything_in_one_column(open_page: OpenPage, server: RunningServer, zoom: int, state: str) -> None:
     """At 400 % a window of 1,280 pixels has 320 (WCAG 1.4.10)."""
     page = open_page(server, viewport={"width": 1280 // zoom, "height": 720 // zoom}, device_scale_factor=zoom)

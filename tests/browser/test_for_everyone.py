@@ -87,9 +87,8 @@ def test_without_files_the_button_announces_what_to_do(page: UploadPage) -> None
     expect(page.spoken).to_have_text("Choose files first.")
 
 
-@pytest.mark.parametrize("locale", ["zh-CN", "zh-SG", "zh"])
-def test_the_page_is_chinese_in_chinese_browsers(open_page: OpenPage, server: RunningServer, locale: str) -> None:
-    page = open_page(server, locale=locale)
+def test_the_page_is_chinese_in_chinese_browsers(open_page: OpenPage, server: RunningServer) -> None:
+    page = open_page(server, locale="zh-SG")
     expect(page.page).to_have_title("上传文件")
     expect(page.page.locator("html")).to_have_attribute("lang", "zh-CN")
     page.choose(file("照片.txt"))
@@ -219,9 +218,3 @@ def test_without_scripts_the_page_says_what_it_needs(open_page: OpenPage, server
     sentence = page.page.locator("noscript p")
     expect(sentence).to_be_visible()
     expect(sentence).to_contain_text("This page needs JavaScript")
-
-
-def test_there_is_one_file_input_and_one_upload_button(page: UploadPage) -> None:
-    page.choose(file("a.txt"))
-    expect(page.page.locator("input[type=file][multiple]")).to_have_count(1)
-    expect(page.upload_button).to_have_count(1)

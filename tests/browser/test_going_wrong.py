@@ -213,14 +213,6 @@ def test_any_response_of_the_server_is_explained_in_a_sentence(
     expect(page.row("a.txt")).to_contain_text(sentence)
 
 
-def test_who_may_not_upload_is_told_to_log_in_and_not_to_choose_another_file(open_page: OpenPage) -> None:
-    with running_server(OSS_ALLOW_ANONYMOUS="off") as server:
-        page = open_page(server)
-        page.expects("status of 403")
-        page.upload(file("a.txt"))
-        expect(page.row("a.txt")).to_contain_text("You may not send files here. Log in again?")
-
-
 def test_an_unreachable_server_is_distinguished_from_storage(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
     page.page.route("**/oss/signature?*", lambda route: route.abort(), times=1)
@@ -244,17 +236,6 @@ def test_a_file_that_is_gone_is_named_as_the_cause(page: UploadPage, tmp_path: P
     fleeting.unlink()
     page.upload_button.click()
     expect(page.row("fleeting.txt")).to_contain_text("This file can no longer be read.")
-
-
-def test_failed_files_can_be_retried_together(page: UploadPage) -> None:
-    page.expects("status of 403")
-    headers = {"Access-Control-Allow-Origin": "*"}
-    refuse = {"status": 403, "body": xml("AccessDenied"), "headers": headers}
-    page.page.route(STORAGE, lambda route: route.fulfill(**refuse), times=3)  # type: ignore[arg-type]
-    page.upload(*(file(f"{number}.txt") for number in range(3)))
-    expect(page.summary).to_have_text("3 failed")
-    page.page.get_by_role("button", name="Try all again").click()
-    expect(page.summary).to_have_text("3 files done")
 
 
 def test_the_rest_is_what_failed_beside_others(page: UploadPage) -> None:

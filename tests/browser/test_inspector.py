@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.client
 import json
 import re
 import shutil
@@ -200,74 +199,6 @@ def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload
     expect(page.locator("#count")).to_have_text("1 request of 2")
 
 
-def test_kind_status_and_search_filter(page: Page, oss: LocalOSS, upload: Upload) -> None:
-    upload("cat.txt")
-    upload("dog.txt", prefix="other/")
-    urllib.request.urlopen(f"{oss.host}/cat.txt").close()
-    for choose, count in (
-        (lambda: page.get_by_label("Kind").select_option("read"), 1),
-        (lambda: page.get_by_label("Status").select_option("failed"), 1),
-        (lambda: page.get_by_label("Search").fill("accessdenied"), 1),
-        (lambda: page.get_by_label("Search").fill("nothing-has-this"), 0),
-    ):
-        page.goto(f"{oss.url}/")
-        choose()
-        page.get_by_role("button", name="Filter").click()
-        expect(page.get_by_role("listitem")).to_have_count(count)
-
-
-def test_an_upload_is_one_story(page: Page, upload: Upload, application: Application) -> None:
-    upload("cat.png", PNG, "image/png")
-    expect(page.get_by_role("listitem")).to_have_count(1)
-    open_story(page, "Stored, application told")
-    article = page.get_by_role("article")
-    for words in ("image/png", "69 B", "ETag", "CRC-64", "POST /callback HTTP/1.1", '"size":69', "Came back after"):
-        expect(article).to_contain_text(words)
-    for title, words in (
-        ("Form", "OSSAccessKeyId".lower()),
-        ("Signature", "String to sign"),
-        ("Policy", '["starts-with", "$key", ""]'),
-        ("Answer", '"handled": 1'),
-    ):
-        step = article.locator("details.step").filter(has=page.get_by_role("heading", name=title, exact=True))
-        step.locator("summary").first.click()
-        expect(step.get_by_text(words).first).to_be_visible()
-    expect(article.get_by_role("img", name="holds", exact=True)).to_have_count(4)
-
-
-def test_a_failed_callback_says_why_and_what_to_do(page: Page, upload: Upload, application: Application) -> None:
-    application.status = "403 Forbidden"
-    assert upload("cat.txt") == 203
-    open_story(page, "application not told")
-    expect(page.locator(".callout")).to_contain_text("Error status : 403.")
-    expect(page.locator(".cure")).to_contain_text("read the reason and the fix in the application's log")
-
-
-def test_a_condition_that_fails_shows_what_it_was_compared_with(page: Page, upload: Upload) -> None:
-    assert upload("cat.txt", prefix="user/") == 403
-    open_story(page, "AccessDenied")
-    failed = page.get_by_role("listitem").filter(has=page.get_by_role("img", name="does not hold"))
-    expect(failed).to_contain_text('["starts-with", "$key", "user/"]')
-    expect(failed).to_contain_text("cat.txt")
-
-
-def test_a_wrong_signature_names_the_mistake(page: Page, oss: LocalOSS, upload: Upload) -> None:
-    assert upload("cat.txt", secret=f"{oss.access_key_secret}\n") == 403
-    open_story(page, "SignatureDoesNotMatch")
-    expect(page.locator(".cure")).to_have_text("The secret was used with a line break at its end.")
-    for name in ("String to sign", "Received", "Computed", "Differs"):
-        expect(page.get_by_role("rowheader", name=name)).to_be_visible()
-
-
-def test_a_refused_preflight_says_what_to_allow(page: Page, oss: LocalOSS) -> None:
-    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(urllib.request.Request(oss.host, headers=headers, method="OPTIONS"))
-    caught.value.close()
-    open_story(page, "Preflight refused")
-    expect(page.locator(".cure")).to_contain_text("--cors http://localhost:3000")
-
-
 def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
     upload("cat.txt")
     open_story(page, "cat.txt")
@@ -278,42 +209,6 @@ def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
     page.get_by_role("link", name="Copy as curl").click()
     expect(page.get_by_role("link", name="Copied")).to_have_count(2)
     assert page.evaluate("navigator.clipboard.readText()").startswith("curl -i ")
-
-
-@pytest.mark.parametrize(
-    ("choice", "calls"),
-    [("Unchanged", 1), ("Twice at once", 2), ("Altered body", 1), ("Signed with another key", 1)],
-)
-def test_a_callback_is_sent_again(
-    page: Page, upload: Upload, application: Application, choice: str, calls: int
-) -> None:
-    upload("cat.txt")
-    open_story(page, "cat.txt")
-    page.get_by_role("heading", name="Send again").click()
-    page.get_by_role("radio", name=choice).check()
-    page.get_by_role("button", name="Send again").click()
-    expect(page.get_by_role("link", name="The upload whose callback this is")).to_be_visible()
-    assert len(application.bodies) == 1 + calls
-    assert (application.bodies[0] == application.bodies[-1]) == (choice != "Altered body")
-    expect(page.locator("details.step").filter(has_text="Came back after")).to_have_count(calls)
-
-
-def test_a_callback_goes_to_another_url(page: Page, upload: Upload, application: Application) -> None:
-    upload("cat.txt")
-    open_story(page, "cat.txt")
-    page.get_by_role("heading", name="Send again").click()
-    page.get_by_label("To", exact=True).fill(application.url.replace("/callback", "/elsewhere"))
-    page.get_by_role("button", name="Send again").click()
-    expect(page.get_by_text("POST /elsewhere HTTP/1.1")).to_be_visible()
-
-
-def test_a_fault_is_a_button(page: Page, upload: Upload) -> None:
-    page.get_by_role("link", name="Faults").click()
-    page.get_by_role("button", name="Fail next: callback_not_json").click()
-    expect(page.get_by_text("once")).to_be_visible()
-    assert upload("cat.txt") == 203
-    page.reload()
-    expect(page.get_by_text("None is waiting")).to_be_visible()
 
 
 def test_objects_are_browsed_looked_at_downloaded_and_deleted(page: Page, oss: LocalOSS, upload: Upload) -> None:
@@ -539,17 +434,3 @@ def test_a_page_that_is_open_does_not_hold_the_end_up(browser: Browser, tmp_path
         server.stop(is_urgent=lambda: bool(looks.append(None)))
         assert len(looks) < 40, "the end waits 5 seconds for requests, and looks every tenth"
         context.close()
-
-
-def test_open_pages_do_not_hold_up_other_requests(oss: LocalOSS) -> None:
-    host = oss.url.removeprefix("http://")
-    streams = []
-    for _ in range(30):
-        stream = http.client.HTTPConnection(host, timeout=60)
-        stream.request("GET", "/_inspect/events")
-        assert stream.getresponse().status == 200
-        streams.append(stream)
-    with urllib.request.urlopen(oss.public_key_url, timeout=60) as response:
-        assert response.status == 200
-    for stream in streams:
-        stream.close()

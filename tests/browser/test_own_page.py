@@ -207,20 +207,6 @@ def test_code_that_could_not_be_loaded_is_loaded_for_the_next_choice(
     expect(page.locator("output")).to_have_text("dog.png: Done")
 
 
-def test_a_file_chosen_before_the_module_is_there_is_uploaded_once(page: Page, shop: RunningServer) -> None:
-    waiting: list[Route] = []
-    page.route("**/upload.js", lambda route: waiting.append(route))
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url) if "/signature?" in request.url else None)
-    page.goto(f"{shop.url}/three-lines", wait_until="commit")
-    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
-    while not waiting:
-        page.wait_for_timeout(50)
-    waiting[0].continue_()
-    expect(page.locator("output")).to_have_text("cat.png: Done")
-    assert len(requests) == 1
-
-
 def test_the_last_choice_counts_while_the_code_is_loaded(page: Page, shop: RunningServer) -> None:
     """An input that was emptied by the first choice would look as if the person had taken the second one back."""
     waiting: list[Route] = []

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from ..support.running_server import running_server
 from .test_going_wrong import STORAGE, xml
 from .test_uploading import DROP
@@ -99,24 +97,20 @@ def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadP
     assert len(page.signatures) == 3
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "seconds"), [(429, {"Retry-After": "7"}, "7 s"), (503, {"Retry-After": "30"}, "30 s")]
-)
-def test_retry_after_is_obeyed(page: UploadPage, status: int, headers: dict[str, str], seconds: str) -> None:
-    page.expects(f"status of {status}")
+def test_retry_after_is_obeyed(page: UploadPage) -> None:
+    page.expects("status of 503")
     page.stop_clock()
-    answer = {"status": status, "body": "{}", "headers": headers}
+    answer = {"status": 503, "body": "{}", "headers": {"Retry-After": "30"}}
     page.page.route("**/oss/signature?*", lambda route: route.fulfill(**answer), times=1)  # type: ignore[arg-type]
     page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text(f"again in {seconds}")
+    expect(page.row("a.txt")).to_contain_text("again in 30 s")
     page.page.clock.run_for(31_000)
     expect(page.row("a.txt")).to_contain_text("Done")
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch", "EntityTooLarge", "NoSuchBucket"])
-def test_what_cannot_get_better_is_not_tried_again(page: UploadPage, code: str) -> None:
+def test_what_cannot_get_better_is_not_tried_again(page: UploadPage) -> None:
     page.expects("status of 403")
-    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml(code), headers=CORS))
+    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("AccessDenied"), headers=CORS))
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_have_attribute("data-state", "failed")
     assert len(page.signatures) == 1

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import pytest
-import webob.exc
 import webtest
 
 from oss_wsgi import AccessLog, DirectUpload, Grant, Metrics, RateLimit, Settings
@@ -81,17 +80,6 @@ def test_the_refusals_are_those_of_the_signature(authorize: Any, status: int) ->
     app = client(authorize=authorize)
     answers = [app.get(f"/oss/{path}", status=status) for path in ("limits", "signature")]
     assert answers[0].json == answers[1].json
-
-
-def test_an_answer_of_authorizes_own_is_passed_on() -> None:
-    def authorize(request: Any) -> Grant:
-        raise webob.exc.HTTPUnauthorized(headers=[("WWW-Authenticate", "Basic")])
-
-    assert client(authorize=authorize).get("/oss/limits", status=401).headers["WWW-Authenticate"] == "Basic"
-
-
-def test_nobody_asks_unless_it_is_allowed() -> None:
-    assert client({"allow_anonymous": False}).get("/oss/limits", status=403)
 
 
 def test_a_page_of_another_origin_is_refused_before_authorize() -> None:

@@ -6,28 +6,21 @@ import base64
 import io
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import webob
 
-from oss_wsgi import Grant, MemoryLedger, RateLimit, SQLiteLedger, Upload
-from oss_wsgi.callback.ticket import RECEIPT_FIELD
-from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
-from oss_wsgi.ledger.base import Ledger
+from oss_wsgi import Grant, Upload
+from oss_wsgi.exceptions import BucketUnreachableError
 from oss_wsgi.testing import FrozenClock, UploadClient
 from oss_wsgi.wsgi.responses import Again
 
-NOW = 1733227932.5
+from ..recovery.site import NOW, legacy
+from ..support.making import making
+
 ORIGIN = "https://pages.example.com"
-
-
-def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"legacy"]
 
 
 class Site:
@@ -72,15 +65,7 @@ class Site:
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.close()
+    yield from making(Site)
 
 
 @pytest.fixture
@@ -97,10 +82,9 @@ def reason(caplog: pytest.LogCaptureFixture) -> str:
 # A lost report is found.
 
 
-@pytest.mark.parametrize("proof", ["callback field", "ticket"])
-def test_a_lost_upload_is_handled_and_answered_as_its_callback_would_be(site: Site, proof: str) -> None:
+def test_a_lost_upload_is_handled_and_answered_as_its_callback_would_be(site: Site) -> None:
     site.lose()
-    answer = site.recover(site.ticket if proof == "ticket" else None)
+    answer = site.recover()
     (upload,) = site.uploads
     assert (answer.status_int, answer.content_type) == (200, "application/json")
     assert answer.json == {"Status": "Ok", "saved": site.fields["key"], "number": 1}
@@ -111,24 +95,8 @@ def test_a_lost_upload_is_handled_and_answered_as_its_callback_would_be(site: Si
     assert (upload.recovered, upload.confirmed, upload.image_width, upload.request_id) == (True, True, None, None)
 
 
-def test_the_recovered_upload_is_the_callbacks_but_for_what_only_a_callback_knows(make: Callable[..., Site]) -> None:
-    grant = Grant(user="eric", dir="u/", data={"album": 7}, custom={"mood": "a b&c"})
-    site = make(authorize=lambda request: grant)
-    assert site.upload().status_int == 200
-    site.lose()
-    assert site.recover().status_int == 200
-    told, recovered = site.uploads
-    for name in ("bucket", "etag", "size", "mime_type", "crc64", "operation", "custom", "user", "data"):
-        assert getattr(told, name) == getattr(recovered, name), name
-    assert told.forbid_overwrite and recovered.forbid_overwrite
-    assert (told.recovered, told.confirmed) == (False, None)
-    assert recovered.members["filename"] == recovered.object
-    assert recovered.members["x:mood"] == "a b&c"
-
-
-@pytest.mark.parametrize("fault", [("callback_status", {"delivered": True}), ("callback_timeout", {"delivered": True})])
-def test_an_upload_whose_answer_was_lost_gets_the_kept_answer(site: Site, fault: tuple[str, dict[str, Any]]) -> None:
-    site.client.local_oss.fail_next(fault[0], **fault[1])
+def test_an_upload_whose_answer_was_lost_gets_the_kept_answer(site: Site) -> None:
+    site.client.local_oss.fail_next("callback_timeout", delivered=True)
     assert site.upload().status_int == 203
     assert len(site.uploads) == 1
     for _ in range(2):
@@ -168,69 +136,6 @@ def test_a_late_callback_gets_the_answer_of_the_recovery(site: Site) -> None:
     assert len(site.uploads) == 1
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    clock = FrozenClock(NOW)
-    ledger: Ledger = MemoryLedger(clock=clock)
-    if request.param == "sqlite":
-        ledger = SQLiteLedger(tmp_path / "ledger.db", clock=clock)
-    yield ledger
-    ledger.close()
-
-
-@pytest.mark.parametrize("first", ["callback", "recover"])
-def test_callback_and_recovery_race_and_the_handler_runs_once(
-    make: Callable[..., Site], ledger: Ledger, first: str
-) -> None:
-    entered, release = threading.Event(), threading.Event()
-    calls: list[Upload] = []
-
-    def slow(upload: Upload) -> dict[str, Any]:
-        calls.append(upload)
-        entered.set()
-        assert release.wait(60)
-        return {"number": len(calls)}
-
-    site = make(ledger=ledger, on_upload=slow)
-    local_oss = site.client.local_oss
-    deliver = local_oss.application
-    assert deliver is not None
-    held: list[dict[str, Any]] = []
-
-    def hold(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        held.append({**environ, "body": body})
-        start_response("504 Gateway Timeout", [("Content-Length", "0")])
-        return []
-
-    local_oss.application = hold
-    assert site.upload().status_int == 203
-    environ = held.pop()
-    request = webob.Request({**environ, "wsgi.input": io.BytesIO(environ.pop("body"))})
-    answers: dict[str, webob.Response] = {}
-
-    def call_back() -> None:
-        answers["callback"] = request.get_response(deliver)
-
-    def recover() -> None:
-        answers["recover"] = site.recover()
-
-    order = [call_back, recover] if first == "callback" else [recover, call_back]
-    threads = [threading.Thread(target=function) for function in order]
-    threads[0].start()
-    assert entered.wait(60)
-    threads[1].start()
-    if first == "callback":
-        threads[1].join(60)  # a page does not wait for the callback: it asks again
-        assert (answers["recover"].status_int, answers["recover"].headers["Retry-After"]) == (503, "1")
-    release.set()
-    for thread in threads:
-        thread.join(60)
-    assert len(calls) == 1
-    assert calls[0].recovered is (first == "recover")
-    assert answers["callback"].body == site.recover().body == b'{"Status": "Ok", "number": 1}'
-
-
 # Refusals.
 
 
@@ -243,35 +148,18 @@ def test_an_object_that_is_not_stored_may_be_sent_again(site: Site, caplog: pyte
     assert reason(caplog) == "not_stored"
 
 
-@pytest.mark.parametrize(
-    ("damage", "logged"),
-    [
-        (lambda site, other: site.ticket[:-4] + "AAAA", "ticket_altered"),
-        (lambda site, other: "garbage", "ticket_altered"),
-        (lambda site, other: site.fields[RECEIPT_FIELD], "ticket_foreign"),
-        (lambda site, other: other["callback"], "recover_mismatch"),
-    ],
-    ids=["altered", "garbage", "receipt", "of another object"],
-)
 def test_a_ticket_that_does_not_count_is_refused_and_nothing_is_asked(
-    site: Site, damage: Callable[[Site, dict[str, str]], str], logged: str, caplog: pytest.LogCaptureFixture
+    site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = site.client.sign("other.png").json["fields"]
     site.lose()
     asked = len(site.client.bucket.requests)  # type: ignore[attr-defined]
-    answer = site.recover(damage(site, other))
+    answer = site.recover(other["callback"])
     assert answer.status_int == 403
     assert answer.json == {"error": {"code": "forbidden", "message": "Not allowed."}}
-    assert reason(caplog) == logged
+    assert reason(caplog) == "recover_mismatch"
     assert len(site.client.bucket.requests) == asked  # type: ignore[attr-defined]
     assert site.uploads == []
-
-
-def test_an_expired_ticket_is_refused(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.lose()
-    site.clock.advance(300 + 12 * 3600 + 1)
-    assert site.recover().status_int == 403
-    assert reason(caplog) == "ticket_expired"
 
 
 def test_the_ticket_of_a_prefix_form_learns_of_no_object(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,64 +174,11 @@ def test_the_ticket_of_a_prefix_form_learns_of_no_object(site: Site, caplog: pyt
     assert site.client.bucket.requests == []  # type: ignore[attr-defined]
 
 
-def test_a_receipt_that_was_copied_to_another_object_gains_nothing(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whoever writes with own keys may copy metadata; the ticket's object must still be the receipt's."""
+def test_a_bucket_that_cannot_be_asked_is_a_503_and_the_page_asks_again(site: Site) -> None:
     site.lose()
-    bucket = site.client.local_oss.storage.bucket("examplebucket")
-    stored = bucket.get(site.fields["key"])
-    assert stored is not None
-    other = site.client.sign("other.png", content_type="image/png").json["fields"]
-    with bucket.incoming() as incoming:
-        incoming.write(b"hello")
-        incoming.commit(other["key"], "image/png", stored.headers, now=NOW)
-    assert site.recover(other["callback"], other["key"]).status_int == 409
-    assert reason(caplog) == "not_yours"
-    assert site.client.direct_upload.reconcile(until=0, prefixes=[other["key"]]).refused == 1
-    assert site.uploads == []
-
-
-def test_an_object_without_a_receipt_is_not_the_tickets(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.fields = site.client.sign("a.png", content_type="image/png").json["fields"]
-    with site.client.local_oss.storage.bucket("examplebucket").incoming() as incoming:
-        incoming.write(b"hello")
-        incoming.commit(site.fields["key"], "image/png", {}, now=NOW)
-    assert site.recover().status_int == 409
-    assert reason(caplog) == "not_yours"
-
-
-@pytest.mark.parametrize("data", [b"", b"too long for it"])
-def test_an_object_that_the_ticket_does_not_allow_is_refused(
-    site: Site, data: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    site.lose()
-    bucket = site.client.local_oss.storage.bucket("examplebucket")
-    stored = bucket.get(site.fields["key"])
-    assert stored is not None
-    with bucket.incoming() as incoming:
-        incoming.write(data)
-        incoming.commit(site.fields["key"], "image/png", stored.headers, now=NOW)
-    assert site.recover().status_int == 403
-    assert reason(caplog) == "ticket_mismatch"
-    assert site.uploads == []
-
-
-@pytest.mark.parametrize(
-    ("error", "logged"),
-    [
-        (BucketUnreachableError("bucket_unreachable", "no route"), "bucket_unreachable"),
-        (BucketRefusedError("bucket_refused", "no right", right="oss:GetObject"), "bucket_refused"),
-    ],
-)
-def test_a_bucket_that_cannot_be_asked_is_a_503_and_the_page_asks_again(
-    site: Site, error: Any, logged: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    site.lose()
-    site.client.bucket.fail_next(error)  # type: ignore[attr-defined]
+    site.client.bucket.fail_next(BucketUnreachableError("bucket_unreachable", "no route"))  # type: ignore[attr-defined]
     answer = site.recover()
     assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
-    assert reason(caplog) == logged
     assert site.recover().status_int == 200
 
 
@@ -366,10 +201,6 @@ def test_another_try_is_asked_for_while_oss_is_unreachable(site: Site) -> None:
     "body",
     [
         b"",
-        b"{",
-        b"[]",
-        b'"text"',
-        b"null",
         b"{}",
         b'{"ticket": "t"}',
         b'{"object": "o"}',
@@ -377,10 +208,7 @@ def test_another_try_is_asked_for_while_oss_is_unreachable(site: Site) -> None:
         b'{"ticket": "t", "object": ""}',
         b'{"ticket": 1, "object": "o"}',
         b'{"ticket": "t", "object": ["o"]}',
-        b'{"ticket": "t", "object": "\\ud800"}',
         b"ticket=t&object=o",
-        b"[" * 10_000,
-        b"\xff\xfe",
     ],
 )
 def test_anything_but_the_two_texts_is_malformed(site: Site, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
@@ -396,9 +224,8 @@ def test_a_body_over_16_kib_is_not_read(site: Site, caplog: pytest.LogCaptureFix
     assert reason(caplog) == "body_too_large"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_only_post_is_allowed(site: Site, method: str) -> None:
-    answer = webob.Request.blank("/oss/recover", method=method).get_response(site.client.application)
+def test_only_post_is_allowed(site: Site) -> None:
+    answer = webob.Request.blank("/oss/recover", method="GET").get_response(site.client.application)
     assert (answer.status_int, answer.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
@@ -415,14 +242,10 @@ def test_without_the_setting_there_is_no_such_path(make: Callable[..., Site], ca
 # Who may ask.
 
 
-@pytest.mark.parametrize("headers", [{"Origin": ORIGIN}, {"Sec_Fetch_Site": "cross-site"}])
-def test_a_page_of_a_foreign_origin_is_refused(
-    site: Site, headers: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_page_of_a_foreign_origin_is_refused(site: Site) -> None:
     site.lose()
-    answer = site.recover(**headers)
+    answer = site.recover(Origin=ORIGIN)
     assert (answer.status_int, answer.json["error"]["code"]) == (403, "origin_foreign")
-    assert reason(caplog) == "origin_foreign"
     assert site.uploads == []
 
 
@@ -456,13 +279,6 @@ def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(make
     answer = site.recover()
     assert (answer.status_int, answer.headers["Retry-After"]) == (429, "7")
     assert seen == ["user:eric"] * 3
-
-
-def test_a_rate_limit_of_ours_serves_both(make: Callable[..., Site]) -> None:
-    site = make(rate_limit=RateLimit(2, 60, clock=lambda: NOW))
-    site.lose()
-    assert site.recover().status_int == 200
-    assert site.recover().status_int == 429
 
 
 # In the application.
@@ -537,12 +353,3 @@ def test_a_confirm_of_the_applications_own_still_decides(make: Callable[..., Sit
     assert site.recover().status_int == 403
     assert site.recover().status_int == 200
     assert [upload.recovered for upload in asked] == [True, True]
-
-
-def test_no_secret_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "oss_wsgi")
-    site.lose()
-    site.recover()
-    site.recover(site.ticket[:-4] + "AAAA")
-    for text in (site.ticket, site.fields[RECEIPT_FIELD], site.fields["callback"]):
-        assert text[:40] not in caplog.text

@@ -98,7 +98,6 @@ def test_size_pins_exactly_that_many_bytes() -> None:
     ("query", "code"),
     [
         ("?size=-1", "size_malformed"),
-        ("?size=5.0", "size_malformed"),
         ("?size=", "size_malformed"),
         ("?size=%D9%A5", "size_malformed"),
         ("?size=" + "9" * 16, "size_malformed"),
@@ -127,7 +126,6 @@ def test_a_malformed_parameter_is_400_with_a_sentence(query: str, code: str) -> 
         ("?filename=a&size=1048576001", Grant(), "size_not_allowed"),
         ("?filename=a&size=" + "9" * 15, Grant(), "size_not_allowed"),
         ("?filename=a&size=11", Grant(max_size=10), "size_not_allowed"),
-        ("?filename=a&size=4", Grant(min_size=5), "size_not_allowed"),
         ("?filename=a&content_type=text/html", Grant(content_types=["image/png"]), "content_type_not_allowed"),
     ],
 )
@@ -148,10 +146,6 @@ def test_without_authorize_every_request_is_refused(caplog: pytest.LogCaptureFix
     assert "OSS_ALLOW_ANONYMOUS" not in response.text
     assert "OSS_ALLOW_ANONYMOUS" in caplog.text
     assert "reason=anonymous " in caplog.text
-
-
-def test_none_from_authorize_refuses_in_spite_of_anonymous() -> None:
-    assert RootClient(authorize=lambda request: None).get().status_int == 403
 
 
 def test_authorize_gets_the_request() -> None:
@@ -176,13 +170,17 @@ def test_authorize_may_raise_a_webob_exc(caplog: pytest.LogCaptureFixture) -> No
     assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
+def test_authorize_that_raises_is_500_without_details(caplog: pytest.LogCaptureFixture) -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise RuntimeError("database password is swordfish")
+
+    response = RootClient(authorize=authorize).get()
+    assert response.status_int == 500
+    assert "swordfish" not in response.text
+
+
 def test_a_grant_error_in_authorize_is_403() -> None:
     assert RootClient(authorize=lambda request: Grant(dir="users/../admin/")).get().status_int == 403
-
-
-def test_a_grant_with_contradicting_sizes_is_403(caplog: pytest.LogCaptureFixture) -> None:
-    assert RootClient(authorize=lambda request: Grant(min_size=2000000000)).get("?filename=a").status_int == 403
-    assert "OSS_UPLOAD_MAX_SIZE" in caplog.text
 
 
 def test_missing_or_expired_credentials_are_503() -> None:
@@ -217,6 +215,12 @@ def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
         assert not client(**options).app.is_nonblocking("GET", "", {})
 
 
+def test_other_methods_are_405_with_allow() -> None:
+    response = RootClient().app.request("/sign", method="POST", expect_errors=True)
+    assert response.status_int == 405
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
 def test_a_path_below_the_endpoint_is_404() -> None:
     assert client().get("/below", expect_errors=True).status_int == 404
 
@@ -231,9 +235,8 @@ def test_a_listed_origin_may_read_responses_and_refusals() -> None:
         assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.com.evil.example", ""])
-def test_another_origin_may_not_read_and_vary_says_so(origin: str) -> None:
-    response = RootClient(allowed_origins=["https://app.example.com"]).get(headers={"Origin": origin})
+def test_another_origin_may_not_read_and_vary_says_so() -> None:
+    response = RootClient(allowed_origins=["https://app.example.com"]).get(headers={"Origin": "https://evil.example"})
     assert not [name for name in response.headers if name.startswith("Access-Control")]
     assert response.headers["Vary"] == "Origin"
 
@@ -262,22 +265,9 @@ def test_only_listed_origins_pass_a_preflight() -> None:
     assert other.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_no_secret_is_in_the_response_or_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    page = RootClient()
-    text = page.get("?filename=a").text + page.get("?size=x").text + caplog.text
-    assert "ExampleSecret" not in text
-
-
-@pytest.mark.parametrize(
-    ("names", "key"), [("original", "uploads/holidays/2026/sea.jpg"), ("unique", None)], ids=["original", "unique"]
-)
-def test_an_original_name_keeps_the_folders_of_a_relative_path(names: str, key: str | None) -> None:
-    settings = Settings(
-        bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="secret", upload_names=names
-    )
-    grant = Grant(user="eric", dir="uploads/")
-    presigner = PostPresigner(settings, clock=FrozenClock())
-    app = webtest.TestApp(SignatureEndpoint(presigner, authorize=lambda request: grant))
-    form = app.get("", {"filename": "sea.jpg", "relative_path": "holidays/../2026/sea.jpg"}).json
-    assert form["fields"]["key"] == key or (key is None and "holidays" not in form["fields"]["key"])
-    assert app.get("", {"filename": "sea.jpg", "relative_path": "x/" * 1000 + "y"}, status=400 if key else 200)
+def test_an_original_name_keeps_the_folders_of_a_relative_path() -> None:
+    settings = Settings(**{**vars(SETTINGS), "upload_names": "original"})
+    page = RootClient(settings=settings, authorize=lambda request: Grant(dir="uploads/"))
+    form = page.get("?filename=sea.jpg&relative_path=holidays/../2026/sea.jpg").json
+    assert form["fields"]["key"] == "uploads/holidays/2026/sea.jpg"
+    assert page.get(f"?filename=sea.jpg&relative_path={'x/' * 1000}y").status_int == 400

@@ -10,7 +10,6 @@ import webob
 import webob.exc
 
 from oss_wsgi import DirectUpload, Grant, Settings
-from oss_wsgi.exceptions import SettingsError
 
 from .test_signature import SETTINGS, RootClient, client, conditions
 
@@ -155,32 +154,6 @@ def test_no_other_method_is_signed(method: str) -> None:
 def test_allow_anonymous_must_be_a_bool(odd: Any) -> None:
     with pytest.raises(TypeError, match="allow_anonymous must be True or False"):
         RootClient(allow_anonymous=odd)
-
-
-@pytest.mark.parametrize(
-    ("text", "signed"),
-    [
-        *((off, False) for off in ("", "off", "0", "no", "false")),
-        *((on, True) for on in ("on", "On", "1", "yes", "true", " on ")),
-        *((odd, None) for odd in ("2", "None", "０", "yes!")),
-    ],
-)
-def test_the_variable_allows_anonymous_only_by_a_clear_word(text: str, signed: bool | None) -> None:
-    environ = {
-        "OSS_BUCKET": "examplebucket",
-        "OSS_REGION": "cn-hangzhou",
-        "OSS_ACCESS_KEY_ID": "id",
-        "OSS_ACCESS_KEY_SECRET": "secret",
-        "OSS_TICKET_SECRET": "0123456789abcdef0123456789abcdef",
-        "OSS_ALLOW_ANONYMOUS": text,
-    }
-    if signed is None:
-        with pytest.raises(SettingsError, match="must be 'on' or 'off'"):
-            Settings.from_environ(environ)
-        return
-    settings = Settings.from_environ(environ)
-    response = RootClient(settings=settings, allow_anonymous=settings.allow_anonymous).get()
-    assert response.status_int == (200 if signed else 403)
 
 
 def test_authorize_is_called_though_the_variable_is_on() -> None:

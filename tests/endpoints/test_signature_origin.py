@@ -32,29 +32,21 @@ def never(request: webob.Request) -> Grant:
     [
         pytest.param({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, id="fetch of another site"),
         pytest.param({"Sec-Fetch-Site": "cross-site"}, id="image or script of another site"),
-        pytest.param({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, id="link of another site"),
         pytest.param({"Sec-Fetch-Site": "same-site", "Origin": "https://other.example.com"}, id="sibling host"),
-        pytest.param({"Sec-Fetch-Site": "same-site", "Origin": f"https://{HOST}:8443"}, id="another port of this host"),
-        pytest.param({"Sec-Fetch-Site": "same-site"}, id="image of a sibling host"),
         pytest.param({"Sec-Fetch-Site": "cross-site", "Origin": f"https://{HOST}"}, id="the browser knows better"),
         pytest.param({"Sec-Fetch-Site": "cross-site", "Origin": "null"}, id="sandboxed frame"),
         pytest.param({"Sec-Fetch-Site": "same-origin, cross-site"}, id="two values in one"),
-        pytest.param({"Sec-Fetch-Site": "SAME-ORIGIN"}, id="a word that browsers do not say"),
         pytest.param({"Origin": "https://evil.example"}, id="old browser, another site"),
         pytest.param({"Origin": "null"}, id="old browser, opaque origin"),
         pytest.param({"Origin": f"https://{HOST}:8443"}, id="old browser, another port"),
         pytest.param({"Origin": f"https://{HOST}.evil.example"}, id="our name before another's"),
-        pytest.param({"Origin": f"https://evil.example/{HOST}"}, id="our name in a path"),
         pytest.param({"Origin": f"https://{HOST}@evil.example"}, id="our name as a user"),
-        pytest.param({"Origin": f"https://{HOST}, https://evil.example"}, id="two origins"),
         pytest.param({"Origin": f"{LISTED}, https://evil.example"}, id="two origins, one listed"),
         pytest.param({"Origin": f"{LISTED}/"}, id="listed, with a slash"),
-        pytest.param({"Origin": f"{LISTED}:444"}, id="listed, other port"),
         pytest.param({"Origin": LISTED.replace("https", "http")}, id="listed, other scheme"),
         pytest.param({"Origin": HOST}, id="no scheme"),
         pytest.param({"Origin": "https://"}, id="no host"),
         pytest.param({"Origin": f"file://{HOST}"}, id="no web page"),
-        pytest.param({"Origin": "\xff\xfe"}, id="not ASCII"),
     ],
 )
 def test_another_site_is_refused_before_authorize_is_called(headers: dict[str, str]) -> None:
@@ -74,7 +66,6 @@ def test_a_head_of_another_site_is_refused_too() -> None:
     [
         pytest.param({}, HOST, id="curl"),
         pytest.param({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, HOST, id="our page"),
-        pytest.param({"Sec-Fetch-Site": "same-origin", "Origin": f"https://{HOST}"}, HOST, id="with its origin"),
         pytest.param(
             {"Sec-Fetch-Site": "same-origin", "Origin": f"https://{HOST}"}, "10.0.0.7:8080", id="host rewritten"
         ),
@@ -85,11 +76,9 @@ def test_a_head_of_another_site_is_refused_too() -> None:
         pytest.param({"Origin": f"http://{HOST}"}, HOST, id="http"),
         pytest.param({"Origin": f"https://{HOST}"}, f"{HOST}:443", id="default port, said"),
         pytest.param({"Origin": f"https://{HOST}"}, f"{HOST}:80", id="default port behind a proxy that ends TLS"),
-        pytest.param({"Origin": f"http://{HOST}:8080"}, f"{HOST}:8080", id="other port"),
         pytest.param({"Origin": "http://[::1]:8080"}, "[::1]:8080", id="IPv6"),
         pytest.param({"Origin": "", "Sec-Fetch-Site": ""}, HOST, id="a server that passes absent headers as empty"),
         pytest.param({"Sec-Fetch-Site": "cross-site", "Origin": LISTED}, HOST, id="listed"),
-        pytest.param({"Sec-Fetch-Site": "same-site", "Origin": LISTED}, HOST, id="listed, same site"),
         pytest.param({"Origin": LISTED.upper()}, HOST, id="listed, old browser, case"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,35 +182,3 @@ def test_the_slot_is_free_again_whatever_happens(
     with contextlib.suppress(RuntimeError, _StartError):
         ask()
     assert slots_are_free()
-
-
-def test_requests_that_wait_hold_their_slots_and_no_more_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two complete while OSS is silent; a third one of another address is refused, until one of them ends."""
-    site = Site()
-    files = [site.upload() for _ in range(3)]
-    release, entered = threading.Event(), threading.Semaphore(0)
-    original = site.bucket.list_parts
-
-    def list_parts(key: str, upload_id: str) -> Any:
-        if key != files[2].key:
-            entered.release()
-            assert release.wait(60)
-        return original(key, upload_id)
-
-    monkeypatch.setattr(site.bucket, "list_parts", list_parts)
-    answers: list[int] = []
-    threads = [
-        threading.Thread(target=lambda file=file: answers.append(site.complete(file).status_int))  # type: ignore[misc]
-        for file in files[:2]
-    ]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert entered.acquire(timeout=60)
-    assert site.complete(files[2]).status_int == 503
-    release.set()
-    for thread in threads:
-        thread.join(60)
-    assert answers == [200, 200]
-    assert site.complete(files[2]).status_int == 200
-    site.close()

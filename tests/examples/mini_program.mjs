@@ -26,7 +26,7 @@ function body({ filePath, name, formData }) {
   });
   const bytes = part(headers(format.file, name, content.length, filename), content);
   const parts = format.fileFirst ? [bytes, ...texts] : [...texts, bytes];
-  return Buffer.concat([...parts, Buffer.from(`--${format.boundary}--${format.end ?? "\r\n"}`)]);
+  return Buffer.concat([...parts, Buffer.from(`--${format.boundary}--\r\n`)]);
 }
 
 async function answer(options, send, read) {

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import webtest
 
-from oss_wsgi.testing import CallbackSigner, UploadClient, callback_body
+from oss_wsgi.testing import CallbackSigner, callback_body
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -51,17 +51,6 @@ def test_the_legacy_application_signs_for_users_and_gets_uploads(legacy: ModuleT
     response = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
     assert response.json == {"Status": "Ok", "entries": 1}
     assert f"{form['fields']['key']}, 6 bytes" in client.get("/").text
-
-
-def test_the_legacy_application_handles_a_whole_upload(legacy: ModuleType) -> None:
-    with UploadClient(legacy.guestbook, authorize=legacy.authorize, on_upload=legacy.save) as client:
-        assert client.upload("a.png", b"x").status_int == 403
-        client.application = with_user(client.application, "eric")
-        assert client.upload("a.png", b"x").json == {"Status": "Ok", "entries": 1}
-
-
-def with_user(app, user):  # type: ignore[no-untyped-def]
-    return lambda environ, start_response: app({**environ, "REMOTE_USER": user}, start_response)
 
 
 def test_the_legacy_application_needs_under_ten_lines() -> None:

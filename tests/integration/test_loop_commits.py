@@ -118,30 +118,3 @@ def test_a_commit_that_fails_is_answered_and_counted_as_503(
     assert "the ledger cannot store that: database or disk is full" in caplog.text
     assert "reason=ledger_unavailable" in caplog.text
     assert (running.counted("ledger_unavailable"), running.counted("accepted")) == (1, 1)
-
-
-def test_a_refused_report_of_a_prefix_form_is_noted_in_a_thread(
-    running: Running, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The note is a write, for which the loop would wait."""
-    requests = [callback_request("/oss/signature", size=1 << 40) for _ in range(3)]
-    assert running.post([*requests, callback_request()]) == [b"HTTP/1.1 403 Forbidden"] * 3 + [b"HTTP/1.1 200 OK"]
-    running.end()
-    assert (len(ledger), running.in_threads) == (4, 3)
-    assert sorted(lines(caplog)) == ["200", "403", "403", "403"]
-    assert running.counted("ticket_mismatch") == 3
-
-
-def test_a_report_whose_ticket_is_busy_waits_in_a_thread(running: Running, ledger: SQLiteLedger) -> None:
-    ledger._commit_seconds = 1.0
-    request = callback_request()
-    with ledger._writer.lock:
-        clients = [socket.create_connection(("127.0.0.1", running.server.effective_port), 60) for _ in range(2)]
-        for number, client in enumerate(clients):
-            client.sendall(request)
-            while running.in_threads < number or not ledger._is_committing:
-                time.sleep(0.001)
-    assert [client.recv(65536)[:15] for client in clients] == [b"HTTP/1.1 200 OK"] * 2
-    for client in clients:
-        client.close()
-    assert (len(ledger), running.in_threads) == (1, 1)

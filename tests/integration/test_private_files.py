@@ -42,14 +42,6 @@ def assert_private(folder: Path) -> None:
         assert mode == ("0o700" if (folder / name).is_dir() else "0o600"), (name, found)
 
 
-@pytest.mark.usefixtures("umask")
-def test_a_ledger_is_private(tmp_path: Path) -> None:
-    with SQLiteLedger(tmp_path / "ledger.db", clock=LedgerClock()) as ledger:
-        ledger.run_once(identity(), Handler())
-        assert len(modes(tmp_path)) == 4
-        assert_private(tmp_path)
-
-
 def test_a_ledger_that_was_wider_is_narrowed(tmp_path: Path) -> None:
     first = SQLiteLedger(tmp_path / "ledger.db", clock=LedgerClock())
     first.run_once(identity(), Handler())

@@ -81,12 +81,12 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
     return body
 
 
-def callback_request(path: str = SIGNATURE, size: int = 5) -> bytes:
-    """Return a signed report of a new upload, with the ticket that a request for the signature's path returns."""
+def callback_request() -> bytes:
+    """Return a signed report of a new upload."""
     import webtest
 
     issuing = DirectUpload(lambda environ, start: [], SETTINGS, public_keys=SIGNER.public_keys)
-    body = callback_body(webtest.TestApp(issuing).get(path).json, size=size, mime_type="image/png")
+    body = callback_body(webtest.TestApp(issuing).get(SIGNATURE).json, size=5, mime_type="image/png")
     headers = {"Host": "app.example.com", **SIGNER.headers("/oss/callback", body), "Content-Length": str(len(body))}
     lines = [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join(["POST /oss/callback HTTP/1.1", *lines, "", ""]).encode() + body

@@ -10,9 +10,9 @@ import webob
 
 from oss_wsgi.bucket import ListedObject, StoredObject, StoredPart
 from oss_wsgi.endpoints.multipart import step_of
-from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError, SettingsError
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, SettingsError
 from oss_wsgi.local import LocalOSS
-from oss_wsgi.parts.uploads import UNSETTLED_SECONDS, BegunUpload
+from oss_wsgi.parts.uploads import BegunUpload
 from oss_wsgi.testing.in_process_bucket import InProcessBucket
 
 from .site import CONTENT, PART, File, Site
@@ -90,32 +90,6 @@ def test_a_completion_without_an_answer_is_found_when_it_is_asked_for_again(
     assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
 
 
-def test_a_completion_that_never_came_to_an_end_is_gone_a_minute_later(site: Site, bucket: Bucket) -> None:
-    file = site.upload()
-    bucket.after, bucket.hidden = lose, 2
-    assert says(site.complete(file), 503, "10")
-    assert says(site.complete(file), 503, "1")
-    site.clock.advance(2 * UNSETTLED_SECONDS)
-    assert says(site.complete(file), 404)
-
-
-@pytest.mark.parametrize("step", ["list", "join"])
-def test_what_oss_fails_to_do_once_is_a_503_and_the_next_try_succeeds(site: Site, bucket: Bucket, step: str) -> None:
-    file = site.upload()
-
-    def silent(*arguments: Any) -> None:
-        raise UNREACHABLE
-
-    if step == "list":
-        bucket.fail_next(UNREACHABLE)
-    else:
-        bucket.before = silent
-    assert says(site.complete(file), 503, "10")
-    bucket.before = lambda *arguments: None
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
-    assert len(site.uploads) == 1
-
-
 def test_a_completed_upload_is_not_gone_while_oss_is_silent(site: Site, bucket: Bucket) -> None:
     file = site.upload()
     assert site.complete(file).status_int == 200
@@ -123,24 +97,6 @@ def test_a_completed_upload_is_not_gone_while_oss_is_silent(site: Site, bucket: 
     assert says(site.complete(file), 503, "10")
     assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
     assert len(site.uploads) == 1
-
-
-def test_an_upload_that_another_page_completes_meanwhile_is_not_gone(site: Site, bucket: Bucket) -> None:
-    file = site.upload()
-    bucket.before = lambda key, upload_id, parts: InProcessBucket.complete(bucket, key, upload_id, parts, {})
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
-
-
-@pytest.mark.parametrize("code", ["InvalidPart", "FileAlreadyExists", "AnyConflict"])
-def test_what_oss_refuses_while_another_page_completes_is_no_refusal(site: Site, bucket: Bucket, code: str) -> None:
-    file = site.upload()
-
-    def first(key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> None:
-        InProcessBucket.complete(bucket, key, upload_id, parts, {})
-        raise BucketRefusedError("bucket_refused", "OSS refused", code=code)
-
-    bucket.before = first
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
 
 
 def test_parts_that_another_page_takes_away_by_completing_are_not_missing(
@@ -163,12 +119,6 @@ def test_whether_parts_are_missing_or_completed_nobody_can_tell_while_oss_is_sil
     assert says(site.complete(file, []), 503, "10")
     assert site.complete(file, []).status_int == 409
     assert site.complete(file).status_int == 200
-
-
-def test_an_aborted_upload_is_gone_at_once(site: Site) -> None:
-    file = site.upload()
-    site.abort(file)
-    assert site.complete(file).status_int == 404
 
 
 def test_a_part_that_is_swapped_after_the_check_is_not_joined(site: Site, bucket: Bucket) -> None:
@@ -196,19 +146,6 @@ def test_what_oss_refuses_is_said(site: Site, bucket: Bucket, code: str) -> None
     assert (answer.status_int, answer.json["error"]["code"]) == expected.get(code, (503, "service_unavailable"))
 
 
-def test_parts_without_a_crc_are_joined_all_the_same(
-    site: Site, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed = bucket.list_parts
-
-    def without_crc(key: str, upload_id: str) -> list[StoredPart]:
-        return [part._replace(crc64=None) for part in listed(key, upload_id)]
-
-    monkeypatch.setattr(bucket, "list_parts", without_crc)
-    bucket.after = lambda stored: stored._replace(crc64=5)
-    assert site.complete(site.upload()).status_int == 200
-
-
 def test_another_object_of_that_name_is_not_taken_for_the_upload(site: Site, bucket: Bucket) -> None:
     file = site.begin()
     with site.oss.storage.bucket("examplebucket").incoming() as incoming:
@@ -226,14 +163,6 @@ def test_an_object_deleted_after_the_upload_is_gone(site: Site) -> None:
     site.oss.storage.bucket("examplebucket").delete(file.key)
     assert site.list(file).status_int == 404
     assert len(site.uploads) == 1
-
-
-def test_a_bucket_that_answers_not_stored_to_complete_is_no_error_of_ours(site: Site, bucket: Bucket) -> None:
-    def gone(*arguments: Any) -> None:
-        raise NotStoredError("not_stored", "NoSuchUpload")
-
-    bucket.before = gone
-    assert site.complete(site.upload()).status_int == 404
 
 
 def test_a_client_that_knows_no_parts_is_refused_at_the_start() -> None:

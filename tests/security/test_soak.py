@@ -15,10 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.testing import callback_body
-
 from .attacks import CALLBACK, OSS
-from .processes import RecordingSite, new_report, report, request, sign
+from .processes import RecordingSite, new_report, report, request
 
 CLIENTS, UPLOADS = 6, 20
 NEXT_KEY = base64.b64encode(b"https://gosspublic.alicdn.com/callback_pub_key_v2.pem").decode()
@@ -94,37 +92,3 @@ def test_no_accepted_upload_is_lost_under_load_and_faults(tmp_path: Path) -> Non
     assert len(runs_by_object) == CLIENTS * UPLOADS
     repeated = {name: count - 1 for name, count in runs_by_object.items() if count > 1}
     assert all(count <= unwritten.count(name) for name, count in repeated.items()), (repeated, unwritten)
-
-
-def test_a_hanging_key_host_delays_no_report_with_a_known_key(tmp_path: Path) -> None:
-    with RecordingSite(tmp_path) as site:
-        bodies = [new_report(site.port, number) for number in range(30)]
-        stop = threading.Event()
-        statuses: list[int] = []
-
-        def report_with_the_next_key() -> None:
-            while not stop.is_set():
-                statuses.append(report(site.port, bodies[0], **{"x-oss-pub-key-url": NEXT_KEY})[0])
-
-        with ThreadPoolExecutor(20) as pool:
-            for _ in range(12):
-                pool.submit(report_with_the_next_key)
-            try:
-                assert {status for status, _ in pool.map(lambda body: report(site.port, body), bodies)} == {200}
-            finally:
-                stop.set()
-        assert set(statuses) == {503}
-        assert len(site.runs()) == len(bodies)
-
-
-def test_a_full_disk_returns_503_until_there_is_space(tmp_path: Path) -> None:
-    with RecordingSite(tmp_path) as site:
-        signed = sign(site.port, filename="a.txt", size=6)
-        body = callback_body(signed, size=6)
-        assert request(site.port, "GET", "/limit/0")[0] == 200
-        assert report(site.port, body)[0] == 503
-        assert site.runs() == {}, "an upload that the ledger cannot claim is not handled"
-        assert request(site.port, "GET", "/limit/none")[0] == 200
-        status, answer = report(site.port, body)
-        assert (status, set(site.runs())) == (200, {answer["run"]})
-        assert report(site.port, body)[1] == answer

@@ -9,7 +9,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,19 +162,6 @@ def test_a_form_is_signed_and_its_report_handled_once(serve: Callable[[str], Ser
     assert send(served.port, f"{served.way.path}/signature", b"", {})[0] == 405
     with pytest.raises(urllib.error.HTTPError, match="404"):
         served.get("/elsewhere")
-
-
-def test_fifty_reports_at_once_beside_slow_authorizes_are_each_handled_once(serve: Callable[[str], Served]) -> None:
-    served = serve("FastAPI")
-    with ThreadPoolExecutor(120) as pool:
-        forms = list(pool.map(lambda number: served.get(f"/signature?filename={number}.png"), range(50)))
-        slow = [pool.submit(served.get, "/signature?seconds=3") for _ in range(60)]
-        answers = list(pool.map(served.report, forms))
-        assert not all(future.done() for future in slow), "the reports have waited"
-        for future in slow:
-            future.cancel()
-    assert [status for status, _ in answers] == [200] * 50
-    assert [answer["count"] for _, answer in answers] == [1] * 50
 
 
 @pytest.mark.parametrize("name", ["FastAPI", "h11"])

@@ -116,15 +116,6 @@ def test_small_files_too_go_in_parts_where_the_page_says_so(
     ]
 
 
-def test_a_part_that_fails_twice_is_sent_again(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
-    parts_site.oss.failing = {"2": 2}
-    page = open_page()
-    choose(page)
-    expect_report(page, "upload-success 200")
-    assert parts_site.oss.sent.count("2") == 3
-    expect_one_film(parts_site)
-
-
 def test_pause_and_resume(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
     parts_site.oss.held = {"2"}
     page = open_page()
