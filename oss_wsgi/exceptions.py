@@ -9,9 +9,6 @@ from __future__ import annotations
 class OSSWSGIError(Exception):
     """The base of all errors of this package."""
 
-    #: The status of the response to a request that fails with this error.
-    http_status = 500
-
 
 class SettingsError(OSSWSGIError, ValueError):
     """Raised for settings that are missing, malformed or contradict each other.
@@ -27,8 +24,6 @@ class SettingsError(OSSWSGIError, ValueError):
 class CredentialsError(OSSWSGIError):
     """Raised when there are no credentials, or they have expired."""
 
-    http_status = 503
-
 
 class PolicyError(OSSWSGIError, ValueError):
     """Raised for a policy or a callback configuration that OSS would refuse."""
@@ -40,8 +35,6 @@ class PresignError(OSSWSGIError, ValueError):
 
 class GrantError(OSSWSGIError, ValueError):
     """Raised for a grant that is malformed or cannot be signed."""
-
-    http_status = 403
 
 
 class FetchError(OSSWSGIError):
@@ -70,19 +63,13 @@ class ReasonedError(OSSWSGIError):
 class SlotsTakenError(ReasonedError):
     """Raised when browsers' requests, or those of one caller, hold all threads that they may: ask again."""
 
-    http_status = 503
-
 
 class UploadRequestError(ReasonedError):
     """Raised when a signature request is refused."""
 
-    http_status = 403
-
 
 class MalformedRequestError(UploadRequestError):
     """Raised when a parameter of a signature request is malformed."""
-
-    http_status = 400
 
 
 class OutsideGrantError(UploadRequestError):
@@ -92,25 +79,17 @@ class OutsideGrantError(UploadRequestError):
 class CallbackError(ReasonedError):
     """Raised when a callback is refused."""
 
-    http_status = 403
-
 
 class MalformedCallbackError(CallbackError):
     """Raised when the body of a callback, its type or its length is malformed."""
-
-    http_status = 400
 
 
 class LengthRequiredError(CallbackError):
     """Raised when a callback does not state the length of its body."""
 
-    http_status = 411
-
 
 class BodyTooLargeError(CallbackError):
     """Raised when the body of a callback is over the limit; it has not been read."""
-
-    http_status = 413
 
 
 class VerificationError(CallbackError):
@@ -129,25 +108,17 @@ class UnverifiedError(VerificationError):
 class KeyUnavailableError(VerificationError):
     """Raised when verification is undecided: the key's URL is trusted, but the key could not be fetched."""
 
-    http_status = 503
-
 
 class TicketUsedError(CallbackError):
     """Raised when a callback's ticket was used already: for another object, or another ETag of its only object."""
-
-    http_status = 409
 
 
 class LedgerUnavailableError(CallbackError):
     """Raised when the ledger cannot be used now, or other threads are handling the upload or waiting for it."""
 
-    http_status = 503
-
 
 class HandlerCommittedError(CallbackError):
     """Raised when a handler ends or breaks the transaction in which the ledger stores the response."""
-
-    http_status = 500
 
 
 class NotConfirmedError(CallbackError):
@@ -159,8 +130,6 @@ class ConfirmationUnavailableError(CallbackError):
 
     With ``accept`` the callback is still accepted, and its upload has ``confirmed=False``.
     """
-
-    http_status = 503
 
     def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:
         super().__init__(reason, hint)
@@ -174,25 +143,17 @@ class PartsError(ReasonedError):
 class PartsRefusedError(PartsError):
     """Raised when the parts cannot be joined as they are; they stay stored, and sending some again may help."""
 
-    http_status = 409
-
 
 class PartsNotAllowedError(PartsError):
     """Raised when the total size of the parts is not allowed; the parts were removed."""
-
-    http_status = 403
 
 
 class UploadGoneError(PartsError):
     """Raised when OSS has neither the upload in parts nor its object: it must begin again."""
 
-    http_status = 404
-
 
 class UploadUnsettledError(PartsError):
     """Raised when OSS did not say whether it joined the parts, and shows no object yet: ask again."""
-
-    http_status = 503
 
 
 class PartsCorruptError(PartsError):
@@ -206,25 +167,17 @@ class RecoveryError(ReasonedError):
 class MalformedRecoveryError(RecoveryError):
     """Raised when a request to recover an upload, or the event of an upload, cannot be read."""
 
-    http_status = 400
-
 
 class NotStoredError(RecoveryError):
     """Raised when OSS holds no object of this name."""
-
-    http_status = 404
 
 
 class NotYoursError(RecoveryError):
     """Raised when the object has no receipt, or one of another upload."""
 
-    http_status = 409
-
 
 class BucketError(RecoveryError):
     """Raised when a request to the bucket got no result."""
-
-    http_status = 503
 
 
 class BucketUnreachableError(BucketError):
@@ -246,10 +199,6 @@ class BucketRefusedError(BucketError):
 class NotDeliveredError(RecoveryError):
     """Raised when the application did not accept a found upload: the same event must be delivered again."""
 
-    http_status = 503
-
 
 class SweepRunningError(RecoveryError):
     """Raised when another thread or process is sweeping already."""
-
-    http_status = 503

@@ -22,6 +22,7 @@ from ..wsgi.responses import (
     not_found,
     refuse,
     refuse_error,
+    status_of,
 )
 from .rate_limit import RateLimit
 from .slots import Slot
@@ -370,7 +371,7 @@ def refuse_failed(
     if isinstance(error, ReasonedError):
         message = error.hint if isinstance(error, UploadRequestError) else None
         return refuse_error(log, environ, start_response, error, message=message)
-    status, hint = error.http_status, str(error)
+    status, hint = status_of(error), str(error)
     if isinstance(error, GrantError):
         return refuse(log, environ, start_response, status, "grant_refused", hint)
     if isinstance(error, CredentialsError):

@@ -8,15 +8,50 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from .. import exceptions as errors
 from .environ import request_id
 from .observers import facts_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from ..exceptions import ReasonedError
-
 Headers = list[tuple[str, str]]
+
+#: The status of each error. A class without a row uses the status of its nearest base.
+STATUSES: dict[type[BaseException], int] = {
+    errors.OSSWSGIError: 500,
+    errors.CredentialsError: 503,
+    errors.GrantError: 403,
+    errors.SlotsTakenError: 503,
+    errors.UploadRequestError: 403,
+    errors.MalformedRequestError: 400,
+    errors.OutsideGrantError: 403,
+    errors.CallbackError: 403,
+    errors.MalformedCallbackError: 400,
+    errors.LengthRequiredError: 411,
+    errors.BodyTooLargeError: 413,
+    errors.VerificationError: 403,
+    errors.UnverifiedError: 403,
+    errors.KeyUnavailableError: 503,
+    errors.TicketUsedError: 409,
+    errors.LedgerUnavailableError: 503,
+    errors.HandlerCommittedError: 500,
+    errors.NotConfirmedError: 403,
+    errors.ConfirmationUnavailableError: 503,
+    errors.PartsError: 500,
+    errors.PartsRefusedError: 409,
+    errors.PartsNotAllowedError: 403,
+    errors.UploadGoneError: 404,
+    errors.UploadUnsettledError: 503,
+    errors.PartsCorruptError: 500,
+    errors.RecoveryError: 500,
+    errors.MalformedRecoveryError: 400,
+    errors.NotStoredError: 404,
+    errors.NotYoursError: 409,
+    errors.BucketError: 503,
+    errors.NotDeliveredError: 503,
+    errors.SweepRunningError: 503,
+}
 
 _MESSAGES = {
     400: "The request is malformed.",
@@ -79,6 +114,11 @@ def json_response(
     return json_bytes(environ, start_response, status, json.dumps(payload).encode(), headers)
 
 
+def status_of(error: BaseException) -> int:
+    """Return the status of an error by ``STATUSES``; 500 for any other error."""
+    return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)
+
+
 def log_refusal(
     log: logging.Logger,
     environ: WSGIEnvironment,
@@ -129,7 +169,7 @@ def refuse_error(
     log: logging.Logger,
     environ: WSGIEnvironment,
     start_response: StartResponse,
-    error: ReasonedError,
+    error: errors.ReasonedError,
     hint: str | None = None,
     *,
     message: str | None = None,
@@ -139,7 +179,7 @@ def refuse_error(
     A browser gets ``message`` with the reason as its code; without ``message``, the generic response. The log gets the
     traceback of an exception in the user's own ``confirm``.
     """
-    status, reason, hint = error.http_status, error.reason, error.hint if hint is None else hint
+    status, reason, hint = status_of(error), error.reason, error.hint if hint is None else hint
     code = None if message is None else reason
     cause = error.__cause__ if reason == "confirm_failed" else None
     return refuse(log, environ, start_response, status, reason, hint, code=code, message=message, exc_info=cause)
