@@ -68,9 +68,9 @@ def test_the_cache_of_daily_keys_is_bounded() -> None:
 def stored_size(ledger: MemoryLedger) -> int:
     """Return the number of characters that a ledger stores: tickets, objects, ETags and responses."""
     total = 0
-    for ticket, use in ledger._tickets.items():
+    for ticket, objects in ledger._tickets.items():
         total += len(ticket)
-        for name, responses in use.objects.items():
+        for name, responses in objects.items():
             total += len(name) + sum(len(etag) + len(response.body) for etag, response in responses.items())
     return total
 
