@@ -29,8 +29,8 @@ def run_command(
     *arguments: str, stdin: str | bytes = "", cwd: Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, whatever its exit status."""
-    command = ["-m", "oss_wsgi", *arguments]
-    return run(command, clean_environ(**environ), cwd, stdin=stdin)
+    may_fork = not any(name.startswith("PYTHON") for name in environ)  # which may change what is imported
+    return run(["-m", "oss_wsgi", *arguments], clean_environ(**environ), cwd, stdin=stdin, may_fork=may_fork)
 
 
 @contextlib.contextmanager

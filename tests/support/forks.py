@@ -36,15 +36,18 @@ def start(
     stdin: int | None = None,
     stdout: int = PIPE,
     stderr: int = PIPE,
+    may_fork: bool = True,
 ) -> Fork | subprocess.Popen[str]:
     """Start Python with these arguments: a script, ``-m`` and a module, or ``-c`` and code; its streams are text.
 
     Without ``stdin`` its standard input is empty. Where no fork will do, it is a new process.
+
+    :param may_fork: whether oss_wsgi and the SDK may be imported already.
     """
     message = json.dumps([list(arguments), dict(environ), str(cwd or Path.cwd())]).encode()
     unknown = {name for name in environ if name.startswith("PYTHON") and environ[name] != os.environ.get(name)}
     has_options = arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")
-    if hasattr(os, "fork") and len(message) < MAX_MESSAGE and not has_options and not unknown - FOLLOWED:
+    if may_fork and hasattr(os, "fork") and len(message) < MAX_MESSAGE and not has_options and not unknown - FOLLOWED:
         sys.audit("subprocess.Popen", sys.executable, arguments, cwd, environ)
         return Fork(arguments, message, stdin, stdout, stderr)
     return subprocess.Popen(
@@ -61,10 +64,15 @@ def start(
 
 
 def run(
-    arguments: Sequence[str], environ: Mapping[str, str], cwd: Path | None = None, *, stdin: str | bytes = ""
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    *,
+    stdin: str | bytes = "",
+    may_fork: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments to its end, as ``start`` does."""
-    with start(arguments, environ, cwd, stdin=PIPE) as program:
+    with start(arguments, environ, cwd, stdin=PIPE, may_fork=may_fork) as program:
         data = stdin if isinstance(stdin, str) else stdin.decode(errors="surrogateescape")
         stdout, stderr = program.communicate(data, timeout=120)
     return subprocess.CompletedProcess(program.args, program.returncode or 0, stdout, stderr)
@@ -121,7 +129,8 @@ class Fork:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the program has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and its status is on the way
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill the program."""
