@@ -1,6 +1,6 @@
 """The `callback` of an upload, its URLs and ${variables} included: read and checked before anything is stored.
 
-Its members and variables are in protocol.md 7.1 to 7.3, its errors in protocol.md 10.3.
+Its members and variables are in protocol.md 7.1 and protocol.md 7.3, its errors in protocol.md 10.3.
 """
 
 from __future__ import annotations
