@@ -13,7 +13,7 @@ import webob
 from oss_wsgi import Grant
 from oss_wsgi.endpoints.slots import SLOTS, Slots
 from oss_wsgi.exceptions import SlotsTakenError
-from oss_wsgi.wsgi.responses import THREADS_KEY
+from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY, Again
 
 from ..parts.site import Site
 
@@ -111,18 +111,22 @@ def test_a_request_without_a_slot_is_refused_at_once_and_asks_nobody(site: Site,
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_user_or_a_ticket_that_holds_two_is_refused(site: Site, step: str) -> None:
-    ask = asks(site)[step]
+def test_a_user_or_a_ticket_that_holds_two_is_refused_and_asks_the_server_for_another_try(
+    site: Site, step: str
+) -> None:
+    ask, again = asks(site)[step], Again()
+    again.is_offered = True
     with (
         SLOTS.hold({"REMOTE_ADDR": "1", THREADS_KEY: 8}) as one,
         SLOTS.hold({"REMOTE_ADDR": "2", THREADS_KEY: 8}) as two,
     ):
         for slot in (one, two):
             slot.share("user:eric")
-        environ = {THREADS_KEY: 8, "REMOTE_ADDR": "3"}
+        environ = {THREADS_KEY: 8, "REMOTE_ADDR": "3", AGAIN_KEY: again}
         inner = site.application
         site.application = lambda env, start: inner({**env, **environ}, start)  # type: ignore[assignment]
         assert ask().status_int == 503
+        assert again.is_asked
     assert ask().status_int == (404 if step == "recover" else 200)
 
 
