@@ -126,15 +126,16 @@ def test_new_connections_go_to_all_in_turn(folder: Path) -> None:
 def test_kept_connections_are_shared_while_all_processes_are_idle(folder: Path) -> None:
     with processes(folder) as (server, pids):
         port = int(server.url.rpartition(":")[2])
-        clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
         counts: Counter[int] = Counter()
-        for client in clients:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            with client.makefile("rb") as answer:
-                counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
-            client.close()
+        for _ in range(4):  # on a busy machine a process may sleep through one round
+            clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                with client.makefile("rb") as answer:
+                    counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
+                client.close()
         assert set(counts) == set(pids)
-        assert min(counts.values()) >= 15
+        assert min(counts.values()) >= 4 * 15
 
 
 def test_a_ledger_and_a_secret_are_asked_for_in_one_sentence() -> None:
