@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_document(output.getvalue(), failure))
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        status = 128 + (stop.args or (signal.SIGINT,))[0]
+        status = 128 + next((each for each in stop.args if isinstance(each, int)), signal.SIGINT)
         if as_json:
             with contextlib.suppress(OSError):
                 print(_document("", _failure(["Interrupted."])), flush=True)
@@ -159,6 +160,9 @@ def _raising_signals() -> Iterator[None]:
 
     A signal that is ignored, as under `nohup`, stays ignored.
     """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
     numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 

@@ -130,9 +130,17 @@ def _open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
         raise FailedError(f"cannot be read: {system_reason(error)}") from error
     with file:
         size = os.fstat(file.fileno()).st_size
-        if not size and file.read(1):  # in /proc
+        if not size and _has_content(file):
             raise FailedError("the file claims to be empty, but is not: copy its content to another file")
         yield file, size
+
+
+def _has_content(file: BinaryIO) -> bool:
+    """Return whether there is something to read: files in /proc have the size 0."""
+    try:
+        return bool(file.read(1))
+    except OSError:
+        return True
 
 
 @dataclass(frozen=True)

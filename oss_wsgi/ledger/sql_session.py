@@ -47,7 +47,7 @@ class OwnTransaction(Transaction):
         self._on_cut = on_cut
         self._driver = pooled.driver_connection
         self._cursor = self._driver.cursor()
-        self._watch = watch if hasattr(self._driver, "fileno") else None
+        self._watch = watch if hasattr(self._driver, "fileno") else None  # PyMySQL, without one, has a limit of its own
         self._taken: Any = None
         self._patience = PEER_SECONDS
 
@@ -94,7 +94,7 @@ class OwnTransaction(Transaction):
             self._on_cut()
 
     def _give_back(self) -> None:
-        if self._wait_before is not None and self.statements.family == "mysql":
+        if self.statements.family == "mysql":
             self.restore_wait()
         taken, self._taken = self._taken, None
         taken.close()
@@ -113,10 +113,6 @@ class OwnTransaction(Transaction):
 
 class PyMySQLTransaction(OwnTransaction):
     """Transactions by PyMySQL, which is slow Python code, in as few messages and calls as possible."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._watch = None  # PyMySQL has a limit of its own
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement."""
@@ -226,7 +222,8 @@ def _numbered(text: str) -> bytes:
 
 def own_transaction(driver: str) -> type[OwnTransaction]:
     """Return the class for the connections of a driver that the ledger has set up."""
-    return {"psycopg": LibpqTransaction, "pymysql": PyMySQLTransaction}.get(driver, OwnTransaction)
+    kinds: dict[str, type[OwnTransaction]] = {"psycopg": LibpqTransaction, "pymysql": PyMySQLTransaction}
+    return kinds.get(driver, OwnTransaction)
 
 
 class Watch:

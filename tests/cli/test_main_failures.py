@@ -204,3 +204,20 @@ def test_a_signal_ends_a_command_in_order(number: int, status: int, arguments: l
     errors = re.sub(r"Exception ignored in: .*?\nAttributeError: [^\n]*\n", "", errors, flags=re.DOTALL)
     assert "Traceback" not in errors
     assert not arguments or json.loads(output)["error"]["message"] == "Interrupted."
+
+
+def test_a_thread_may_run_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    statuses: list[int] = []
+    thread = threading.Thread(target=lambda: statuses.append(main(["explain", "AccessDenied"])))
+    thread.start()
+    thread.join(60)
+    assert statuses == [0]
+    assert "AccessDenied" in capsys.readouterr().out
+
+
+def test_an_interrupt_with_words_is_one_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(arguments: object) -> int:
+        raise KeyboardInterrupt("enough")
+
+    monkeypatch.setattr(explain, "run", interrupted)
+    assert main(["explain", "AccessDenied"]) == 130

@@ -66,6 +66,15 @@ def test_one_name_too_many_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "unrecognized arguments: 'second'" in usage_error(capsys, "verify", "first", "--json", "second")
 
 
+@pytest.mark.parametrize("words", [["upload"], ["verify"], ["explain"], ["sign", "FILE"], []])
+def test_a_variable_after_the_program_is_told_without_its_value(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    error = usage_error(capsys, *words, f"OSS_ACCESS_KEY_SECRET={SECRET}")
+    assert "OSS_ACCESS_KEY_SECRET is a variable of the environment: write it before the program's name." in error
+    assert SECRET not in error
+
+
 def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'--access-key'" in usage_error(capsys, "sign", "--access-key", SECRET, "FILE")
 

@@ -84,6 +84,7 @@ WHOLE = {
     ],
     "not checked: ": ["not checked"],
     "{1}OSS_CALLBACK_URL is not set": ["OSS_CALLBACK_URL is not set"],
+    "{1} {2} missing or invalid": ["{1} is missing or invalid", "{1} are missing or invalid"],
     "{1}: it redirects{2}, and OSS does not follow redirects": [
         "{1}: it redirects to {2}, and OSS does not follow redirects",
         "{1}: it redirects, and OSS does not follow redirects",

@@ -147,9 +147,9 @@ class CheckContext:
 
     def require(self, *variables: str) -> None:
         """Raise NotCheckedError if one of these variables is invalid."""
-        for name in variables:
-            if name in self._invalid:
-                raise _not_checked(f"{name} is missing or invalid")
+        invalid = [name for name in variables if name in self._invalid]
+        if invalid:
+            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
 
     def require_all(self) -> None:
         """Raise NotCheckedError if any setting is invalid."""

@@ -21,6 +21,12 @@ def test_an_invalid_setting_stops_only_the_checks_that_need_it(deployment: Deplo
         assert {finding["colour"] for finding in run_doctor(environ, "--only", check)} == {"green"}, check
 
 
+def test_all_invalid_settings_that_a_check_needs_are_named(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_CALLBACK_URL": "http://[::1]/oss/callback", "OSS_TICKET_SECRET": "short"}
+    said = "not checked: OSS_CALLBACK_URL and OSS_TICKET_SECRET are missing or invalid"
+    assert finding_of("callback", environ)["said"] == said
+
+
 @pytest.mark.parametrize(
     ("change", "checks"),
     [
