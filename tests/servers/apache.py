@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -214,7 +216,18 @@ def start(site: Site, back_end: BackEnd, recipe: Recipe) -> int:
     site.folder.chmod(0o777)
     path = site.write("apache.conf", config(site, back_end, recipe, port))
     site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=port)
+    if back_end is CGID:
+        wait_for_cgi_daemon(site)
     return port
+
+
+def wait_for_cgi_daemon(site: Site) -> None:
+    """Wait until mod_cgid has given its socket to Apache's user: a request before that gets status 503 at once."""
+    user = pwd.getpwnam("www-data").pw_uid if os.getuid() == 0 else os.getuid()
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_uid == user for path in site.folder.glob("cgid.sock.*")):
+        assert time.monotonic() < deadline, f"mod_cgid does not listen: {site.output()}"
+        time.sleep(0.05)
 
 
 def syntax_error(site: Site, server: str) -> str:

@@ -78,10 +78,10 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
             if one[0] not in other:
                 return error(
                     f"machines behind {url} have different ticket secrets: one seals with {one[0]}, another opens "
-                    f"only {' and '.join(other)}",
+                    f"only {', '.join(other)}",
                     _LINES,
                 )
-    sealing = " or ".join(sorted({secrets[0] for secrets in machines}))
+    sealing = ", ".join(sorted({secrets[0] for secrets in machines}))
     return ok(f"{answered} calls of {url} reached machines with the same ticket secret, fingerprint {sealing}")
 
 
@@ -92,7 +92,7 @@ def _compare_ledgers(url: str, responses: list[Response]) -> Iterator[Finding]:
         ledger = (probe_report(response) or {}).get("ledger")
         if isinstance(ledger, dict):
             ledgers[plain(str(ledger.get("fingerprint")))] = bool(ledger.get("is_of_one_machine"))
-    fingerprints = " and ".join(sorted(ledgers))
+    fingerprints = ", ".join(sorted(ledgers))
     if len(ledgers) > 1:
         yield error(
             f"machines or processes behind {url} have different ledgers, {fingerprints}: an upload that one has "
