@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -132,6 +133,11 @@ def test_all_problems_are_reported_at_once() -> None:
 
 def test_the_body_types_are_those_of_oss() -> None:
     assert (FORM, JSON) == ("application/x-www-form-urlencoded", "application/json")
+
+
+def test_parameters_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        CallbackParameters(URL).url = "http://a.example/"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("body_type", [FORM, JSON])

@@ -116,6 +116,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"a:b": "v"}}, "metadata: "),
     ({"metadata": {"a\n": "v"}}, "metadata: "),
     ({"metadata": {"": "v"}}, "metadata: "),
+    ({"metadata": {"oss-wsgi": "v"}}, "this server's own receipt"),
     ({"metadata": {"a": "v\r\nX: y"}}, "control or invisible"),
     ({"custom": {"x:a": "v"}}, "without 'x:'"),
     ({"custom": {"A": "v"}}, "custom: 'A' must be"),

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import FrozenInstanceError
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,10 @@ def test_a_v1_url_has_the_key_the_expiry_the_token_and_the_whole_query() -> None
 
 def test_the_headers_to_send_are_those_given_but_what_clients_send_by_themselves() -> None:
     headers = {"Content-Type": " image/png ", "content-length": "5", "Host": "h", "abc": "d"}
-    assert sign(headers=headers).headers == {"Content-Type": "image/png", "abc": "d"}
+    url = sign(headers=headers)
+    assert url.headers == {"Content-Type": "image/png", "abc": "d"}
+    with pytest.raises(FrozenInstanceError):
+        url.expire = NOW + 9000  # type: ignore[misc]
 
 
 def test_space_around_a_value_is_not_signed() -> None:
