@@ -107,6 +107,14 @@ def test_what_uppy_sends_is_enough(site: Site) -> None:
     assert (file.answer["part_size"], file.answer["parts"]) == (16 * KB * KB, None)
 
 
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [(0, 1), ("0", 1), *((other, None) for other in (-1, 10**15, "9" * 16, "XL", "-1", "٣", "", True, 5.0, None))],
+)
+def test_the_size_in_a_pages_own_metadata_counts_if_it_is_one(site: Site, size: Any, parts: int | None) -> None:
+    assert site.begin(metadata={"size": size}).answer["parts"] == parts
+
+
 def test_the_object_is_what_the_grant_says(make: Callable[..., Site]) -> None:
     grant = granting(
         acl="public-read", storage_class="IA", metadata={"album": "7"}, custom={"mood": "a b&c"}, data={"album": 7}
@@ -147,10 +155,13 @@ def test_of_two_uploads_of_one_name_the_second_to_end_is_refused(make: Callable[
         ({"filename": "a", "type": "png"}, 400, "content_type_malformed"),
         ({"filename": "a", "size": "5"}, 400, "size_malformed"),
         ({"filename": "a", "size": True}, 400, "size_malformed"),
+        ({"filename": "a", "size": -1}, 400, "size_malformed"),
+        ({"filename": "a", "size": 10**15}, 400, "size_malformed"),
         ({"filename": "a", "size": 10**9, "part_size": 5}, 400, "part_size_malformed"),
         ({"filename": "a", "size": 5, "part_size": 6 * GIGABYTE}, 400, "part_size_malformed"),
-        ({"filename": "a", "size": 2 * 10**9}, 403, "size_not_allowed"),
-        ({"filename": "a", "metadata": {"size": 2 * 10**9}}, 403, "size_not_allowed"),
+        ({"filename": "a", "size": 10**15 - 1}, 403, "size_not_allowed"),
+        ({"filename": "a", "metadata": {"size": 10**15 - 1}}, 403, "size_not_allowed"),
+        ({"filename": "a", "metadata": {"size": "9" * 15}}, 403, "size_not_allowed"),
     ],
 )
 def test_a_beginning_that_is_malformed_or_not_granted_is_refused(site: Site, body: Any, status: int, code: str) -> None:
