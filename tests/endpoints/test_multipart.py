@@ -611,6 +611,10 @@ def test_another_size_than_allowed_is_refused_and_the_parts_are_removed(
     assert (site.stored, site.unfinished, site.uploads) == ([], 0, [])
 
 
+def claiming(count: int) -> dict[str, Any]:
+    return {"parts": [{"PartNumber": number, "ETag": "x"} for number in range(1, count + 1)]}
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -623,7 +627,7 @@ def test_another_size_than_allowed_is_refused_and_the_parts_are_removed(
         {"parts": [{"PartNumber": "1", "ETag": "x"}]},
         {"parts": [{"PartNumber": 1, "ETag": None}]},
         {"parts": [{"PartNumber": 1, "ETag": "x"}] * 2},
-        {"parts": [{"PartNumber": number, "ETag": "x"} for number in range(10_001)]},
+        claiming(10_001),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -635,6 +639,12 @@ def test_a_malformed_list_is_refused(site: Site, body: Any) -> None:
 
 
 # List and abort.
+
+
+def test_ten_thousand_parts_may_be_claimed(site: Site) -> None:
+    file = site.upload()
+    answer = site.ask("POST", f"/s3/multipart/{file.id}/complete?key={file.key}", claiming(10_000))
+    assert refused(answer, 409, "parts_missing")
 
 
 def test_the_list_has_the_parts_as_companion_lists_them(site: Site) -> None:
