@@ -151,9 +151,8 @@ class PostPresigner:
         self._region = (settings.region or "") if settings.signature_version == "v4" else None
         #: The provider, or without one the settings' own access key.
         self._credentials = settings.credentials() if credentials is None else credentials
-        own = self._credentials if isinstance(self._credentials, Credentials) else None
-        #: A key that does not expire, so the provider need not be asked for each signature.
-        self._lasting_key = own if own is not None and own.expiration is None else None
+        #: The settings' own access key, which does not expire; None if a provider is asked for each signature.
+        self._lasting_key = settings.credentials() if credentials is None else None
         #: Whether signing never waits: the user's own credentials provider may ask another host.
         self.is_nonblocking = credentials is None
         self._clock = clock
