@@ -464,6 +464,8 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
         site.reconcile(progress=progress)
     done = len(site.uploads)
     assert 0 < done < 4
+    dry = site.reconcile(dry_run=True)
+    assert (dry.listed, dry.resumed) == (4, False), "a dry run begins at the beginning"
     site.clock.advance(60)
     site.put("user-dir-prefix/20000101/early.txt")
     site.bucket.requests.clear()
