@@ -593,7 +593,11 @@ def test_a_sweep_with_long_samples_fits_into_a_ledger(make: Callable[..., Site])
     assert max(map(len, dict(ledger.saved).values())) < 10_000
 
 
-def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_memory(site: Site) -> None:
+@pytest.mark.parametrize("known", [None, lambda pairs: ()], ids=["without known", "with known"])
+def test_a_sweep_that_was_stopped_long_ago_reaches_behind_the_ledgers_memory_only_with_known(
+    site: Site, known: Any
+) -> None:
+    begin = site.clock() - 26 * HOUR
     site.upload(lost=False)
     site.upload(name="b.png")
 
@@ -606,8 +610,8 @@ def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_mem
     site.clock.advance(30 * 24 * HOUR)
     for number in range(10):
         site.upload(lost=False, name=f"{number}.png")  # the ledger forgets what has expired
-    report = site.reconcile()
-    assert (report.resumed, report.since) == (True, site.clock() - 7 * 24 * HOUR)
+    report = site.reconcile(known=known)
+    assert (report.resumed, report.since) == (True, begin if known else site.clock() - 7 * 24 * HOUR)
     assert len(site.uploads) == handled + 10
 
 
