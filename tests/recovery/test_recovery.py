@@ -155,10 +155,11 @@ def test_an_object_is_the_upload_that_a_callback_would_have_reported(recovered: 
     )
 
 
-def test_what_head_does_not_say_is_none() -> None:
+@pytest.mark.parametrize("content_type", ["", None])
+def test_what_head_does_not_say_is_none(content_type: str | None) -> None:
     new = a_ticket()
     ticket = TICKETS.open(TICKETS.seal(new))
-    upload = recovery_of(stored(new, etag="", content_type=None, crc64=None)).find(ticket, KEY).upload
+    upload = recovery_of(stored(new, etag="", content_type=content_type, crc64=None)).find(ticket, KEY).upload
     assert (upload.etag, upload.mime_type, upload.crc64) == (None, None, None)
     assert (upload.members["mimeType"], upload.members["crc64"]) == ("", "")
     assert upload.recovered

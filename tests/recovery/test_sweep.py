@@ -1045,10 +1045,11 @@ def test_metrics_count_the_outcomes_and_show_the_age_of_what_was_left(make: Call
     assert b"oss_wsgi_oldest_untold_seconds" not in metrics.text()[1]
     site.upload()
     site.failing.add(site.upload())
+    site.reconcile(dry_run=True)
     site.reconcile()
     site.clock.advance(90)
     text = metrics.text()[1].decode()
-    for line in ('total{outcome="recovered"} 1.0', 'total{outcome="failed"} 1.0', 'total{outcome="known"} 0.0'):
+    for line in ('total{outcome="recovered"} 1.0', 'total{outcome="failed"} 1.0', 'total{outcome="untold"} 0.0'):
         assert f"oss_wsgi_reconciled_{line}" in text
     assert "oss_wsgi_oldest_untold_seconds 90.0" in text
 
