@@ -116,7 +116,9 @@ def test_more_than_five_kilobytes_are_refused() -> None:
         ({"body_type": "APPLICATION/JSON"}, "body type must be"),
         ({"host": "a b"}, "callback host"),
         ({"host": "a.example\r\nX: y"}, "callback host"),
-        ({"host": "http://a.example"}, "callback host"),
+        ({"host": "a.example/cb"}, "callback host"),
+        ({"host": "a.example:"}, "callback host"),
+        ({"host": "a.example:123456"}, "callback host"),
         ({"host": "\udfff"}, "callback host"),
     ],
 )
