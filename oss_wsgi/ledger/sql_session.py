@@ -264,23 +264,24 @@ class IdleSessions:
     def __init__(self) -> None:
         self._sessions: deque[OwnTransaction] = deque()
         self._lock = threading.Lock()
-        #: How many calls ask the pool, which may have no connection until a session leaves.
+        #: How many calls ask the pool, which may have no connection before a session leaves.
         self._asking = 0
         self._is_closed = False
 
     def take(self, connect: Callable[[], OwnTransaction]) -> OwnTransaction:
         """Return a session that has begun a transaction; ``connect`` makes one where none is idle."""
-        session = self._popped()
-        if session is None:
-            with self._lock:
-                self._asking += 1
-            try:
-                session = self._popped() or connect()
-            finally:
-                with self._lock:
-                    self._asking -= 1
+        session = self._popped() or self._asked(connect)
         session.begin()
         return session
+
+    def _asked(self, connect: Callable[[], OwnTransaction]) -> OwnTransaction:
+        with self._lock:
+            self._asking += 1
+        try:
+            return self._popped() or connect()
+        finally:
+            with self._lock:
+                self._asking -= 1
 
     def give(self, session: OwnTransaction) -> None:
         """Keep a session, or give one to the pool if a call waits there."""
