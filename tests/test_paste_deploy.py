@@ -284,13 +284,17 @@ def test_a_value_is_shown_as_written(ini: Ini, environ: pytest.MonkeyPatch, writ
     assert problem.endswith(f", not {written!r}.")
 
 
-def test_an_apostrophe_does_not_hide_a_variable() -> None:
-    with pytest.raises(SettingsError) as caught, paste_deploy._naming("filter"):
+def test_an_apostrophe_does_not_hide_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
         raise SettingsError(
             "OSS_REGION must be a region's ID, as OSS_HOST has it, not 'x'; see 'OSS_HOST', OSS_BUCKET."
         )
+
+    monkeypatch.setattr(paste_deploy, "DirectUpload", refuse)
+    with pytest.raises(SettingsError) as caught:
+        paste_deploy.direct_upload(lambda environ, start_response: [], {})
     assert str(caught.value) == (
-        "The filter: region must be a region's ID, as host has it, not 'x'; see 'OSS_HOST', bucket."
+        "The filter egg:oss_wsgi: region must be a region's ID, as host has it, not 'x'; see 'OSS_HOST', bucket."
     )
 
 

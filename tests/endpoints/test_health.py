@@ -27,6 +27,8 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
 from oss_wsgi.testing import FrozenClock
 
+from ..support.sqlite_statements import Statements
+
 TIMEOUT = 60.0
 SETTINGS = Settings(bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="swordfish")
 
@@ -202,11 +204,12 @@ def test_an_unwritable_ledger_makes_it_unready(tmp_path: Path) -> None:
             ledger.check()
 
 
-def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
+def test_a_read_only_ledger_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements = Statements(monkeypatch)
     file = tmp_path / "ledger.sqlite3"
     with SQLiteLedger(file, clock=FrozenClock()) as ledger:
         ledger.check()
-        ledger._writer.opened().execute("PRAGMA query_only = ON")
+        statements.connections[-1].execute("PRAGMA query_only = ON")
         with pytest.raises(LedgerUnavailableError, match="readonly"):
             ledger.check()
         assert ready(site(ledger=ledger)) is None, "after an error a new connection is made"

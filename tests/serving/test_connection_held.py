@@ -17,7 +17,7 @@ from ..support.server_thread import (
     REQUEST,
     SetClock,
     connect,
-    has_closed,
+    has_ended,
     phases,
     read_all,
     read_response,
@@ -154,7 +154,7 @@ def test_a_drain_waits_for_what_is_held_back() -> None:
         answer = read_all(held)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
 
 
 def test_a_held_response_is_not_evicted() -> None:
@@ -218,7 +218,7 @@ def test_a_server_that_stops_forgets_no_held_body() -> None:
         wait_until(lambda: awaited.wake)
         (connection,) = server.connections.values()
         server.drain(0)
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
         assert connection.phase == CLOSED
         awaited.end()
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.storage.blob_folder import ObjectWriter
-from oss_wsgi.local.storage.index import READER, WRITER
+from oss_wsgi.local.storage.blob_folder import BlobFolder, ObjectWriter
 from oss_wsgi.local.storage.records import CommonPrefix, MultipartUpload, StoredObject
 from oss_wsgi.local.storage.storage import Bucket, Storage
 
+from ...support.sqlite_statements import Statements
 from ..stored import NOW, STRANGE_KEYS, content, put
 
 #: Contents and their CRC-64, from OSS's documentation and from the catalogue of CRC algorithms.
@@ -369,27 +369,31 @@ def test_a_failed_transaction_leaves_the_old_object(bucket, files, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_forked_child_opens_its_own_connections(bucket):
-    inherited = [bucket._index._connection(purpose) for purpose in (WRITER, READER)]
+def test_a_forked_child_opens_its_own_connections(monkeypatch, open_storage):
+    statements = Statements(monkeypatch)
+    bucket = open_storage().bucket("examplebucket")
+    inherited = list(statements.connections)
     child = os.fork()
     if not child:
+        statements.used.clear()
         put(bucket, "a", b"child")
+        bucket.get("a")
         # SQLite forbids to use inherited connections, though it often goes well.
-        os._exit(any(bucket._index._connection(purpose) in inherited for purpose in (WRITER, READER)))
+        os._exit(not statements.used or any(connection in inherited for connection in statements.used))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert content(bucket, "a") == b"child"
 
 
 def test_an_object_replaced_while_it_is_opened_is_opened_anew(bucket, monkeypatch):
     put(bucket, "a", b"old")
-    open_blob = bucket._blobs.open
+    open_blob = BlobFolder.open
 
-    def replace_and_open(folder, name):
+    def replace_and_open(self, folder, name):
         monkeypatch.undo()
         put(bucket, "a", b"new")
-        return open_blob(folder, name)
+        return open_blob(self, folder, name)
 
-    monkeypatch.setattr(bucket._blobs, "open", replace_and_open)
+    monkeypatch.setattr(BlobFolder, "open", replace_and_open)
     assert content(bucket, "a") == b"new"
 
 
