@@ -351,10 +351,7 @@ def test_a_secret_in_the_file_is_warned_about_by_key(ini: Ini, caplog: pytest.Lo
     ini.app(PAGE.replace("env:OSS_ACCESS_KEY_SECRET", "hushhush"))
     (record,) = [record for record in caplog.records if record.name == "oss_wsgi.paste_deploy"]
     assert record.levelname == "WARNING"
-    assert record.getMessage() == (
-        "The application egg:oss_wsgi: the file itself holds access_key_secret; "
-        "write env:NAME and set the environment variable NAME instead."
-    )
+    assert [name in record.getMessage() for name in ("access_key_secret", "env:", "hushhush")] == [True, True, False]
 
 
 def test_the_filter_passes_other_requests_on(ini: Ini) -> None:

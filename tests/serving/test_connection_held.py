@@ -19,6 +19,7 @@ from ..support.server_thread import (
     connect,
     has_ended,
     phases,
+    polls_of,
     read_all,
     read_response,
     running,
@@ -110,7 +111,6 @@ def test_others_are_answered_while_a_response_is_held_back() -> None:
 def test_a_held_response_costs_no_turns_and_has_no_deadline(peer: str) -> None:
     clock, awaited = SetClock(), Awaited()
     application = Holding(awaited)
-    turns: list[float] = []
     with running(application, clock=clock) as server, connect(server) as held:
         held.sendall(OTHER)
         read_response(held)
@@ -118,17 +118,7 @@ def test_a_held_response_costs_no_turns_and_has_no_deadline(peer: str) -> None:
         wait_until(lambda: awaited.wake)
         if peer == "has closed":
             held.shutdown(socket.SHUT_RDWR)
-        poller = server.poller
-
-        class Counted:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(poller, name)
-
-            def poll(self, timeout: float) -> Any:
-                turns.append(timeout)
-                return poller.poll(timeout)
-
-        server.poller = Counted()
+        turns = polls_of(server)
         for _ in range(5):
             clock.advance(1000)
             seen = len(turns)

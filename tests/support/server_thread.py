@@ -88,9 +88,8 @@ def wait_for_turn(server: Any) -> None:
     wait_until(has_turned)
 
 
-def polls_of(server: Any) -> list[float]:
-    """Return a list that gets the longest wait of each turn that begins from now on."""
-    polls: list[float] = []
+def each_turn(server: Any, seen: Callable[[float], object]) -> None:
+    """Call ``seen`` with the longest wait of each turn that begins from now on, before the loop waits."""
     poller = server.poller
 
     class Watched:
@@ -98,10 +97,16 @@ def polls_of(server: Any) -> list[float]:
             return getattr(poller, name)
 
         def poll(self, timeout: float) -> Any:
-            polls.append(timeout)
+            seen(timeout)
             return poller.poll(timeout)
 
     server.poller = Watched()
+
+
+def polls_of(server: Any) -> list[float]:
+    """Return a list that gets the longest wait of each turn that begins from now on."""
+    polls: list[float] = []
+    each_turn(server, polls.append)
     return polls
 
 
@@ -134,17 +139,7 @@ def phases(server: Any) -> list[int]:
 def held_after_turns(server: Any) -> list[int]:
     """Return a list that gets the memory held at the end of each turn, since within a turn it may be more."""
     held: list[int] = []
-    poller = server.poller
-
-    class Watched:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(poller, name)
-
-        def poll(self, timeout: float) -> Any:
-            held.append(server.held)
-            return poller.poll(timeout)
-
-    server.poller = Watched()
+    each_turn(server, lambda timeout: held.append(server.held))
     server.pull_trigger()
     wait_until(lambda: held)  # the poller before counts nothing
     return held

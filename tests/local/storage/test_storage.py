@@ -251,21 +251,6 @@ def test_a_part_replaces_the_part_of_its_number(bucket: Bucket) -> None:
     assert content(bucket, "a") == b"newend"
 
 
-def test_a_sequential_upload_takes_its_parts_in_order(bucket: Bucket) -> None:
-    upload = bucket.begin("a", "text/plain", {}, now=NOW, sequential=True)
-    assert bucket.upload("a", upload.id) == upload
-    put_part(bucket, upload, 1, b"first")
-    for number, error in ((3, "PartNotSequential"), (1, "PartAlreadyExist")):
-        with pytest.raises(OSSError, match=error):
-            put_part(bucket, upload, number, b"x")
-    put_part(bucket, upload, 2, b"second")
-    stored = bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
-    assert content(bucket, "a") == b"firstsecond"
-    assert stored.md5 == hashlib.md5(b"firstsecond", usedforsecurity=False).hexdigest()
-    assert (stored.etag.endswith("-2"), stored.type) == (True, "Multipart")
-    assert bucket.get("a") == stored
-
-
 def test_of_many_sequential_parts_at_once_each_number_is_taken_once(bucket: Bucket) -> None:
     upload = bucket.begin("a", "text/plain", {}, now=NOW, sequential=True)
 
@@ -289,16 +274,6 @@ def test_an_aborted_upload_leaves_nothing(bucket: Bucket) -> None:
         bucket.abort(upload)
     with pytest.raises(OSSError, match="NoSuchUpload"), bucket.incoming() as incoming:
         incoming.commit_part(upload, 2, now=NOW)
-
-
-def test_forbid_overwrite_counts_for_parts_too(bucket: Bucket) -> None:
-    put(bucket, "a", b"first")
-    upload = bucket.begin("a", "text/plain", {}, now=NOW)
-    put_part(bucket, upload, 1, b"x")
-    with pytest.raises(OSSError, match="FileAlreadyExists"):
-        bucket.complete(upload, bucket.parts(upload)[0], now=NOW, forbid_overwrite=True)
-    assert content(bucket, "a") == b"first"
-    assert bucket.upload("a", upload.id) == upload
 
 
 def test_uploads_are_listed_in_the_order_of_their_keys(bucket: Bucket) -> None:
