@@ -20,6 +20,8 @@ from oss_wsgi.testing import CallbackSigner, FrozenClock
 from oss_wsgi.wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from oss_wsgi.wsgi.observers import RequestFacts
 
+from ..support.callbacks import post_callback
+
 SIGNER = CallbackSigner()
 BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
 CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
@@ -249,7 +251,7 @@ def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> 
         ("/c%20d?token=x", "configured callback URL 3 of 3, /c%20d,"),
     ):
         caplog.clear()
-        answer = client(callback_urls=urls).post("/oss/callback", BODY, headers=SIGNER.headers(target, BODY))
+        answer = post_callback(client(callback_urls=urls), BODY, SIGNER, signed_target=target)
         assert answer.status_int == 200
         assert expected in caplog.text
         assert "token" not in caplog.text
