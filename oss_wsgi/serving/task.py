@@ -30,9 +30,10 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# A try that took longer than this is not repeated: it may have waited in vain, and would again.
-_QUICK_SECONDS = 0.3
-_MAX_CACHED_KEYS = 256
+#: A try that took longer than this is not repeated: it may have waited in vain, and would again.
+QUICK_SECONDS = 0.3
+#: How many header names a cache keeps.
+MAX_CACHED_KEYS = 256
 _MAX_CACHED_NAME_LENGTH = 64
 _MAX_JOINED_BYTES = 64 * 1024
 
@@ -124,7 +125,7 @@ class ThreadTask(_Task):
     def write(self, data: bytes) -> None:
         again = self.channel.again
         if again is not None and again.is_asked and not self.wrote_header:
-            if time.time() - self.start_time < _QUICK_SECONDS:
+            if time.time() - self.start_time < QUICK_SECONDS:
                 raise PutOffError
             again.is_asked = False
         if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES or self.request.command == "HEAD":
@@ -261,14 +262,14 @@ def _check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
             raise AssertionError(f"{name} is a hop-by-hop header, which an application must not set (PEP 3333)")
 
 
-class _Keys(dict[str, str]):
+class Keys(dict[str, str]):
     """The environ's key for a header name. The number is bounded, since clients choose the names."""
 
     def __missing__(self, name: str) -> str:
         key: str = rename_headers.get(name) or f"HTTP_{name}"
-        if len(self) < _MAX_CACHED_KEYS and len(name) <= _MAX_CACHED_NAME_LENGTH:
+        if len(self) < MAX_CACHED_KEYS and len(name) <= _MAX_CACHED_NAME_LENGTH:
             self[name] = key
         return key
 
 
-_KEYS = _Keys()
+_KEYS = Keys()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from oss_wsgi.serving.task import _MAX_CACHED_KEYS, _Keys
+from oss_wsgi.serving.task import MAX_CACHED_KEYS, Keys
 
 
 def test_header_names_get_the_keys_that_waitress_gives() -> None:
-    keys = _Keys()
+    keys = Keys()
     for _ in range(2):
         assert keys["CONTENT_TYPE"] == "CONTENT_TYPE"
         assert keys["CONTENT_LENGTH"] == "CONTENT_LENGTH"
@@ -15,9 +15,9 @@ def test_header_names_get_the_keys_that_waitress_gives() -> None:
 
 
 def test_clients_cannot_grow_the_cache() -> None:
-    keys = _Keys()
+    keys = Keys()
     assert keys["X" * 10_000] == "HTTP_" + "X" * 10_000
     assert len(keys) == 0
-    for number in range(2 * _MAX_CACHED_KEYS):
+    for number in range(2 * MAX_CACHED_KEYS):
         assert keys[f"X_{number}"] == f"HTTP_X_{number}"
-    assert len(keys) == _MAX_CACHED_KEYS
+    assert len(keys) == MAX_CACHED_KEYS
