@@ -11,8 +11,8 @@ from ..local import LocalOSS
 from ..local.errors import OSSError
 from ..local.object_headers import object_headers
 from ..local.operations.multipart import MIN_PART_SIZE
-from ..local.storage.records import Part
-from ..local.storage.records import StoredObject as LocalObject
+from ..local.storage.index import Part
+from ..local.storage.index import StoredObject as LocalObject
 from ..local.storage.storage import Bucket
 
 _METADATA = "x-oss-meta-"
@@ -45,7 +45,7 @@ class InProcessBucket:
         self._ask("list", prefix)
         entries, _ = self._bucket.page(prefix=prefix, after=start_after, limit=limit)
         return [
-            ListedObject(entry.key, entry.size, entry.etag.strip('"').upper(), entry.last_modified)
+            ListedObject(entry.key, entry.size, entry.etag, entry.last_modified)
             for entry in entries
             if isinstance(entry, LocalObject)
         ]
@@ -57,7 +57,7 @@ class InProcessBucket:
         content_type = lower.pop("content-type", "application/octet-stream")
         if lower.get("x-oss-forbid-overwrite") == "true" and self._bucket.get(key) is not None:
             raise _refusal("FileAlreadyExists")
-        return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss._clock()).id
+        return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss.options.clock()).id
 
     def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
         """Return the stored parts; NotStoredError if there is no such upload."""
@@ -80,8 +80,8 @@ class InProcessBucket:
                 raise _refusal("EntityTooSmall")
             acl = {name: value for name, value in lower.items() if name == "x-oss-object-acl"}
             upload = replace(upload, headers={**upload.headers, **acl})
-            forbid = lower.get("x-oss-forbid-overwrite") == "true"
-            return _stored(self._bucket.complete(upload, chosen, now=self._oss._clock(), forbid_overwrite=forbid))
+            now, forbid = self._oss.options.clock(), lower.get("x-oss-forbid-overwrite") == "true"
+            return _stored(self._bucket.complete(upload, chosen, now=now, forbid_overwrite=forbid))
         except OSSError as error:
             if error.code == "NoSuchUpload":
                 raise NotStoredError("not_stored", "there is no such upload") from error
@@ -121,7 +121,7 @@ def _stored(stored: LocalObject) -> StoredObject:
     return StoredObject(
         stored.key,
         stored.size,
-        stored.etag.strip('"').upper(),
+        stored.etag,
         stored.last_modified,
         stored.content_type,
         stored.crc64,

@@ -5,8 +5,7 @@ from contextlib import closing
 import pytest
 
 from oss_wsgi.local.storage import index
-from oss_wsgi.local.storage.index import READER, IndexDatabase
-from oss_wsgi.local.storage.records import StoredObject, to_text
+from oss_wsgi.local.storage.index import READER, IndexDatabase, StoredObject, to_text
 
 from ..stored import NOW
 
