@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -99,22 +100,30 @@ class LocalOSSServer:
 
 
 class RequestThreads:
-    """Runs each request in a thread of its own, as the dispatcher of a server of waitress.
+    """Runs the requests of a server of waitress, with one more thread whenever all are busy.
 
     With a fixed number of threads, uploads that wait for their callbacks could block the requests that these send here.
+    A thread ends after a second without a request.
     """
 
     def __init__(self) -> None:
-        self._running = 0
-        self._stopped = False
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
         self._changed = threading.Condition()
+        self._running = 0
+        self._idle = 0
+        self._stopped = False
 
     def add_task(self, task: Any) -> None:
-        """Start a thread for a request; do nothing after the end."""
+        """Let an idle thread, or a new one, run a request; do nothing after the end."""
         with self._changed:
-            if not self._stopped:
-                threading.Thread(target=self._serve, args=[task], name="local-oss-request", daemon=True).start()
-                self._running += 1
+            if self._stopped:
+                return
+            self._running += 1
+            if self._idle:
+                self._idle -= 1
+            else:
+                threading.Thread(target=self._serve, name="local-oss-requests", daemon=True).start()
+        self._tasks.put(task)
 
     def shutdown(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``."""
@@ -124,15 +133,28 @@ class RequestThreads:
             while self._running and time.monotonic() < end and not is_urgent():
                 self._changed.wait(0.1)
 
-    def _serve(self, task: Any) -> None:
-        try:
-            task.service()
-        except BaseException:
-            logger.exception("a request failed outside the application: %r", task)
-        finally:
+    def _serve(self) -> None:
+        while task := self._next_task():
+            try:
+                task.service()
+            except BaseException:
+                logger.exception("a request failed outside the application: %r", task)
+            del task  # or an idle thread keeps the last request
             with self._changed:
                 self._running -= 1
+                self._idle += 1
                 self._changed.notify_all()
+
+    def _next_task(self) -> Any:
+        """Return a request, or None after a second unless one is on its way."""
+        try:
+            return self._tasks.get(timeout=1.0)
+        except Empty:
+            with self._changed:
+                if not self._idle:
+                    return self._tasks.get()
+                self._idle -= 1
+                return None
 
 
 def _return_freed_memory() -> None:

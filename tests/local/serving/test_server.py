@@ -338,6 +338,26 @@ def test_requests_that_wait_for_each_other_all_get_a_thread(caplog):
     assert not caplog.records
 
 
+class Noting(Meeting):
+    """A request that notes its thread."""
+
+    used = set()
+
+    def service(self):
+        self.used.add(threading.current_thread())
+        super().service()
+
+
+def test_requests_one_after_another_share_threads():
+    threads = RequestThreads()
+    for _ in range(100):
+        request = Noting(threading.Barrier(1))
+        threads.add_task(request)
+        assert request.ended.wait(TIMEOUT)
+    threads.shutdown()
+    assert len(Noting.used) < 50  # one, unless the next request comes before a thread is idle again
+
+
 class Failing:
     def service(self):
         raise RuntimeError("broken")
