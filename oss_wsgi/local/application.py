@@ -16,7 +16,6 @@ from email.utils import formatdate
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
@@ -190,9 +189,7 @@ class LocalOSS(Service):
     def __enter__(self) -> LocalOSS:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
