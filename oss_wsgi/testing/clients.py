@@ -335,12 +335,17 @@ def multipart(
 
 
 def ask(application: WSGIApplication, url: str, **request: Any) -> webob.Response:
-    """Send a request to an application, and return its response, read to the end and closed as servers do.
+    """Send a request to an application, and return its response.
 
     :param request: as `webob.Request.blank` takes it.
     """
     import webob  # here, because WebOb warns about `cgi` when imported
 
-    response = webob.Request.blank(url, **request).get_response(application)
+    return get_response(webob.Request.blank(url, **request), application)
+
+
+def get_response(request: webob.Request, application: WSGIApplication) -> webob.Response:
+    """Call an application, and return its response, read to the end and closed as servers do."""
+    response = request.get_response(application)
     response.body  # noqa: B018 - the property reads
     return response

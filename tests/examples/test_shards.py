@@ -19,7 +19,7 @@ import webob
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
 from oss_wsgi.local import LocalOSS, LocalOSSServer
-from oss_wsgi.testing.clients import ask, multipart
+from oss_wsgi.testing.clients import get_response, multipart
 from oss_wsgi.testing.local_oss import environ_for
 from tests.support.deployment import QuietHandler, not_found
 
@@ -70,7 +70,8 @@ class Fleet:
     oss: LocalOSS
 
     def sign(self, **environ: str) -> Any:
-        return ask(self.signer, "/oss/signature?filename=a.png", environ=environ)
+        request = webob.Request.blank("/oss/signature?filename=a.png", environ)
+        return get_response(request, self.signer)
 
     def upload(self, fields: dict[str, str], data: bytes = b"hello") -> dict[str, Any]:
         """Post a form as a browser does, and return what the application answered."""
@@ -105,7 +106,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 
 def test_a_signer_sends_no_file_in_parts(fleet: Fleet) -> None:
-    limits = ask(fleet.signer, "/oss/limits", environ={"REMOTE_USER": "eric"})
+    limits = get_response(webob.Request.blank("/oss/limits", {"REMOTE_USER": "eric"}), fleet.signer)
     assert "multipart" not in limits.json["methods"]
 
 
