@@ -276,8 +276,7 @@ class UploadClient(ExistingAppClient):
         wrap: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
         **options: Any,
     ) -> None:
-        from .in_process_bucket import InProcessBucket
-        from .local_oss import InProcessOSS
+        from .local_oss import InProcessBucket, InProcessOSS
 
         prefix = options.get("prefix", DEFAULT_PREFIX)
         clock = options.get("clock", time.time)
