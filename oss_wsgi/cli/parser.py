@@ -15,7 +15,7 @@ N = TypeVar("N")
 
 #: The options that secrets would have, and their variables.
 _SECRETS = {f"--{row.name.replace('_', '-')}": row.variable for row in TABLE if row.secret}
-_ASSIGNMENT = re.compile(r"((?:OSS|ALIBABA_CLOUD|ALIYUN)_[A-Z_]+)=\S*")
+_ASSIGNMENT = re.compile(r"((?:OSS|ALIBABA_CLOUD|ALIYUN)_[A-Z_]+)=")
 
 
 class UsageError(SystemExit):
@@ -45,7 +45,7 @@ class CommandParser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         own = words[: words.index("--")] if "--" in words else words
         for word in own if self._subparsers is None else own[:1]:  # else a command would repeat it as a name of a file
-            assigned = _ASSIGNMENT.fullmatch(word)
+            assigned = _ASSIGNMENT.match(word)
             if assigned:
                 self.error(f"{assigned[1]} is a variable of the environment: write it before the program's name.")
         parsed, rest = super().parse_known_args(words, namespace)
