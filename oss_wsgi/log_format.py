@@ -38,8 +38,8 @@ MAX_FIELD = 1024
 #: The most characters of a message, and of an exception's text, that a line shows.
 MAX_MESSAGE = 8 * 1024
 
-# A longer text is cut this many characters beyond the shown part before secrets are masked. Of these the last ones, which
-# may be a part of a secret, are never shown.
+# A longer text is cut this many characters beyond the shown part before secrets are masked. The last ones of these are
+# never shown, as they may be a part of a secret.
 _BEYOND, _NEVER_SHOWN = 1024, 512
 
 # A line of text shows these fields; the others are in its message, or in a line of the access log.
