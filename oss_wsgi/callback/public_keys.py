@@ -224,6 +224,7 @@ class PublicKeyStore(ForkAware):
             raise _unavailable(f"the key could not be fetched: {cause}") from error
         else:
             with self._lock:
+                is_new = self._fetched.get(fetch.version) != key
                 self._fetched[fetch.version], self._fetched_at[fetch.version] = key, self._clock()
                 unproven = [version for version in self._fetched if int(version) not in self._known]
                 if len(unproven) > _MAX_UNPROVEN:
@@ -233,7 +234,8 @@ class PublicKeyStore(ForkAware):
                 self._running.pop(lane, None)
                 self._pauses[lane] = self._clock() + seconds, seconds == _LONG_PAUSE
             fetch.done.set()
-        _log_key(url, key)
+        if is_new:
+            _log_key(url, key)
         return key
 
     def _after_fork(self, *, is_child: bool) -> None:
