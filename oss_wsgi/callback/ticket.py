@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring, encode_basestring_ascii
+from json.scanner import make_scanner
 from os import urandom
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -49,7 +50,7 @@ _DAY = 24 * 3600
 _CLOCK_SLACK = 15 * 60
 _LABEL = b"oss_wsgi upload ticket"
 _RECEIPT_LABEL = b"oss_wsgi upload receipt"
-_JSON = json.JSONDecoder()
+_read_json = make_scanner(json.JSONDecoder())
 # A ticket is a header of key ID and day (8 bytes), a nonce (12), the sealed text and a tag (16). The sealed text is
 # padded so that the whole is a multiple of three bytes: Base64 then has no spare bits, so a ticket has only one
 # spelling.
@@ -295,7 +296,7 @@ class TicketBook:
             plain = secret[day].decrypt(nonce, sealed[20:], header).decode()
         except InvalidTag:
             raise _altered() from None
-        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _JSON.raw_decode(plain)
+        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _read_json(plain, 0)
         # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
         number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds
@@ -441,13 +442,13 @@ def _shortened(filename: str) -> str:
 
 
 def _decode(text: object, max_text: int) -> bytes:
-    if isinstance(text, str) and len(text) <= max_text and len(text) % 4 == 0 and text.isascii():
+    if isinstance(text, str) and len(text) <= max_text:
         try:
-            raw = binascii.a2b_base64(text.encode().translate(_TO_STANDARD))
-        except binascii.Error:
+            raw = binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD))
+        except ValueError:  # for non-ASCII characters too
             raise _altered() from None
         # The decoder skips invalid characters, so a short result means that one was present.
-        if len(raw) == len(text) // 4 * 3 >= _MIN_BYTES:
+        if 4 * len(raw) == 3 * len(text) and len(raw) >= _MIN_BYTES:
             return raw
     raise _altered()
 

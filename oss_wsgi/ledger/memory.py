@@ -150,10 +150,10 @@ class MemoryLedger(LoopLedger):
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
             self._remove_expired()
+            if identity.ticket not in self._tickets and identity.ticket not in self._checksums:
+                return NOTHING_FOUND
             objects = self._tickets.get(identity.ticket, {})
             checksums = self._checksums.get(identity.ticket, ())
-            if not objects and not checksums:
-                return NOTHING_FOUND
             responses = objects.get(identity.object, {})
             return Found(responses.get(identity.etag), bool(responses), len(objects), frozenset(checksums))
 
@@ -162,7 +162,8 @@ class MemoryLedger(LoopLedger):
             if len(response.body) > self._max_bytes:
                 self._log_overflow()
                 return
-            self._expected_count -= len(self._checksums.pop(identity.ticket, ()))
+            if identity.ticket in self._checksums:
+                self._expected_count -= len(self._checksums.pop(identity.ticket))
             self._tickets.setdefault(identity.ticket, {}).setdefault(identity.object, {})[identity.etag] = response
             self._bytes += len(response.body)
             self._count += 1
