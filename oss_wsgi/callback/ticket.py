@@ -448,7 +448,7 @@ def _decode(text: object, max_text: int) -> bytes:
         except ValueError:  # for non-ASCII characters too
             raise _altered() from None
         # The decoder skips invalid characters, so a short result means that one was present.
-        if 4 * len(raw) == 3 * len(text) and len(raw) >= _MIN_BYTES:
+        if 3 * len(text) == 4 * len(raw) >= 4 * _MIN_BYTES:
             return raw
     raise _altered()
 

@@ -151,7 +151,7 @@ class Upload:
 
     def with_ticket(self, ticket: Ticket) -> Upload:
         """Return a copy with the attributes that a ticket sets: ``user`` to ``skips_handler``."""
-        attributes = {**vars(self)}
+        attributes = {**self.__dict__}
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.expires_at
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
@@ -174,7 +174,7 @@ _ESCAPED = ("filename", "mimeType")
 _NUMBERS = ("size", "width", "height", "crc64")
 _texts_of_numbers = itemgetter(*_NUMBERS)
 _PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | {
-    **dict.fromkeys(_ESCAPED, "[^&]*"),
+    **dict.fromkeys((*_ESCAPED, TICKET_MEMBER), "[^&]*"),
     **dict.fromkeys(_NUMBERS, _NUMBER),
 }
 _OWN_FORM = re.compile("&".join(f"{name}=(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
@@ -187,7 +187,7 @@ def _own_form_members(body: bytes) -> dict[str, Any] | None:
     """
     try:
         match = _OWN_FORM.fullmatch(body.decode())
-        if match is None:
+        if match is None or "%" in match[TICKET_MEMBER] or "+" in match[TICKET_MEMBER]:
             return None
         members: dict[str, Any] = match.groupdict()
         for name in _ESCAPED:

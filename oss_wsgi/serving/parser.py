@@ -15,10 +15,10 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import BadRequest, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
-_REQUEST_LINE = re.compile(r"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
+_REQUEST_LINE = re.compile(r"([A-Z]+) ((/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))?) HTTP/1\.1\r\n")
 
-# A line of a header: a token (RFC 9110 section 5.6.2) without "_", and a value with one blank before it at the most.
-_FIELD = re.compile(r"(?<=\r\n)([!#$%&'*+.^`|~0-9A-Za-z-]+): ?(?![\t ])([\t -~]*)(?<![\t ])\r\n")
+_NAME = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2) without "_"
+_PRINTABLE = bytes(range(32, 127))
 
 _MAX_DIGITS = 18
 
@@ -78,7 +78,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             if self.completed:  # waitress would ask for a body that never comes
                 self.expect_continue = False
             return consumed
-        self._use(plain)
+        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
+        self.version, self.url_scheme = "1.1", self.adj.url_scheme
         self.header_bytes_received = end
         self.headers_finished = self.completed = True
         self._whole_body = data[end : end + length]
@@ -144,13 +145,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
                 # A proxy that obeys the other header sees another request (RFC 9112 section 6.3).
                 raise ParsingError("Content-Length together with Transfer-Encoding")
             return
-        self._use(plain)
-        if self.content_length:
-            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
-
-    def _use(self, plain: PlainRequest) -> None:
         self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
         self.version, self.url_scheme = "1.1", self.adj.url_scheme
+        if self.content_length:
+            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
 
     def _check_chunks(self) -> None:
         chunks = self.body_rcv
@@ -206,24 +204,29 @@ def _whole_chunks(data: bytes) -> tuple[bytes, int]:
 def read_plain_request(header: bytes) -> PlainRequest | None:
     """Read a header, from the request line to the empty line; return None if it is not plain.
 
-    Plain is a target in origin form, printable header fields that come once, and a body of known length.
+    Plain is a target in origin form, printable header fields that come once, with one blank after the colon, and a body
+    of known length.
 
     waitress reads such a header in the same way; tests compare the two on mutated requests.
     """
     text = header.decode("latin-1")
     start = _REQUEST_LINE.match(text)
-    lines = text.count("\n") - 2
-    if start is None or lines > MAX_HEADER_LINES or not text.endswith("\r\n\r\n"):
+    lines = text.split("\r\n", MAX_HEADER_LINES + 2)
+    if start is None or ":  " in text or " \r\n" in text or lines[-2:] != ["", ""]:
         return None
-    end = start.end()
-    headers = {_NAMES[name]: value for name, value in _FIELD.findall(text, end)}
-    if len(headers) != lines or "EXPECT" in headers or "TRANSFER_ENCODING" in headers:
+    headers = {}
+    for line in lines[1:-2]:
+        name, colon, value = line.partition(": ")
+        headers[_NAMES[name] if colon else ""] = value
+    if "" in headers or "EXPECT" in headers or "TRANSFER_ENCODING" in headers:
         return None
     length = headers.get("CONTENT_LENGTH", "0")
     if not (length.isdigit() and len(length) <= _MAX_DIGITS):
         return None
-    method, path, query = start.groups("")
-    target = text[len(method) + 1 : end - len(" HTTP/1.1\r\n")]
+    # Nothing else may break a line, and no field may come twice.
+    if header.translate(None, _PRINTABLE) != b"\r\n" * (len(headers) + 2):
+        return None
+    method, target, path, query = start.groups("")
     if "%" in path:
         path = _with_one_slash(unquote_to_bytes(path).decode("latin-1"))
     return method, target, path, query, headers, int(length)
@@ -261,4 +264,5 @@ class Names(dict[str, str]):
         return derived
 
 
-_NAMES = Names(lambda name: name.upper().replace("-", "_"))
+# Names in the form ``CONTENT_TYPE``; "" for one that is not plain.
+_NAMES = Names(lambda name: name.upper().replace("-", "_") if _NAME.fullmatch(name) else "")

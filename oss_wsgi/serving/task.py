@@ -185,7 +185,8 @@ class LoopTask(_Task):
                 close()
         head = None
         if self.version == "1.1" and not self.wrote_header:
-            closes = channel.server.is_stopping or self.request.headers.get("CONNECTION", "").lower() == "close"
+            asked = self.request.headers
+            closes = channel.server.is_stopping or ("CONNECTION" in asked and asked["CONNECTION"].lower() == "close")
             head = _head(self.status, tuple(self.response_headers), len(body), channel.server.adj.ident, closes)
         if head is None:
             self._leave_to_waitress(body)
