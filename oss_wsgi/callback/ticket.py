@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring, encode_basestring_ascii
-from json.scanner import make_scanner
 from os import urandom
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -50,7 +49,7 @@ _DAY = 24 * 3600
 _CLOCK_SLACK = 15 * 60
 _LABEL = b"oss_wsgi upload ticket"
 _RECEIPT_LABEL = b"oss_wsgi upload receipt"
-_read_json = make_scanner(json.JSONDecoder())
+_JSON = json.JSONDecoder()
 # A ticket is a header of key ID and day (8 bytes), a nonce (12), the sealed text and a tag (16). The sealed text is
 # padded so that the whole is a multiple of three bytes: Base64 then has no spare bits, so a ticket has only one
 # spelling.
@@ -106,7 +105,7 @@ class Ticket(NamedTuple):
             raise _mismatch("bucket")
         if name is None or (name != self.key if self.key is not None else not name.startswith(self.prefix)):
             raise _mismatch("object")
-        if len(name.encode()) > MAX_KEY_BYTES:
+        if self.key is None and len(name.encode()) > MAX_KEY_BYTES:
             raise _mismatch("object's length")
         if len(etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
@@ -296,7 +295,7 @@ class TicketBook:
             plain = secret[day].decrypt(nonce, sealed[20:], header).decode()
         except InvalidTag:
             raise _altered() from None
-        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _read_json(plain, 0)
+        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _JSON.raw_decode(plain)
         # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
         number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds

@@ -284,7 +284,8 @@ class Connection:
             return
         if self.awaited is not None:
             self.task = task
-        request.close()
+        if request.body_rcv is not None:  # it may have a file
+            request.close()
 
     def hold(self, awaited: Held) -> None:
         """Hold the response back until something else is over."""
