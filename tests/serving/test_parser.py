@@ -63,10 +63,7 @@ def assert_same(data: bytes, piece: int = 1_000_000) -> None:
     assert ours == theirs
 
 
-HEADER = (
-    b"GET /oss/signature?filename=a.png&x=%41 HTTP/1.1\r\n"
-    b"Host: example.com\r\nAccept: a, b;q=0.1\r\n\r\n"
-)
+HEADER = b"GET /oss/signature?filename=a.png&x=%41 HTTP/1.1\r\nHost: example.com\r\nAccept: a, b;q=0.1\r\n\r\n"
 
 
 def test_a_plain_request_is_read() -> None:
