@@ -42,7 +42,8 @@ _MAX_STEP = 9
 _MAX_UNPROVEN = 8
 # Seconds until the next fetch: after an answer that was not a key, and after no answer.
 _PAUSE, _LONG_PAUSE = 1.0, 10.0
-_WAIT_TIMEOUT = 2.0
+#: Seconds for which a callback waits for the fetch of its key.
+WAIT_TIMEOUT = 2.0
 _DAY = 24 * 3600.0
 _MADE_UP = ""
 
@@ -199,7 +200,7 @@ class PublicKeyStore(ForkAware):
             return self._fetch(lane, fetch, fetcher)
         # If callers of other URLs waited too, a few made-up versions would block every thread.
         is_waited_for = running.is_waited_for and running.version == version
-        if not is_waited_for or not running.done.wait(_WAIT_TIMEOUT):
+        if not is_waited_for or not running.done.wait(WAIT_TIMEOUT):
             raise _unavailable("a key is being fetched")
         key = self._fetched.get(version)
         if key is None:

@@ -15,7 +15,8 @@ from ..exceptions import UnverifiedError, VerificationError
 from .public_keys import PublicKeyStore
 from .rsa import DIGEST_INFO, verify_by_arithmetic
 
-_PADDING = PKCS1v15()
+#: The padding of OSS's signatures.
+PADDING = PKCS1v15()
 _MAX_TEXT = 4096
 
 
@@ -97,7 +98,7 @@ def verify_rsa_md5(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
     if len(signature) != (key.key_size + 7) // 8:
         return False
     try:
-        recovered = key.recover_data_from_signature(signature, _PADDING, None)
+        recovered = key.recover_data_from_signature(signature, PADDING, None)
     except InvalidSignature:
         return False
     except (UnsupportedAlgorithm, InternalError, ValueError):

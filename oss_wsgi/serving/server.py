@@ -47,8 +47,8 @@ _SWEEP_SECONDS = 1.0
 _SWEEP_SIZE = 512
 _EXPIRE_SIZE = 32
 
-# After this much was held, memory is given back once three quarters of it are free.
-_PEAK_BYTES = 8 * 1024 * 1024
+#: After this much was held, memory is given back once three quarters of it are free.
+PEAK_BYTES = 8 * 1024 * 1024
 _DRAINING_TURN_SECONDS = 0.1
 
 # How long a connection that has sent nothing stays when the listener closes: a request may be on its way.
@@ -255,8 +255,9 @@ class Server:
     def dispatch(self, connection: Connection) -> None:
         """Route a connection whose request is complete: to the loop, or to a thread."""
         request = connection.request
-        asked = request.command, request.path, request.headers
-        if request.error or self._ask("is_nonblocking", self._is_nonblocking, *asked):
+        if request.error or self._ask(
+            "is_nonblocking", self._is_nonblocking, request.command, request.path, request.headers
+        ):
             self._ready.append(connection)
         else:
             self.hand_over(connection)
@@ -475,7 +476,7 @@ class Server:
             if self._share is not None:
                 self._share.note_closed(self._closed)
             self._closed = 0
-            if self._peak > _PEAK_BYTES and self.held < self._peak // 4:
+            if self._peak > PEAK_BYTES and self.held < self._peak // 4:
                 self._peak = self.held
                 give_back()
         if not self._late:

@@ -31,8 +31,8 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# A try that took longer than this is not repeated: it may have waited in vain, and would again.
-_QUICK_SECONDS = 0.3
+#: A try that took longer than this is not repeated: it may have waited in vain, and would again.
+QUICK_SECONDS = 0.3
 _MAX_JOINED_BYTES = 64 * 1024
 
 
@@ -122,7 +122,7 @@ class ThreadTask(_Task):
     def write(self, data: bytes) -> None:
         again = self.channel.again
         if again is not None and again.is_asked and not self.wrote_header:
-            if time.time() - self.start_time < _QUICK_SECONDS:
+            if time.time() - self.start_time < QUICK_SECONDS:
                 raise PutOffError
             again.is_asked = False
         if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES or self.request.command == "HEAD":

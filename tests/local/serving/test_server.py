@@ -10,7 +10,6 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from subprocess import PIPE
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,6 +21,7 @@ from oss_wsgi.local.storage.blob_folder import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
 from ...support.forks import start
+from ...support.server_threads import serving_application, serving_oss
 from ...support.waiting import wait_until
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
 from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields
@@ -91,29 +91,15 @@ def test_each_header_comes_once_and_none_names_waitress(server):
     assert "via" not in names
 
 
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def application_port(recorder):
-    """The port on which the recorder serves one request."""
-    with make_server("127.0.0.1", 0, recorder, handler_class=QuietHandler) as application:
-        thread = threading.Thread(target=application.handle_request)
-        thread.start()
-        yield application.server_port
-        thread.join()
-
-
-def test_a_callback_reaches_an_application_and_verifies(oss, server, recorder, application_port):
+def test_a_callback_reaches_an_application_and_verifies(oss, server, recorder):
     now = time.time()
-    fields = {
-        "key": "a/中.txt",
-        "callback": callback_field(callbackUrl=f"http://127.0.0.1:{application_port}/oss%20cb?a=%2F"),
-        **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60),
-    }
-    response, body = ask(server, "POST", "/examplebucket", form(fields), HEADERS)
+    with serving_application(recorder) as url:
+        fields = {
+            "key": "a/中.txt",
+            "callback": callback_field(callbackUrl=f"{url}/oss%20cb?a=%2F"),
+            **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60),
+        }
+        response, body = ask(server, "POST", "/examplebucket", form(fields), HEADERS)
     assert (response.status, body) == (200, b'{"Status":"Ok"}')
     assert response.getheader("Content-Type") == "application/json"
     assert recorder.body_received == b"object=a%2F%E4%B8%AD.txt"
@@ -236,17 +222,14 @@ def test_callbacks_may_send_requests_to_the_same_server(make_oss):
         return [b"{}"]
 
     oss = make_oss(clock=time.time, transport=confirm)
-    server = LocalOSSServer(oss)
-    server.start()
 
     def upload(number):
         callback = callback_field(callbackBody="${object}")
         payload = form({"callback": callback, **signed_fields(oss, f"a{number}")})
         return ask(server, "POST", "/examplebucket", payload, HEADERS)[0].status
 
-    with ThreadPoolExecutor(40) as clients:
+    with serving_oss(oss) as server, ThreadPoolExecutor(40) as clients:
         assert list(clients.map(upload, range(40))) == [200] * 40
-    server.stop()
 
 
 def test_the_file_of_a_rejected_body_is_removed(oss, server):
