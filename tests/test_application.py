@@ -28,7 +28,7 @@ from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import CallbackSigner, callback_body
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 from .support.callbacks import new_report, post_callback
 

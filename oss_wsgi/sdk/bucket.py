@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..callback.upload import plain_etag
-from ..credentials import CredentialsProvider, StaticCredentialsProvider, valid_credentials
+from ..credentials import CredentialsProvider, valid_credentials
 from ..exceptions import BucketRefusedError, BucketUnreachableError, CredentialsError, NotStoredError, SettingsError
 from ..settings import Settings
 from ..threads import TimeLimitError, call_within
@@ -49,7 +49,7 @@ class SDKBucket:
         require_sdk("SDKBucket")
         self._settings = settings
         self._bucket, _ = settings.bucket_and_host()
-        self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
+        self._credentials = credentials or settings.credentials()
         self._clock = clock
         self._timeout = timeout
         self._lock = threading.Lock()

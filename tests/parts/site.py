@@ -16,7 +16,7 @@ from oss_wsgi.bucket import BucketClient
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.testing.clients import get_response
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 from ..support.server_threads import serving_oss
 

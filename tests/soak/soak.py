@@ -33,7 +33,7 @@ from urllib.parse import urlencode, urlsplit
 
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing.clients import multipart
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 from ..support.ports import free_port
 from ..support.server_threads import serving_oss

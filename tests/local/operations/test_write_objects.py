@@ -7,7 +7,6 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.account import Account
 
 from .. import stored
 from ..form_client import form, policy, post, sign_v1
@@ -332,8 +331,7 @@ def test_a_copy_onto_itself_replaces_the_metadata(client, bucket):
 def test_a_replacing_copy_without_a_type_keeps_the_type(app, oss, bucket):
     stored.put(bucket, "a")
     headers = {"x-oss-copy-source": "/examplebucket/a", "x-oss-metadata-directive": "REPLACE"}
-    account = Account(oss.access_key_id, oss.access_key_secret)
-    signed = sign("v4", "PUT", address=Address("examplebucket", "b"), headers=headers, account=account)
+    signed = sign("v4", "PUT", address=Address("examplebucket", "b"), headers=headers, account=oss.account)
     sent = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
     del sent["HOST"]
     app.request("/examplebucket/b", method="PUT", headers=sent)

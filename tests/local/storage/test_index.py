@@ -5,8 +5,7 @@ from contextlib import closing
 import pytest
 
 from oss_wsgi.local.storage import index
-from oss_wsgi.local.storage.index import IndexDatabase
-from oss_wsgi.local.storage.records import StoredObject, to_text
+from oss_wsgi.local.storage.index import IndexDatabase, StoredObject, to_text
 
 from ...support.sqlite_statements import Statements
 from ..stored import NOW

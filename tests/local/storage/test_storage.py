@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.storage.blob_folder import BlobFolder, ObjectWriter
-from oss_wsgi.local.storage.records import CommonPrefix, MultipartUpload, StoredObject
-from oss_wsgi.local.storage.storage import Bucket, Storage
+from oss_wsgi.local.storage.blob_folder import BlobFolder
+from oss_wsgi.local.storage.index import CommonPrefix, MultipartUpload, StoredObject
+from oss_wsgi.local.storage.storage import Bucket, Incoming, Storage
 
 from ...support.sqlite_statements import Statements
 from ..stored import NOW, STRANGE_KEYS, content, put
@@ -375,13 +375,13 @@ def test_an_object_replaced_while_it_is_opened_is_opened_anew(bucket, monkeypatc
 def test_an_upload_aborted_while_it_is_completed_makes_no_object(bucket, files, monkeypatch):
     upload = bucket.begin("a", "text/plain", {}, now=NOW)
     put_part(bucket, upload, 1)
-    join = ObjectWriter.join
+    join = Incoming.join
 
     def join_and_abort(*arguments, **options):
         join(*arguments, **options)
         bucket.abort(upload)
 
-    monkeypatch.setattr(ObjectWriter, "join", join_and_abort)
+    monkeypatch.setattr(Incoming, "join", join_and_abort)
     with pytest.raises(OSSError, match="NoSuchUpload"):
         bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
     assert bucket.get("a") is None
