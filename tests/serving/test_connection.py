@@ -229,13 +229,15 @@ def test_the_loop_answers_nonblocking_requests_and_threads_the_others() -> None:
 def test_pipelined_requests_are_answered_in_order(kind: str) -> None:
     targets = [f"/?{number}" if number % 3 else f"/spin?{number}" for number in range(1, 41)]
     with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
-        client.sendall(b"".join(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets))
+        requests = [f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets]
+        client.sendall(b"".join([*requests, b"no request\r\n\r\n"]))
         with client.makefile("rb") as answers:
             for number in range(1, 41):
                 assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
                 headers = dict(line.split(b": ") for line in iter(answers.readline, b"\r\n"))
                 assert headers[b"Content-Length"].strip() == b"%d" % number
                 assert answers.read(number) == b"x" * number
+            assert answers.readline() == b"HTTP/1.0 400 Bad Request\r\n"
 
 
 @pytest.mark.parametrize("kind", [THREADS, LOOP])
