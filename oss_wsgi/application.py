@@ -286,7 +286,7 @@ class DirectUpload:
             self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if "HTTP_X_OSS_PUB_KEY_URL" in environ and not (environ.get("PATH_INFO") or "").endswith(self._callback_path):
+        if "HTTP_X_OSS_PUB_KEY_URL" in environ and environ.get("PATH_INFO") != self._callback_path:
             self._log_misrouted_callback(environ)
         if PROBE_KEY in environ and self._probe is not None:
             return self._probe(environ, start_response)
@@ -359,6 +359,8 @@ class DirectUpload:
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was meant for our path reaches the application instead."""
+        if (environ.get("PATH_INFO") or "").endswith(self._callback_path):
+            return
         target = request_target(environ).partition(b"?")[0]
         if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))

@@ -38,9 +38,9 @@ MAX_FIELD = 1024
 #: The most characters of a message, and of an exception's text, that a line shows.
 MAX_MESSAGE = 8 * 1024
 
-# A longer text is cut this many characters beyond the shown part before secrets are masked, so that no secret is shown
-# in part.
-_BEYOND = 512
+# A longer text is cut this many characters beyond the shown part before secrets are masked. The last ones of these are
+# never shown, as they may be a part of a secret.
+_BEYOND, _NEVER_SHOWN = 1024, 512
 
 # A line of text shows these fields; the others are in its message, or in a line of the access log.
 _TEXT_FIELDS = (("id", "request_id"), ("user", "user"), ("object", "object"))
@@ -153,7 +153,9 @@ def _masked(name: str, value: Any, mask: Masker) -> Any:
 def _masked_and_cut(text: str, mask: Callable[[str], str], limit: int) -> str:
     if len(text) <= limit + _BEYOND:
         return cut(mask(text), limit)
-    return f"{mask(text[: limit + _BEYOND])[:limit]}... (cut: {len(text)} characters)"
+    masked = mask(text[: limit + _BEYOND])
+    end = max(len(masked) - _NEVER_SHOWN, masked.rfind(MASK) + len(MASK))  # masks make a text shorter
+    return f"{masked[: min(limit, end)]}... (cut: {len(text)} characters)"
 
 
 def _traceback_lines(exc_info: Any, mask: Masker) -> Iterator[str]:

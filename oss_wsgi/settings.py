@@ -110,7 +110,7 @@ def _row(
 ) -> Any:
     if shown is None:
         shown = {True: "on", False: "off", None: ""}.get(default, str(default))
-    metadata = {"variable": variable, "help": help_text, "cast": cast, "secret": secret, "shown": shown}
+    metadata = {"variable": variable, "help": help_text, "cast": cast, "secret": secret, "shown_default": shown}
     return field(default=default, repr=not (secret or hidden), metadata=metadata)
 
 
@@ -295,16 +295,7 @@ class Settings:
 
 
 TABLE: tuple[Setting, ...] = tuple(
-    Setting(
-        name=row.name,
-        variable=row.metadata["variable"],
-        help=row.metadata["help"],
-        cast=row.metadata["cast"],
-        default=row.default,
-        secret=row.metadata["secret"],
-        shown_default=row.metadata["shown"],
-    )
-    for row in fields(Settings)
+    Setting(name=row.name, default=row.default, **row.metadata) for row in fields(Settings)
 )
 
 

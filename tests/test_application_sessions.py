@@ -10,6 +10,7 @@ import webtest
 from oss_wsgi import DirectUpload, Grant, Settings
 from oss_wsgi.testing import CallbackSigner, callback_body
 
+from .support.callbacks import post_callback
 from .test_application import VALUES, legacy
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def check(application: WSGIApplication, signer: CallbackSigner) -> None:
     assert client.get("/oss/signature?filename=a", status=403)
     form = client.get("/oss/signature?filename=a", headers={"Cookie": "session=abc"}).json
     body = callback_body(form, size=6)
-    answer = webtest.TestApp(application).post("/oss/callback", body, headers=signer.headers("/oss/callback", body))
+    answer = post_callback(webtest.TestApp(application), body, signer)
     assert answer.json == {"Status": "Ok", "user": "eric"}
 
 

@@ -176,11 +176,12 @@ def refreshing(source: Source, clock: FrozenClock, **options: float) -> Refreshi
     return RefreshingCredentialsProvider(source, clock=clock, **{"wait_timeout": TIMEOUT, **options})
 
 
-def wait_for_refresh(provider: RefreshingCredentialsProvider) -> None:
+def wait_for_refresh() -> None:
     """Wait until no refresh is running."""
-    refresh = provider._refresh
-    if refresh is not None:
-        assert refresh.wait(TIMEOUT)
+    for thread in threading.enumerate():
+        if thread.name == "oss_wsgi-credentials":
+            thread.join(TIMEOUT)
+            assert not thread.is_alive()
 
 
 def key(provider: RefreshingCredentialsProvider) -> str:
@@ -202,10 +203,8 @@ def test_the_old_credentials_serve_while_new_ones_are_fetched(source: Source, cl
     source.gate.clear()
     assert [key(provider) for _ in range(20)] == ["id-1"] * 20, "the gate is closed, and no request waits"
     source.wait_for_call(2)
-    refresh = provider._refresh
     source.gate.set()
-    assert refresh is not None
-    assert refresh.wait(TIMEOUT)
+    wait_for_refresh()
     assert key(provider) == "id-2"
 
 
@@ -216,12 +215,12 @@ def test_a_timer_starts_the_refresh_without_a_request(
     monkeypatch.setattr(threading, "Timer", lambda *arguments: StoppedTimer(timers, *arguments))
     provider = refreshing(source, clock, ahead=900.0)
     assert key(provider) == "id-1"
-    wait_for_refresh(provider)
+    wait_for_refresh()
     (timer,) = timers
     assert timer.seconds == pytest.approx(3600 - 900, abs=1)
     clock.now += timer.seconds
     timer.function(*timer.arguments)
-    wait_for_refresh(provider)
+    wait_for_refresh()
     assert source.calls == 2
     assert key(provider) == "id-2"
 
@@ -248,10 +247,8 @@ def test_a_request_gives_up_after_the_wait_timeout(source: Source, clock: Frozen
         with pytest.raises(CredentialsError, match="not returned the first credentials yet"):
             provider.get_credentials()
     source.wait_for_call(1)
-    refresh = provider._refresh
     source.gate.set()
-    assert refresh is not None
-    assert refresh.wait(TIMEOUT)
+    wait_for_refresh()
     assert key(provider) == "id-1"
 
 
@@ -263,11 +260,11 @@ def test_after_a_failure_the_old_ones_serve_until_they_expire(
     source.error = CredentialsError("STS is away.")
     clock.now += 3600 - 900
     assert key(provider) == "id-1"
-    wait_for_refresh(provider)
+    wait_for_refresh()
     assert "until they expire: STS is away." in caplog.text
     clock.now = START + 3599
     assert key(provider) == "id-1"
-    wait_for_refresh(provider)
+    wait_for_refresh()
     clock.now = START + 3599.5
     with pytest.raises(CredentialsError, match="STS is away"):
         provider.get_credentials()
@@ -306,7 +303,7 @@ def test_short_lived_credentials_are_fetched_at_each_retry_time(source: Source, 
     assert {key(provider) for _ in range(10)} == {"id-1"}
     clock.now += 10
     provider.get_credentials()
-    wait_for_refresh(provider)
+    wait_for_refresh()
     assert (key(provider), source.calls) == ("id-2", 2)
 
 
@@ -317,7 +314,7 @@ def test_credentials_without_an_expiration_are_rechecked(source: Source, clock: 
     assert key(provider) == "id-1"
     clock.now += 300
     provider.get_credentials()
-    wait_for_refresh(provider)
+    wait_for_refresh()
     assert key(provider) == "id-2"
 
 
@@ -365,7 +362,7 @@ def test_a_refresh_lost_by_a_fork_is_started_again(source: Source, clock: Frozen
         os._exit(source.calls)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     source.gate.set()
-    wait_for_refresh(provider)
+    wait_for_refresh()
     assert key(provider) == "id-1"
 
 
@@ -373,7 +370,7 @@ def test_a_refresh_lost_by_a_fork_is_started_again(source: Source, clock: Frozen
 def test_an_unused_provider_is_collected(source: Source, clock: FrozenClock) -> None:
     provider = refreshing(source, clock)
     provider.get_credentials()
-    wait_for_refresh(provider)
+    wait_for_refresh()
     reference = weakref.ref(provider)
     del provider
     for thread in threading.enumerate():

@@ -89,18 +89,6 @@ def test_the_file_is_stored_reported_and_handled_once(site: Site) -> None:
     assert (upload.confirmed, upload.recovered, upload.forbid_overwrite) == (None, False, True)
 
 
-def test_a_file_of_no_bytes_is_one(site: Site) -> None:
-    assert site.put(site.sign(size=0), b"").status_int == 200
-    assert [upload.size for upload in site.uploads] == [0]
-
-
-def test_a_second_put_is_409_and_not_handled_again(site: Site) -> None:
-    signed = site.sign()
-    assert site.put(signed).status_int == 200
-    assert code(site.put(signed)) == (409, "FileAlreadyExists")
-    assert len(site.uploads) == 1
-
-
 def test_with_overwriting_allowed_the_same_file_is_answered_again(make: Callable[..., Site]) -> None:
     site = make(authorize=lambda request: Grant(user="eric", dir="u/", forbid_overwrite=False))
     signed = site.sign()
@@ -133,14 +121,6 @@ def test_the_grants_fields_are_headers_and_its_variables_reach_the_handler(make:
     assert stored.headers["x-oss-meta-album"] == "7"
     assert stored.headers["Content-Disposition"] == 'inline; filename="a.html"'
     assert (stored.content_type, stored.headers["x-oss-object-acl"]) == ("text/html; charset=utf-8", "private")
-
-
-def test_without_a_callback_oss_answers_by_itself(make: Callable[..., Site]) -> None:
-    site = make({"callback_url": None}, on_upload=None)
-    signed = site.sign()
-    assert "callback" not in query(signed)
-    answer = site.put(signed)
-    assert (answer.status_int, answer.body, answer.headers["ETag"]) == (200, b"", f'"{HELLO_ETAG}"')
 
 
 # What the signature holds.
@@ -177,13 +157,6 @@ def test_a_failed_callback_is_203_and_the_page_recovers_the_upload_once(site: Si
         assert (answer.status_int, answer.json) == (200, {"Status": "Ok", "saved": signed["key"]})
     (upload,) = site.uploads
     assert (upload.operation, upload.recovered, upload.confirmed, upload.user) == ("PutObject", True, True, "eric")
-
-
-def test_receipts_may_be_off(make: Callable[..., Site]) -> None:
-    site = make({"receipts": False, "recover": False})
-    signed = site.sign()
-    assert RECEIPT_FIELD not in signed["headers"]
-    assert site.put(signed).status_int == 200
 
 
 # Secrets.

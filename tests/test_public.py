@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -27,12 +28,12 @@ def test_type_checkers_see_the_same_names_in_the_same_modules() -> None:
     source = ast.parse(Path(oss_wsgi.__file__).read_text(encoding="utf-8"))
     (checking,) = (node for node in source.body if isinstance(node, ast.If))
     imported = {
-        alias.asname: f".{node.module}"
+        alias.asname: getattr(importlib.import_module(f".{node.module}", "oss_wsgi"), alias.name)
         for node in checking.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == oss_wsgi._MODULES
+    assert imported == {name: getattr(oss_wsgi, name) for name in oss_wsgi.__all__}
 
 
 def test_a_star_import_gives_all_names() -> None:

@@ -42,7 +42,8 @@ _MAX_STEP = 9
 _MAX_UNPROVEN = 8
 # Seconds until the next fetch: after an answer that was not a key, and after no answer.
 _PAUSE, _LONG_PAUSE = 1.0, 10.0
-_WAIT_TIMEOUT = 2.0
+#: Seconds for which a callback waits for the fetch of its key.
+WAIT_TIMEOUT = 2.0
 _DAY = 24 * 3600.0
 _MADE_UP = ""
 
@@ -199,7 +200,7 @@ class PublicKeyStore(ForkAware):
             return self._fetch(lane, fetch, fetcher)
         # If callers of other URLs waited too, a few made-up versions would block every thread.
         is_waited_for = running.is_waited_for and running.version == version
-        if not is_waited_for or not running.done.wait(_WAIT_TIMEOUT):
+        if not is_waited_for or not running.done.wait(WAIT_TIMEOUT):
             raise _unavailable("a key is being fetched")
         key = self._fetched.get(version)
         if key is None:
@@ -223,6 +224,7 @@ class PublicKeyStore(ForkAware):
             raise _unavailable(f"the key could not be fetched: {cause}") from error
         else:
             with self._lock:
+                is_new = self._fetched.get(fetch.version) != key
                 self._fetched[fetch.version], self._fetched_at[fetch.version] = key, self._clock()
                 unproven = [version for version in self._fetched if int(version) not in self._known]
                 if len(unproven) > _MAX_UNPROVEN:
@@ -232,7 +234,8 @@ class PublicKeyStore(ForkAware):
                 self._running.pop(lane, None)
                 self._pauses[lane] = self._clock() + seconds, seconds == _LONG_PAUSE
             fetch.done.set()
-        _log_key(url, key)
+        if is_new:
+            _log_key(url, key)
         return key
 
     def _after_fork(self, *, is_child: bool) -> None:

@@ -105,7 +105,7 @@ class Ticket(NamedTuple):
             raise _mismatch("bucket")
         if name is None or (name != self.key if self.key is not None else not name.startswith(self.prefix)):
             raise _mismatch("object")
-        if len(name.encode()) > MAX_KEY_BYTES:
+        if self.key is None and len(name.encode()) > MAX_KEY_BYTES:
             raise _mismatch("object's length")
         if len(etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
@@ -441,13 +441,13 @@ def _shortened(filename: str) -> str:
 
 
 def _decode(text: object, max_text: int) -> bytes:
-    if isinstance(text, str) and len(text) <= max_text and len(text) % 4 == 0 and text.isascii():
+    if isinstance(text, str) and len(text) <= max_text:
         try:
-            raw = binascii.a2b_base64(text.encode().translate(_TO_STANDARD))
-        except binascii.Error:
+            raw = binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD))
+        except ValueError:  # for non-ASCII characters too
             raise _altered() from None
         # The decoder skips invalid characters, so a short result means that one was present.
-        if len(raw) == len(text) // 4 * 3 >= _MIN_BYTES:
+        if 3 * len(text) == 4 * len(raw) >= 4 * _MIN_BYTES:
             return raw
     raise _altered()
 

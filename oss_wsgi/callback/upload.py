@@ -21,6 +21,7 @@ UPLOAD_KEY = "oss_wsgi.upload"
 _MAX_NUMBER = 2**64 - 1  # the largest crc64
 _MAX_MEMBERS = 1000
 _MAX_DIGITS = len(str(_MAX_NUMBER))
+_NO_MEMBERS = dict.fromkeys(VARIABLES)
 _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageInfo.format", "reqId", "operation")
 
 
@@ -110,35 +111,35 @@ class Upload:
         custom: Mapping[str, Any] = {}
         own = _own_form_members(body) if content_type == FORM else None
         if own is not None:
-            image = members = own
+            image = members = known = own
             # The regular expression has checked that these are digits.
             size, width, height, crc64 = [int(text) if text else None for text in _texts_of_numbers(own)]
         else:
             is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == JSON
             members = _json_members(body) if is_json else _form_members(body)
+            known = {**_NO_MEMBERS, **members}
             image = _with_image_info(members)
             custom = {name[2:]: value for name, value in members.items() if name.startswith("x:")}
             if is_json:
                 _check_texts(image)
-            size, crc64 = _number("size", members.get("size")), _number("crc64", members.get("crc64"))
-            width, height = _number("width", image.get("width")), _number("height", image.get("height"))
-        get = members.get
+            size, crc64 = _number("size", known["size"]), _number("crc64", known["crc64"])
+            width, height = _number("width", image["width"]), _number("height", image["height"])
         upload = object.__new__(cls)  # faster: a frozen dataclass's constructor makes a call for each attribute
         object.__setattr__(
             upload,
             "__dict__",
             {
-                "bucket": get("bucket") or None,
-                "object": get("object") or get("filename") or None,
-                "etag": plain_etag(get("etag") or "") or None,
+                "bucket": known["bucket"] or None,
+                "object": known.get("object") or known["filename"] or None,
+                "etag": plain_etag(known["etag"] or "") or None,
                 "size": size,
-                "mime_type": get("mimeType") or None,
+                "mime_type": known["mimeType"] or None,
                 "image_width": width,
                 "image_height": height,
-                "image_format": image.get("format") or None,
+                "image_format": image["format"] or None,
                 "crc64": crc64,
-                "request_id": get("reqId") or None,
-                "operation": get("operation") or None,
+                "request_id": known["reqId"] or None,
+                "operation": known["operation"] or None,
                 "custom": custom,
                 "members": members,
                 "target": target,
@@ -150,7 +151,7 @@ class Upload:
 
     def with_ticket(self, ticket: Ticket) -> Upload:
         """Return a copy with the attributes that a ticket sets: ``user`` to ``skips_handler``."""
-        attributes = dict(vars(self))
+        attributes = {**self.__dict__}
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.expires_at
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
@@ -173,7 +174,7 @@ _ESCAPED = ("filename", "mimeType")
 _NUMBERS = ("size", "width", "height", "crc64")
 _texts_of_numbers = itemgetter(*_NUMBERS)
 _PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | {
-    **dict.fromkeys(_ESCAPED, "[^&]*"),
+    **dict.fromkeys((*_ESCAPED, TICKET_MEMBER), "[^&]*"),
     **dict.fromkeys(_NUMBERS, _NUMBER),
 }
 _OWN_FORM = re.compile("&".join(f"{name}=(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
@@ -186,7 +187,7 @@ def _own_form_members(body: bytes) -> dict[str, Any] | None:
     """
     try:
         match = _OWN_FORM.fullmatch(body.decode())
-        if match is None:
+        if match is None or "%" in match[TICKET_MEMBER] or "+" in match[TICKET_MEMBER]:
             return None
         members: dict[str, Any] = match.groupdict()
         for name in _ESCAPED:

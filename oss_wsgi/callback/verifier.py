@@ -15,7 +15,8 @@ from ..exceptions import UnverifiedError, VerificationError
 from .public_keys import PublicKeyStore
 from .rsa import DIGEST_INFO, verify_by_arithmetic
 
-_PADDING = PKCS1v15()
+#: The padding of OSS's signatures.
+PADDING = PKCS1v15()
 _MAX_TEXT = 4096
 
 
@@ -97,7 +98,7 @@ def verify_rsa_md5(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
     if len(signature) != (key.key_size + 7) // 8:
         return False
     try:
-        recovered = key.recover_data_from_signature(signature, _PADDING, None)
+        recovered = key.recover_data_from_signature(signature, PADDING, None)
     except InvalidSignature:
         return False
     except (UnsupportedAlgorithm, InternalError, ValueError):
@@ -115,12 +116,12 @@ def _decode_url(pub_key_url: str) -> str:
 
 def _decode(text: str, name: str) -> bytes:
     """Decode Base64 and accept only its canonical form: Python's decoder accepts many texts for one signature."""
-    if text and len(text) <= _MAX_TEXT and text.isascii():
+    if text and len(text) <= _MAX_TEXT:
         try:
             decoded = binascii.a2b_base64(text)
-        except binascii.Error:
+        except ValueError:  # for non-ASCII characters too
             decoded = b""
-        if binascii.b2a_base64(decoded, newline=False) == text.encode():
+        if binascii.b2a_base64(decoded, newline=False).decode() == text:
             return decoded
     hint = "is missing" if not text else "is not one Base64 text: was the header sent twice, or joined with another?"
     raise UnverifiedError(f"{name}_{'malformed' if text else 'missing'}", f"{name.replace('_', '-')} {hint}")

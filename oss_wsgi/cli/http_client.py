@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import http.client
 import json
 import socket
@@ -79,9 +78,20 @@ def request(
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     connected: list[socket.socket] = []
     is_over = threading.Event()
+
+    def exchange() -> Response:
+        start = time.monotonic()
+        connection.connect()
+        connected.append(connection.sock)
+        if is_over.is_set():  # nobody waits any more
+            raise TimeoutError
+        # A server that refuses a large body early responds and hangs up before all of it is sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, target, body, {"User-Agent": AGENT, **(headers or {})})
+        with connection.getresponse() as response:
+            return _read(response, start)
+
     try:
-        all_headers = {"User-Agent": AGENT, **(headers or {})}
-        exchange = functools.partial(_exchange, connection, method, target, all_headers, body, connected, is_over)
         return exchange() if deadline is None else call_within(deadline, exchange, thread_name="oss_wsgi-request")
     except (OSError, ValueError, http.client.HTTPException, TimeLimitError) as error:
         if isinstance(error, (TimeoutError, TimeLimitError)):
@@ -118,33 +128,16 @@ def _reason(error: Exception) -> str:
     return system_reason(error)
 
 
-def _exchange(
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: bytes | Iterable[bytes] | None,
-    connected: list[socket.socket],
-    is_over: threading.Event,
-) -> Response:
-    """Connect, send the request and return the response; the socket is appended to ``connected``."""
-    start = time.monotonic()
-    connection.connect()
-    connected.append(connection.sock)
-    if is_over.is_set():  # nobody waits any more
-        raise TimeoutError
-    # A server that refuses a large body early responds and hangs up before all of it is sent.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.request(method, target, body, headers)
-    with connection.getresponse() as response:
-        moment = time.time()
-        try:
-            content, complete = response.read(MAX_BYTES), True
-        except http.client.IncompleteRead as error:  # in a chunked response
-            content, complete = error.partial, False
-        if response.length and len(content) < MAX_BYTES:
-            complete = False
-        return Response(response.status, response.headers, content, time.monotonic() - start, moment, complete)
+def _read(response: http.client.HTTPResponse, start: float) -> Response:
+    """Read a response whose headers have arrived; ``start`` is the monotonic time when its request began."""
+    moment = time.time()
+    try:
+        content, complete = response.read(MAX_BYTES), True
+    except http.client.IncompleteRead as error:  # in a chunked response
+        content, complete = error.partial, False
+    if response.length and len(content) < MAX_BYTES:
+        complete = False
+    return Response(response.status, response.headers, content, time.monotonic() - start, moment, complete)
 
 
 def json_members(response: Response) -> dict[str, Any]:

@@ -15,7 +15,7 @@ N = TypeVar("N")
 
 #: The options that secrets would have, and their variables.
 _SECRETS = {f"--{row.name.replace('_', '-')}": row.variable for row in TABLE if row.secret}
-_ASSIGNMENT = re.compile(r"((?:OSS|ALIBABA_CLOUD|ALIYUN)_[A-Z_]+)=\S*")
+_ASSIGNMENT = re.compile(r"((?:OSS|ALIBABA_CLOUD|ALIYUN)_[A-Z_]+)=")
 
 
 class UsageError(SystemExit):
@@ -44,10 +44,14 @@ class CommandParser(argparse.ArgumentParser):
         """Parse the arguments. Unknown ones are an error here, and are not passed to the parent parser."""
         words = list(sys.argv[1:] if args is None else args)
         own = words[: words.index("--")] if "--" in words else words
-        for word in own if self._subparsers is None else own[:1]:  # else a command would repeat it as a name of a file
-            assigned = _ASSIGNMENT.fullmatch(word)
+        own = own if self._subparsers is None else own[:1]
+        for word in own:  # otherwise a command would repeat it as the name of a file
+            assigned = _ASSIGNMENT.match(word)
             if assigned:
                 self.error(f"{assigned[1]} is a variable of the environment: write it before the program's name.")
+        unknown = [word for word in own if self._is_unknown(word)]
+        if unknown:  # told before an argument that is missing
+            self._refuse(unknown)
         parsed, rest = super().parse_known_args(words, namespace)
         options = [word for word in rest if word.startswith("-")]
         if rest and not options:
@@ -58,12 +62,21 @@ class CommandParser(argparse.ArgumentParser):
             first = next((place for place, word in enumerate(others) if word.startswith("-")), len(others))
             parsed, rest = super().parse_known_args([*others[:first], *rest, *others[first:]], namespace)
         if rest:
-            self.error(f"unrecognized arguments: {' '.join(map(self._shown, options or rest))}")
+            self._refuse(options or rest)
         return parsed, rest
+
+    def _is_unknown(self, word: str) -> bool:
+        """Return whether a word is an option that does not exist; with a blank in it, only one of a secret is."""
+        name = _option_name(word)
+        is_option = word.startswith("--") and (" " not in word or name in _SECRETS)
+        return is_option and name not in self._option_string_actions
+
+    def _refuse(self, words: Sequence[str]) -> NoReturn:
+        self.error(f"unrecognized arguments: {' '.join(map(self._shown, words))}")
 
     def _shown(self, word: str) -> str:
         """Return an unexpected argument without a value, which may be a secret, and what is probably meant."""
-        name = re.split(r"[=\s]", word, maxsplit=1)[0]
+        name = _option_name(word)
         if name in _SECRETS:
             return (
                 f"{name!r} (secrets cannot be options, because other users of this machine can read command lines: "
@@ -78,6 +91,10 @@ class CommandParser(argparse.ArgumentParser):
             suggestion = _suggestion(str(value), choices)
             shown = f": {value!r}{suggestion}" if suggestion else ""
             raise argparse.ArgumentError(action, f"invalid choice{shown}; choose from {', '.join(choices)}")
+
+
+def _option_name(word: str) -> str:
+    return re.split(r"[=\s]", word, maxsplit=1)[0]
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:

@@ -112,13 +112,13 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     if reason:
         environ = local_environ(environ, arguments.local_dir)
     settings = _settings(environ, arguments, is_local=reason is not None)
+    if arguments.app is None and reason is None:  # the local OSS brings both
+        check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
     own = open_sockets(arguments, stack)
     if reason:
         own.is_local = True
         own.callback_url = start_local_oss(environ, settings, arguments, own.listeners[0], stack)
         settings = Settings.from_environ(environ)
-    if arguments.app is None:
-        check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
     own.greeting += _greeting(local_url(own.listeners[0]), reason, settings, arguments)

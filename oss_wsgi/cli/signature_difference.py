@@ -185,7 +185,7 @@ def _items_of(method: str, url: str, headers: Mapping[str, str], oss: Mapping[st
 def _parse(text: str) -> dict[str, Any]:
     text = text.strip()
     if not text.startswith(("{", "http://", "https://")):
-        text = read_input(text, MAX_TEXT).decode("utf-8", "replace").strip()
+        text = read_input(text, MAX_TEXT, "--signed: ").decode("utf-8", "replace").strip()
     if text.startswith(("http://", "https://")):
         return {"url": text}
     signed = json_object(text.encode("utf-8", "replace"))

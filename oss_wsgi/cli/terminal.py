@@ -150,13 +150,16 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def read_input(source: str, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of a file or, for ``-``, of standard input. Raises MisuseError."""
+def read_input(source: str, limit: int, option: str = "") -> bytes:
+    """Return at most ``limit`` bytes of a file or, for ``-``, of standard input. Raises MisuseError.
+
+    :param option: which option names the file, such as ``--signed: ``.
+    """
     try:
         with open(sys.stdin.fileno() if source == "-" else source, "rb", closefd=source != "-") as stream:
             return stream.read(limit)
     except (OSError, ValueError) as error:
-        raise MisuseError(f"{plain(source)} cannot be read: {system_reason(error)}.") from error
+        raise MisuseError(f"{option}{plain(source)} cannot be read: {system_reason(error)}.") from error
 
 
 def system_reason(error: BaseException) -> str:

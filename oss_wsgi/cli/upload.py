@@ -106,7 +106,7 @@ def _endpoint(text: str) -> str:
 def _read_headers(source: str) -> dict[str, str]:
     """Read ``Name: value`` lines from a file or, for ``-``, from standard input."""
     try:
-        text = read_input(source, MAX_BYTES).decode()
+        text = read_input(source, MAX_BYTES, "--headers-from: ").decode()
     except UnicodeError as error:
         raise MisuseError(f"--headers-from: {plain(source)} is not UTF-8 text.") from error
     headers: dict[str, str] = {}
@@ -123,7 +123,10 @@ def _read_headers(source: str) -> dict[str, str]:
 def _open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
     """Yield a regular file and its size in bytes. Raises FailedError for anything else."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise FailedError("this is a folder: name the files in it")
+        if not stat.S_ISREG(mode):
             raise FailedError("this is not a regular file, so it has no size to sign: copy its content to one")
         file = open(path, "rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:

@@ -13,10 +13,10 @@ from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_pref
 from .rate_limit import check_rate
 
 #: Seconds for connecting and for an answer: short, because requests wait for it.
-_TIMEOUTS = 0.5, 0.5
+TIMEOUTS = 0.5, 0.5
 
 #: Seconds until a server that was away is asked again.
-_AWAY_SECONDS = 1.0
+AWAY_SECONDS = 1.0
 
 #: Seconds between two lines of the log about a server that is away.
 _LOG_SECONDS = 60.0
@@ -70,7 +70,7 @@ class RedisRateLimit:
         pass_when_away: bool = True,
     ) -> None:
         check_rate(count, seconds)
-        self._server = RedisServer(url_or_client, timeouts=_TIMEOUTS, own_options=("prefix", "wait_for_sync"))
+        self._server = RedisServer(url_or_client, timeouts=TIMEOUTS, own_options=("prefix", "wait_for_sync"))
         prefix = checked_prefix(self._server.options.get("prefix", prefix))
         self._stem = f"{prefix}:rate:{count}/{seconds:g}:"
         interval = max(1, round(seconds * 1e6 / count))
@@ -99,13 +99,13 @@ class RedisRateLimit:
         self._server.close()
 
     def _answer_when_away(self) -> float | None:
-        return None if self._passes_when_away else max(self._interval, _AWAY_SECONDS)
+        return None if self._passes_when_away else max(self._interval, AWAY_SECONDS)
 
     def _note_away(self, error: Exception) -> None:
         """Stop asking for a second, and log that at most once a minute."""
         now = time.monotonic()
         with self._lock:
-            self._away_until = now + _AWAY_SECONDS
+            self._away_until = now + AWAY_SECONDS
             is_due = now >= self._logged_until
             if is_due:
                 self._logged_until = now + _LOG_SECONDS

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from .rows import rows
+from .rows import rows, tables_of
 
 ENGLISH = "en"
 CHINESE = "zh"
@@ -133,14 +133,8 @@ def _catalogue(language: str) -> _Catalogue:
 
 def catalogue_texts(language: str) -> dict[str, str]:
     """Return the texts of a language's file and their translations, without the names of its tables."""
-    from importlib import resources
-
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    tables = tomllib.loads(resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8"))
-    return {text: translation for table in tables.values() for text, translation in table.items()}
+    tables = tables_of(f"{language}.toml").values()
+    return {text: translation for table in tables for text, translation in table.items()}
 
 
 def _row_texts(language: str) -> Iterable[tuple[str, str]]:

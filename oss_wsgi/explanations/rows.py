@@ -60,7 +60,7 @@ def rows(*kinds: str, language: str = "en") -> Sequence[Row]:
 
 def heading_of(kind: str) -> str:
     """Return the heading of the rows of a kind."""
-    return str(_tables()["kinds"][kind]["heading"])
+    return str(tables_of("rows.toml")["kinds"][kind]["heading"])
 
 
 def row_of(kind: str, name: str, default: str = "", language: str = "en") -> Row:
@@ -94,20 +94,21 @@ def rows_of_status(status: int | str, sender: str | None = None, language: str =
 
 
 @functools.cache
-def _tables() -> Mapping[str, Any]:
+def tables_of(file: str) -> Mapping[str, Any]:
+    """Return the tables of a file in this folder."""
     from importlib import resources
 
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    tables: Mapping[str, Any] = tomllib.loads(resources.files(__package__).joinpath("rows.toml").read_text("utf-8"))
+    tables: Mapping[str, Any] = tomllib.loads(resources.files(__package__).joinpath(file).read_text("utf-8"))
     return tables
 
 
 @functools.cache
 def _read(language: str) -> Mapping[str, Sequence[Row]]:
-    return rows_in(_tables(), language)
+    return rows_in(tables_of("rows.toml"), language)
 
 
 def rows_in(tables: Mapping[str, Any], language: str) -> Mapping[str, Sequence[Row]]:

@@ -422,10 +422,8 @@ class Gate(ForkAware):
     def leave(self, place: Hashable) -> None:
         """Free a place, or pass it to the call that waits for it."""
         with self._lock:
-            turn = self._taken.get(place)
-            if turn is None:
-                self._taken.pop(place, None)  # a child that a handler forked has forgotten the place
-            else:
+            turn = self._taken.pop(place, None)  # a child that a handler forked has forgotten the place
+            if turn is not None:
                 self._taken[place] = None
                 turn.release()
 

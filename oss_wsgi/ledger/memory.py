@@ -150,21 +150,23 @@ class MemoryLedger(LoopLedger):
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
             self._remove_expired()
+            if identity.ticket not in self._tickets and identity.ticket not in self._checksums:
+                return NOTHING_FOUND
             objects = self._tickets.get(identity.ticket, {})
             checksums = self._checksums.get(identity.ticket, ())
-            if not objects and not checksums:
-                return NOTHING_FOUND
             responses = objects.get(identity.object, {})
             return Found(responses.get(identity.etag), bool(responses), len(objects), frozenset(checksums))
 
     def _store(self, identity: UploadIdentity, response: StoredResponse) -> None:
         with self._lock:
-            if len(response.body) > self._max_bytes:
+            size = len(response.body)
+            if size > self._max_bytes:
                 self._log_overflow()
                 return
-            self._expected_count -= len(self._checksums.pop(identity.ticket, ()))
+            if identity.ticket in self._checksums:
+                self._expected_count -= len(self._checksums.pop(identity.ticket))
             self._tickets.setdefault(identity.ticket, {}).setdefault(identity.object, {})[identity.etag] = response
-            self._bytes += len(response.body)
+            self._bytes += size
             self._count += 1
             self._remove_later(identity)
             while self._count + self._expected_count > self._max_uploads or self._bytes > self._max_bytes:

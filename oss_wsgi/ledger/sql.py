@@ -15,7 +15,7 @@ from .base import DEFAULT_WAIT_TIMEOUT
 from .place import Place, place_of_server
 from .sql_engine import check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
-from .sql_session import OwnTransaction, Watch, own_transaction
+from .sql_session import IdleSessions, OwnTransaction, Watch, own_transaction
 from .sql_tables import Statements
 from .transactional import SharedTransaction, Transaction, TransactionalLedger
 
@@ -31,7 +31,6 @@ _NOT_COMMITTED = (
     "stored: pass engine.begin or sessionmaker(engine).begin, not engine.connect or the sessionmaker itself."
 )
 _SHARED = "oss_wsgi.shared"
-_OWN = "oss_wsgi.own"
 
 
 class SQLLedger(TransactionalLedger):
@@ -78,7 +77,7 @@ class SQLLedger(TransactionalLedger):
         self._engine: Engine | None = engine
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
         self._statements: Statements | None = Statements(engine.dialect.name)
-        self._watch = Watch()
+        self._watch, self._idle = Watch(), IdleSessions()
         weakref.finalize(self, self._watch.stop)
         try:
             self._prepare()
@@ -147,18 +146,20 @@ class SQLLedger(TransactionalLedger):
 
     def _dispose(self) -> None:
         if self._engine is not None and self._is_ours:
+            idle, self._idle = self._idle, IdleSessions()
+            idle.close()
             self._engine.dispose()
 
     def _after_fork(self, *, is_child: bool) -> None:
         super()._after_fork(is_child=is_child)
         if is_child and self._engine is not None:
-            self._watch = Watch()
+            self._watch, self._idle = Watch(), IdleSessions()
             if self._is_ours:
                 self._engine.dispose(close=False)  # the connections belong to the parent
 
     def _begin(self) -> Transaction:
         if self._engine is not None and self._statements is not None:
-            return self._begin_own(self._engine, self._statements)
+            return self._idle.take(self._connect) if self._is_ours else self._connect()
         assert self._share is not None  # noqa: S101
         begun = self._share()
         handed = begun.__enter__()
@@ -173,19 +174,17 @@ class SQLLedger(TransactionalLedger):
                 begun.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def _begin_own(self, engine: Engine, statements: Statements) -> OwnTransaction:
+    def _connect(self) -> OwnTransaction:
+        engine, statements = self._engine, self._statements
+        assert engine is not None  # noqa: S101
+        assert statements is not None  # noqa: S101
         # An application's engine sets up its sessions only through a Connection.
         taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
-        pooled: Any = taken if self._is_ours else taken.connection
-        own: OwnTransaction | None = pooled.info.get(_OWN)
-        if own is None:
-            kind, watch = (
-                (own_transaction(engine.dialect.driver), self._watch) if self._is_ours else (OwnTransaction, None)
-            )
-            is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
-            own = pooled.info[_OWN] = kind(pooled, statements, watch, self._dispose, is_mariadb=is_mariadb)
-        own.begin(taken)
-        return own
+        driver = (taken if self._is_ours else taken.connection).driver_connection
+        kind = own_transaction(engine.dialect.driver) if self._is_ours else OwnTransaction
+        kept: dict[str, Any] = {"watch": self._watch, "idle": self._idle} if self._is_ours else {}
+        is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
+        return kind(taken, driver, statements, self._dispose, is_mariadb=is_mariadb, **kept)
 
 
 class _SQLAlchemyTransaction(SharedTransaction):

@@ -47,8 +47,9 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="READ COMMITTED",
-            pool_size=threads,
-            max_overflow=_MORE_CONNECTIONS,
+            # Without overflow: a call that waits hears of each connection that comes back.
+            pool_size=threads + _MORE_CONNECTIONS,
+            max_overflow=0,
             pool_timeout=wait_timeout,
             pool_recycle=3600,
             pool_reset_on_return=None,  # a transaction ends before its connection comes back

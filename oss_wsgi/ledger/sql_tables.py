@@ -57,7 +57,7 @@ from .steady_time import MARGIN
 VERSION = 1
 
 #: How many rows one statement deletes at most.
-BATCH = 256
+BATCH = 1024
 
 _FAMILIES = {
     "postgresql": "postgresql",

@@ -50,7 +50,7 @@ _TRIES = 12
 #: Seconds for which even a call that must not wait is run again.
 _LEAST_PATIENCE = 0.5
 #: One of this many calls that store a response deletes expired rows: twice as many rows as come in.
-_DELETE_EVERY = 128
+_DELETE_EVERY = 512
 _EXACT_COUNT = 100_000
 #: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
 _PING_SECONDS = 8.0
@@ -257,18 +257,18 @@ class TransactionalLedger(OnceLedger):
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
         """Handle an upload; if another transaction wins, do everything again, ``handle`` included."""
-        response = self._repeat(lambda: super(TransactionalLedger, self)._run(identity, handle, patience), patience)
+        response = self._repeat(super()._run, patience, identity, handle, patience)
         if self._must_delete:
             self._must_delete = False
             self._delete_quietly()
         return response
 
-    def _repeat(self, act: Callable[[], T], seconds: float) -> T:
+    def _repeat(self, act: Callable[..., T], seconds: float, *arguments: Any) -> T:
         """Call ``act``; for ``seconds``, call it again if another transaction wins or the connection was cut before."""
         began = self._clock()
         for attempt in count(1):
             try:
-                return act()
+                return act(*arguments)
             except _AgainError as again:
                 is_late = abs(self._clock() - began) > max(seconds, _LEAST_PATIENCE)
                 if is_late or attempt >= (2 if again.was_cut else _TRIES):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -36,8 +35,6 @@ EXPOSED = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM, SIGHUP or Ctrl-C; return exit status 0 then, 2 if it cannot start."""
     arguments = parser().parse_args(argv)
-    # waitress warns of every request that waits for a thread, which on a busy machine is most of them.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     return run_until_stopped(PROGRAM, lambda stack: serve(arguments, stack))
 
 

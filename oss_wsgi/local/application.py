@@ -16,7 +16,6 @@ from email.utils import formatdate
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
@@ -24,10 +23,10 @@ from .bodies import content_length
 from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender, HTTPTransport, WSGITransport
 from .callbacks.signing_key import CallbackKey
-from .cors import CORS, BucketRules
+from .cors import CORS
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
-from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
+from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults, slow_down
 from .inspector.access import object_headers
 from .inspector.inspector import Inspector
 from .inspector.signature_mistakes import diagnose
@@ -38,7 +37,7 @@ from .operations.buckets import ACLS
 from .operations.lifecycle import LifecycleReport, apply_rules
 from .operations.routes import check_parameters, find_operation, operation_name
 from .options import Options
-from .request import Request, Service
+from .request import PUBLIC_KEY_PATH, Request, Service
 from .signatures.account import Account
 from .signatures.request_check import signed_address
 from .signatures.v1 import SUB_RESOURCES, signed_path
@@ -48,7 +47,6 @@ from .storage.storage import Storage
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-PUBLIC_KEY_PATH = "callback_pub_key.pem"
 ASSUME_ROLE = "AssumeRole"
 
 logger = logging.getLogger(__name__)
@@ -73,7 +71,7 @@ def _takes(
     return decorate
 
 
-class LocalOSS:
+class LocalOSS(Service):
     """An OSS on this machine: form uploads and signed requests, callbacks, CORS, and reading what was stored.
 
         with LocalOSS("examplebucket", transport=my_app) as oss:
@@ -89,7 +87,9 @@ class LocalOSS:
         _check_bucket_name(options.bucket)
         if options.acl not in ACLS:
             raise ValueError(f"an ACL is one of {', '.join(ACLS)}, not {options.acl!r}")
-        options = replace(options, region=options.region.removeprefix("oss-"))
+        rules = tuple(options.cors_rules)
+        options = replace(options, region=options.region.removeprefix("oss-"), cors_rules=rules)
+        self.options = options
         self.bucket = options.bucket
         self.region = options.region
         self.url = options.url
@@ -101,9 +101,7 @@ class LocalOSS:
         if is_temporary:
             end.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
-        self._clock = options.clock
-        self._faults = Faults()
-        self._test_mode = options.test_mode
+        self.faults = Faults()
         self.storage = Storage(self.directory)
         end.callback(self.storage.close)
         try:
@@ -117,38 +115,20 @@ class LocalOSS:
             raise
         self.access_key_id = options.access_key_id or keys.access_key_id
         self.access_key_secret = options.access_key_secret or keys.access_key_secret
-        self._former = tuple(dict.fromkeys((keys.access_key_secret, *keys.former)))
+        self.former = tuple(dict.fromkeys((keys.access_key_secret, *keys.former)))
         self.public_key_pem = keys.callback_key.public_pem
-        self._acl = options.acl
-        self._configured_buckets: set[str] = set()
+        self.configured_buckets = set()
         self.create_bucket(options.bucket)
-        self._rules = BucketRules(
-            self.storage,
-            self._configured_buckets,
-            tuple(options.cors_rules),
-            always_allowed=[HEADER] if options.test_mode else [],
-        )
         self._cnames = {host.lower(): name for host, name in (options.cnames or {}).items()}
-        self._account = Account(
+        self.account = Account(
             self.access_key_id, self.access_key_secret, options.security_token, options.security_token_expires
         )
         transport = options.transport
-        self._service = Service(
-            options,
-            account=self._account,
-            storage=self.storage,
-            sender=CallbackSender(
-                keys.callback_key, WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout)
-            ),
-            rules=self._rules,
-            resolve=None if transport else resolve_host,
+        self.sender = CallbackSender(
+            keys.callback_key, WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout)
         )
-        self.inspector = Inspector(
-            self._service,
-            faults=self._faults,
-            secrets=(self.access_key_secret, options.security_token, *self._former),
-            url=lambda: self.url,
-        )
+        self.resolve = None if transport else resolve_host
+        self.inspector = Inspector(self)
 
     def create_bucket(self, name: str) -> None:
         """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow.
@@ -156,23 +136,20 @@ class LocalOSS:
         A bucket that an earlier run left in the folder keeps its ACL unless the options name one.
         """
         _check_bucket_name(name)
-        if self.storage.create_bucket(name, now=self._clock()) or self._acl != Options.acl:
-            self.storage.bucket(name).change({"acl": self._acl})
-        self._configured_buckets.add(name)
+        acl = self.options.acl
+        if self.storage.create_bucket(name, now=self.options.clock()) or acl != Options.acl:
+            self.storage.bucket(name).change({"acl": acl})
+        self.configured_buckets.add(name)
 
     @property
     def host(self) -> str:
         """The URL that a form is posted to."""
         return f"{self.url}/{self.bucket}"
 
-    @property
-    def public_key_url(self) -> str:
-        return f"{self.url}/{PUBLIC_KEY_PATH}"
-
     def signed_url(self, key: str, *, bucket: str | None = None, expires: float = 3600) -> str:
         """Return a URL with which anybody may GET an object for some seconds."""
         address = Address(bucket or self.bucket, key)
-        return self.url + signed_path(address, self._account, self._clock() + expires)
+        return self.url + signed_path(address, self.account, self.options.clock() + expires)
 
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
@@ -190,7 +167,7 @@ class LocalOSS:
         :param times: how many requests fail; None until `clear_faults()`.
         :raises ValueError: there is no such fault, or it has no such detail.
         """
-        self._faults.add(name, times=times, **details)
+        self.faults.add(name, times=times, **details)
 
     def apply_lifecycle(self, now: float | None = None, *, bucket: str | None = None) -> LifecycleReport:
         """Obey the lifecycle rules of a bucket, as OSS does once a day, and return what they removed.
@@ -200,29 +177,26 @@ class LocalOSS:
         :raises OSSError: 404 NoSuchBucket.
         """
         storage = self.storage.bucket(bucket or self.bucket)
-        return apply_rules(storage, self._clock() if now is None else now)
+        return apply_rules(storage, self.options.clock() if now is None else now)
 
     def clear_faults(self) -> None:
-        self._faults.clear()
+        self.faults.clear()
 
     def close(self) -> None:
         """Close the storage and remove a temporary directory; a second call does nothing."""
-        self.inspector.close()
         self._close()
 
     def __enter__(self) -> LocalOSS:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"<LocalOSS {self.host}>"
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started = self._clock()
+        started = self.options.clock()
         inspected = self.inspector.answer(environ)
         if inspected:
             inspected.headers.insert(0, ("Date", formatdate(started, usegmt=True)))
@@ -247,7 +221,7 @@ class LocalOSS:
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
             ("x-oss-request-id", request_id),
-            ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
+            ("x-oss-server-time", str(max(0, round((self.options.clock() - started) * 1000)))),
         ]
         response.headers += self._cors(resolver).headers(environ)
         shown = b"" if story.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
@@ -264,9 +238,9 @@ class LocalOSS:
                     resolver.environ,
                     story.fields,
                     resolver.candidates[0],
-                    self._account,
+                    self.account,
                     self.region,
-                    self._former,
+                    self.former,
                     error,
                 )
             except Exception:  # the answer to the client must not depend on it
@@ -279,7 +253,7 @@ class LocalOSS:
         parameters = rpc_parameters(environ)
         if parameters:
             story.operation = ASSUME_ROLE
-            return assume_role(method, parameters, self._account, arrival(environ, now), story.id)
+            return assume_role(method, parameters, self.account, arrival(environ, now), story.id)
         try:
             candidates = resolver.candidates
         except OSSError:
@@ -299,7 +273,7 @@ class LocalOSS:
         try:
             # A path as a key of each bucket is an address that only a signature can choose.
             addresses = [*candidates, *resolver.in_each_bucket()]
-            address, signer = signed_address(environ, addresses, self._account, self.region, arrival(environ, now))
+            address, signer = signed_address(environ, addresses, self.account, self.region, arrival(environ, now))
         except OSSError as error:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
                 self._check_exists(candidates[0], method)
@@ -311,11 +285,7 @@ class LocalOSS:
         request = Request(
             environ=environ,
             address=address,
-            service=self._service,
-            id=story.id,
-            now=now,
-            url=self.url,
-            public_key_url=self.public_key_url,
+            oss=self,
             signer=signer,
             faults=faults,
             story=story,
@@ -329,7 +299,7 @@ class LocalOSS:
 
     def _request_faults(self, environ: WSGIEnvironment) -> Faults:
         """Return the faults that may strike the request; raise OSSError if `slow_down` does."""
-        faults = self._faults.with_header(environ.get(ENVIRON_KEY, "") if self._test_mode else "")
+        faults = self.faults.with_header(environ.get(ENVIRON_KEY, "") if self.options.test_mode else "")
         if faults.pop("slow_down"):
             raise slow_down()
         return faults
@@ -348,7 +318,7 @@ class LocalOSS:
             bucket = resolver.candidates[0].bucket
         except OSSError:
             bucket = None
-        return self._rules.cors(bucket or "")
+        return self.cors(bucket or "")
 
 
 def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) -> str:

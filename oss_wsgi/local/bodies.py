@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from .errors import OSSError, invalid_argument, invalid_digest
 from .forms.policy import MAX_OBJECT_SIZE
 from .request import Request
-from .storage.blob_folder import ObjectWriter
+from .storage.storage import Incoming
 
 CHUNK_SIZE = 256 * 1024
 
@@ -36,7 +36,7 @@ def content_md5(text: str) -> bytes:
     return digest
 
 
-def receive_body(request: Request, incoming: ObjectWriter) -> None:
+def receive_body(request: Request, incoming: Incoming) -> None:
     """Write the body of a request to new content.
 
     :raises OSSError: the body has no valid length, is too large or cut short, or its Content-MD5 is wrong.

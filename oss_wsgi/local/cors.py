@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from .errors import Headers, OSSError, Response, invalid_argument
-from .storage.storage import Bucket, Storage
+from .storage.storage import Bucket
 from .xml_document import Node, malformed_xml, read_xml, write_xml
 
 #: The most rules that `?cors` accepts.
@@ -121,29 +121,12 @@ def _matches_any(value: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(value, pattern.lower().replace("[", "[[]").replace("?", "[?]")) for pattern in patterns)
 
 
-@dataclass(frozen=True)
-class BucketRules:
-    """The rules of each bucket: those that `?cors` stored, else the configured ones.
-
-    :param buckets: the buckets that have the configured rules until they get or delete rules of their own.
-    :param rules: the configured rules; they also hold for requests that mean no bucket.
-    """
-
-    storage: Storage
-    buckets: Container[str]
-    rules: Sequence[CORSRule]
-    always_allowed: Sequence[str] = ()
-
-    def cors(self, bucket: str) -> CORS:
-        """Return the rules in force."""
-        try:
-            text = self.storage.bucket(bucket).settings.get(_SETTING)
-        except OSSError:
-            return CORS(self.rules, True, self.always_allowed)
-        if text is None and bucket in self.buckets:
-            return CORS(self.rules, True, self.always_allowed)
-        rules, vary = read_rules(text.encode(), _NO_LIMIT) if text else ([], False)
-        return CORS(rules, vary, self.always_allowed)
+def stored_rules(bucket: Bucket) -> tuple[list[CORSRule], bool] | None:
+    """Return the rules that `?cors` stored with a bucket, as `read_rules` does; None if it never stored any."""
+    text = bucket.settings.get(_SETTING)
+    if text is None:
+        return None
+    return read_rules(text.encode(), _NO_LIMIT) if text else ([], False)
 
 
 def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:

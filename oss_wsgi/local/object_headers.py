@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from .errors import Headers, OSSError, invalid_argument, is_header_value, not_implemented
-from .storage.records import StoredObject
+from .storage.index import StoredObject
 
 MAX_KEY_SIZE = 1023
 MAX_METADATA_SIZE = 8 * 1024

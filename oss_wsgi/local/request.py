@@ -1,18 +1,19 @@
-"""One request to the local OSS, and what all its requests share, as the operations see them."""
+"""One request to the local OSS, and what all its requests share, as the operations and the inspector see them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
 from .callbacks.sender import CallbackSender
-from .cors import BucketRules
+from .cors import CORS, CORSRule, stored_rules
 from .environ import Address
-from .errors import invalid_argument
-from .faults import Faults
+from .errors import OSSError, invalid_argument
+from .faults import HEADER, Faults
 from .inspector.story import Story
 from .options import Options
 from .signatures.account import Account
@@ -23,49 +24,63 @@ from .xml_document import Node
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+PUBLIC_KEY_PATH = "callback_pub_key.pem"
 
-@dataclass(frozen=True)
+
 class Service:
     """What all requests to one LocalOSS share.
 
-    :param resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
+    :ivar url: the base URL as clients see it.
+    :ivar former: the secrets that were kept before the present one.
+    :ivar configured_buckets: those that have the CORS rules of the options until they get or delete rules of their own.
+    :ivar resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
     """
 
     options: Options
+    url: str
     account: Account
+    former: tuple[str, ...]
     storage: Storage
+    configured_buckets: set[str]
     sender: CallbackSender
-    rules: BucketRules
-    resolve: Callable[[str], list[str]] | None = None
+    resolve: Callable[[str], list[str]] | None
+    faults: Faults
+
+    @property
+    def public_key_url(self) -> str:
+        return f"{self.url}/{PUBLIC_KEY_PATH}"
+
+    def cors(self, bucket: str) -> CORS:
+        """Return the CORS rules in force: those that `?cors` stored or deleted, else those of the options."""
+        rules: tuple[Sequence[CORSRule], bool] = self.options.cors_rules, True
+        with suppress(OSSError):  # there is no such bucket
+            stored = stored_rules(self.storage.bucket(bucket))
+            if stored is not None or bucket not in self.configured_buckets:
+                rules = stored or ((), False)
+        return CORS(*rules, [HEADER] if self.options.test_mode else [])
 
 
 @dataclass(frozen=True)
 class Request:
     """One request, after its signature was checked.
 
-    :param now: Unix seconds when the request began.
-    :param url: the base URL of this OSS.
     :param signer: the key that signed it; None for an anonymous request, which has few rights.
     :param faults: the faults that this request can trigger.
-    :param story: what the inspector shows of it.
+    :param story: its ID and its beginning, and what the inspector shows of it.
     :param names_bucket: False for a request to the default bucket because it names none.
     """
 
     environ: WSGIEnvironment
     address: Address
-    service: Service
-    id: str
-    now: float
-    url: str
-    public_key_url: str
+    oss: Service
     signer: Account | None
     faults: Faults
-    story: Story = field(default_factory=Story)
-    names_bucket: bool = True
+    story: Story
+    names_bucket: bool
 
     @property
     def method(self) -> str:
-        return str(self.environ["REQUEST_METHOD"])
+        return self.story.method
 
     @property
     def bucket(self) -> str:
@@ -79,7 +94,7 @@ class Request:
     @cached_property
     def storage(self) -> Bucket:
         """The bucket in the storage; raises OSSError if it does not exist."""
-        return self.service.storage.bucket(self.bucket)
+        return self.oss.storage.bucket(self.bucket)
 
     @property
     def signed(self) -> bool:
@@ -89,10 +104,6 @@ class Request:
         """Raise OSSError unless the key that signed may do this; unsigned requests have checks of their own."""
         if self.signer:
             self.signer.check_right(action, bucket, key)
-
-    @property
-    def client_ip(self) -> str:
-        return str(self.environ.get("REMOTE_ADDR", ""))
 
     @cached_property
     def query(self) -> Mapping[str, str]:

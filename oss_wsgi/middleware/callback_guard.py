@@ -136,7 +136,7 @@ class CallbackGuard:
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", hint_of("bucket_foreign"))
         if self._tickets is not None:
-            ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
+            ticket, _, _ = self._tickets.unseal(upload.members.get(TICKET_MEMBER))
             is_named = False
             try:
                 ticket.check_name(upload.bucket, upload.object, upload.etag)

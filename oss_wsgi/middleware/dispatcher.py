@@ -46,9 +46,12 @@ def _mount(prefix: str, app: WSGIApplication) -> _Mount:
 class _Router(ABC):
     """Passes a request to the mount of its path, which sees the prefix in SCRIPT_NAME and the rest in PATH_INFO."""
 
+    #: The mounts that ``_find`` need not look for, by their whole paths.
+    _exact: Mapping[str, _Mount] = {}
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        mount = self._find(path)
+        mount = self._exact.get(path) or self._find(path)
         prefix, app = mount.prefix, mount.app
         if not prefix:
             return app(environ, start_response)
@@ -58,17 +61,17 @@ class _Router(ABC):
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether the application at a request's path answers without waiting."""
-        mount = self._find(path)
+        mount = self._exact.get(path) or self._find(path)
         return mount.is_nonblocking(method, path[len(mount.prefix) :], headers)
 
     def body_limit(self, method: str, path: str) -> int | None:
         """Return how many bytes the application at a path accepts as a body; None if it does not say."""
-        mount = self._find(path)
+        mount = self._exact.get(path) or self._find(path)
         return mount.body_limit(method, path[len(mount.prefix) :])
 
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether OSS sends a request, according to the application at its path."""
-        mount = self._find(path)
+        mount = self._exact.get(path) or self._find(path)
         return mount.is_callback(method, path[len(mount.prefix) :], headers)
 
     @abstractmethod
@@ -166,16 +169,13 @@ class PathRouter(_Router):
             return _mount(prefix + path, part.app)._replace(app=app, body_limit=part.body_limit)
 
         self._app = _mount("", app)
-        self._endpoints = {
+        self._exact = {
             prefix + path: own(path, Subtree(endpoint, lambda method, rest: "")) for path, endpoint in endpoints.items()
         }
         self._subtrees = {prefix + path: own(path, subtree) for path, subtree in (subtrees or {}).items()}
         self._nothing = own("", Subtree(functools.partial(not_found, log), lambda method, rest: None))
 
     def _find(self, path: str) -> _Mount:
-        mount = self._endpoints.get(path)
-        if mount is not None:
-            return mount
         if not is_below(path, self._prefix):
             return self._app
         end = path.find("/", len(self._prefix) + 1)

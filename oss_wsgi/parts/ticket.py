@@ -1,4 +1,4 @@
-"""The ticket of an upload in parts, which clients know as its upload ID."""
+"""The ticket of an upload in parts, which clients know as its upload ID, and the sizes and numbers of its parts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..callback.ticket import NewTicket, Secrets, Ticket, TicketBook
-from .sizes import allowed_parts, part_count
+from ..settings_check import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 
 _LABEL = b"oss_wsgi upload in parts"
+_MEBIBYTE = 1024 * 1024
 
 
 class PartsTicket(NamedTuple):
@@ -68,3 +69,21 @@ class PartsBook:
         """Return the ticket that was sealed as ``text``; UnverifiedError as ``TicketBook.open`` raises it."""
         ticket, _, (upload_id, part_size, acl) = self._sealed.unseal(text)
         return PartsTicket(ticket, upload_id, part_size, acl)
+
+
+def part_count(size: int, part_size: int) -> int:
+    """Return how many parts a file has; an empty file has one empty part."""
+    return max(1, -(-size // part_size))
+
+
+def allowed_parts(size: int) -> int:
+    """Return the most parts that a file of ``size`` bytes may have, however a client cuts it."""
+    return min(MAX_PARTS, part_count(size, MIN_PART_BYTES))
+
+
+def fitting_part_size(size: int, part_size: int) -> int:
+    """Return ``part_size``, or the next whole number of MiB if the file would have more than 10,000 parts."""
+    least = -(-size // MAX_PARTS)
+    if least <= part_size:
+        return part_size
+    return min(MAX_PART_BYTES, -(-least // _MEBIBYTE) * _MEBIBYTE)

@@ -31,8 +31,7 @@ from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL, URLPresigner
 from ..signing.presigner import PostPresigner, check_metadata_size
 from . import crc64
-from .sizes import fitting_part_size, part_count
-from .ticket import PartsBook, PartsTicket
+from .ticket import PartsBook, PartsTicket, fitting_part_size, part_count
 
 #: Seconds that an upload in parts may take, pauses included: after these days the lifecycle rule removes its parts.
 UPLOAD_SECONDS = 7 * 24 * 3600

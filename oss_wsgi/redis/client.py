@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
@@ -68,6 +69,8 @@ class RedisServer(ForkAware):
         self._lock = threading.Lock()
         self._client: Any = None
         self._is_cluster: bool | None = None
+        #: Clients of one connection each, which no call uses now.
+        self._idle: deque[Any] = deque()
         self._timeouts = timeouts
         self._password = ""
         self._url = ""  # empty for the application's own client
@@ -110,9 +113,9 @@ class RedisServer(ForkAware):
         """
         call = len(keys), *keys, *arguments
         try:
-            return self.client.execute_command("EVALSHA", script.sha, *call, **_AS_BYTES)
+            return self._execute("EVALSHA", script.sha, *call)
         except import_redis().exceptions.NoScriptError:  # the server was restarted or replaced
-            return self.client.execute_command("EVAL", script.text, *call, **_AS_BYTES)
+            return self._execute("EVAL", script.text, *call)
 
     def sync(self, key: str, milliseconds: int) -> Any:
         """Wait at most ``milliseconds`` until a key's server has written everything so far to its disk.
@@ -153,7 +156,7 @@ class RedisServer(ForkAware):
         if not self._url:
             return
         with self._lock:
-            client, self._client = self._client, None
+            client, self._client, self._idle = self._client, None, deque()
         if client is not None:
             if hasattr(client, "disconnect_connection_pools"):  # RedisCluster.close leaves those of its servers open
                 client.disconnect_connection_pools()
@@ -168,7 +171,24 @@ class RedisServer(ForkAware):
         if is_child:
             self._lock = threading.Lock()
             if self._url:
-                self._client = None
+                self._client, self._idle = None, deque()
+
+    def _execute(self, *command: str | bytes | int) -> Any:
+        """Run a command; redis-py's client and its pool would cost as much CPU time as the command itself."""
+        client, idle = self.client, self._idle
+        if self._is_cluster or not self._url:
+            return client.execute_command(*command, **_AS_BYTES)
+        try:
+            single = idle.pop()
+        except IndexError:
+            single = client.client()
+        try:
+            single.connection.send_command(*command)
+            return single.connection.read_response(disable_decoding=True)
+        except import_redis().exceptions.ConnectionError:  # the server has closed it: this opens it again
+            return single.execute_command(*command, **_AS_BYTES)
+        finally:
+            idle.append(single)
 
     def _read_url(self, url: str, own_options: Sequence[str]) -> None:
         parts = _split(url)

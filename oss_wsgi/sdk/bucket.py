@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..callback.upload import plain_etag
-from ..credentials import CredentialsProvider, StaticCredentialsProvider, valid_credentials
+from ..credentials import CredentialsProvider, valid_credentials
 from ..exceptions import BucketRefusedError, BucketUnreachableError, CredentialsError, NotStoredError, SettingsError
 from ..settings import Settings
 from ..threads import TimeLimitError, call_within
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 #: Seconds for listing, which takes OSS longer than a HEAD; and the factor for joining up to 10,000 parts, which takes
 #: longer still.
-_LONG_TIMEOUT = 30.0
+LONG_TIMEOUT = 30.0
 _COMPLETE_TIMES = 4
 
 
@@ -49,7 +49,7 @@ class SDKBucket:
         require_sdk("SDKBucket")
         self._settings = settings
         self._bucket, _ = settings.bucket_and_host()
-        self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
+        self._credentials = credentials or settings.credentials()
         self._clock = clock
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class SDKBucket:
                 for entry in self._client.list_objects_v2(request).contents or ()
             ]
 
-        return self._call(page, "listing the bucket", "oss:ListObjects", _LONG_TIMEOUT)
+        return self._call(page, "listing the bucket", "oss:ListObjects", LONG_TIMEOUT)
 
     def begin(self, key: str, headers: Mapping[str, str]) -> str:
         """Begin an upload in parts, and return its ID, as ``BucketClient.begin`` describes."""
@@ -124,7 +124,7 @@ class SDKBucket:
                 if not (result.is_truncated and result.parts):
                     return stored
 
-        return self._call(parts, "listing the parts of an upload", "oss:ListParts", _LONG_TIMEOUT)
+        return self._call(parts, "listing the parts of an upload", "oss:ListParts", LONG_TIMEOUT)
 
     def complete(
         self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
@@ -141,7 +141,7 @@ class SDKBucket:
             identifier: str | None = self._client.complete_multipart_upload(request).headers.get("x-oss-request-id")
             return identifier
 
-        limit = _COMPLETE_TIMES * _LONG_TIMEOUT
+        limit = _COMPLETE_TIMES * LONG_TIMEOUT
         request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", limit)
         stored = self.head(key)
         if stored is None:
@@ -191,7 +191,7 @@ class SDKBucket:
                 self._settings,
                 sdk.credentials.CredentialsProviderFunc(self._access_key),
                 connect_timeout=self._timeout,
-                read_timeout=_COMPLETE_TIMES * _LONG_TIMEOUT,
+                read_timeout=_COMPLETE_TIMES * LONG_TIMEOUT,
             )
 
     def _access_key(self) -> Any:

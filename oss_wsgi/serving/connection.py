@@ -103,7 +103,7 @@ class Connection:
     __slots__ = (
         *("server", "listener", "socket", "fd", "addr", "address", "phase", "since", "deadline", "interest", "request"),
         *("unread", "pieces", "output", "held", "filed", "lock", "is_done", "is_closing", "may_have_more"),
-        *("sent_continue", "discarded", "is_queued", "again", "is_put_off", "task", "awaited"),
+        *("sent_continue", "discarded", "is_large", "is_queued", "again", "is_put_off", "task", "awaited"),
     )
 
     # ``listener`` is a `server.Listener`; that module imports this one.
@@ -132,6 +132,8 @@ class Connection:
         self.held = 0
         #: Bytes in temporary files that the server counts for it.
         self.filed = 0
+        #: Whether reading on is much work: more of a long request, chunks, or what is only read to be dropped.
+        self.is_large = False
         #: Whether the connection waits in a queue of the server for its turn.
         self.is_queued = False
         #: None unless a thread works on this connection.
@@ -154,13 +156,6 @@ class Connection:
         return self.server.adj
 
     # What the loop calls.
-
-    def is_small(self) -> bool:
-        """Return whether reading on is little work: no more of a long request, and none in chunks."""
-        request = self.request
-        if self.phase not in (HEADER, BODY):
-            return self.phase != LINGERING
-        return not request.chunked and request.header_bytes_received + request.body_bytes_received < _SMALL_BYTES
 
     def handle_event(self) -> None:
         """Do what the poller says is possible."""
@@ -208,11 +203,16 @@ class Connection:
                 if not data:
                     self._wait_for_first_byte()
                     return
-            request = self._begin_request()
+            server = self.server
+            request = self.request = RequestParser(server.adj)
+            if self.phase != NEW:  # the first header counts from the accept
+                self.since = server.now
+                self.deadline = server.now + server.limits.header_timeout
+            self.phase = HEADER
         while data:
             data = data[request.received(data) :]
             if request.completed:
-                self.sent_continue = False
+                self.sent_continue = self.is_large = False
                 self.unread = data
                 self.phase = HANDLING
                 self.again = None
@@ -228,15 +228,6 @@ class Connection:
                 self.unread = data
                 break
         self._wait_for_more()
-
-    def _begin_request(self) -> RequestParser:
-        server = self.server
-        self.request = request = RequestParser(server.adj)
-        if self.phase != NEW:  # the first header counts from the accept
-            self.since = server.now
-            self.deadline = server.now + server.limits.header_timeout
-        self.phase = HEADER
-        return request
 
     def _wait_for_first_byte(self) -> None:
         self.wait_for(READ)
@@ -255,6 +246,7 @@ class Connection:
             most = _MOST_SECONDS + request.longest_body() / _BODY_BYTES_IN_A_SECOND
             self.deadline = self.since + server.limits.body_timeout + min(earned, most)
         self.wait_for(READ)
+        self.is_large = request.chunked or request.header_bytes_received + request.body_bytes_received >= _SMALL_BYTES
         server.hold(self, request.held_bytes() + len(self.unread), request.file_bytes())
         if self.unread:
             server.queue(self)
@@ -292,7 +284,8 @@ class Connection:
             return
         if self.awaited is not None:
             self.task = task
-        request.close()
+        if request.body_rcv is not None:  # it may have a file
+            request.close()
 
     def hold(self, awaited: Held) -> None:
         """Hold the response back until something else is over."""
@@ -396,20 +389,6 @@ class Connection:
         else:
             self.close()
 
-    def become_idle(self) -> None:
-        server = self.server
-        self.phase = IDLE
-        self.since = now = server.now
-        self.deadline = now + server.limits.idle_timeout
-        interest = READ
-        if self.unread:  # its turn comes without an event
-            server.pending.append(self)
-            interest = 0
-        if self.interest != interest:
-            self.wait_for(interest)
-        if self.unread or self.held or self.filed:
-            server.hold(self, len(self.unread))
-
     def wait_for(self, interest: int) -> None:
         """Tell the poller what this connection waits for, if that has changed."""
         before = self.interest
@@ -459,10 +438,21 @@ class Connection:
 
     def _answered(self) -> None:
         """Go on after a response has left: close, read what came with the request, or wait for the next."""
-        if self.is_closing or self.server.is_stopping:
+        server = self.server
+        if self.is_closing or server.is_stopping:
             self._end()
-        else:
-            self.become_idle()
+            return
+        self.phase = IDLE
+        self.since = now = server.now
+        self.deadline = now + server.limits.idle_timeout
+        interest = READ
+        if self.unread:  # its turn comes without an event
+            server.pending.append(self)
+            interest = 0
+        if self.interest != interest:
+            self.wait_for(interest)
+        if self.unread or self.held or self.filed:
+            server.hold(self, len(self.unread))
 
     def _end(self) -> None:
         """Close so that the peer gets the whole response."""
@@ -475,6 +465,7 @@ class Connection:
             self.close()
             return
         self.phase = LINGERING
+        self.is_large = True
         self.unread = b""
         if self.held or self.filed:
             self.server.hold(self, 0)

@@ -6,7 +6,8 @@ import copy
 import functools
 import io
 import re
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from waitress.buffers import OverflowableBuffer
@@ -14,17 +15,15 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import BadRequest, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
-_REQUEST_LINE = re.compile(r"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
+_REQUEST_LINE = re.compile(r"([A-Z]+) ((/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))?) HTTP/1\.1\r\n")
 
 _NAME = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2) without "_"
-
-_VALUE = re.compile(r"[\t -~]*")
-
-_NOT_PLAIN = frozenset({"EXPECT", "TRANSFER_ENCODING"})
+_PRINTABLE = bytes(range(32, 127))
 
 _MAX_DIGITS = 18
 
-_MAX_CACHED_LINE_LENGTH = 100
+MAX_CACHED_NAMES = 256
+_MAX_CACHED_NAME_LENGTH = 64
 
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
 
@@ -50,6 +49,10 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _OBJECTS_BYTES = 2048
 
 
+#: Method, target, path, query, header fields under names such as ``CONTENT_TYPE``, and the length of the body.
+PlainRequest = tuple[str, str, str, str, dict[str, str], int]
+
+
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a plain header, a body that came with it, and whole chunks, in one step; waitress reads everything else.
 
@@ -69,17 +72,19 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         begins = self._head is None and not self.completed
         end = data.find(b"\r\n\r\n") + 4 if begins else 0
         plain = read_plain_request(data[:end]) if 4 <= end < self.adj.max_request_header_size else None
-        if plain is None or not plain.length <= len(data) - end or plain.length >= self.adj.max_request_body_size:
+        length = 0 if plain is None else plain[-1]
+        if plain is None or not length <= len(data) - end or length >= self.adj.max_request_body_size:
             consumed = self._received_head(data)
             if self.completed:  # waitress would ask for a body that never comes
                 self.expect_continue = False
             return consumed
-        self._use(plain)
+        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
+        self.version, self.url_scheme = "1.1", self.adj.url_scheme
         self.header_bytes_received = end
         self.headers_finished = self.completed = True
-        self._whole_body = data[end : end + plain.length]
-        self.body_bytes_received = plain.length
-        return end + plain.length
+        self._whole_body = data[end : end + length]
+        self.body_bytes_received = length
+        return end + length
 
     def _received_head(self, data: bytes) -> int:
         """Keep a part of a header; waitress gets the whole, since it would search all of it again for each part."""
@@ -135,17 +140,15 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
                 super().parse_header(_quick_to_read(header_plus))
             except ValueError as error:  # of urlsplit, for a target such as http://a]/
                 raise ParsingError("Malformed target") from error
+            self.path = _with_one_slash(self.path)
             if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
                 # A proxy that obeys the other header sees another request (RFC 9112 section 6.3).
                 raise ParsingError("Content-Length together with Transfer-Encoding")
             return
-        self._use(plain)
-        if plain.length:
-            self.body_rcv = FixedStreamReceiver(plain.length, OverflowableBuffer(self.adj.inbuf_overflow))
-
-    def _use(self, plain: PlainRequest) -> None:
         self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
         self.version, self.url_scheme = "1.1", self.adj.url_scheme
+        if self.content_length:
+            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
 
     def _check_chunks(self) -> None:
         chunks = self.body_rcv
@@ -198,44 +201,40 @@ def _whole_chunks(data: bytes) -> tuple[bytes, int]:
     return b"".join(pieces), consumed
 
 
-class PlainRequest(NamedTuple):
-    """A plain request: a target in origin form, printable header fields that come once, a body of known length.
-
-    ``headers`` has names in the form ``CONTENT_TYPE``; ``length`` is the body's, in bytes.
-    """
-
-    method: str
-    target: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    length: int
-
-
 def read_plain_request(header: bytes) -> PlainRequest | None:
     """Read a header, from the request line to the empty line; return None if it is not plain.
+
+    Plain is a target in origin form, printable header fields that come once, with one blank after the colon, and a body
+    of known length.
 
     waitress reads such a header in the same way; tests compare the two on mutated requests.
     """
     text = header.decode("latin-1")
     start = _REQUEST_LINE.match(text)
-    if start is None or not text.endswith("\r\n\r\n"):
+    lines = text.split("\r\n", MAX_HEADER_LINES + 2)
+    if start is None or ":  " in text or " \r\n" in text or lines[-2:] != ["", ""]:
         return None
-    end = start.end()
-    lines = text[end:-4].split("\r\n") if len(text) > end + 2 else []
-    if len(lines) > MAX_HEADER_LINES:
+    headers = {}
+    for line in lines[1:-2]:
+        name, colon, value = line.partition(": ")
+        headers[_NAMES[name] if colon else ""] = value
+    if "" in headers or "EXPECT" in headers or "TRANSFER_ENCODING" in headers:
         return None
-    fields = [_cached_field(line) if len(line) <= _MAX_CACHED_LINE_LENGTH else _field(line) for line in lines]
-    if None in fields:
-        return None
-    headers: dict[str, str] = dict(fields)  # type: ignore[arg-type]
     length = headers.get("CONTENT_LENGTH", "0")
-    if len(headers) != len(lines) or not (length.isdigit() and length.isascii() and len(length) <= _MAX_DIGITS):
+    if not (length.isdigit() and len(length) <= _MAX_DIGITS):
         return None
-    method, path, query = start.groups("")
-    decoded = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
-    target = text[len(method) + 1 : end - len(" HTTP/1.1\r\n")]
-    return PlainRequest(method, target, decoded, query, headers, int(length))
+    # Nothing else may break a line, and no field may come twice.
+    if header.translate(None, _PRINTABLE) != b"\r\n" * (len(headers) + 2):
+        return None
+    method, target, path, query = start.groups("")
+    if "%" in path:
+        path = _with_one_slash(unquote_to_bytes(path).decode("latin-1"))
+    return method, target, path, query, headers, int(length)
+
+
+def _with_one_slash(path: str) -> str:
+    """Return a path with one slash at its start, as PATH_INFO has it."""
+    return "/" + path.lstrip("/") if path.startswith("//") else path
 
 
 def _quick_to_read(header: bytes) -> bytes:
@@ -249,22 +248,21 @@ def _quick_to_read(header: bytes) -> bytes:
     return _BLANKS_AFTER_COLON.sub(rb"\1", header)
 
 
-def _field(line: str) -> tuple[str, str] | None:
-    name, colon, value = line.partition(":")
-    key = _cached_key(name) if len(name) <= _MAX_CACHED_LINE_LENGTH else _key(name)
-    if key is None or not colon:
-        return None
-    if not (value.isprintable() and value.isascii()) and not _VALUE.fullmatch(value):  # a tab is not printable
-        return None
-    return key, value.strip(" \t")
+class Names(dict[str, str]):
+    """What ``derive`` makes of the names of header fields. Their number is bounded, since clients choose the names."""
+
+    def __init__(self, derive: Callable[[str], str]) -> None:
+        super().__init__()
+        self._derive = derive
+
+    def __missing__(self, name: str) -> str:
+        derived = self._derive(name)
+        if len(name) <= _MAX_CACHED_NAME_LENGTH:
+            if len(self) >= MAX_CACHED_NAMES:
+                self.clear()
+            self[name] = derived
+        return derived
 
 
-def _key(name: str) -> str | None:
-    """Return a name in the form ``CONTENT_TYPE``; None for one that is not plain."""
-    key = name.upper().replace("-", "_")
-    return key if _NAME.fullmatch(name) and key not in _NOT_PLAIN else None
-
-
-# Clients repeat the same lines, and more often the same names.
-_cached_field = functools.lru_cache(maxsize=256)(_field)
-_cached_key = functools.lru_cache(maxsize=256)(_key)
+# Names in the form ``CONTENT_TYPE``; "" for one that is not plain.
+_NAMES = Names(lambda name: name.upper().replace("-", "_") if _NAME.fullmatch(name) else "")

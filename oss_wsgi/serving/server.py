@@ -22,7 +22,6 @@ from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .malloc_trim import give_back
 from .poller import EXCLUSIVE, READ, make_poller
 from .sharing import Share
-from .task import path_info
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -40,7 +39,7 @@ SHARED_BATCH_SIZE = 4
 # Seconds in which a turn reads small requests, and seconds in which it reads long ones; at least one of each.
 _SMALL_SECONDS = 0.02
 _LARGE_SECONDS = 0.01
-# This many requests are answered in a turn before it accepts again.
+# This many connections are read in a turn before it answers, and accepts again.
 _MAX_READY = 4 * BATCH_SIZE
 
 _SWEEP_SECONDS = 1.0
@@ -48,8 +47,8 @@ _SWEEP_SECONDS = 1.0
 _SWEEP_SIZE = 512
 _EXPIRE_SIZE = 32
 
-# After this much was held, memory is given back once three quarters of it are free.
-_PEAK_BYTES = 8 * 1024 * 1024
+#: After this much was held, memory is given back once three quarters of it are free.
+PEAK_BYTES = 8 * 1024 * 1024
 _DRAINING_TURN_SECONDS = 0.1
 
 # How long a connection that has sent nothing stays when the listener closes: a request may be on its way.
@@ -256,7 +255,9 @@ class Server:
     def dispatch(self, connection: Connection) -> None:
         """Route a connection whose request is complete: to the loop, or to a thread."""
         request = connection.request
-        if request.error or self._is_so(self._is_nonblocking, "is_nonblocking", request):
+        if request.error or self._ask(
+            "is_nonblocking", self._is_nonblocking, request.command, request.path, request.headers
+        ):
             self._ready.append(connection)
         else:
             self.hand_over(connection)
@@ -265,7 +266,8 @@ class Server:
         """Let a thread answer a connection's request; answer 503 if there is no memory for it to wait in."""
         request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
-        is_callback = self._is_so(self._is_callback, "is_callback", request)
+        asked = request.command, request.path, request.headers
+        is_callback = bool(self._ask("is_callback", self._is_callback, *asked))
         has_memory = self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes
         if has_memory or (is_callback and threads.has_idle):
             self._offer_another_try(connection)
@@ -338,7 +340,7 @@ class Server:
     def queue(self, connection: Connection) -> None:
         """Let a connection have its turn, after those that wait."""
         if not connection.is_queued:
-            (self._small if connection.is_small() else self._large).append(connection)
+            (self._large if connection.is_large else self._small).append(connection)
         connection.is_queued = True
 
     def is_signal(self, error: BaseException) -> bool:
@@ -391,19 +393,19 @@ class Server:
             self._share.tell(len(self.connections), now)
 
     def _take(
-        self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int | None = None
+        self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int = _MAX_READY
     ) -> None:
-        """Work on the first in a queue until the time is over, or until many requests wait for their answers."""
+        """Work on the first in a queue, ``most`` at the most, until the time is over."""
         if not queue:
             return
         end = self._clock() + seconds
-        for _ in range(len(queue) if most is None else min(len(queue), most)):
+        for _ in range(min(len(queue), most)):
             connection = queue.popleft()
             try:
                 work(connection)
             except Exception:
                 self._fail(connection)
-            if self._clock() >= end or len(self._ready) >= _MAX_READY:
+            if self._clock() >= end:
                 break
 
     def _timeout(self) -> float:
@@ -447,18 +449,18 @@ class Server:
         connection.abort()
 
     def _longest_body(self, method: str, path: str) -> int | None:
-        longest: int | None = self._ask(self._body_limit, "body_limit", method, path)
+        longest: int | None = self._ask("body_limit", self._body_limit, method, path)
         return longest
 
-    def _is_so(self, question: NonBlockingTest | CallbackTest | None, name: str, request: Any) -> bool:
-        return bool(self._ask(question, name, request.command, request.path, request.headers))
-
-    def _ask(self, question: Callable[..., Any] | None, name: str, method: str, path: str, *headers: Any) -> Any:
+    def _ask(self, name: str, question: Callable[..., Any] | None, method: str, path: str, *headers: Any) -> Any:
         """Ask the application about a request; return None where it does not say, or fails."""
         if question is None:
             return None
+        prefix = self.adj.url_prefix
+        if prefix and (path + "/").startswith(prefix + "/"):
+            path = path[len(prefix) :]
         try:
-            return question(method, path_info(path, self.adj.url_prefix), *headers)
+            return question(method, path, *headers)
         except BaseException as error:
             if self.is_signal(error):
                 raise
@@ -474,7 +476,7 @@ class Server:
             if self._share is not None:
                 self._share.note_closed(self._closed)
             self._closed = 0
-            if self._peak > _PEAK_BYTES and self.held < self._peak // 4:
+            if self._peak > PEAK_BYTES and self.held < self._peak // 4:
                 self._peak = self.held
                 give_back()
         if not self._late:

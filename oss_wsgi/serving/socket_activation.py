@@ -6,7 +6,8 @@ import os
 import socket
 from collections.abc import Mapping
 
-_FIRST_DESCRIPTOR = 3
+#: The first descriptor that systemd passes on (sd_listen_fds(3)).
+FIRST_DESCRIPTOR = 3
 
 
 def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[tuple[str, socket.socket]]:
@@ -24,8 +25,7 @@ def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[tuple[str, s
     count = int(text[:4])
     names = environ.get("LISTEN_FDNAMES", "").split(":") if environ.get("LISTEN_FDNAMES") else []
     return [
-        (names[number] if number < len(names) else "", _listening(_FIRST_DESCRIPTOR + number))
-        for number in range(count)
+        (names[number] if number < len(names) else "", _listening(FIRST_DESCRIPTOR + number)) for number in range(count)
     ]
 
 

@@ -103,6 +103,16 @@ class Child:
             *lines, self._unread = (self._unread + data).split(b"\n")
             yield from map(json.loads, lines)
 
+    def plan_restart(self, now: float) -> float:
+        """Plan the next process, because this one has ended; return the pause before it in seconds."""
+        # A start may take long by itself.
+        lived = 0.0 if self.serving_since is None else now - self.serving_since
+        self.short_lives = 0 if lived >= _LONG_LIFE else self.short_lives + 1
+        is_first = self.short_lives == 1 and lived > 0.0
+        pause = 0.0 if is_first else pause_before_restart(self.short_lives)
+        self.start_at = now + pause
+        return pause
+
     def close(self) -> None:
         """Forget the process, which has ended."""
         if self.channel is not None:
@@ -286,7 +296,7 @@ class Processes:
         except OSError as error:  # no memory, too many processes
             ours.close()
             log.error("process %d cannot start: %s", child.number, error.strerror or error)
-            self._plan_restart(child, lived=0.0)
+            child.plan_restart(self._clock())
             return
         finally:
             theirs.close()
@@ -314,8 +324,7 @@ class Processes:
             self._read(child)
         if child.channel is not None:
             self._selector.unregister(child.channel)
-        # A start may take long by itself.
-        lived = 0.0 if child.serving_since is None else self._clock() - child.serving_since
+        pause = 0.0 if self._drain is not None else child.plan_restart(self._clock())
         self._share.leave(child.number)
         with self._answers:
             child.close()
@@ -325,19 +334,11 @@ class Processes:
         if self._drain is not None:
             return
         end = f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
-        pause = self._plan_restart(child, lived)
         if self._has_served:
             end += f"; it starts again {f'in {pause:g} s' if pause else 'now'}"
         elif status == SAID_WHY:
             return
         log.error("process %d (pid %d) %s", child.number, process.pid, end)
-
-    def _plan_restart(self, child: Child, lived: float) -> float:
-        child.short_lives = 0 if lived >= _LONG_LIFE else child.short_lives + 1
-        is_first = child.short_lives == 1 and lived > 0.0
-        pause = 0.0 if is_first else pause_before_restart(child.short_lives)
-        child.start_at = self._clock() + pause
-        return pause
 
     def _continue_drain(self, now: float, seconds: float, close: float, end: float) -> None:
         if not self._is_told:

@@ -13,6 +13,7 @@ from waitress.utilities import build_http_date
 
 from ..wsgi.questions import HOLD_KEY
 from ..wsgi.responses import AGAIN_KEY, SECURITY_HEADERS, THREADS_KEY
+from .parser import Names
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -30,10 +31,8 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
-# A try that took longer than this is not repeated: it may have waited in vain, and would again.
-_QUICK_SECONDS = 0.3
-_MAX_CACHED_KEYS = 256
-_MAX_CACHED_NAME_LENGTH = 64
+#: A try that took longer than this is not repeated: it may have waited in vain, and would again.
+QUICK_SECONDS = 0.3
 _MAX_JOINED_BYTES = 64 * 1024
 
 
@@ -55,14 +54,13 @@ class _Task(WSGITask):  # type: ignore[misc]
             environ["SERVER_PORT"] = str(listener.port)
             listener.environ = {key: environ[key] for key in _LISTENER_KEYS}
         else:
-            path: str = request.path
             host, port = channel.addr[:2]
             environ = dict(listener.environ)
             environ["REMOTE_ADDR"] = environ["REMOTE_HOST"] = host
             environ["REMOTE_PORT"] = str(port)
             environ["REQUEST_METHOD"] = request.command
             environ["SERVER_PROTOCOL"] = f"HTTP/{self.version}"
-            environ["PATH_INFO"] = path_info(path)
+            environ["PATH_INFO"] = request.path
             environ["REQUEST_URI"] = request.request_uri
             environ["QUERY_STRING"] = request.query
             environ["wsgi.input"] = request.get_body_stream()
@@ -124,7 +122,7 @@ class ThreadTask(_Task):
     def write(self, data: bytes) -> None:
         again = self.channel.again
         if again is not None and again.is_asked and not self.wrote_header:
-            if time.time() - self.start_time < _QUICK_SECONDS:
+            if time.time() - self.start_time < QUICK_SECONDS:
                 raise PutOffError
             again.is_asked = False
         if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES or self.request.command == "HEAD":
@@ -185,20 +183,18 @@ class LoopTask(_Task):
             close = getattr(response, "close", None)
             if close is not None:
                 close()
-        length = "Content-Length", str(len(body))
-        headers = tuple([pair for pair in self.response_headers if pair != length])
-        constant = None
-        if self.version == "1.1" and len(headers) < len(self.response_headers) and not self.wrote_header:
-            closes = channel.server.is_stopping or self.request.headers.get("CONNECTION", "").lower() == "close"
-            constant = _constant_part(self.status, headers, channel.server.adj.ident, closes)
-        if constant is None:
+        head = None
+        if self.version == "1.1" and not self.wrote_header:
+            asked = self.request.headers
+            closes = channel.server.is_stopping or ("CONNECTION" in asked and asked["CONNECTION"].lower() == "close")
+            head = _head(self.status, tuple(self.response_headers), len(body), channel.server.adj.ident, closes)
+        if head is None:
             self._leave_to_waitress(body)
             return
         self.close_on_finish = closes
-        date = http_date(int(self.start_time)).encode()
         self.wrote_header = True
         sent = b"" if self.request.command == "HEAD" else body
-        channel.write_soon(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, sent))
+        channel.pieces.append(b"%sDate: %s\r\n\r\n%s" % (head, http_date(int(self.start_time)).encode(), sent))
 
     def _leave_to_waitress(self, body: bytes) -> None:
         self.write(body)
@@ -223,15 +219,6 @@ class LoopTask(_Task):
         return self.write
 
 
-def path_info(path: str, url_prefix: str = "") -> str:
-    """Return the PATH_INFO that waitress makes of a path: with one slash at its start, and without the prefix."""
-    if path.startswith("//"):
-        path = "/" + path.lstrip("/")
-    if url_prefix and (path + "/").startswith(url_prefix + "/"):
-        return path[len(url_prefix) :]
-    return path
-
-
 @functools.lru_cache(maxsize=2)
 def http_date(second: int) -> str:
     """Return the value of the Date header for a Unix second."""
@@ -239,14 +226,20 @@ def http_date(second: int) -> str:
     return text
 
 
-@functools.lru_cache(maxsize=64)
-def _constant_part(status: str, headers: Headers, ident: str | None, closes: bool) -> bytes | None:
-    """Return the header lines that recur in each such response; None if waitress must decide about one of them."""
+@functools.lru_cache(maxsize=256)
+def _head(status: str, headers: Headers, length: int, ident: str | None, closes: bool) -> bytes | None:
+    """Return the header of such responses, up to the date; None if waitress must decide about a line."""
     _check_head(status, headers)
-    if status.startswith(("1", "204", "304")) or any(name.lower() in _HEADERS_FOR_WAITRESS for name, _ in headers):
+    own = ("Content-Length", str(length))
+    others = [pair for pair in headers if pair != own]
+    is_usual = len(others) < len(headers) and not status.startswith(("1", "204", "304"))
+    if not is_usual or any(name.lower() in _HEADERS_FOR_WAITRESS for name, _ in others):
         return None
-    own = (*((("Connection", "close"),) if closes else ()), *((("Server", ident),) if ident else ()))
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *own))]
+    if closes:
+        others.append(("Connection", "close"))
+    if ident:
+        others.append(("Server", ident))
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*others, own))]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
@@ -261,14 +254,5 @@ def _check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
             raise AssertionError(f"{name} is a hop-by-hop header, which an application must not set (PEP 3333)")
 
 
-class _Keys(dict[str, str]):
-    """The environ's key for a header name. The number is bounded, since clients choose the names."""
-
-    def __missing__(self, name: str) -> str:
-        key: str = rename_headers.get(name) or f"HTTP_{name}"
-        if len(self) < _MAX_CACHED_KEYS and len(name) <= _MAX_CACHED_NAME_LENGTH:
-            self[name] = key
-        return key
-
-
-_KEYS = _Keys()
+#: The environ's key for a header name.
+_KEYS = Names(lambda name: rename_headers.get(name) or f"HTTP_{name}")

@@ -96,11 +96,8 @@ def oss_upload(
 
 def has_direct_upload(app: WSGIApplication, prefix: str = DEFAULT_PREFIX) -> bool:
     """Return whether an application contains DirectUpload, below any middleware."""
-    import webob
-
-    request = webob.Request.blank(quote(prefix) + HEALTH_PATH, base_url=APPLICATION_URL)
     try:
-        response = get_response(request, app)
+        response = ask(app, quote(prefix) + HEALTH_PATH, base_url=APPLICATION_URL)
         return response.status_int == 200 and response.json == {"status": "ok"}
     except Exception:  # the application does not expect this path
         return False
@@ -144,7 +141,7 @@ class ExistingAppClient:
 
         :param parameters: ``content_type``, ``size``, ``method`` for the query; the request's ``headers``, ``environ``.
         """
-        request = {name: parameters.pop(name, None) or {} for name in ("headers", "environ")}
+        request = {name: dict(parameters.pop(name, None) or {}) for name in ("headers", "environ")}
         query = {name: value for name, value in {"filename": filename, **parameters}.items() if value is not None}
         return self._ask(f"{SIGNATURE_PATH}?{urlencode(query)}", **request)
 
@@ -168,8 +165,6 @@ class ExistingAppClient:
         :param headers: of the request for the signature.
         :param environ: of the request for the signature.
         """
-        import webob
-
         parameters: dict[str, Any] = {"content_type": content_type, "size": len(data)} if exact else {}
         signed = self.sign(filename if exact else None, headers=headers, environ=environ, **parameters)
         if signed.status_int != 200:
@@ -177,9 +172,8 @@ class ExistingAppClient:
         fields = dict(signed.json["fields"])
         if change is not None:
             change(fields)
-        request = webob.Request.blank(signed.json["url"], method="POST")
-        request.content_type, request.body = multipart(fields, filename, data, content_type)
-        return get_response(request, self._oss_application)
+        kind, body = multipart(fields, filename, data, content_type)
+        return ask(self._oss_application, signed.json["url"], method="POST", content_type=kind, body=body)
 
     def put(
         self,
@@ -197,17 +191,15 @@ class ExistingAppClient:
         :param headers: of the request for the signature.
         :param environ: of the request for the signature.
         """
-        import webob
-
-        parameters: dict[str, Any] = {"content_type": content_type, "size": len(data), "method": "put"}
-        signed = self.sign(filename, headers=headers, environ=environ, **parameters)
+        signed = self.sign(
+            filename, content_type=content_type, size=len(data), method="put", headers=headers, environ=environ
+        )
         if signed.status_int != 200:
             return signed
         sent = dict(signed.json["headers"])
         if change is not None:
             change(sent)
-        request = webob.Request.blank(signed.json["url"], method="PUT", headers=sent, body=data)
-        return get_response(request, self._oss_application)
+        return ask(self._oss_application, signed.json["url"], method="PUT", headers=sent, body=data)
 
     def recover(self, proof: str, key: str, *, headers: dict[str, str] | None = None) -> webob.Response:
         """Ask the application for an upload whose report was lost, as its page does, and return the response.
@@ -215,20 +207,12 @@ class ExistingAppClient:
         :param proof: the form's field ``callback``, or the ticket in it.
         """
         body = json.dumps({"ticket": proof, "object": key}).encode()
-        return self._ask(RECOVER_PATH, headers, method="POST", content_type="application/json", body=body)
+        return self._ask(RECOVER_PATH, headers=headers, method="POST", content_type="application/json", body=body)
 
-    def _ask(
-        self,
-        path: str,
-        headers: Mapping[str, str] | None = None,
-        environ: Mapping[str, Any] | None = None,
-        **request: Any,
-    ) -> webob.Response:
+    def _ask(self, path: str, **request: Any) -> webob.Response:
         """Send a request to the application's endpoints, and return the response."""
-        import webob
-
-        url, base = f"{quote(self._prefix)}{path}", f"{APPLICATION_URL}{quote(self._mount)}"
-        return get_response(webob.Request.blank(url, dict(environ or {}), base, headers, **request), self.application)
+        base = f"{APPLICATION_URL}{quote(self._mount)}"
+        return ask(self.application, f"{quote(self._prefix)}{path}", base_url=base, **request)
 
     def _receive_callback(self, environ: Any, start_response: Any) -> Any:
         """Pass a callback of OSS to the application, as a server that mounts it does."""
@@ -292,8 +276,7 @@ class UploadClient(ExistingAppClient):
         wrap: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
         **options: Any,
     ) -> None:
-        from .in_process_bucket import InProcessBucket
-        from .local_oss import InProcessOSS
+        from .local_oss import InProcessBucket, InProcessOSS
 
         prefix = options.get("prefix", DEFAULT_PREFIX)
         clock = options.get("clock", time.time)
@@ -348,6 +331,16 @@ def multipart(
     """
     body = FormBody(fields, filename, io.BytesIO(data), len(data), content_type or mimetypes.guess_type(filename)[0])
     return body.content_type, b"".join(body)
+
+
+def ask(application: WSGIApplication, url: str, **request: Any) -> webob.Response:
+    """Send a request to an application, and return its response.
+
+    :param request: as `webob.Request.blank` takes it.
+    """
+    import webob  # here, because WebOb warns about `cgi` when imported
+
+    return get_response(webob.Request.blank(url, **request), application)
 
 
 def get_response(request: webob.Request, application: WSGIApplication) -> webob.Response:

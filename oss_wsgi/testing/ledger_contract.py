@@ -20,24 +20,6 @@ from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunning
 from ..ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from .callbacks import FrozenClock
 
-__all__ = [
-    "DEADLINE",
-    "FAILURE",
-    "NOW",
-    "SUCCESS",
-    "BlockingHandler",
-    "Call",
-    "Handler",
-    "LedgerClock",
-    "LedgerContract",
-    "first_ended",
-    "handling",
-    "identity",
-    "let_time_pass",
-    "wait_until_called",
-    "waiting_call",
-]
-
 NOW = 1733227932
 SUCCESS = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
 FAILURE = StoredResponse("500 Internal Server Error", "application/json", b"{}")

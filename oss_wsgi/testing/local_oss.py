@@ -1,19 +1,31 @@
-"""A local OSS without a socket, and the settings for an application that works with it."""
+"""A local OSS without a socket, the client of its bucket, and the settings for an application that works with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
+from ..bucket import ListedObject, StoredObject, StoredPart
+from ..exceptions import BucketError, BucketRefusedError, NotStoredError
 from ..local import LocalOSS
+from ..local.errors import OSSError
+from ..local.object_headers import object_headers
+from ..local.operations.multipart import MIN_PART_SIZE
+from ..local.storage.index import Part
+from ..local.storage.index import StoredObject as LocalObject
+from ..local.storage.storage import Bucket
 from ..private_file import open_private
 from .callbacks import APPLICATION_URL, TICKET_SECRET
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+_METADATA = "x-oss-meta-"
 
 
 class InProcessOSS(LocalOSS):
@@ -54,3 +66,115 @@ def environ_for(
         "OSS_TICKET_SECRET": TICKET_SECRET,
         "OSS_TRUSTED_KEYS": f"{oss.public_key_url}={key_file}",
     }
+
+
+class InProcessBucket:
+    """A ``BucketClient`` that reads a local OSS's storage, without a socket and without the SDK.
+
+    :ivar requests: what was asked, as method and name or prefix, in order.
+    """
+
+    def __init__(self, oss: LocalOSS, bucket: str | None = None) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self._oss = oss
+        self._name = bucket or oss.bucket
+        self._failures: list[BucketError] = []
+
+    def fail_next(self, error: BucketError, times: int = 1) -> None:
+        """Let the next requests raise an error, such as ``BucketUnreachableError("bucket_unreachable", "test")``."""
+        self._failures += [error] * times
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what is stored under a name, or None."""
+        self._ask("head", key)
+        stored = self._bucket.get(key)
+        return None if stored is None else _stored(stored)
+
+    def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+        """Return objects in order."""
+        self._ask("list", prefix)
+        entries, _ = self._bucket.page(prefix=prefix, after=start_after, limit=limit)
+        return [
+            ListedObject(entry.key, entry.size, entry.etag, entry.last_modified)
+            for entry in entries
+            if isinstance(entry, LocalObject)
+        ]
+
+    def begin(self, key: str, headers: Mapping[str, str]) -> str:
+        """Begin an upload in parts, and return its ID."""
+        self._ask("begin", key)
+        lower = {name.lower(): value for name, value in headers.items()}
+        content_type = lower.pop("content-type", "application/octet-stream")
+        if lower.get("x-oss-forbid-overwrite") == "true" and self._bucket.get(key) is not None:
+            raise _refusal("FileAlreadyExists")
+        return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss.options.clock()).id
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
+        """Return the stored parts; NotStoredError if there is no such upload."""
+        self._ask("list_parts", key)
+        return [StoredPart(part.number, part.size, part.etag, part.crc64) for part in self._parts(key, upload_id)]
+
+    def complete(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
+    ) -> StoredObject:
+        """Join parts to the object, and return it; NotStoredError if there is no such upload."""
+        self._ask("complete", key)
+        lower = {name.lower(): value for name, value in headers.items()}
+        etags = {number: etag.strip('"').upper() for number, etag in parts}
+        try:
+            upload = self._bucket.upload(key, upload_id)
+            chosen = [part for part in self._parts(key, upload_id) if part.number in etags]
+            if [part.etag for part in chosen] != list(etags.values()):
+                raise _refusal("InvalidPart")
+            if any(part.size < MIN_PART_SIZE for part in chosen[:-1]):
+                raise _refusal("EntityTooSmall")
+            acl = {name: value for name, value in lower.items() if name == "x-oss-object-acl"}
+            upload = replace(upload, headers={**upload.headers, **acl})
+            now, forbid = self._oss.options.clock(), lower.get("x-oss-forbid-overwrite") == "true"
+            return _stored(self._bucket.complete(upload, chosen, now=now, forbid_overwrite=forbid))
+        except OSSError as error:
+            if error.code == "NoSuchUpload":
+                raise NotStoredError("not_stored", "there is no such upload") from error
+            raise _refusal(error.code) from error
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Remove an upload and its parts; do nothing if there is none."""
+        self._ask("abort", key)
+        try:
+            self._bucket.abort(self._bucket.upload(key, upload_id))
+        except OSSError:
+            return
+
+    @property
+    def _bucket(self) -> Bucket:
+        return self._oss.storage.bucket(self._name)
+
+    def _parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        try:
+            parts, _ = self._bucket.parts(self._bucket.upload(key, upload_id))
+        except OSSError as error:
+            raise NotStoredError("not_stored", f"there is no such upload: {error.code}") from error
+        return parts
+
+    def _ask(self, method: str, name: str) -> None:
+        self.requests.append((method, name))
+        if self._failures:
+            raise self._failures.pop(0)
+
+
+def _refusal(code: str) -> BucketRefusedError:
+    return BucketRefusedError("bucket_refused", f"OSS answered {code}", code=code)
+
+
+def _stored(stored: LocalObject) -> StoredObject:
+    metadata = {name[len(_METADATA) :]: value for name, value in stored.headers.items() if name.startswith(_METADATA)}
+    return StoredObject(
+        stored.key,
+        stored.size,
+        stored.etag,
+        stored.last_modified,
+        stored.content_type,
+        stored.crc64,
+        metadata,
+        object_type=stored.type,
+    )

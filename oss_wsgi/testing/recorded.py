@@ -16,7 +16,7 @@ from ..exceptions import CallbackError
 from ..private_file import make_private_folder, open_private
 from ..wsgi.environ import ReceivedCallback, request_id
 from .callbacks import FrozenClock
-from .clients import get_response
+from .clients import ask
 
 if TYPE_CHECKING:
     import webob
@@ -57,9 +57,7 @@ class RecordedCallback(Recording):
 
         :param mount: SCRIPT_NAME, where the server mounts the application below a path.
         """
-        import webob
-
-        return get_response(webob.Request.blank("/", self.environ(mount)), application)
+        return ask(application, "/", environ=self.environ(mount))
 
 
 class CallbackRecorder:

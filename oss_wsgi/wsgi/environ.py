@@ -35,11 +35,13 @@ AUTHORIZATION_KEYS = (
 #: Environ key that names the key where `with_authorization` found the header.
 AUTHORIZATION_SOURCE_KEY = "oss_wsgi.authorization_source"
 
+_MAX_DIGITS = 18
+
 # Enough for an encoded name of 255 characters and a folder; OSS's own names have at most 1,023 bytes.
 _MAX_QUERY = 16 * 1024
 
 _BLANKS = " \t\r\n"
-_UNEXPANDED = re.compile(r"\(null\)|\$[0-9]")
+_UNEXPANDED = frozenset({"(null)", *(f"${number}" for number in range(10))})
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -127,7 +129,7 @@ def with_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
 def usable(value: object) -> str:
     """Return a value without surrounding blanks; "" if it cannot be an Authorization, such as a placeholder."""
     text = value.strip(_BLANKS) if isinstance(value, str) else ""
-    return "" if "%{" in text or _UNEXPANDED.fullmatch(text) else text
+    return "" if "%{" in text or text in _UNEXPANDED else text
 
 
 def request_target(environ: WSGIEnvironment) -> bytes:
@@ -207,9 +209,9 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
             return _read_to_end(environ, limit, chunked)
     if not (text.isascii() and text.isdigit()):
         raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
-    if len(text) > 18 or int(text) > limit:
+    size = int(text) if len(text) <= _MAX_DIGITS else limit + 1
+    if size > limit:
         raise BodyTooLargeError("body_too_large", f"the body is over {limit} bytes")
-    size = int(text)
     data = _read(environ["wsgi.input"], size)
     if len(data) < size:
         raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
@@ -229,16 +231,15 @@ def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
 
 def _read(stream: Any, size: int) -> bytes:
     """Read until ``size`` bytes have come or the stream ends, because one read may return less."""
-    data = bytearray()
-    while len(data) < size:
+    pieces: list[bytes] = []
+    while size > 0:
         try:
-            piece = stream.read(size - len(data))
+            piece = stream.read(size)
         except Exception as error:  # OSError; EOFError in flup; other errors for chunks in gunicorn and cheroot
             hint = f"the body is shorter than announced: {type(error).__name__} while reading it"
             raise MalformedCallbackError("body_truncated", hint) from error
         if not piece:
             break
-        if len(piece) == size:
-            return bytes(piece)
-        data += piece
-    return bytes(data)
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)

@@ -224,7 +224,7 @@ def _fill(connection: sqlalchemy.Connection, rows: int) -> None:
         number = sqlalchemy.literal_column("seq", sqlalchemy.BigInteger)
         source = sqlalchemy.table(f"seq_1_to_{rows}")
         ticket = sqlalchemy.func.lpad(sqlalchemy.func.hex(number), 32, "0")
-    upload = sqlalchemy.cast(number, sqlalchemy.BigInteger) * 922337203709 % 1125899906842597  # scatters as a hash does
+    upload = sqlalchemy.cast(number, sqlalchemy.BigInteger) * 92233720357 % 1125899906842597  # scatters as a hash does
     expires = int(time.time()) + LIFE
     values = {
         "ticket": ticket,

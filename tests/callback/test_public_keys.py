@@ -136,6 +136,9 @@ def test_each_key_is_logged_once_with_its_size_and_fingerprint(
     for _ in range(3):
         for url in (*OSS_PUBLIC_KEY_URLS, *trusted, V2):
             store.get(url)
+    clock.advance(24 * 3600)
+    store.replacement(V2, store.get(V2))
+    assert store.fetches["fetched"] == 2, "the same key, fetched again"
     der = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert lines_of(caplog) == [
         f"callback key {OSS_PUBLIC_KEY_URLS[0]}: 512 bits, the size that OSS itself has chosen, "

@@ -387,7 +387,7 @@ def test_nobody_waits_for_a_fetch_of_another_url(clock: FrozenClock, waited: lis
 def test_many_threads_cause_one_fetch(
     answer: bytes | Exception, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 60.0)
+    monkeypatch.setattr("oss_wsgi.callback.public_keys.WAIT_TIMEOUT", 60.0)
     fetcher = Hanging(answer)
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     outcomes: list[object] = []
@@ -419,7 +419,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return wait(event, timeout)
 
     monkeypatch.setattr(threading.Event, "wait", noting)
-    monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
+    monkeypatch.setattr("oss_wsgi.callback.public_keys.WAIT_TIMEOUT", 0.01)
     return waited
 
 

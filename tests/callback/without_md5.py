@@ -18,8 +18,8 @@ class NoPadding(AsymmetricPadding):
 
 
 def take_md5_away(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verifier, "_PADDING", NoPadding())
+    patch.setattr(verifier, "PADDING", NoPadding())
     key = load_public_key(OSS_PUBLIC_KEY)
     assert isinstance(key, RSAPublicKey)
     with pytest.raises(UnsupportedAlgorithm):
-        key.recover_data_from_signature(b"s" * 64, verifier._PADDING, None)
+        key.recover_data_from_signature(b"s" * 64, verifier.PADDING, None)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.local import _stored_secret, local_environ
+from oss_wsgi.cli.local import local_environ
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
 from oss_wsgi.serving.until_stopped import CannotStartError
@@ -130,7 +130,7 @@ def test_those_who_start_at_the_same_time_keep_one_ticket_secret(tmp_path: Path)
 
     def start(name: str) -> str:
         together.wait(60)
-        return _stored_secret(str(tmp_path / name))
+        return local_environ({}, str(tmp_path / name))["OSS_TICKET_SECRET"]
 
     with ThreadPoolExecutor(8) as pool:
         for number in range(20):

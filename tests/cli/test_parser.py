@@ -34,7 +34,7 @@ def usage_error(capsys: pytest.CaptureFixture[str], *words: str, parser: Command
 @pytest.mark.parametrize("command", [*COMMANDS, "local"])
 def test_an_unknown_option_shows_the_usage_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--no-such-option"], ["--no-such-option", "value"]):
-        error = usage_error(capsys, command, *COMMANDS.get(command, []), *words)
+        error = usage_error(capsys, command, *words)
         assert error.startswith(f"usage: oss-wsgi {command} ")
         assert f"oss-wsgi {command}: error: unrecognized arguments: '--no-such-option'" in error
 
@@ -70,7 +70,7 @@ def test_one_name_too_many_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_variable_after_the_program_is_told_without_its_value(
     capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
-    error = usage_error(capsys, *words, f"OSS_ACCESS_KEY_SECRET={SECRET}")
+    error = usage_error(capsys, *words, f"OSS_ACCESS_KEY_SECRET={SECRET} and more")
     assert "OSS_ACCESS_KEY_SECRET is a variable of the environment: write it before the program's name." in error
     assert SECRET not in error
 
@@ -86,7 +86,6 @@ def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None
         ("sign", "--ticket-secret", "OSS_TICKET_SECRET"),
         ("sign", "--tickt-secret", ""),
         ("sign", "--password", ""),
-        ("sign", "-secret", ""),
         *((command, "--access-key-secret", "OSS_ACCESS_KEY_SECRET") for command in COMMANDS),
     ],
 )
@@ -94,10 +93,10 @@ def test_a_secret_is_refused_with_its_variable_and_not_repeated(
     command: str, option: str, variable: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in ([option, SECRET], [f"{option}={SECRET}"]):
-        assert SECRET not in usage_error(capsys, command, *words)
-        error = usage_error(capsys, command, *COMMANDS[command], *words)
-        assert option in error and variable in error
-        assert SECRET not in error
+        for needed in ([], COMMANDS[command]):
+            error = usage_error(capsys, command, *needed, *words)
+            assert option in error and variable in error
+            assert SECRET not in error
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,8 @@ def test_a_secret_is_refused_with_its_variable_and_not_repeated(
     [
         ["--secret", SECRET, "sign"],
         [f"OSS_TICKET_SECRET={SECRET}", "sign", "FILE"],
-        ["serve", f"--ticket-secret {SECRET}"],
+        *([command, f"--ticket-secret {SECRET}"] for command in ("serve", "verify", "upload", "explain")),
+        ["sign", "FILE", "-secret", SECRET],
         ["verify", "FILE", f"OSS_TICKET_SECRET={SECRET}"],
     ],
 )

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 import webob
 
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
 from ..support.forks import run, start
 from ..support.running_server import clean_environ
+from ..support.server_threads import serving_oss
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
@@ -116,10 +117,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    server = LocalOSSServer(InProcessOSS(directory=tmp_path / "objects", key_bits=512))
-    server.start()
-    yield Project(tmp_path, server.oss)
-    server.stop()
+    with serving_oss(InProcessOSS(directory=tmp_path / "objects", key_bits=512)) as server:
+        yield Project(tmp_path, server.oss)
 
 
 def test_lost_uploads_reach_the_named_application_and_nothing_is_left(project: Project) -> None:

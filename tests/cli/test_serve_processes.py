@@ -139,10 +139,11 @@ def test_kept_connections_are_shared_while_all_processes_are_idle(folder: Path) 
 
 
 def test_a_ledger_and_a_secret_are_asked_for_in_one_sentence() -> None:
-    assert refused(**REAL) == (
-        "server.py: --processes: 2 processes need a ledger and a ticket secret that they share; set, for example:\n"
-        f"{LEDGER_LINE}{SECRET_LINE}"
-    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # the port is tried afterwards
+        assert refused("--listen", f"127.0.0.1:{taken.getsockname()[1]}", **REAL) == (
+            "server.py: --processes: 2 processes need a ledger and a ticket secret that they share; set, for example:\n"
+            f"{LEDGER_LINE}{SECRET_LINE}"
+        )
     assert refused(**REAL, OSS_TICKET_SECRET="t" * 32).endswith(
         f"need a ledger that they share; set, for example:\n{LEDGER_LINE}"
     )

@@ -131,7 +131,7 @@ def test_token_and_receipt_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("signed", "said"),
     [
-        ("no-such-file", "cannot be read: No such file"),
+        ("no-such-file", "--signed: no-such-file cannot be read: No such file"),
         ("{", "must be a signed URL, or the JSON"),
         ("{}", "has no signed URL and no policy"),
     ],

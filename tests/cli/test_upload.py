@@ -91,6 +91,7 @@ def test_headers_come_from_a_file_or_standard_input(tmp_path: Path, cat: str) ->
         output = oss_wsgi(*command, "-", stdin="s3cret", status=2).stderr
         assert "line 1 is not" in output
         assert "s3cret" not in output
+        assert "--headers-from: /none cannot be read: No such file" in oss_wsgi(*command, "/none", status=2).stderr
 
 
 def test_without_a_callback_the_output_says_so(tmp_path: Path, cat: str) -> None:
@@ -167,7 +168,7 @@ def test_an_unreadable_file_does_not_stop_the_others(deployment: Deployment, cat
         pytest.param("fifo", "not a regular file", id="a FIFO, which nobody writes into"),
         pytest.param("/dev/zero", "not a regular file", id="a device"),
         pytest.param("/proc/self/status", "claims to be empty", id="a file of /proc"),
-        pytest.param("/", "not a regular file", id="a folder"),
+        pytest.param("/", "this is a folder: name the files in it", id="a folder"),
     ],
 )
 def test_only_regular_files_are_uploaded(name: str, message: str, deployment: Deployment, tmp_path: Path) -> None:

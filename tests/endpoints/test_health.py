@@ -27,6 +27,8 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
 from oss_wsgi.testing import FrozenClock
 
+from ..support.sqlite_statements import Statements
+
 TIMEOUT = 60.0
 SETTINGS = Settings(bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="swordfish")
 
@@ -74,15 +76,17 @@ def test_failing_parts_are_named_and_their_causes_logged_once(caplog: pytest.Log
         assert answer.json == {"status": "unavailable", "failing": ["ledger", "credentials"]}
         assert app.head("/", status=503).body == b""
         clock.advance(2)
-    messages = [record.getMessage() for record in caplog.records]
-    assert messages == ["not ready: ledger: STS is away", "not ready: credentials: RuntimeError"]
+    own, foreign = (record.getMessage() for record in caplog.records)
+    assert ("ledger" in own, "STS is away" in own) == (True, True)
+    assert ("credentials" in foreign, "swordfish" in foreign) == (True, False)
     ledger.error = credentials.error = None
     assert app.get("/").json == {"status": "ok"}
-    assert caplog.records[-1].getMessage() == "ready again"
+    _, _, again = caplog.records
+    assert (again.levelname, "ledger" in again.getMessage()) == ("INFO", False)
     ledger.error = CredentialsError("again")
     clock.advance(2)
     app.get("/", status=503)
-    assert caplog.records[-1].getMessage() == "not ready: ledger: again"
+    assert "ledger: again" in caplog.records[-1].getMessage()
 
 
 def test_parts_are_checked_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
@@ -202,11 +206,12 @@ def test_an_unwritable_ledger_makes_it_unready(tmp_path: Path) -> None:
             ledger.check()
 
 
-def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
+def test_a_read_only_ledger_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements = Statements(monkeypatch)
     file = tmp_path / "ledger.sqlite3"
     with SQLiteLedger(file, clock=FrozenClock()) as ledger:
         ledger.check()
-        ledger._writer.opened().execute("PRAGMA query_only = ON")
+        statements.connections[-1].execute("PRAGMA query_only = ON")
         with pytest.raises(LedgerUnavailableError, match="readonly"):
             ledger.check()
         assert ready(site(ledger=ledger)) is None, "after an error a new connection is made"

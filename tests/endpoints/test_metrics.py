@@ -17,6 +17,8 @@ from oss_wsgi.exceptions import FetchError, SettingsError
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
+from ..support.callbacks import post_callback
+
 SIGNER = CallbackSigner()
 SETTINGS = Settings(
     bucket="examplebucket",
@@ -45,8 +47,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> Any:
 
 def report(app: webtest.TestApp, **headers: str) -> Callable[[], int]:
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6)
-    sent = {**SIGNER.headers("/oss/callback", body), **headers}
-    return lambda: int(app.post("/oss/callback", body, headers=sent, expect_errors=True).status_int)
+    return lambda: int(post_callback(app, body, SIGNER, headers=dict(headers), expect_errors=True).status_int)
 
 
 def test_signatures_are_counted_and_their_refusals_by_reason(metrics: Metrics) -> None:
@@ -199,7 +200,10 @@ def test_no_user_object_or_secret_is_shown(metrics: Metrics) -> None:
 
 
 def test_a_failing_metric_changes_no_response(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_seconds", None)
+    def fail(*labels: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(prometheus_client.Histogram, "labels", fail)
     assert client(metrics).get("/oss/health").json == {"status": "ok"}
 
 

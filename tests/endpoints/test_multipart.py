@@ -446,12 +446,6 @@ def test_an_empty_file_is_uploaded_in_one_empty_part(site: Site) -> None:
     assert site.content(file.key) == b""
 
 
-@pytest.mark.parametrize("number", ["00", "10001", "99999999999999999999"])
-def test_numbers_that_no_part_has_get_no_url(site: Site, number: str) -> None:
-    file = site.begin()
-    assert refused(site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}"), 403, "part_not_allowed")
-
-
 @pytest.mark.parametrize("number", ["-1", "1.0", "%C2%B2", "%EF%BC%91", "complete%00"])
 def test_what_is_no_number_is_no_part(site: Site, number: str) -> None:
     file = site.begin()
@@ -467,14 +461,6 @@ def test_the_body_is_json_whatever_its_type_says(site: Site) -> None:
     assert request.get_response(site.application).status_int == 200
     form = webob.Request.blank(f"/oss{path}", method="POST", body=b"parts=1", content_type=content_type)
     assert refused(form.get_response(site.application), 400, "multipart_malformed")
-
-
-def test_v1_signs_parts_too_without_a_length(make: Callable[..., Site]) -> None:
-    site = make({"signature_version": "v1"})
-    file = site.upload(size=len(CONTENT), part_size=PART)
-    assert "Signature=" in site.sign(file, 1).json["url"]
-    assert site.complete(file).status_int == 200
-    assert site.content(file.key) == CONTENT
 
 
 # Complete.

@@ -24,7 +24,7 @@ __all__ = ["redis", "server", "servers"]  # fixtures
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a server on a busy machine for slow, not for away."""
-    monkeypatch.setattr(redis_rate_limit, "_TIMEOUTS", (60.0, 60.0))
+    monkeypatch.setattr(redis_rate_limit, "TIMEOUTS", (60.0, 60.0))
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_requests_are_refused_while_the_server_is_away_where_that_is_asked_for(a
 
 
 def test_a_server_that_comes_back_counts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_rate_limit, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(redis_rate_limit, "AWAY_SECONDS", 0.0)
     with running("redis", tmp_path) as server:
         limit = RedisRateLimit(1, 3600, server.url)
         assert passed(limit, "a", 3) == 1

@@ -123,8 +123,6 @@ def test_a_malformed_parameter_is_400_with_a_sentence(query: str, code: str) -> 
 @pytest.mark.parametrize(
     ("query", "grant", "code"),
     [
-        ("?filename=a&size=1048576001", Grant(), "size_not_allowed"),
-        ("?filename=a&size=" + "9" * 15, Grant(), "size_not_allowed"),
         ("?filename=a&size=11", Grant(max_size=10), "size_not_allowed"),
         ("?filename=a&content_type=text/html", Grant(content_types=["image/png"]), "content_type_not_allowed"),
     ],
@@ -168,15 +166,6 @@ def test_authorize_may_raise_a_webob_exc(caplog: pytest.LogCaptureFixture) -> No
         "refused: status=401 reason=not_authorized"
     ]
     assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
-
-
-def test_authorize_that_raises_is_500_without_details(caplog: pytest.LogCaptureFixture) -> None:
-    def authorize(request: webob.Request) -> Grant:
-        raise RuntimeError("database password is swordfish")
-
-    response = RootClient(authorize=authorize).get()
-    assert response.status_int == 500
-    assert "swordfish" not in response.text
 
 
 def test_a_grant_error_in_authorize_is_403() -> None:

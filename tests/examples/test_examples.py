@@ -11,6 +11,8 @@ import webtest
 
 from oss_wsgi.testing import CallbackSigner, callback_body
 
+from ..support.callbacks import post_callback
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -48,7 +50,7 @@ def test_the_legacy_application_signs_for_users_and_gets_uploads(legacy: ModuleT
     form = client.get("/oss/signature?filename=a.png", extra_environ={"REMOTE_USER": "eric"}).json
     assert form["fields"]["key"].startswith("users/eric/")
     body = callback_body(form, size=6)
-    response = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
+    response = post_callback(client, body, legacy.signer)
     assert response.json == {"Status": "Ok", "entries": 1}
     assert f"{form['fields']['key']}, 6 bytes" in client.get("/").text
 

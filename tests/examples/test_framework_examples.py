@@ -21,6 +21,7 @@ import webtest
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 from ..support.absent import skip_or_fail
+from ..support.callbacks import post_callback
 
 BARE = "bare"
 FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy", BARE]
@@ -144,7 +145,7 @@ def test_the_frameworks_own_view_gets_a_verified_upload(example: Example) -> Non
     client = example.client()
     body = callback_body(example.logged_in().get("/oss/signature?filename=a.png").json, size=6)
     for _ in range(2):  # OSS may report twice
-        answer = client.post(CALLBACK, body, headers=example.signer.headers(CALLBACK, body))
+        answer = post_callback(client, body, example.signer, target=CALLBACK)
         assert answer.status_int == 200
         assert answer.json == {"Status": "Ok", "name": "users/eric/a.png"}
         assert answer.content_type == "application/json"
@@ -155,8 +156,7 @@ def test_the_frameworks_own_view_gets_a_verified_upload(example: Example) -> Non
 def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
     client = example.logged_in()
     body = callback_body(client.get("/oss/signature?filename=forged.png").json, size=6)
-    stranger = CallbackSigner().headers(CALLBACK, body)
-    assert client.post(CALLBACK, body, headers=stranger, expect_errors=True).status_int == 403
+    assert post_callback(client, body, CallbackSigner(), target=CALLBACK, expect_errors=True).status_int == 403
     stale = example.signer.headers(CALLBACK, UNASKED)
     assert client.post(CALLBACK, body, headers=stale, expect_errors=True).status_int == 403
     assert client.post(CALLBACK, UNASKED, headers=stale, expect_errors=True).status_int == 403
@@ -213,8 +213,8 @@ def test_every_other_view_keeps_its_csrf_check(example: Example, refused: int) -
     form = {"user": "eric", "password": "half a bee"}
     assert client.post("/login", form, expect_errors=True).status_int == refused
     assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
-    headers = example.signer.headers("/login", b"user=eric")
-    assert client.post("/login", b"user=eric", headers=headers, expect_errors=True).status_int == refused
+    signed = post_callback(client, b"user=eric", example.signer, target="/login", expect_errors=True)
+    assert signed.status_int == refused
 
 
 def test_each_example_is_one_short_file(example: Example) -> None:

@@ -6,22 +6,21 @@ import contextlib
 import importlib.util
 import json
 import sqlite3
-import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIServer, make_server
 
 import pytest
 import webob
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing.clients import get_response, multipart
 from oss_wsgi.testing.local_oss import environ_for
-from tests.support.deployment import QuietHandler, not_found
+from tests.support.deployment import not_found
+from tests.support.server_threads import serving_application, serving_oss
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shards.py"
 
@@ -30,25 +29,20 @@ class Machine:
     """A server with a SQLite ledger of its own, the uploads that it heard of, and the objects that were reported."""
 
     def __init__(self, name: str, settings: Settings, folder: Path) -> None:
-        self._server = make_server("127.0.0.1", 0, not_found, WSGIServer, QuietHandler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/oss/callback"
+        self._stack = contextlib.ExitStack()
+        self.url = f"{self._stack.enter_context(serving_application(self._count))}/oss/callback"
         self._ledger = folder / f"ledger-{name}.sqlite3"
         own = {"callback_url": self.url, "upload_dir": f"uploads/{name}/", "ledger": str(self._ledger)}
         self.uploads: list[str] = []
         self.reports = 0
         self.application = DirectUpload(not_found, replace(settings, **own), on_upload=self._save)
-        self._server.set_app(self._count)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._stack.callback(self.application.ledger.close)
 
     def __enter__(self) -> Machine:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self.application.ledger.close()
+        self._stack.close()
 
     def ledger(self) -> list[str]:
         """Return the objects in the ledger."""
@@ -90,9 +84,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     spec.loader.exec_module(example)
     with contextlib.ExitStack() as stack:
         oss = stack.enter_context(LocalOSS(directory=tmp_path / "objects"))
-        server = LocalOSSServer(oss)
-        server.start()
-        stack.callback(server.stop)
+        stack.enter_context(serving_oss(oss))
         own = {"OSS_UPLOAD_DIR": "uploads/", "OSS_MULTIPART": "on"}
         settings = Settings.from_environ({**environ_for(oss, tmp_path), **own})
         machines = [stack.enter_context(Machine(name, settings, tmp_path)) for name in ("0", "1")]

@@ -11,7 +11,6 @@ import webtest
 
 from oss_wsgi import Grant, Upload
 from oss_wsgi.local.storage.storage import Incoming
-from oss_wsgi.testing import FrozenClock, multipart
 
 from ..recovery.site import legacy
 from ..support.linted_client import LintedClient
@@ -74,46 +73,6 @@ def test_fields_of_a_grant_are_pinned_stored_and_reported() -> None:
         assert stored.headers["Content-Disposition"] == 'attachment; filename="a.txt"'
         assert client.upload("a.html", b"<p>", content_type="text/html").status_int == 403
         assert client.upload("a.txt", b"hello", content_type="text/plain", exact=False).status_int == 400
-
-
-def test_a_file_of_another_size_is_refused() -> None:
-    with LintedClient(legacy) as client:
-        fields = client.sign("a.txt", size=5).json["fields"]
-        oss = webtest.TestApp(client.local_oss)
-        for data, code in ((b"hello!", "EntityTooLarge"), (b"hell", "EntityTooSmall")):
-            content_type, body = multipart(fields, "a.txt", data)
-            answer = oss.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
-            assert answer.status_int == 400
-            assert f"<Code>{code}</Code>" in answer.text
-
-
-def test_a_signature_is_valid_until_it_expires() -> None:
-    clock = FrozenClock()
-    with LintedClient(legacy, clock=clock) as client:
-        fields = client.sign("a.txt").json["fields"]
-        content_type, body = multipart(fields, "a.txt", b"hello")
-        oss = webtest.TestApp(client.local_oss)
-        clock.advance(301)
-        late = oss.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
-        assert "Policy expired" in late.text
-        clock.advance(-2)
-        assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
-
-
-def test_without_a_callback_url_uploads_are_not_reported() -> None:
-    uploads: list[Upload] = []
-    with LintedClient(legacy, {"callback_url": None}, on_upload=uploads.append) as client:
-        assert client.sign("a.txt").json["callback"] == ""
-        answer = client.upload("a.txt", b"hello")
-        assert (answer.status_int, answer.body, uploads) == (200, b"", [])
-
-
-def test_a_callback_that_is_not_required_can_be_dropped() -> None:
-    uploads: list[Upload] = []
-    with LintedClient(legacy, {"callback_required": False}, on_upload=uploads.append) as client:
-        assert client.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
-        assert uploads == []
-        assert client.upload("a.txt", b"hello").json == {"Status": "Ok"}
 
 
 def test_a_replaced_object_is_reported_as_it_was_uploaded(monkeypatch: pytest.MonkeyPatch) -> None:

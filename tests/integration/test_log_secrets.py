@@ -31,6 +31,8 @@ from oss_wsgi.middleware.access_log import AccessLog
 from oss_wsgi.site import application_for
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
+from ..support.callbacks import post_callback
+
 PACKAGE = Path(__file__).parents[2] / "oss_wsgi"
 SIGNER = CallbackSigner()
 SETTINGS = Settings(
@@ -185,7 +187,7 @@ def handling_refusals(site: Site) -> None:
     for name in ("a.txt", "b.txt"):
         body = callback_body(prefix, size=6, filename=name)
         site.secrets.add(body.decode().partition("ticket=")[2].partition("&")[0])
-        shared.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), expect_errors=True)
+        post_callback(shared, body, SIGNER, expect_errors=True)
     site.report(confirm=lambda upload: False)
     site.report(confirm=leaking)
     for reason in ("confirmation_refused", "credentials_unavailable", "oss_unreachable"):

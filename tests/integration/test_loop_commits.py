@@ -15,7 +15,9 @@ import pytest
 
 from oss_wsgi import AccessLog, DirectUpload, Metrics, SQLiteLedger
 from oss_wsgi.serving import make_server
+from oss_wsgi.testing import FrozenClock
 
+from ..support.sqlite_statements import Statements
 from .test_walks import SETTINGS, SIGNER, callback_request
 
 pytestmark = pytest.mark.slow
@@ -65,8 +67,18 @@ class Running:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SQLiteLedger]:
-    with SQLiteLedger(tmp_path / "ledger.db", clock=time.time) as ledger:
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    return Statements(monkeypatch)
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(time.time())
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, statements: Statements, clock: FrozenClock) -> Iterator[SQLiteLedger]:
+    with SQLiteLedger(tmp_path / "ledger.db", clock=clock) as ledger:
         ledger.check()
         yield ledger
 
@@ -99,18 +111,22 @@ def test_the_loop_answers_and_what_is_counted_is_committed(
 def test_a_commit_that_fails_is_answered_and_counted_as_503(
     running: Running,
     ledger: SQLiteLedger,
-    monkeypatch: pytest.MonkeyPatch,
+    statements: Statements,
+    clock: FrozenClock,
     caplog: pytest.LogCaptureFixture,
     slow: bool,
 ) -> None:
-    def fail(connection: object, batch: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+    def fail(statement: str) -> None:
+        if statement.startswith("INSERT INTO answers"):
+            raise sqlite3.OperationalError("database or disk is full")
 
     request = callback_request()
-    ledger._commit_seconds = float(slow)
-    monkeypatch.setattr(ledger, "_insert", fail)
+    if slow:
+        statements.before = lambda statement: clock.advance(statement == "COMMIT")
+        ledger.check()
+    statements.before = fail
     assert running.post([request]) == [b"HTTP/1.1 503 Service Unavailable"]
-    monkeypatch.undo()
+    statements.before = lambda statement: None
     assert running.post([request]) == [b"HTTP/1.1 200 OK"]  # in a thread, which writes a probe
     running.end()
     assert (len(ledger), running.in_threads) == (1, 1)

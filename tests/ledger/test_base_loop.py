@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
 from oss_wsgi.ledger import sqlite
-from oss_wsgi.ledger.base import LoopLedger, Pending
+from oss_wsgi.ledger.base import LoopLedger, Pending, StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing.ledger_contract import (
@@ -29,6 +29,7 @@ from oss_wsgi.testing.ledger_contract import (
 )
 
 from ..support.ledger_programs import POSIX, output, start
+from ..support.sqlite_statements import Statements
 
 
 @pytest.fixture
@@ -37,9 +38,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(path: Path) -> Iterator[SQLiteLedger]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    return Statements(monkeypatch)
+
+
+@pytest.fixture
+def clock() -> LedgerClock:
+    return LedgerClock()
+
+
+@pytest.fixture
+def ledger(path: Path, statements: Statements, clock: LedgerClock) -> Iterator[SQLiteLedger]:
     """Return a ledger that has stored something, so that a loop may ask it."""
-    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=DEADLINE) as ledger:
+    with SQLiteLedger(path, clock=clock, wait_timeout=DEADLINE) as ledger:
         ledger.check()
         yield ledger
 
@@ -59,8 +70,8 @@ class Woken:
         assert self.event.wait(DEADLINE)
 
 
-def begun(ledger: LoopLedger, ticket: str = "t1", **options: Any) -> Pending:
-    pending = ledger.begin_once(identity(ticket, **options), Handler())
+def begun(ledger: LoopLedger, ticket: str = "t1", response: StoredResponse = SUCCESS) -> Pending:
+    pending = ledger.begin_once(identity(ticket), Handler(response))
     assert isinstance(pending, Pending)
     return pending
 
@@ -87,16 +98,25 @@ def test_a_ledger_that_has_not_written_yet_asks_for_a_thread(path: Path) -> None
         assert ledger.begin_once(identity(), handler) is not None
 
 
-def test_one_commit_stores_what_a_loop_has_begun(ledger: SQLiteLedger) -> None:
-    statements: list[str] = []
-    ledger._writer.opened().set_trace_callback(statements.append)
+def test_one_commit_stores_what_a_loop_has_begun(ledger: SQLiteLedger, statements: Statements) -> None:
+    statements.seen.clear()
     pendings = [begun(ledger, f"t{number}") for number in range(8)]
     assert len(ledger) == 0
     woken = Woken()
     assert [pending.settle(woken) for pending in pendings] == [True] * 8
     assert [pending.result() for pending in pendings] == [SUCCESS] * 8
-    assert (len(ledger), statements.count("COMMIT"), woken.count) == (8, 1, 0)
+    assert (len(ledger), statements.seen.count("COMMIT"), woken.count) == (8, 1, 0)
     assert ledger.begin_once(identity("t1"), Handler(FAILURE)) == SUCCESS
+
+
+def test_a_response_that_cannot_be_written_fails_alone(ledger: SQLiteLedger) -> None:
+    bad = StoredResponse("200 OK", "\udc80", b"its type cannot be encoded")
+    pendings = [begun(ledger, f"t{number}", bad if number == 2 else SUCCESS) for number in range(4)]
+    assert [pending.settle(Woken()) for pending in pendings] == [True] * 4
+    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+        pendings.pop(2).result()
+    assert [pending.result() for pending in pendings] == [SUCCESS] * 3
+    assert len(ledger) == 3
 
 
 def test_a_response_that_fails_is_not_pending(ledger: SQLiteLedger) -> None:
@@ -118,37 +138,50 @@ def test_an_upload_stays_locked_until_it_is_settled(path: Path, ledger: SQLiteLe
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
-def test_a_thread_commits_where_the_disk_is_slow(ledger: SQLiteLedger) -> None:
+def test_a_thread_commits_where_the_disk_is_slow(
+    ledger: SQLiteLedger, statements: Statements, clock: LedgerClock
+) -> None:
     """And the loop does again, once the disk is quick."""
-    ledger._commit_seconds = 1.0
-    pending, woken = begun(ledger), Woken()
-    with ledger._writer.lock:
-        assert not pending.settle(woken)
-    woken.wait()
+    threads: list[threading.Thread] = []
+    seconds = 1.0
+
+    def commit(statement: str) -> None:
+        if statement == "COMMIT":
+            threads.append(threading.current_thread())
+            clock.advance(seconds)
+
+    statements.before = commit
+    assert begun(ledger, "t1").settle(Woken())
+    seconds = 0.0
+    pending, woken = begun(ledger, "t2"), Woken()
+    if not pending.settle(woken):  # the thread may have been quick
+        woken.wait()
     assert (pending.result(), pending.settle(woken)) == (SUCCESS, True)
-    assert ledger._commit_seconds == 0.0
-    assert begun(ledger, "t2").settle(woken)
+    assert begun(ledger, "t3").settle(woken)
+    loop = threading.current_thread()
+    assert [thread is loop for thread in threads] == [True, False, True]
 
 
 @pytest.mark.parametrize("holder", ["a thread of this process", "another process"])
-def test_a_loop_waits_for_nobody_who_writes(path: Path, ledger: SQLiteLedger, holder: str) -> None:
-    pending, woken = begun(ledger), Woken()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+def test_a_loop_waits_for_nobody_who_writes(
+    path: Path, ledger: SQLiteLedger, statements: Statements, holder: str
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ExitStack() as stack:
         if holder == "another process":
             other.execute("BEGIN IMMEDIATE")
+            stack.callback(other.execute, "COMMIT")
         else:
-            ledger._writer.lock.acquire()
+            stack.enter_context(statements.held("COMMIT", lambda: Call(ledger, identity("t0"), Handler())))
+        pending, woken = begun(ledger), Woken()
         assert not pending.settle(woken)
         later = begun(ledger, "t2")
         assert not later.settle(woken)
-        if holder == "another process":
-            other.execute("COMMIT")
-        else:
-            ledger._writer.lock.release()
+        stack.close()
     woken.wait()
     while not (pending.settle(woken) and later.settle(woken)):
         pass
-    assert (pending.result(), later.result(), len(ledger)) == (SUCCESS, SUCCESS, 2)
+    assert (pending.result(), later.result()) == (SUCCESS, SUCCESS)
+    assert ledger.known([identity()[1:3]]) == {identity()[1:3]}
 
 
 def test_a_thread_that_commits_takes_what_a_loop_has_begun(ledger: SQLiteLedger) -> None:
@@ -177,62 +210,73 @@ def test_a_commit_that_fails_is_the_error_of_its_responses(
     assert handler.calls == 1
 
 
-def test_a_loop_does_not_wait_while_both_connections_are_in_use(ledger: SQLiteLedger) -> None:
+def test_a_loop_does_not_wait_while_both_connections_are_in_use(ledger: SQLiteLedger, statements: Statements) -> None:
     """Threads read with one, and write with the other."""
     handler = Handler()
-    with ledger._writer.lock, ledger._reader.lock:
+    writing = statements.held("COMMIT", lambda: Call(ledger, identity("t2"), Handler()))
+    reading = statements.held("SELECT", lambda: Call(ledger, identity("t3"), Handler()))
+    with writing as writes, reading as reads:
         outcome: list[Any] = []
         asking = threading.Thread(target=lambda: outcome.append(ledger.begin_once(identity(), handler)), daemon=True)
         asking.start()
         asking.join(DEADLINE)
     assert outcome == [None]
     assert handler.calls == 0
-    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert writes.outcome() == reads.outcome() == ledger.run_once(identity(), handler) == SUCCESS
 
 
 def test_a_loop_writes_no_probe_where_a_write_fails_after_its_first_look(
-    ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+    ledger: SQLiteLedger, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find, handler = ledger._find, Handler()
+    """The write fails while the loop reads, because the loop has the connection that writes."""
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
 
-    def fail_meanwhile(*arguments: Any, **options: Any) -> Any:
-        ledger._is_proven = False
-        return find(*arguments, **options)
+    def fail_meanwhile(statement: str) -> None:
+        with pytest.raises(LedgerUnavailableError, match="other threads write"):
+            ledger.check()
 
-    monkeypatch.setattr(ledger, "_find", fail_meanwhile)
+    handler = Handler()
+    statements.before = fail_meanwhile
+    statements.seen.clear()
     assert ledger.begin_once(identity(), handler) is None
     assert handler.calls == 0
-    assert not ledger._is_proven
+    assert [statement for statement in statements.seen if not statement.startswith("SELECT")] == []
+    statements.before = lambda statement: None
     assert ledger.run_once(identity(), handler) == SUCCESS
 
 
-def test_what_interrupts_a_commit_leaves_no_upload_locked(
-    ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_interrupts_a_commit_leaves_no_upload_locked(ledger: SQLiteLedger, statements: Statements) -> None:
     """The handler of a signal may raise anywhere in the loop."""
     pending = begun(ledger)
 
-    def interrupt(connection: object, batch: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(statement: str) -> None:
+        if statement.startswith("INSERT INTO answers"):
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(ledger, "_insert", interrupt)
+    statements.before = interrupt
     with pytest.raises(KeyboardInterrupt):
         pending.settle(Woken())
-    monkeypatch.undo()
+    statements.before = lambda statement: None
     with pytest.raises(LedgerUnavailableError):
         pending.result()
     assert ledger.run_once(identity(), Handler()) == SUCCESS
 
 
-def test_a_long_log_is_written_to_the_tables_by_a_thread(ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[str] = []
-    monkeypatch.setattr(sqlite, "_CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(ledger, "_checkpoint", lambda: threads.append(threading.current_thread().name))
-    for number in range(4):
-        assert begun(ledger, f"t{number}").settle(Woken())
-    ledger.close()
+@pytest.mark.slow
+def test_a_long_log_is_written_to_the_tables_by_a_thread(ledger: SQLiteLedger, statements: Statements) -> None:
+    threads: list[threading.Thread] = []
+
+    def note(statement: str) -> None:
+        if statement == "PRAGMA wal_checkpoint":
+            threads.append(threading.current_thread())
+
+    statements.before = note
+    for first in (0, 2000):
+        pendings = [begun(ledger, f"t{first + number}") for number in range(2000)]
+        assert all(pending.settle(Woken()) for pending in pendings)
+    ledger.close()  # waits for its thread
     assert len(threads) == 1
-    assert threads[0].startswith("ledger")
+    assert threads[0] is not threading.current_thread()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -16,9 +17,11 @@ from oss_wsgi.testing.ledger_contract import (
     NOW,
     SUCCESS,
     BlockingHandler,
+    Call,
     Handler,
     LedgerClock,
     LedgerContract,
+    first_ended,
     handling,
     identity,
     let_time_pass,
@@ -39,10 +42,10 @@ class TestContract(LedgerContract):
 def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock, wait_timeout=3600.0)  # longer than a test may take
     with handling(ledger, identity(), BlockingHandler()):
-        waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
-        while ledger._gate._taken == {"t1": None}:
-            assert waiting.is_alive()
-    assert waiting.outcome() == SUCCESS
+        calls = [Call(ledger, identity(), Handler(FAILURE)) for _ in range(2)]
+        (refused,) = first_ended(calls, 1)  # one call may wait, so the other one waits now
+    calls.remove(refused)
+    assert calls[0].outcome() == SUCCESS
 
 
 def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
@@ -121,22 +124,32 @@ def test_a_response_stays_where_another_of_its_object_or_ticket_is_forgotten(
     assert ledger.run_once(kept, Handler()) == ledger.run_once(kept, Handler(FAILURE)) == SUCCESS
 
 
+class Text(str):
+    """A ticket that tells whether anything still refers to it."""
+
+
 def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock)
-    for ticket, expires in (("t0", NOW + 10), ("t1", NOW + 60), ("t9", NOW + 10)):
-        ledger.expect(ticket, 7, expires)
-    fill(ledger)
+    tickets: dict[int, weakref.ref[Text]] = {}
+    for number, expires in enumerate([NOW + 30, NOW + 10, NOW + 20, NOW + 40]):
+        ticket = Text(f"t{number}")
+        tickets[number] = weakref.ref(ticket)
+        ledger.expect(ticket, 7, expires - 5)
+        if number:
+            ledger.run_once(identity(ticket, expires=expires), Handler())
+        del ticket
     let_time_pass(ledger, clock, MARGIN)
-    assert len(ledger) == 4
+    assert [ticket() for ticket in tickets.values()] == ["t0", "t1", "t2", "t3"]
     let_time_pass(ledger, clock, 300)
     assert len(ledger) == 0
-    assert (ledger._tickets, ledger._by_expiry, ledger._expiries, ledger._bytes) == ({}, {}, [], 0)
+    assert [ticket() for ticket in tickets.values()] == [None] * 4
 
 
+@pytest.mark.parametrize("options", [{"max_uploads": 4}, {"max_bytes": 4 * len(SUCCESS.body)}], ids=str)
 def test_a_full_ledger_forgets_expired_responses_without_a_warning(
-    clock: LedgerClock, caplog: pytest.LogCaptureFixture
+    clock: LedgerClock, options: dict[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger = fill(MemoryLedger(clock=clock, max_uploads=4))
+    ledger = fill(MemoryLedger(clock=clock, **options))  # type: ignore[arg-type]
     clock.advance(41)
     ledger.run_once(identity("valid"), Handler())
     assert len(ledger) == 4
@@ -154,16 +167,18 @@ def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> Non
 
 def test_looks_at_the_clock_within_a_second_add_up(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock)
-    for _ in range(10):
-        clock.advance(0.25)
-        ledger.run_once(identity("first", expires=NOW + 1), Handler())
-    assert ledger._time is not None
-    assert ledger._time.seconds == ledger._time.clock
-    assert clock.now - ledger._time.clock < 1
+    ledger.run_once(identity("first", expires=NOW + 1), Handler())
+    for _ in range(MARGIN // 300 + 1):
+        for seconds in (298.5, *[0.25] * 6):
+            clock.advance(seconds)
+            ledger.run_once(identity("another"), Handler(FAILURE))
+    assert len(ledger) == 0
 
 
 def test_a_full_ledger_removes_responses_of_one_second_in_the_order_they_came(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock, max_uploads=2)
     for number in range(5):
         ledger.run_once(identity(f"t{number}", expires=NOW + 30), Handler())
-    assert list(ledger._tickets) == ["t3", "t4"]
+    again = Handler(FAILURE)
+    assert [ledger.run_once(identity(ticket), again) for ticket in ("t3", "t4")] == [SUCCESS] * 2
+    assert again.calls == 0

@@ -323,6 +323,21 @@ def test_a_connection_that_the_server_cuts_in_the_handler_is_opened_again(server
     assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
+def test_threads_use_each_others_connections(server: Server) -> None:
+    with RedisLedger(server.url) as ledger, server.client() as client:
+
+        def connections() -> int:
+            return len(client.client_list(_type="normal"))
+
+        ledger.run_once(identity("t0"), Handler())
+        before = connections()
+        for ticket in ("t1", "t2", "t3"):
+            thread = threading.Thread(target=ledger.run_once, args=(identity(ticket), Handler()))
+            thread.start()
+            thread.join()
+        assert connections() <= before + 1, "one may be added by the thread that renews leases"
+
+
 def test_a_server_that_restarts_in_the_handler_still_gets_the_response(kind_folder: tuple[str, Path]) -> None:
     with running(*kind_folder) as server, RedisLedger(server.url) as ledger:
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -428,6 +429,46 @@ def test_locks_leave_connections_for_uploads_and_keep_their_own_busy(
                     break
                 threading.Event().wait(0.01)
     assert len(pings) >= 4
+
+
+@BOTH
+def test_more_threads_than_connections_take_turns(server: Server) -> None:
+    with SQLLedger(server.url, clock=LedgerClock(), threads=1, wait_timeout=30.0) as ledger:
+        connections = threading.Barrier(4, timeout=30.0)
+
+        def handle(transaction: object) -> StoredResponse:
+            connections.wait()
+            return SUCCESS
+
+        with ThreadPoolExecutor(12) as threads:
+            calls = [threads.submit(ledger.run_once, identity(f"t{number}"), handle) for number in range(12)]
+            assert [call.result() for call in calls] == [SUCCESS] * 12
+
+
+@BOTH
+def test_close_closes_all_connections_in_the_end(server: Server, engine: Engine) -> None:
+    def connections() -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        if "postgresql" not in server.url:
+            query = "SELECT count(*) FROM information_schema.processlist WHERE db = database()"
+        with engine.connect() as connection:
+            return int(connection.exec_driver_sql(query).scalar_one())
+
+    before = connections()
+    ledger = SQLLedger(server.url, clock=LedgerClock())
+
+    def close(transaction: object) -> StoredResponse:
+        ledger.close()
+        return SUCCESS
+
+    assert ledger.run_once(identity("t1"), close) == SUCCESS
+    for _ in range(1000):
+        if connections() == before:
+            break
+        threading.Event().wait(0.01)  # until the server has noticed
+    assert connections() == before
+    assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
+    ledger.close()
 
 
 # Processes.

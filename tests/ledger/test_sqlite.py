@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import json
 import os
 import random
@@ -11,16 +13,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
 from oss_wsgi.ledger import sqlite
-from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse
-from oss_wsgi.ledger.process_lock import FileLocks
+from oss_wsgi.ledger.base import Ledger, Pending, StoredResponse
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
@@ -38,6 +40,7 @@ from oss_wsgi.testing.ledger_contract import (
 )
 
 from ..support.ledger_programs import POSIX, ROOT, output, start
+from ..support.sqlite_statements import Statements
 from . import unwritable
 
 
@@ -47,7 +50,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(path: Path) -> Iterator[SQLiteLedger]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """What ledgers tell SQLite that are made from now on."""
+    return Statements(monkeypatch)
+
+
+@pytest.fixture
+def ledger(path: Path, statements: Statements) -> Iterator[SQLiteLedger]:
     with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as ledger:
         yield ledger
 
@@ -77,16 +86,11 @@ class TestContractWithLockFiles(TestContract):
 
     @pytest.fixture(autouse=True)
     def lock_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite, "_locks_beside", lambda path: FileLocks(f"{path}-lock"))
+        monkeypatch.delattr(fcntl, "F_OFD_SETLK", raising=False)
 
 
 def lock_file(path: Path) -> Path:
     return path.with_name("ledger.db-lock")
-
-
-def writer(ledger: SQLiteLedger) -> sqlite3.Connection:
-    """Return the connection that writes; a test may use it if no other thread uses the ledger."""
-    return ledger._writer.opened()
 
 
 def test_a_response_survives_a_restart(path: Path) -> None:
@@ -139,7 +143,8 @@ children = []
 for _ in range(4):
     child = os.fork()
     if not child:
-        assert ledger._writer._connection is None and ledger._reader._connection is None
+        files = [os.path.realpath(f"/proc/self/fd/{number}") for number in range(256)]
+        assert not [file for file in files if file.startswith(path)], "SQLite allows no connection in a child"
         for number in range(20):
             ledger.run_once(identity(number), lambda _: os.write(1, b"%d\\n" % number) and success("child"))
         ledger.close()
@@ -241,9 +246,15 @@ def test_an_upload_that_was_stored_twice_keeps_its_first_response(path: Path, le
     assert (second.calls, len(ledger)) == (1, 1)
 
 
-def test_uploads_with_one_place_wait_for_each_other(path: Path, ledger: SQLiteLedger) -> None:
+@pytest.fixture
+def one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All texts have the same hash."""
+    monkeypatch.setattr(sqlite, "blake2b", lambda text, digest_size: hashlib.blake2b(b"7", digest_size=digest_size))
+
+
+@pytest.mark.usefixtures("one_hash")
+def test_uploads_with_one_place_wait_for_each_other(ledger: SQLiteLedger) -> None:
     """Where two hashes are the same: the kernel knows one lock only, which the first end would free for both."""
-    ledger._locks.place = lambda number, is_name=False: 7  # type: ignore[method-assign]
     with handling(ledger, identity("t1"), BlockingHandler()) as call:
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
             ledger.run_once(identity("t2"), Handler())
@@ -252,12 +263,13 @@ def test_uploads_with_one_place_wait_for_each_other(path: Path, ledger: SQLiteLe
 
 
 def test_a_kernel_without_such_locks_gets_lock_files(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object) -> bool:
+    def refuse(*arguments: object) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(sqlite, "_set_lock", refuse)
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
     with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as ledger:
-        assert isinstance(ledger._locks, FileLocks)
+        ledger.run_once(identity(), Handler())
+    assert path.with_name("ledger.db-locks").is_dir()
 
 
 def test_a_removed_file_is_noticed_and_its_replacement_used(path: Path, ledger: SQLiteLedger) -> None:
@@ -276,19 +288,19 @@ def test_a_removed_file_is_noticed_and_its_replacement_used(path: Path, ledger: 
     assert handler.calls == 1
 
 
-def fill_disk(ledger: SQLiteLedger) -> None:
-    pages = writer(ledger).execute("PRAGMA page_count").fetchone()[0]
-    writer(ledger).execute(f"PRAGMA max_page_count = {pages}")
+def fill_disk(connection: sqlite3.Connection) -> None:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def test_a_response_that_cannot_be_stored_is_not_returned(
-    path: Path, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
+    path: Path, ledger: SQLiteLedger, statements: Statements, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = Handler(StoredResponse("200 OK", "text/plain", bytes(1_000_000)))
     ledger.run_once(identity("t0"), Handler())
 
     def handle(transaction: object) -> StoredResponse:
-        fill_disk(ledger)
+        fill_disk(statements.connections[-1])
         return large()
 
     with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
@@ -373,9 +385,13 @@ def test_a_response_that_a_locked_file_does_not_take_blocks_nobody(
 
 
 @pytest.mark.usefixtures("few_tries")
-def test_a_thread_does_not_wait_for_others_that_all_wait_for_a_locked_file(ledger: SQLiteLedger) -> None:
-    with ledger._writer.lock, pytest.raises(LedgerUnavailableError, match="other threads write"):
-        ledger.check()
+def test_a_thread_does_not_wait_for_others_that_all_wait_for_a_locked_file(
+    ledger: SQLiteLedger, statements: Statements
+) -> None:
+    with statements.held("COMMIT", lambda: Call(ledger, identity(), Handler())) as call:
+        with pytest.raises(LedgerUnavailableError, match="other threads write"):
+            ledger.check()
+    assert call.outcome() == SUCCESS
 
 
 def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
@@ -390,92 +406,59 @@ def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
     path.unlink()
 
 
-def commit_together(ledger: SQLiteLedger, responses: list[StoredResponse]) -> tuple[list[Any], list[str]]:
-    """Let uploads end while the file is being written; return their outcomes, and the statements after that."""
-    ledger.check()  # or all wait for the first one's probe, and each hardly longer than a disk takes
-    statements: list[str] = []
-    barrier = threading.Barrier(len(responses) + 1)
-
-    def handler(response: StoredResponse) -> Handle:
-        def handle(transaction: object) -> StoredResponse:
-            barrier.wait(60)
-            return response
-
-        return handle
-
-    calls = [Call(ledger, identity(f"t{number}"), handler(each)) for number, each in enumerate(responses)]
-    while barrier.n_waiting < len(responses):
-        assert all(call.is_alive() for call in calls)
-    with ledger._writer.lock:
-        writer(ledger).set_trace_callback(statements.append)
-        barrier.wait(60)
-        while len(ledger._queue) < len(responses):
-            assert all(call.is_alive() for call in calls)
-    return [call.outcome() for call in calls], statements
-
-
-def test_concurrent_responses_are_written_together(ledger: SQLiteLedger) -> None:
-    outcomes, statements = commit_together(ledger, [SUCCESS] * 8)
-    assert outcomes == [SUCCESS] * 8
-    assert sum("INSERT INTO answers" in statement for statement in statements) == 8
-    assert statements.count("COMMIT") == 1
-    assert writer(ledger).execute("PRAGMA synchronous").fetchone() == (2,)
-    assert writer(ledger).execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def test_a_response_that_cannot_be_written_fails_alone(ledger: SQLiteLedger) -> None:
-    bad = StoredResponse("200 OK", "\udc80", b"its type cannot be encoded")
-    outcomes, _ = commit_together(ledger, [SUCCESS, SUCCESS, bad, SUCCESS])
-    assert isinstance(outcomes.pop(2), LedgerUnavailableError)
-    assert outcomes == [SUCCESS] * 3
-    assert len(ledger) == 3
-
-
-def test_a_thread_hands_the_commit_on(ledger: SQLiteLedger) -> None:
-    """Who commits for others answers after that; those who have come meanwhile do not wait for one more."""
-    ledger.run_once(identity("first"), Handler())
-    with ledger._writer.lock:
-        first = Call(ledger, identity("t0"), Handler())
-        while not ledger._is_committing:
-            assert first.is_alive()
-        others = [Call(ledger, identity(f"t{number}"), Handler()) for number in range(1, 4)]
-        while len(ledger._queue) < 4:
-            assert all(call.is_alive() for call in others)
-    assert [call.outcome() for call in (first, *others)] == [SUCCESS] * 4
-    assert not ledger._is_committing
+def test_responses_that_come_during_a_commit_are_written_together(
+    path: Path, ledger: SQLiteLedger, statements: Statements
+) -> None:
+    """Who commits answers after that, and one of those that have come meanwhile commits for all of them."""
+    ledger.check()  # or the first call commits a probe too
+    statements.seen.clear()
+    with statements.held("COMMIT", lambda: Call(ledger, identity("first"), Handler())) as first:
+        pending = [ledger.begin_once(identity(f"t{number}"), Handler()) for number in range(8)]
+    assert first.outcome() == SUCCESS
+    for each in pending:
+        assert isinstance(each, Pending)
+        woken = threading.Event()
+        assert each.settle(woken.set) or woken.wait(60)
+        assert each.result() == SUCCESS
+    assert statements.seen.count("BEGIN IMMEDIATE") == 2
+    assert len(ledger) == 9
+    written = statements.connections[-1]
+    assert written.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert written.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 @pytest.mark.parametrize("is_next", [False, True])
 def test_a_thread_that_is_interrupted_while_it_waits_holds_up_nobody(
-    ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch, is_next: bool
+    ledger: SQLiteLedger, statements: Statements, monkeypatch: pytest.MonkeyPatch, is_next: bool
 ) -> None:
     """The handler of a signal may raise in the main thread, also in one whose turn to commit has come."""
-
-    class Interrupted:
-        is_new = True
-
-        def acquire(self) -> None:
-            if self.is_new:
-                self.is_new = False
-                return
-            if is_next:
-                ledger._hand_over()
-            raise KeyboardInterrupt
-
-        def release(self) -> None:
-            return
-
     ledger.check()
-    ledger._is_committing = True
-    claim = ledger._claim(identity("t1"), 0.0)
-    with monkeypatch.context() as patched:
-        patched.setattr(threading, "Lock", Interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            claim.store(SUCCESS)
-    claim.end(None)
-    if not is_next:
-        ledger._hand_over()
-    assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+    with ExitStack() as stack:
+        first = stack.enter_context(statements.held("COMMIT", lambda: Call(ledger, identity("t0"), Handler())))
+
+        class Interrupted:
+            """A lock on which a thread waits for the commit: its second ``acquire`` is the wait."""
+
+            is_new = True
+
+            def acquire(self) -> None:
+                if self.is_new:
+                    self.is_new = False
+                    return
+                if is_next:
+                    stack.close()
+                    first.outcome()
+                raise KeyboardInterrupt
+
+            def release(self) -> None:
+                return
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading, "Lock", Interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                ledger.run_once(identity("t1"), Handler())
+    assert first.outcome() == SUCCESS
+    assert Call(ledger, identity("t1"), Handler()).outcome() == SUCCESS
 
 
 def insert_responses(path: Path, count: int, expires: int, forget_after: int | None = None) -> None:
@@ -594,7 +577,7 @@ def test_a_claim_does_not_expire_with_its_ticket(ledger: SQLiteLedger) -> None:
     assert call.outcome() == SUCCESS
 
 
-def upload_cost(path: Path, ticket: str) -> int:
+def upload_cost(path: Path, statements: Statements, ticket: str) -> int:
     """Return how many instructions of its virtual machine SQLite executes for one upload."""
     counted = 0
 
@@ -605,40 +588,54 @@ def upload_cost(path: Path, ticket: str) -> int:
 
     with SQLiteLedger(path, clock=LedgerClock()) as ledger:
         ledger.run_once(identity(f"{ticket} before"), Handler())
-        writer(ledger).set_progress_handler(count, 1)
+        statements.connections[-1].set_progress_handler(count, 1)
         ledger.run_once(identity(ticket), Handler())
     return counted
 
 
 @pytest.mark.slow
-def test_an_upload_costs_the_same_among_a_hundred_thousand(path: Path) -> None:
+def test_an_upload_costs_the_same_among_a_hundred_thousand(path: Path, statements: Statements) -> None:
     SQLiteLedger(path, clock=LedgerClock()).close()
     insert_responses(path, 1000, NOW - 1)
-    few = upload_cost(path, "few")
+    few = upload_cost(path, statements, "few")
     insert_responses(path, 100_000, NOW - 1)
     insert_responses(path, 1000, NOW + 1)
     insert_responses(path, 1001, NOW + 1, NOW + 86_400)
-    assert upload_cost(path, "many") == few > 100
+    assert upload_cost(path, statements, "many") == few > 100
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("_SELECT_TICKET", "_SELECT_RESPONSE", "_OBJECT_EXISTS", "_INSERT", "_FORGET_EXPECTED"),
-        *("_DELETE_EXPIRED", "_DELETE_EXPIRED_NOTES", "_SELECT_KNOWN"),
-    ],
-)
-def test_no_statement_scans_a_whole_table(path: Path, ledger: SQLiteLedger, name: str) -> None:
-    query: str = getattr(sqlite, name).format("?, ?")
-    count = query.count("?") if "?1" not in query else 9 if name == "_INSERT" else 1
-    plan = [row[3] for row in writer(ledger).execute(f"EXPLAIN QUERY PLAN {query}", ["1"] * count)]
-    assert any("SEARCH" in step for step in plan)
-    # What the subqueries return has a few rows.
-    assert {step for step in plan if step.startswith("SCAN")} <= {"SCAN CONSTANT ROW", "SCAN (subquery-1)"}, plan
+def test_no_statement_scans_a_whole_table(path: Path, ledger: SQLiteLedger, statements: Statements) -> None:
+    traced: set[str] = set()
+    insert_responses(path, 30, NOW - 1)
+    ledger.load("name")
+    connection = statements.connections[-1]
+    connection.set_trace_callback(traced.add)
+    ledger.check()
+    for upload in (identity("t1"), *(identity("t2", object=name, max_objects=4) for name in "abcd")):
+        ledger.expect(upload.ticket, 7, NOW + 300)
+        ledger.run_once(upload._replace(checksum=7), Handler())
+        ledger.run_once(upload, Handler())
+    with pytest.raises(TicketUsedError):
+        ledger.run_once(identity("t2", object="e", max_objects=4), Handler())
+    ledger.known([("a", "5B3C")])
+    ledger.load("name")
+    connection.set_trace_callback(None)
+    verbs = ("SELECT", "INSERT", "DELETE", "REPLACE")
+    plans = {
+        each: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {each}")]
+        for each in traced
+        if each.strip().startswith(verbs)
+    }
+    tables = {word for steps in plans.values() for step in steps if step.startswith("SEARCH") for word in step.split()}
+    assert tables >= {"answers", "notes", "texts"}
+    # What the subqueries return has a few rows; the steady time has one.
+    allowed = {"SCAN CONSTANT ROW", "SCAN (subquery-1)", "SCAN steady_time"}
+    scans = {step for steps in plans.values() for step in steps if step.startswith("SCAN")}
+    assert scans <= allowed, plans
 
 
-def test_known_reads_texts_and_not_only_hashes(ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_hash", lambda text, size: 7)
+@pytest.mark.usefixtures("one_hash")
+def test_known_reads_texts_and_not_only_hashes(ledger: SQLiteLedger) -> None:
     ledger.run_once(identity("t1"), Handler())
     assert ledger.known([("another", "5B3C"), identity()[1:3]]) == {identity()[1:3]}
     other = Handler(StoredResponse("200 OK", "text/plain", b"other"))
@@ -675,7 +672,7 @@ def test_a_ticket_is_stored_in_16_bytes_and_any_text_is_one(path: Path, ledger: 
 def test_where_space_is_short_a_probe_comes_before_each_handler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SQLiteLedger(path, clock=LedgerClock()) as ledger:
         ledger.run_once(identity("before"), Handler())
-        monkeypatch.setattr(sqlite, "_free_bytes", lambda path: 0.0)
+        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=4096))
         handler = Handler()
         with unwritable.files(), pytest.raises(LedgerUnavailableError):
             ledger.run_once(identity(), handler)

@@ -6,8 +6,9 @@ import pytest
 from webtest import TestApp
 from webtest.lint import middleware as lint
 
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
+from oss_wsgi.local import CORSRule, LocalOSS
 
+from ..support.server_threads import serving_oss
 from .form_client import NOW
 
 
@@ -97,7 +98,5 @@ def local(make_oss):
 
 @pytest.fixture
 def server(local):
-    server = LocalOSSServer(local)
-    server.start()
-    yield server
-    server.stop()
+    with serving_oss(local) as server:
+        yield server

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from webtest import TestApp
 
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.local import LocalOSS
 
+from ..support.server_threads import serving_oss
 from . import form_client
 from .form_client import NOW
 from .signed_client import SignedClient
@@ -58,9 +59,7 @@ def form(oss: LocalOSS, key: str, content: bytes) -> bytes:
 def main(folder: Path) -> None:
     with ExitStack() as stack:
         oss = stack.enter_context(LocalOSS(directory=folder, clock=lambda: NOW))
-        server = LocalOSSServer(oss)
-        server.start()
-        stack.callback(server.stop)
+        stack.enter_context(serving_oss(oss))
         signed, app = SignedClient(oss), TestApp(oss)
         bucket = oss.storage.bucket(oss.bucket)
 

@@ -18,9 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.local.storage.index import WRITER
+import pytest
+
 from oss_wsgi.local.storage.storage import Bucket, Storage
 
+from ..support.sqlite_statements import Statements
 from .stored import NOW, content, put
 
 AUDITED = {"os.rename", "os.remove", "open"}
@@ -61,8 +63,9 @@ def put_part(bucket: Bucket, upload_id: str, piece: bytes) -> None:
 
 
 def work(directory: Path, step: Steps) -> None:
+    statements = Statements(pytest.MonkeyPatch())
     storage = Storage(directory)
-    storage._index._connection(WRITER).set_trace_callback(step)
+    statements.before = step
     sys.addaudithook(step.audit)
     bucket = storage.bucket("examplebucket")
     put(bucket, "a", b"new")

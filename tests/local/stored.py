@@ -1,6 +1,6 @@
 """Objects in a storage of the local OSS, put and read without a request."""
 
-from oss_wsgi.local.storage.records import StoredObject
+from oss_wsgi.local.storage.index import StoredObject
 from oss_wsgi.local.storage.storage import Bucket
 
 NOW = 1733227932.0

@@ -137,7 +137,7 @@ def test_access_keys_are_made_when_none_are_given(make_oss, tmp_path):
 
 def test_no_secret_shows_in_a_repr(make_oss):
     oss = make_oss(security_token="the-token")
-    for text in (repr(oss), repr(vars(oss)["_service"])):
+    for text in map(repr, (oss, oss.options, oss.account, oss.storage, oss.sender, oss.inspector)):
         assert oss.access_key_secret not in text
         assert "the-token" not in text
 

@@ -7,9 +7,10 @@ import time
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.local import CORSRule, LocalOSSServer
+from oss_wsgi.local import CORSRule
 from oss_wsgi.local.faults import ConnectionDroppedError
 
+from ..support.server_threads import serving_oss
 from .form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4, v4_fields
 from .forms.test_post_object import code, stored
 from .signed_client import SignedClient
@@ -310,9 +311,7 @@ def test_preflights_allow_the_header_in_test_mode(make_oss, test_mode, status):
 @pytest.mark.slow
 def test_a_server_hangs_up_without_a_response(make_oss):
     oss = make_oss(clock=time.time, transport=None, test_mode=True)
-    server = LocalOSSServer(oss)
-    server.start()
-    try:
+    with serving_oss(oss) as server:
         now = time.time()
         fields = {"key": "a", **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
         headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -327,6 +326,4 @@ def test_a_server_hangs_up_without_a_response(make_oss):
             # A connection that was open all the while is none of those that were dropped.
             other.request("POST", "/examplebucket", form(fields), headers)
             assert other.getresponse().status == 204
-    finally:
-        server.stop()
     assert stored(oss) == {"a": b"hi oss"}

@@ -116,18 +116,6 @@ def test_options_are_used_and_a_given_secret_is_not_printed(tmp_path):
     assert list((tmp_path / "my-bucket").glob("a-*.txt"))
 
 
-def test_each_bucket_takes_its_own_forms(tmp_path):
-    key = ["--dir", str(tmp_path), "--access-key-id", "my-id", "--access-key-secret", "my-secret"]
-    with running(*key, "--bucket", "first-one", "--bucket", "second-one", "--bucket", "first-one") as output:
-        assert "holding first-one, second-one. " in output
-        for bucket in ("first-one", "second-one"):
-            with upload(output, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
-                pass
-        for bucket in ("first-one", "second-one"):
-            with urllib.request.urlopen(f"{url_of(output)}/_inspect/objects?bucket={bucket}") as response:
-                assert f"key={bucket}.txt" in response.read().decode()
-
-
 def test_cors_star_lets_any_page_put_and_delete():
     with running("--cors", "*") as output:
         headers = {"Origin": "http://anywhere.example", "Access-Control-Request-Method": "DELETE"}
@@ -135,16 +123,6 @@ def test_cors_star_lets_any_page_put_and_delete():
         with urllib.request.urlopen(request) as response:
             assert response.headers["Access-Control-Allow-Origin"] == "*"
             assert "PUT" in response.headers["Access-Control-Allow-Methods"]
-
-
-def test_without_cors_preflights_are_refused():
-    with running() as output:
-        headers = {"Origin": "http://anywhere.example", "Access-Control-Request-Method": "POST"}
-        request = urllib.request.Request(f"{url_of(output)}/local-bucket", headers=headers, method="OPTIONS")
-        with pytest.raises(urllib.error.HTTPError) as refusal:
-            urllib.request.urlopen(request)
-        with refusal.value:
-            assert refusal.value.code == 403
 
 
 def test_callbacks_go_out_over_http():
@@ -183,11 +161,8 @@ def test_callbacks_go_out_over_http():
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),
-        pytest.param(["--cors", "https://*"], "--cors: must be '*' or an origin", id="any host"),
         pytest.param(["--cname", "img.test=nobucket"], "no such bucket, only local-bucket", id="a typo"),
-        pytest.param(["--cors", "http://localhost:3000/"], "--cors: must be '*' or an origin", id="a slash"),
         pytest.param(["--region", "Hang zhou"], "--region: must be like cn-hangzhou", id="no region"),
-        pytest.param(["--cname", "img.example.com"], "--cname: must be HOST=BUCKET", id="no bucket"),
         pytest.param(["--cname", "http://img.test=b"], "--cname: must be HOST=BUCKET", id="a URL"),
         pytest.param(["--callback-timeout", "0"], "--callback-timeout: must be a number of seconds", id="no time"),
         pytest.param(["--callback-timeout", "nan"], "--callback-timeout: must be a number of seconds", id="no seconds"),
@@ -255,12 +230,6 @@ def test_the_first_bucket_is_the_default_and_cnames_are_bound():
             urllib.request.urlopen(bound("first-one.txt"))
         with caught.value as response:
             assert response.code == 404
-
-
-def test_a_region_may_be_written_as_in_an_endpoint():
-    with running("--region", "oss-cn-beijing") as output:
-        assert "region cn-beijing, " in output
-        assert 'region: "oss-cn-beijing"' in output
 
 
 def test_a_temporary_key_is_refused_without_its_token():

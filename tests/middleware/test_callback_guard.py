@@ -20,6 +20,8 @@ from oss_wsgi.testing import CallbackSigner, FrozenClock
 from oss_wsgi.wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from oss_wsgi.wsgi.observers import RequestFacts
 
+from ..support.callbacks import post_callback
+
 SIGNER = CallbackSigner()
 BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
 CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
@@ -75,18 +77,12 @@ def test_blanks_utf_8_and_a_query_pass_under_a_mount() -> None:
     ("change", "reason"),
     [
         pytest.param({"Authorization": None}, "authorization_missing", id="no Authorization"),
-        pytest.param({"Authorization": "Bearer abc"}, "authorization_malformed", id="with a scheme"),
-        pytest.param({"Authorization": "abc"}, "authorization_malformed", id="not Base64"),
-        pytest.param({"Authorization": base64.b64encode(b"x" * 63).decode()}, "signature_wrong", id="too short"),
         pytest.param({"Authorization": base64.b64encode(b"x" * 256).decode()}, "signature_wrong", id="wrong"),
-        pytest.param({"x-oss-pub-key-url": None}, "pub_key_url_missing", id="no key URL"),
-        pytest.param({"x-oss-pub-key-url": "http://x"}, "pub_key_url_malformed", id="key URL not Base64"),
         pytest.param(
             {"x-oss-pub-key-url": base64.b64encode(b"http://gosspublic.alicdn.com.evil.example/x.pem").decode()},
             "pub_key_url_untrusted",
             id="key URL of a stranger",
         ),
-        pytest.param({"x-oss-pub-key-url": OSS_KEY_URL}, "signature_wrong", id="another key"),
     ],
 )
 def test_only_the_log_says_why_a_callback_is_refused(
@@ -144,25 +140,10 @@ def test_anything_but_post_is_405(method: str) -> None:
     assert response.headers["Allow"] == "POST"
 
 
-@pytest.mark.parametrize(
-    ("body", "content_type"),
-    [
-        pytest.param(b"bucket=a&bucket=b", "application/x-www-form-urlencoded", id="a member twice"),
-        pytest.param(b'{"size":1,"size":2}', "application/json", id="a JSON member twice"),
-        pytest.param(b"{", "application/json", id="not JSON"),
-        pytest.param(b"[1]", "application/json", id="JSON, but no object"),
-        pytest.param(b"object=%FF", "application/x-www-form-urlencoded", id="not UTF-8"),
-        pytest.param(b"size=big", "application/x-www-form-urlencoded", id="a size that is none"),
-        pytest.param(b"[" * 60000, "application/json", id="deep JSON"),
-    ],
-)
-def test_a_verified_body_that_cannot_be_read_is_400(body: bytes, content_type: str) -> None:
-    headers = SIGNER.headers("/oss/callback", body, content_type)
-    assert post(client(), "/oss/callback", body, headers).status_int == 400
-
-
-def test_an_unverified_body_is_not_parsed() -> None:
-    headers = {**SIGNER.headers("/oss/callback", b"{"), "Authorization": "AAAA"}
+def test_only_a_verified_body_is_read_and_one_that_cannot_be_is_400() -> None:
+    headers = SIGNER.headers("/oss/callback", b"{", "application/json")
+    assert post(client(), "/oss/callback", b"{", headers).status_int == 400
+    headers["Authorization"] = "AAAA"
     assert post(client(), "/oss/callback", b"{", headers).status_int == 403
 
 
@@ -270,7 +251,7 @@ def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> 
         ("/c%20d?token=x", "configured callback URL 3 of 3, /c%20d,"),
     ):
         caplog.clear()
-        answer = client(callback_urls=urls).post("/oss/callback", BODY, headers=SIGNER.headers(target, BODY))
+        answer = post_callback(client(callback_urls=urls), BODY, SIGNER, signed_target=target)
         assert answer.status_int == 200
         assert expected in caplog.text
         assert "token" not in caplog.text
@@ -374,15 +355,9 @@ def test_a_ticket_in_a_json_body_is_read() -> None:
     ("reason", "make"),
     [
         ("ticket_missing", lambda book: BODY),
-        ("ticket_missing", lambda book: report("")),
-        ("ticket_altered", lambda book: report(book.issue(**ISSUED)[:-1])),
         ("ticket_altered", lambda book: json.dumps({"bucket": "examplebucket", "ticket": 7}).encode()),
-        ("ticket_foreign", lambda book: report(TicketBook(["o" * 32], clock=lambda: NOW).issue(**ISSUED))),
         ("ticket_expired", lambda book: report(book.issue(**{**ISSUED, "expires": int(NOW) - 12 * 3600 - 1}))),
         ("ticket_mismatch", lambda book: report(book.issue(**ISSUED), size="7")),
-        ("ticket_mismatch", lambda book: report(book.issue(**ISSUED), filename="user/eric/b.txt")),
-        ("ticket_mismatch", lambda book: report(book.issue(**ISSUED), bucket="otherbucket")),
-        ("ticket_mismatch", lambda book: report(book.issue(**{**ISSUED, "content_types": ["image/png"]}))),
         ("member_repeated", lambda book: report(book.issue(**ISSUED)) + b"&ticket=x"),
     ],
 )

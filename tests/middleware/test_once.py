@@ -124,34 +124,6 @@ def test_a_response_other_than_2xx_is_not_stored(status: str) -> None:
     assert len(view.uploads) == 3
 
 
-def test_ticket_object_and_etag_make_an_upload() -> None:
-    view = View()
-    app = client(view)
-    for change in ({}, {"etag": "OTHER"}, {"ticket_id": "T2"}, {"ticket_id": "T3", "object": "user/b.txt"}):
-        post(app, Upload(**{"object": "user/a.txt", "etag": "5D41", "ticket_id": "T1", "ticket_until": NOW, **change}))
-    assert len(view.uploads) == 4
-
-
-def test_a_ticket_used_for_another_object_is_409() -> None:
-    view = View()
-    app = client(view)
-    post(app)
-    other = post(app, Upload(object="user/b.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300))
-    assert other.status_int == 409
-    assert other.json["error"]["code"] == "conflict"
-    assert len(view.uploads) == 1
-
-
-def test_another_etag_of_an_object_that_cannot_be_overwritten_is_409() -> None:
-    view = View()
-    app = client(view)
-    first = replace(UPLOAD, forbid_overwrite=True)
-    assert post(app, first).status_int == 200
-    assert post(app, replace(first, etag="OTHER")).status_int == 409
-    assert post(app, first).status_int == 200
-    assert view.uploads == [first]
-
-
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_an_application_that_exits_leaves_the_upload_unhandled(kind: type[BaseException]) -> None:
     view = View()

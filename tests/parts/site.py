@@ -13,10 +13,12 @@ import webob
 
 from oss_wsgi import DirectUpload, Grant, PublicKeyStore, SDKBucket, Settings, Upload
 from oss_wsgi.bucket import BucketClient
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.testing.clients import get_response
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
+
+from ..support.server_threads import serving_oss
 
 NOW = 1733227932.5
 KB = 1024
@@ -62,10 +64,7 @@ class Site:
             clock = time.time
         self.oss = self._stack.enter_context(LocalOSS(key_bits=512, clock=clock))
         if sdk:
-            server = LocalOSSServer(self.oss)
-            server.start()
-            self.stop_oss = server.stop
-            self._stack.callback(server.stop)
+            self._stack.enter_context(serving_oss(self.oss))
         self.settings = Settings(
             **{
                 "bucket": self.oss.bucket,

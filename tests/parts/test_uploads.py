@@ -13,7 +13,7 @@ from oss_wsgi.endpoints.multipart import step_of
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, SettingsError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.parts.uploads import BegunUpload
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 from .site import CONTENT, PART, File, Site
 

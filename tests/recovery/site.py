@@ -7,7 +7,7 @@ from typing import Any
 from oss_wsgi import Upload
 from oss_wsgi.recovery.sweep import Reconciliation
 from oss_wsgi.testing import FrozenClock, UploadClient
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 NOW = 1733227932.5
 

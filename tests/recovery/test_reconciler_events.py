@@ -139,13 +139,6 @@ def test_a_bucket_that_cannot_be_asked_lets_the_message_come_again(site: Site) -
     assert site.application.handle_event(message(event(key)))[0].outcome == "recovered"
 
 
-def test_what_is_no_event_does_not_keep_others_from_being_handled(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    key = site.upload()
-    body = message({"eventName": "ObjectRemoved:DeleteObjects", "oss": {}}, event(key))
-    assert site.application.handle_event(body) == [EventOutcome("recovered", key)]
-    assert "1 of 2 events in a message are ignored" in caplog.text
-
-
 @pytest.mark.parametrize("key", ["user/x/../y", "user/x%2F..%2Fy", "./a", "a/.."])
 def test_the_event_of_a_name_that_nobody_can_ask_for_ends_at_once(site: Site, key: str) -> None:
     (outcome,) = site.application.handle_event(message(event(key, etag=ETAG)))
@@ -170,11 +163,6 @@ def test_a_forged_event_is_malformed_at_once_whatever_the_ledger(
     with pytest.raises(MalformedRecoveryError, match="event_malformed"):
         site.application.handle_event(message(event(key, **changes)))
     assert site.application.handle_event(message(event(key, **changes), event(key))) == [EventOutcome("recovered", key)]
-
-
-def test_what_is_no_event_is_an_error_of_its_own(site: Site) -> None:
-    with pytest.raises(MalformedRecoveryError):
-        site.application.handle_event(b"hello")
 
 
 @pytest.mark.parametrize("etag", [ETAG, "", "0" * 32], ids=["right", "none", "wrong"])

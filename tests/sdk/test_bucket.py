@@ -30,6 +30,7 @@ from oss_wsgi.testing import UploadClient
 from oss_wsgi.testing.local_oss import InProcessOSS
 
 from ..support.closing import closing_fixture
+from ..support.server_threads import serving_oss
 from .test_confirmation import dripping, refusing, settings_for, settings_of, silent, upload
 
 pytestmark = pytest.mark.slow
@@ -41,10 +42,8 @@ Make = Callable[..., SDKBucket]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LocalOSSServer]:
-    server = LocalOSSServer(LocalOSS(directory=tmp_path / "objects", key_bits=512))
-    server.start()
-    yield server
-    server.stop()
+    with serving_oss(LocalOSS(directory=tmp_path / "objects", key_bits=512)) as server:
+        yield server
 
 
 make = closing_fixture(SDKBucket, clock=time.time)
@@ -167,7 +166,7 @@ def test_a_refused_key_names_oss_code_and_the_missing_right(server: LocalOSSServ
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("down", [silent, dripping, refusing])
 def test_each_call_ends_within_its_time(down: Any, make: Make, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oss_wsgi.sdk.bucket._LONG_TIMEOUT", 0.3)
+    monkeypatch.setattr("oss_wsgi.sdk.bucket.LONG_TIMEOUT", 0.3)
     with down() as url, pytest.raises(BucketUnreachableError) as raised:
         CALLS[call][0](make(settings_for(url), timeout=0.3))
     assert raised.value.reason == "bucket_unreachable"
@@ -210,8 +209,6 @@ def test_a_missing_bucket_is_not_a_missing_object(server: LocalOSSServer, make: 
 
 def test_temporary_keys_are_renewed_by_their_provider(tmp_path: Path, make: Make) -> None:
     oss = LocalOSS(directory=tmp_path, key_bits=512, security_token="the-token")
-    server = LocalOSSServer(oss)
-    server.start()
     later = datetime(2100, 1, 1, tzinfo=timezone.utc)
     good, stale = (
         Credentials(oss.access_key_id, oss.access_key_secret, token, later) for token in ("the-token", "stale")
@@ -224,7 +221,7 @@ def test_temporary_keys_are_renewed_by_their_provider(tmp_path: Path, make: Make
                 raise CredentialsError("the role cannot be assumed")
             return keys.pop()
 
-    try:
+    with serving_oss(oss) as server:
         bucket = make(settings_of(server, access_key_id=None, access_key_secret=None), credentials=Provider())
         with pytest.raises(BucketRefusedError, match="InvalidSecurityToken"):
             bucket.head("a")
@@ -235,8 +232,6 @@ def test_temporary_keys_are_renewed_by_their_provider(tmp_path: Path, make: Make
         refreshing = RefreshingCredentialsProvider(StaticCredentialsProvider(good), clock=time.time)
         keyless = settings_of(server, access_key_id=None, access_key_secret=None)
         assert make(keyless, credentials=refreshing).head("a") is None
-    finally:
-        server.stop()
 
 
 def test_an_expired_key_is_not_sent(server: LocalOSSServer, make: Make) -> None:
@@ -295,15 +290,11 @@ def legacy(environ: Any, start_response: Any) -> list[bytes]:
 def test_a_lost_upload_is_recovered_and_known_over_http(tmp_path: Path, make: Make) -> None:
     uploads: list[Any] = []
     oss = InProcessOSS(directory=tmp_path, key_bits=512)
-    server = LocalOSSServer(oss)
-    server.start()
-    try:
+    with serving_oss(oss) as server:
         settings = {"recover": True, "callback_required": True}
         bucket_client = make(settings_of(server))
         with UploadClient(legacy, settings, oss=oss, bucket_client=bucket_client, on_upload=uploads.append) as client:
             recover_over_http(client, oss)
-    finally:
-        server.stop()
     assert [upload.recovered for upload in uploads] == [True]
 
 

@@ -31,6 +31,7 @@ from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import multipart
 
 from ..support.closing import closing_fixture
+from ..support.server_threads import serving_oss
 
 pytestmark = pytest.mark.slow
 
@@ -43,11 +44,9 @@ HELLO = Upload(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[LocalOSSServer]:
     """Start a local OSS that holds HELLO."""
-    server = LocalOSSServer(LocalOSS(directory=tmp_path / "objects", key_bits=512))
-    server.start()
-    upload(settings_of(server), b"hello", Grant(key=KEY))
-    yield server
-    server.stop()
+    with serving_oss(LocalOSS(directory=tmp_path / "objects", key_bits=512)) as server:
+        upload(settings_of(server), b"hello", Grant(key=KEY))
+        yield server
 
 
 def settings_of(server: LocalOSSServer, **changes: Any) -> Settings:
@@ -149,8 +148,6 @@ def test_a_missing_bucket_is_not_a_missing_object(server: LocalOSSServer, make: 
 
 def test_the_provider_is_called_for_each_confirmation(tmp_path: Path, make: Callable[..., SDKConfirmation]) -> None:
     oss = LocalOSS(directory=tmp_path, key_bits=512, security_token="the-token")
-    server = LocalOSSServer(oss)
-    server.start()
     keys = [Credentials(oss.access_key_id, oss.access_key_secret, "the-token")] * 2
 
     class Provider:
@@ -159,7 +156,7 @@ def test_the_provider_is_called_for_each_confirmation(tmp_path: Path, make: Call
                 raise CredentialsError("the role cannot be assumed")
             return keys.pop()
 
-    try:
+    with serving_oss(oss) as server:
         upload(settings_of(server, session_token="the-token"), b"hello", Grant(key=KEY))
         confirmation = make(settings_of(server, access_key_id=None, access_key_secret=None), Provider())
         assert confirmation(HELLO)
@@ -167,8 +164,6 @@ def test_the_provider_is_called_for_each_confirmation(tmp_path: Path, make: Call
         with pytest.raises(ConfirmationUnavailableError, match="the role cannot be assumed") as raised:
             confirmation(HELLO)
         assert raised.value.reason == "credentials_unavailable"
-    finally:
-        server.stop()
 
 
 @contextlib.contextmanager

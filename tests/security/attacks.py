@@ -13,6 +13,8 @@ import webtest
 from oss_wsgi import DirectUpload, Settings, Upload
 from oss_wsgi.testing import CallbackSigner, FrozenClock, UploadClient, multipart
 
+from ..support.callbacks import post_callback
+
 #: In place of OSS's own key. It signs any body, as OSS does for its customers.
 OSS = CallbackSigner()
 CALLBACK = "/oss/callback"
@@ -55,9 +57,9 @@ class Site:
         signer: CallbackSigner = OSS,
     ) -> webtest.TestResponse:
         """Post the callback that OSS would post for this body. ``headers`` replace its headers; None drops one."""
-        merged = {**signer.headers(target, body, content_type), **(headers or {})}
-        present = {name: value for name, value in merged.items() if value is not None}
-        return self.app.post(target, body, headers=present, expect_errors=True)
+        return post_callback(
+            self.app, body, signer, target=target, content_type=content_type, headers=headers, expect_errors=True
+        )
 
 
 def ticket_of(signed: dict[str, Any]) -> str:

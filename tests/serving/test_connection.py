@@ -24,7 +24,7 @@ from oss_wsgi.serving.connection import Connection
 from oss_wsgi.wsgi.questions import HOLD_KEY
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
-from ..support.server_thread import running
+from ..support.server_thread import polls_of, running
 from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -162,22 +162,10 @@ def test_the_loop_rests_while_a_thread_answers(kind: str, hangs_up: bool, monkey
 
     site.spin = rest
     with serve(site, kind) as server:
-        turns = 0
-        poll = server.poller.poll
-
-        class CountingPoller:
-            def poll(self, timeout: float) -> Any:
-                nonlocal turns
-                turns += timeout < 0.9  # sweeps are due once a second
-                return poll(timeout)
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(epoll, name)
-
         with socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
             client.sendall(b"GET /spin HTTP/1.1\r\nHost: a\r\n\r\n")
             begun.wait(60)
-            epoll, server.poller = server.poller, CountingPoller()
+            polls = polls_of(server)
             if hangs_up:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
@@ -187,9 +175,9 @@ def test_the_loop_rests_while_a_thread_answers(kind: str, hangs_up: bool, monkey
                 for _ in range(3):
                     other.request("GET", "/")
                     other.getresponse().read()
-            turns = 0
+            polls.clear()
             rested.wait(0.2)
-            assert turns < 50
+            assert sum(timeout < 0.9 for timeout in polls) < 50  # sweeps are due once a second
             rested.set()
             if not hangs_up:
                 with client.makefile("rb") as answers:
@@ -241,13 +229,15 @@ def test_the_loop_answers_nonblocking_requests_and_threads_the_others() -> None:
 def test_pipelined_requests_are_answered_in_order(kind: str) -> None:
     targets = [f"/?{number}" if number % 3 else f"/spin?{number}" for number in range(1, 41)]
     with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
-        client.sendall(b"".join(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets))
+        requests = [f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets]
+        client.sendall(b"".join([*requests, b"no request\r\n\r\n"]))
         with client.makefile("rb") as answers:
             for number in range(1, 41):
                 assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
                 headers = dict(line.split(b": ") for line in iter(answers.readline, b"\r\n"))
                 assert headers[b"Content-Length"].strip() == b"%d" % number
                 assert answers.read(number) == b"x" * number
+            assert answers.readline() == b"HTTP/1.0 400 Bad Request\r\n"
 
 
 @pytest.mark.parametrize("kind", [THREADS, LOOP])
@@ -360,21 +350,9 @@ def test_the_loop_answers_one_pipelined_request_a_turn() -> None:
     """A client that pipelines must not delay the others."""
     site = Site()
     seen: list[int] = []
-    turns = 0
     with serve(site, LOOP) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
-        poll = server.poller.poll
-
-        class CountingPoller:
-            def poll(self, timeout: float) -> Any:
-                nonlocal turns
-                turns += 1
-                return poll(timeout)
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(epoll, name)
-
-        epoll, server.poller = server.poller, CountingPoller()
-        server.application = lambda environ, start: seen.append(turns) or site(environ, start)
+        polls = polls_of(server)
+        server.application = lambda environ, start: seen.append(len(polls)) or site(environ, start)
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
         with client.makefile("rb") as answers:
             for _ in range(20):

@@ -11,7 +11,16 @@ from oss_wsgi.serving.bounds import Limits
 from oss_wsgi.serving.connection import BODY, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
-from ..support.server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running
+from ..support.server_thread import (
+    REQUEST,
+    SetClock,
+    connect,
+    phases,
+    read_all,
+    read_response,
+    running,
+    wait_for_turn,
+)
 from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -114,12 +123,12 @@ def test_what_a_body_earns_is_bounded_by_what_it_may_be(server: Any, clock: SetC
         long.sendall(head % 1_000_000 + b"x" * 50_000)
         wait_until(lambda: phases(server) == [BODY, BODY] and server.held > 100_000)
         clock.advance(31)
-        wait_until(lambda: server._next_sweep > clock.now)
+        wait_for_turn(server)
         assert phases(server) == [BODY, BODY]
         clock.advance(1)  # 20 s, 10 s and 60,000 bytes at 50,000 a second
         assert read_all(short).startswith(b"HTTP/1.1 408 ")
         clock.advance(17)
-        wait_until(lambda: server._next_sweep > clock.now)
+        wait_for_turn(server)
         assert phases(server) == [BODY]
         clock.advance(2)
         assert read_all(long).startswith(b"HTTP/1.1 408 ")

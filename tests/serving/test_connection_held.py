@@ -17,8 +17,9 @@ from ..support.server_thread import (
     REQUEST,
     SetClock,
     connect,
-    has_closed,
+    has_ended,
     phases,
+    polls_of,
     read_all,
     read_response,
     running,
@@ -110,7 +111,6 @@ def test_others_are_answered_while_a_response_is_held_back() -> None:
 def test_a_held_response_costs_no_turns_and_has_no_deadline(peer: str) -> None:
     clock, awaited = SetClock(), Awaited()
     application = Holding(awaited)
-    turns: list[float] = []
     with running(application, clock=clock) as server, connect(server) as held:
         held.sendall(OTHER)
         read_response(held)
@@ -118,17 +118,7 @@ def test_a_held_response_costs_no_turns_and_has_no_deadline(peer: str) -> None:
         wait_until(lambda: awaited.wake)
         if peer == "has closed":
             held.shutdown(socket.SHUT_RDWR)
-        poller = server.poller
-
-        class Counted:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(poller, name)
-
-            def poll(self, timeout: float) -> Any:
-                turns.append(timeout)
-                return poller.poll(timeout)
-
-        server.poller = Counted()
+        turns = polls_of(server)
         for _ in range(5):
             clock.advance(1000)
             seen = len(turns)
@@ -154,7 +144,7 @@ def test_a_drain_waits_for_what_is_held_back() -> None:
         answer = read_all(held)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
 
 
 def test_a_held_response_is_not_evicted() -> None:
@@ -218,7 +208,7 @@ def test_a_server_that_stops_forgets_no_held_body() -> None:
         wait_until(lambda: awaited.wake)
         (connection,) = server.connections.values()
         server.drain(0)
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
         assert connection.phase == CLOSED
         awaited.end()
 

@@ -10,7 +10,17 @@ import pytest
 
 from oss_wsgi.serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 
-from ..support.server_thread import REQUEST, SetClock, connect, has_closed, phases, read_all, read_response, running
+from ..support.server_thread import (
+    REQUEST,
+    SetClock,
+    connect,
+    has_ended,
+    phases,
+    read_all,
+    read_response,
+    running,
+    wait_for_turn,
+)
 from ..support.waiting import wait_until
 
 pytestmark = [
@@ -86,7 +96,7 @@ def test_a_server_that_owns_its_socket_takes_the_handshakes_under_way() -> None:
         with connect(server) as client:
             assert phases(server) == []
             server.drain(60)
-            wait_until(lambda: server._handshakes_end is not None)
+            wait_for_turn(server)
             client.sendall(REQUEST)
             read_response(client)
             with pytest.raises(ConnectionRefusedError):
@@ -101,7 +111,7 @@ def test_a_shared_socket_serves_others_after_the_end() -> None:
         address = other.getsockname()
         with running(listener=other.dup()) as server:
             server.drain(60)
-            wait_until(lambda: has_closed(server))
+            wait_until(lambda: has_ended(server))
         with socket.create_connection(address, 60) as client:
             accepted, _ = other.accept()
             with accepted:

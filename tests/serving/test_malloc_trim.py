@@ -46,7 +46,7 @@ def test_another_c_library_has_nothing_to_give_back(monkeypatch: pytest.MonkeyPa
 def test_the_loop_gives_back_what_a_peak_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(server, "give_back", lambda: calls.append(1))
-    monkeypatch.setattr(server, "_PEAK_BYTES", 100_000)
+    monkeypatch.setattr(server, "PEAK_BYTES", 100_000)
     clock = SetClock()
     with running(clock=clock) as running_server:
         clients = [connect(running_server) for _ in range(10)]

@@ -13,9 +13,10 @@ from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
 
-from oss_wsgi.serving import parser
 from oss_wsgi.serving.parser import (
+    MAX_CACHED_NAMES,
     MAX_HEADER_LINES,
+    Names,
     RequestParser,
     read_plain_request,
 )
@@ -47,6 +48,7 @@ def outcome(parser_class: Any, data: bytes, piece: int = 1_000_000) -> dict[str,
 
 def assert_same(data: bytes, piece: int = 1_000_000) -> None:
     ours = outcome(RequestParser, data, piece)
+    assert not (ours.get("path") or "").startswith("//"), "waitress cuts further slashes for PATH_INFO"
     if ours.get("says") == BOTH:  # the one request that we refuse and waitress reads
         assert b"content-length" in data.lower()
         assert b"transfer-encoding" in data.lower()
@@ -56,13 +58,12 @@ def assert_same(data: bytes, piece: int = 1_000_000) -> None:
     except ValueError:  # urlsplit's, which waitress lets through for a malformed target in absolute form
         assert ours.get("says") == MALFORMED
         return
+    if (theirs.get("path") or "").startswith("//"):
+        theirs["path"] = "/" + theirs["path"].lstrip("/")
     assert ours == theirs
 
 
-HEADER = (
-    b"GET /oss/signature?filename=a.png&x=%41 HTTP/1.1\r\n"
-    b"Host: example.com\r\nX-Empty:\r\nAccept: a, b;q=0.1\t \r\n\r\n"
-)
+HEADER = b"GET /oss/signature?filename=a.png&x=%41 HTTP/1.1\r\nHost: example.com\r\nAccept: a, b;q=0.1\r\n\r\n"
 
 
 def test_a_plain_request_is_read() -> None:
@@ -73,7 +74,7 @@ def test_a_plain_request_is_read() -> None:
         "/oss/signature?filename=a.png&x=%41",
         "/oss/signature",
         "filename=a.png&x=%41",
-        {"HOST": "example.com", "X_EMPTY": "", "ACCEPT": "a, b;q=0.1"},
+        {"HOST": "example.com", "ACCEPT": "a, b;q=0.1"},
         0,
     )
     assert_same(HEADER)
@@ -83,7 +84,7 @@ def test_a_plain_request_is_read() -> None:
     "data",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /a%2Fb%e7%8c%ab/;p=1?q=%zz HTTP/1.1\r\nhost:x\r\n\r\n",
+        b"GET /a%2Fb%e7%8c%ab/;p=1?q=%zz HTTP/1.1\r\nhost: x\r\n\r\n",
         b"POST /oss/callback HTTP/1.1\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 0005\r\n\r\nhello",
         b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nhello",
@@ -132,6 +133,9 @@ def test_plain_requests_are_read_as_waitress_reads_them(data: bytes) -> None:
         b"OPTIONS * HTTP/1.1\r\n\r\n",
         b"CONNECT example.com:80 HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: \xff\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:  a\r\nY: a\t \r\nZ: \r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:a\r\nX-Empty:\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:\ta\r\n\r\n",
         b"GET / HTTP/1.1\r\n: empty\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
@@ -212,13 +216,13 @@ def test_any_request_is_read_as_waitress_reads_it(
     assert_same(head.encode("latin-1") + b"\r\n\r\n" + body, piece)
 
 
-def test_long_lines_are_not_cached() -> None:
-    parser._cached_field.cache_clear()
-    assert_same(b"GET / HTTP/1.1\r\nX-" + b"a" * 100 + b": 1\r\n\r\n")
-    assert_same(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 100 + b"\r\n\r\n")
-    assert parser._cached_field.cache_info().currsize == 0
-    assert_same(b"GET / HTTP/1.1\r\nX-Not-So-Long: 1\r\n\r\n")
-    assert parser._cached_field.cache_info().currsize == 1
+def test_clients_cannot_grow_the_cache_of_names() -> None:
+    names = Names(str.upper)
+    assert names["x" * 10_000] == "X" * 10_000
+    assert len(names) == 0
+    for number in range(2 * MAX_CACHED_NAMES):
+        assert names[f"x{number}"] == f"X{number}"
+        assert 0 < len(names) <= MAX_CACHED_NAMES
 
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.serving import server as server_module
 from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY
 
 from ..support.server_thread import SetClock, connect, phases, read_response, running
@@ -57,9 +56,20 @@ def test_what_is_refused_each_time_is_answered_so() -> None:
     assert len(application.bodies) > 1
 
 
-def test_requests_that_wait_for_a_try_hold_no_thread_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands: two of three wait, the third one is answered, and so is another request."""
-    monkeypatch.setattr(server_module, "_MOST_PUT_OFF", 2)
+def waiting_for_a_try(server: Any) -> list[Any]:
+    """Return a list that gets each connection whose request is put off from now on."""
+    put_off, waiting = server.put_off, []
+
+    def note(connection: Any) -> None:
+        put_off(connection)
+        waiting.append(connection)
+
+    server.put_off = note
+    return waiting
+
+
+def test_requests_that_wait_for_a_try_hold_no_thread_and_are_bounded() -> None:
+    """The clock stands: 64 wait, one more is answered, and so is another request."""
     clock = SetClock()
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -69,14 +79,15 @@ def test_requests_that_wait_for_a_try_hold_no_thread_and_are_bounded(monkeypatch
         return [b"ok"]
 
     with running(application, in_loop=False, clock=clock, threads=1) as server:
-        clients = [connect(server) for _ in range(4)]
-        for client in clients[:2]:
+        waiting = waiting_for_a_try(server)
+        clients = [connect(server) for _ in range(66)]
+        for client in clients[:64]:
             client.sendall(b"GET /?again HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: len(server._put_off) == 2)
-        for client, query in zip(clients[2:], (b"again", b"other"), strict=True):
+        wait_until(lambda: len(waiting) == 64)
+        for client, query in zip(clients[64:], (b"again", b"other"), strict=True):
             client.sendall(b"GET /?%s HTTP/1.1\r\nHost: a\r\n\r\n" % query)
             read_response(client)
-        assert len(server._put_off) == 2
+        assert len(waiting) == 64
         clients[0].close()
         clock.advance(1)
         read_response(clients[1])
@@ -103,10 +114,11 @@ def test_the_end_of_another_request_brings_the_next_try_and_more_patience() -> N
         return [b"ok"]
 
     with running(application, in_loop=False, clock=clock) as server:
+        put_off = waiting_for_a_try(server)
         with connect(server) as waiting, connect(server) as other:
             waiting.sendall(b"GET /?waits HTTP/1.1\r\nHost: a\r\n\r\n")
-            for left in (4, 3, 2, 1, 0):
-                wait_until(lambda left=left: refusals == left and server._put_off)  # type: ignore[misc]
+            for number in (1, 2, 3, 4, 5):
+                wait_until(lambda number=number: len(put_off) == number)  # type: ignore[misc]
                 other.sendall(b"GET /?ends HTTP/1.1\r\nHost: a\r\n\r\n")
                 read_response(other)
                 clock.now += 0.15
@@ -114,7 +126,7 @@ def test_the_end_of_another_request_brings_the_next_try_and_more_patience() -> N
 
 
 def test_a_try_that_took_long_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oss_wsgi.serving.task._QUICK_SECONDS", 0.0)
+    monkeypatch.setattr("oss_wsgi.serving.task.QUICK_SECONDS", 0.0)
     application = Refuses(1000)
     with running(application, in_loop=False) as server, connect(server) as client:
         client.sendall(POST)
@@ -127,8 +139,9 @@ def test_a_drain_answers_what_waits_for_its_try() -> None:
     clock = SetClock()
     application = Refuses(1000)
     with running(application, in_loop=False, clock=clock) as server, connect(server) as client:
+        waiting = waiting_for_a_try(server)
         client.sendall(POST)
-        wait_until(lambda: len(server._put_off) == 1)
+        wait_until(lambda: waiting)
         server.drain(60)
         assert read_response(client).startswith(b"HTTP/1.1 503 ")
         assert len(application.bodies) == 2
@@ -138,5 +151,6 @@ def test_the_loop_ends_while_a_request_waits_for_its_try() -> None:
     clock = SetClock()
     application = Refuses(1000)
     with running(application, in_loop=False, clock=clock) as server, connect(server) as client:
+        waiting = waiting_for_a_try(server)
         client.sendall(POST)
-        wait_until(lambda: len(server._put_off) == 1)
+        wait_until(lambda: waiting)

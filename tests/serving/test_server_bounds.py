@@ -438,18 +438,18 @@ def test_more_connections_than_descriptors_are_not_waited_for(caplog: pytest.Log
 def test_a_full_server_accepts_no_more_than_it_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are replaced in the same turn have a descriptor until then."""
     most = 0
+
+    class Counted(dict[int, Any]):
+        def __setitem__(self, fd: int, connection: Any) -> None:
+            nonlocal most
+            super().__setitem__(fd, connection)
+            most = max(most, len(self))
+
     with socket.create_server(("127.0.0.1", 0), backlog=200) as listener, contextlib.ExitStack() as stack:
         for _ in range(60):
             stack.enter_context(socket.create_connection(listener.getsockname(), 60))
         with running(listener=listener, connection_limit=10) as server:
-            replace = server._replace
-
-            def counted(number: int) -> None:
-                nonlocal most
-                most = max(most, len(server.connections))
-                replace(number)
-
-            server._replace = counted
+            server.connections = Counted(server.connections)
             with connect(server) as client:
                 client.sendall(REQUEST)
                 read_response(client)
@@ -475,8 +475,7 @@ def test_application_is_asked_about_the_path_that_it_gets(path: str, options: di
         return 1000
 
     request = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx".encode()
-    with running(application, body_limit=body_limit, **options) as server:
-        server._is_nonblocking = is_nonblocking
+    with running(application, in_loop=is_nonblocking, body_limit=body_limit, **options) as server:
         with connect(server) as client:
             client.sendall(request)
             assert read_response(client).startswith(b"HTTP/1.1 200")

@@ -26,12 +26,14 @@ from ..support.server_thread import (
     REQUEST,
     SetClock,
     connect,
-    has_closed,
+    has_ended,
     phases,
+    polls_of,
     read_all,
     read_response,
     running,
     small,
+    wait_for_turn,
 )
 from ..support.waiting import wait_until
 
@@ -53,7 +55,7 @@ def test_what_has_begun_is_answered_and_ends_its_connection(in_loop: bool) -> No
         answer = read_all(begun)
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nConnection: close\r\n" in answer
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
 
 
 def test_a_request_in_a_thread_is_answered() -> None:
@@ -114,9 +116,9 @@ def test_the_end_comes_after_the_seconds_at_the_latest() -> None:
         server.drain(10, delay=5)
         clock.advance(14.9)
         wait_until(lambda: server.is_stopping)
-        assert not server._has_ended
+        wait_for_turn(server)
         clock.advance(0.2)
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
         release.set()
 
 
@@ -151,15 +153,14 @@ def test_a_backlog_that_meets_a_lack_of_descriptors_is_taken_later() -> None:
             client.sendall(REQUEST)
             assert read_all(client).startswith(b"HTTP/1.1 200 OK\r\n")
         assert read_all(idle) == b""
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
         assert refusals == []
 
 
 def test_a_drain_without_descriptors_does_not_spin() -> None:
     clock = SetClock()
     with running(clock=clock) as server:
-        listener, poller = server.listeners[0].socket, server.poller
-        waits: list[float] = []
+        listener = server.listeners[0].socket
 
         class Refusing:
             def __getattr__(self, name: str) -> Any:
@@ -168,17 +169,10 @@ def test_a_drain_without_descriptors_does_not_spin() -> None:
             def _accept(self) -> Any:
                 raise OSError(errno.EMFILE, "Too many open files")
 
-        class Watched:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(poller, name)
-
-            def poll(self, timeout: float) -> Any:
-                if server.is_stopping:
-                    waits.append(timeout)
-                return poller.poll(timeout)
-
-        server.listeners[0].socket, server.poller = Refusing(), Watched()
+        server.listeners[0].socket = Refusing()
         server.drain(60)
+        wait_until(lambda: server.is_stopping)
+        waits = polls_of(server)
         wait_until(lambda: len(waits) > 5)
         assert all(wait > 0 for wait in waits)
 
@@ -189,7 +183,7 @@ def test_a_second_call_ends_at_once() -> None:
         wait_until(lambda: phases(server) == [HEADER])
         server.drain(3600, delay=3600)
         server.drain(0)
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
 
 
 @pytest.mark.parametrize("in_loop", [True, False])
@@ -212,28 +206,42 @@ def test_readiness_says_draining_while_the_listener_is_open(in_loop: bool) -> No
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert answer.endswith(b'{"status": "unavailable", "failing": ["draining"]}')
         clock.advance(6)
-        wait_until(lambda: has_closed(server))
+        wait_until(lambda: has_ended(server))
 
 
-def test_a_wake_up_is_not_lost_when_a_thread_reports_while_the_loop_reads() -> None:
+def test_a_wake_up_is_not_lost_when_a_thread_reports_while_the_loop_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[str] = []
+    make_pair = socket.socketpair
+
+    class Reader:
+        """What the loop reads from; a thread reports while it does."""
+
+        def __init__(self, reader: socket.socket) -> None:
+            self.reader = reader
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.reader, name)
+
+        def recv(self, size: int) -> bytes:
+            if not reported:
+                reported.append("while the loop reads")
+                server.report(object())
+            return self.reader.recv(size)
+
+    readers: list[Reader] = []
+
+    def pair() -> tuple[Any, socket.socket]:
+        reader, writer = make_pair()
+        readers.append(Reader(reader))
+        return readers[0], writer
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(socket, "socketpair", pair)
         server = make_server(small, listener, threads=1)
-        reader = server._wake_reader
-        first, second = object(), object()
-
-        class Reader:
-            def recv(self, size: int) -> bytes:
-                if not server._reports:
-                    server.report(first)
-                return bytes(reader.recv(size))
-
-        server._wake_reader = Reader()
-        server._read_wake()
-        server._wake_reader = reader
-        server.report(second)
-        assert reader.recv(10) == b"\0"
-        assert list(server._reports) == [first, second]
-        server._reports.clear()
+        monkeypatch.undo()
+        assert not server.is_signal(SystemExit()), "it reads"
+        server.report(object())
+        assert readers[0].recv(10) == b"\0"
         server.task_dispatcher.shutdown()
         server.close()
 

@@ -36,7 +36,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """A listening socket as the first descriptor that is handed over."""
     listener = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(socket_activation, "_FIRST_DESCRIPTOR", os.dup(listener.fileno()))
+    monkeypatch.setattr(socket_activation, "FIRST_DESCRIPTOR", os.dup(listener.fileno()))
     with listener:
         yield listener
 
@@ -71,7 +71,7 @@ def test_a_descriptor_that_does_not_listen_is_refused(monkeypatch: pytest.Monkey
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "7"}
     with socket.socket() as unbound, open(tmp_path / "file", "w") as file:
         for fd, problem in ((unbound.fileno(), "not a listening stream socket"), (file.fileno(), "is not a socket")):
-            monkeypatch.setattr(socket_activation, "_FIRST_DESCRIPTOR", fd)
+            monkeypatch.setattr(socket_activation, "FIRST_DESCRIPTOR", fd)
             with pytest.raises(ValueError, match=problem):
                 inherited_sockets(environ, 7)
 

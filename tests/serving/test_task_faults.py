@@ -177,11 +177,9 @@ def closing(application: Any, start_response: Any, **options: Any) -> Any:
 
 
 def test_is_nonblocking_that_exits_leaves_the_request_to_a_thread(caplog: pytest.LogCaptureFixture) -> None:
-    with running(small) as server:
-        server._is_nonblocking = lambda method, path, headers: sys.exit(3)
-        with connect(server) as client:
-            client.sendall(REQUEST)
-            read_response(client)
+    with running(small, in_loop=lambda method, path, headers: sys.exit(3)) as server, connect(server) as client:
+        client.sendall(REQUEST)
+        read_response(client)
     assert "is_nonblocking failed" in caplog.text
 
 

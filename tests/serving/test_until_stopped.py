@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.serving import until_stopped
 from oss_wsgi.serving.until_stopped import (
     CannotStartError,
     drain_on_signals,
@@ -30,9 +29,9 @@ def signals() -> Iterator[None]:
     """Restore the handlers that the server replaces, and forget what signals have said."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     yield
+    run_until_stopped("test", lambda stack: None)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    until_stopped._ending.reset()
 
 
 def test_sigterm_undoes_what_is_on_the_stack() -> None:

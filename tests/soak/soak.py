@@ -31,11 +31,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing.clients import multipart
-from oss_wsgi.testing.in_process_bucket import InProcessBucket
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 from ..support.ports import free_port
+from ..support.server_threads import serving_oss
 from . import tables
 
 ROOT = Path(__file__).parents[2]
@@ -196,9 +197,7 @@ def soak(uploads: int, seed: int, *, restart_every: int, broken: bool = False) -
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         oss = stack.enter_context(LocalOSS(directory=folder / "oss", test_mode=True, callback_timeout=_OSS_WAITS))
-        local = LocalOSSServer(oss)
-        stack.callback(local.stop)
-        local.start()
+        stack.enter_context(serving_oss(oss))
         port = free_port()
         environ = _environ(oss, port, folder, broken=broken)
         with closing(tables.connect(environ[tables.DATABASE])) as connection:

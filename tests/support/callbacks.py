@@ -1,4 +1,4 @@
-"""The key of all local OSSs, and bodies of callbacks whose ticket no form has issued.
+"""The key of all local OSSs, callbacks as OSS posts them, and bodies whose ticket no form has issued.
 
 Those of a form make `oss_wsgi.testing.callback_body`.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import functools
 import time
+from typing import Any
 from urllib.parse import urlencode
+
+import webtest
 
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
+from oss_wsgi.testing import CallbackSigner
 
 
 @functools.cache
@@ -28,3 +32,24 @@ def new_report(
     )
     members = {"filename": key, "size": "6", "bucket": bucket, "mimeType": mime_type, "ticket": ticket}
     return urlencode(members).encode()
+
+
+def post_callback(
+    client: webtest.TestApp,
+    body: bytes,
+    signer: CallbackSigner,
+    *,
+    target: str = "/oss/callback",
+    signed_target: str | None = None,
+    content_type: str = "application/x-www-form-urlencoded",
+    headers: dict[str, str | None] | None = None,
+    **options: Any,
+) -> webtest.TestResponse:
+    """Post the callback that OSS would post for a body.
+
+    :param signed_target: what OSS has signed and sent to a proxy, if that is not what arrives.
+    :param headers: replace OSS's; None drops one.
+    """
+    merged = {**signer.headers(signed_target or target, body, content_type), **(headers or {})}
+    present = {name: value for name, value in merged.items() if value is not None}
+    return client.post(target, body, headers=present, **options)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
+from oss_wsgi.local import CORSRule, LocalOSS
 from oss_wsgi.testing.local_oss import environ_for
 
+from .server_threads import serving_application, serving_oss
+
 ORIGIN = "https://app.example.com"
-
-
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 def not_found(environ: Any, start_response: Any) -> list[bytes]:
@@ -54,17 +49,11 @@ def deployed(
     with contextlib.ExitStack() as stack:
         options = {"cors_rules": [CORSRule([ORIGIN, "http://127.0.0.1:*"])], **(oss or {})}
         local = stack.enter_context(LocalOSS(directory=folder / "objects", **options))
-        server = LocalOSSServer(local)
-        server.start()
-        stack.callback(server.stop)
-        site = stack.enter_context(make_server("127.0.0.1", 0, not_found, WSGIServer, QuietHandler))
-        url = f"http://127.0.0.1:{site.server_port}"
+        stack.enter_context(serving_oss(local))
+        applications: list[Any] = []
+        url = stack.enter_context(serving_application(lambda environ, start: applications[0](environ, start)))
         environ = environ_for(local, folder, url=url)
         environ |= {"OSS_ALLOW_ANONYMOUS": "on", "OSS_ALLOWED_ORIGINS": ORIGIN}
         environ |= {"OSS_LEDGER": str(folder / "ledger.sqlite3"), **(settings or {})}
-        site.set_app(front(DirectUpload(view, Settings.from_environ(environ), **(app or {}))))
-        thread = threading.Thread(target=site.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(site.shutdown)
+        applications.append(front(DirectUpload(view, Settings.from_environ(environ), **(app or {}))))
         yield Deployment(local, url, environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ def small(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def running(
     application: Any = small,
     *,
-    in_loop: bool = True,
+    in_loop: bool | Callable[..., bool] = True,
     clock: Any = None,
     listener: socket.socket | None = None,
     **options: Any,
@@ -52,15 +52,18 @@ def running(
     if clock is not None:
         options["clock"] = clock
     server = make_server(
-        application, listener, (lambda method, path, headers: in_loop), **{"threads": 2, "ident": None, **options}
+        application,
+        listener,
+        in_loop if callable(in_loop) else lambda method, path, headers: in_loop,
+        **{"threads": 2, "ident": None, **options},
     )
     if clock is not None:
         clock.server = server
-    thread = threading.Thread(target=server.run, name="loop")
+    thread = server.loop = threading.Thread(target=server.run, name="loop")
     thread.start()
     if clock is not None:
         # One sweep begins at once. Under way while the clock is set, it would not look again at what it has seen.
-        wait_until(lambda: server._next_sweep > clock.now)
+        wait_for_turn(server)
     try:
         yield server
     finally:
@@ -69,9 +72,42 @@ def running(
         assert not thread.is_alive()
 
 
-def has_closed(server: Any) -> bool:
-    """Return whether a server accepts no more connections; to connect would say it too, and be one more to serve."""
-    return bool(server._is_closed)
+def has_ended(server: Any) -> bool:
+    """Return whether ``run`` has returned."""
+    return not server.loop.is_alive()
+
+
+def wait_for_turn(server: Any) -> None:
+    """Wait until the loop has done in a whole turn what was due by now."""
+    polls = polls_of(server)
+
+    def has_turned() -> bool:
+        server.pull_trigger()
+        return len(polls) >= 2
+
+    wait_until(has_turned)
+
+
+def each_turn(server: Any, seen: Callable[[float], object]) -> None:
+    """Call ``seen`` with the longest wait of each turn that begins from now on, before the loop waits."""
+    poller = server.poller
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(poller, name)
+
+        def poll(self, timeout: float) -> Any:
+            seen(timeout)
+            return poller.poll(timeout)
+
+    server.poller = Watched()
+
+
+def polls_of(server: Any) -> list[float]:
+    """Return a list that gets the longest wait of each turn that begins from now on."""
+    polls: list[float] = []
+    each_turn(server, polls.append)
+    return polls
 
 
 def connect(server: Any) -> socket.socket:
@@ -103,17 +139,7 @@ def phases(server: Any) -> list[int]:
 def held_after_turns(server: Any) -> list[int]:
     """Return a list that gets the memory held at the end of each turn, since within a turn it may be more."""
     held: list[int] = []
-    poller = server.poller
-
-    class Watched:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(poller, name)
-
-        def poll(self, timeout: float) -> Any:
-            held.append(server.held)
-            return poller.poll(timeout)
-
-    server.poller = Watched()
+    each_turn(server, lambda timeout: held.append(server.held))
     server.pull_trigger()
     wait_until(lambda: held)  # the poller before counts nothing
     return held

@@ -15,6 +15,8 @@ from webtest.lint import middleware as lint
 from oss_wsgi import CallbackGuard, CallbackVerifier, DirectUpload, Settings
 from oss_wsgi.testing import CallbackRecorder, CallbackSigner, FrozenClock, RecordedCallback, UploadClient
 
+from ..support.callbacks import post_callback
+
 CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))[
     "captures"
 ]
@@ -113,8 +115,8 @@ def test_only_callbacks_and_their_headers_are_recorded(tmp_path: Path) -> None:
     client.get("/")
     client.post("/login", {"password": "swordfish"})
     assert list(tmp_path.iterdir()) == []
-    headers = {**CallbackSigner().headers("/cb", b"a=b"), "Cookie": "session=swordfish"}
-    assert client.post("/cb", b"a=b", headers=headers).text == "legacy"
+    cookie: dict[str, str | None] = {"Cookie": "session=swordfish"}
+    assert post_callback(client, b"a=b", CallbackSigner(), target="/cb", headers=cookie).text == "legacy"
     (path,) = tmp_path.iterdir()
     assert "swordfish" not in path.read_text()
     names = {name.lower() for name in RecordedCallback.load(path).headers}
@@ -134,7 +136,7 @@ def test_the_recorder_stops_at_its_limit(tmp_path: Path) -> None:
     client = callbacks(tmp_path, limit=2, clock=clock)
     for _ in range(4):
         clock.advance(1)
-        assert client.post("/cb", b"a=b", headers=CallbackSigner().headers("/cb", b"a=b")).text == "legacy"
+        assert post_callback(client, b"a=b", CallbackSigner(), target="/cb").text == "legacy"
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -165,5 +167,5 @@ def test_a_body_without_a_length_is_passed_on_unread(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_stops_no_callback(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     client = callbacks(tmp_path / "file" / "folder")
-    assert client.post("/cb", b"a=b", headers=CallbackSigner().headers("/cb", b"a=b")).text == "legacy"
+    assert post_callback(client, b"a=b", CallbackSigner(), target="/cb").text == "legacy"
     assert "was not recorded" in caplog.text

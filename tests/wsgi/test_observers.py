@@ -14,6 +14,8 @@ from oss_wsgi import AccessLog, DirectUpload, Grant, Settings, Upload
 from oss_wsgi.testing import CallbackSigner, UploadClient, callback_body
 from oss_wsgi.wsgi.observers import FACTS_KEY, Observers, RequestFacts, facts_of
 
+from ..support.callbacks import post_callback
+
 SIGNER = CallbackSigner()
 SECRET = "ExampleSecret0000000000000000A"
 SETTINGS = Settings(
@@ -87,9 +89,9 @@ def test_on_refused_gets_user_and_object_only_of_a_verified_callback() -> None:
     observers = Recorder()
     app = client(observers, on_upload=lambda upload: 1 / 0)
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
-    headers = {**SIGNER.headers("/oss/callback", body), "x-oss-request-id": "674EF4EC"}
-    app.post("/oss/callback", body, headers={**headers, "Authorization": "AAAA"}, status=403)
-    app.post("/oss/callback", body, headers=headers, status=500)
+    headers: dict[str, str | None] = {"x-oss-request-id": "674EF4EC"}
+    post_callback(app, body, SIGNER, headers={**headers, "Authorization": "AAAA"}, status=403)
+    post_callback(app, body, SIGNER, headers=headers, status=500)
     (wrong, _, unverified), (failed, status, verified) = observers.refused
     assert (wrong, failed, status) == ("signature_wrong", "handler_failed", 500)
     assert unverified["oss_request_id"] == verified["oss_request_id"] == "674EF4EC"
@@ -229,7 +231,7 @@ def test_without_a_listener_no_context_is_made() -> None:
     app = webtest.TestApp(DirectUpload(view, SETTINGS, **options))
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
     for _ in range(2):
-        app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
+        post_callback(app, body, SIGNER)
     assert len(environs) == 2
     assert not any(FACTS_KEY in environ for environ in environs)
 
@@ -243,7 +245,7 @@ def test_the_access_log_has_user_and_object_of_a_verified_callback(caplog: pytes
     signed = app.get("/oss/signature?filename=a.png").json
     body = callback_body(signed, size=6, mime_type="image/png")
     for _ in range(2):
-        app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
+        post_callback(app, body, SIGNER)
     lines = [vars(record) for record in caplog.records if record.name.endswith("access_log")]
     assert [(line["user"], line["object"], line.get("reason")) for line in lines] == [
         ("eric", signed["fields"]["key"], None),
@@ -256,7 +258,7 @@ def test_a_ticket_mismatch_is_reported_with_the_tickets_user() -> None:
     observers = Recorder()
     app = client(observers)
     body = callback_body(app.get("/oss/signature?filename=a.png&size=6").json, size=7, mime_type="image/png")
-    app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), status=403)
+    post_callback(app, body, SIGNER, status=403)
     ((reason, status, facts),) = observers.refused
     assert (reason, status, facts["user"], facts.get("object")) == ("ticket_mismatch", 403, "eric", None)
 
@@ -273,7 +275,7 @@ def test_a_refusal_without_observers_logs_user_and_object(caplog: pytest.LogCapt
     app.get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
     signed = app.get("/oss/signature?filename=a.png").json
     body = callback_body(signed, size=6, mime_type="image/png")
-    app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), status=500)
+    post_callback(app, body, SIGNER, status=500)
     outside, failed = (vars(record) for record in caplog.records if "refused" in record.getMessage())
     assert (outside["reason"], outside["user"]) == ("content_type_not_allowed", "eric")
     assert (failed["reason"], failed["user"], failed["object"]) == ("handler_failed", "eric", signed["fields"]["key"])

@@ -22,7 +22,8 @@ from .probe import BODY, FIX_CHECK_CALLBACK, FIX_NO_URL, LINE_URL, ProbeCall, co
 #: Seconds after which an answer is a warning: half of what OSS waits.
 SLOW = 2.5
 
-_OSS_TIMEOUT = 5.0
+#: Seconds that OSS waits for an answer.
+OSS_TIMEOUT = 5.0
 _MAX_RESPONSE = 1024 * 1024
 
 _FIX_COMPRESSION = "Switch compression off for this path: OSS does not decompress answers."
@@ -272,7 +273,7 @@ def check_response(url: str, response: Response, status: int = 200) -> Iterator[
             ),
             (not length.isdigit(), "the answer has no Content-Length", _FIX_LENGTH),
             (size >= _MAX_RESPONSE, "the answer is over 1 MB", "Send a shorter answer."),
-            (seconds > _OSS_TIMEOUT, f"the answer took {seconds:.1f} s, but OSS waits 5 s", _FIX_SLOW),
+            (seconds > OSS_TIMEOUT, f"the answer took {seconds:.1f} s, but OSS waits 5 s", _FIX_SLOW),
         )
         if is_wrong
     ]

@@ -95,7 +95,7 @@ def unreachable(cause: UnreachableError, fix: str) -> Finding:
     reason = cause.__cause__
     offline = isinstance(reason, OSError) and reason.errno in _OFFLINE
     unknown = isinstance(reason, socket.gaierror) and _is_public_name(cause.host)
-    if offline or (unknown and not _knows_public_names()):
+    if offline or (unknown and not knows_public_names()):
         return warning(
             f"not checked, because this machine has no network: {cause}",
             "Connect it, or run `oss-wsgi doctor` on a machine that is connected.",
@@ -109,7 +109,7 @@ def _is_public_name(host: str) -> bool:
 
 
 @functools.cache
-def _knows_public_names() -> bool:
+def knows_public_names() -> bool:
     """Return whether this machine's DNS knows the host of OSS's public key, which every verification needs."""
     try:
         socket.getaddrinfo(urlsplit(OSS_PUBLIC_KEY_URLS[0]).hostname, None, type=socket.SOCK_STREAM)

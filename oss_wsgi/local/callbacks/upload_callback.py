@@ -12,7 +12,7 @@ from email.utils import formatdate
 from ..errors import ErrorText, OSSError, Response, invalid_argument
 from ..object_headers import upload_headers
 from ..request import Request
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
 from .image_info import ImageInfo
 from .parameters import (
     JSON,
@@ -65,18 +65,18 @@ def call_back(
     :param operation: the name of the upload in callbacks, such as PostObject.
     :raises OSSError: 203 CallbackFailed. The object stays, and only this error says that the application was not told.
     """
-    service = request.service
+    oss = request.oss
     values = callback_values(request, callback, stored, image, operation)
     if callback.body_type == JSON:
         body = substitute_json(callback.body, values).encode()
     else:
-        space_as_plus = service.options.space_as_plus
+        space_as_plus = oss.options.space_as_plus
         body = substitute_form(callback.body, values, space_as_plus=space_as_plus).encode()
     failure = ErrorText("")
     for url in callback.urls:
         message = callback_request(request, callback, url, body)
         request.story.note_request(message)
-        call, relayed = service.sender.call(message, request.faults.pop(*CALLBACK_FAULTS))
+        call, relayed = oss.sender.call(message, request.faults.pop(*CALLBACK_FAULTS))
         request.story.note_call(call)
         if call.failure is None:
             return Response(200, [*upload_headers(stored), ("Content-Type", "application/json")], relayed)
@@ -100,8 +100,8 @@ def callback_values(
         "mimeType": stored.content_type,
         "crc64": stored.crc64,
         "contentMd5": stored.content_md5,
-        "clientIp": request.client_ip,
-        "reqId": request.id,
+        "clientIp": request.story.client,
+        "reqId": request.story.id,
         "operation": operation,
     }
     if image:
@@ -111,21 +111,21 @@ def callback_values(
 
 def callback_request(request: Request, callback: CallbackParameters, url: CallbackURL, body: bytes) -> CallbackRequest:
     """Return the signed request to one URL (protocol.md 8.1, protocol.md 8.2, protocol.md 8.3)."""
-    service = request.service
+    oss = request.oss
     headers = [
         ("Host", callback.host or url.netloc),
         ("Connection", "close"),
         ("Content-Length", str(len(body))),
-        ("Authorization", service.sender.key.sign(url.string_to_sign(body))),
+        ("Authorization", oss.sender.key.sign(url.string_to_sign(body))),
         ("Content-MD5", base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()),
         ("Content-Type", callback.body_type),
-        ("Date", formatdate(service.options.clock(), usegmt=True)),
+        ("Date", formatdate(oss.options.clock(), usegmt=True)),
         ("User-Agent", "aliyun-oss-callback"),
         ("x-oss-additional-headers", ""),
         ("x-oss-bucket", request.bucket),
         ("x-oss-owner", ACCOUNT_ID),
-        ("x-oss-pub-key-url", base64.b64encode(request.public_key_url.encode()).decode()),
-        ("x-oss-request-id", request.id),
+        ("x-oss-pub-key-url", base64.b64encode(request.oss.public_key_url.encode()).decode()),
+        ("x-oss-request-id", request.story.id),
         ("x-oss-requester", ACCOUNT_ID),
         ("x-oss-signature-version", "1.0"),
         ("x-oss-tag", "CALLBACK"),
@@ -135,9 +135,9 @@ def callback_request(request: Request, callback: CallbackParameters, url: Callba
 
 def _read_parameters(request: Request, text: str) -> CallbackParameters | None:
     parameters = parse_callback(text)
-    service = request.service
+    oss = request.oss
     for url in parameters.urls if parameters else []:
-        check_address(url, allow_private=service.options.allow_private_callback, resolve=service.resolve)
+        check_address(url, allow_private=oss.options.allow_private_callback, resolve=oss.resolve)
     return parameters
 
 

@@ -12,8 +12,8 @@ from ..object_headers import check_key, content_type, forbids_overwrite, object_
 from ..operations.write_objects import store
 from ..request import Request
 from ..signatures.form_check import check_signature
-from ..storage.blob_folder import ObjectWriter
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
+from ..storage.storage import Incoming
 from ..xml_document import write_xml
 from .form import Form
 from .policy import SizeRange, check_policy, parse_policy, size_range, too_large, too_small
@@ -21,8 +21,8 @@ from .policy import SizeRange, check_policy, parse_policy, size_range, too_large
 
 def post_object(request: Request) -> Response:
     """Return the response to a form; raise OSSError for the first check that fails, in the order of protocol.md 2.7."""
-    environ, service, bucket = request.environ, request.service, request.storage
-    form = Form(environ, exact_names=service.options.exact_field_names)
+    environ, oss, bucket = request.environ, request.oss, request.storage
+    form = Form(environ, exact_names=oss.options.exact_field_names)
     fields = form.fields
     request.story.note_form(fields, form.file_name, form.file_type)
     if "key" not in fields:
@@ -30,11 +30,11 @@ def post_object(request: Request) -> Response:
             "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"
         )
         raise invalid_argument(message, name="key")
-    now = arrival(environ, service.options.clock())
-    signer = check_signature(fields, service.account, service.options.region, now)
+    now = arrival(environ, oss.options.clock())
+    signer = check_signature(fields, oss.account, oss.options.region, now)
     policy = parse_policy(fields["policy"])
     file_type = form.file_type
-    check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.options.strict)
+    check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=oss.options.strict)
     callback = read_form_callback(request, fields)
     # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file_name)
@@ -46,7 +46,7 @@ def post_object(request: Request) -> Response:
     location = redirect(fields)
     limit = size_range(policy)
 
-    def receive(incoming: ObjectWriter) -> None:
+    def receive(incoming: Incoming) -> None:
         incoming.receive(_limited(form.chunks(), limit), form.source)
         if incoming.size < limit.minimum:
             raise too_small(incoming.size, limit)
@@ -78,7 +78,7 @@ def _response(request: Request, stored: StoredObject, status: str, redirect_url:
     if redirect_url:
         return Response(303, [*headers, ("Location", header_value(redirect_url))])
     if status == "201":
-        location = f"{request.url}/{request.bucket}/{quote(stored.key)}"
+        location = f"{request.oss.url}/{request.bucket}/{quote(stored.key)}"
         nodes = [("Bucket", request.bucket), ("ETag", f'"{stored.etag}"'), ("Key", stored.key), ("Location", location)]
         document = write_xml("PostResponse", nodes)
         return Response(201, [*headers, ("Content-Type", "application/xml"), ("Location", location)], document)

@@ -3,35 +3,13 @@
 const words = document.documentElement.lang.startsWith("zh")
   ? { live: "实时更新", reconnecting: "正在重新连接", copied: "已复制" }
   : { live: "Live", reconnecting: "Reconnecting", copied: "Copied" };
-const live = document.querySelector("[data-events]");
+const live = document.querySelector("[data-news]");
 const list = document.getElementById("stories");
 
 if (live && list) {
-  let running = false;
-  let again = false;
-  let timer;
-
-  // One fetch at a time; what comes meanwhile asks for one more.
   const refresh = async () => {
-    if (running) {
-      again = true;
-      return;
-    }
-    running = true;
-    clearTimeout(timer);
-    try {
-      const response = await fetch(location.href, { cache: "no-store" });
-      if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
-    } catch {
-      // The stream connects again, and then asks anew.
-    }
-    running = false;
-    if (again) {
-      again = false;
-      refresh();
-    } else if (document.querySelector("[data-level=busy]")) {
-      timer = setTimeout(refresh, 1000); // its seconds go on
-    }
+    const response = await fetch(location.href, { cache: "no-store" });
+    if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
   };
 
   const show = (next) => {
@@ -91,14 +69,21 @@ if (live && list) {
   };
 
   let seen;
-  const source = new EventSource(live.dataset.events);
-  source.addEventListener("open", () => say("on", words.live));
-  source.addEventListener("error", () => say("off", words.reconnecting));
-  source.addEventListener("story", (event) => {
-    if (event.data !== seen || seen === undefined) refresh();
-    seen = event.data;
-  });
-  addEventListener("pagehide", () => source.close());
+  const ask = async () => {
+    try {
+      const response = await fetch(live.dataset.news, { cache: "no-store" });
+      if (!response.ok) throw new Error(response.statusText);
+      const news = await response.text();
+      say("on", words.live);
+      // The seconds of a story that is under way go on without news.
+      if (news !== seen || document.querySelector("[data-level=busy]")) await refresh();
+      seen = news;
+    } catch {
+      say("off", words.reconnecting);
+    }
+    setTimeout(ask, 1000);
+  };
+  ask();
 }
 
 const copied = async (link, text) => {

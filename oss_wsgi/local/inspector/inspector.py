@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from ...explanations.rows import find
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
 from ..environ import Address
 from ..errors import OSSError, Response
-from ..faults import Faults
 from ..request import Service
 from ..signatures.v1 import signed_path
 from .access import SAFE, Access, plain
@@ -54,25 +52,13 @@ _FILES = {"inspector.css": "text/css", "inspector.js": "text/javascript", "icon.
 
 
 class Inspector:
-    """The pages, what they do, and the journal that they show.
+    """The pages, what they do, and the journal that they show."""
 
-    :param secrets: what no page may show.
-    :param url: returns the URL of the LocalOSS as clients see it.
-    """
-
-    def __init__(
-        self, service: Service, *, faults: Faults, secrets: tuple[str | None, ...], url: Callable[[], str]
-    ) -> None:
+    def __init__(self, oss: Service) -> None:
         self.journal = Journal()
-        self._service = service
-        self._options = service.options
-        self._storage = service.storage
-        self._sender = service.sender
-        self._faults = faults
-        self._secrets = secrets
-        self._url = url
+        self._oss = oss
+        self._options = oss.options
         self._access = Access(everywhere=self._options.inspector == "everywhere")
-        self._ended = threading.Event()
 
     def answer(self, environ: Mapping[str, Any]) -> Response | None:
         """Return the response to a request for the inspector; None for one that is OSS's."""
@@ -85,7 +71,7 @@ class Inspector:
         if not is_own:
             return self._root(environ) if path in ("", "/") else None
         page = self._page(environ)
-        refusal = self._access.refusal(environ, self._url())
+        refusal = self._access.refusal(environ, self._oss.url)
         if refusal:
             return page.refuse(*refusal)
         method = environ["REQUEST_METHOD"]
@@ -116,24 +102,16 @@ class Inspector:
         if self.has_pages:
             self.journal.add(story)
         if self._options.log:
-            link = f"{self._url()}{ROOT}/requests/{story.id}" if self.has_pages else ""
+            link = f"{self._oss.url}{ROOT}/requests/{story.id}" if self.has_pages else ""
             line = log_line(story, self.masks(story), link)
             if line:
                 self._options.log(line)
 
     def masks(self, story: Story | None = None, *, shorten_tickets: bool = True) -> Masks:
         """Return what hides the secrets of the account, and those of a story."""
-        return Masks(self._secrets, story, shorten_tickets=shorten_tickets)
-
-    def open(self) -> None:
-        """Let pages wait for news again."""
-        self._ended.clear()
-        self.journal.open()
-
-    def close(self) -> None:
-        """End all streams, and what waits to be sent late."""
-        self._ended.set()
-        self.journal.close()
+        account = self._oss.account
+        secrets = account.access_key_secret, account.security_token, *self._oss.former
+        return Masks(secrets, story, shorten_tickets=shorten_tickets)
 
     def _root(self, environ: Mapping[str, Any]) -> Response | None:
         """Return the activity for a person who opens the root; None for a program that lists buckets, or a stranger."""
@@ -143,12 +121,12 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._access.refusal(environ, self._url()) else self._show(environ, "")
+        return None if self._access.refusal(environ, self._oss.url) else self._show(environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
 
-        account = self._service.account
+        account = self._oss.account
 
         def signed(bucket: str, key: str) -> str:
             return signed_path(Address(bucket, key), account, self._options.clock() + LINK_LIFETIME)
@@ -160,21 +138,21 @@ class Inspector:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
         page = self._page(environ)
         if path in ("", "/"):
-            buckets = [bucket.name for bucket in self._storage.buckets()]
-            own = {"url": self._url(), "bucket": self._options.bucket, "buckets": buckets}
+            buckets = [bucket.name for bucket in self._oss.storage.buckets()]
+            own = {"url": self._oss.url, "bucket": self._options.bucket, "buckets": buckets}
             return activity_page(page, self.journal, self.masks(), query, **own)
-        if path == "/events":
-            return self._stream(environ)
+        if path == "/news":  # the pages ask each second
+            return plain(200, str(self.journal.count))
         if path == "/objects":
-            return objects_page(page, self._storage, query, self._options.bucket)
+            return objects_page(page, self._oss.storage, query, self._options.bucket)
         if path == "/object":
-            return object_page(page, self._storage, query.get("bucket", ""), query.get("key", ""))
+            return object_page(page, self._oss.storage, query.get("bucket", ""), query.get("key", ""))
         if path == "/content":
             return object_content(
-                page, self._storage, query.get("bucket", ""), query.get("key", ""), download="download" in query
+                page, self._oss.storage, query.get("bucket", ""), query.get("key", ""), download="download" in query
             )
         if path == "/faults":
-            return faults_page(page, self._faults)
+            return faults_page(page, self._oss.faults)
         name = path.removeprefix("/")
         if name in _FILES:
             return _file(name)
@@ -213,15 +191,6 @@ class Inspector:
             elif story.upload_id and other.upload_id == story.upload_id:
                 yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 
-    def _stream(self, environ: Mapping[str, Any]) -> Response:
-        headers = [
-            ("Content-Type", "text/event-stream"),
-            ("Cache-Control", "no-store"),
-            ("X-Accel-Buffering", "no"),
-            *SAFE,
-        ]
-        return Response(200, headers, self.journal.stream() if environ["REQUEST_METHOD"] == "GET" else b"")
-
     def _act(self, environ: Mapping[str, Any], path: str) -> Response:
         form = _read_form(environ)
         page = self._page(environ)
@@ -232,13 +201,13 @@ class Inspector:
             return _see_other(page, "")
         if path == "/faults":
             try:
-                add_fault(self._faults, form)
+                add_fault(self._oss.faults, form)
             except (ValueError, OverflowError) as error:
                 return page.refuse(400, str(error))
             return _see_other(page, "/faults")
         if path == "/delete":
             bucket, key = form.get("bucket", ""), form.get("key", "")
-            self._storage.bucket(bucket).delete(key)
+            self._oss.storage.bucket(bucket).delete(key)
             folder = f"{key.rpartition('/')[0]}/" if "/" in key else ""
             return _see_other(page, "/objects", bucket=bucket, prefix=folder)
         if path.startswith("/requests/") and path.endswith("/again"):
@@ -266,8 +235,7 @@ class Inspector:
         )
         self.begin(again)
         try:
-            wait = self._ended.wait
-            for call in send_again(self._sender, request, change, url, sleep=wait, on_request=again.note_request):
+            for call in send_again(self._oss.sender, request, change, url, again.note_request):
                 again.note_call(call)
         finally:
             # The worse of two responses: a repeated callback is refused while the first one is handled.
@@ -281,7 +249,7 @@ class Inspector:
         if not address.strip():
             return None
         url = parse_callback_url(address)
-        check_address(url, allow_private=self._options.allow_private_callback, resolve=self._service.resolve)
+        check_address(url, allow_private=self._options.allow_private_callback, resolve=self._oss.resolve)
         return url
 
 

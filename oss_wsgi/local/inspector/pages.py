@@ -9,7 +9,7 @@ from urllib.parse import quote
 from ..errors import Headers, Response
 from ..faults import FAULTS, Fault, Faults
 from ..operations.read_objects import FileRange
-from ..storage.records import CommonPrefix
+from ..storage.index import CommonPrefix
 from ..storage.storage import Storage
 from .access import PICTURES, SAFE, essence
 from .journal import MAX_STORIES, Journal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,15 +29,12 @@ def send_again(
     request: CallbackRequest,
     change: str,
     url: CallbackURL | None,
-    *,
-    sleep: Callable[[float], object],
-    on_request: Callable[[CallbackRequest], None] = lambda request: None,
+    on_request: Callable[[CallbackRequest], None],
 ) -> list[CallbackCall]:
     """Send the request, and return what came of it; two calls for "twice".
 
     :param change: a name of CHANGES.
     :param url: another URL, for which it is signed again.
-    :param sleep: waits so many seconds.
     :param on_request: is called with what is sent, before it is.
     """
     if url and url != request.url:
@@ -50,7 +48,7 @@ def send_again(
         elsewhere = replace(request.url, path=f"{request.url.path.rstrip('/')}/elsewhere")
         request = _signed(request, elsewhere, sender.key)
     elif change == "late":
-        sleep(LATE_SECONDS)
+        time.sleep(LATE_SECONDS)
     on_request(request)
     requests = [request, request] if change == "twice" else [request]
     with ThreadPoolExecutor(len(requests)) as threads:

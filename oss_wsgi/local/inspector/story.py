@@ -13,7 +13,7 @@ from ..callbacks.sender import CallbackCall, CallbackRequest
 from ..environ import Address
 from ..errors import ErrorText, Headers, OSSError
 from ..signatures.signed_request import read_headers
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
 
 #: Characters of a field or a header that are kept; a longer value is left out as a whole.
 MAX_VALUE = 64 * 1024

@@ -38,7 +38,7 @@ def list_buckets(request: Request) -> Response:
     query = request.query
     prefix, marker = query.get("prefix", ""), query.get("marker", "")
     limit = request.whole_number("max-keys", 100, 1, MAX_KEYS)
-    buckets = request.service.storage.buckets()
+    buckets = request.oss.storage.buckets()
     matching = [bucket for bucket in buckets if bucket.name.startswith(prefix) and bucket.name > marker]
     page = matching[:limit]
     nodes: list[Node] = [
@@ -50,7 +50,7 @@ def list_buckets(request: Request) -> Response:
     ]
     if len(page) < len(matching):
         nodes.append(("NextMarker", page[-1].name))
-    region: Node = ("Region", request.service.options.region)
+    region: Node = ("Region", request.oss.options.region)
     nodes.append(("Buckets", [("Bucket", [*_bucket_nodes(bucket, request), region]) for bucket in page]))
     return xml_response("ListAllMyBucketsResult", nodes)
 
@@ -63,7 +63,7 @@ def put_bucket(request: Request) -> Response:
     settings = _read_configuration(read_small_body(request.environ, MAX_BODY_SIZE))
     if "x-oss-acl" in request.headers:
         settings["acl"] = one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])
-    created = request.service.storage.create_bucket(request.bucket, now=request.now)
+    created = request.oss.storage.create_bucket(request.bucket, now=request.story.started)
     if not created and not _has_settings(request.storage, settings):
         message = (
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system."
@@ -76,13 +76,13 @@ def put_bucket(request: Request) -> Response:
 
 def delete_bucket(request: Request) -> Response:
     """DELETE: delete an empty bucket."""
-    request.service.storage.delete_bucket(request.bucket)
+    request.oss.storage.delete_bucket(request.bucket)
     return Response(204)
 
 
 def head_bucket(request: Request) -> Response:
     """HEAD: return the region and the storage class as headers."""
-    region = f"oss-{request.service.options.region}"
+    region = f"oss-{request.oss.options.region}"
     headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", request.storage.storage_class)]
     return Response(200, headers)
 
@@ -108,7 +108,7 @@ def get_bucket_info(request: Request) -> Response:
 
 def get_bucket_location(request: Request) -> Response:
     """GET `?location`: return the region."""
-    return xml_response("LocationConstraint", f"oss-{request.service.options.region}")
+    return xml_response("LocationConstraint", f"oss-{request.oss.options.region}")
 
 
 def get_bucket_acl(request: Request) -> Response:
@@ -126,13 +126,13 @@ def put_bucket_acl(request: Request) -> Response:
 def put_bucket_cors(request: Request) -> Response:
     """PUT `?cors`: replace all CORS rules."""
     body = read_small_body(request.environ, MAX_BODY_SIZE)
-    save_rules(request.storage, *read_rules(body, request.service.options.max_cors_rules))
+    save_rules(request.storage, *read_rules(body, request.oss.options.max_cors_rules))
     return Response(200)
 
 
 def get_bucket_cors(request: Request) -> Response:
     """GET `?cors`: return the CORS rules."""
-    cors = request.service.rules.cors(request.storage.name)
+    cors = request.oss.cors(request.storage.name)
     if not cors.rules:
         message = "The CORS Configuration does not exist."
         raise OSSError(404, "NoSuchCORSConfiguration", message, BucketName=request.bucket)
@@ -155,7 +155,7 @@ def get_bucket_stat(request: Request) -> Response:
         ("ObjectCount", str(sum(count for count, _ in stored.values()))),
         ("MultipartUploadCount", str(uploads)),
         ("LiveChannelCount", "0"),
-        ("LastModifiedTime", str(int(request.now))),
+        ("LastModifiedTime", str(int(request.story.started))),
     ]
     for name in STORAGE_CLASSES:
         count, size = stored.get(name, (0, 0))
@@ -187,10 +187,10 @@ def acl_response(acl: str) -> Response:
 
 def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
     """Yield the elements that ListBuckets and GetBucketInfo share."""
-    endpoint = urlsplit(request.url).netloc
+    endpoint = urlsplit(request.oss.url).netloc
     yield "Name", bucket.name
     yield "CreationDate", iso_time(bucket.created)
-    yield "Location", f"oss-{request.service.options.region}"
+    yield "Location", f"oss-{request.oss.options.region}"
     yield "ExtranetEndpoint", endpoint
     yield "IntranetEndpoint", endpoint
     yield "StorageClass", bucket.storage_class

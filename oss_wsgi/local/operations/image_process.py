@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..errors import OSSError, Response, invalid_argument, not_implemented
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
 
 MAX_SOURCE_SIZE = 20 * 1024 * 1024
 MAX_SOURCE_SIDE = 30_000

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from ..bodies import read_small_body
 from ..errors import OSSError, Response, access_denied, invalid_argument
 from ..request import Request
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
 from ..storage.storage import Bucket
 from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
 
@@ -121,10 +121,10 @@ def delete_bucket_lifecycle(request: Request) -> Response:
 
 def post_bucket_lifecycle(request: Request) -> Response:
     """POST `?lifecycle`: obey the rules, as if `days` more had passed. In test mode it needs no signature."""
-    if not (request.signed or request.service.options.test_mode):
+    if not (request.signed or request.oss.options.test_mode):
         raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
     days = request.whole_number("days", 0, 0, _MAX_DAYS)
-    report = apply_rules(request.storage, request.now + days * _DAY)
+    report = apply_rules(request.storage, request.story.started + days * _DAY)
     aborted: list[Node] = [("Aborted", [("Key", key), ("UploadId", upload)]) for key, upload in report.aborted]
     deleted: list[Node] = [("Deleted", [("Key", key)]) for key in report.deleted]
     return xml_response("LifecycleResult", [*aborted, *deleted])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..errors import Response, invalid_argument
 from ..request import EncodingType, Request
-from ..storage.records import CommonPrefix
+from ..storage.index import CommonPrefix
 from ..storage.storage import Entry
 from ..xml_document import Node, iso_time, xml_response
 from .buckets import OWNER

@@ -13,8 +13,7 @@ from ..errors import OSSError, Response, file_already_exists, invalid_argument, 
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
 from ..request import EncodingType, Request
-from ..storage.index import common_prefix
-from ..storage.records import MultipartUpload, Part, StoredObject
+from ..storage.index import MultipartUpload, Part, StoredObject, common_prefix
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .read_objects import OBJECT_ACL, FileRange, requested_range
 from .write_objects import described, open_source
@@ -38,7 +37,7 @@ def initiate_multipart_upload(request: Request) -> Response:
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
     sequential = "sequential" in request.query
-    upload = request.storage.begin(*described(request), now=request.now, sequential=sequential)
+    upload = request.storage.begin(*described(request), now=request.story.started, sequential=sequential)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
     return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 
@@ -50,7 +49,7 @@ def upload_part(request: Request) -> Response:
     with request.storage.incoming() as incoming:
         receive_body(request, incoming)
         faults.arrived()
-        part = incoming.commit_part(upload, number, now=request.service.options.clock())
+        part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     with faults:
         return Response(200, [*part.checksum_headers, ("Content-MD5", part.content_md5)])
 
@@ -64,7 +63,7 @@ def upload_part_copy(request: Request) -> Response:
         start, length = part_range or (0, source.size)
         last = start + length - 1
         incoming.receive(FileRange(content, start, length), None)
-        part = incoming.commit_part(upload, number, now=request.service.options.clock())
+        part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
     headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
     return xml_response("CopyPartResult", nodes, [*part.checksum_headers, *headers])
@@ -85,7 +84,7 @@ def complete_multipart_upload(request: Request) -> Response:
     faults.arrived()
     if parts and request.faults.pop("damaged_object"):
         parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
-    now = request.service.options.clock()
+    now = request.oss.options.clock()
     if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
         upload = replace(upload, headers=others | object_headers({OBJECT_ACL: request.headers[OBJECT_ACL]}))
@@ -94,7 +93,7 @@ def complete_multipart_upload(request: Request) -> Response:
     with faults:
         if callback:
             return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
-        location = f"{request.url}/{request.bucket}/{encoding(request.key)}"
+        location = f"{request.oss.url}/{request.bucket}/{encoding(request.key)}"
         nodes = [
             *encoding.nodes,
             ("Location", location),
@@ -119,23 +118,18 @@ def list_multipart_uploads(request: Request) -> Response:
     key_marker = query.get("key-marker", "")
     id_marker = query.get("upload-id-marker", "") if key_marker else ""
     limit = request.whole_number("max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
-    entries: list[Node] = []
-    next_key = next_id = ""
-    more = False
+    entries: dict[tuple[str, str], Node] = {}
     for upload in request.storage.uploads(prefix):
-        common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
-        is_before = (upload.key, upload.id) <= (key_marker, id_marker or "~")  # no id is behind a tilde
-        if is_before or (common and common in (key_marker, next_key)):
+        if (upload.key, upload.id) <= (key_marker, id_marker or "~"):  # no id is behind a tilde
             continue
-        more = len(entries) == limit
-        if more:
-            break
-        next_key, next_id = (common, "") if common else (upload.key, upload.id)
-        if common:
-            entries.append(("CommonPrefixes", [("Prefix", encoding(common))]))
-        else:
+        common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
+        if not common:
             nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
-            entries.append(("Upload", [*nodes, ("Initiated", iso_time(upload.started))]))
+            entries[upload.key, upload.id] = "Upload", [*nodes, ("Initiated", iso_time(upload.started))]
+        elif common != key_marker:
+            entries[common, ""] = "CommonPrefixes", [("Prefix", encoding(common))]
+    more = len(entries) > limit
+    next_key, next_id = list(entries)[limit - 1] if more else ("", "")
     return xml_response(
         "ListMultipartUploadsResult",
         [
@@ -143,13 +137,13 @@ def list_multipart_uploads(request: Request) -> Response:
             ("KeyMarker", encoding(key_marker)),
             ("UploadIdMarker", id_marker),
             *encoding.nodes,
-            ("NextKeyMarker", encoding(next_key if more else "")),
-            ("NextUploadIdMarker", next_id if more else ""),
+            ("NextKeyMarker", encoding(next_key)),
+            ("NextUploadIdMarker", next_id),
             ("Delimiter", encoding(delimiter)),
             ("Prefix", encoding(prefix)),
             ("MaxUploads", str(limit)),
             ("IsTruncated", str(more).lower()),
-            *entries,
+            *list(entries.values())[:limit],
         ],
     )
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
 from ..request import Request
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
 
 CHUNK_SIZE = 256 * 1024
 

@@ -15,8 +15,8 @@ from ..errors import OSSError, Response, invalid_argument, is_header_value, not_
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
 from ..request import EncodingType, Request
-from ..storage.blob_folder import ObjectWriter
-from ..storage.records import StoredObject
+from ..storage.index import StoredObject
+from ..storage.storage import Incoming
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .buckets import acl_response
 from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
@@ -48,7 +48,7 @@ def put_object(request: Request) -> Response:
 
 def store(
     request: Request,
-    receive: Callable[[ObjectWriter], None],
+    receive: Callable[[Incoming], None],
     respond: Callable[[StoredObject], Response],
     metadata: tuple[str, str, dict[str, str]],
     *,
@@ -71,7 +71,7 @@ def store(
         if callback:  # before the commit: after it, another upload may replace the content
             with incoming.open() as content:
                 image = read_image_info(content)
-        now = request.service.options.clock()
+        now = request.oss.options.clock()
         stored = incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
     request.story.stored = stored
     with faults:
@@ -97,7 +97,7 @@ def copy_object(request: Request) -> Response:
             headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
-            now = request.service.options.clock()
+            now = request.oss.options.clock()
             stored = incoming.commit(key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
@@ -176,7 +176,7 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
     """
     bucket, key = _source(request)
     request.check_right("oss:GetObject", bucket, key)
-    opened = request.service.storage.bucket(bucket).open(key)
+    opened = request.oss.storage.bucket(bucket).open(key)
     if opened is None:
         raise no_such_key(key)
     stored, content = opened

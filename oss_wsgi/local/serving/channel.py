@@ -6,7 +6,6 @@ import io
 import os
 import re
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,32 +16,14 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
 from ..environ import ARRIVED
-from ..forms.form import MAX_BODY_SIZE, FormInput, content_start
+from ..forms.form import MAX_BODY_SIZE, FormInput, Readable, content_start
 from ..forms.policy import MAX_OBJECT_SIZE
 from .tls import TLSSocket
 
 _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
 
-
 #: Opens a named file for a body.
 Spool = Callable[[], BinaryIO]
-
-
-def channel_class(spool: Spool, tls: ssl.SSLContext | None = None) -> type[Any]:
-    """Return the class of a server's connections.
-
-    :param spool: opens a named file for a body.
-    :param tls: the context of HTTPS.
-    """
-
-    class SpoolingChannel(Channel):
-        tls_context = tls
-
-        @staticmethod
-        def parser_class(adjustments: Any) -> Any:
-            return Parser(adjustments, spool)
-
-    return SpoolingChannel
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -117,15 +98,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     It closes only its writing half and discards what still arrives. A full close would reset the connection, and a
     client that is still sending would not see the response.
+
+    Its server has two members of ours: `spool`, and `tls_context`, None without HTTPS.
     """
 
     task_class = Task
-    tls_context: ssl.SSLContext | None = None
     unread = False
     _discarding = False
 
     def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(server, TLSSocket(sock, self.tls_context) if self.tls_context else sock, *args, **kwargs)
+        super().__init__(server, TLSSocket(sock, server.tls_context) if server.tls_context else sock, *args, **kwargs)
+
+    def parser_class(self, adjustments: Any) -> Parser:
+        return Parser(adjustments, self.server.spool)
 
     def readable(self) -> bool:
         return self._discarding or bool(super().readable())
@@ -183,7 +168,7 @@ class RequestBody:
         except OSError as error:
             self._fail(error)
 
-    def getfile(self) -> BinaryIO | FormInput:
+    def getfile(self) -> Readable:
         """Return the whole body, to be read from its start; reading raises the error of a full disk."""
         if self._file is not None and self._error is None:
             try:
@@ -191,7 +176,7 @@ class RequestBody:
             except OSError as error:
                 self._fail(error)
         if self._error is not None:
-            return io.BufferedReader(_Unreadable(self._error))
+            return _Unreadable(self._error)
         if self._file is None:
             self._memory.seek(0)
             return self._memory
@@ -219,14 +204,11 @@ class RequestBody:
         self._file.write(beginning[start:])
 
 
-class _Unreadable(io.RawIOBase):
+class _Unreadable:
     """A body that could not be stored: reading it raises the error."""
 
     def __init__(self, error: OSError) -> None:
         self._error = error
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
+    def read(self, size: int = -1) -> bytes:
         raise self._error

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.server import create_server
-from waitress.task import ThreadedTaskDispatcher
 
 from ..forms.form import MAX_BODY_SIZE
-from .channel import channel_class
+from .channel import Channel
 from .tls import CERTIFICATE_FILE, server_context
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 # Far more than uploads that wait for their callbacks: a callback may send a request to this server itself.
 MAX_CONNECTIONS = 1000
-#: Seconds without work after which a thread ends.
-IDLE_SECONDS = 1.0
 #: mallopt's M_TRIM_THRESHOLD, and its own default; both are glibc's.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 * 1024
+
+logger = logging.getLogger(__name__)
 
 
 class LocalOSSServer:
@@ -40,7 +41,6 @@ class LocalOSSServer:
 
     def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False) -> None:
         self.oss = oss  # a test may put an application of its own here
-        self._inspector = oss.inspector
         context = server_context(oss.directory) if tls else None
         self.certificate = oss.directory / CERTIFICATE_FILE if tls else None
         self._socket = _bind(host, port)
@@ -68,17 +68,16 @@ class LocalOSSServer:
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )
-        self._server.channel_class = channel_class(oss.storage.blobs.create, context)
+        self._server.channel_class = Channel
+        self._server.spool, self._server.tls_context = oss.storage.blobs.create, context
 
     def start(self) -> None:
         _return_freed_memory()
-        self._inspector.open()
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
 
     def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``; then close every socket."""
-        self._inspector.close()
         self._server.task_dispatcher.shutdown(is_urgent=is_urgent)
         if self._thread:
             trigger = self._server.trigger
@@ -100,58 +99,62 @@ class LocalOSSServer:
         wasyncore.close_all(self._channels, ignore_all=True)
 
 
-class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """Threads for requests, one more whenever all are busy; each ends when it has been idle for a second.
+class RequestThreads:
+    """Runs the requests of a server of waitress, with one more thread whenever all are busy.
 
-    With a fixed number, uploads that wait for their callbacks could block the requests that the callbacks send here.
+    With a fixed number of threads, uploads that wait for their callbacks could block the requests that these send here.
+    A thread ends after a second without a request.
     """
 
-    stop_count: int = 0
-    _stopped = False
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
+        self._changed = threading.Condition()
+        self._running = 0
+        self._idle = 0
+        self._stopped = False
 
-    def handler_thread(self, thread_no: int) -> None:
-        while task := self._next_task(thread_no):
+    def add_task(self, task: Any) -> None:
+        """Let an idle thread, or a new one, run a request; do nothing after the end."""
+        with self._changed:
+            if self._stopped:
+                return
+            self._running += 1
+            if self._idle:
+                self._idle -= 1
+            else:
+                threading.Thread(target=self._serve, name="local-oss-requests", daemon=True).start()
+        self._tasks.put(task)
+
+    def shutdown(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
+        """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``."""
+        end = time.monotonic() + 5
+        with self._changed:
+            self._stopped = True
+            while self._running and time.monotonic() < end and not is_urgent():
+                self._changed.wait(0.1)
+
+    def _serve(self) -> None:
+        while task := self._next_task():
             try:
                 task.service()
             except BaseException:
-                self.logger.exception("Exception when servicing %r", task)
-            task = None  # or an idle thread keeps the last request
+                logger.exception("a request failed outside the application: %r", task)
+            del task  # or an idle thread keeps the last request
+            with self._changed:
+                self._running -= 1
+                self._idle += 1
+                self._changed.notify_all()
 
-    def _next_task(self, thread_no: int) -> Any:
-        """Return a task; None when the thread must end, which then counts no more."""
-        with self.lock:
-            if not self.queue and not self.stop_count:
-                self.active_count -= 1
-                self.queue_cv.wait_for(lambda: self.queue or self.stop_count, IDLE_SECONDS)
-                self.active_count += 1
-            if self.queue and not self.stop_count:
-                return self.queue.popleft()
-            self.active_count -= 1
-            self.stop_count = max(0, self.stop_count - 1)
-            self.threads.discard(thread_no)
-            self.thread_exit_cv.notify()
-            return None
-
-    def add_task(self, task: Any) -> None:
-        with self.lock:
-            self.queue.append(task)
-            self.queue_cv.notify()
-            running = len(self.threads) - self.stop_count
-            all_busy = len(self.queue) > running - self.active_count
-        if all_busy and not self._stopped:
-            self.set_thread_count(running + 1)
-
-    def shutdown(
-        self, cancel_pending: bool = True, timeout: float = 5, is_urgent: Callable[[], bool] = lambda: False
-    ) -> bool:
-        self._stopped = True
-        self.set_thread_count(0)
-        end = time.monotonic() + timeout
-        with self.lock:
-            while self.threads and time.monotonic() < end and not is_urgent():
-                self.thread_exit_cv.wait(0.1)
-        cancelled: bool = super().shutdown(cancel_pending, 0)
-        return cancelled
+    def _next_task(self) -> Any:
+        """Return a request, or None after a second unless one is on its way."""
+        try:
+            return self._tasks.get(timeout=1.0)
+        except Empty:
+            with self._changed:
+                if not self._idle:
+                    return self._tasks.get()
+                self._idle -= 1
+                return None
 
 
 def _return_freed_memory() -> None:

@@ -7,17 +7,30 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from fastcrc import crc64
+
+from ...parts.crc64 import joined
 from ...private_file import make_private_folder, narrow, narrow_folder, open_private
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
-from .blob_folder import BlobFolder, ObjectWriter
-from .index import PARTS, IndexDatabase, common_prefix, first_key_after
-from .records import CommonPrefix, MultipartUpload, Part, StoredObject, from_text, to_text
+from .blob_folder import CHUNK_SIZE, BlobFolder, copy_bytes
+from .index import (
+    PARTS,
+    CommonPrefix,
+    IndexDatabase,
+    MultipartUpload,
+    Part,
+    StoredObject,
+    common_prefix,
+    first_key_after,
+    from_text,
+    to_text,
+)
 
 INDEX = ".index.sqlite3"
 
@@ -223,7 +236,7 @@ class Bucket:
 
     @contextmanager
     def changes(
-        self, incoming: ObjectWriter | None = None, folder: str = ""
+        self, incoming: Incoming | None = None, folder: str = ""
     ) -> Iterator[tuple[sqlite3.Connection, list[tuple[str, str]]]]:
         """Begin a transaction.
 
@@ -262,15 +275,96 @@ class Bucket:
         return files
 
 
-class Incoming(ObjectWriter):
-    """New content, which may become an object or a part of a bucket."""
+class Incoming:
+    """New content of a bucket in a file, whose MD5 and CRC-64 are computed while it is written.
+
+    It is deleted at the end of the `with` block unless it has become an object or a part.
+
+    :ivar path: where the file is.
+    :ivar is_stored: whether it has become an object or a part.
+    """
 
     def __init__(self, blobs: BlobFolder, bucket: Bucket) -> None:
-        super().__init__(blobs)
+        self._blobs = blobs
         self._bucket = bucket
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.md5(usedforsecurity=False)
+        self._known_md5: str | None = None
+        self.path: Path | None = None
+        self.is_stored = False
+        self.crc64 = 0
+        self.size = 0
 
     def __enter__(self) -> Incoming:
         return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # the disk is full: what is stored was closed before, and the rest is deleted now
+            if self._file:
+                self._file.close()
+        if self.path and not self.is_stored:
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def md5(self) -> str:
+        """The hexadecimal MD5 of the bytes written so far; "" after parts that were not hashed."""
+        return self._hash.hexdigest() if self._known_md5 is None else self._known_md5
+
+    def write(self, chunk: bytes) -> None:
+        self._open_file().write(chunk)
+        self._update_checksums(chunk)
+
+    def receive(self, chunks: Iterable[bytes], source: BinaryIO | None) -> None:
+        """Write the whole content.
+
+        :param chunks: the content, read from `source`.
+        :param source: a file from `BlobFolder.create`, which becomes the content itself: that saves a copy.
+        """
+        if source is None or not self._blobs.has_created(source):
+            for chunk in chunks:
+                self.write(chunk)
+            return
+        self._file, self.path = source, Path(source.name)
+        for chunk in chunks:
+            self._update_checksums(chunk)
+        source.truncate(self.size)
+
+    def copy(self, stored: StoredObject, content: BinaryIO) -> None:
+        """Write the whole content of another object, whose checksums are known."""
+        if not stored.md5:  # an object made of parts has no MD5 of the whole
+            while chunk := content.read(CHUNK_SIZE):
+                self.write(chunk)
+            return
+        copy_bytes(content, self._open_file(), stored.size)
+        self._known_md5, self.crc64, self.size = stored.md5, stored.crc64, stored.size
+
+    def join(self, parts: Iterable[tuple[Part, BinaryIO]], *, is_hashed: bool) -> None:
+        """Write the whole contents of parts.
+
+        :param is_hashed: compute the MD5 of them all; without it they are not even read.
+        """
+        checksums = []
+        for part, content in parts:
+            with content:
+                if is_hashed:
+                    while chunk := content.read(CHUNK_SIZE):
+                        self._hash.update(chunk)
+                    content.seek(0)
+                copy_bytes(content, self._open_file(), part.size)
+            checksums.append((part.crc64, part.size))
+        self.crc64, self.size = joined(checksums), sum(size for _, size in checksums)
+        self._known_md5 = None if is_hashed else ""
+
+    def open(self) -> BinaryIO:
+        """Open the written bytes for reading."""
+        file = self._open_file()
+        file.flush()
+        return open(file.name, "rb")
+
+    def publish(self, folder: str) -> None:
+        """Move the file to a folder, in the transaction that names it."""
+        if self.path:
+            self.path = self._blobs.publish(self.path, folder)
 
     def commit(
         self,
@@ -291,7 +385,7 @@ class Incoming(ObjectWriter):
         """
         bucket = self._bucket
         known = key, self.size, self.md5, self.crc64, content_type, now, headers
-        stored = StoredObject(*known, self.finish(key), multipart_etag)
+        stored = StoredObject(*known, self._finish(key), multipart_etag)
         with bucket.changes(self, bucket.name) as (connection, replaced):
             if upload:
                 bucket.check_in_progress(connection, upload)
@@ -312,7 +406,7 @@ class Incoming(ObjectWriter):
         :raises OSSError: 404 NoSuchUpload, when the upload has ended. In a sequential upload 409 PartAlreadyExist for a
             second part of a number, and 400 PartNotSequential for a number that does not follow the last one.
         """
-        part = Part(number, self.size, self.md5, self.crc64, now, self.finish())
+        part = Part(number, self.size, self.md5, self.crc64, now, self._finish())
         with self._bucket.changes(self, PARTS) as (connection, replaced):
             self._bucket.check_in_progress(connection, upload)
             if upload.sequential:
@@ -324,10 +418,23 @@ class Incoming(ObjectWriter):
             connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)", row)
         return part
 
+    def _open_file(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self._blobs.create()
+            self.path = Path(self._file.name)
+        return self._file
 
-def _changed(values: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return changed members; None removes a member."""
-    return {name: value for name, value in {**values, **changes}.items() if value is not None}
+    def _update_checksums(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self.crc64 = crc64.xz(chunk, self.crc64)
+        self.size += len(chunk)
+
+    def _finish(self, key: str = "") -> str:
+        """Close the file under the name that it keeps, which ends as the key does; return the name."""
+        file = self._open_file()
+        file.close()
+        self.path = self._blobs.name(Path(file.name), key)
+        return self.path.name
 
 
 def _check_sequence(number: int, last: int) -> None:
@@ -338,6 +445,11 @@ def _check_sequence(number: int, last: int) -> None:
     if number != last + 1:
         message = "For sequential multipart upload, you must upload parts one by one in order of their numbers."
         raise OSSError(400, "PartNotSequential", message, PartNumber=str(number))
+
+
+def _changed(values: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return changed members; None removes a member."""
+    return {name: value for name, value in {**values, **changes}.items() if value is not None}
 
 
 def _no_such_upload(upload_id: str) -> OSSError:

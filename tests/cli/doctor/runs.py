@@ -17,7 +17,7 @@ from ...support.running_server import clean_environ
 
 _LIMITS = (
     (callback, "SLOW"),
-    (callback, "_OSS_TIMEOUT"),
+    (callback, "OSS_TIMEOUT"),
     (context, "TIMEOUT"),
     (rights, "TIMEOUT"),
     (write, "SLOW"),

@@ -374,9 +374,9 @@ def test_without_a_network_public_names_are_not_checked(number: int, monkeypatch
         "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
         "OSS_ALLOWED_ORIGINS": "https://app.example.com",
     }
-    context._knows_public_names.cache_clear()
+    context.knows_public_names.cache_clear()
     findings = run_doctor(environ, "--write")
-    context._knows_public_names.cache_clear()
+    context.knows_public_names.cache_clear()
     unknown = {finding["check"] for finding in findings if finding["said"].startswith("not checked")}
     assert {"bucket", "clock", "region", "v4", "cors", "recovery", "callback-url", "callback", "write"} <= unknown
 

@@ -16,6 +16,7 @@ import pytest
 from oss_wsgi.cli.doctor import oss
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.cli.http_client import Response
+from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import CORSRule
 
 from ...support.deployment import ORIGIN, Deployment, deployed
@@ -105,6 +106,7 @@ def test_the_fix_for_a_refused_form_says_where_to_read_on(document: str, fix: st
 def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
     """Return a context whose unsigned request got this answer, 1,000 seconds after 1970 began."""
     settings = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_HOST": host}
+    settings |= {"OSS_ACCESS_KEY_ID": "ID", "OSS_ACCESS_KEY_SECRET": "secret"}
     context = CheckContext(settings)
     message = Message()
     for name, value in headers.items():
@@ -114,7 +116,10 @@ def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
 
 
 def test_the_region_is_that_of_the_host_if_the_key_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oss, "_ask_for_region", lambda context: (None, "no right to ask"))
+    def refuse(*arguments: object) -> None:
+        raise SettingsError("no right to ask")
+
+    monkeypatch.setattr(oss, "SDKClient", refuse)
     denied = DENIED.format("")
     (finding,) = oss.check_region(context_with_response(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"))
     assert finding.message == "the bucket is in cn-hangzhou"

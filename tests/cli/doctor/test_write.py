@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from oss_wsgi.local.errors import insufficient_storage
 from oss_wsgi.testing import UploadClient
 
 from ...support.deployment import Deployment, deployed, not_found
+from ...support.server_threads import serving_application
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
@@ -149,21 +149,6 @@ def test_an_upload_whose_callback_fails_is_red_and_deleted(deployment: Deploymen
     assert findings[1]["said"].endswith("was deleted")
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """Answers every form with the server's ``answer``, a status and a document."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, document = self.server.answer  # type: ignore[attr-defined]
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(document)))
-        self.end_headers()
-        self.wfile.write(document)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.mark.parametrize(
     ("status", "document", "message", "fix"),
     [
@@ -190,20 +175,24 @@ class Refusing(BaseHTTPRequestHandler):
     ],
 )
 def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, message: str, fix: str) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        server.answer = status, document  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        """Answer each form so, and nothing else."""
+        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0))
+        answered = f"{status} Answered" if environ["REQUEST_METHOD"] == "POST" else "501 Not Implemented"
+        start_response(answered, [("Content-Length", str(len(document)))])
+        return [document]
+
+    with serving_application(application) as url:
         environ = {
             "OSS_BUCKET": "examplebucket",
             "OSS_REGION": "cn-hangzhou",
-            "OSS_HOST": f"http://127.0.0.1:{server.server_port}",
+            "OSS_HOST": url,
             "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
             "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
         }
         if document:
             environ["OSS_CALLBACK_URL"] = "https://app.example.com/oss/callback"
         findings = list(check_write(CheckContext(environ)))
-        server.shutdown()
     assert message in findings[0].message
     assert fix in findings[0].fix
     # The object of a stored upload is deleted, which this server refuses too.

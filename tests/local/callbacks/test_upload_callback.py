@@ -10,6 +10,7 @@ from oss_wsgi.local.callbacks.image_info import read_image_info
 from oss_wsgi.local.callbacks.parameters import NAMES, CallbackParameters, parse_callback_url
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 from oss_wsgi.local.callbacks.upload_callback import callback_request, callback_values
+from oss_wsgi.local.inspector.story import Story
 from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import NOW, callback_field
@@ -152,13 +153,12 @@ def parameters(**changes):
 
 def request(body=b"a=b", **changes):
     key = CallbackKey.generate(512)
-    service = SimpleNamespace(sender=SimpleNamespace(key=key), options=SimpleNamespace(clock=lambda: NOW))
-    upload = SimpleNamespace(
-        service=service,
-        bucket="examplebucket",
-        id="674EF4EC0000000000000001",
+    oss = SimpleNamespace(
+        sender=SimpleNamespace(key=key),
+        options=SimpleNamespace(clock=lambda: NOW),
         public_key_url="http://127.0.0.1:8081/callback_pub_key.pem",
     )
+    upload = SimpleNamespace(oss=oss, bucket="examplebucket", story=Story(id="674EF4EC0000000000000001"))
     return callback_request(upload, parameters(**changes), URL, body)
 
 
@@ -210,7 +210,8 @@ def values(tmp_path):
             with incoming.open() as file:
                 image = read_image_info(file)
             stored = incoming.commit("user/a", "image/png", {}, now=0.0)
-        request = SimpleNamespace(bucket="examplebucket", client_ip="192.0.2.1", id="674EF4EC0000000000000001")
+        story = Story(id="674EF4EC0000000000000001", client="192.0.2.1")
+        request = SimpleNamespace(bucket="examplebucket", story=story)
         return callback_values(request, parameters(variables=variables), stored, image, "PutObject")
 
     yield make

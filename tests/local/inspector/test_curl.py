@@ -6,9 +6,8 @@ import time
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.local import LocalOSSServer
-
 from ...support.absent import skip_or_fail
+from ...support.server_threads import serving_oss
 from ..form_client import form, policy, post, sign_v1
 from .conftest import Browser
 
@@ -52,9 +51,7 @@ def test_a_token_is_left_out_and_that_is_said(make_oss):
 def test_the_line_of_an_upload_works_in_a_shell(local, tmp_path):
     if shutil.which("curl") is None:
         skip_or_fail("curl")
-    server = LocalOSSServer(local)
-    server.start()
-    try:
+    with serving_oss(local) as server:
         document = policy(expiration=time.time() + 600)
         app = TestApp(local)
         post(app, form({"key": "a b'c.txt", **sign_v1(local, document)}), headers={"Host": f"127.0.0.1:{server.port}"})
@@ -63,5 +60,3 @@ def test_the_line_of_an_upload_works_in_a_shell(local, tmp_path):
         run = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert run.stdout.startswith("HTTP/1.1 204"), run.stdout + run.stderr
         assert local.storage.bucket("examplebucket").get("a b'c.txt").size == 5
-    finally:
-        server.stop()

@@ -1,21 +1,9 @@
-import threading
 import tracemalloc
 
 import pytest
 
-from oss_wsgi.local.inspector import journal as journals
 from oss_wsgi.local.inspector.journal import MAX_BYTES, MAX_STORIES, Journal
 from oss_wsgi.local.inspector.story import MAX_VALUE, Story
-
-
-@pytest.fixture
-def journal():
-    return Journal()
-
-
-@pytest.fixture(autouse=True)
-def no_pace(monkeypatch):
-    monkeypatch.setattr(journals.time, "sleep", lambda seconds: None)
 
 
 def test_the_newest_thousand_are_kept():
@@ -98,64 +86,3 @@ def test_clearing_is_news():
     assert journal.stories() == []
     assert journal.bytes == 0
     assert journal.count == 2
-
-
-def test_a_stream_begins_with_the_count_and_tells_of_each_story(journal):
-    stream = journal.stream()
-    assert next(stream) == b"retry: 500\nevent: story\ndata: 0\n\n"
-    journal.add(Story(id="1"))
-    assert next(stream) == b"event: story\ndata: 1\n\n"
-
-
-def test_a_quiet_stream_gives_signs_of_life(journal, monkeypatch):
-    monkeypatch.setattr(journals, "HEARTBEAT", 0)
-    stream = journal.stream()
-    next(stream)
-    assert next(stream) == b":\n\n"
-
-
-def test_a_stream_ends_with_the_journal(journal):
-    stream = journal.stream()
-    next(stream)
-    journal.close()
-    assert list(stream) == []
-    assert len(list(journal.stream())) == 1
-    journal.open()
-    opened = journal.stream()
-    next(opened)
-    journal.add(Story(id="1"))
-    assert next(opened) == b"event: story\ndata: 1\n\n"
-
-
-def test_a_stream_ends_after_its_lifetime(journal, monkeypatch):
-    monkeypatch.setattr(journals, "LIFETIME", 0)
-    assert len(list(journal.stream())) == 1
-
-
-def test_one_stream_too_many_ends_the_oldest(journal, monkeypatch):
-    monkeypatch.setattr(journals, "HEARTBEAT", 0)
-    streams = [journal.stream() for _ in range(journals.MAX_STREAMS + 1)]
-    for stream in streams:
-        next(stream)
-    assert list(streams[0]) == []
-    assert next(streams[1])
-    assert journal.streams == journals.MAX_STREAMS
-
-
-def test_one_stream_too_many_ends_the_oldest_at_once(journal, monkeypatch):
-    monkeypatch.setattr(journals, "HEARTBEAT", 3600)
-    streams = [journal.stream() for _ in range(journals.MAX_STREAMS + 1)]
-    for stream in streams[:-1]:
-        next(stream)
-    thread = threading.Thread(target=lambda: list(streams[0]), daemon=True)
-    thread.start()
-    next(streams[-1])
-    thread.join(60)
-    assert not thread.is_alive()
-
-
-def test_a_closed_stream_counts_no_more(journal):
-    stream = journal.stream()
-    next(stream)
-    stream.close()
-    assert journal.streams == 0

@@ -144,7 +144,7 @@ def test_a_parameter_of_another_operation_changes_nothing(client, oss, bucket):
 @pytest.mark.parametrize("name", ["responseHeader", "cloudboxes", "regionList"])
 def test_v1_signatures_do_not_matter_to_a_name_that_no_operation_knows(app, oss, name):
     """Each SDK has its own list of names that V1 signs."""
-    sent = {"headers": {}, "account": oss._account, "sub_resource": [name]}
+    sent = {"headers": {}, "account": oss.account, "sub_resource": [name]}
     signed = sign("v1", "GET", address=Address("examplebucket", ""), query=name, **sent)
     headers = {key[5:].replace("_", "-"): value for key, value in signed.items() if key.startswith("HTTP_")}
     del headers["HOST"]

@@ -331,7 +331,7 @@ def test_a_copy_onto_itself_replaces_the_metadata(client, bucket):
 def test_a_replacing_copy_without_a_type_keeps_the_type(app, oss, bucket):
     stored.put(bucket, "a")
     headers = {"x-oss-copy-source": "/examplebucket/a", "x-oss-metadata-directive": "REPLACE"}
-    signed = sign("v4", "PUT", address=Address("examplebucket", "b"), headers=headers, account=oss._account)
+    signed = sign("v4", "PUT", address=Address("examplebucket", "b"), headers=headers, account=oss.account)
     sent = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
     del sent["HOST"]
     app.request("/examplebucket/b", method="PUT", headers=sent)

@@ -1,11 +1,15 @@
 """Servers of the local OSS for the SDKs of the real one."""
 
+import contextlib
+import itertools
 import socket
 
 import pytest
 from webtest.lint import middleware as lint
 
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
+from oss_wsgi.local import CORSRule, LocalOSS
+
+from ...support.server_threads import serving_oss
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +26,13 @@ def example_names(monkeypatch):
 @pytest.fixture
 def serve(recorder, tmp_path):
     """Start a server; keywords replace the default options of its LocalOSS."""
-    servers = []
+    with contextlib.ExitStack() as stack:
+        numbers = itertools.count()
 
-    def serve(**options):
-        defaults = {"directory": tmp_path / f"objects-{len(servers)}", "key_bits": 512, "transport": lint(recorder)}
-        server = LocalOSSServer(LocalOSS(**{**defaults, "cors_rules": [CORSRule(["*"])], **options}))
-        servers.append(server)
-        server.start()
-        return server
+        def serve(**options):
+            folder = tmp_path / f"objects-{next(numbers)}"
+            defaults = {"directory": folder, "key_bits": 512, "transport": lint(recorder)}
+            oss = stack.enter_context(LocalOSS(**{**defaults, "cors_rules": [CORSRule(["*"])], **options}))
+            return stack.enter_context(serving_oss(oss))
 
-    yield serve
-    for server in servers:
-        server.stop()
-        server.oss.close()
+        yield serve

@@ -3,7 +3,6 @@
 import base64
 import gc
 import hashlib
-import json
 import warnings
 from datetime import date
 
@@ -145,27 +144,3 @@ def test_lifecycle_rules_are_kept_and_obeyed(bucket, local):
     assert (stored.id, stored.abort_multipart_upload.created_before_date) == ("parts", date(2100, 1, 1))
     upload_id = bucket.init_multipart_upload("user/a").upload_id
     assert local.apply_lifecycle().aborted == [("user/a", upload_id)]
-
-
-def test_an_invalid_callback_stores_nothing(bucket):
-    callback = base64.b64encode(json.dumps({"callbackUrl": "ftp://x", "callbackBody": "a"}).encode()).decode()
-    with pytest.raises(oss2.exceptions.ServerError) as caught:
-        bucket.put_object("a", b"x", headers={"x-oss-callback": callback})
-    assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
-    assert not bucket.object_exists("a")
-
-
-def test_the_acl_of_an_object_can_be_changed(bucket):
-    bucket.put_object("a", b"x")
-    bucket.put_object_acl("a", oss2.OBJECT_ACL_PUBLIC_READ)
-    assert bucket.get_object_acl("a").acl == "public-read"
-    with pytest.raises(oss2.exceptions.NoSuchKey):
-        bucket.put_object_acl("b", oss2.OBJECT_ACL_PRIVATE)
-
-
-def test_signed_urls_read_and_write(bucket):
-    url = bucket.sign_url("PUT", "a/b", 60, slash_safe=True)
-    assert bucket.put_object_with_url(url, b"hi oss").status == 200
-    url = bucket.sign_url("GET", "a/b", 60, params={"response-content-type": "image/png"})
-    response = bucket.get_object_with_url(url)
-    assert (response.read(), response.content_type) == (b"hi oss", "image/png")

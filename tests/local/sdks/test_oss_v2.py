@@ -116,31 +116,3 @@ def test_signed_urls(make, style):
     assert requests.get(signed.url).text == "hello"
     assert requests.get(signed.url.replace("x-mine", "x-yours")).status_code == 403
     assert requests.delete(signed.url).status_code == 403
-
-
-def test_a_signed_url_expires(make):
-    later = time.time() + 61
-    signed = make(clock=lambda: later).presign(sdk.GetObjectRequest("examplebucket", KEY), **minutes(1))
-    response = requests.get(signed.url)
-    assert (response.status_code, "Request has expired." in response.text) == (403, True)
-
-
-def test_a_wrong_secret_is_rejected(make):
-    client = make(secret="another")
-    assert service_error(client.get_bucket_acl, sdk.GetBucketAclRequest("examplebucket")) == (
-        403,
-        "SignatureDoesNotMatch",
-    )
-    response = requests.get(client.presign(sdk.GetObjectRequest("examplebucket", KEY), **minutes(1)).url)
-    assert (response.status_code, "<StringToSign>" in response.text) == (403, True)
-
-
-def test_temporary_credentials(make):
-    request = sdk.GetBucketAclRequest("examplebucket")
-    client = make(token="the-token", security_token="the-token")
-    assert client.get_bucket_acl(request).acl == "private"
-    signed = client.presign(sdk.GetObjectRequest("examplebucket", KEY), **minutes(1))
-    assert requests.get(signed.url).status_code == 404
-    assert service_error(make(token="a", security_token="b").get_bucket_acl, request) == (403, "InvalidSecurityToken")
-    expired = make(token="a", security_token="a", security_token_expires=time.time() - 1)
-    assert service_error(expired.get_bucket_acl, request) == (403, "SecurityTokenExpired")

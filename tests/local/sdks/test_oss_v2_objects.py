@@ -4,13 +4,12 @@ import base64
 import hashlib
 import http.client
 import json
-import threading
-import time
 from contextlib import closing
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import alibabacloud_oss_v2 as oss
 import pytest
+
+from ...support.server_threads import serving_application
 
 BUCKET = "examplebucket"
 MEBIBYTE = 1024 * 1024
@@ -112,14 +111,6 @@ def test_a_signed_url_overrides_response_headers(client, put, server):
         response = connection.getresponse()
         assert (response.status, response.read()) == (200, b"hi oss")
         assert response.getheader("Content-Type") == "image/png"
-
-
-def test_an_object_is_not_overwritten_when_forbidden(client, put):
-    put("a", b"first")
-    with pytest.raises(oss.exceptions.OperationError) as caught:
-        put("a", b"second", forbid_overwrite=True)
-    assert service_error(caught) == (409, "FileAlreadyExists")
-    assert read(client, "a") == b"first"
 
 
 def test_objects_are_deleted_one_by_one_and_together(client, put):
@@ -228,108 +219,12 @@ def test_the_uploader_copier_and_downloader_handle_large_files(client, tmp_path)
     assert (tmp_path / "back").read_bytes() == path.read_bytes()
 
 
-def test_a_sequential_upload_takes_its_parts_in_order(client):
-    request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a", parameters={"sequential": ""})
-    upload_id = client.initiate_multipart_upload(request).upload_id
-
-    def put_part(number):
-        request = oss.UploadPartRequest(BUCKET, "a", upload_id=upload_id, part_number=number, body=b"a" * MEBIBYTE)
-        return oss.UploadPart(part_number=number, etag=client.upload_part(request).etag)
-
-    parts = [put_part(1)]
-    for number, expected in ((3, (400, "PartNotSequential")), (1, (409, "PartAlreadyExist"))):
-        with pytest.raises(oss.exceptions.OperationError) as caught:
-            put_part(number)
-        assert service_error(caught) == expected
-    parts.append(put_part(2))
-    joined = oss.CompleteMultipartUpload(parts=parts)
-    client.complete_multipart_upload(
-        oss.CompleteMultipartUploadRequest(BUCKET, "a", upload_id=upload_id, complete_multipart_upload=joined)
-    )
-    digest = base64.b64encode(hashlib.md5(b"a" * 2 * MEBIBYTE, usedforsecurity=False).digest()).decode()
-    assert client.head_object(oss.HeadObjectRequest(BUCKET, "a")).content_md5 == digest
-
-
-def test_a_part_is_copied_from_another_object(client, put):
-    put("source", b"0123456789")
-    request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
-    upload_id = client.initiate_multipart_upload(request).upload_id
-    part = client.upload_part_copy(
-        oss.UploadPartCopyRequest(
-            BUCKET, "a", upload_id=upload_id, part_number=1, source_key="source", source_range="bytes=2-5"
-        )
-    )
-    joined = oss.CompleteMultipartUpload(parts=[oss.UploadPart(part_number=1, etag=part.etag)])
-    client.complete_multipart_upload(
-        oss.CompleteMultipartUploadRequest(BUCKET, "a", upload_id=upload_id, complete_multipart_upload=joined)
-    )
-    assert read(client, "a") == b"2345"
-
-
-def test_lifecycle_rules_are_kept_and_obeyed(client, local):
-    request = oss.GetBucketLifecycleRequest(bucket=BUCKET)
-    with pytest.raises(oss.exceptions.OperationError) as caught:
-        client.get_bucket_lifecycle(request)
-    assert service_error(caught) == (404, "NoSuchLifecycle")
-    abort = oss.LifecycleRuleAbortMultipartUpload(days=7)
-    rule = oss.LifecycleRule(id="parts", prefix="user/", status="Enabled", abort_multipart_upload=abort)
-    configuration = oss.LifecycleConfiguration(rules=[rule])
-    client.put_bucket_lifecycle(oss.PutBucketLifecycleRequest(BUCKET, lifecycle_configuration=configuration))
-    (stored,) = client.get_bucket_lifecycle(request).lifecycle_configuration.rules
-    assert (stored.id, stored.prefix, stored.abort_multipart_upload.days) == ("parts", "user/", 7)
-    client.initiate_multipart_upload(oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="user/a"))
-    assert local.apply_lifecycle().aborted == []
-    assert len(local.apply_lifecycle(time.time() + 8 * 24 * 3600).aborted) == 1
-    client.delete_bucket_lifecycle(oss.DeleteBucketLifecycleRequest(bucket=BUCKET))
-    with pytest.raises(oss.exceptions.OperationError):
-        client.get_bucket_lifecycle(request)
-
-
-def test_invalid_parts_and_an_aborted_upload_are_rejected(client):
-    request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
-    upload_id = client.initiate_multipart_upload(request).upload_id
-    for number in (1, 2):
-        client.upload_part(
-            oss.UploadPartRequest(bucket=BUCKET, key="a", upload_id=upload_id, part_number=number, body=b"small")
-        )
-    etag = hashlib.md5(b"small").hexdigest().upper()
-
-    def complete(*numbers, etag=etag):
-        parts = [oss.UploadPart(part_number=number, etag=etag) for number in numbers]
-        request = oss.CompleteMultipartUploadRequest(
-            bucket=BUCKET,
-            key="a",
-            upload_id=upload_id,
-            complete_multipart_upload=oss.CompleteMultipartUpload(parts=parts),
-        )
-        with pytest.raises(oss.exceptions.OperationError) as caught:
-            client.complete_multipart_upload(request)
-        return service_error(caught)
-
-    assert complete(1, 2) == (400, "EntityTooSmall")
-    assert complete(2, 1) == (400, "InvalidPartOrder")
-    assert complete(1, 3) == (400, "InvalidPart")
-    assert complete(1, etag="0" * 32) == (400, "InvalidPart")
-    request = oss.AbortMultipartUploadRequest(bucket=BUCKET, key="a", upload_id=upload_id)
-    assert client.abort_multipart_upload(request).status_code == 204
-    with pytest.raises(oss.exceptions.OperationError) as caught:
-        client.abort_multipart_upload(request)
-    assert service_error(caught) == (404, "NoSuchUpload")
-
-
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def callback(recorder):
     """The headers that request a callback to the recorder, which serves on a port meanwhile."""
-    with make_server("127.0.0.1", 0, recorder, handler_class=QuietHandler) as application:
-        thread = threading.Thread(target=application.serve_forever, args=(0.05,))
-        thread.start()
+    with serving_application(recorder) as url:
         members = {
-            "callbackUrl": f"http://127.0.0.1:{application.server_port}/oss",
+            "callbackUrl": f"{url}/oss",
             "callbackBody": "object=${object}&size=${size}&operation=${operation}&user=${x:user}",
         }
         variables = {"x:user": "eric"}
@@ -337,8 +232,6 @@ def callback(recorder):
             "callback": base64.b64encode(json.dumps(members).encode()).decode(),
             "callback_var": base64.b64encode(json.dumps(variables).encode()).decode(),
         }
-        application.shutdown()
-        thread.join()
 
 
 def test_a_put_calls_the_application_back(client, put, recorder, callback):
@@ -365,14 +258,3 @@ def test_a_completed_upload_calls_the_application_back(client, recorder, callbac
     )
     assert client.complete_multipart_upload(request).callback_result == '{"Status":"Ok"}'
     assert recorder.body_received == b"object=a&size=6&operation=CompleteMultipartUpload&user=eric"
-
-
-def test_a_wrong_secret_writes_nothing(local, client, server):
-    config = oss.config.load_default()
-    config.credentials_provider = oss.credentials.StaticCredentialsProvider(local.access_key_id, "wrong")
-    config.region = local.region
-    config.endpoint = server.url
-    with pytest.raises(oss.exceptions.OperationError) as caught:
-        oss.Client(config).put_object(oss.PutObjectRequest(bucket=BUCKET, key="a", body=b"x"))
-    assert service_error(caught) == (403, "SignatureDoesNotMatch")
-    assert not client.is_object_exist(BUCKET, "a")

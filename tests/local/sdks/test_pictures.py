@@ -7,9 +7,9 @@ import oss2
 import pytest
 from PIL import Image
 
-from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.operations.routes import PROCESS
 
+from ...support.server_threads import serving_oss
 from .. import stored
 from ..operations.test_image_process import picture
 
@@ -20,14 +20,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:Depreca
 def test_the_sdk_asks_for_a_thumbnail_and_signs_a_url_of_one(make_oss, version):
     oss = make_oss(acl="private", clock=time.time)
     stored.put(oss.storage.bucket("examplebucket"), "p", picture())
-    server = LocalOSSServer(oss)
-    server.start()
-    try:
+    with serving_oss(oss) as server:
         auth = oss2.make_auth(oss.access_key_id, oss.access_key_secret, version)
         bucket = oss2.Bucket(auth, server.url, "examplebucket", region="cn-hangzhou", is_path_style=True)
         processed = bucket.get_object("p", process="image/resize,w_100").read()
         assert Image.open(io.BytesIO(processed)).size == (100, 50)
         url = bucket.sign_url("GET", "p", 60, params={PROCESS: "image/resize,w_100"}, slash_safe=True)
         assert bucket.get_object_with_url(url).read() == processed
-    finally:
-        server.stop()

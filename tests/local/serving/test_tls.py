@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography import x509
 
-from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.serving.tls import CERTIFICATE_FILE, KEY_FILE, server_context
 
+from ...support.server_threads import serving_oss
 from ..form_client import BOUNDARY, callback_field, form, policy, sign_v1
 from ..socket_client import TIMEOUT, put_headers, read_to_end
 
@@ -28,10 +28,8 @@ def oss(make_oss):
 
 @pytest.fixture
 def server(oss):
-    server = LocalOSSServer(oss, tls=True)
-    server.start()
-    yield server
-    server.stop()
+    with serving_oss(oss, tls=True) as server:
+        yield server
 
 
 def client_context(server):

@@ -114,7 +114,6 @@ V1_ACCOUNT = Account("id", V1_PUBLISHED["made"][0])
         pytest.param({"signature": None}, (400, "InvalidArgument", "0002-00000703"), id="no signature"),
         pytest.param({"signature": ""}, (400, "InvalidArgument", "0002-00000704"), id="empty signature"),
         pytest.param({"policy": None}, (400, "InvalidPolicyDocument", "0006-00000205"), id="no policy"),
-        pytest.param({"ossaccesskeyid": "other"}, (403, "InvalidAccessKeyId", "0002-00000902"), id="unknown key"),
         pytest.param({"signature": "é"}, (403, "SignatureDoesNotMatch", "0002-00000705"), id="not ASCII"),
         pytest.param({"x-oss-security-token": "t"}, (403, "InvalidAccessKeyId", "0002-00000902"), id="stray token"),
         pytest.param({"x-oss-signature-version": "OSS2"}, (400, "InvalidArgument", "0002-00000701"), id="V2"),
@@ -166,11 +165,6 @@ def test_an_empty_token_counts_as_none():
             {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/s3/aliyun_v4_request"},
             (400, "InvalidArgument", ""),
             id="other service",
-        ),
-        pytest.param(
-            {"x-oss-credential": "LTAI5tExampleKeyId000002/20241203/cn-hangzhou/oss/aliyun_v4_request"},
-            (403, "InvalidAccessKeyId", "0002-00000902"),
-            id="unknown key",
         ),
         pytest.param(
             {"x-oss-credential": "LTAI5tExampleKeyId000001/20241202/cn-hangzhou/oss/aliyun_v4_request"},
@@ -232,19 +226,6 @@ def test_a_v4_date_in_its_window_is_accepted(now):
 @pytest.mark.parametrize("now", [SIGNED_AT - 15 * 60 - 1, SIGNED_AT + 7 * 24 * 3600 + 1], ids=["too early", "too late"])
 def test_a_v4_date_outside_its_window_is_refused(now):
     assert refusal(V4_FORM, now=now) == (403, "RequestTimeTooSkewed", "0002-00000709")
-
-
-@pytest.mark.parametrize(
-    ("token", "code"),
-    [
-        pytest.param(None, "InvalidAccessKeyId", id="missing"),
-        pytest.param("", "InvalidAccessKeyId", id="empty"),
-        pytest.param("other", "InvalidSecurityToken", id="another"),
-    ],
-)
-def test_a_temporary_key_needs_exactly_its_token(token, code):
-    form = {name: value for name, value in {**V4_STS_FORM, "x-oss-security-token": token}.items() if value is not None}
-    assert refusal(form, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)[1] == code
 
 
 def test_the_error_shows_what_was_signed_and_no_secret():

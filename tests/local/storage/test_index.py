@@ -5,9 +5,9 @@ from contextlib import closing
 import pytest
 
 from oss_wsgi.local.storage import index
-from oss_wsgi.local.storage.index import READER, IndexDatabase
-from oss_wsgi.local.storage.records import StoredObject, to_text
+from oss_wsgi.local.storage.index import IndexDatabase, StoredObject, to_text
 
+from ...support.sqlite_statements import Statements
 from ..stored import NOW
 
 
@@ -36,15 +36,19 @@ def test_a_database_that_stays_locked_is_an_error(locked_database, tmp_path, mon
         IndexDatabase(str(tmp_path / "index"))
 
 
-def test_a_page_does_not_read_the_rest_of_the_bucket(bucket):
-    index = bucket._index
-    with index.transaction() as connection:
+def test_a_page_does_not_read_the_rest_of_the_bucket(monkeypatch, open_storage):
+    statements = Statements(monkeypatch)
+    bucket = open_storage().bucket("examplebucket")
+    connection = statements.connections[0]
+    with connection:
+        connection.execute("BEGIN")
         for number in range(5000):
             key = f"a/{number:05}"
             row = ("examplebucket", key.encode(), str(number), to_text(StoredObject(key, 0, "", 0, "", NOW, {})))
             connection.execute("INSERT INTO objects VALUES (?, ?, ?, ?)", row)
     steps = []
-    index._connection(READER).set_progress_handler(lambda: steps.append(1), 100)
+    for connection in statements.connections:
+        connection.set_progress_handler(lambda: steps.append(1), 100)
     assert len(bucket.page(after="a/02500", limit=10)[0]) == 10
     assert len(bucket.page(delimiter="/")[0]) == 1
     assert 0 < len(steps) < 20

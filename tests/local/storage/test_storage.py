@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.storage.blob_folder import ObjectWriter
-from oss_wsgi.local.storage.index import READER, WRITER
-from oss_wsgi.local.storage.records import CommonPrefix, MultipartUpload, StoredObject
-from oss_wsgi.local.storage.storage import Bucket, Storage
+from oss_wsgi.local.storage.blob_folder import BlobFolder
+from oss_wsgi.local.storage.index import CommonPrefix, MultipartUpload, StoredObject
+from oss_wsgi.local.storage.storage import Bucket, Incoming, Storage
 
+from ...support.sqlite_statements import Statements
 from ..stored import NOW, STRANGE_KEYS, content, put
 
 #: Contents and their CRC-64, from OSS's documentation and from the catalogue of CRC algorithms.
@@ -251,21 +251,6 @@ def test_a_part_replaces_the_part_of_its_number(bucket: Bucket) -> None:
     assert content(bucket, "a") == b"newend"
 
 
-def test_a_sequential_upload_takes_its_parts_in_order(bucket: Bucket) -> None:
-    upload = bucket.begin("a", "text/plain", {}, now=NOW, sequential=True)
-    assert bucket.upload("a", upload.id) == upload
-    put_part(bucket, upload, 1, b"first")
-    for number, error in ((3, "PartNotSequential"), (1, "PartAlreadyExist")):
-        with pytest.raises(OSSError, match=error):
-            put_part(bucket, upload, number, b"x")
-    put_part(bucket, upload, 2, b"second")
-    stored = bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
-    assert content(bucket, "a") == b"firstsecond"
-    assert stored.md5 == hashlib.md5(b"firstsecond", usedforsecurity=False).hexdigest()
-    assert (stored.etag.endswith("-2"), stored.type) == (True, "Multipart")
-    assert bucket.get("a") == stored
-
-
 def test_of_many_sequential_parts_at_once_each_number_is_taken_once(bucket: Bucket) -> None:
     upload = bucket.begin("a", "text/plain", {}, now=NOW, sequential=True)
 
@@ -289,16 +274,6 @@ def test_an_aborted_upload_leaves_nothing(bucket: Bucket) -> None:
         bucket.abort(upload)
     with pytest.raises(OSSError, match="NoSuchUpload"), bucket.incoming() as incoming:
         incoming.commit_part(upload, 2, now=NOW)
-
-
-def test_forbid_overwrite_counts_for_parts_too(bucket: Bucket) -> None:
-    put(bucket, "a", b"first")
-    upload = bucket.begin("a", "text/plain", {}, now=NOW)
-    put_part(bucket, upload, 1, b"x")
-    with pytest.raises(OSSError, match="FileAlreadyExists"):
-        bucket.complete(upload, bucket.parts(upload)[0], now=NOW, forbid_overwrite=True)
-    assert content(bucket, "a") == b"first"
-    assert bucket.upload("a", upload.id) == upload
 
 
 def test_uploads_are_listed_in_the_order_of_their_keys(bucket: Bucket) -> None:
@@ -369,40 +344,44 @@ def test_a_failed_transaction_leaves_the_old_object(bucket, files, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_forked_child_opens_its_own_connections(bucket):
-    inherited = [bucket._index._connection(purpose) for purpose in (WRITER, READER)]
+def test_a_forked_child_opens_its_own_connections(monkeypatch, open_storage):
+    statements = Statements(monkeypatch)
+    bucket = open_storage().bucket("examplebucket")
+    inherited = list(statements.connections)
     child = os.fork()
     if not child:
+        statements.used.clear()
         put(bucket, "a", b"child")
+        bucket.get("a")
         # SQLite forbids to use inherited connections, though it often goes well.
-        os._exit(any(bucket._index._connection(purpose) in inherited for purpose in (WRITER, READER)))
+        os._exit(not statements.used or any(connection in inherited for connection in statements.used))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert content(bucket, "a") == b"child"
 
 
 def test_an_object_replaced_while_it_is_opened_is_opened_anew(bucket, monkeypatch):
     put(bucket, "a", b"old")
-    open_blob = bucket._blobs.open
+    open_blob = BlobFolder.open
 
-    def replace_and_open(folder, name):
+    def replace_and_open(self, folder, name):
         monkeypatch.undo()
         put(bucket, "a", b"new")
-        return open_blob(folder, name)
+        return open_blob(self, folder, name)
 
-    monkeypatch.setattr(bucket._blobs, "open", replace_and_open)
+    monkeypatch.setattr(BlobFolder, "open", replace_and_open)
     assert content(bucket, "a") == b"new"
 
 
 def test_an_upload_aborted_while_it_is_completed_makes_no_object(bucket, files, monkeypatch):
     upload = bucket.begin("a", "text/plain", {}, now=NOW)
     put_part(bucket, upload, 1)
-    join = ObjectWriter.join
+    join = Incoming.join
 
     def join_and_abort(*arguments, **options):
         join(*arguments, **options)
         bucket.abort(upload)
 
-    monkeypatch.setattr(ObjectWriter, "join", join_and_abort)
+    monkeypatch.setattr(Incoming, "join", join_and_abort)
     with pytest.raises(OSSError, match="NoSuchUpload"):
         bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
     assert bucket.get("a") is None

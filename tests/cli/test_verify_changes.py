@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import MD5
 
 from oss_wsgi.callback.verifier import string_to_sign
-from oss_wsgi.cli.callback_changes import find_change, md5, signed_digest
+from oss_wsgi.cli.verify import find_change, md5, signed_digest
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 NUMBERS = KEY.public_key().public_numbers()

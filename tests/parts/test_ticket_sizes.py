@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oss_wsgi.parts.sizes import allowed_parts, fitting_part_size, part_count
+from oss_wsgi.parts.ticket import allowed_parts, fitting_part_size, part_count
 from oss_wsgi.settings_check import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 
 MEBIBYTE = 1024 * 1024
