@@ -146,7 +146,7 @@ def test_requests_pass_while_the_server_is_away(
 
     monkeypatch.setattr(RedisServer, "run", counting)
     monkeypatch.setattr(RedisServer, "close", lambda server: asked.append("closed"))
-    monkeypatch.setattr(redis_rate_limit, "_AWAY_SECONDS", pause)
+    monkeypatch.setattr(redis_rate_limit, "AWAY_SECONDS", pause)
     limit = RedisRateLimit(1, 60, away)
     assert [limit("a") for _ in range(5)] == [None] * 5
     assert len(asked) == times
