@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import gc
 import inspect
 import json
@@ -291,6 +292,7 @@ class InPlace:
     ) -> None:
         self.path, self.mutants, self.report, self.quick = path, mutants, report, quick
         self.rest: list[Mutant] = []
+        self.caches: list[functools._lru_cache_wrapper[Any]] = []
         self.seconds = self.cpu_seconds = 0.0
         self.problem = "no test was collected"
 
@@ -300,6 +302,8 @@ class InPlace:
             return True
         functions: dict[types.CodeType, list[types.FunctionType]] = {}
         for thing in gc.get_objects():
+            if isinstance(thing, functools._lru_cache_wrapper) and str(thing.__module__).startswith("oss_wsgi."):
+                self.caches.append(thing)
             if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == str(self.path):
                 functions.setdefault(thing.__code__, []).append(thing)
         begin = time.monotonic()
@@ -387,6 +391,8 @@ class InPlace:
         session.config.pluginmanager.register(outcome)
         items = [session.items[number] for number in numbers]
         for number, item, following in zip(numbers, items, [*items[1:], None], strict=True):
+            for cache in self.caches:  # filled by another test it would hide that this one needs a function
+                cache.cache_clear()
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             note(number)
             if outcome.failed:

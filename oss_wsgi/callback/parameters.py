@@ -118,6 +118,7 @@ class TicketedCallback:
     """
 
     def __init__(self, parameters: CallbackParameters) -> None:
+        self.parameters = parameters
         text = parameters.with_constant(TICKET_MEMBER, _PLACEHOLDER).json()
         head, _, tail = text.rpartition(_PLACEHOLDER)
         self._head, self._tail = head.encode(), tail.encode()

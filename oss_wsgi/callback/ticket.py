@@ -91,10 +91,10 @@ class Ticket(NamedTuple):
     expires_at: int
     user: str | None
     data: Mapping[str, Any]
-    forbid_overwrite: bool = False
-    max_objects: int = 1
-    filename: str | None = None
-    trial: str | None = None
+    forbid_overwrite: bool
+    max_objects: int
+    filename: str | None
+    trial: str | None
 
     def check_name(self, bucket: str | None, name: str | None, etag: str | None) -> None:
         """Raise UnverifiedError unless the ticket allows a bucket and an object.

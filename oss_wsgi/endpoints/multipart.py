@@ -404,10 +404,9 @@ def _number(members: Mapping[str, Any], name: str) -> int | None:
 
 def _digits(value: object) -> int | None:
     """Return the size in a page's own metadata if it is a whole number, else None."""
-    if type(value) is int and 0 <= value < 10**15:
-        return value
-    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15
-    return int(value) if is_number and isinstance(value, str) else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
+        return int(value)
+    return value if type(value) is int and 0 <= value < 10**15 else None
 
 
 def _claimed_parts(body: bytes) -> dict[int, str]:

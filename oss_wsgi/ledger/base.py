@@ -205,11 +205,9 @@ class Claim(ABC):
         Storing also forgets the checksums that are expected for the ticket.
         """
 
-    def begin_store(
-        self, response: StoredResponse, end: Callable[[BaseException | None], None]
-    ) -> StoredResponse | Pending:
-        """Begin to store a response if ``store`` would wait for a disk; a pending response calls ``end`` by itself."""
-        return self.store(response)
+    def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
+        """Begin to store a response, which calls ``end`` by itself; only ``LoopLedger.begin_once`` needs this."""
+        raise NotImplementedError
 
     @abstractmethod
     def end(self, error: BaseException | None) -> None:

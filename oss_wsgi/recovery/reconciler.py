@@ -137,7 +137,7 @@ class Reconciler:
             try:
                 outcome = self._handle_event(event)
             except (BucketError, NotDeliveredError) as error:
-                postponed = postponed or error
+                postponed = error
                 continue
             outcomes.append(outcome)
             if self.counters is not None:

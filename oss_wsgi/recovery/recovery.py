@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ..bucket import BucketClient, ListedObject, StoredObject
 from ..callback.parameters import TICKET_MEMBER
@@ -98,7 +98,7 @@ class Recovery:
         """
         return self.accept(self._head(key), ticket, recovered=recovered)
 
-    def accept(self, stored: StoredObject, ticket: Ticket, *, recovered: bool = True) -> FoundUpload:
+    def accept(self, stored: StoredObject, ticket: Ticket, *, recovered: bool) -> FoundUpload:
         """Return the upload of a ticket whose object is ``stored``; raises as ``find`` does."""
         try:
             receipt = self.receipts.open(stored.metadata.get(RECEIPT_NAME))
@@ -256,10 +256,9 @@ class LostUploads:
                 return "no_receipt", error.reason
             if error.reason.startswith("receipt_"):
                 return "foreign", error.reason
-            orphan = error.upload if isinstance(error.upload, Upload) else Upload(object=listed.key, etag=listed.etag)
-            return self._refuse(orphan, error.reason, error.hint)
-        pair = upload.object or "", upload.etag or ""
-        if pair != (listed.key, listed.etag) and not self.unknown([listed._replace(key=pair[0], etag=pair[1])]):
+            return self._refuse(cast("Upload", error.upload), error.reason, error.hint)  # set by `Recovery`
+        etag = upload.etag or ""
+        if etag != listed.etag and not self.unknown([listed._replace(etag=etag)]):
             return "known", None
         if self.dry_run:
             return "untold", None

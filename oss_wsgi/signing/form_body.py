@@ -45,7 +45,7 @@ class FileBody:
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
         remaining = self._size
-        while remaining and (chunk := self._file.read(min(_CHUNK, remaining))):
+        while chunk := self._file.read(min(_CHUNK, remaining)):
             remaining -= len(chunk)
             yield chunk
             self._progress(self._size - remaining)

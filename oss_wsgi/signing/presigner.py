@@ -151,9 +151,8 @@ class PostPresigner:
         self._region = (settings.region or "") if settings.signature_version == "v4" else None
         #: The provider, or without one the settings' own access key.
         self._credentials = settings.credentials() if credentials is None else credentials
-        own = self._credentials if isinstance(self._credentials, Credentials) else None
-        #: A key that does not expire, so the provider need not be asked for each signature.
-        self._lasting_key = own if own is not None and own.expiration is None else None
+        #: The settings' own access key, which does not expire; None if a provider is asked for each signature.
+        self._lasting_key = settings.credentials() if credentials is None else None
         #: Whether signing never waits: the user's own credentials provider may ask another host.
         self.is_nonblocking = credentials is None
         self._clock = clock
@@ -161,8 +160,7 @@ class PostPresigner:
         self._tickets = tickets
         self._receipts = receipts
         self._trial = trial
-        self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
-        self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
+        self._callback = TicketedCallback(CallbackParameters(settings.callback_url)) if settings.callback_url else None
         self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
@@ -202,7 +200,7 @@ class PostPresigner:
         pinned, pins = _pinned_fields(
             self._region, credentials.access_key_id, credentials.security_token, date, None if key is None else exact
         )
-        if key is not None and (grant.metadata or grant.custom):
+        if grant.metadata or grant.custom:
             own = {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
             own |= {f"x:{name}": value for name, value in grant.custom.items()}
             pinned, pins = {**pinned, **own}, f"{pins},{_pinning(own)}"
@@ -268,8 +266,7 @@ class PostPresigner:
         if len(relative_path) > MAX_KEY_BYTES:
             hint = f"The relative_path must have {MAX_KEY_BYTES} characters at most."
             raise MalformedRequestError("filename_malformed", hint)
-        folder = original_folder(relative_path)
-        return replace(grant, dir=self._prefix(grant) + folder) if folder else grant
+        return replace(grant, dir=self._prefix(grant) + original_folder(relative_path))
 
     def limits(self, grant: Grant) -> UploadLimits:
         """Return the limits of a form for ``grant``; an empty list of types means any type. Raises GrantError."""
@@ -386,15 +383,14 @@ class PostPresigner:
 
         Only an object whose name is exact has a receipt.
         """
-        parameters, ticketed = self._callback, self._ticketed
-        if parameters is None or ticketed is None:
+        ticketed = self._callback
+        if ticketed is None:
             return None, None
         if grant.custom:
             body = body_template(custom=[f"x:{name}" for name in grant.custom])
-            parameters = CallbackParameters(parameters.url, body)
-            ticketed = TicketedCallback(parameters)
+            ticketed = TicketedCallback(CallbackParameters(ticketed.parameters.url, body))
         if self._tickets is None:
-            return parameters.encode(), None
+            return ticketed.parameters.encode(), None
         ticket = new_ticket(
             bucket=self._bucket,
             key=key,

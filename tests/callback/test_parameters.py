@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -115,7 +116,9 @@ def test_more_than_five_kilobytes_are_refused() -> None:
         ({"body_type": "APPLICATION/JSON"}, "body type must be"),
         ({"host": "a b"}, "callback host"),
         ({"host": "a.example\r\nX: y"}, "callback host"),
-        ({"host": "http://a.example"}, "callback host"),
+        ({"host": "a.example/cb"}, "callback host"),
+        ({"host": "a.example:"}, "callback host"),
+        ({"host": "a.example:123456"}, "callback host"),
         ({"host": "\udfff"}, "callback host"),
     ],
 )
@@ -132,6 +135,11 @@ def test_all_problems_are_reported_at_once() -> None:
 
 def test_the_body_types_are_those_of_oss() -> None:
     assert (FORM, JSON) == ("application/x-www-form-urlencoded", "application/json")
+
+
+def test_parameters_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        CallbackParameters(URL).url = "http://a.example/"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("body_type", [FORM, JSON])

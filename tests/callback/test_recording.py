@@ -44,6 +44,7 @@ def test_a_raw_request_is_read() -> None:
     recording = Recording.from_http(RAW + b"\n")
     assert (recording.method, recording.target, recording.body) == ("POST", "/a%20b?x=1", b"a=b")
     assert recording.headers["x-oss-tag"] == "CALLBACK"
+    assert Recording.from_http(RAW.replace(b"HTTP/1.1", b"HTTP/1.0")) == recording
     assert Recording.from_http(RAW.replace(b"\r\n", b"\n")).headers == recording.headers
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import weakref
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -58,6 +60,7 @@ def test_a_ticket_opens_as_it_was_issued() -> None:
     assert (ticket.user, ticket.data) == ("eric", {"album": 7, "tags": ["a", "ü"]})
     assert ticket.expires_at == NOW + 300 + 12 * 3600
     assert (ticket.forbid_overwrite, ticket.max_objects, ticket.filename, ticket.trial) == (False, 1, None, None)
+    assert book().open(book().issue(**{**VALUES, "key": None})).max_objects == 1
 
 
 @pytest.mark.parametrize("mark", [True, False])
@@ -156,7 +159,7 @@ def test_a_missing_ticket_is_refused(nothing: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "A" * 10, "A" * 47, "ä" * 60, "A" * 60 + "=", "A" * 60 + "\n", "A" * 9000, "A" * 45 + "!!!", 7, ["A" * 60]],
+    ["x", "A" * 10, "A" * 47, "ä" * 60, "\ud800" * 60, "A" * 60 + "\n", "A" * 9000, "A" * 45 + "!!!", 7, ["A" * 60]],
 )
 def test_a_text_that_is_not_a_ticket_is_refused(text: object) -> None:
     assert reason(book(), text) == "ticket_altered"
@@ -226,6 +229,23 @@ def test_tickets_of_several_days_open() -> None:
         texts.append(tickets.issue(**{**VALUES, "expires": int(clock()) + 30 * 86400}))
         clock.advance(86400)
     assert [tickets.open(text).user for text in texts] == ["eric"] * 12
+
+
+def test_forged_days_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Key:
+        def __init__(self, key: bytes) -> None:
+            self.decrypt = AESGCM(key).decrypt
+            kept.add(self)
+
+    text = base64.urlsafe_b64decode(book().issue(**VALUES))
+    monkeypatch.setattr("oss_wsgi.callback.ticket.AESGCM", Key)
+    tickets = book()
+    for day in range(100):
+        forged = base64.urlsafe_b64encode(text[:4] + day.to_bytes(4, "big") + text[8:]).decode()
+        assert reason(tickets, forged) == "ticket_altered"
+    assert 0 < len(kept) < 20
 
 
 def test_a_book_needs_a_list_of_secrets() -> None:

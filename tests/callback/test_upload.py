@@ -369,7 +369,7 @@ def test_further_members_beside_our_own_are_read(body: bytes) -> None:
 def test_with_ticket_returns_a_new_upload_and_leaves_the_old_one() -> None:
     upload = Upload.parse(FULL_FORM, FORM, "/target")
     before = dict(vars(upload))
-    ticket = Ticket("t1", "b", None, "user/", 0, 10, (), 1733228232, "eric", {"album": 7}, True, 7, "a.png")
+    ticket = Ticket("t1", "b", None, "user/", 0, 10, (), 1733228232, "eric", {"album": 7}, True, 7, "a.png", None)
     with_ticket = upload.with_ticket(ticket._replace(trial=TRIAL_WITHOUT_HANDLER))
     values = {"user": "eric", "data": {"album": 7}, "ticket_id": "t1", "ticket_until": 1733228232}
     values |= {"forbid_overwrite": True, "max_objects": 7, "by_prefix": True, "filename": "a.png"}

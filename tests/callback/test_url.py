@@ -65,6 +65,7 @@ def test_a_url_that_oss_can_call_has_no_problem(text: str) -> None:
         ("http://*.example/cb", "letters, digits, hyphens and dots"),
         ("http://a,b.example/cb", "letters, digits, hyphens and dots"),
         ("http://-/cb", "letters, digits, hyphens and dots"),
+        ("http://a.example-/cb", "letters, digits, hyphens and dots"),
     ],
 )
 def test_a_url_that_oss_cannot_call_has_a_problem(text: str, message: str) -> None:

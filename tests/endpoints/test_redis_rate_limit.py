@@ -12,6 +12,7 @@ import pytest
 from oss_wsgi.endpoints import redis_rate_limit
 from oss_wsgi.endpoints.redis_rate_limit import RedisRateLimit
 from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.redis.client import RedisServer
 from tests.support.ports import free_port
 from tests.support.redis_servers import Server, redis, running, running_cluster, server, servers
 
@@ -73,7 +74,10 @@ def test_a_caller_that_waits_as_long_as_told_is_let_through(server: Server) -> N
 
 def test_each_caller_and_each_rate_has_its_own_bucket(redis: Server) -> None:
     limits = [RedisRateLimit(1, 60, redis.url), RedisRateLimit(1, 61, redis.url)]
-    limits += [RedisRateLimit(1, 60, f"{redis.url}?prefix=other"), RedisRateLimit(1, 60, redis.url, prefix="third")]
+    limits += [
+        RedisRateLimit(1, 60, f"{redis.url}?prefix=other&wait_for_sync=off"),
+        RedisRateLimit(1, 60, redis.url, prefix="third"),
+    ]
     for limit in limits:
         assert [limit("user:a"), limit("user:b"), limit("用户\udc80")] == [None] * 3
         assert limit("user:a")
@@ -106,7 +110,7 @@ def test_the_keys_are_small_name_nobody_and_end_by_themselves(redis: Server) -> 
     limit("user:eric")
     with redis.client() as client:
         (key,) = client.keys()
-        assert b"eric" not in key
+        assert key.startswith(b"oss-wsgi:rate:") and b"eric" not in key
         assert 0 < client.pttl(key) <= 30_000
         assert client.memory_usage(key) < 200
     limit.close()
@@ -129,16 +133,31 @@ def test_a_cluster_counts_too(tmp_path: Path) -> None:
             limit.close()
 
 
-def test_requests_pass_while_the_server_is_away(away: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("pause", "times"), [(3600.0, 1), (0.0, 5)], ids=["known to be away", "asked again"])
+def test_requests_pass_while_the_server_is_away(
+    away: str, pause: float, times: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    run = RedisServer.run
+
+    def counting(server: RedisServer, *arguments: Any) -> Any:
+        asked.append(arguments)
+        return run(server, *arguments)
+
+    monkeypatch.setattr(RedisServer, "run", counting)
+    monkeypatch.setattr(RedisServer, "close", lambda server: asked.append("closed"))
+    monkeypatch.setattr(redis_rate_limit, "AWAY_SECONDS", pause)
     limit = RedisRateLimit(1, 60, away)
     assert [limit("a") for _ in range(5)] == [None] * 5
+    assert len(asked) == times
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["the rate limit cannot reach redis"]
     limit.close()
+    assert asked[times:] == ["closed"]
 
 
 def test_requests_are_refused_while_the_server_is_away_where_that_is_asked_for(away: str) -> None:
-    limit = RedisRateLimit(1, 60, away, pass_when_away=False)
-    assert [limit("a"), limit("a")] == [60.0, 60.0]
+    limit = RedisRateLimit(2, 60, away, pass_when_away=False)
+    assert [limit("a"), limit("a")] == [30.0, 30.0]
     limit.close()
 
 

@@ -65,4 +65,4 @@ def test_without_the_guard_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
     for upload in (None, {"bucket": "forged"}):
         response, calls = post(lambda upload: True, upload)
         assert (response.status_int, calls) == (500, [])
-    assert "CallbackGuard" in caplog.text
+    assert "reason=not_guarded " in caplog.text and "CallbackGuard" in caplog.text

@@ -155,10 +155,11 @@ def test_an_object_is_the_upload_that_a_callback_would_have_reported(recovered: 
     )
 
 
-def test_what_head_does_not_say_is_none() -> None:
+@pytest.mark.parametrize("content_type", ["", None])
+def test_what_head_does_not_say_is_none(content_type: str | None) -> None:
     new = a_ticket()
     ticket = TICKETS.open(TICKETS.seal(new))
-    upload = recovery_of(stored(new, etag="", content_type="", crc64=None)).find(ticket, KEY).upload
+    upload = recovery_of(stored(new, etag="", content_type=content_type, crc64=None)).find(ticket, KEY).upload
     assert (upload.etag, upload.mime_type, upload.crc64) == (None, None, None)
     assert (upload.members["mimeType"], upload.members["crc64"]) == ("", "")
     assert upload.recovered
@@ -195,14 +196,16 @@ def test_an_object_without_the_tickets_receipt_is_somebody_elses(metadata: dict[
 
 
 @pytest.mark.parametrize(
-    "changes", [{"size": 11}, {"last_modified": 1.0}], ids=["the ticket refuses", "the receipt refuses"]
+    "changes",
+    [{"key": "u/a copy.png"}, {"etag": "E" * 65}, {"size": 11}, {"last_modified": 1.0}],
+    ids=["a copy of another name", "a long ETag", "the ticket refuses", "the receipt refuses"],
 )
 def test_an_upload_that_is_refused_is_told_with_the_error(changes: dict[str, Any]) -> None:
     with pytest.raises(UnverifiedError) as raised:
         recovery_of(stored(a_ticket(), **changes)).find_by_receipt(KEY)
     upload = raised.value.upload
     assert isinstance(upload, Upload)
-    assert (upload.object, upload.user, raised.value.reason) == (KEY, "eric", "ticket_mismatch")
+    assert (upload.object, upload.user, raised.value.reason) == (changes.get("key", KEY), "eric", "ticket_mismatch")
 
 
 # What becomes of it.
@@ -254,7 +257,7 @@ LISTED = ListedObject(KEY, 5, "5B3C", NOW + 10.0)
 def test_the_outcome_is_what_the_application_answered(status: str, reason: str | None, outcome: str) -> None:
     told = Told(Delivered(status, [], b"", reason))
     assert told.lost(stored(a_ticket())).handle(LISTED) == (outcome, reason)
-    assert [upload.object for upload in told.uploads] == [KEY]
+    assert [(upload.object, upload.recovered) for upload in told.uploads] == [(KEY, True)]
     assert [orphan.object for orphan in told.orphans] == ([KEY] if outcome == "refused" else [])
 
 
@@ -340,7 +343,8 @@ def test_an_orphan_is_told_in_the_ledgers_transaction_and_keeps_nobody_waiting()
     told.ledger = ledger = Ledger()
     told.lost(stored(a_ticket(), size=11)).handle(LISTED)
     assert [orphan.transaction for orphan in told.orphans] == ["the transaction"]
-    assert [(identity.expires, identity.may_wait) for identity in ledger.asked] == [(NOW + 86_400, False)]
+    (identity,) = ledger.asked
+    assert (len(identity.ticket), identity.expires, identity.may_wait) == (32, NOW + 86_400, False)
 
 
 def test_an_orphan_is_told_again_where_its_telling_raised(caplog: pytest.LogCaptureFixture) -> None:
@@ -396,13 +400,13 @@ def test_a_page_loses_what_ledger_and_application_know() -> None:
     asked: list[Any] = []
 
     def known(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-        asked.extend(pairs)
+        asked.append(list(pairs))
         return [["c", "C"]]  # of an application that reads JSON
 
     assert told.lost(None, known=known).unknown(page) == [page[1]]
-    assert asked == [("b", "B"), ("c", "C")], "the application is asked for the rest"
     assert told.lost(None).unknown(page) == page[1:]
     assert told.lost(None, known=known).unknown([]) == []
+    assert asked == [[("b", "B"), ("c", "C")]], "the application is asked for the rest, if there is any"
     with pytest.raises(LedgerUnavailableError) as raised:
         told.lost(None, known=lambda pairs: 1 / 0).unknown(page)
     assert raised.value.reason == "known_failed"

@@ -237,7 +237,9 @@ def test_a_sweep_that_looks_further_back_than_the_ledger_is_refused(make: Callab
     ):
         site.reconcile()
     assert site.reconcile(dry_run=True).listed == 0
-    assert site.reconcile(since="1h").listed == 0
+    with pytest.raises(SettingsError, match="OSS_LEDGER_KEEP"):
+        site.reconcile(since=site.clock() - 3602)
+    assert site.reconcile(since=site.clock() - 3601).listed == 0, "the caller took the time a moment before"
     assert site.reconcile(known=lambda pairs: set()).listed == 0
 
 
@@ -462,6 +464,8 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
         site.reconcile(progress=progress)
     done = len(site.uploads)
     assert 0 < done < 4
+    dry = site.reconcile(dry_run=True)
+    assert (dry.listed, dry.resumed) == (4, False), "a dry run begins at the beginning"
     site.clock.advance(60)
     site.put("user-dir-prefix/20000101/early.txt")
     site.bucket.requests.clear()
@@ -589,7 +593,11 @@ def test_a_sweep_with_long_samples_fits_into_a_ledger(make: Callable[..., Site])
     assert max(map(len, dict(ledger.saved).values())) < 10_000
 
 
-def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_memory(site: Site) -> None:
+@pytest.mark.parametrize("known", [None, lambda pairs: ()], ids=["without known", "with known"])
+def test_a_sweep_that_was_stopped_long_ago_reaches_behind_the_ledgers_memory_only_with_known(
+    site: Site, known: Any
+) -> None:
+    begin = site.clock() - 26 * HOUR
     site.upload(lost=False)
     site.upload(name="b.png")
 
@@ -602,8 +610,8 @@ def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_mem
     site.clock.advance(30 * 24 * HOUR)
     for number in range(10):
         site.upload(lost=False, name=f"{number}.png")  # the ledger forgets what has expired
-    report = site.reconcile()
-    assert (report.resumed, report.since) == (True, site.clock() - 7 * 24 * HOUR)
+    report = site.reconcile(known=known)
+    assert (report.resumed, report.since) == (True, begin if known else site.clock() - 7 * 24 * HOUR)
     assert len(site.uploads) == handled + 10
 
 
@@ -1037,10 +1045,11 @@ def test_metrics_count_the_outcomes_and_show_the_age_of_what_was_left(make: Call
     assert b"oss_wsgi_oldest_untold_seconds" not in metrics.text()[1]
     site.upload()
     site.failing.add(site.upload())
+    site.reconcile(dry_run=True)
     site.reconcile()
     site.clock.advance(90)
     text = metrics.text()[1].decode()
-    for line in ('total{outcome="recovered"} 1.0', 'total{outcome="failed"} 1.0', 'total{outcome="known"} 0.0'):
+    for line in ('total{outcome="recovered"} 1.0', 'total{outcome="failed"} 1.0', 'total{outcome="untold"} 0.0'):
         assert f"oss_wsgi_reconciled_{line}" in text
     assert "oss_wsgi_oldest_untold_seconds 90.0" in text
 

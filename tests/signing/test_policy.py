@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import FrozenInstanceError
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,10 @@ def test_a_condition_is_the_json_of_its_plain_form(field: str, value: str, value
 
 def test_the_conditions_of_a_policy_stay_as_they_were_given() -> None:
     conditions: list[Any] = [BUCKET, {"key": "a"}, ["eq", "$key", "a"]]
-    assert PostPolicy(NOON, conditions).conditions == conditions
+    policy = PostPolicy(NOON, conditions)
+    assert policy.conditions == conditions
+    with pytest.raises(FrozenInstanceError):
+        policy.expiration = 0  # type: ignore[misc]
 
 
 def test_a_policy_without_conditions_is_refused() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import FrozenInstanceError
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -171,17 +172,20 @@ def test_the_text_that_v1_signs_has_the_sub_resources_alone() -> None:
 
 
 def test_a_v1_url_has_the_key_the_expiry_the_token_and_the_whole_query() -> None:
-    query = {"uploadId": "U", "other": "a b/c"}
+    query = {"uploadId": "U", "other": "a b/c", "名": "中"}
     url = sign_url_v1(Credentials(ID, SECRET, TOKEN), "GET", HOST, "b", "a", now=NOW, expires=60, query=query)
     text = string_to_sign_v1("GET", "/b/a", str(NOW + 60), {**query, "security-token": TOKEN}, {})
     own = {"OSSAccessKeyId": ID, "Expires": str(NOW + 60), "security-token": TOKEN}
     assert parameters(url) == {**query, **own, "Signature": v1.signature(SECRET, text)}
-    assert "other=a%20b%2Fc" in url.url
+    assert "&other=a%20b%2Fc&%E5%90%8D=%E4%B8%AD&" in url.url
 
 
 def test_the_headers_to_send_are_those_given_but_what_clients_send_by_themselves() -> None:
     headers = {"Content-Type": " image/png ", "content-length": "5", "Host": "h", "abc": "d"}
-    assert sign(headers=headers).headers == {"Content-Type": "image/png", "abc": "d"}
+    url = sign(headers=headers)
+    assert url.headers == {"Content-Type": "image/png", "abc": "d"}
+    with pytest.raises(FrozenInstanceError):
+        url.expire = NOW + 9000  # type: ignore[misc]
 
 
 def test_space_around_a_value_is_not_signed() -> None:

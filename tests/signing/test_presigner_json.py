@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 
 import pytest
 from hypothesis import given
@@ -101,3 +102,8 @@ def test_no_repr_shows_a_secret() -> None:
         assert SECRET not in shown
         assert TOKEN not in shown
         assert form.fields["x-oss-signature"] not in shown
+
+
+def test_a_form_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        presigner().presign().expire = 0  # type: ignore[misc]
