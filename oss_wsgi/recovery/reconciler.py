@@ -1,4 +1,4 @@
-"""The reconciler: it runs sweeps, stores how far they got in the ledger or in a file, and handles events."""
+"""The reconciler: it runs sweeps, with their window and checkpoint, and handles events."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, unquote_plus
 
 from ..bucket import ListedObject
 from ..exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
 from ..ledger.base import Ledger
-from ..private_file import write_private
 from ..settings import Settings
+from .checkpoint import CheckpointFile, State, load_state, save_state
 from .delivery import Delivery
 from .events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
 from .recovery import Known, LostUploads, OnOrphan, Recovery
-from .sweep import Reconciliation, State, Sweep, distinct, moments
+from .sweep import Reconciliation, Sweep, distinct, moments
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ class Reconciler:
             try:
                 outcome = self._handle_event(event)
             except (BucketError, NotDeliveredError) as error:
-                postponed = error
+                postponed = postponed or error
                 continue
             outcomes.append(outcome)
             if self.counters is not None:
@@ -187,46 +186,3 @@ class Reconciler:
             remember_until=int(self.clock() + max(look_back, self.settings.ledger_keep)),
             dry_run=dry_run,
         )
-
-
-class CheckpointFile:
-    """A file with texts by name, readable only by this user; ``load`` and ``save`` are those of a ledger.
-
-    :param path: of the file, on a local disk.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(os.path.abspath(path))
-
-    def load(self, name: str) -> str | None:
-        """Return the last text saved under a name; a damaged file, or another program's, counts as empty."""
-        text = self._texts().get(name)
-        return text if isinstance(text, str) else None
-
-    def save(self, name: str, text: str) -> None:
-        """Replace the file in one step, so that a kill leaves the old texts or the new ones. Raises OSError."""
-        write_private(self._path, json.dumps({**self._texts(), name: text}), replace=True)
-
-    def _texts(self) -> State:
-        try:
-            return _members(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-
-
-def load_state(store: Ledger | CheckpointFile, name: str) -> State:
-    """Return the last state saved under a name, in a ledger for all processes that share it; {} if it is damaged."""
-    return _members(store.load(name) or "{}")
-
-
-def save_state(store: Ledger | CheckpointFile, name: str, state: State) -> None:
-    """Replace the state under a name. Raises LedgerUnavailableError; for a file OSError."""
-    store.save(name, json.dumps(state, ensure_ascii=False))
-
-
-def _members(text: str) -> State:
-    try:
-        members = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return members if isinstance(members, dict) else {}

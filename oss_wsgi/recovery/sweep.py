@@ -16,6 +16,7 @@ from ..callback.ticket import UPLOAD_SECONDS
 from ..exceptions import BucketError, BucketRefusedError, BucketUnreachableError
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
+from .checkpoint import State
 from .recovery import LostUploads, Outcome
 
 PAGE = 1000
@@ -31,9 +32,6 @@ _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
 _SHARDED = re.compile(r"((?s:.*/)?([0-9a-f]{2})/)([0-9]{8})/\2[0-9a-f]{30}(?:\.[^/]*)?")
 _BEHIND_UNIQUE = "f" * 32 + "~"
 
-
-#: The stored state of a sweep: JSON values by name.
-State = dict[str, Any]
 
 log = logging.getLogger(__name__)
 

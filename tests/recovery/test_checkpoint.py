@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.recovery.reconciler import CheckpointFile, load_state, save_state
+from oss_wsgi.recovery.checkpoint import CheckpointFile, load_state, save_state
 from tests.support.ledger_programs import POSIX
 
 

@@ -1,0 +1,57 @@
+"""Checkpoints: they store how far a sweep got, in the ledger or in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..ledger.base import Ledger
+from ..private_file import write_private
+
+#: A stored state: JSON values by name.
+State = dict[str, Any]
+
+
+class CheckpointFile:
+    """A file with texts by name, readable only by this user; ``load`` and ``save`` are those of a ledger.
+
+    :param path: of the file, on a local disk.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(os.path.abspath(path))
+
+    def load(self, name: str) -> str | None:
+        """Return the last text saved under a name; a damaged file, or another program's, counts as empty."""
+        text = self._texts().get(name)
+        return text if isinstance(text, str) else None
+
+    def save(self, name: str, text: str) -> None:
+        """Replace the file in one step, so that a kill leaves the old texts or the new ones. Raises OSError."""
+        write_private(self._path, json.dumps({**self._texts(), name: text}), replace=True)
+
+    def _texts(self) -> State:
+        try:
+            return _members(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+def load_state(store: Ledger | CheckpointFile, name: str) -> State:
+    """Return the last state saved under a name, in a ledger for all processes that share it; {} if it is damaged."""
+    return _members(store.load(name) or "{}")
+
+
+def save_state(store: Ledger | CheckpointFile, name: str, state: State) -> None:
+    """Replace the state under a name. Raises LedgerUnavailableError; for a file OSError."""
+    store.save(name, json.dumps(state, ensure_ascii=False))
+
+
+def _members(text: str) -> State:
+    try:
+        members = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return members if isinstance(members, dict) else {}
