@@ -182,11 +182,18 @@ class RedisServer(ForkAware):
             single = idle.pop()
         except IndexError:
             single = client.client()
+        exceptions = import_redis().exceptions
         try:
-            single.connection.send_command(*command)
-            return single.connection.read_response(disable_decoding=True)
-        except import_redis().exceptions.ConnectionError:  # the server has closed it: this opens it again
-            return single.execute_command(*command, **_AS_BYTES)
+            try:
+                single.connection.send_command(*command)
+                return single.connection.read_response(disable_decoding=True)
+            except exceptions.ConnectionError:  # the server has closed it: this opens it again
+                return single.execute_command(*command, **_AS_BYTES)
+        except exceptions.RedisError:  # the answer was read, or redis-py has closed the connection
+            raise
+        except BaseException:  # of a signal's handler: the answer that may still come is not the next command's
+            single.connection.disconnect()
+            raise
         finally:
             idle.append(single)
 
@@ -197,8 +204,8 @@ class RedisServer(ForkAware):
         self._password = unquote(parts.password or "") or options.get("password", "")
         authority = parts.netloc.rpartition("@")[2]
         self.shown = f"{parts.scheme}://{authority}{parts.path}"
-        plain = parts._replace(scheme=SCHEMES[parts.scheme], query=urlencode(options), fragment="")
-        self._url = plain.geturl()
+        query = f"?{urlencode(options)}" if options else ""
+        self._url = f"{SCHEMES[parts.scheme]}://{parts.netloc}{parts.path}{query}"
         redis = import_redis()
         try:
             inspect.signature(redis.Redis).bind_partial(**options)

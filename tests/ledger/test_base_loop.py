@@ -157,9 +157,15 @@ def test_a_thread_commits_where_the_disk_is_slow(
     if not pending.settle(woken):  # the thread may have been quick
         woken.wait()
     assert (pending.result(), pending.settle(woken)) == (SUCCESS, True)
-    assert begun(ledger, "t3").settle(woken)
     loop = threading.current_thread()
-    assert [thread is loop for thread in threads] == [True, False, True]
+    assert [thread is loop for thread in threads] == [True, False]
+    for number in range(3, 100):  # the thread has woken the loop, but its turn may not be over yet
+        pending, woken = begun(ledger, f"t{number}"), Woken()
+        if not pending.settle(woken):
+            woken.wait()
+        if threads[-1] is loop:
+            break
+    assert threads[-1] is loop
 
 
 @pytest.mark.parametrize("holder", ["a thread of this process", "another process"])

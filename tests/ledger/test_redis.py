@@ -20,6 +20,7 @@ import pytest
 from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError, SettingsError, SweepRunningError
 from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.redis import RedisLedger
+from oss_wsgi.redis.client import RedisServer, Script
 from oss_wsgi.testing.ledger_contract import (
     DEADLINE,
     FAILURE,
@@ -321,6 +322,30 @@ def test_a_connection_that_the_server_cuts_in_the_handler_is_opened_again(server
 
     assert ledger.run_once(identity(), Cutting()) == SUCCESS
     assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+def test_an_answer_that_was_not_read_is_not_the_next_calls(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of a signal may raise in the main thread, also between a command and its answer."""
+    echo = Script.of("return ARGV[1]")
+    asked = RedisServer(server.url)
+    assert asked.run(echo, [], ["first"]) == b"first"
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("redis.connection.AbstractConnection.read_response", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        asked.run(echo, [], ["interrupted"])
+    assert asked.run(echo, [], ["next"]) == b"next"
+    asked.close()
+
+
+def test_a_unix_socket_is_named_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with running("redis", tmp_path, "--unixsocket", str(path)), RedisLedger(f"unix://{path}?db=1") as ledger:
+        assert ledger.url == f"unix://{path}"
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
 
 
 def test_threads_use_each_others_connections(server: Server) -> None:

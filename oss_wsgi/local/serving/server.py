@@ -118,11 +118,11 @@ class RequestThreads:
         with self._changed:
             if self._stopped:
                 return
-            self._running += 1
             if self._idle:
                 self._idle -= 1
             else:
                 threading.Thread(target=self._serve, name="local-oss-requests", daemon=True).start()
+            self._running += 1
         self._tasks.put(task)
 
     def shutdown(self, is_urgent: Callable[[], bool] = lambda: False) -> None:

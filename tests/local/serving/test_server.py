@@ -348,9 +348,9 @@ class Failing:
 
 def test_a_request_that_fails_is_logged_and_its_thread_ends(caplog):
     threads = RequestThreads()
-    before = threading.active_count()
+    before = set(threading.enumerate())  # those of other tests end meanwhile
     threads.add_task(Failing())
-    wait_until(lambda: threading.active_count() <= before)
+    wait_until(lambda: set(threading.enumerate()) <= before)
     threads.shutdown()
     assert [record.exc_info[0] for record in caplog.records] == [RuntimeError]
 
@@ -358,10 +358,24 @@ def test_a_request_that_fails_is_logged_and_its_thread_ends(caplog):
 def test_no_thread_starts_after_a_shutdown():
     threads = RequestThreads()
     threads.shutdown()
-    request, before = Meeting(threading.Barrier(1)), threading.active_count()
+    request, before = Meeting(threading.Barrier(1)), set(threading.enumerate())
     threads.add_task(request)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     assert not request.ended.is_set()
+
+
+def test_a_request_for_which_no_thread_can_start_holds_up_no_shutdown(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    threads = RequestThreads()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            threads.add_task(Failing())
+    waits = []
+    threads.shutdown(is_urgent=lambda: waits.append("for a request") or True)
+    assert waits == []
 
 
 def test_stop_that_is_urgent_waits_for_no_request(oss):
