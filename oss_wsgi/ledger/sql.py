@@ -77,7 +77,7 @@ class SQLLedger(TransactionalLedger):
         self._engine: Engine | None = engine
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
         self._statements: Statements | None = Statements(engine.dialect.name)
-        self._watch, self._idle = Watch(), IdleSessions()
+        self._watch, self._idle = Watch(), IdleSessions(clock)
         weakref.finalize(self, self._watch.stop)
         try:
             self._prepare()
@@ -146,14 +146,16 @@ class SQLLedger(TransactionalLedger):
 
     def _dispose(self) -> None:
         if self._engine is not None and self._is_ours:
-            idle, self._idle = self._idle, IdleSessions()
+            idle, self._idle = self._idle, IdleSessions(self._clock)
             idle.close()
             self._engine.dispose()
 
     def _after_fork(self, *, is_child: bool) -> None:
         super()._after_fork(is_child=is_child)
         if is_child and self._engine is not None:
-            self._watch, self._idle = Watch(), IdleSessions()
+            # Nobody else drops the parent's sessions here: that would wait for a lock of their pool, which may be held.
+            self._of_parent = self._idle
+            self._watch, self._idle = Watch(), IdleSessions(self._clock)
             if self._is_ours:
                 self._engine.dispose(close=False)  # the connections belong to the parent
 

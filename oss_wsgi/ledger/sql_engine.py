@@ -25,6 +25,8 @@ _MALFORMED = (
 #: Seconds after which client and server notice that the other one is gone without closing the connection.
 PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
+#: Seconds after which a connection that nobody uses is replaced.
+RECYCLE_SECONDS = 3600
 #: Connections in addition to the threads': for sweeps, which hold locks while they deliver uploads.
 _MORE_CONNECTIONS = 3
 #: Key in ``Connection.info`` for the session's limit of waits for locks; it is missing behind a pooler.
@@ -51,7 +53,7 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
             pool_size=threads + _MORE_CONNECTIONS,
             max_overflow=0,
             pool_timeout=wait_timeout,
-            pool_recycle=3600,
+            pool_recycle=RECYCLE_SECONDS,
             pool_reset_on_return=None,  # a transaction ends before its connection comes back
             pool_use_lifo=True,  # the last used is likely alive; a dead one fails at the claim, which runs again
             connect_args=_connect_arguments(url, wait_timeout),

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
-from .sql_engine import PEER_SECONDS, SESSION_WAIT
+from .sql_engine import PEER_SECONDS, RECYCLE_SECONDS, SESSION_WAIT
 from .sql_errors import Meaning, meaning_of
 from .sql_tables import Rows, Statement, Statements
 from .transactional import Transaction
@@ -37,7 +37,7 @@ _READERS: dict[int, Callable[[str], Any]] = {
 class OwnTransaction(Transaction):
     """The transactions of one session, one after the other, by the cursor that every driver has.
 
-    The handler works outside them.
+    The handler works outside them. ``idle_since`` is for ``IdleSessions``.
 
     :param taken: SQLAlchemy's connection, which ``close`` gives back to its pool.
     :param driver: the driver's connection in it.
@@ -58,6 +58,7 @@ class OwnTransaction(Transaction):
     ) -> None:
         super().__init__(statements)
         self.is_mariadb = is_mariadb
+        self.idle_since = 0.0
         self._taken = taken
         self._idle = idle
         self._on_cut = on_cut
@@ -259,9 +260,13 @@ class IdleSessions:
 
     SQLAlchemy's pool makes them and limits their number. To take one from the pool for each call costs a fifth of the
     call's CPU time, and 32 threads wait for each other there.
+
+    :param clock: returns seconds. A session that has waited for an hour leaves, and the pool replaces its connection:
+        something on the way may have dropped it without a word.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._sessions: deque[OwnTransaction] = deque()
         self._lock = threading.Lock()
         #: How many calls ask the pool, which may have no connection before a session leaves.
@@ -270,7 +275,10 @@ class IdleSessions:
 
     def take(self, connect: Callable[[], OwnTransaction]) -> OwnTransaction:
         """Return a session that has begun a transaction; ``connect`` makes one where none is idle."""
-        session = self._popped() or self._asked(connect)
+        while (session := self._popped()) is not None and abs(self._clock() - session.idle_since) > RECYCLE_SECONDS:
+            session.leave()
+        if session is None:
+            session = self._asked(connect)
         session.begin()
         return session
 
@@ -285,6 +293,7 @@ class IdleSessions:
 
     def give(self, session: OwnTransaction) -> None:
         """Keep a session, or give one to the pool if a call waits there."""
+        session.idle_since = self._clock()
         self._sessions.append(session)
         if self._is_closed:
             self.close()

@@ -109,7 +109,7 @@ class RedisServer(ForkAware):
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int] = ()) -> Any:
         """Run a script and return its answer, texts as bytes. In a cluster all keys are in one slot.
 
-        If the connection breaks, the script may run twice.
+        If the connection breaks, the script may run more than once.
         """
         call = len(keys), *keys, *arguments
         try:
@@ -182,17 +182,16 @@ class RedisServer(ForkAware):
             single = idle.pop()
         except IndexError:
             single = client.client()
-        exceptions = import_redis().exceptions
         try:
             try:
                 single.connection.send_command(*command)
                 return single.connection.read_response(disable_decoding=True)
-            except exceptions.ConnectionError:  # the server has closed it: this opens it again
+            except import_redis().exceptions.ConnectionError:  # the server has closed it: this opens it again
                 return single.execute_command(*command, **_AS_BYTES)
-        except exceptions.RedisError:  # the answer was read, or redis-py has closed the connection
-            raise
-        except BaseException:  # of a signal's handler: the answer that may still come is not the next command's
-            single.connection.disconnect()
+        except BaseException as error:
+            # After an error of a signal's handler, an answer may come that is not the next command's.
+            if not isinstance(error, import_redis().exceptions.RedisError):
+                single.connection.disconnect()
             raise
         finally:
             idle.append(single)

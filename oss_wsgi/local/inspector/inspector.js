@@ -79,6 +79,7 @@ if (live && list) {
       if (news !== seen || document.querySelector("[data-level=busy]")) await refresh();
       seen = news;
     } catch {
+      seen = undefined; // another process may answer next, and count anew
       say("off", words.reconnecting);
     }
     setTimeout(ask, 1000);
