@@ -115,12 +115,13 @@ def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         servers = [stack.enter_context(running(listener=listener.dup(), shares_listeners=True)) for _ in range(2)]
-        clients = []
-        for _ in range(60):
-            clients.append(stack.enter_context(connect(servers[0])))
-            clients[-1].sendall(REQUEST)
-            read_response(clients[-1])
-        assert min(len(server.connections) for server in servers) >= 15  # 30 each on an idle machine
+        for _ in range(600):  # on an idle machine 30 are enough; on a busy one a server may sleep through many
+            client = stack.enter_context(connect(servers[0]))
+            client.sendall(REQUEST)
+            read_response(client)
+            if min(len(server.connections) for server in servers) >= 15:
+                return
+        pytest.fail("one of two servers takes nearly all connections")
 
 
 class TickingClock:
