@@ -115,9 +115,7 @@ def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         servers = [stack.enter_context(running(listener=listener.dup(), shares_listeners=True)) for _ in range(2)]
-        for _ in range(
-            10
-        ):  # a round has 30 each; on a busy machine a server may sleep through one
+        for _ in range(10):  # a round has 30 each; on a busy machine a server may sleep through one
             before = [len(server.connections) for server in servers]
             for _ in range(60):
                 client = stack.enter_context(connect(servers[0]))
