@@ -120,22 +120,27 @@ def test_the_log_in_json_has_the_process() -> None:
 def test_new_connections_go_to_all_in_turn(folder: Path) -> None:
     with processes(folder, count=3) as (server, pids):
         wait_until(lambda: set(answering(server.url)) == set(pids))
-        assert min(answering(server.url, 30).values()) >= 5  # 10 each on a machine that is not busy
+        # A round has 10 for each; on a busy machine a process may sleep through one.
+        rounds = (answering(server.url, 30) for _ in range(10))
+        assert any(min(counts[pid] for pid in pids) >= 5 for counts in rounds)
 
 
 def test_kept_connections_are_shared_while_all_processes_are_idle(folder: Path) -> None:
     with processes(folder) as (server, pids):
         port = int(server.url.rpartition(":")[2])
-        counts: Counter[int] = Counter()
-        for _ in range(4):  # on a busy machine a process may sleep through one round
+
+        def answered() -> Counter[int]:
+            counts: Counter[int] = Counter()
             clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
             for client in clients:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 with client.makefile("rb") as answer:
                     counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
                 client.close()
-        assert set(counts) == set(pids)
-        assert min(counts.values()) >= 4 * 15
+            return counts
+
+        # A round has 30 for each; on a busy machine a process may sleep through one.
+        assert any(min(counts[pid] for pid in pids) >= 15 for counts in (answered() for _ in range(10)))
 
 
 def test_a_ledger_and_a_secret_are_asked_for_in_one_sentence() -> None:

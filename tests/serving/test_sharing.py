@@ -95,9 +95,14 @@ def test_servers_that_share_a_listener_have_as_many_connections_each() -> None:
         options = [{"share": Share(2, number, parent.descriptors), "listener": listener.dup()} for number in (1, 2)]
         with running(**options[0]) as first, running(**options[1]) as second:
             wait_until(lambda: all(option["share"].room(0, first.now) <= 1 for option in options))
-            clients = [connect(first) for _ in range(100)]
-            wait_until(lambda: len(first.connections) + len(second.connections) == 100)
-            assert min(len(first.connections), len(second.connections)) >= 40
+            clients: list[socket.socket] = []
+            for count in (100, 200, 300):  # on a busy machine one may sleep through a round, and catches up in the next
+                clients += [connect(first) for _ in range(100)]
+                wait_until(lambda count=count: len(first.connections) + len(second.connections) == count)
+                fewest = min(len(first.connections), len(second.connections))
+                if fewest >= 0.4 * count:
+                    break
+            assert fewest >= 0.4 * count
             for client in clients:
                 client.sendall(REQUEST)
                 assert read_response(client).startswith(b"HTTP/1.1 200 ")
