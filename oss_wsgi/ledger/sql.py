@@ -153,7 +153,7 @@ class SQLLedger(TransactionalLedger):
     def _after_fork(self, *, is_child: bool) -> None:
         super()._after_fork(is_child=is_child)
         if is_child and self._engine is not None:
-            # Nobody else drops the parent's sessions here: that would wait for a lock of their pool, which may be held.
+            # To drop the parent's sessions takes a lock of their pool, which a thread of the parent may have held.
             self._of_parent = self._idle
             self._watch, self._idle = Watch(), IdleSessions(self._clock)
             if self._is_ours:

@@ -46,6 +46,7 @@ from oss_wsgi.testing.ledger_contract import (
 
 from ..support.databases import Server, running
 from ..support.proxy import CuttingProxy
+from ..support.waiting import wait_until
 from .test_sql import emptied
 
 pytestmark = pytest.mark.slow
@@ -462,11 +463,7 @@ def test_close_closes_all_connections_in_the_end(server: Server, engine: Engine)
         return SUCCESS
 
     assert ledger.run_once(identity("t1"), close) == SUCCESS
-    for _ in range(1000):
-        if connections() == before:
-            break
-        threading.Event().wait(0.01)  # until the server has noticed
-    assert connections() == before
+    wait_until(lambda: connections() == before)  # until the server has noticed
     assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
     ledger.close()
 

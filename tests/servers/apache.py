@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..support.ports import free_port
+from ..support.waiting import wait_until
 from .site import Site
 from .starters import APACHE_MODULES, FLUP, WAITRESS_SERVER, copy_flup, flup, system_python, uwsgi
 
@@ -224,10 +224,7 @@ def start(site: Site, back_end: BackEnd, recipe: Recipe) -> int:
 def wait_for_cgi_daemon(site: Site) -> None:
     """Wait until mod_cgid has given its socket to Apache's user: a request before that gets status 503 at once."""
     user = pwd.getpwnam("www-data").pw_uid if os.getuid() == 0 else os.getuid()
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_uid == user for path in site.folder.glob("cgid.sock.*")):
-        assert time.monotonic() < deadline, f"mod_cgid does not listen: {site.output()}"
-        time.sleep(0.05)
+    wait_until(lambda: any(path.stat().st_uid == user for path in site.folder.glob("cgid.sock.*")), site.output)
 
 
 def syntax_error(site: Site, server: str) -> str:
