@@ -256,7 +256,9 @@ def test_one_that_cannot_start_again_is_tried_with_growing_pauses(folder: Path) 
         (folder / "broken").touch()
         os.kill(pids[1], signal.SIGKILL)
         output = server.log("in 2 s")
-        assert re.findall("starts again (.*)", output) == ["now", "in 1 s", "in 2 s"]
+        pauses = ", ".join(re.findall("starts again (.*)", output))
+        # Half a second comes first after a long life, and 4 s follow if this process was late.
+        assert re.match("now, (in 0.5 s, )?in 1 s, in 2 s", pauses)
         assert "ended with status 7; it starts again in 1 s" in output
         assert set(answering(server.url)) == {pids[0]}
         (folder / "broken").unlink()
