@@ -36,7 +36,7 @@ SWEEP = ["-m", "oss_wsgi", "reconcile", "shop:application", "--until", "0"]
 APPLICATION = """
 import os, sqlite3, time
 from contextlib import closing
-from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi import DirectUpload, Grant, SDKBucket, Settings
 
 table = os.environ["TABLE"]
 left = int(os.environ.get("HANDLES", "1000"))
@@ -58,7 +58,9 @@ def view(environ, start_response):
     return []
 
 settings = Settings.from_environ({name: value for name, value in os.environ.items() if name.startswith("OSS_")})
-application = DirectUpload(view, settings, authorize=lambda request: Grant(user="eric", dir="u/"), on_upload=save)
+bucket = SDKBucket(settings, clock=time.time, timeout=60.0)
+grant = Grant(user="eric", dir="u/")
+application = DirectUpload(view, settings, authorize=lambda request: grant, on_upload=save, bucket_client=bucket)
 wrapped = lambda environ, start_response: application(environ, start_response)
 """
 
