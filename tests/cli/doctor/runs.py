@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from unittest import mock
 
 from oss_wsgi.cli.doctor import callback, command, context, rights, write
+from oss_wsgi.cli.http_client import request
 from oss_wsgi.explanations.languages import in_language
 
 from ...support.running_server import clean_environ
@@ -37,6 +38,7 @@ def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> lis
     with contextlib.ExitStack() as stack:
         for module, name in _LIMITS:
             stack.enter_context(mock.patch.object(module, name, 60.0))
+        stack.enter_context(mock.patch.dict(request.__kwdefaults__, timeout=60.0))
         output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         assert command.run(parsed) == status, output.getvalue()
     findings: list[dict[str, str]] = json.loads(output.getvalue())
