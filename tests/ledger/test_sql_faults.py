@@ -285,9 +285,9 @@ def test_a_commit_whose_end_is_unknown_is_unavailable_and_the_next_call_finds_th
         parsed = sqlalchemy.make_url(url)
         behind = sqlalchemy.create_engine(parsed.set(drivername=DRIVERS[parsed.drivername]))
         ledger = (
-            SQLLedger(url, clock=LedgerClock())
+            SQLLedger(url, clock=LedgerClock(), wait_timeout=60.0)
             if kind == "own"
-            else SQLLedger.sharing(behind.begin, clock=LedgerClock())
+            else SQLLedger.sharing(behind.begin, clock=LedgerClock(), wait_timeout=60.0)
         )
         assert len(ledger) == 0
 
