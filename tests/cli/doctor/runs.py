@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from unittest import mock
 
 from oss_wsgi.cli.doctor import browser, callback, command, context, machines, rights, write
+from oss_wsgi.cli.http_client import request
 from oss_wsgi.explanations.languages import in_language
 
 from ...support.running_server import clean_environ
@@ -36,6 +37,7 @@ def patience() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for module, name in _LIMITS:
             stack.enter_context(mock.patch.object(module, name, 60.0))
+        stack.enter_context(mock.patch.dict(request.__kwdefaults__, timeout=60.0))
         yield
 
 
