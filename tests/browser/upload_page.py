@@ -95,6 +95,15 @@ class UploadPage:
         self.page.clock.install()
         self.page.clock.pause_at(time.time() + 60)
 
+    def pass_time_until(self, condition: Callable[[], object]) -> None:
+        """Let the stopped clock go on, a tenth of a second at a time, until a condition holds."""
+
+        def holds() -> bool:
+            self.page.clock.run_for(100)
+            return bool(condition())
+
+        wait_until(holds, self.page)
+
     def wait_for_questions(self, number: int) -> None:
         """Wait until the page has asked this many times what became of a file; its clock also runs by itself."""
         wait_until(lambda: len(self.questions) >= number, self.page)
