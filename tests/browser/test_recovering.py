@@ -167,9 +167,11 @@ def test_a_connection_that_dies_after_the_last_byte_does_not_send_the_file_twice
 
 def test_send_it_again_is_offered_only_when_it_is_known_not_to_be_stored(page: UploadPage, running: Stand) -> None:
     page.expects(NETWORK_ERROR, "status of 404")
+    page.stop_clock()  # after two seconds it is sent again by itself
     running.oss.fail_next("dropped_connection", times=None)
     page.upload(file("photo.png", PNG, "image/png"))
     row = page.row("photo.png")
+    page.pass_time_until(lambda: row.get_attribute("data-state") == "retrying")
     expect(row.locator(".message")).to_have_text("The file did not arrive in storage.")
     running.oss.clear_faults()
     assert page.button("Retry", of="photo.png").count() == 0
