@@ -147,8 +147,6 @@ def test_a_handler_that_fails_for_long_leaves_a_plain_sentence_and_retry_tells_i
     expect(page.summary).to_have_text("1 file stored but not reported")
     running.failing = False
     page.button("Retry", of="photo.png").click()
-    expect(row).to_contain_text("making sure that it arrived")
-    page.page.clock.run_for(1000)
     expect_done(page)
     assert len(running.objects) == len(page.signatures) == 1
 
@@ -216,8 +214,6 @@ def test_a_server_that_stays_away_leaves_one_plain_sentence_and_retry_asks_again
     assert page.button("Send it again", of="photo.png").count() == 0
     page.page.unroute("**/oss/recover")
     page.button("Retry", of="photo.png").click()
-    expect(row).to_contain_text("making sure that it arrived")
-    page.page.clock.run_for(1000)
     expect_done(page)
     assert len(running.objects) == len(page.signatures) == 1
 
