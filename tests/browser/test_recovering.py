@@ -57,7 +57,13 @@ def stand(folder: Path, **settings: Any) -> Iterator[Stand]:
     with contextlib.ExitStack() as stack:
         rule = CORSRule(["http://127.0.0.1:*"], allowed_methods=("GET", "HEAD", "POST", "PUT"))
         oss = stack.enter_context(
-            LocalOSS(directory=folder / "objects", cors_rules=[rule], key_bits=1024, acl="public-read")
+            LocalOSS(
+                directory=folder / "objects",
+                cors_rules=[rule],
+                key_bits=1024,
+                acl="public-read",
+                callback_timeout=60.0,  # a test looks at a file meanwhile: on a busy machine that takes longer than 5 s
+            )
         )
         storage = LocalOSSServer(oss)
         storage.start()
