@@ -285,7 +285,7 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says(
 ) -> None:
     """It says so more often than the page would try by itself."""
     page.expects(f"status of {status}")
-    page.page.clock.install()
+    page.stop_clock()
     refusals = 0
 
     def refuse(route: Route) -> None:
