@@ -327,6 +327,7 @@ def test_upload_leaves_when_all_is_over_and_the_keyboard_still_finds_it(page: Up
     hidden = "getComputedStyle(document.getElementById('upload')).clipPath !== 'none'"
     held: list[Route] = []
     page.page.route(STORAGE, lambda route: held.append(route))
+    expect(page.page.locator("#limits")).to_be_visible()  # it moves the buttons
     page.choose(file("a.txt"), file("b.txt"))
     place = page.upload_button.bounding_box()
     page.upload_button.click()
