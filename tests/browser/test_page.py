@@ -141,6 +141,7 @@ def test_it_stops_while_offline_and_goes_on_when_online(page: UploadPage) -> Non
 
 def test_a_countdown_stops_at_the_offline_event(page: UploadPage) -> None:
     page.expects("status of 500")
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in")
