@@ -118,13 +118,12 @@ def test_what_cannot_get_better_is_not_tried_again(page: UploadPage) -> None:
 
 def test_a_trouble_that_stays_fails_after_six_attempts_and_those_behind_do_not_wait_as_long(page: UploadPage) -> None:
     page.expects("status of 500")
-    page.page.clock.install()
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
     page.upload(*(file(f"{number}.txt") for number in range(10)))
-    for _ in range(120):
-        page.page.clock.run_for(1000)
-        if page.rows.first.get_attribute("data-state") == "failed":
-            break
+    for seconds in (2, 5, 10, 20, 40):
+        expect(page.page.locator("[data-state=retrying]")).to_have_count(3)
+        page.page.clock.run_for(seconds * 1200)
     expect(page.page.get_by_role("region", name="10 files failed")).to_be_visible()
     assert len(page.signatures) == 3 * 6 + 7
 
