@@ -85,7 +85,7 @@ def test_types_are_said_as_people_call_them(open_page: OpenPage) -> None:
 
 def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadPage) -> None:
     page.expects("status of 500")
-    page.page.clock.install()
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=2)
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in ")
