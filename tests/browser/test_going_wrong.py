@@ -215,7 +215,7 @@ def test_any_response_of_the_server_is_explained_in_a_sentence(
 
 def test_an_unreachable_server_is_distinguished_from_storage(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
-    page.page.route("**/oss/signature?*", lambda route: route.abort(), times=1)
+    page.page.route("**/oss/signature?*", lambda route: route.abort())
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("The server that gives permission could not be reached.")
 
