@@ -202,6 +202,8 @@ def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload
 def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
     upload("cat.txt")
     open_story(page, "cat.txt")
+    page.clock.install()  # it says "Copied" for a moment only
+    page.clock.pause_at(time.time() + 60)
     url = page.url
     page.get_by_role("link", name="Permanent link").click()
     expect(page.get_by_role("link", name="Copied")).to_be_visible()
