@@ -58,8 +58,8 @@ def test_the_password_is_a_secret_of_the_settings() -> None:
     assert settings.secrets() == ["p%40ss", "p@ss"]
     assert "p%40ss" not in repr(settings)
     assert shown(URL) == "postgresql://db.example:5432/shop"
-    assert passwords_in("redis://:abc@h/0") == ["abc"]
-    assert passwords_in("postgresql://h/shop?password=xyz&sslpassword=uvw") == ["xyz", "uvw"]
+    assert passwords_in("redis://:abc@h/0?ssl_password=uvw") == ["abc", "uvw"]
+    assert passwords_in("postgresql://h/shop?password=xyz") == ["xyz"]
 
 
 @pytest.mark.parametrize(
