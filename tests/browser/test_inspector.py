@@ -182,7 +182,7 @@ def test_a_callback_that_waits_is_shown_and_goes_on_by_itself(
     row.get_by_role("link").focus()
     application.release.set()
     client.join()
-    for shown in (page.locator("#stories"), story.locator("#stories"), story.locator(".pill")):
+    for shown in (page.locator("#exchanges"), story.locator("#exchanges"), story.locator(".pill")):
         expect(shown).to_contain_text("Stored, application told")
     expect(story.get_by_role("heading", name="Answer")).to_be_visible()
     expect(form.get_by_text("callback, decoded")).to_be_visible()
