@@ -69,6 +69,11 @@ class Share:
         self._table[place] = connections
         self._table[place + 1] = now
 
+    def enter(self, number: int, now: float) -> None:
+        """Mark a process that has no connections as one that accepts, which the parent does before it may."""
+        place = 2 * (number - 1)
+        self._table[place], self._table[place + 1] = 0.0, now
+
     def leave(self, number: int = 0) -> None:
         """Mark this process as gone, or the one with a ``number``, which the parent does when one has ended."""
         self._table[2 * ((number or self._number) - 1) + 1] = 0.0

@@ -1,8 +1,9 @@
 """Several processes that serve on the same listening sockets, and the parent that starts, restarts and ends them.
 
 The parent holds the sockets, and what its command has started beside them, such as a local OSS. Each child is a process
-of the same command line, which inherits the sockets and one end of a socket pair: over it the parent says when to end
-and asks for metrics, the child says that it serves. A child whose parent is gone reads the end of the stream, and ends.
+of the same command line, which inherits the sockets and one end of a socket pair: over it the parent says when to
+accept and when to end, and asks for metrics; the child says that it can serve. A child whose parent is gone reads the
+end of the stream, and ends.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ _LONG_LIFE = 10.0
 # A child that has served may end once earlier without a pause.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+
+# The first processes accept nothing until all have started, or the quickest would keep all early connections; one that
+# takes longer than this is not waited for.
+_START_TOGETHER = 10.0
 
 # How long the parent waits for the metrics of all children together.
 _METRICS_SECONDS = 1.0
@@ -159,6 +164,7 @@ class Processes:
         self._past: list[Family] = []
         self._restarts = 0
         self._has_served = False
+        self._are_tried = False
 
     def run(self, ready: Callable[[], object]) -> None:
         """Start the processes, call ``ready`` when each serves or has failed, and run until `drain` has ended.
@@ -233,8 +239,16 @@ class Processes:
         for child in self._children[1:]:
             self._start(child)
         self._wait_until_tried(self._children)
+        self._are_tried = True
+        self._let_accept([child for child in self._children if child.is_serving])
         if self._drain is None and not any(child.is_serving for child in self._children):
             raise CannotStartError("none of the processes could start: the lines above say why.")
+
+    def _let_accept(self, children: Sequence[Child]) -> None:
+        for child in children:  # all of them first: each knows of the others when it accepts
+            self._share.enter(child.number, self._clock())
+        for child in children:
+            child.send({"accept": True})
 
     def _wait_until_tried(self, children: Sequence[Child]) -> int | None:
         """Wait until each of some children serves or has ended; return the exit status of the last that ended."""
@@ -313,6 +327,8 @@ class Processes:
                     self._answered[child.number] = message["asked"]
                 else:
                     child.serving_since, self._has_served = self._clock(), True
+                    if self._are_tried:
+                        self._let_accept([child])
                 self._answers.notify_all()
         if child.channel is None and channel is not None:
             self._selector.unregister(channel)
@@ -391,14 +407,16 @@ class Parent:
         self._seconds = seconds
         self._samples = samples
         self._lock = threading.Lock()
+        self._may_accept = threading.Event()
         for number in _OF_THE_TERMINAL:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_TERMINAL)
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
     def serving(self) -> None:
-        """Say that this process serves."""
+        """Say that this process can serve, and wait until the other processes can, or have failed."""
         self._send({"serving": True})
+        self._may_accept.wait(_START_TOGETHER)
 
     def report(self, asked: int = 0) -> None:
         """Say what this process has counted."""
@@ -411,6 +429,8 @@ class Parent:
                 message = json.loads(line)
                 if "drain" in message:
                     self._end(*message["drain"])
+                elif "accept" in message:
+                    self._may_accept.set()
                 else:
                     self.report(message["metrics"])
         # The parent has gone: what has begun is answered.
@@ -419,6 +439,7 @@ class Parent:
         os._exit(1)  # the application's own threads, or its import, do not end
 
     def _end(self, seconds: float, delay: float) -> None:
+        self._may_accept.set()
         if self.server is None:
             os.kill(os.getpid(), signal.SIGTERM)
         else:

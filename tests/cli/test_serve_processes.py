@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 
 from ..serving.test_socket_activation import HAND_OVER
 from ..support.forks import run
+from ..support.ports import free_port
 from ..support.running_server import FREE_PORTS, SERVER, RunningServer, clean_environ, running_server, serving
 from ..support.waiting import wait_until
 from .command import oss_wsgi
@@ -52,6 +54,12 @@ def application(environ, start_response):
     body = str(os.getpid()).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+"""
+LATE = """
+try:
+    (folder / "first").touch(exist_ok=False)
+except FileExistsError:
+    time.sleep(1)
 """
 UPLOADS = """
 import os
@@ -128,20 +136,40 @@ def test_new_connections_go_to_all_in_turn(folder: Path) -> None:
 def test_kept_connections_are_shared_while_all_processes_are_idle(folder: Path) -> None:
     with processes(folder) as (server, pids):
         port = int(server.url.rpartition(":")[2])
-
-        def answered() -> Counter[int]:
-            counts: Counter[int] = Counter()
-            clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
-            for client in clients:
-                with contextlib.suppress(ConnectionError, ValueError):  # closed, as nothing came for 10 s
-                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                    with client.makefile("rb") as answer:
-                        counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
-                client.close()
-            return counts
-
         # A round has 30 for each; on a busy machine a process may sleep through one, or all of this take too long.
-        assert any(min(counts[pid] for pid in pids) >= 15 for counts in (answered() for _ in range(10)))
+        assert any(min(counts[pid] for pid in pids) >= 15 for counts in (kept_by(port) for _ in range(10)))
+
+
+def test_connections_that_come_while_the_second_process_starts_are_shared_too(folder: Path) -> None:
+    (folder / "who.py").write_text(WHO + LATE)
+
+    def early() -> Counter[int]:
+        (folder / "first").unlink(missing_ok=True)
+        port = free_port()
+
+        def counted() -> Counter[int]:
+            wait_until(lambda: listens(f"http://127.0.0.1:{port}"))
+            return kept_by(port)
+
+        with ThreadPoolExecutor() as pool:
+            counting = pool.submit(counted)
+            with processes(folder, "--listen", f"127.0.0.1:{port}"):
+                return counting.result()
+
+    assert any(min(counts.values()) >= 15 and len(counts) == 2 for counts in (early() for _ in range(10)))
+
+
+def kept_by(port: int) -> Counter[int]:
+    """Open 60 connections, then ask on each; return how many each process has answered."""
+    counts: Counter[int] = Counter()
+    clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
+    for client in clients:
+        with contextlib.suppress(ConnectionError, ValueError):  # closed, as nothing came for 10 s
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            with client.makefile("rb") as answer:
+                counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
+        client.close()
+    return counts
 
 
 def test_a_ledger_and_a_secret_are_asked_for_in_one_sentence() -> None:
