@@ -84,6 +84,22 @@ def test_each_caller_and_each_rate_has_its_own_bucket(redis: Server) -> None:
         limit.close()
 
 
+def test_a_server_is_waited_for_as_long_as_a_request_may_wait(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    run = RedisServer.run
+
+    def noting(server: RedisServer, *arguments: Any) -> Any:
+        options.update(server.client.get_connection_kwargs())
+        return run(server, *arguments)
+
+    monkeypatch.setattr(RedisServer, "run", noting)
+    monkeypatch.setattr(redis_rate_limit, "TIMEOUTS", (50.0, 60.0))
+    limit = RedisRateLimit(1, 60, redis.url)
+    limit("a")
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (50.0, 60.0)
+    limit.close()
+
+
 def test_all_machines_count_together(redis: Server) -> None:
     limits = [RedisRateLimit(40, 3600, redis.url) for _ in range(4)]
     results: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -55,13 +56,17 @@ def test_a_report_has_samples_and_reasons_of_what_is_left_and_the_age_of_what_co
     assert sum(report.counts.values()) == 8
 
 
-def test_it_finds_exactly_the_lost_uploads_and_hands_each_over_once(site: Site) -> None:
+def test_it_finds_exactly_the_lost_uploads_and_hands_each_over_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     keys = [site.upload(lost=number % 3 == 0, name=f"{number}.png") for number in range(10)]
     lost = sorted(key for number, key in enumerate(keys) if number % 3 == 0)
     told = len(site.uploads)
     report = site.reconcile()
     assert {name: count for name, count in report.counts.items() if count} == {"known": 6, "recovered": 4}
     assert (report.listed, report.left, report.progress) == (10, {}, 1.0)
+    assert {"known=6", "recovered=4"} <= {*caplog.text.split()}
     assert sorted(str(upload.object) for upload in site.uploads[told:]) == lost
     assert all(upload.recovered and upload.confirmed for upload in site.uploads[told:])
     assert sorted(site.heads()) == lost, "only unknown objects cost a HEAD"
