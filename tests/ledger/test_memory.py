@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,8 @@ from oss_wsgi.testing.ledger_contract import (
     let_time_pass,
     waiting_call,
 )
+
+from ..support.ledger_programs import POSIX, output, start
 
 
 @pytest.fixture
@@ -67,8 +70,9 @@ def fill(ledger: MemoryLedger) -> MemoryLedger:
 def test_a_full_ledger_forgets_what_expires_soonest_and_warns_once(
     clock: LedgerClock, options: dict[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
+    clock.advance(20)  # a ticket is still valid in its last second
     ledger = fill(MemoryLedger(clock=clock, **options))  # type: ignore[arg-type]
-    assert len(ledger) == 2
+    assert (len(ledger), len(caplog.records)) == (2, 1)
     handler = Handler()
     ledger.run_once(identity("t0"), handler)
     ledger.run_once(identity("t3"), handler)
@@ -106,11 +110,12 @@ def test_checksums_count_until_their_upload_is_handled_and_are_forgotten_as_resp
     ledger = MemoryLedger(clock=clock, max_uploads=2)
     for number in range(4):
         ledger.expect(f"t{number}", 1, NOW + 10 + number)
+    ledger.expect("t2", 1, NOW + 12)  # as before, so it counts once
     ledger.expect("t2", 9, NOW + 9)
     ledger.run_once(identity("t3")._replace(checksum=1), Handler())
     with pytest.raises(PartsCorruptError):
         ledger.run_once(identity("t2")._replace(checksum=2), Handler())
-    ledger.run_once(identity("t0")._replace(checksum=2), Handler())
+    ledger.run_once(identity("t1")._replace(checksum=2), Handler())
     assert len(ledger) == 2, "what was expected of t0 and t1 is forgotten, and then what was expected of t2"
 
 
@@ -163,6 +168,32 @@ def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> Non
         clock.advance(3600)
         ledger.run_once(identity(f"t{number}", expires=int(clock.now) + 12 * 3600), Handler())
     assert len(ledger) <= (12 * 3600 + MARGIN) / MAX_STEP + 2
+
+
+def test_jumps_of_the_clock_cancel_out_however_many_there_are(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    ledger.run_once(identity(), Handler())
+    for days in range(2 * MARGIN // MAX_STEP):
+        for seconds in (days * 86_400, -days * 86_400):
+            clock.advance(seconds)
+            ledger.run_once(identity("another"), Handler(FAILURE))
+    assert len(ledger) == 1
+
+
+@pytest.mark.slow
+@POSIX
+def test_parent_and_child_of_a_fork_use_it(tmp_path: Path) -> None:
+    code = """
+from oss_wsgi.ledger.memory import MemoryLedger
+sys.unraisablehook = lambda problem: os._exit(1)
+ledger = MemoryLedger(clock=clock)
+ledger.run_once(identity(1), lambda _: success("before"))
+child = os.fork()
+assert ledger.run_once(identity(1), None) == success("before")
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    assert output(start(code, tmp_path)) == ""
 
 
 def test_looks_at_the_clock_within_a_second_add_up(clock: LedgerClock) -> None:
