@@ -24,6 +24,7 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
+    first_ended,
     handling,
     identity,
 )
@@ -137,6 +138,19 @@ def test_an_upload_stays_locked_until_it_is_settled(path: Path, ledger: SQLiteLe
         assert pending.settle(Woken())
         assert waiting.outcome() == SUCCESS
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+def test_a_loop_takes_no_turn_from_the_calls_that_may_wait(
+    ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with handling(ledger, identity(), BlockingHandler()):
+        with monkeypatch.context() as without:
+            without.setattr(threading, "Lock", None)  # a call waits on one of its own
+            assert ledger.begin_once(identity(), Handler(FAILURE)) is None
+        calls = [Call(ledger, identity(), Handler(FAILURE)) for _ in range(2)]
+        (refused,) = first_ended(calls, 1)
+    calls.remove(refused)
+    assert calls[0].outcome() == SUCCESS
 
 
 def test_a_thread_commits_where_the_disk_is_slow(

@@ -26,7 +26,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @POSIX
-def test_only_this_user_can_read_the_files(path: Path) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_only_this_user_can_read_the_files(path: Path, is_there: bool) -> None:
+    if is_there:
+        path.touch()
+        path.chmod(0o666)
     with SQLiteLedger(path, clock=LedgerClock()) as ledger:
         ledger.run_once(identity(), Handler())
         modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
