@@ -355,8 +355,6 @@ class LoopLedger(OnceLedger):
             outcome = _respond(claim, identity, handle, lambda response: claim.begin_store(response, end))
         except BaseException as error:
             end(error)
-            if _is_busy(error):
-                return None
             raise
         if isinstance(outcome, StoredResponse):
             end(None)

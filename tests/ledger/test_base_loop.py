@@ -87,6 +87,8 @@ def test_memory_answers_a_loop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with handling(ledger, identity("t2"), BlockingHandler()), monkeypatch.context() as without:
         without.setattr(threading, "Lock", None)  # a call waits on one of its own
         assert ledger.begin_once(identity("t2"), handler) is None
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            ledger.run_once(identity("t2", may_wait=False), handler)
     assert ledger.begin_once(identity("t2"), handler) == SUCCESS
     assert handler.calls == 1
 
@@ -125,6 +127,20 @@ def test_a_response_that_fails_is_not_pending(ledger: SQLiteLedger) -> None:
     assert ledger.begin_once(identity(), Handler(FAILURE)) == FAILURE
     with pytest.raises(KeyError):
         ledger.begin_once(identity(), Handler(KeyError()))
+    assert begun(ledger).settle(Woken())
+
+
+def test_what_a_loop_cannot_read_is_an_error_and_leaves_nothing_locked(
+    ledger: SQLiteLedger, statements: Statements
+) -> None:
+    def fail(statement: str) -> None:
+        if "SELECT" in statement:
+            raise sqlite3.DatabaseError("it is damaged")
+
+    statements.before = fail
+    with pytest.raises(LedgerUnavailableError, match="it is damaged"):
+        ledger.begin_once(identity(), Handler())
+    statements.before = lambda statement: None
     assert begun(ledger).settle(Woken())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.exceptions import PartsCorruptError
+from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
@@ -49,6 +49,13 @@ def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
         (refused,) = first_ended(calls, 1)  # one call may wait, so the other one waits now
     calls.remove(refused)
     assert calls[0].outcome() == SUCCESS
+
+
+def test_a_call_that_waits_in_vain_says_for_how_long(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, wait_timeout=0.02)
+    with handling(ledger, identity(), BlockingHandler()):
+        with pytest.raises(LedgerUnavailableError, match=r"after 0\.02 s"):
+            ledger.run_once(identity(), Handler())
 
 
 def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
@@ -188,10 +195,16 @@ from oss_wsgi.ledger.memory import MemoryLedger
 sys.unraisablehook = lambda problem: os._exit(1)
 ledger = MemoryLedger(clock=clock)
 ledger.run_once(identity(1), lambda _: success("before"))
-child = os.fork()
-assert ledger.run_once(identity(1), None) == success("before")
-if child:
+def handle(transaction):
+    child = os.fork()
+    assert ledger.run_once(identity(1), None) == success("before")
+    if not child:
+        assert ledger.run_once(identity(2), lambda _: success("child")) == success("child")
+        os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+    assert ledger.begin_once(identity(2), None) is None, "this call has its turn"
+    return success("parent")
+assert ledger.run_once(identity(2), handle) == success("parent")
 """
     assert output(start(code, tmp_path)) == ""
 

@@ -98,15 +98,19 @@ def test_a_response_survives_a_restart(path: Path) -> None:
     for handler in Handler(), second:
         with SQLiteLedger(path, clock=LedgerClock()) as ledger:
             assert ledger.run_once(identity(), handler) == SUCCESS
+        files = [os.path.realpath(file) for file in Path("/proc/self/fd").glob("*")]
+        assert not [file for file in files if file.startswith(str(path))], "close closes all"
     assert second.calls == 0
     assert set(path.parent.iterdir()) == {path, lock_file(path)}
+    assert rows(path, "SELECT expires, forget_after FROM answers") == [(NOW + 300, NOW + 300 + MARGIN)]
 
 
 def test_two_instances_in_one_process_wait_for_each_other(path: Path, ledger: SQLiteLedger) -> None:
     with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as other:
-        busy = pytest.raises(LedgerUnavailableError, match="ledger_busy")
-        with handling(ledger, identity(), BlockingHandler()), busy:
-            other.run_once(identity(), Handler())
+        with handling(ledger, identity(), BlockingHandler()):
+            for upload in identity(), identity(object="another, of the same ticket"):
+                with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                    other.run_once(upload, Handler())
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
