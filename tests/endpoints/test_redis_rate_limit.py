@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -171,9 +172,16 @@ def test_requests_pass_while_the_server_is_away(
     assert asked[times:] == ["closed"]
 
 
-def test_requests_are_refused_while_the_server_is_away_where_that_is_asked_for(away: str) -> None:
+def test_requests_are_refused_while_the_server_is_away_where_that_is_asked_for(
+    away: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(redis_rate_limit, "time", SimpleNamespace(monotonic=lambda: now))
     limit = RedisRateLimit(2, 60, away, pass_when_away=False)
-    assert [limit("a"), limit("a")] == [30.0, 30.0]
+    for seconds, lines in ((0, 1), (30, 1), (31, 2)):
+        now += seconds
+        assert [limit("a"), limit("a")] == [30.0, 30.0]
+        assert caplog.text.count("requests are refused") == lines
     limit.close()
 
 

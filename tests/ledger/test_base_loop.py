@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
+from oss_wsgi.exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
 from oss_wsgi.ledger import sqlite
 from oss_wsgi.ledger.base import LoopLedger, Pending, StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
@@ -89,6 +89,8 @@ def test_memory_answers_a_loop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ledger.begin_once(identity("t2"), handler) is None
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
             ledger.run_once(identity("t2", may_wait=False), handler)
+        with ledger.hold("sweep"), pytest.raises(SweepRunningError), ledger.hold("sweep"):
+            pytest.fail("it is held")
     assert ledger.begin_once(identity("t2"), handler) == SUCCESS
     assert handler.calls == 1
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError
+from oss_wsgi.ledger import base
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
 from oss_wsgi.testing.ledger_contract import (
+    DEADLINE,
     FAILURE,
     NOW,
     SUCCESS,
@@ -53,9 +57,28 @@ def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
 
 def test_a_call_that_waits_in_vain_says_for_how_long(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock, wait_timeout=0.02)
-    with handling(ledger, identity(), BlockingHandler()):
+    with handling(ledger, identity(), BlockingHandler(FAILURE)):
         with pytest.raises(LedgerUnavailableError, match=r"after 0\.02 s"):
             ledger.run_once(identity(), Handler())
+    assert ledger.run_once(identity(), Handler()) == SUCCESS, "nobody waits, so the ticket is free"
+
+
+def test_a_call_that_gives_up_as_its_turn_comes_takes_it(clock: LedgerClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LateLock:
+        """A lock that says that the time is over when it was acquired at the last moment."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.release = self.lock.release
+
+        def acquire(self, timeout: float = -1) -> bool:
+            return self.lock.acquire(timeout=timeout) and timeout < 0
+
+    ledger = MemoryLedger(clock=clock, wait_timeout=DEADLINE)
+    monkeypatch.setattr(base, "threading", SimpleNamespace(Lock=LateLock))
+    with handling(ledger, identity(), BlockingHandler(FAILURE)):
+        call = waiting_call(ledger, clock, identity(), Handler())
+    assert call.outcome() == ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
 def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
