@@ -63,22 +63,51 @@ def test_a_call_that_waits_in_vain_says_for_how_long(clock: LedgerClock) -> None
     assert ledger.run_once(identity(), Handler()) == SUCCESS, "nobody waits, so the ticket is free"
 
 
-def test_a_call_that_gives_up_as_its_turn_comes_takes_it(clock: LedgerClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    class LateLock:
-        """A lock that says that the time is over when it was acquired at the last moment."""
+@pytest.mark.parametrize("moment", ["too late", "interrupted", "interrupted too late"])
+def test_however_a_wait_ends_the_ticket_is_free_afterwards(
+    clock: LedgerClock, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    waits = threading.Event()
+
+    class Lock:
+        """A lock whose wait ends at a certain moment: too late is when it has just been acquired."""
 
         def __init__(self) -> None:
             self.lock = threading.Lock()
             self.release = self.lock.release
 
         def acquire(self, timeout: float = -1) -> bool:
-            return self.lock.acquire(timeout=timeout) and timeout < 0
+            if timeout < 0:
+                return self.lock.acquire()
+            waits.set()
+            if "late" in moment:
+                self.lock.acquire()
+            if "interrupted" in moment:
+                raise KeyboardInterrupt
+            return False
 
     ledger = MemoryLedger(clock=clock, wait_timeout=DEADLINE)
-    monkeypatch.setattr(base, "threading", SimpleNamespace(Lock=LateLock))
+    monkeypatch.setattr(base, "threading", SimpleNamespace(Lock=Lock))
     with handling(ledger, identity(), BlockingHandler(FAILURE)):
-        call = waiting_call(ledger, clock, identity(), Handler())
-    assert call.outcome() == ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+        call = Call(ledger, identity(), Handler())
+        assert waits.wait(DEADLINE)
+        if moment == "interrupted":
+            call.outcome()
+            assert ledger.begin_once(identity(), Handler()) is None, "the other call goes on"
+    outcome = call.outcome()
+    assert isinstance(outcome, KeyboardInterrupt) if "interrupted" in moment else outcome == SUCCESS
+    assert ledger.run_once(identity(may_wait=False), Handler()) == SUCCESS
+
+
+def test_a_turn_that_was_waited_for_is_taken(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, wait_timeout=DEADLINE)
+    handler = BlockingHandler()
+    with handling(ledger, identity(), BlockingHandler(FAILURE)):
+        call = waiting_call(ledger, clock, identity(), handler)
+    assert handler.started.wait(DEADLINE)
+    assert ledger.begin_once(identity(), Handler()) is None
+    handler.release.set()
+    assert call.outcome() == SUCCESS
 
 
 def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
