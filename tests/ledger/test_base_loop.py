@@ -201,7 +201,7 @@ def test_a_thread_commits_where_the_disk_is_slow(
     assert threads[-1] is loop
 
 
-@pytest.mark.parametrize("holder", ["a thread of this process", "another process"])
+@pytest.mark.parametrize("holder", ["a thread that commits", "a thread that saves", "another process"])
 def test_a_loop_waits_for_nobody_who_writes(
     path: Path, ledger: SQLiteLedger, statements: Statements, holder: str
 ) -> None:
@@ -209,8 +209,12 @@ def test_a_loop_waits_for_nobody_who_writes(
         if holder == "another process":
             other.execute("BEGIN IMMEDIATE")
             stack.callback(other.execute, "COMMIT")
-        else:
+        elif holder == "a thread that commits":
             stack.enter_context(statements.held("COMMIT", lambda: Call(ledger, identity("t0"), Handler())))
+        else:
+            saving = threading.Thread(target=ledger.save, args=("a", "text"))
+            stack.callback(saving.join, DEADLINE)
+            stack.enter_context(statements.held("COMMIT", saving.start))
         pending, woken = begun(ledger), Woken()
         assert not pending.settle(woken)
         later = begun(ledger, "t2")
