@@ -132,15 +132,19 @@ def test_a_response_that_fails_is_not_pending(ledger: SQLiteLedger) -> None:
     assert begun(ledger).settle(Woken())
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(sqlite3.DatabaseError("it failed"), LedgerUnavailableError), (KeyboardInterrupt("it failed"), KeyboardInterrupt)],
+)
 def test_what_a_loop_cannot_read_is_an_error_and_leaves_nothing_locked(
-    ledger: SQLiteLedger, statements: Statements
+    ledger: SQLiteLedger, statements: Statements, error: BaseException, raised: type[BaseException]
 ) -> None:
     def fail(statement: str) -> None:
         if "SELECT" in statement:
-            raise sqlite3.DatabaseError("it is damaged")
+            raise error
 
     statements.before = fail
-    with pytest.raises(LedgerUnavailableError, match="it is damaged"):
+    with pytest.raises(raised, match="it failed"):
         ledger.begin_once(identity(), Handler())
     statements.before = lambda statement: None
     assert begun(ledger).settle(Woken())
