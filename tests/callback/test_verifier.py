@@ -236,18 +236,7 @@ def test_a_capture_fails_with_another_key_url(url: str, oss: CallbackVerifier) -
         ("A", "pub_key_url_malformed"),
         ("/+8=", "pub_key_url_untrusted"),
     ],
-    ids=[
-        "none",
-        "plain",
-        "not-canonical",
-        "no-padding",
-        "line-end",
-        "longest",
-        "huge",
-        "padding-only",
-        "one",
-        "not-ascii",
-    ],
+    ids=["none", "plain", "not-canonical", "no-padding", "line-end", "longest", "huge", "padding", "one", "not-ascii"],
 )
 def test_a_key_url_that_is_not_strict_base64_is_refused(text: str, reason: str, oss: CallbackVerifier) -> None:
     assert refused({**callback(CAPTURES[0]), "pub_key_url": text}, oss) == reason

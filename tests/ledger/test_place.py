@@ -57,10 +57,11 @@ def test_a_server_on_this_machine_belongs_to_it(monkeypatch: pytest.MonkeyPatch)
 def test_a_file_is_one_place_for_all_containers_that_mount_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = SQLiteLedger(tmp_path / "ledger.sqlite3", clock=LedgerClock())
     os.link(ledger.path, tmp_path / "mounted")
+    place = ledger.place
     monkeypatch.setattr("platform.node", lambda: "another-container")
-    assert ledger.place == place_of_file(tmp_path / "mounted")
-    assert ledger.place is not None
-    assert ledger.place.is_of_one_machine
+    assert place == place_of_file(tmp_path / "mounted")
+    assert place is not None
+    assert place.is_of_one_machine
     ledger.close()
     assert place_of_file(tmp_path / "none") is None
     other = SQLiteLedger(tmp_path / "other.sqlite3", clock=LedgerClock())
@@ -69,21 +70,15 @@ def test_a_file_is_one_place_for_all_containers_that_mount_it(tmp_path: Path, mo
 
 
 def test_another_kernel_is_another_machine_and_without_its_number_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = {"/proc/sys/kernel/random/boot_id": "one"}
-    names = iter(["a", "b"])
-
-    def read_text(path: Path, **options: object) -> str:
-        if str(path) not in numbers:
-            raise FileNotFoundError
-        return numbers[str(path)]
-
-    monkeypatch.setattr(Path, "read_text", read_text)
-    monkeypatch.setattr("platform.node", lambda: next(names))
-    places = [place_of_file(__file__)]
-    numbers = dict.fromkeys(numbers, "two")
-    places.append(place_of_file(__file__))
-    numbers = {}
-    assert len({*places, place_of_file(__file__), place_of_file(__file__)}) == 4
+    places = set()
+    for kernel in ("one", "two"):
+        monkeypatch.setattr(Path, "read_text", lambda path, encoding, kernel=kernel: kernel)
+        places.add(place_of_file(__file__))
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: os.stat("/missing"))
+    for name in ("a", "b"):
+        monkeypatch.setattr("platform.node", lambda name=name: name)
+        places.add(place_of_file(__file__))
+    assert len(places) == 4
 
 
 def test_each_ledger_in_memory_is_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,20 +85,6 @@ def test_a_handler_that_rolls_back_or_closes_is_refused(engine: Engine, kind: st
     assert (works(engine), len(ledger)) == (0, 0)
 
 
-@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_a_handler_that_ends_the_transaction_by_a_statement_is_refused(engine: Engine, end: str) -> None:
-    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
-
-    def handle(connection: Connection) -> StoredResponse:
-        insert(connection)
-        connection.exec_driver_sql(end)
-        return SUCCESS
-
-    with pytest.raises(HandlerCommittedError, match=r"handler_committed.*leave out the commit"):
-        ledger.run_once(identity(), handle)
-    assert (works(engine), len(ledger)) == (int(end == "COMMIT"), 0)
-
-
 @pytest.mark.parametrize("kind", ["connection", "session"])
 def test_a_handler_that_swallows_the_refusal_of_its_commit_is_refused(engine: Engine, kind: str) -> None:
     ledger = SQLLedger.sharing(begin_of(engine, kind), clock=LedgerClock())

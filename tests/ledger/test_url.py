@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,17 +10,10 @@ import pytest
 from oss_wsgi import Settings
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import DEFAULT_THREADS
-from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.ledger.url import check_ledger, is_url, ledger_from, passwords_in, shown
 from oss_wsgi.testing.ledger_contract import LedgerClock
 
 URL = "postgresql://app:p%40ss@db.example:5432/shop?sslmode=require"
-
-
-def test_a_path_is_a_sqlite_file(tmp_path: Path) -> None:
-    ledger = ledger_from(str(tmp_path / "ledger.db"), clock=LedgerClock())
-    assert isinstance(ledger, SQLiteLedger)
-    ledger.close()
 
 
 @pytest.mark.parametrize("text", ["ledger.db", "/var/lib/ledger.db", "C:\\ledger.db", "what?password=x.db"])

@@ -18,7 +18,6 @@ from oss_wsgi.bucket import ListedObject
 from oss_wsgi.exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
-    HandlerCommittedError,
     LedgerUnavailableError,
     SettingsError,
     SweepRunningError,
@@ -883,17 +882,6 @@ def test_a_dry_run_counts_what_was_told_as_settled(site: Site) -> None:
     assert (report.settled, report.refused) == (1, 1)
 
 
-@pytest.mark.slow
-def test_any_number_of_refused_objects_is_told_once(make: Callable[..., Site]) -> None:
-    orphans: list[Upload] = []
-    site = make(on_orphan=orphans.append)
-    listing = [ListedObject(f"{number:04}/../x", 1, "E", NOW) for number in range(2100)]
-    site.bucket.list = lambda prefix, after, limit: [o for o in listing if o.key > after][:limit]  # type: ignore[method-assign]
-    assert site.reconcile(prefixes=[""]).refused == 2100
-    again = site.reconcile(prefixes=[""])
-    assert (again.settled, again.left, len(orphans)) == (2100, {}, 2100)
-
-
 def test_an_orphan_is_told_once_by_event_and_sweep(make: Callable[..., Site]) -> None:
     orphans: list[Upload] = []
     site = make(on_orphan=orphans.append)
@@ -907,40 +895,6 @@ def test_an_orphan_is_told_once_by_event_and_sweep(make: Callable[..., Site]) ->
     report = site.reconcile()
     assert (report.settled, report.refused) == (1, 1)
     assert [upload.object for upload in orphans] == [by_event, by_sweep]
-
-
-def test_an_orphan_that_is_just_being_told_keeps_nobody_waiting(make: Callable[..., Site]) -> None:
-    reports: list[Reconciliation] = []
-
-    def on_orphan(upload: Upload) -> None:
-        reports.append(site.reconcile())
-
-    site = make(on_orphan=on_orphan)
-    key = refused_upload(site)
-    oss = {"bucket": {"name": "examplebucket"}, "object": {"key": key}}
-    (outcome,) = site.application.handle_event(json.dumps({"eventName": "ObjectCreated:PutObject", "oss": oss}))
-    assert (outcome.outcome, [report.settled for report in reports]) == ("refused", [1])
-
-
-def test_an_orphan_is_told_in_the_ledgers_transaction_and_again_where_that_is_ended(make: Callable[..., Site]) -> None:
-    orphans: list[Any] = []
-    ends = [True]
-
-    class Sharing(MemoryLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            def in_transaction(transaction: Any) -> StoredResponse:
-                response = handle("transaction")
-                if ends:
-                    ends.pop()
-                    raise HandlerCommittedError("handler_committed", "it was ended")
-                return response
-
-            return super().run_once(identity, in_transaction)
-
-    site = make(ledger=Sharing(clock=lambda: NOW), on_orphan=lambda upload: orphans.append(upload.transaction))
-    refused_upload(site)
-    assert [site.reconcile().refused for _ in range(3)] == [1, 1, 0]
-    assert orphans == ["transaction"] * 2
 
 
 def test_an_orphan_is_told_again_only_where_its_telling_was_cut_off(make: Callable[..., Site]) -> None:
@@ -982,17 +936,6 @@ def test_a_sweep_that_is_stopped_does_not_forget_what_the_one_before_left(site: 
     with pytest.raises(KilledError):
         site.reconcile(progress=killing_at(site, 0))
     assert site.application.oldest_untold_seconds() == 2 * HOUR
-
-
-def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:
-    class Silent(MemoryLedger):
-        def known(self, pairs: Any) -> Any:
-            raise LedgerUnavailableError("ledger_unavailable", "no disk")
-
-    site = make(ledger=Silent(clock=lambda: NOW))
-    site.upload()
-    with pytest.raises(LedgerUnavailableError):
-        site.reconcile()
 
 
 # One at a time.
