@@ -205,6 +205,13 @@ def test_a_thread_commits_where_the_disk_is_slow(
     assert threads[-1] is loop
 
 
+def test_a_stored_response_is_read_while_another_upload_of_the_ticket_is_handled(ledger: SQLiteLedger) -> None:
+    for each in (ledger, MemoryLedger(clock=LedgerClock())):
+        each.run_once(identity(), Handler())
+        with handling(each, identity(etag="another"), BlockingHandler()):
+            assert each.run_once(identity(may_wait=False), Handler(FAILURE)) == SUCCESS
+
+
 @pytest.mark.parametrize("holder", ["a thread that commits", "a thread that saves", "another process"])
 def test_a_loop_waits_for_nobody_who_writes(
     path: Path, ledger: SQLiteLedger, statements: Statements, holder: str
@@ -255,6 +262,22 @@ def test_a_commit_that_fails_is_the_error_of_its_responses(
     handler = Handler()
     assert ledger.run_once(identity("t1"), handler) == SUCCESS
     assert handler.calls == 1
+
+
+def test_responses_that_cannot_be_stored_alone_either_are_not_given(
+    ledger: SQLiteLedger, statements: Statements
+) -> None:
+    def fail(statement: str) -> None:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("the disk is full")
+
+    pendings, woken = [begun(ledger, ticket) for ticket in ("t1", "t2", "t3")], Woken()
+    statements.before = fail
+    while not all(pending.settle(woken) for pending in pendings):
+        woken.wait()
+    for pending in pendings:
+        with pytest.raises(LedgerUnavailableError, match="the disk is full"):
+            pending.result()
 
 
 def test_a_loop_does_not_wait_while_both_connections_are_in_use(ledger: SQLiteLedger, statements: Statements) -> None:

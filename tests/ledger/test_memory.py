@@ -98,15 +98,6 @@ def test_a_turn_that_was_waited_for_is_taken(clock: LedgerClock) -> None:
     assert call.outcome() == SUCCESS
 
 
-def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
-    clock: LedgerClock,
-) -> None:
-    ledger = MemoryLedger(clock=clock)
-    ledger.run_once(identity(), Handler())
-    with handling(ledger, identity(etag="another"), BlockingHandler()):
-        assert ledger.run_once(identity(may_wait=False), Handler(FAILURE)) == SUCCESS
-
-
 def fill(ledger: MemoryLedger) -> MemoryLedger:
     for number, expires in enumerate([NOW + 30, NOW + 10, NOW + 20, NOW + 40]):
         ledger.run_once(identity(f"t{number}", expires=expires), Handler())
