@@ -480,6 +480,18 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
 
 
+def test_a_sweep_that_is_stopped_between_two_prefixes_looks_again_at_the_first(site: Site) -> None:
+    for name in ("a/1", "b/1"):
+        site.put(name)
+    site.clock.advance(1)
+    with pytest.raises(KilledError):
+        site.reconcile(prefixes=["a/", "b/"], progress=killing_at(site, 3))
+    site.clock.advance(60)
+    site.put("a/2")
+    report = site.reconcile(prefixes=["a/", "b/"])
+    assert (report.resumed, report.listed, report.no_receipt) == (True, 3, 3)
+
+
 def test_a_sweep_that_is_stopped_again_and_again_looks_at_each_object_once(site: Site) -> None:
     for number in range(5):
         site.put(f"user-dir-prefix/{number}")
