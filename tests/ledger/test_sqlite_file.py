@@ -29,9 +29,13 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("is_there", [False, True])
 def test_only_this_user_can_read_the_files(path: Path, is_there: bool) -> None:
     if is_there:
-        path.touch()
+        SQLiteLedger(path, clock=LedgerClock()).close()
         path.chmod(0o666)
-    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+    with (
+        closing(sqlite3.connect(path if is_there else ":memory:")) as other,
+        closing(other.execute("PRAGMA user_version = 1")),
+        SQLiteLedger(path, clock=LedgerClock()) as ledger,
+    ):
         ledger.run_once(identity(), Handler())
         modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert len(modes) == 4
