@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from ..exceptions import MalformedCallbackError
-from ..http import urldecoded, urlencoded_pairs
+from ..http import is_encodable, urldecoded, urlencoded_pairs
 from .parameters import FORM, JSON, TICKET_MEMBER, VARIABLES
 from .ticket import TRIAL_WITHOUT_HANDLER, Ticket
 
@@ -210,8 +210,8 @@ def _json_members(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
         members = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant, parse_float=_finite)
-        if "\\u" in text:
-            json.dumps(members, ensure_ascii=False).encode()  # ValueError for an escaped lone surrogate
+        if "\\u" in text and not is_encodable(json.dumps(members, ensure_ascii=False)):
+            raise ValueError("an escaped lone surrogate")
     except MalformedCallbackError:
         raise
     except (ValueError, RecursionError):

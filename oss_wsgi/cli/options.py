@@ -141,9 +141,11 @@ def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
         )
     ledgers = arguments.environ.get("OSS_LEDGER", "").strip(), options.get("OSS_LEDGER", "").strip()
     if all(ledgers) and ledgers[0] != ledgers[1]:
+        names = [shown(ledger) for ledger in ledgers]
+        difference = " with another user or query" if names[0] == names[1] else ""
         raise SettingsError(
-            f"OSS_LEDGER is {shown(ledgers[0])} and --ledger is {shown(ledgers[1])}: uploads that one remembers "
-            "would be handled again with the other. Leave one of them out."
+            f"OSS_LEDGER is {names[0]} and --ledger is {names[1]}{difference}: uploads that one remembers would be "
+            "handled again with the other. Leave one of them out."
         )
     return {**arguments.environ, **options}
 

@@ -111,14 +111,15 @@ def run(arguments: Namespace) -> int:
 
 
 def _application(arguments: Namespace) -> DirectUpload:
+    environ = environ_of(arguments)
     if arguments.application is None:
-        settings = Settings.from_environ(environ_of(arguments))
+        settings = Settings.from_environ(environ)
         if not settings.configured:
             raise MisuseError(
                 "no bucket is set: name your application as MODULE:NAME, or set the OSS_* variables of your server."
             )
         return site(settings)
-    given = [row.variable for row in TABLE if getattr(arguments, row.variable, None) is not None]
+    given = [f"--{row.name.replace('_', '-')}" for row in TABLE if getattr(arguments, row.variable, None) is not None]
     if given:
         raise MisuseError(f"{arguments.application} has settings of its own: leave out {', '.join(given)}.")
     found = load_attribute(arguments.application)

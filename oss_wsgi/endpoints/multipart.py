@@ -284,9 +284,9 @@ class MultipartEndpoint:
         }
         return json_response(environ, start_response, 200, payload)
 
-    def _issued(self, grant: Grant, expire: int, method: str, environ: WSGIEnvironment) -> None:
+    def _issued(self, grant: Grant, expires_at: int, method: str, environ: WSGIEnvironment) -> None:
         if self._observers is not None:
-            issued = {**facts_of(environ).fields(environ), "expires": expire, "url": self._address}
+            issued = {**facts_of(environ).fields(environ), "expires": expires_at, "url": self._address}
             if method != "POST":
                 issued["upload_method"] = method
             self._observers.issued(grant, issued)
@@ -298,8 +298,8 @@ class MultipartEndpoint:
         # without headers.
         typed = environ.get("HTTP_ACCEPT") == "application/json"
         signed = self._uploads.sign(opened, int(number[:6]), typed=typed)
-        expires = max(1, signed.expire - int(self._clock()))
-        payload = {"method": signed.method, "url": signed.url, "headers": signed.headers, "expires": expires}
+        lifetime = max(1, signed.expire - int(self._clock()))
+        payload = {"method": signed.method, "url": signed.url, "headers": signed.headers, "expires": lifetime}
         return json_response(environ, start_response, 200, payload)
 
     def _abort(

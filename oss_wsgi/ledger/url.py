@@ -32,8 +32,11 @@ def check_ledger(text: str) -> None:
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018
-        if kind in _SQL and (parts.netloc.count("@") > 1 or "@" in parts.path):
-            raise ValueError("a password with @ or /")
+        names = [item.partition("=")[0] for item in parts.query.split("&")]
+        if any("@" in each for each in (parts.path, parts.fragment, *names)):
+            raise ValueError("a password with /, ? or #")
+        if kind in _SQL and parts.netloc.count("@") > 1:
+            raise ValueError("a password with @")
     except ValueError:
         raise ValueError(
             "must have a host and a port that can be read; percent-encode each character of the password that is not "
@@ -50,17 +53,20 @@ def passwords_in(text: str) -> list[str]:
     authority = re.split("[/?#]", text.partition("://")[2])[0]
     written = authority.rpartition("@")[0].partition(":")[2]
     query = text.partition("?")[2]
-    found = [written, *(value for name, value in parse_qsl(query) if name in ("password", "passwd"))]
+    found = [written, *(value for name, value in parse_qsl(query) if "passw" in name.lower())]
     return list(dict.fromkeys(form for value in found for form in (value, unquote(value)) if form))
 
 
 def shown(text: str) -> str:
-    """Return a ledger's path, or its URL without user, password and query."""
+    """Return a ledger's path, or its URL without user, password and query; only the scheme if no ledger has the URL."""
     if not is_url(text):
         return text
-    scheme, _, rest = text.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{re.split('[?#]', path)[0]}"
+    try:
+        check_ledger(text)
+    except ValueError:
+        return f"{text.partition('://')[0]}://..."
+    parts = urlsplit(text)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = None, **options: Any) -> Ledger:

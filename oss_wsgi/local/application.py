@@ -28,9 +28,9 @@ from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults, slow_down
 from .inspector.access import object_headers
+from .inspector.exchange import Exchange
 from .inspector.inspector import Inspector
 from .inspector.signature_mistakes import diagnose
-from .inspector.story import Story
 from .kept_keys import kept_keys, new_keys
 from .operations.assume_role import assume_role, rpc_parameters
 from .operations.buckets import ACLS
@@ -203,18 +203,18 @@ class LocalOSS(Service):
             return _send(environ, start_response, inspected)
         request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
         host_id = environ.get("HTTP_HOST") or host_name(environ)
-        story, clock = Story.of(environ, request_id, started), time.monotonic()
-        self.inspector.begin(story)
+        exchange, clock = Exchange.of(environ, request_id, started), time.monotonic()
+        self.inspector.begin(exchange)
         resolver = self._resolver(environ)
         try:
-            response = self._respond(resolver, story)
+            response = self._respond(resolver, exchange)
         except ConnectionDroppedError:
-            story.drop(time.monotonic() - clock)
-            self.inspector.record(story)
+            exchange.drop(time.monotonic() - clock)
+            self.inspector.record(exchange)
             raise
         except Exception as error:
             refusal = error if isinstance(error, OSSError) else _internal_error(error, request_id)
-            self._note_error(resolver, story, refusal)
+            self._note_error(resolver, exchange, refusal)
             response = refusal.response(request_id, host_id)
             _drop_frames(error)
         response.headers[:0] = [
@@ -224,19 +224,19 @@ class LocalOSS(Service):
             ("x-oss-server-time", str(max(0, round((self.options.clock() - started) * 1000)))),
         ]
         response.headers += self._cors(resolver).headers(environ)
-        shown = b"" if story.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
-        story.finish(response.status, response.headers, shown, time.monotonic() - clock)
-        self.inspector.record(story)
+        shown = b"" if exchange.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
+        exchange.finish(response.status, response.headers, shown, time.monotonic() - clock)
+        self.inspector.record(exchange)
         return _send(environ, start_response, response)
 
-    def _note_error(self, resolver: BucketResolver, story: Story, error: OSSError) -> None:
-        story.note_error(error)
+    def _note_error(self, resolver: BucketResolver, exchange: Exchange, error: OSSError) -> None:
+        exchange.note_error(error)
         is_own = error.members.get("OSSAccessKeyId") == self.access_key_id  # and not a temporary key
         if error.code == "SignatureDoesNotMatch" and is_own:
             try:
-                story.computed, story.mistake = diagnose(
+                exchange.computed, exchange.mistake = diagnose(
                     resolver.environ,
-                    story.fields,
+                    exchange.fields,
                     resolver.candidates[0],
                     self.account,
                     self.region,
@@ -244,23 +244,23 @@ class LocalOSS(Service):
                     error,
                 )
             except Exception:  # the answer to the client must not depend on it
-                logger.exception("request %s: its signature could not be examined", story.id)
+                logger.exception("request %s: its signature could not be examined", exchange.id)
 
-    def _respond(self, resolver: BucketResolver, story: Story) -> Response:
-        environ, now = resolver.environ, story.started
+    def _respond(self, resolver: BucketResolver, exchange: Exchange) -> Response:
+        environ, now = resolver.environ, exchange.started
         content_length(environ.get("CONTENT_LENGTH") or "0")
         method = environ["REQUEST_METHOD"]
         parameters = rpc_parameters(environ)
         if parameters:
-            story.operation = ASSUME_ROLE
-            return assume_role(method, parameters, self.account, arrival(environ, now), story.id)
+            exchange.operation = ASSUME_ROLE
+            return assume_role(method, parameters, self.account, arrival(environ, now), exchange.id)
         try:
             candidates = resolver.candidates
         except OSSError:
             if method == "OPTIONS":  # whose rules do not depend on the object
                 return self._cors(resolver).preflight(environ)
             raise
-        story.note_address(candidates[0], _operation_name(environ, candidates[0], story))
+        exchange.note_address(candidates[0], _operation_name(environ, candidates[0], exchange))
         if method == "OPTIONS":
             # Without a bucket in the Host, `/films/a.mp4` may be a key of the first bucket.
             if not candidates[0].key or resolver.bucket_of_host:
@@ -279,16 +279,16 @@ class LocalOSS(Service):
                 self._check_exists(candidates[0], method)
             if error.code == "SignatureDoesNotMatch" and not error.members["StringToSign"].startswith(V4):
                 # V1 signs some parameters, and an SDK's list of them may differ from ours.
-                check_parameters(name for name, _ in story.query if name not in SUB_RESOURCES)
+                check_parameters(name for name, _ in exchange.query if name not in SUB_RESOURCES)
             raise
-        story.note_address(address, _operation_name(environ, address, story))
+        exchange.note_address(address, _operation_name(environ, address, exchange))
         request = Request(
             environ=environ,
             address=address,
             oss=self,
             signer=signer,
             faults=faults,
-            story=story,
+            exchange=exchange,
             names_bucket=resolver.names(address),
         )
         response = find_operation(request).handle(request)
@@ -321,10 +321,10 @@ class LocalOSS(Service):
         return self.cors(bucket or "")
 
 
-def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) -> str:
-    if story.method == "OPTIONS":
+def _operation_name(environ: WSGIEnvironment, address: Address, exchange: Exchange) -> str:
+    if exchange.method == "OPTIONS":
         return "Preflight"
-    return operation_name(address, story.method, dict(story.query), is_copy="HTTP_X_OSS_COPY_SOURCE" in environ)
+    return operation_name(address, exchange.method, dict(exchange.query), is_copy="HTTP_X_OSS_COPY_SOURCE" in environ)
 
 
 def _internal_error(error: Exception, request_id: str) -> OSSError:

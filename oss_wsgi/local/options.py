@@ -44,7 +44,7 @@ class Options:
         `callback_status; status=404; times=2, slow_upload`; and let an unsigned `POST /bucket?lifecycle&days=8` do what
         `apply_lifecycle` does 8 days ahead.
     :param allow_private_callback: call private addresses, such as this machine; OSS does not (protocol.md 7.1).
-    :param log: is called with a line for each upload, and for what failed: the stories of the inspector as text.
+    :param log: is called with a line for each upload, and for what failed: the exchanges of the inspector as text.
     :param clock: returns Unix seconds.
     """
 

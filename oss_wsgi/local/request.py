@@ -14,7 +14,7 @@ from .cors import CORS, CORSRule, stored_rules
 from .environ import Address
 from .errors import OSSError, invalid_argument
 from .faults import HEADER, Faults
-from .inspector.story import Story
+from .inspector.exchange import Exchange
 from .options import Options
 from .signatures.account import Account
 from .signatures.signed_request import read_headers
@@ -66,7 +66,7 @@ class Request:
 
     :param signer: the key that signed it; None for an anonymous request, which has few rights.
     :param faults: the faults that this request can trigger.
-    :param story: its ID and its beginning, and what the inspector shows of it.
+    :param exchange: its ID and its beginning, and what the inspector shows of it.
     :param names_bucket: False for a request to the default bucket because it names none.
     """
 
@@ -75,12 +75,12 @@ class Request:
     oss: Service
     signer: Account | None
     faults: Faults
-    story: Story
+    exchange: Exchange
     names_bucket: bool
 
     @property
     def method(self) -> str:
-        return self.story.method
+        return self.exchange.method
 
     @property
     def bucket(self) -> str:

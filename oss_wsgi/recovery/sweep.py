@@ -189,7 +189,7 @@ class Sweep:
         self._segments = [each._replace(since=max(each.since, self.not_before), until=end) for each in segments]
         # In the part that the stopped sweep had listed, older objects were left out, and newer ones may have come.
         for first, final in (since, last.since), (covered, end):
-            is_ahead = any(each.is_whole and each.since <= first for each in self._segments)
+            is_ahead = any(each.is_whole and each.since <= first and final <= each.until for each in self._segments)
             if first < final and not is_ahead:
                 self._segments.append(Segment(first, final))
         last.since, last.until, last.resumed = min(segment.since for segment in self._segments), end, True

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..credentials import Credentials, CredentialsProvider, valid_credentials
 from ..exceptions import PresignError
+from ..http import is_encodable
 from ..object_names import MAX_KEY_BYTES
 from ..settings import Settings
 from . import v1, v4
@@ -306,10 +307,9 @@ def _encoded(text: str) -> str:
 
 @functools.lru_cache(maxsize=64)  # the parts of an upload have the same key
 def _encoded_key(key: str) -> str:
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        raise PresignError("The object's name must be Unicode text, without half a surrogate pair.") from None
+    if not is_encodable(key):
+        raise PresignError("The object's name must be Unicode text, without half a surrogate pair.")
+    size = len(key.encode())
     if not 1 <= size <= MAX_KEY_BYTES:
         raise PresignError(f"The object's name must be 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}.")
     if key[0] in "/\\":

@@ -122,7 +122,8 @@ def running(server: Server, port: int, environ: dict[str, str], folder: Path) ->
         command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        for _ in range(1800):  # some of them are compiled first
+        # Some of them are compiled first: Go's library too, which takes a busy machine minutes.
+        for _ in range(9000):
             time.sleep(0.1)
             if process.poll() is not None:
                 raise RuntimeError(f"{server.name} ended with status {process.returncode}: is port {port} free?")

@@ -118,10 +118,11 @@ def measure(
     addresses: int = 1,
     arguments: Sequence[str] = (),
     give_up: float = _GIVE_UP_SECONDS,
+    settle: float = _SETTLE_SECONDS,
 ) -> Outcome:
     """Start server.py with further arguments, hold slow clients, and ask it for signatures beside them.
 
-    ``give_up`` is the seconds to wait for an answer.
+    ``give_up`` is the seconds to wait for an answer, ``settle`` those for the server to be afterwards as it was before.
     """
     with tempfile.TemporaryDirectory() as folder:
         environ = clean_environ(**Reporter().environ(Path(folder)), **_ENVIRON.get(kind, {}))
@@ -134,11 +135,11 @@ def measure(
             if kind == "metrics":
                 (target,) = map(int, re.findall(r"^Metrics at http://\S+:([0-9]+)/", server.log(), re.MULTILINE))
             asyncio.run(_ask(port, _WARM_UP_SECONDS, pid, give_up))
-            before = _settled(pid)
+            before = _settled(pid, settle)
             with holding(target, clients, kind, addresses) as slow:
                 answers, most = asyncio.run(_ask(port, seconds, pid, give_up))
                 at_end = slow.now()
-            after = _settled(pid, before)
+            after = _settled(pid, settle, before)
     return Outcome(kind, answers, slow.at_start.held, at_end, before, most, after)
 
 
@@ -181,9 +182,9 @@ async def _status(port: int) -> int:
             await writer.wait_closed()
 
 
-def _settled(pid: int, before: Size | None = None) -> Size:
-    """Return the server's size once it is as before, once it no longer changes if there is no before, or after 30 s."""
-    end = time.monotonic() + _SETTLE_SECONDS
+def _settled(pid: int, seconds: float, before: Size | None = None) -> Size:
+    """Return the server's size when it is as before, when it no longer changes if there is no before, or at the end."""
+    end = time.monotonic() + seconds
     last = Size.of(pid)
     while time.monotonic() < end:
         time.sleep(0.2)

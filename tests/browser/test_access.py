@@ -117,7 +117,8 @@ def test_what_happens_is_said_in_one_polite_region(page: UploadPage) -> None:
     page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("NoSuchBucket"), headers=CORS))
     page.upload(*(file(f"{number}.txt") for number in range(10)))
-    while page.page.locator("[data-state=failed]").count() < 10:
+    for number in range(10):
+        expect(page.page.locator("[data-state=failed]").nth(number)).to_be_attached()
         page.page.clock.run_for(100)
     page.page.clock.run_for(1000)
     expect(page.spoken).to_contain_text("All finished: 10 failed.")

@@ -93,8 +93,7 @@ def test_retry_after_a_broken_connection_gets_a_new_signature(page: UploadPage) 
     page.stop_clock()
     page.page.route(STORAGE, lambda route: route.abort("connectionreset"), times=1)
     page.upload(file("a.txt", b"once more"))
-    while page.row("a.txt").get_attribute("data-state") != "retrying":
-        page.page.clock.run_for(10)
+    page.pass_time_until(lambda: page.row("a.txt").get_attribute("data-state") == "retrying")
     expect(page.row("a.txt")).to_contain_text("either the connection failed, or storage does not allow uploads")
     expect(page.row("a.txt")).to_contain_text("(CORS)")
     page.page.clock.run_for(700)
@@ -215,7 +214,7 @@ def test_any_response_of_the_server_is_explained_in_a_sentence(
 
 def test_an_unreachable_server_is_distinguished_from_storage(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
-    page.page.route("**/oss/signature?*", lambda route: route.abort(), times=1)
+    page.page.route("**/oss/signature?*", lambda route: route.abort())
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("The server that gives permission could not be reached.")
 

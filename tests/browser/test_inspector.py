@@ -182,7 +182,7 @@ def test_a_callback_that_waits_is_shown_and_goes_on_by_itself(
     row.get_by_role("link").focus()
     application.release.set()
     client.join()
-    for shown in (page.locator("#stories"), story.locator("#stories"), story.locator(".pill")):
+    for shown in (page.locator("#exchanges"), story.locator("#exchanges"), story.locator(".pill")):
         expect(shown).to_contain_text("Stored, application told")
     expect(story.get_by_role("heading", name="Answer")).to_be_visible()
     expect(form.get_by_text("callback, decoded")).to_be_visible()
@@ -202,6 +202,8 @@ def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload
 def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
     upload("cat.txt")
     open_story(page, "cat.txt")
+    page.clock.install()  # it says "Copied" for a moment only
+    page.clock.pause_at(time.time() + 60)
     url = page.url
     page.get_by_role("link", name="Permanent link").click()
     expect(page.get_by_role("link", name="Copied")).to_be_visible()

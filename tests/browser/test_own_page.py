@@ -186,7 +186,8 @@ def test_a_policy_without_the_bucket_is_said_in_a_sentence(
 
 
 def test_a_server_that_goes_after_the_page_is_there_is_said_in_a_sentence(page: Page, shop: RunningServer) -> None:
-    page.goto(f"{shop.url}/three-lines", wait_until="networkidle")
+    with page.expect_event("requestfinished", lambda request: "/languages/" in request.url):
+        page.goto(f"{shop.url}/three-lines")
     page.route("**/*", lambda route: route.abort())
     page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
     expect(page.locator("output")).to_contain_text("The server that gives permission could not be reached.")

@@ -85,7 +85,7 @@ def test_types_are_said_as_people_call_them(open_page: OpenPage) -> None:
 
 def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadPage) -> None:
     page.expects("status of 500")
-    page.page.clock.install()
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=2)
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in ")
@@ -118,13 +118,12 @@ def test_what_cannot_get_better_is_not_tried_again(page: UploadPage) -> None:
 
 def test_a_trouble_that_stays_fails_after_six_attempts_and_those_behind_do_not_wait_as_long(page: UploadPage) -> None:
     page.expects("status of 500")
-    page.page.clock.install()
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
     page.upload(*(file(f"{number}.txt") for number in range(10)))
-    for _ in range(120):
-        page.page.clock.run_for(1000)
-        if page.rows.first.get_attribute("data-state") == "failed":
-            break
+    for seconds in (2, 5, 10, 20, 40):
+        expect(page.page.locator("[data-state=retrying]")).to_have_count(3)
+        page.page.clock.run_for(seconds * 1200)
     expect(page.page.get_by_role("region", name="10 files failed")).to_be_visible()
     assert len(page.signatures) == 3 * 6 + 7
 
@@ -141,6 +140,7 @@ def test_it_stops_while_offline_and_goes_on_when_online(page: UploadPage) -> Non
 
 def test_a_countdown_stops_at_the_offline_event(page: UploadPage) -> None:
     page.expects("status of 500")
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in")
@@ -327,6 +327,7 @@ def test_upload_leaves_when_all_is_over_and_the_keyboard_still_finds_it(page: Up
     hidden = "getComputedStyle(document.getElementById('upload')).clipPath !== 'none'"
     held: list[Route] = []
     page.page.route(STORAGE, lambda route: held.append(route))
+    expect(page.page.locator("#limits")).to_be_visible()  # it moves the buttons
     page.choose(file("a.txt"), file("b.txt"))
     place = page.upload_button.bounding_box()
     page.upload_button.click()

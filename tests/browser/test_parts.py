@@ -51,6 +51,16 @@ def wait_for_half(page: UploadPage) -> None:
     wait_until(lambda: len(page.stored_parts) >= 3 and page.page.evaluate(shown) >= 0.5, page.page)
 
 
+#: The bytes of a file that the page has noted as stored: it goes on from them after a reload.
+NOTED = """() => new Promise((resolve) => {
+  indexedDB.open("oss-wsgi-uploads").onsuccess = ({ target: { result: database } }) => {
+    const all = database.transaction("oss-wsgi-uploads").objectStore("oss-wsgi-uploads").getAll();
+    all.onsuccess = () => resolve(all.result[0]?.sent);
+    database.close();
+  };
+})"""
+
+
 def uploads_of(running: Stand) -> list[Any]:
     return list(running.oss.storage.bucket(running.oss.bucket).uploads())
 
@@ -174,7 +184,7 @@ def interrupt(page: UploadPage, path: Path) -> None:
     page.page.route(PARTS, hold)
     page.upload(path)
     wait_for_half(page)
-    page.page.wait_for_timeout(200)
+    wait_until(lambda: page.page.evaluate(NOTED) == 3 * PART, page.page)
     page.page.on("dialog", lambda dialog: dialog.accept())
     page.page.reload()
     page.page.unroute(PARTS)
@@ -285,7 +295,7 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says(
 ) -> None:
     """It says so more often than the page would try by itself."""
     page.expects(f"status of {status}")
-    page.page.clock.install()
+    page.stop_clock()
     refusals = 0
 
     def refuse(route: Route) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
-    from playwright.sync_api import TimeoutError, expect  # noqa: A004
+    from playwright.sync_api import expect
 
     expect.set_options(timeout=60_000)  # its own 5 s are too short on a busy machine
 except ModuleNotFoundError:
@@ -80,9 +80,8 @@ class UploadPage:
 
     def open(self) -> None:
         self.page.goto(self.url)
-        # The script waits for the words of a language before it listens; a page whose script is kept away never does.
-        with contextlib.suppress(TimeoutError):
-            self.page.wait_for_selector("html[dir]", state="attached", timeout=10_000)
+        # The script waits for the words of a language before it listens; without scripts there is a sentence.
+        self.page.wait_for_selector("html[dir], noscript p", state="attached", timeout=60_000)
 
     def expects(self, *parts: str) -> None:
         """Accept complaints that contain one of these texts."""
@@ -95,6 +94,15 @@ class UploadPage:
         """Let time pass for the page only when the test says so, since a busy machine would miss its pauses."""
         self.page.clock.install()
         self.page.clock.pause_at(time.time() + 60)
+
+    def pass_time_until(self, condition: Callable[[], object]) -> None:
+        """Let the stopped clock go on, a tenth of a second at a time, until a condition holds."""
+
+        def holds() -> bool:
+            self.page.clock.run_for(100)
+            return bool(condition())
+
+        wait_until(holds, self.page)
 
     def wait_for_questions(self, number: int) -> None:
         """Wait until the page has asked this many times what became of a file; its clock also runs by itself."""

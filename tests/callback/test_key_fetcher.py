@@ -16,7 +16,7 @@ from oss_wsgi.callback.key_fetcher import HTTPSFetcher
 from oss_wsgi.exceptions import FetchError
 
 from ..support.certificate import certificate
-from ..support.waiting import wait_until
+from ..support.waiting import end_time_limits_at, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -215,11 +215,13 @@ def test_a_broken_response_is_an_error(
     ids=["headers", "body", "body-until-close"],
 )
 def test_a_server_that_sends_byte_by_byte_is_cut_off(
-    head: bytes, serve: Callable[[Answer], Server], trusting: ssl.SSLContext
+    head: bytes, serve: Callable[[Answer], Server], trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hung_up = threading.Event()
+    sending, hung_up = threading.Event(), threading.Event()
+    end_time_limits_at(sending, monkeypatch)
 
     def answer(server: Server, secure: ssl.SSLSocket) -> None:
+        sending.set()
         try:
             drip(head)(server, secure)
         except OSError:
@@ -227,7 +229,7 @@ def test_a_server_that_sends_byte_by_byte_is_cut_off(
 
     server = serve(answer)
     with pytest.raises(FetchError, match="did not answer within"):
-        HTTPSFetcher(context=trusting, timeout=2.0)(server.url)  # long enough for the handshake on a busy machine
+        HTTPSFetcher(context=trusting, timeout=LONG)(server.url)
     assert hung_up.wait(DEADLINE), "the thread still reads"
 
 

@@ -19,6 +19,8 @@ from oss_wsgi.cli.http_client import (
     request,
 )
 
+from ..support.waiting import end_time_limits_at
+
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
@@ -112,8 +114,11 @@ def test_a_body_of_its_length_is_complete(listener: socket.socket) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
-def test_the_deadline_ends_a_slow_response(close: bytes, listener: socket.socket) -> None:
-    over = threading.Event()
+def test_the_deadline_ends_a_slow_response(
+    close: bytes, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, over = threading.Event(), threading.Event()
+    end_time_limits_at(sending, monkeypatch)
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -122,11 +127,12 @@ def test_the_deadline_ends_a_slow_response(close: bytes, listener: socket.socket
             connection.sendall(b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 9999\r\n\r\n")
             while not over.wait(0.02):
                 connection.sendall(b"x")
+                sending.set()
 
     thread = threading.Thread(target=serve)
     thread.start()
-    with pytest.raises(TooSlowError, match=r"did not answer within 0\.3 s"):
-        request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", deadline=0.3)
+    with pytest.raises(TooSlowError, match=r"did not answer within 50 s"):
+        request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=60.0, deadline=50.0)
     over.set()
     thread.join()
 

@@ -60,14 +60,30 @@ def test_a_password_on_the_command_line_is_refused(capsys: pytest.CaptureFixture
     assert "pass-word" not in error
 
 
+@pytest.mark.parametrize(
+    ("named", "both"),
+    [
+        ("postgresql://app:pass-word@db/shop", "OSS_LEDGER is postgresql://db/shop and --ledger is ledger.db:"),
+        ("postgresql://app:1/pass-word@db/shop", "OSS_LEDGER is postgresql://... and --ledger is ledger.db:"),
+        ("redis://db?password=pass@-word/", "OSS_LEDGER is redis://db and --ledger is ledger.db:"),
+    ],
+)
 def test_a_ledger_beside_another_one_is_refused_by_both_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named: str, both: str
+) -> None:
+    monkeypatch.setenv("OSS_LEDGER", named)
+    assert main(["serve", "--ledger", "ledger.db"]) == 2
+    error = capsys.readouterr().err
+    assert both in error
+    assert "-word" not in error
+
+
+def test_a_ledger_that_differs_in_what_is_not_shown_is_told_from_the_other(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("OSS_LEDGER", "postgresql://app:pass-word@db/shop")
-    assert main(["serve", "--ledger", "/var/lib/ledger.sqlite3"]) == 2
-    error = capsys.readouterr().err
-    assert "OSS_LEDGER is postgresql://db/shop and --ledger is /var/lib/ledger.sqlite3" in error
-    assert "pass-word" not in error
+    monkeypatch.setenv("OSS_LEDGER", "postgresql://app@db/shop")
+    assert main(["serve", "--ledger", "postgresql://admin@db/shop"]) == 2
+    assert "--ledger is postgresql://db/shop with another user or query:" in capsys.readouterr().err
 
 
 def test_the_same_ledger_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,21 +25,27 @@ from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 from ..support.forks import run, start
 from ..support.running_server import clean_environ
 from ..support.server_threads import serving_oss
+from ..support.waiting import wait_until
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
 
 SWEEP = ["-m", "oss_wsgi", "reconcile", "shop:application", "--until", "0"]
 
-#: An application that writes each upload into a table of its own, twice if it is told twice.
+#: An application that writes each upload into a table of its own, twice if it is told twice; after HANDLES it waits.
 APPLICATION = """
 import os, sqlite3, time
 from contextlib import closing
-from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi import DirectUpload, Grant, SDKBucket, Settings
 
 table = os.environ["TABLE"]
+left = int(os.environ.get("HANDLES", "1000"))
 
 def save(upload):
+    global left
+    while not left:
+        time.sleep(1)
+    left -= 1
     time.sleep(float(os.environ.get("PAUSE", "0")))
     with closing(sqlite3.connect(table, timeout=60)) as connection, connection:
         connection.execute("CREATE TABLE IF NOT EXISTS uploads (object TEXT, recovered INTEGER)")
@@ -52,7 +58,9 @@ def view(environ, start_response):
     return []
 
 settings = Settings.from_environ({name: value for name, value in os.environ.items() if name.startswith("OSS_")})
-application = DirectUpload(view, settings, authorize=lambda request: Grant(user="eric", dir="u/"), on_upload=save)
+bucket = SDKBucket(settings, clock=time.time, timeout=60.0)
+grant = Grant(user="eric", dir="u/")
+application = DirectUpload(view, settings, authorize=lambda request: grant, on_upload=save, bucket_client=bucket)
 wrapped = lambda environ, start_response: application(environ, start_response)
 """
 
@@ -170,12 +178,10 @@ def test_what_is_left_is_told_with_status_1(project: Project) -> None:
 
 def test_a_sweep_that_is_killed_again_and_again_goes_on_and_handles_nothing_twice(project: Project) -> None:
     lost = project.lose(12)
-    for count in (1, 4, 8):
-        process = project.start(PAUSE="0.2")
-        end = time.monotonic() + 60
-        # Killed while the next handler still waits: what the ledger has not stored, the application has not done.
-        while project.handled() < count and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.005)
+    for count, handles in ((1, 1), (4, 3), (8, 4)):
+        process = project.start(HANDLES=str(handles))
+        # Killed while the next handler waits: what the ledger has not stored, the application has not done.
+        wait_until(lambda count=count: project.handled() == count)  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert process.returncode == -signal.SIGKILL
@@ -235,7 +241,8 @@ def test_a_known_that_fails_is_shown_with_its_traceback(project: Project) -> Non
         (["none:application"], "there is no module 'none' in "),
         (["shop:none"], "shop.py has no 'none': did you mean shop:application?"),
         (["shop:wrapped"], "shop:wrapped is a function, not a DirectUpload"),
-        (["shop:application", "--bucket", "b"], "shop:application has settings of its own: leave out OSS_BUCKET"),
+        (["shop:application", "--bucket", "b"], "shop:application has settings of its own: leave out --bucket"),
+        (["shop:application", "--ledger", "other.sqlite3"], "and --ledger is other.sqlite3: uploads that one"),
         (["shop:application", "--since", "soon"], "must be a duration such as 15m, 26h or 7d, not 'soon'"),
         (["shop:application", "--since", "1m", "--until", "1h"], "since must be before until"),
         (["shop:application", "--since", "30d"], "look back 720.0 h, but the ledger remembers only 168.0 h"),

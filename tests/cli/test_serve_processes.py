@@ -133,13 +133,14 @@ def test_kept_connections_are_shared_while_all_processes_are_idle(folder: Path) 
             counts: Counter[int] = Counter()
             clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
             for client in clients:
-                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                with client.makefile("rb") as answer:
-                    counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
+                with contextlib.suppress(ConnectionError, ValueError):  # closed, as nothing came for 10 s
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    with client.makefile("rb") as answer:
+                        counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
                 client.close()
             return counts
 
-        # A round has 30 for each; on a busy machine a process may sleep through one.
+        # A round has 30 for each; on a busy machine a process may sleep through one, or all of this take too long.
         assert any(min(counts[pid] for pid in pids) >= 15 for counts in (answered() for _ in range(10)))
 
 
@@ -256,7 +257,9 @@ def test_one_that_cannot_start_again_is_tried_with_growing_pauses(folder: Path) 
         (folder / "broken").touch()
         os.kill(pids[1], signal.SIGKILL)
         output = server.log("in 2 s")
-        assert re.findall("starts again (.*)", output) == ["now", "in 1 s", "in 2 s"]
+        pauses = ", ".join(re.findall("starts again (.*)", output))
+        # Half a second comes first after a long life, and 4 s follow if this process was late.
+        assert re.match("now, (in 0.5 s, )?in 1 s, in 2 s", pauses)
         assert "ended with status 7; it starts again in 1 s" in output
         assert set(answering(server.url)) == {pids[0]}
         (folder / "broken").unlink()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,11 +45,11 @@ def passed(limit: RedisRateLimit, who: str, times: int) -> int:
 
 
 def test_the_bucket_refills_evenly(server: Server) -> None:
-    limit = RedisRateLimit(3, 60, server.url)
+    limit = RedisRateLimit(3, 600, server.url)
     assert passed(limit, "a", 5) == 3
-    let_pass(server, 20)
+    let_pass(server, 200)
     assert passed(limit, "a", 5) == 1
-    let_pass(server, 1000)
+    let_pass(server, 10_000)
     assert passed(limit, "a", 5) == 3
     limit.close()
 
@@ -63,12 +62,12 @@ def test_as_many_pass_at_once_as_the_count_says(redis: Server, count: int, secon
 
 
 def test_a_caller_that_waits_as_long_as_told_is_let_through(server: Server) -> None:
-    limit = RedisRateLimit(1, 2, server.url)  # so long that a busy machine asks twice before it is over
+    limit = RedisRateLimit(1, 600, server.url)
     assert limit("a") is None
     wait = limit("a")
     assert wait is not None
-    assert 0 < wait <= 2
-    time.sleep(wait)
+    assert 500 < wait <= 600
+    let_pass(server, wait)
     assert limit("a") is None
     limit.close()
 
@@ -115,9 +114,9 @@ def test_all_machines_count_together(redis: Server) -> None:
 
 
 def test_a_refused_request_does_not_count(redis: Server) -> None:
-    limit = RedisRateLimit(1, 10, redis.url)
+    limit = RedisRateLimit(1, 600, redis.url)
     assert passed(limit, "a", 100) == 1
-    let_pass(redis, 10)
+    let_pass(redis, 600)
     assert limit("a") is None
     limit.close()
 
@@ -134,10 +133,10 @@ def test_the_keys_are_small_name_nobody_and_end_by_themselves(redis: Server) -> 
 
 
 def test_a_servers_clock_that_is_set_back_makes_nobody_wait_for_long(redis: Server) -> None:
-    limit = RedisRateLimit(2, 60, redis.url)
+    limit = RedisRateLimit(2, 600, redis.url)
     limit("a")
     let_pass(redis, -86_400)
-    assert limit("a") == pytest.approx(30, abs=5)
+    assert limit("a") == pytest.approx(300, abs=50)
     limit.close()
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import multipart
 
+from ..servers.apache import wait_for_cgi_daemon
 from ..servers.site import Site
 from ..servers.starters import APACHE_MODULES, copy_flup, system_python
 from ..support.ports import free_port
@@ -337,6 +338,7 @@ def start_cgi(hosted: Hosted) -> None:
     head = f"#!{system_python()} -Wignore\n"
     hosted.site.write("app.cgi", head + page_block("python", "CGIHandler"), 0o755)
     start_apache_with(hosted, page_block("apache", "ScriptAlias").replace("/srv/app", str(hosted.site.folder)), "cgid")
+    wait_for_cgi_daemon(hosted.site)
 
 
 def start_nginx_with(hosted: Hosted, protocol: str, directive: str) -> None:

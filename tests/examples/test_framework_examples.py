@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -173,7 +175,9 @@ def test_the_view_refuses_a_callback_that_bypassed_direct_upload(example: Exampl
     assert "forged" not in example.client().get("/").text
 
 
-def test_simultaneous_reports_make_one_row_for_each_upload(example: Example) -> None:
+def test_simultaneous_reports_make_one_row_for_each_upload(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 20 commits, one after the other, take a busy disk longer than the 5 seconds that SQLite waits by default.
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, timeout=60))
     uploader = example.logged_in()
     names = [f"together-{number}.png" for number in range(20)]
     bodies = [callback_body(uploader.get(f"/oss/signature?filename={name}").json, size=6) for name in names]

@@ -26,7 +26,7 @@ MODULES = (
     *(PACKAGE / "local" / "inspector" / f"{name}.py" for name in ("access", "inspector", "pages")),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("outcome", "send_again", "signature_mistakes", "story_page")
+        for name in ("outcome", "send_again", "signature_mistakes", "exchange_page")
     ),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.

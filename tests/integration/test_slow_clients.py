@@ -14,7 +14,7 @@ from ..support.running_server import running_server
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_slow_clients_keep_nobody_waiting_and_leave_nothing(kind: str) -> None:
-    outcome = measure(60, kind, 1, give_up=60)
+    outcome = measure(60, kind, 1, give_up=60, settle=300)
     assert outcome.held == 60 or kind in ("list", "metrics"), "of these fewer fit in"
     assert {status for status, _ in outcome.answers} == {200}
     assert len(outcome.answers) == 20
@@ -25,7 +25,7 @@ def test_slow_clients_keep_nobody_waiting_and_leave_nothing(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["large-header", "large-body", "pipeline", "list"])
 def test_memory_is_bounded_and_comes_back(kind: str) -> None:
     """1,000 bodies of 64 KiB, or of 1 MiB, are more than the server buffers."""
-    outcome = measure(1000, kind, 1, give_up=60)
+    outcome = measure(1000, kind, 1, give_up=60, settle=300)
     assert outcome.most.memory <= MOST_MEMORY
     assert outcome.is_clean, (outcome.before, outcome.after)
 

@@ -17,7 +17,8 @@ def postgresql() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[Server]:
-    with running("mariadb", "--innodb-flush-log-at-trx-commit=0") as server:
+    unsynced = ("--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--debug-no-sync")
+    with running("mariadb", *unsynced) as server:
         yield server
 
 

@@ -91,7 +91,7 @@ def work(url: str, file: str, without_lock: bool) -> None:
         try:
             line = ledger.run_once(upload, handle(number)).body.decode()
         except Exception as error:
-            line = f"! {error}"
+            line = "! " + str(error).partition("\n")[0]  # SQLAlchemy adds a line about its own pages
         os.write(1, f"{number} {line}\n".encode())
 
     for line in sys.stdin:

@@ -32,12 +32,16 @@ def test_a_path_is_no_url(text: str) -> None:
         ("mysql://app:pass-word@db/", "must name the database"),
         ("postgresql://app:pass-word@db:port/shop", "must have a host and a port"),
         ("postgresql://app:pass-word@[db/shop", "must have a host and a port"),
+        ("redis://app:1/pass-word@db/0", "must have a host and a port"),
+        ("redis://app:1?pass-word@db/0", "must have a host and a port"),
+        ("redis://app:1#pass-word@db/0", "must have a host and a port"),
     ],
 )
 def test_a_url_that_names_no_ledger_is_refused_without_its_password(text: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem) as raised:
         Settings(ledger=text)
     assert "pass-word" not in str(raised.value)
+    assert "pass-word" not in shown(text)
     with pytest.raises(SettingsError, match=problem) as raised:
         ledger_from(text, clock=LedgerClock())
     assert "pass-word" not in str(raised.value)
@@ -78,7 +82,7 @@ def test_the_password_is_a_secret_of_the_settings() -> None:
     assert settings.secrets() == ["p%40ss", "p@ss"]
     assert "p%40ss" not in repr(settings)
     assert shown(URL) == "postgresql://db.example:5432/shop"
-    assert passwords_in("redis://:abc@h/0") == ["abc"]
+    assert passwords_in("redis://:abc@h/0?ssl_password=uvw") == ["abc", "uvw"]
     assert passwords_in("postgresql://h/shop?password=xyz") == ["xyz"]
     assert passwords_in("mysql://app:abc@h/shop?passwd=xyz&init_command=a@b") == ["abc", "xyz"]
 

@@ -126,8 +126,8 @@ def test_cors_star_lets_any_page_put_and_delete():
 
 
 def test_callbacks_go_out_over_http():
-    received = []
-    with socket.create_server(("127.0.0.1", 0)) as server, running("--space-as-plus") as output:
+    received, options = [], ["--space-as-plus", "--callback-timeout", "60"]
+    with socket.create_server(("127.0.0.1", 0)) as server, running(*options) as output:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/done"
 
         def answer():

@@ -80,7 +80,7 @@ class Site:
             }
         )
         self.bucket: BucketClient = options.pop("bucket_client", None) or (
-            self._stack.enter_context(contextlib.closing(SDKBucket(self.settings, clock=clock)))
+            self._stack.enter_context(contextlib.closing(SDKBucket(self.settings, clock=clock, timeout=60.0)))
             if sdk
             else InProcessBucket(self.oss)
         )

@@ -509,15 +509,18 @@ def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out
     site.clock.advance(10 * HOUR)
     for name in ("m1", "m2", "m3"):
         site.put(f"user-dir-prefix/{name}")
+    site.clock.advance(60)
     if not is_begun:
         site.bucket.fail_next(UNREACHABLE)
     with pytest.raises(KilledError if is_begun else BucketUnreachableError):
         site.reconcile(since="1h", progress=killing_at(site, 1))
+    site.clock.advance(60)
+    site.put("user-dir-prefix/b")  # before the place in the order of names
     site.bucket.requests.clear()
     report = site.reconcile(since="26h")
-    assert (report.resumed, report.since, report.listed) == (True, site.clock() - 26 * HOUR, 4)
-    assert [name[-2:] for name in sorted(site.heads())] == ["/a", *(["m1"] * (not is_begun)), "m2", "m3"]
-    assert [name[-2:] for name in sorted(report.samples["no_receipt"])] == ["/a", "m1", "m2", "m3"]
+    assert (report.resumed, report.since, report.listed) == (True, site.clock() - 26 * HOUR, 5)
+    assert [name[-2:] for name in sorted(site.heads())] == ["/a", "/b", *(["m1"] * (not is_begun)), "m2", "m3"]
+    assert [name[-2:] for name in sorted(report.samples["no_receipt"])] == ["/a", "/b", "m1", "m2", "m3"]
 
 
 def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Site], tmp_path: Path) -> None:

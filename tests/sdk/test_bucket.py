@@ -46,7 +46,7 @@ def server(tmp_path: Path) -> Iterator[LocalOSSServer]:
         yield server
 
 
-make = closing_fixture(SDKBucket, clock=time.time)
+make = closing_fixture(SDKBucket, clock=time.time, timeout=60.0)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def upload(settings: Settings, data: bytes, grant: Grant) -> bytes:
         return bytes(response.read())
 
 
-make = closing_fixture(SDKConfirmation)
+make = closing_fixture(SDKConfirmation, timeout=4.9)  # the longest; a busy machine may need it
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 The metadata service's address is fixed in the library, so HTTP_PROXY leads the requests here. STS has a name and only
 https, so its certificate is made here. Nothing of the library is patched except what it has read from the environment
-at its import.
+at its import, and how long it waits for the metadata service.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ def sts(own_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clou
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider
+
+    # The library's own second may be too short for a busy machine.
+    monkeypatch.setattr(EcsRamRoleCredentialsProvider, "DEFAULT_READ_TIMEOUT", 60_000)
     with running() as cloud:
         monkeypatch.setenv("HTTP_PROXY", f"http://{cloud.address}")
         yield cloud
@@ -258,6 +262,8 @@ import time
 from oss_wsgi import SDKCredentialsProvider, Settings
 import sys
 assert "alibabacloud_credentials" not in sys.modules
+from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider
+EcsRamRoleCredentialsProvider.DEFAULT_READ_TIMEOUT = 60_000
 settings = Settings(bucket="examplebucket", region="cn-hangzhou")
 role = {"role_arn": sys.argv[1], "sts_endpoint": sys.argv[2]}
 provider = SDKCredentialsProvider(settings, clock=time.time, wait_timeout=20, **role)

@@ -47,7 +47,8 @@ async def save(upload):
     return {"name": upload.object, "count": saved.count(upload.object)}
 
 uploads = DirectUpload(
-    Settings.from_environ(os.environ), authorize=allow, on_upload=save, prefix=os.environ.get("PREFIX", "")
+    Settings.from_environ(os.environ), authorize=allow, on_upload=save, prefix=os.environ.get("PREFIX", ""),
+    time_limit=60.0,
 )
 fastapi = FastAPI()
 fastapi.mount("/oss", uploads)

@@ -355,6 +355,7 @@ def test_a_callback_that_finds_a_thread_is_answered_where_no_other_request_may_w
             for client in waiting:
                 post(client, "/", 47_000)
             wait_until(lambda: phases(server) == [HANDLING] * 2)
+            wait_until(lambda: server.task_dispatcher.has_idle)  # the last thread has begun
             # What follows needs more memory than is left, and is read in one piece: after a part of a request that
             # needs too much, the connection would end without an answer.
             with connect(server) as client:

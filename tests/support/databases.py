@@ -33,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 PASSWORD = "pass-word-9f"
 PROGRAMS = {"postgresql": "postgres", "mariadb": "mariadbd", "pgbouncer": "pgbouncer"}
 USERS = {"postgresql": "postgres", "mariadb": "mysql", "pgbouncer": "postgres"}
+#: Seconds; a server whose program ends is not waited for.
+PATIENCE = 300.0
 _PR_SET_PDEATHSIG = 1
 # From PostgreSQL 15 on: a benchmark begins when what it has filled is on the disk.
 _MAY_CHECKPOINT = "DO $$BEGIN GRANT pg_checkpoint TO app; EXCEPTION WHEN undefined_object THEN NULL; END$$"
@@ -160,7 +162,7 @@ class _Starter:
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, preexec_fn=end_with_parent, **self.identity
         )
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 break
@@ -198,7 +200,7 @@ class _Starter:
             )
 
     def _until_ready(self, *command: str | Path) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with contextlib.suppress(subprocess.CalledProcessError):
                 self.run(*command)

@@ -118,7 +118,7 @@ def running(kind: str, folder: Path, *options: str) -> Iterator[Server]:
 @contextmanager
 def running_cluster(kind: str, folder: Path) -> Iterator[list[Server]]:
     """Run a cluster of three primaries."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000", "--cluster-port")
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "60000", "--cluster-port")
     with ExitStack() as stack:
         servers = []
         for number in range(3):

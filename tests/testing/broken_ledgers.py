@@ -159,10 +159,16 @@ class ArrivingCall(ledger_contract.Call):
 
     def __init__(self, ledger: PlainLedger, upload: UploadIdentity, handle: Handle) -> None:
         self.ledger, self.handler = ledger, handle
+        self.has_begun = threading.Event()
         super().__init__(ledger, upload, handle)
+
+    def run(self) -> None:
+        self.has_begun.set()
+        super().run()
 
     def start(self) -> None:
         super().start()
+        assert self.has_begun.wait(60)
         for _ in range(200):
             time.sleep(0.01)
             if self.has_arrived():

@@ -75,9 +75,9 @@ def call_back(
     failure = ErrorText("")
     for url in callback.urls:
         message = callback_request(request, callback, url, body)
-        request.story.note_request(message)
+        request.exchange.note_request(message)
         call, relayed = oss.sender.call(message, request.faults.pop(*CALLBACK_FAULTS))
-        request.story.note_call(call)
+        request.exchange.note_call(call)
         if call.failure is None:
             return Response(200, [*upload_headers(stored), ("Content-Type", "application/json")], relayed)
         logger.info("callback to %s failed: %s", url.origin, call.failure.message)
@@ -100,8 +100,8 @@ def callback_values(
         "mimeType": stored.content_type,
         "crc64": stored.crc64,
         "contentMd5": stored.content_md5,
-        "clientIp": request.story.client,
-        "reqId": request.story.id,
+        "clientIp": request.exchange.client,
+        "reqId": request.exchange.id,
         "operation": operation,
     }
     if image:
@@ -125,7 +125,7 @@ def callback_request(request: Request, callback: CallbackParameters, url: Callba
         ("x-oss-bucket", request.bucket),
         ("x-oss-owner", ACCOUNT_ID),
         ("x-oss-pub-key-url", base64.b64encode(request.oss.public_key_url.encode()).decode()),
-        ("x-oss-request-id", request.story.id),
+        ("x-oss-request-id", request.exchange.id),
         ("x-oss-requester", ACCOUNT_ID),
         ("x-oss-signature-version", "1.0"),
         ("x-oss-tag", "CALLBACK"),

@@ -24,7 +24,7 @@ def post_object(request: Request) -> Response:
     environ, oss, bucket = request.environ, request.oss, request.storage
     form = Form(environ, exact_names=oss.options.exact_field_names)
     fields = form.fields
-    request.story.note_form(fields, form.file_name, form.file_type)
+    request.exchange.note_form(fields, form.file_name, form.file_type)
     if "key" not in fields:
         message = (
             "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"

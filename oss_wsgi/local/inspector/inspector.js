@@ -1,10 +1,10 @@
-// Keeps the list of stories, and one that is under way, new while the page is open; copies links and commands.
+// Keeps the list of exchanges, and one that is under way, new while the page is open; copies links and commands.
 
 const words = document.documentElement.lang.startsWith("zh")
   ? { live: "实时更新", reconnecting: "正在重新连接", copied: "已复制" }
   : { live: "Live", reconnecting: "Reconnecting", copied: "Copied" };
 const live = document.querySelector("[data-news]");
-const list = document.getElementById("stories");
+const list = document.getElementById("exchanges");
 
 if (live && list) {
   const refresh = async () => {
@@ -13,10 +13,10 @@ if (live && list) {
   };
 
   const show = (next) => {
-    const rows = next.querySelectorAll("#stories li");
+    const rows = next.querySelectorAll("#exchanges li");
     const current = list.querySelector("ol");
     if (!rows.length || !current) {
-      list.replaceChildren(...(next.getElementById("stories")?.childNodes ?? []));
+      list.replaceChildren(...(next.getElementById("exchanges")?.childNodes ?? []));
     } else {
       // Rows that stay keep their element, and so the focus.
       const wanted = new Set([...rows].map((row) => row.id));
@@ -45,20 +45,20 @@ if (live && list) {
     row.firstElementChild.replaceChildren(...next.cloneNode(true).firstElementChild.childNodes);
   };
 
-  // A story goes on in stages; between them only its seconds change, and what was opened stays open.
+  // An exchange goes on in stages; between them only its seconds change, and what was opened stays open.
   const showStory = (next) => {
-    const story = document.querySelector("article[data-stage]");
-    const now = next.querySelector("article.story");
-    if (!story || !now) return;
-    if (story.dataset.stage === now.dataset.stage) {
-      story.querySelector(".pill").textContent = now.querySelector(".pill").textContent;
+    const exchange = document.querySelector("article[data-stage]");
+    const now = next.querySelector("article.exchange");
+    if (!exchange || !now) return;
+    if (exchange.dataset.stage === now.dataset.stage) {
+      exchange.querySelector(".pill").textContent = now.querySelector(".pill").textContent;
       return;
     }
-    const opened = new Set([...story.querySelectorAll(".step[open] h2")].map((title) => title.textContent));
+    const opened = new Set([...exchange.querySelectorAll(".step[open] h2")].map((title) => title.textContent));
     for (const title of now.querySelectorAll(".step h2")) {
       if (opened.has(title.textContent)) title.closest("details").open = true;
     }
-    story.replaceWith(now);
+    exchange.replaceWith(now);
     copyFrom(now);
   };
 
@@ -75,7 +75,7 @@ if (live && list) {
       if (!response.ok) throw new Error(response.statusText);
       const news = await response.text();
       say("on", words.live);
-      // The seconds of a story that is under way go on without news.
+      // The seconds of an exchange that is under way go on without news.
       if (news !== seen || document.querySelector("[data-level=busy]")) await refresh();
       seen = news;
     } catch {

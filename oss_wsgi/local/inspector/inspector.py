@@ -20,6 +20,8 @@ from ..request import Service
 from ..signatures.v1 import signed_path
 from .access import SAFE, Access, plain
 from .curl import curl_line
+from .exchange import Exchange
+from .exchange_page import exchange_page
 from .journal import Journal
 from .markup import ROOT, Page
 from .masks import Masks
@@ -35,13 +37,11 @@ from .pages import (
     objects_page,
 )
 from .send_again import CHANGES, send_again
-from .story import Story
-from .story_page import story_page
 
 #: Seconds that the links to objects are valid.
 LINK_LIFETIME = 3600
 MAX_FORM = 64 * 1024
-#: Stories in the list beside one, and links to those of the same upload.
+#: Exchanges in the list beside one, and links to those of the same upload.
 MAX_BESIDE = 40
 MAX_RELATED = 200
 
@@ -91,27 +91,27 @@ class Inspector:
     def has_pages(self) -> bool:
         return bool(self._options.inspector)
 
-    def begin(self, story: Story) -> None:
-        """Show a story from now on."""
+    def begin(self, exchange: Exchange) -> None:
+        """Show an exchange from now on."""
         if self.has_pages:
-            story.changed = self.journal.add
-            self.journal.add(story)
+            exchange.changed = self.journal.add
+            self.journal.add(exchange)
 
-    def record(self, story: Story) -> None:
-        """Show the end of a story, and write its line."""
+    def record(self, exchange: Exchange) -> None:
+        """Show the end of an exchange, and write its line."""
         if self.has_pages:
-            self.journal.add(story)
+            self.journal.add(exchange)
         if self._options.log:
-            link = f"{self._oss.url}{ROOT}/requests/{story.id}" if self.has_pages else ""
-            line = log_line(story, self.masks(story), link)
+            link = f"{self._oss.url}{ROOT}/requests/{exchange.id}" if self.has_pages else ""
+            line = log_line(exchange, self.masks(exchange), link)
             if line:
                 self._options.log(line)
 
-    def masks(self, story: Story | None = None, *, shorten_tickets: bool = True) -> Masks:
-        """Return what hides the secrets of the account, and those of a story."""
+    def masks(self, exchange: Exchange | None = None, *, shorten_tickets: bool = True) -> Masks:
+        """Return what hides the secrets of the account, and those of an exchange."""
         account = self._oss.account
         secrets = account.access_key_secret, account.security_token, *self._oss.former
-        return Masks(secrets, story, shorten_tickets=shorten_tickets)
+        return Masks(secrets, exchange, shorten_tickets=shorten_tickets)
 
     def _root(self, environ: Mapping[str, Any]) -> Response | None:
         """Return the activity for a person who opens the root; None for a program that lists buckets, or a stranger."""
@@ -162,33 +162,33 @@ class Inspector:
 
     def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:
         request_id, _, form = rest.partition("/")
-        story = self.journal.story(request_id)
-        if story is None or form not in ("", "curl"):
+        exchange = self.journal.exchange(request_id)
+        if exchange is None or form not in ("", "curl"):
             gone = "The local OSS no longer keeps it, or was started again since."
             return page.message("No such request", gone, status=404)
         if form:
-            return plain(200, curl_line(story, self.masks(story, shorten_tickets=False)))
-        return story_page(
+            return plain(200, curl_line(exchange, self.masks(exchange, shorten_tickets=False)))
+        return exchange_page(
             page,
-            story,
-            self.masks(story),
+            exchange,
+            self.masks(exchange),
             strict=self._options.strict,
-            related=islice(self._related(page, story), MAX_RELATED),
-            beside=matching(self.journal.stories(), query)[:MAX_BESIDE],
+            related=islice(self._related(page, exchange), MAX_RELATED),
+            beside=matching(self.journal.exchanges(), query)[:MAX_BESIDE],
             filters=filters_of(query),
         )
 
-    def _related(self, page: Page, story: Story) -> Iterator[tuple[str, str]]:
+    def _related(self, page: Page, exchange: Exchange) -> Iterator[tuple[str, str]]:
         """Yield links to the parts of the same upload, and to its callbacks sent again."""
-        if story.origin:
-            yield page.link(f"/requests/{story.origin}"), "The upload whose callback this is"
-        for other in reversed(self.journal.stories()):
-            if other.id == story.id:
+        if exchange.origin:
+            yield page.link(f"/requests/{exchange.origin}"), "The upload whose callback this is"
+        for other in reversed(self.journal.exchanges()):
+            if other.id == exchange.id:
                 continue
             link = page.link(f"/requests/{other.id}")
-            if other.origin == story.id or (story.origin and other.origin == story.origin):
+            if other.origin == exchange.id or (exchange.origin and other.origin == exchange.origin):
                 yield link, f"{page.say('Sent again')}: {page.say(other.again)}, {page.say(_result(other))}"
-            elif story.upload_id and other.upload_id == story.upload_id:
+            elif exchange.upload_id and other.upload_id == exchange.upload_id:
                 yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 
     def _act(self, environ: Mapping[str, Any], path: str) -> Response:
@@ -215,21 +215,21 @@ class Inspector:
         return page.refuse(404, "There is no such action.")
 
     def _send_again(self, page: Page, request_id: str, form: Mapping[str, str]) -> Response:
-        story = self.journal.story(request_id)
+        exchange = self.journal.exchange(request_id)
         change = form.get("change", "")
-        if story is None or not story.calls or not story.calls[-1].request.body or change not in CHANGES:
+        if exchange is None or not exchange.calls or not exchange.calls[-1].request.body or change not in CHANGES:
             return page.refuse(404, "There is no such callback to send again.")
-        request, url = story.calls[-1].request, self._callback_url(form.get("url", ""))
+        request, url = exchange.calls[-1].request, self._callback_url(form.get("url", ""))
         started, clock = self._options.clock(), time.monotonic()
-        again = Story(
+        again = Exchange(
             id=f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}",
             started=started,
             method="POST",
             operation="Callback",
             target=(url or request.url).target,
-            bucket=story.bucket,
-            key=story.key,
-            origin=story.origin or story.id,
+            bucket=exchange.bucket,
+            key=exchange.key,
+            origin=exchange.origin or exchange.id,
             again=CHANGES[change].partition(":")[0],
             is_under_way=True,
         )
@@ -253,8 +253,8 @@ class Inspector:
         return url
 
 
-def _result(story: Story) -> str:
-    return "under way" if story.is_under_way else str(story.status or "no reply")
+def _result(exchange: Exchange) -> str:
+    return "under way" if exchange.is_under_way else str(exchange.status or "no reply")
 
 
 def _file(name: str) -> Response:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote_plus
 
-from .story import Story
+from .exchange import Exchange
 
 HIDDEN = "•••"
 
@@ -35,21 +35,21 @@ Span = tuple[int, int, str]
 
 
 class Masks:
-    """Hides these secrets, and the tokens and tickets of a story.
+    """Hides these secrets, and the tokens and tickets of an exchange.
 
     :param secrets: the key secrets and the token of the account.
     :param shorten_tickets: False leaves tickets whole, as a command that is to work needs them.
     """
 
     def __init__(
-        self, secrets: Iterable[str | None], story: Story | None = None, *, shorten_tickets: bool = True
+        self, secrets: Iterable[str | None], exchange: Exchange | None = None, *, shorten_tickets: bool = True
     ) -> None:
         self._shorten_tickets = shorten_tickets
         hidden = {secret for secret in secrets if secret}
         tickets: set[str] = set()
-        if story:
-            hidden |= {value for value in _tokens(story) if len(value) >= _MIN_TOKEN}
-            tickets = {ticket for text in _texts(story) for ticket in _tickets(text)} if shorten_tickets else set()
+        if exchange:
+            hidden |= {value for value in _tokens(exchange) if len(value) >= _MIN_TOKEN}
+            tickets = {ticket for text in _texts(exchange) for ticket in _tickets(text)} if shorten_tickets else set()
         self._shown = {variant: "" for secret in hidden for variant in _variants(secret)}
         for ticket in tickets - hidden:
             self._shown |= dict.fromkeys(_variants(ticket), ticket[:_SHOWN])
@@ -139,8 +139,8 @@ def _variants(secret: str) -> set[str]:
     }
 
 
-def _tokens(story: Story) -> Iterator[str]:
-    for name, value in [*story.headers, *story.query, *(story.fields or {}).items()]:
+def _tokens(exchange: Exchange) -> Iterator[str]:
+    for name, value in [*exchange.headers, *exchange.query, *(exchange.fields or {}).items()]:
         if name.lower() in _TOKEN_NAMES:
             yield value
 
@@ -155,9 +155,9 @@ def _tickets(text: str, depth: int = 0) -> Iterator[str]:
                 yield from _tickets(decoded, depth + 1)
 
 
-def _texts(story: Story) -> Iterator[str]:
-    yield from (value for _, value in [*story.headers, *story.query])
-    yield from (story.fields or {}).values()
-    for request in [*(call.request for call in story.calls), *([story.asked] if story.asked else [])]:
+def _texts(exchange: Exchange) -> Iterator[str]:
+    yield from (value for _, value in [*exchange.headers, *exchange.query])
+    yield from (exchange.fields or {}).values()
+    for request in [*(call.request for call in exchange.calls), *([exchange.asked] if exchange.asked else [])]:
         yield request.body.decode(errors="replace")
         yield request.url.target

@@ -12,14 +12,14 @@ from ..operations.read_objects import FileRange
 from ..storage.index import CommonPrefix
 from ..storage.storage import Storage
 from .access import PICTURES, SAFE, essence
+from .exchange import KINDS, Exchange
 from .journal import MAX_STORIES, Journal
 from .markup import Page
 from .masks import Masks
 from .outcome import outcome
-from .story import KINDS, Story
 
 FILTERS = ("object", "status", "kind", "q")
-#: Stories of one page.
+#: Exchanges of one page.
 PAGE_SIZE = 100
 OBJECTS_PAGE_SIZE = 200
 #: Bytes of a text that are shown.
@@ -61,30 +61,30 @@ _DETAILS = {
 }
 
 
-def matching(stories: Iterable[Story], query: Mapping[str, str]) -> list[Story]:
-    """Return the stories that the filters let through."""
+def matching(exchanges: Iterable[Exchange], query: Mapping[str, str]) -> list[Exchange]:
+    """Return the exchanges that the filters let through."""
     wanted, kind, status = query.get("object", "").lower(), query.get("kind", ""), query.get("status", "")
     words = query.get("q", "").lower().split()
     return [
-        story
-        for story in stories
-        if (not kind or story.kind == kind or (kind == "cors" and story.is_cors_refusal))
-        and (not wanted or wanted in f"{story.bucket}/{story.key}".lower())
-        and (not status or _has_status(story, status))
-        and (not words or all(word in _searched(story) for word in words))
+        exchange
+        for exchange in exchanges
+        if (not kind or exchange.kind == kind or (kind == "cors" and exchange.is_cors_refusal))
+        and (not wanted or wanted in f"{exchange.bucket}/{exchange.key}".lower())
+        and (not status or _has_status(exchange, status))
+        and (not words or all(word in _searched(exchange) for word in words))
     ]
 
 
 def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str, str], **values: Any) -> Response:
-    """Return the page; `values` are for the page that has no stories yet."""
-    stories = journal.stories()
-    matches = matching(stories, query)
+    """Return the page; `values` are for the page that has no exchanges yet."""
+    exchanges = journal.exchanges()
+    matches = matching(exchanges, query)
     start = int(query["from"]) if query.get("from", "").isdecimal() and len(query["from"]) < 6 else 0
     filters = filters_of(query)
     count = f"{len(matches)} request{'' if len(matches) == 1 else 's'}"
-    if len(matches) < len(stories):
-        count += f" of {len(stories)}"
-    elif len(stories) == MAX_STORIES:
+    if len(matches) < len(exchanges):
+        count += f" of {len(exchanges)}"
+    elif len(exchanges) == MAX_STORIES:
         count = f"The last {MAX_STORIES} requests"
 
     def others(first: int) -> str:
@@ -96,7 +96,7 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
         filters=filters,
         kinds={"": "Any kind", **KINDS},
         statuses=STATUSES,
-        has_stories=bool(stories),
+        has_exchanges=bool(exchanges),
         rows=matches[start : start + PAGE_SIZE],
         masks=masks,
         outcome=outcome,
@@ -111,20 +111,32 @@ def filters_of(query: Mapping[str, str]) -> dict[str, str]:
     return {name: query.get(name, "") for name in FILTERS}
 
 
-def _has_status(story: Story, status: str) -> bool:
-    if story.is_under_way:
+def _has_status(exchange: Exchange, status: str) -> bool:
+    if exchange.is_under_way:
         return status == "busy"
     if status in ("ok", "failed"):
-        return story.has_failed == (status == "failed")
-    return str(story.status).startswith(status)
+        return exchange.has_failed == (status == "failed")
+    return str(exchange.status).startswith(status)
 
 
-def _searched(story: Story) -> str:
-    error = f"{story.error.code} {story.error.ec}" if story.error else ""
-    calls = " ".join(call.request.url.netloc + call.request.url.target for call in story.calls)
-    path = story.target.partition("?")[0]
-    parts = (story.id, story.method, path, story.bucket, story.key, story.file_name, story.operation, error, calls)
-    return " ".join((*parts, str(story.status), outcome(story)[1], story.header("origin"), story.client)).lower()
+def _searched(exchange: Exchange) -> str:
+    error = f"{exchange.error.code} {exchange.error.ec}" if exchange.error else ""
+    calls = " ".join(call.request.url.netloc + call.request.url.target for call in exchange.calls)
+    path = exchange.target.partition("?")[0]
+    parts = (
+        exchange.id,
+        exchange.method,
+        path,
+        exchange.bucket,
+        exchange.key,
+        exchange.file_name,
+        exchange.operation,
+        error,
+        calls,
+    )
+    return " ".join(
+        (*parts, str(exchange.status), outcome(exchange)[1], exchange.header("origin"), exchange.client)
+    ).lower()
 
 
 def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default: str) -> Response:

@@ -63,7 +63,7 @@ def put_bucket(request: Request) -> Response:
     settings = _read_configuration(read_small_body(request.environ, MAX_BODY_SIZE))
     if "x-oss-acl" in request.headers:
         settings["acl"] = one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])
-    created = request.oss.storage.create_bucket(request.bucket, now=request.story.started)
+    created = request.oss.storage.create_bucket(request.bucket, now=request.exchange.started)
     if not created and not _has_settings(request.storage, settings):
         message = (
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system."
@@ -155,7 +155,7 @@ def get_bucket_stat(request: Request) -> Response:
         ("ObjectCount", str(sum(count for count, _ in stored.values()))),
         ("MultipartUploadCount", str(uploads)),
         ("LiveChannelCount", "0"),
-        ("LastModifiedTime", str(int(request.story.started))),
+        ("LastModifiedTime", str(int(request.exchange.started))),
     ]
     for name in STORAGE_CLASSES:
         count, size = stored.get(name, (0, 0))

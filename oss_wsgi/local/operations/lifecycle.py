@@ -124,7 +124,7 @@ def post_bucket_lifecycle(request: Request) -> Response:
     if not (request.signed or request.oss.options.test_mode):
         raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
     days = request.whole_number("days", 0, 0, _MAX_DAYS)
-    report = apply_rules(request.storage, request.story.started + days * _DAY)
+    report = apply_rules(request.storage, request.exchange.started + days * _DAY)
     aborted: list[Node] = [("Aborted", [("Key", key), ("UploadId", upload)]) for key, upload in report.aborted]
     deleted: list[Node] = [("Deleted", [("Key", key)]) for key in report.deleted]
     return xml_response("LifecycleResult", [*aborted, *deleted])

@@ -37,7 +37,7 @@ def initiate_multipart_upload(request: Request) -> Response:
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
     sequential = "sequential" in request.query
-    upload = request.storage.begin(*described(request), now=request.story.started, sequential=sequential)
+    upload = request.storage.begin(*described(request), now=request.exchange.started, sequential=sequential)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
     return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 
@@ -89,7 +89,7 @@ def complete_multipart_upload(request: Request) -> Response:
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
         upload = replace(upload, headers=others | object_headers({OBJECT_ACL: request.headers[OBJECT_ACL]}))
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
-    request.story.stored = stored
+    request.exchange.stored = stored
     with faults:
         if callback:
             return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")

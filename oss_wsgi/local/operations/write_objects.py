@@ -73,7 +73,7 @@ def store(
                 image = read_image_info(content)
         now = request.oss.options.clock()
         stored = incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
-    request.story.stored = stored
+    request.exchange.stored = stored
     with faults:
         return call_back(request, callback, stored, image, operation) if callback else respond(stored)
 
@@ -99,7 +99,7 @@ def copy_object(request: Request) -> Response:
             incoming.copy(source, content)
             now = request.oss.options.clock()
             stored = incoming.commit(key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
-            request.story.stored = stored
+            request.exchange.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
     return xml_response("CopyObjectResult", nodes, upload_headers(stored))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from ...threads import ForkAware
 
 #: The folder of parts, which belong to no bucket's folder until their upload is completed.
 PARTS = ".parts"
@@ -138,19 +139,18 @@ def from_text(kind: type[Record], text: str) -> Record:
     return kind(**json.loads(text))
 
 
-class IndexDatabase:
+class IndexDatabase(ForkAware):
     """The connections of this process to the database.
 
     :param path: of the database, which several processes may share.
     """
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()  # reads do not wait for transactions
-        self._connections: list[sqlite3.Connection] = []
-        self._inherited: list[sqlite3.Connection] = []
-        self._pid = 0
+        self._connections: list[sqlite3.Connection | None] = [None, None]
         with self.transaction() as connection:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 connection.execute(statement)
@@ -176,18 +176,31 @@ class IndexDatabase:
 
     def close(self) -> None:
         with self._write_lock, self._read_lock:
-            for connection in self._connections:
-                connection.close()
+            self._disconnect()
             self._connections = []
 
+    def _disconnect(self) -> None:
+        for connection in self._connections:
+            if connection is not None:
+                connection.close()
+        self._connections = [None for _ in self._connections]
+
+    def _before_fork(self) -> None:
+        """Wait for the other threads' work, and close the connections: SQLite's do not survive a fork."""
+        self._write_lock.acquire()
+        self._read_lock.acquire()
+        self._disconnect()
+
+    def _after_fork(self, *, is_child: bool) -> None:
+        self._read_lock.release()
+        self._write_lock.release()
+
     def _connection(self, purpose: int) -> sqlite3.Connection:
-        if self._pid != os.getpid():
-            # SQLite connections do not survive a fork: the child opens its own, and never closes its parent's.
-            with self._write_lock, self._read_lock:
-                self._pid = os.getpid()
-                self._inherited += self._connections
-                self._connections = [self._connect() for _ in (WRITER, READER)]
-        return self._connections[purpose]
+        """Return the connection for a purpose, whose lock the caller holds."""
+        connection = self._connections[purpose]
+        if connection is None:
+            connection = self._connections[purpose] = self._connect()
+        return connection
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)

@@ -50,6 +50,14 @@ def choose(page: Page, content: bytes | Path = CONTENT) -> None:
     page.locator("input[type=file]").set_input_files(payload, timeout=TIMEOUT)
 
 
+def store_first_part(page: Page, parts_site: PartsSite) -> None:
+    """Choose a file, and wait until its first part is answered and its second one has arrived, which the site holds."""
+    parts_site.oss.held = {"2"}
+    with page.expect_event("requestfinished", lambda request: "partNumber=1&" in request.url, timeout=TIMEOUT):
+        choose(page)
+    assert parts_site.oss.arrived.wait(60)
+
+
 def expect_report(page: Page, text: str) -> None:
     expect(page.locator("output")).to_contain_text(text, timeout=TIMEOUT)
 
@@ -117,11 +125,8 @@ def test_small_files_too_go_in_parts_where_the_page_says_so(
 
 
 def test_pause_and_resume(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
-    parts_site.oss.held = {"2"}
     page = open_page()
-    choose(page)
-    assert parts_site.oss.arrived.wait(60)
-    wait_until(lambda: page.evaluate("uppy.getFiles()[0].progress.bytesUploaded") >= 5 * MEGABYTE, page)
+    store_first_part(page, parts_site)
     page.evaluate("uppy.pauseAll()")
     parts_site.oss.release.set()
     page.wait_for_timeout(300)
@@ -229,10 +234,8 @@ def wait_for_memory(page: Page) -> None:
 
 
 def test_the_golden_retriever_goes_on_after_a_reload(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
-    parts_site.oss.held = {"2"}
     page = open_page("always=yes&remember=yes")
-    choose(page)
-    assert parts_site.oss.arrived.wait(60)
+    store_first_part(page, parts_site)
     wait_for_memory(page)
     page.reload()
     parts_site.oss.release.set()

@@ -7,18 +7,21 @@ import contextlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from unittest import mock
 
-from oss_wsgi.cli.doctor import callback, command, context, rights, write
+from oss_wsgi.cli.doctor import browser, callback, command, context, machines, rights, write
+from oss_wsgi.cli.http_client import request
 from oss_wsgi.explanations.languages import in_language
 
 from ...support.running_server import clean_environ
 
 _LIMITS = (
+    (browser, "TIMEOUT"),
     (callback, "SLOW"),
     (callback, "OSS_TIMEOUT"),
     (context, "TIMEOUT"),
+    (machines, "TIMEOUT"),
     (rights, "TIMEOUT"),
     (write, "SLOW"),
     (write, "TIMEOUT"),
@@ -28,16 +31,23 @@ _NOT_WORDS = re.compile(r"\b[A-Z]\w+(, EC [0-9-]+)?: .*|`[^`]*`|'[^']*'|\"[^\"]*
 _ENGLISH = re.compile("[A-Za-z]{2,}( [a-z]{2,}){2,}")
 
 
+@contextlib.contextmanager
+def patience() -> Iterator[None]:
+    """Set the time limits of the checks to a minute while the block runs."""
+    with contextlib.ExitStack() as stack:
+        for module, name in _LIMITS:
+            stack.enter_context(mock.patch.object(module, name, 60.0))
+        stack.enter_context(mock.patch.dict(request.__kwdefaults__, timeout=60.0))
+        yield
+
+
 def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> list[dict[str, str]]:
     """Return the findings of `doctor --json` with these arguments, which exits with ``status``."""
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
     parsed = parser.parse_args(["doctor", "--json", *arguments])
     parsed.environ = clean_environ(**environ)
-    with contextlib.ExitStack() as stack:
-        for module, name in _LIMITS:
-            stack.enter_context(mock.patch.object(module, name, 60.0))
-        output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+    with patience(), contextlib.redirect_stdout(io.StringIO()) as output:
         assert command.run(parsed) == status, output.getvalue()
     findings: list[dict[str, str]] = json.loads(output.getvalue())
     assert (status == 1) == any(finding["colour"] == "red" for finding in findings)

@@ -38,7 +38,7 @@ application = DirectUpload(legacy, Settings.from_environ({settings!r}))
 """
 LINGERING = """
 import atexit, time
-atexit.register(time.sleep, 1)
+atexit.register(time.sleep, 5)
 """
 
 

@@ -10,7 +10,7 @@ from oss_wsgi.local.callbacks.image_info import read_image_info
 from oss_wsgi.local.callbacks.parameters import NAMES, CallbackParameters, parse_callback_url
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 from oss_wsgi.local.callbacks.upload_callback import callback_request, callback_values
-from oss_wsgi.local.inspector.story import Story
+from oss_wsgi.local.inspector.exchange import Exchange
 from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import NOW, callback_field
@@ -158,7 +158,7 @@ def request(body=b"a=b", **changes):
         options=SimpleNamespace(clock=lambda: NOW),
         public_key_url="http://127.0.0.1:8081/callback_pub_key.pem",
     )
-    upload = SimpleNamespace(oss=oss, bucket="examplebucket", story=Story(id="674EF4EC0000000000000001"))
+    upload = SimpleNamespace(oss=oss, bucket="examplebucket", exchange=Exchange(id="674EF4EC0000000000000001"))
     return callback_request(upload, parameters(**changes), URL, body)
 
 
@@ -210,8 +210,8 @@ def values(tmp_path):
             with incoming.open() as file:
                 image = read_image_info(file)
             stored = incoming.commit("user/a", "image/png", {}, now=0.0)
-        story = Story(id="674EF4EC0000000000000001", client="192.0.2.1")
-        request = SimpleNamespace(bucket="examplebucket", story=story)
+        exchange = Exchange(id="674EF4EC0000000000000001", client="192.0.2.1")
+        request = SimpleNamespace(bucket="examplebucket", exchange=exchange)
         return callback_values(request, parameters(variables=variables), stored, image, "PutObject")
 
     yield make

@@ -17,10 +17,10 @@ class Browser:
         return self.app.get(f"/_inspect{path}", **arguments)
 
     def newest(self, **filters):
-        """Return the ids of the stories, the newest first."""
+        """Return the ids of the exchanges, the newest first."""
         return re.findall(r'<li id="s-(\w+)"', self.page("", params=filters).text)
 
-    def story(self, index=0):
+    def exchange(self, index=0):
         return self.page(f"/requests/{self.newest()[index]}")
 
     @property

@@ -56,7 +56,7 @@ def test_the_root_is_osss_own_answer_to_all_others(app, headers):
     assert response.status_int in (400, 403)
 
 
-def test_a_page_that_asks_learns_of_each_story(browser, upload):
+def test_a_page_that_asks_learns_of_each_exchange(browser, upload):
     counts = [int(browser.page("/news").text)]
     for key in ("a", "b"):
         upload(key)
@@ -166,7 +166,7 @@ def test_only_its_pages_need_jinja():
     assert run.stdout == "404 jinja2 is not installed: pip install 'oss-wsgi[local]'\n\n"
 
 
-def test_its_own_requests_are_no_stories(browser, upload):
+def test_its_own_requests_are_no_exchanges(browser, upload):
     upload()
     browser.page("/objects")
     assert len(browser.newest()) == 1
@@ -196,7 +196,7 @@ def test_links_work_below_a_mount(oss, upload):
 
 def test_what_strangers_chose_is_escaped(browser, upload):
     upload('<script>alert(1)</script>"onmouseover="x', **{"x-oss-content-type": "text/<b>"})
-    for text in (browser.page().text, browser.story().text, browser.page("/objects").text):
+    for text in (browser.page().text, browser.exchange().text, browser.page("/objects").text):
         assert "<script>alert" not in text
         assert '"onmouseover' not in text
         assert "text/<b>" not in text
@@ -207,7 +207,7 @@ def test_what_an_application_and_a_client_send_in_headers_is_escaped(browser, up
     recorder.headers = [("Content-Type", "application/json"), ("Content-Length", "20"), ("X-Own", "<img src=y>")]
     value = callback_field(callbackBody="<img src=z>${object}")
     upload("<img src=u>", callback=value, conditions=[{"callback": value}], headers={"X-Mine": "<img src=w>"})
-    text = browser.story().text
+    text = browser.exchange().text
     assert text.count("&lt;img src=") >= 5
     assert "<img" not in text
 
@@ -242,11 +242,11 @@ def test_objects_that_a_browser_could_run_are_sandboxed(app, upload, content_typ
     assert tuple(response.headers.get(name) for name in names) == expected
 
 
-def test_an_upload_is_one_story_with_what_was_stored_and_called(browser, oss, upload, recorder):
+def test_an_upload_is_one_exchange_with_what_was_stored_and_called(browser, oss, upload, recorder):
     value = callback_field()
     upload("图.png", callback=value, conditions=[{"callback": value}], **{"x-oss-content-type": "image/png"})
     assert len(browser.newest()) == 1
-    text = browser.story().text
+    text = browser.exchange().text
     for part in (
         "Stored, application told",
         "3 conditions hold",
@@ -264,13 +264,13 @@ def test_an_upload_is_one_story_with_what_was_stored_and_called(browser, oss, up
         assert part in text, part
 
 
-@pytest.mark.parametrize("path", ["/requests/{story}", "/object?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png"])
+@pytest.mark.parametrize("path", ["/requests/{exchange}", "/object?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png"])
 def test_links_to_objects_of_a_private_bucket_are_signed(make_oss, path):
     oss = make_oss(acl="private")
     app = TestApp(oss)
     browser = Browser(app)
     post(app, form({"key": "dir/图 .png", **sign_v1(oss, policy())}, b"hi oss"))
-    text = browser.page(path.format(story=browser.newest()[0])).text
+    text = browser.page(path.format(exchange=browser.newest()[0])).text
     link = unescape(re.search(r'href="(/examplebucket/[^"]*Signature=[^"]*)"', text)[1])
     assert app.get(link).body == b"hi oss"
     app.get(link.partition("?")[0], status=403)
@@ -290,7 +290,7 @@ def test_an_upload_whose_callback_has_no_answer_yet_is_listed(browser, upload, r
     seen = {}
 
     def look():
-        seen["list"], seen["story"] = browser.page().text, browser.story().text
+        seen["list"], seen["exchange"] = browser.page().text, browser.exchange().text
         seen["busy"] = browser.newest(status="busy")
         seen["ended"] = browser.newest(status="ok") + browser.newest(status="failed")
         browser.act("/clear")
@@ -302,13 +302,13 @@ def test_an_upload_whose_callback_has_no_answer_yet_is_listed(browser, upload, r
     assert "Waiting for the callback’s answer, " in seen["list"]
     assert "cat.txt" in seen["list"]
     for part in ("Waiting for the callback’s answer, ", "no answer yet", "POST /oss/callback HTTP/1.1"):
-        assert part in seen["story"]
-    assert "<h2>Answer</h2>" not in seen["story"]
+        assert part in seen["exchange"]
+    assert "<h2>Answer</h2>" not in seen["exchange"]
     assert seen["busy"] == seen["after clearing"] == browser.newest()
     assert seen["ended"] == []
     assert browser.newest(status="busy") == []
     assert "Stored, application told" in browser.page().text
-    assert "no answer yet" not in browser.story().text
+    assert "no answer yet" not in browser.exchange().text
 
 
 def test_a_callback_that_is_sent_again_is_listed_while_it_waits(browser, upload, recorder):
@@ -324,7 +324,7 @@ def test_a_callback_that_is_sent_again_is_listed_while_it_waits(browser, upload,
 
 def test_the_secrets_of_a_callback_that_waits_are_hidden(browser, upload, recorder):
     seen = []
-    recorder.on_request = lambda: seen.append(browser.story().text)
+    recorder.on_request = lambda: seen.append(browser.exchange().text)
     ticket = "abcdef0123456789abcdef0123456789"
     value = callback_field(callbackBody=json.dumps({"ticket": ticket}), callbackBodyType="application/json")
     upload(callback=value, conditions=[{"callback": value}])
@@ -336,7 +336,7 @@ def test_a_callback_that_failed_has_the_reason_and_the_cure_of_explain(browser, 
     recorder.status = "403 Forbidden"
     value = callback_field()
     upload(callback=value, conditions=[{"callback": value}])
-    text = browser.story().text
+    text = browser.exchange().text
     assert "Stored, application not told" in text
     assert "Error status : 403." in text
     assert "read the reason and the fix in the application&#39;s log" in text
@@ -344,7 +344,7 @@ def test_a_callback_that_failed_has_the_reason_and_the_cure_of_explain(browser, 
 
 def test_each_condition_says_what_it_was_compared_with(browser, upload):
     upload("b.txt", conditions=[["starts-with", "$key", "dir/"], ["content-length-range", 1, 10]], status=403)
-    text = browser.story().text
+    text = browser.exchange().text
     assert "1 of 4 conditions does not hold" in text
     assert 'aria-label="does not hold">✗</span><code>[&#34;starts-with&#34;, &#34;$key&#34;, &#34;dir/&#34;]' in text
     assert '<span class="compared">b.txt</span>' in text
@@ -353,14 +353,14 @@ def test_each_condition_says_what_it_was_compared_with(browser, upload):
 
 def test_an_expired_policy_is_marked(app, browser, oss):
     post(app, form({"key": "a", **sign_v1(oss, policy(expiration=1733227932.0 - 60))}), status=403)
-    assert 'does not hold">✗</span><code>expiration 2024-12-03T12:11:12Z' in browser.story().text
+    assert 'does not hold">✗</span><code>expiration 2024-12-03T12:11:12Z' in browser.exchange().text
 
 
 def test_a_wrong_signature_shows_where_it_differs_and_the_mistake(app, browser, oss):
     fields = {"key": "a", **sign_v1(oss, policy())}
     wrong = fields["Signature"][:5] + ("A" if fields["Signature"][5] != "A" else "B") + fields["Signature"][6:]
     post(app, form({**fields, "Signature": wrong}), status=403)
-    text = browser.story().text
+    text = browser.exchange().text
     assert fields["policy"] in text, "the string to sign"
     assert f"<code>{wrong[:5]}<mark>{wrong[5:]}</mark></code>" in text
     assert "from character 6" in text
@@ -372,7 +372,7 @@ def test_preflights_and_hidden_answers_are_in_the_list(app, browser):
     app.options("/examplebucket", headers=headers, status=403)
     app.get("/examplebucket/none", headers={"Origin": "http://other.example"}, status=404)
     assert len(browser.newest(kind="cors")) == 2
-    assert "--cors http://other.example" in browser.story(1).text
+    assert "--cors http://other.example" in browser.exchange(1).text
 
 
 @pytest.mark.parametrize(
@@ -403,8 +403,8 @@ def test_a_permanent_link_that_is_gone_says_so(browser):
 def test_the_key_secret_is_on_no_page(app, browser, oss, upload):
     upload(oss.access_key_secret, f"{oss.access_key_secret}".encode())
     app.get("/examplebucket/a", headers={"X-Leak": oss.access_key_secret}, status=404)
-    stories = [f"/requests/{story}" for story in browser.newest()]
-    for path in ("", *stories, *(f"{story}/curl" for story in stories)):
+    exchanges = [f"/requests/{exchange}" for exchange in browser.newest()]
+    for path in ("", *exchanges, *(f"{exchange}/curl" for exchange in exchanges)):
         assert oss.access_key_secret not in browser.page(path).text
 
 
@@ -421,8 +421,8 @@ def test_the_token_is_hidden_also_in_a_policy(make_oss, tmp_path):
     app.get(f"/examplebucket/a?security-token={token.replace('+', '%2B')}", status="*")
     browser = Browser(app)
     seen = [token, other, token.replace("+", "%2B"), token.encode().hex(" ").upper()]
-    for story in browser.newest():
-        for path in (f"/requests/{story}", f"/requests/{story}/curl"):
+    for exchange in browser.newest():
+        for path in (f"/requests/{exchange}", f"/requests/{exchange}/curl"):
             text = browser.page(path).text
             assert not [secret for secret in seen if secret in text], path
             for run in re.findall(r"[A-Za-z0-9+/]{24,}={0,2}", text):
@@ -435,7 +435,7 @@ def test_tickets_are_shortened(browser, upload):
     ticket = "AbCdEf0123456789_-" * 8
     value = callback_field(callbackBody=json.dumps({"ticket": ticket}), callbackBodyType="application/json")
     upload(callback=value, conditions=[{"callback": value}])
-    text = browser.story().text
+    text = browser.exchange().text
     assert "AbCdEf…" in text
     assert ticket not in text
     assert value not in text
@@ -461,7 +461,7 @@ def test_a_callback_is_sent_again(browser, oss, upload, recorder, change, believ
             assert not believed
         else:
             assert believed
-    assert "Sent again" in browser.story(1).text
+    assert "Sent again" in browser.exchange(1).text
     assert "The upload whose callback this is" in response.text
 
 
@@ -488,8 +488,8 @@ def test_a_callback_goes_to_another_url_signed_for_it(browser, upload, recorder)
 def test_a_wrong_url_is_refused(browser, upload, recorder):
     value = callback_field()
     upload(callback=value, conditions=[{"callback": value}])
-    story = browser.newest()[0]
-    response = browser.act(f"/requests/{story}/again", {"change": "", "url": "ftp://x y"}, status=400)
+    exchange = browser.newest()[0]
+    response = browser.act(f"/requests/{exchange}/again", {"change": "", "url": "ftp://x y"}, status=400)
     assert "callback url configuration is invalid" in response.text
     assert len(recorder.requests) == 1
 
@@ -510,14 +510,14 @@ def test_a_wrong_fault_is_refused(browser):
     assert "no fault" in browser.act("/faults", {"name": "none"}, status=400).text
 
 
-def test_clearing_forgets_the_stories_and_keeps_the_objects(browser, oss, upload):
+def test_clearing_forgets_the_exchanges_and_keeps_the_objects(browser, oss, upload):
     upload()
     browser.act("/clear")
     assert browser.newest() == []
     assert oss.storage.bucket("examplebucket").get("dir/a.txt")
 
 
-def test_a_dropped_connection_is_a_story(app, browser, oss, upload):
+def test_a_dropped_connection_is_an_exchange(app, browser, oss, upload):
     oss.fail_next("dropped_connection", stored=True)
     with pytest.raises(ConnectionResetError):
         upload()
@@ -526,7 +526,7 @@ def test_a_dropped_connection_is_a_story(app, browser, oss, upload):
 
 def test_a_v4_form_names_its_scheme(app, browser, oss):
     post(app, form({"key": "a", **sign_v4(oss)}), status=204)
-    assert "V4, right" in browser.story().text
+    assert "V4, right" in browser.exchange().text
 
 
 class Body(io.BytesIO):

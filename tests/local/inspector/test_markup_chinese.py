@@ -63,7 +63,7 @@ def test_pages_speak_the_language_that_the_browser_prefers(browser, upload) -> N
         assert not re.search("[一-鿿]", english.text)
 
 
-def test_a_story_is_told_in_chinese(browser, upload) -> None:
+def test_an_exchange_is_told_in_chinese(browser, upload) -> None:
     upload(conditions=[["eq", "$key", "other"]])
     link = f"/requests/{browser.newest()[0]}"
     text = browser.page(link, headers=CHINESE).text

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from oss_wsgi.local.inspector.exchange import Exchange
 from oss_wsgi.local.inspector.masks import HIDDEN, Masks, decode
-from oss_wsgi.local.inspector.story import Story
 
 SECRET = "s3cr3t/of+the=account"
 TICKET = "AbCdEf0123456789_-" * 8
@@ -52,14 +52,14 @@ def test_a_ticket_is_shortened(text):
     assert Masks([], shorten_tickets=False)(text) == text
 
 
-def test_a_ticket_of_the_story_is_shortened_wherever_it_stands():
-    story = Story(fields={"callback": encoded({"callbackBody": f"ticket={TICKET}"})})
-    assert Masks([], story)(f"your {TICKET} is bad") == "your AbCdEf… is bad"
+def test_a_ticket_of_the_exchange_is_shortened_wherever_it_stands():
+    exchange = Exchange(fields={"callback": encoded({"callbackBody": f"ticket={TICKET}"})})
+    assert Masks([], exchange)(f"your {TICKET} is bad") == "your AbCdEf… is bad"
 
 
 def test_tokens_of_a_request_are_secrets():
-    story = Story(headers=(("x-oss-security-token", "a-token-of-somebody"),))
-    masks = Masks([], story)
+    exchange = Exchange(headers=(("x-oss-security-token", "a-token-of-somebody"),))
+    masks = Masks([], exchange)
     assert masks("x a-token-of-somebody") == f"x {HIDDEN}"
     assert masks.header("X-OSS-Security-Token", "x") == HIDDEN
 

@@ -11,7 +11,7 @@ from ..form_client import encode_policy, form, policy, post, sign_v1, sign_v4, u
 
 
 def mistake(browser):
-    text = browser.story().text
+    text = browser.exchange().text
     assert "SignatureDoesNotMatch" in text
     return text
 

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 
 const OSS = createRequire(import.meta.url)('ali-oss');
 const { client: options, bucket, key, callback, steps } = JSON.parse(process.argv[2]);
-const client = new OSS({ ...options, retryMax: 0, timeout: 20000 });
+const client = new OSS({ ...options, retryMax: 0, timeout: 60000 });
 const content = Buffer.from('hello 中');
 const big = Buffer.alloc(250 * 1024, 'x');
 

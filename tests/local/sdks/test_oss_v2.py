@@ -34,7 +34,7 @@ def make(request, serve, transports):
         server = serve(cnames=cnames, **options)
         oss = server.oss
         provider = sdk.credentials.StaticCredentialsProvider(oss.access_key_id, secret or oss.access_key_secret, token)
-        transports.append(sdk.transport.RequestsHttpClient())
+        transports.append(sdk.transport.RequestsHttpClient(connect_timeout=60, readwrite_timeout=60))
         config = sdk.Config(
             region=oss.region,
             endpoint=f"http://{host}:{server.port}",

@@ -24,6 +24,7 @@ def client(request, local, server):
     config.region = local.region
     config.endpoint = server.url
     config.signature_version = request.param
+    config.connect_timeout = config.readwrite_timeout = 60
     # With one attempt the SDK does not even try to download a file.
     config.retry_max_attempts = 2
     return oss.Client(config)

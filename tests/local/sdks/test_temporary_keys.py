@@ -98,7 +98,7 @@ def test_our_provider_assumes_a_role_offline(local, server, oss2_bucket):
 
 
 def test_the_older_library_of_alibaba_cloud_is_answered(local, server):
-    client = AcsClient(local.access_key_id, local.access_key_secret, "cn-hangzhou")
+    client = AcsClient(local.access_key_id, local.access_key_secret, "cn-hangzhou", timeout=60)
     request = CommonRequest(domain=f"127.0.0.1:{server.port}", version="2015-04-01", action_name="AssumeRole")
     request.set_method("POST")
     request.set_protocol_type("http")

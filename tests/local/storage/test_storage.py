@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import signal
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -344,17 +347,32 @@ def test_a_failed_transaction_leaves_the_old_object(bucket, files, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_child_opens_its_own_connections(monkeypatch, open_storage):
     statements = Statements(monkeypatch)
-    bucket = open_storage().bucket("examplebucket")
+    storage = open_storage()
+    bucket = storage.bucket("examplebucket")
+    bucket.get("a")
     inherited = list(statements.connections)
+    begun = threading.Event()
+
+    def change():
+        with bucket.changes():
+            begun.set()
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=change)  # it does not run in the child
+    thread.start()
+    begun.wait()
     child = os.fork()
     if not child:
+        signal.alarm(60)  # with a lock that nobody releases it would wait for ever
         statements.used.clear()
-        put(bucket, "a", b"child")
         bucket.get("a")
+        put(bucket, "a", b"child")
         # SQLite forbids to use inherited connections, though it often goes well.
         os._exit(not statements.used or any(connection in inherited for connection in statements.used))
+    thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert content(bucket, "a") == b"child"
 

@@ -1,4 +1,4 @@
-"""One story from top to bottom: what came, what was checked, what was stored, who was called, what was answered."""
+"""One exchange from top to bottom: what came, what was checked, what was stored, who was called, what was answered."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ..forms.policy import (
     parse_policy_json,
 )
 from ..xml_document import iso_time
+from .exchange import Exchange
 from .markup import Page
 from .masks import HIDDEN, Masks
 from .outcome import outcome, reason
 from .send_again import CHANGES
 from .signature_mistakes import difference
-from .story import Story
 
 MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"), None: ("quiet", "–", "not compared")}
 #: A value of more characters than this is not shown again if the condition already says it.
@@ -38,50 +38,50 @@ _LONG = 80
 Line = tuple[str, bool | None, str]
 
 
-def story_page(
+def exchange_page(
     page: Page,
-    story: Story,
+    exchange: Exchange,
     masks: Masks,
     *,
     strict: bool,
     related: Iterable[tuple[str, str]],
     **beside: Any,
 ) -> Response:
-    """Return the page of a story.
+    """Return the page of an exchange.
 
     :param strict: every field has to be named by the policy, as LocalOSS(strict=True) asks.
-    :param related: links to other stories of the same upload, and their words.
+    :param related: links to other exchanges of the same upload, and their words.
     :param beside: the list that stands beside it, where the window has room.
     """
-    why, fix = reason(story)
-    if page.language != ENGLISH and story.error and not fix:
-        row = find(story.error.ec) or find(story.error.code)  # the message, which is OSS's, is English
+    why, fix = reason(exchange)
+    if page.language != ENGLISH and exchange.error and not fix:
+        row = find(exchange.error.ec) or find(exchange.error.code)  # the message, which is OSS's, is English
         why, fix = (why, fix) if row is None else (f"{page.say(why)} {page.say(row.meaning)}", row.fix)
-    is_mismatch = bool(story.error and story.error.code == "SignatureDoesNotMatch")
-    has_policy = story.fields is not None and bool(story.fields.get("policy"))
+    is_mismatch = bool(exchange.error and exchange.error.code == "SignatureDoesNotMatch")
+    has_policy = exchange.fields is not None and bool(exchange.fields.get("policy"))
     return page.response(
-        "story.html",
-        story=story,
+        "exchange.html",
+        exchange=exchange,
         masks=masks,
         outcome=outcome,
         why=why,
         fix=fix,
-        link=page.link(f"/requests/{story.id}"),
+        link=page.link(f"/requests/{exchange.id}"),
         related=list(related),
-        callback=_callback(story),
-        mismatch=_mismatch(story, story.error) if is_mismatch and story.error else None,
-        signature=_signature(story) if has_policy else None,
-        policy=_policy(story, strict=strict) if has_policy else None,
+        callback=_callback(exchange),
+        mismatch=_mismatch(exchange, exchange.error) if is_mismatch and exchange.error else None,
+        signature=_signature(exchange) if has_policy else None,
+        policy=_policy(exchange, strict=strict) if has_policy else None,
         marks=MARKS,
         changes=CHANGES,
         **beside,
     )
 
 
-def _callback(story: Story) -> list[tuple[str, str]]:
+def _callback(exchange: Exchange) -> list[tuple[str, str]]:
     """Return the members of a form's callback; none if it has no valid one."""
     try:
-        callback = parse_callback((story.fields or {}).get("callback", ""))
+        callback = parse_callback((exchange.fields or {}).get("callback", ""))
     except OSSError:
         return []
     if not callback:
@@ -90,8 +90,8 @@ def _callback(story: Story) -> list[tuple[str, str]]:
     return [("callbackUrl", urls), ("callbackBody", callback.body), ("callbackBodyType", callback.body_type)]
 
 
-def _signature(story: Story) -> dict[str, Any]:
-    fields, error = story.fields or {}, story.error
+def _signature(exchange: Exchange) -> dict[str, Any]:
+    fields, error = exchange.fields or {}, exchange.error
     return {
         "version": "V4" if "x-oss-signature-version" in fields else "V1",
         "failed": bool(error and (error.ec.startswith("0002-") or error.code == "InvalidAccessKeyId")),
@@ -103,8 +103,8 @@ def _signature(story: Story) -> dict[str, Any]:
     }
 
 
-def _mismatch(story: Story, error: ErrorText) -> dict[str, Any]:
-    provided, computed = error.members.get("SignatureProvided", ""), story.computed
+def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
+    provided, computed = error.members.get("SignatureProvided", ""), exchange.computed
     index = difference(provided, computed)
     lengths = "" if len(provided) == len(computed) else f"; {len(provided)} characters, not {len(computed)}"
     names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
@@ -118,9 +118,9 @@ def _mismatch(story: Story, error: ErrorText) -> dict[str, Any]:
     }
 
 
-def _policy(story: Story, *, strict: bool) -> dict[str, Any]:
+def _policy(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
     """Return the policy with a condition on each line, and what came of each condition if the policy is one."""
-    source = (story.fields or {}).get("policy", "")
+    source = (exchange.fields or {}).get("policy", "")
     lines: list[Line] = []
     try:
         decoded = base64.b64decode(source, validate=True).decode()
@@ -130,11 +130,11 @@ def _policy(story: Story, *, strict: bool) -> dict[str, Any]:
         try:
             document = parse_policy_json(decoded.encode())
             decoded = _indented(document)
-            lines = list(_lines(document, story, strict=strict))
+            lines = list(_lines(document, exchange, strict=strict))
         except (OSSError, AttributeError, KeyError, TypeError):
             pass  # no policy, whose text is shown as it is
     wrong = [line for line in lines if line[1] is False]
-    refused = story.error if story.error and story.error.code == "InvalidPolicyDocument" else None
+    refused = exchange.error if exchange.error and exchange.error.code == "InvalidPolicyDocument" else None
     if refused:
         fact = refused.message
     elif wrong:
@@ -155,17 +155,17 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _lines(document: Mapping[str, Any], story: Story, *, strict: bool) -> Iterator[Line]:
+def _lines(document: Mapping[str, Any], exchange: Exchange, *, strict: bool) -> Iterator[Line]:
     """Yield a line for the expiration, for each condition, and for each field that one had to name, and does not."""
-    fields = story.fields or {}
+    fields = exchange.fields or {}
     policy = parse_policy(fields["policy"])
-    values = compared_values(fields, bucket=story.bucket, file_type=story.file_type)
-    expired = story.started > policy.expiration or bool(story.error and story.error.ec == "0006-00000213")
-    yield f"expiration {document['expiration']}", not expired, f"arrived {iso_time(story.started)}"
+    values = compared_values(fields, bucket=exchange.bucket, file_type=exchange.file_type)
+    expired = exchange.started > policy.expiration or bool(exchange.error and exchange.error.ec == "0006-00000213")
+    yield f"expiration {document['expiration']}", not expired, f"arrived {iso_time(exchange.started)}"
     for raw in document["conditions"]:
         condition = parse_condition(raw)
         if isinstance(condition, SizeRange):
-            yield _json(raw), *_size(condition, story)
+            yield _json(raw), *_size(condition, exchange)
         else:
             yield _json(raw), *_value(condition, values.get(condition.name.lower()))
     for name in not_named(policy, fields, strict=strict):
@@ -184,13 +184,13 @@ def _value(condition: Condition, value: str | None) -> tuple[bool, str]:
     return holds(condition, value), shown
 
 
-def _size(limit: SizeRange, story: Story) -> tuple[bool | None, str]:
-    code = story.error.code if story.error else ""
-    if story.stored:
-        size = story.stored.size
+def _size(limit: SizeRange, exchange: Exchange) -> tuple[bool | None, str]:
+    code = exchange.error.code if exchange.error else ""
+    if exchange.stored:
+        size = exchange.stored.size
         return limit.minimum <= size <= limit.maximum, f"{size} bytes"
     if code == "EntityTooLarge":
         return False, "the file is larger"
-    if code == "EntityTooSmall" and story.error:
-        return False, f"{story.error.members.get('ProposedSize', '')} bytes"
+    if code == "EntityTooSmall" and exchange.error:
+        return False, f"{exchange.error.members.get('ProposedSize', '')} bytes"
     return None, "the file was not read"

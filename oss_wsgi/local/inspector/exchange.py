@@ -41,7 +41,7 @@ _OPERATIONS = {
 
 
 @dataclass
-class Story:
+class Exchange:
     """One request; a part that is missing, or not known yet, has its default.
 
     Pages show it while it is under way, so each part is set as a whole.
@@ -50,13 +50,13 @@ class Story:
     :param operation: the name of the operation, as OSS's pages have it; until that is known, the method.
     :param target: path and query, as they were sent.
     :param fields: the fields of a form, by lower-case name; None for a request that is not a form.
-    :param origin: the id of the story whose callback was sent again; "" for a request that came from a client.
+    :param origin: the id of the exchange whose callback was sent again; "" for a request that came from a client.
     :param mistake: the known mistake that makes the signature that was received.
     :param dropped: no answer was sent.
     :param is_under_way: it has no end yet.
     :param asked: the callback that has no answer yet.
     :param begun: the monotonic time at which it began; once a callback is sent, the time at which that began.
-    :param changed: is called with the story when there is more of it to show, except for its end.
+    :param changed: is called with the exchange when there is more of it to show, except for its end.
     """
 
     id: str = ""
@@ -89,11 +89,11 @@ class Story:
     is_under_way: bool = False
     asked: CallbackRequest | None = None
     begun: float = field(default_factory=time.monotonic)
-    changed: Callable[[Story], None] = field(default=lambda story: None, repr=False, compare=False)
+    changed: Callable[[Exchange], None] = field(default=lambda exchange: None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any], request_id: str, started: float) -> Story:
-        """Return the beginning of a story: the request without its body."""
+    def of(cls, environ: Mapping[str, Any], request_id: str, started: float) -> Exchange:
+        """Return the beginning of an exchange: the request without its body."""
         target = str(environ.get("REQUEST_URI") or "")
         query = str(environ.get("QUERY_STRING", ""))
         path = quote(
@@ -208,7 +208,7 @@ class Story:
         return next((value for header, value in self.headers if header.lower() == name), "")
 
     def cost(self) -> int:
-        """Return about how many bytes of memory the story takes."""
+        """Return about how many bytes of memory the exchange takes."""
         return 2048 + _size(self)
 
 

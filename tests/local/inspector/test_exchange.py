@@ -3,12 +3,12 @@ import pytest
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
 from oss_wsgi.local.callbacks.sender import CallbackRequest
 from oss_wsgi.local.errors import ErrorText, OSSError
-from oss_wsgi.local.inspector.story import MAX_FIELDS, MAX_VALUE, Story
+from oss_wsgi.local.inspector.exchange import MAX_FIELDS, MAX_VALUE, Exchange
 
 
-def story(method="GET", path="/examplebucket/a", query="", key="a", **variables):
+def exchange(method="GET", path="/examplebucket/a", query="", key="a", **variables):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": "localhost"}
-    made = Story.of({**environ, **variables}, "1", 0.0)
+    made = Exchange.of({**environ, **variables}, "1", 0.0)
     made.bucket, made.key = "examplebucket", key
     return made
 
@@ -29,23 +29,23 @@ def story(method="GET", path="/examplebucket/a", query="", key="a", **variables)
     ],
 )
 def test_an_operation_is_of_a_kind(operation, kind):
-    assert Story(operation=operation).kind == kind
+    assert Exchange(operation=operation).kind == kind
 
 
 def test_the_target_is_what_was_sent():
-    assert story(REQUEST_URI="/a%2fb?x=%2F").target == "/a%2fb?x=%2F"
-    assert story(path="/中 ".encode().decode("latin-1"), query="x").target == "/%E4%B8%AD%20?x"
+    assert exchange(REQUEST_URI="/a%2fb?x=%2F").target == "/a%2fb?x=%2F"
+    assert exchange(path="/中 ".encode().decode("latin-1"), query="x").target == "/%E4%B8%AD%20?x"
 
 
 def test_values_that_are_too_long_are_left_out_whole():
-    made = Story()
+    made = Exchange()
     made.note_form({"key": "a", "x:long": "x" * (MAX_VALUE + 1), "x:short": "y"}, "", "")
     assert made.fields == {"key": "a", "x:short": "y"}
     assert made.left_out == (f"x:long ({MAX_VALUE + 1} characters)",)
 
 
 def test_all_fields_together_are_bounded():
-    made = Story()
+    made = Exchange()
     made.note_form({f"x:{number}": "x" * MAX_VALUE for number in range(100)}, "", "")
     assert sum(map(len, made.fields.values())) <= MAX_FIELDS
     assert made.cost() < 2 * MAX_FIELDS
@@ -62,17 +62,17 @@ def test_all_fields_together_are_bounded():
     ],
 )
 def test_whatever_is_kept_costs(parts):
-    assert Story(**parts).cost() > 20_000
+    assert Exchange(**parts).cost() > 20_000
 
 
 def test_a_text_of_an_error_that_is_too_long_is_left_out_whole():
-    made = Story()
+    made = Exchange()
     made.note_error(OSSError(403, "SignatureDoesNotMatch", "No.", StringToSign="x" * (MAX_VALUE + 1), Short="y"))
     assert made.error.members == {"StringToSign": f"({MAX_VALUE + 1} characters)", "Short": "y"}
 
 
 def test_an_object_that_is_read_is_not_kept():
-    made = story()
+    made = exchange()
     made.finish(200, [], iter([b"content"]), 0.1)
     assert made.answer == b""
 
@@ -88,7 +88,7 @@ def test_an_object_that_is_read_is_not_kept():
     ],
 )
 def test_an_answer_that_a_page_may_not_read_is_a_cors_refusal(headers, answer, refused):
-    made = story(**headers)
+    made = exchange(**headers)
     made.finish(200, answer, b"", 0.1)
     assert made.is_cors_refusal == refused
     assert made.has_failed == refused
