@@ -140,21 +140,6 @@ def test_prefix_forms_are_reported_with_a_sample_and_never_handled(site: Site) -
     assert len(site.uploads) == 1
 
 
-def test_without_receipts_nothing_can_be_handled(make: Callable[..., Site]) -> None:
-    site = make({"receipts": False})
-    site.upload()
-    assert site.reconcile().counts["no_receipt"] == 1
-    assert site.uploads == []
-
-
-def test_a_receipt_of_another_secret_is_foreign(make: Callable[..., Site]) -> None:
-    site = make()
-    site.upload()
-    other = make({"ticket_secret": ("another secret of 32 characters or more",)}, bucket_client=site.bucket)
-    report = other.application.reconcile(until=0)
-    assert (report.left, report.reasons) == ({"foreign": 1}, {"receipt_foreign": 1})
-
-
 def test_what_the_checks_refuse_goes_to_on_orphan_and_is_never_deleted(make: Callable[..., Site]) -> None:
     orphans: list[Upload] = []
 
@@ -1060,17 +1045,3 @@ def test_a_window_is_written_as_durations_or_moments(since: Any, until: Any, win
 def test_a_window_that_is_none_is_refused(since: Any, until: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         moments(since, until, NOW)
-
-
-def test_an_object_that_vanishes_between_listing_and_head_is_gone(site: Site) -> None:
-    original = site.bucket.list
-
-    def listing(prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
-        if start_after:
-            return []
-        return [ListedObject("user-dir-prefix/gone.png", 5, "E", NOW)]
-
-    site.bucket.list = listing  # type: ignore[method-assign]
-    report = site.reconcile()
-    site.bucket.list = original  # type: ignore[method-assign]
-    assert (report.gone, report.left) == (1, {})
