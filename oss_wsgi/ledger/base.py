@@ -355,8 +355,6 @@ class LoopLedger(OnceLedger):
             outcome = _respond(claim, identity, handle, lambda response: claim.begin_store(response, end))
         except BaseException as error:
             end(error)
-            if _is_busy(error):
-                return None
             raise
         if isinstance(outcome, StoredResponse):
             end(None)
@@ -402,12 +400,11 @@ class Gate(ForkAware):
             turn = self._taken[place] = threading.Lock()
             turn.acquire()
         try:
-            has_turn = turn.acquire(timeout=patience)
+            turn.acquire(timeout=patience)
         except BaseException:  # from a signal handler
-            if not self._stop_waiting(place, turn):
-                self.leave(place)
+            self.leave(place)  # if the turn has not come, this ends only the wait
             raise
-        if not has_turn and self._stop_waiting(place, turn):
+        if self._stop_waiting(place, turn):
             raise ledger_busy_error(self._wait_timeout)
         return True
 

@@ -182,7 +182,7 @@ class MemoryLedger(LoopLedger):
         time = self._time
         if time is None:
             time = self._time = SteadyTime.started(now)
-        elif not -1 < now - time.clock < 1:
+        elif abs(now - time.clock) >= 1:
             time = self._time = time.at(now)
         return time
 

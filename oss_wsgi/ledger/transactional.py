@@ -53,7 +53,7 @@ _LEAST_PATIENCE = 0.5
 _DELETE_EVERY = 512
 _EXACT_COUNT = 100_000
 #: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
-_PING_SECONDS = 8.0
+PING_SECONDS = 8.0
 
 _COMMITTED = (
     "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so its "
@@ -626,7 +626,7 @@ def _make_tables(transaction: Transaction) -> None:
 
 def _ping(transaction: Transaction, ended: threading.Event) -> None:
     """Run a statement now and then, so that the server keeps a transaction open."""
-    while not ended.wait(_PING_SECONDS):
+    while not ended.wait(PING_SECONDS):
         try:
             transaction.run(transaction.statements.ping, {})
         except Exception as error:

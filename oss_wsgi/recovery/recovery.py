@@ -205,7 +205,7 @@ class LostUploads:
     def unknown(self, page: Sequence[ListedObject]) -> list[ListedObject]:
         """Return the objects of a page that neither the ledger nor the application knows."""
         pairs = [(listed.key, listed.etag) for listed in page]
-        known = self.ledger.known(pairs) if pairs else set()
+        known = self.ledger.known(pairs)
         rest = [pair for pair in pairs if pair not in known]
         known = known.union(self._known_to_application(rest))
         return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
@@ -267,10 +267,10 @@ class LostUploads:
         line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
         if outcome == "refused":
-            return self._refuse(upload, delivered.reason or outcome, "the application refused it")
+            return self._refuse(upload, delivered.reason, "the application refused it")
         return outcome, delivered.reason
 
-    def _refuse(self, orphan: Upload, reason: str, hint: str) -> Outcome:
+    def _refuse(self, orphan: Upload, reason: str | None, hint: str) -> Outcome:
         """Call ``on_orphan`` for an upload that can never be handled: return ``refused``, or ``settled`` later."""
         text = json.dumps([self.recovery.bucket_name, orphan.object, orphan.etag])
         digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not accept every name that OSS accepts

@@ -68,6 +68,7 @@ def refused(arguments: dict[str, Any], verifier: CallbackVerifier) -> str:
     assert verifier.is_valid(**arguments) is False
     with pytest.raises(UnverifiedError) as raised:
         verifier.verify(**arguments)
+    assert ("is missing" in raised.value.hint) is raised.value.reason.endswith("missing")
     return raised.value.reason
 
 
@@ -229,12 +230,13 @@ def test_a_capture_fails_with_another_key_url(url: str, oss: CallbackVerifier) -
         ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbR==", "pub_key_url_malformed"),
         ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ", "pub_key_url_malformed"),
         ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==\n", "pub_key_url_malformed"),
+        ("A" * 4096, "pub_key_url_untrusted"),
         ("A" * 4100, "pub_key_url_malformed"),
         ("=", "pub_key_url_malformed"),
         ("A", "pub_key_url_malformed"),
         ("/+8=", "pub_key_url_untrusted"),
     ],
-    ids=["none", "plain", "not-canonical", "no-padding", "line-end", "huge", "padding-only", "one", "not-ascii"],
+    ids=["none", "plain", "not-canonical", "no-padding", "line-end", "longest", "huge", "padding", "one", "not-ascii"],
 )
 def test_a_key_url_that_is_not_strict_base64_is_refused(text: str, reason: str, oss: CallbackVerifier) -> None:
     assert refused({**callback(CAPTURES[0]), "pub_key_url": text}, oss) == reason
@@ -245,6 +247,7 @@ def test_the_two_key_urls_are_those_of_production() -> None:
         "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==",
         "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=",
     ]
+    assert CallbackVerifier().pinned_key_urls() == {b64(url.encode()) for url in OSS_PUBLIC_KEY_URLS}
 
 
 @pytest.mark.parametrize("vector", MADE_HERE, ids=lambda vector: vector["name"])
@@ -302,6 +305,8 @@ def test_an_unavailable_key_is_not_a_wrong_signature() -> None:
         verifier.verify(**arguments)
     assert not isinstance(raised.value, UnverifiedError)
     assert verifier.is_valid(**arguments) is False
+    urls = [arguments["pub_key_url"], b64(OSS_PUBLIC_KEY_URLS[0].encode()), "which is refused at once"]
+    assert [verifier.has_key(url) for url in urls] == [False, True, True]
 
 
 @pytest.mark.slow

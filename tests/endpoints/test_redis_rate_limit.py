@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +84,22 @@ def test_each_caller_and_each_rate_has_its_own_bucket(redis: Server) -> None:
         limit.close()
 
 
+def test_a_server_is_waited_for_as_long_as_a_request_may_wait(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    run = RedisServer.run
+
+    def noting(server: RedisServer, *arguments: Any) -> Any:
+        options.update(server.client.get_connection_kwargs())
+        return run(server, *arguments)
+
+    monkeypatch.setattr(RedisServer, "run", noting)
+    monkeypatch.setattr(redis_rate_limit, "TIMEOUTS", (50.0, 60.0))
+    limit = RedisRateLimit(1, 60, redis.url)
+    limit("a")
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (50.0, 60.0)
+    limit.close()
+
+
 def test_all_machines_count_together(redis: Server) -> None:
     limits = [RedisRateLimit(40, 3600, redis.url) for _ in range(4)]
     results: list[int] = []
@@ -154,9 +171,16 @@ def test_requests_pass_while_the_server_is_away(
     assert asked[times:] == ["closed"]
 
 
-def test_requests_are_refused_while_the_server_is_away_where_that_is_asked_for(away: str) -> None:
+def test_requests_are_refused_while_the_server_is_away_where_that_is_asked_for(
+    away: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(redis_rate_limit, "time", SimpleNamespace(monotonic=lambda: now))
     limit = RedisRateLimit(2, 60, away, pass_when_away=False)
-    assert [limit("a"), limit("a")] == [30.0, 30.0]
+    for seconds, lines in ((0, 1), (30, 1), (31, 2)):
+        now += seconds
+        assert [limit("a"), limit("a")] == [30.0, 30.0]
+        assert caplog.text.count("requests are refused") == lines
     limit.close()
 
 

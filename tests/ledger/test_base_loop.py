@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
+from oss_wsgi.exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
 from oss_wsgi.ledger import sqlite
 from oss_wsgi.ledger.base import LoopLedger, Pending, StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
@@ -24,6 +24,7 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
+    first_ended,
     handling,
     identity,
 )
@@ -76,15 +77,20 @@ def begun(ledger: LoopLedger, ticket: str = "t1", response: StoredResponse = SUC
     return pending
 
 
-def test_memory_answers_a_loop_at_once() -> None:
+def test_memory_answers_a_loop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = MemoryLedger(clock=LedgerClock())
     handler = Handler()
     assert ledger.begin_once(identity(), handler) == ledger.begin_once(identity(), handler) == SUCCESS
     assert handler.calls == 1
     with pytest.raises(TicketUsedError):
         ledger.begin_once(identity(object="another"), handler)
-    with handling(ledger, identity("t2"), BlockingHandler()):
+    with handling(ledger, identity("t2"), BlockingHandler()), monkeypatch.context() as without:
+        without.setattr(threading, "Lock", None)  # a call waits on one of its own
         assert ledger.begin_once(identity("t2"), handler) is None
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            ledger.run_once(identity("t2", may_wait=False), handler)
+        with ledger.hold("sweep"), pytest.raises(SweepRunningError), ledger.hold("sweep"):
+            pytest.fail("it is held")
     assert ledger.begin_once(identity("t2"), handler) == SUCCESS
     assert handler.calls == 1
 
@@ -126,6 +132,24 @@ def test_a_response_that_fails_is_not_pending(ledger: SQLiteLedger) -> None:
     assert begun(ledger).settle(Woken())
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(sqlite3.DatabaseError("it failed"), LedgerUnavailableError), (KeyboardInterrupt("it failed"), KeyboardInterrupt)],
+)
+def test_what_a_loop_cannot_read_is_an_error_and_leaves_nothing_locked(
+    ledger: SQLiteLedger, statements: Statements, error: BaseException, raised: type[BaseException]
+) -> None:
+    def fail(statement: str) -> None:
+        if "SELECT" in statement:
+            raise error
+
+    statements.before = fail
+    with pytest.raises(raised, match="it failed"):
+        ledger.begin_once(identity(), Handler())
+    statements.before = lambda statement: None
+    assert begun(ledger).settle(Woken())
+
+
 def test_an_upload_stays_locked_until_it_is_settled(path: Path, ledger: SQLiteLedger) -> None:
     pending = begun(ledger)
     assert ledger.begin_once(identity(), Handler(FAILURE)) is None
@@ -136,6 +160,19 @@ def test_an_upload_stays_locked_until_it_is_settled(path: Path, ledger: SQLiteLe
         assert pending.settle(Woken())
         assert waiting.outcome() == SUCCESS
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+def test_a_loop_takes_no_turn_from_the_calls_that_may_wait(
+    ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with handling(ledger, identity(), BlockingHandler()):
+        with monkeypatch.context() as without:
+            without.setattr(threading, "Lock", None)  # a call waits on one of its own
+            assert ledger.begin_once(identity(), Handler(FAILURE)) is None
+        calls = [Call(ledger, identity(), Handler(FAILURE)) for _ in range(2)]
+        (refused,) = first_ended(calls, 1)
+    calls.remove(refused)
+    assert calls[0].outcome() == SUCCESS
 
 
 def test_a_thread_commits_where_the_disk_is_slow(
@@ -168,7 +205,14 @@ def test_a_thread_commits_where_the_disk_is_slow(
     assert threads[-1] is loop
 
 
-@pytest.mark.parametrize("holder", ["a thread of this process", "another process"])
+def test_a_stored_response_is_read_while_another_upload_of_the_ticket_is_handled(ledger: SQLiteLedger) -> None:
+    for each in (ledger, MemoryLedger(clock=LedgerClock())):
+        each.run_once(identity(), Handler())
+        with handling(each, identity(etag="another"), BlockingHandler()):
+            assert each.run_once(identity(may_wait=False), Handler(FAILURE)) == SUCCESS
+
+
+@pytest.mark.parametrize("holder", ["a thread that commits", "a thread that saves", "another process"])
 def test_a_loop_waits_for_nobody_who_writes(
     path: Path, ledger: SQLiteLedger, statements: Statements, holder: str
 ) -> None:
@@ -176,8 +220,12 @@ def test_a_loop_waits_for_nobody_who_writes(
         if holder == "another process":
             other.execute("BEGIN IMMEDIATE")
             stack.callback(other.execute, "COMMIT")
-        else:
+        elif holder == "a thread that commits":
             stack.enter_context(statements.held("COMMIT", lambda: Call(ledger, identity("t0"), Handler())))
+        else:
+            saving = threading.Thread(target=ledger.save, args=("a", "text"))
+            stack.callback(saving.join, DEADLINE)
+            stack.enter_context(statements.held("COMMIT", saving.start))
         pending, woken = begun(ledger), Woken()
         assert not pending.settle(woken)
         later = begun(ledger, "t2")
@@ -214,6 +262,22 @@ def test_a_commit_that_fails_is_the_error_of_its_responses(
     handler = Handler()
     assert ledger.run_once(identity("t1"), handler) == SUCCESS
     assert handler.calls == 1
+
+
+def test_responses_that_cannot_be_stored_alone_either_are_not_given(
+    ledger: SQLiteLedger, statements: Statements
+) -> None:
+    def fail(statement: str) -> None:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("the disk is full")
+
+    pendings, woken = [begun(ledger, ticket) for ticket in ("t1", "t2", "t3")], Woken()
+    statements.before = fail
+    while not all(pending.settle(woken) for pending in pendings):
+        woken.wait()
+    for pending in pendings:
+        with pytest.raises(LedgerUnavailableError, match="the disk is full"):
+            pending.result()
 
 
 def test_a_loop_does_not_wait_while_both_connections_are_in_use(ledger: SQLiteLedger, statements: Statements) -> None:

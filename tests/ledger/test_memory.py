@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from oss_wsgi.exceptions import PartsCorruptError
+from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError
+from oss_wsgi.ledger import base
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
 from oss_wsgi.testing.ledger_contract import (
+    DEADLINE,
     FAILURE,
     NOW,
     SUCCESS,
@@ -21,12 +26,13 @@ from oss_wsgi.testing.ledger_contract import (
     Handler,
     LedgerClock,
     LedgerContract,
-    first_ended,
     handling,
     identity,
     let_time_pass,
     waiting_call,
 )
+
+from ..support.ledger_programs import POSIX, output, start
 
 
 @pytest.fixture
@@ -39,22 +45,57 @@ class TestContract(LedgerContract):
         return MemoryLedger(clock=clock, wait_timeout=wait_timeout)
 
 
-def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
-    ledger = MemoryLedger(clock=clock, wait_timeout=3600.0)  # longer than a test may take
-    with handling(ledger, identity(), BlockingHandler()):
-        calls = [Call(ledger, identity(), Handler(FAILURE)) for _ in range(2)]
-        (refused,) = first_ended(calls, 1)  # one call may wait, so the other one waits now
-    calls.remove(refused)
-    assert calls[0].outcome() == SUCCESS
+def test_a_call_that_waits_in_vain_says_for_how_long(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, wait_timeout=0.02)
+    with handling(ledger, identity(), BlockingHandler(FAILURE)):
+        with pytest.raises(LedgerUnavailableError, match=r"after 0\.02 s"):
+            ledger.run_once(identity(), Handler())
+    assert ledger.run_once(identity(), Handler()) == SUCCESS, "nobody waits, so the ticket is free"
 
 
-def test_who_may_not_wait_gets_a_stored_response_while_another_upload_of_the_ticket_is_handled(
-    clock: LedgerClock,
+@pytest.mark.parametrize("moment", ["too late", "interrupted", "interrupted too late"])
+def test_however_a_wait_ends_the_ticket_is_free_afterwards(
+    clock: LedgerClock, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    ledger = MemoryLedger(clock=clock)
-    ledger.run_once(identity(), Handler())
-    with handling(ledger, identity(etag="another"), BlockingHandler()):
-        assert ledger.run_once(identity(may_wait=False), Handler(FAILURE)) == SUCCESS
+    waits = threading.Event()
+
+    class Lock:
+        """A lock whose wait ends at a certain moment: too late is when it has just been acquired."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.release = self.lock.release
+
+        def acquire(self, timeout: float = -1) -> None:
+            if timeout < 0 or "late" in moment:
+                waits.set()
+                self.lock.acquire()
+            if timeout >= 0 and "interrupted" in moment:
+                waits.set()
+                raise KeyboardInterrupt
+
+    ledger = MemoryLedger(clock=clock, wait_timeout=DEADLINE)
+    monkeypatch.setattr(base, "threading", SimpleNamespace(Lock=Lock))
+    with handling(ledger, identity(), BlockingHandler(FAILURE)):
+        call = Call(ledger, identity(), Handler())
+        assert waits.wait(DEADLINE)
+        if moment == "interrupted":
+            call.outcome()
+            assert ledger.begin_once(identity(), Handler()) is None, "the other call goes on"
+    outcome = call.outcome()
+    assert isinstance(outcome, KeyboardInterrupt) if "interrupted" in moment else outcome == SUCCESS
+    assert ledger.run_once(identity(may_wait=False), Handler()) == SUCCESS
+
+
+def test_a_turn_that_was_waited_for_is_taken(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, wait_timeout=DEADLINE)
+    handler = BlockingHandler()
+    with handling(ledger, identity(), BlockingHandler(FAILURE)):
+        call = waiting_call(ledger, clock, identity(), handler)
+    assert handler.started.wait(DEADLINE)
+    assert ledger.begin_once(identity(), Handler()) is None
+    handler.release.set()
+    assert call.outcome() == SUCCESS
 
 
 def fill(ledger: MemoryLedger) -> MemoryLedger:
@@ -67,8 +108,9 @@ def fill(ledger: MemoryLedger) -> MemoryLedger:
 def test_a_full_ledger_forgets_what_expires_soonest_and_warns_once(
     clock: LedgerClock, options: dict[str, int], caplog: pytest.LogCaptureFixture
 ) -> None:
+    clock.advance(20)  # a ticket is still valid in its last second
     ledger = fill(MemoryLedger(clock=clock, **options))  # type: ignore[arg-type]
-    assert len(ledger) == 2
+    assert (len(ledger), len(caplog.records)) == (2, 1)
     handler = Handler()
     ledger.run_once(identity("t0"), handler)
     ledger.run_once(identity("t3"), handler)
@@ -106,11 +148,12 @@ def test_checksums_count_until_their_upload_is_handled_and_are_forgotten_as_resp
     ledger = MemoryLedger(clock=clock, max_uploads=2)
     for number in range(4):
         ledger.expect(f"t{number}", 1, NOW + 10 + number)
+    ledger.expect("t2", 1, NOW + 12)  # as before, so it counts once
     ledger.expect("t2", 9, NOW + 9)
     ledger.run_once(identity("t3")._replace(checksum=1), Handler())
     with pytest.raises(PartsCorruptError):
         ledger.run_once(identity("t2")._replace(checksum=2), Handler())
-    ledger.run_once(identity("t0")._replace(checksum=2), Handler())
+    ledger.run_once(identity("t1")._replace(checksum=2), Handler())
     assert len(ledger) == 2, "what was expected of t0 and t1 is forgotten, and then what was expected of t2"
 
 
@@ -163,6 +206,38 @@ def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> Non
         clock.advance(3600)
         ledger.run_once(identity(f"t{number}", expires=int(clock.now) + 12 * 3600), Handler())
     assert len(ledger) <= (12 * 3600 + MARGIN) / MAX_STEP + 2
+
+
+def test_jumps_of_the_clock_cancel_out_however_many_there_are(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    ledger.run_once(identity(), Handler())
+    for days in range(2 * MARGIN // MAX_STEP):
+        for seconds in (days * 86_400, -days * 86_400):
+            clock.advance(seconds)
+            ledger.run_once(identity("another"), Handler(FAILURE))
+    assert len(ledger) == 1
+
+
+@pytest.mark.slow
+@POSIX
+def test_parent_and_child_of_a_fork_use_it(tmp_path: Path) -> None:
+    code = """
+from oss_wsgi.ledger.memory import MemoryLedger
+sys.unraisablehook = lambda problem: os._exit(1)
+ledger = MemoryLedger(clock=clock)
+ledger.run_once(identity(1), lambda _: success("before"))
+def handle(transaction):
+    child = os.fork()
+    assert ledger.run_once(identity(1), None) == success("before")
+    if not child:
+        assert ledger.run_once(identity(2), lambda _: success("child")) == success("child")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert ledger.begin_once(identity(2), None) is None, "this call has its turn"
+    return success("parent")
+assert ledger.run_once(identity(2), handle) == success("parent")
+"""
+    assert output(start(code, tmp_path)) == ""
 
 
 def test_looks_at_the_clock_within_a_second_add_up(clock: LedgerClock) -> None:

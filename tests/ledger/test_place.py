@@ -20,7 +20,10 @@ from oss_wsgi.testing.ledger_contract import LedgerClock
         (("mysql", "db.example", None, "shop"), ("mariadb", "db.example", "3306", "shop")),
         (("redis", "db.example", None, "0 oss-wsgi"), ("valkeys", "db.example", 6379, "0 oss-wsgi")),
         (("postgresql", "localhost", None, "shop"), ("postgresql", "127.0.0.1", 5432, "shop")),
-        (("postgresql", "", None, "shop"), ("postgresql", "/run/postgresql", None, "shop")),
+        (("redis", "db.example", None, "0 oss-wsgi"), ("rediss", "db.example", None, "0 oss-wsgi")),
+        (("redis", "db.example", None, "0 oss-wsgi"), ("valkey", "db.example", None, "0 oss-wsgi")),
+        (("postgresql", None, None, "shop"), ("postgresql", "/run/postgresql", None, "shop")),
+        (("postgresql", "", None, "shop"), ("postgresql", "::1", None, "shop")),
     ],
 )
 def test_two_spellings_of_a_server_are_one_place(one: tuple[object, ...], other: tuple[object, ...]) -> None:
@@ -33,13 +36,14 @@ def test_two_spellings_of_a_server_are_one_place(one: tuple[object, ...], other:
         ("mysql", "db.example", 5432, "shop"),
         ("postgresql", "db2.example", None, "shop"),
         ("postgresql", "db.example", 5433, "shop"),
-        ("postgresql", "db.example", None, "shop2"),
+        ("postgresql", "db.example", None, "shop\udc80"),
         ("postgresql", "localhost", None, "shop"),
     ],
 )
 def test_another_server_port_or_database_is_another_place(other: tuple[str, str, object, str]) -> None:
     place = place_of_server("postgresql", "db.example", None, "shop")
     assert not place.is_of_one_machine
+    assert len(place.fingerprint) == 8
     assert place.fingerprint != place_of_server(*other).fingerprint
 
 
@@ -53,15 +57,28 @@ def test_a_server_on_this_machine_belongs_to_it(monkeypatch: pytest.MonkeyPatch)
 def test_a_file_is_one_place_for_all_containers_that_mount_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = SQLiteLedger(tmp_path / "ledger.sqlite3", clock=LedgerClock())
     os.link(ledger.path, tmp_path / "mounted")
+    place = ledger.place
     monkeypatch.setattr("platform.node", lambda: "another-container")
-    assert ledger.place == place_of_file(tmp_path / "mounted")
-    assert ledger.place is not None
-    assert ledger.place.is_of_one_machine
+    assert place == place_of_file(tmp_path / "mounted")
+    assert place is not None
+    assert place.is_of_one_machine
     ledger.close()
     assert place_of_file(tmp_path / "none") is None
     other = SQLiteLedger(tmp_path / "other.sqlite3", clock=LedgerClock())
     assert other.place != ledger.place
     other.close()
+
+
+def test_another_kernel_is_another_machine_and_without_its_number_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = set()
+    for kernel in ("one", "two"):
+        monkeypatch.setattr(Path, "read_text", lambda path, encoding, kernel=kernel: kernel)
+        places.add(place_of_file(__file__))
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: os.stat("/missing"))
+    for name in ("a", "b"):
+        monkeypatch.setattr("platform.node", lambda name=name: name)
+        places.add(place_of_file(__file__))
+    assert len(places) == 4
 
 
 def test_each_ledger_in_memory_is_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from oss_wsgi.ledger.process_lock import FileLocks
 
@@ -18,10 +22,22 @@ def test_names_and_uploads_have_files_of_their_own(tmp_path: Path) -> None:
     assert not other.try_lock(places[1])
 
 
-def test_a_lock_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_lock_file_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     locks = FileLocks(f"{tmp_path}/x-lock")
-    assert locks.try_lock(7)
-    locks.unlock(7)
-    (tmp_path / "x-locks" / "0007").unlink()
-    assert locks.try_lock(7)
-    assert not FileLocks(f"{tmp_path}/x-lock").try_lock(7)
+    place, file, stat = locks.place(2**61 + 7), tmp_path / "x-locks" / "0007", os.stat
+    assert locks.try_lock(place)
+    locks.unlock(place)
+
+    def remove(path: Any, **options: Any) -> os.stat_result:
+        if path == str(file):
+            monkeypatch.undo()
+            file.unlink()
+        return stat(path, **options)
+
+    if when == "before":
+        file.unlink()
+    else:
+        monkeypatch.setattr(os, "stat", remove)
+    assert locks.try_lock(place)
+    assert not FileLocks(f"{tmp_path}/x-lock").try_lock(place)

@@ -309,11 +309,20 @@ def test_a_commit_whose_end_is_unknown_is_unavailable_and_the_next_call_finds_th
 
 @BOTH
 def test_a_handler_that_reaches_no_server_of_its_own_costs_the_ledger_no_connection(ledger: SQLLedger) -> None:
-    pool = ledger._engine and ledger._engine.pool
-    with pytest.raises(ConnectionRefusedError):
-        ledger.run_once(identity(), Handler(ConnectionRefusedError()))
-    assert ledger.run_once(identity(), Handler()) == SUCCESS
-    assert pool is (ledger._engine and ledger._engine.pool)
+    connected: list[object] = []
+
+    def note(*connection: object) -> None:
+        connected.append(connection)
+
+    ledger.run_once(identity("t1"), Handler())
+    sqlalchemy.event.listen(sqlalchemy.Pool, "connect", note)
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            ledger.run_once(identity("t2"), Handler(ConnectionRefusedError()))
+        assert ledger.run_once(identity("t2"), Handler()) == SUCCESS
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Pool, "connect", note)
+    assert not connected
 
 
 @BOTH
@@ -412,7 +421,7 @@ def test_a_lock_is_held_by_one_of_two_processes_and_ends_with_it(server: Server,
 def test_locks_leave_connections_for_uploads_and_keep_their_own_busy(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactional, "_PING_SECONDS", 0.01)
+    monkeypatch.setattr(transactional, "PING_SECONDS", 0.01)
     pings = []
     with SQLLedger(server.url, clock=LedgerClock(), threads=1, wait_timeout=10.0) as ledger:
         kind = own_transaction("psycopg" if "postgresql" in server.url else "pymysql")

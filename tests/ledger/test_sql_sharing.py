@@ -15,9 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scop
 from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Handler, LedgerClock, identity
-
-pytestmark = pytest.mark.fast
+from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Handler, LedgerClock, LedgerContract, identity
 
 
 class Base(DeclarativeBase):
@@ -35,6 +33,28 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     Base.metadata.create_all(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.mark.slow
+class TestContract(LedgerContract):
+    """The contract as far as a file keeps it, which has one writer and takes one upload at a time."""
+
+    @pytest.fixture(autouse=True)
+    def database(self, tmp_path: Path) -> Iterator[None]:
+        self.engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'database'}", connect_args={"timeout": 60})
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")  # what is stored can be read at any time
+        yield
+        self.engine.dispose()
+
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> SQLLedger:
+        return SQLLedger.sharing(self.engine.begin, clock=clock, wait_timeout=wait_timeout)
+
+    test_objects_of_one_ticket_do_not_wait_for_each_other = None  # type: ignore[assignment]
+    test_each_object_of_a_ticket_may_have_a_waiting_call = None  # type: ignore[assignment]
+    test_another_ticket_does_not_wait = None  # type: ignore[assignment]
+    test_known_returns_the_pairs_that_were_handled = None  # type: ignore[assignment]
+    test_a_response_is_forgotten_some_time_after_its_ticket = None  # type: ignore[assignment]
 
 
 def begin_of(engine: Engine, kind: str) -> Callable[[], Any]:

@@ -20,12 +20,13 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
+from oss_wsgi.exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
 from oss_wsgi.ledger import sqlite
 from oss_wsgi.ledger.base import Ledger, Pending, StoredResponse
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
+    DEADLINE,
     FAILURE,
     NOW,
     SUCCESS,
@@ -98,16 +99,50 @@ def test_a_response_survives_a_restart(path: Path) -> None:
     for handler in Handler(), second:
         with SQLiteLedger(path, clock=LedgerClock()) as ledger:
             assert ledger.run_once(identity(), handler) == SUCCESS
+        files = [os.path.realpath(file) for file in Path("/proc/self/fd").glob("*")]
+        assert not [file for file in files if file.startswith(str(path))], "close closes all"
     assert second.calls == 0
     assert set(path.parent.iterdir()) == {path, lock_file(path)}
+    assert rows(path, "SELECT expires, forget_after FROM answers") == [(NOW + 300, NOW + 300 + MARGIN)]
 
 
-def test_two_instances_in_one_process_wait_for_each_other(path: Path, ledger: SQLiteLedger) -> None:
+def test_two_instances_in_one_process_keep_each_other_out(
+    path: Path, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as other:
-        busy = pytest.raises(LedgerUnavailableError, match="ledger_busy")
-        with handling(ledger, identity(), BlockingHandler()), busy:
-            other.run_once(identity(), Handler())
+        other.check()
+        with handling(ledger, identity(), BlockingHandler()):
+            for upload in identity(), identity(object="another, of the same ticket"):
+                with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                    other.run_once(upload, Handler())
+            with monkeypatch.context() as without:
+                without.setattr(threading, "Event", None)  # what a call waits with
+                assert other.begin_once(identity(), Handler(FAILURE)) is None
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
+        with ledger.hold("t2"):
+            with pytest.raises(SweepRunningError, match=r"sweep_running\b"), other.hold("t2"):
+                pytest.fail("it is held")
+            assert other.run_once(identity("t2"), Handler()) == SUCCESS
+
+
+def test_another_instance_waits_for_as_long_as_it_may(path: Path, ledger: SQLiteLedger) -> None:
+    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.02) as hasty:
+        with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=DEADLINE) as patient:
+            with handling(ledger, identity(), BlockingHandler()):
+                call = Call(patient, identity(), Handler(FAILURE))
+                with pytest.raises(LedgerUnavailableError, match=r"after 0\.02 s"):
+                    hasty.run_once(identity(), Handler(FAILURE))
+            assert call.outcome() == SUCCESS
+
+
+def test_what_cannot_be_locked_is_not_handled(path: Path, ledger: SQLiteLedger) -> None:
+    ledger.check()
+    lock_file(path).unlink()
+    lock_file(path).mkdir()
+    with pytest.raises(LedgerUnavailableError, match="Is a directory"):
+        ledger.run_once(identity(), Handler(AssertionError()))
+    with pytest.raises(LedgerUnavailableError, match="Is a directory"), ledger.hold("a"):
+        pytest.fail("nothing holds it")
 
 
 @pytest.mark.slow

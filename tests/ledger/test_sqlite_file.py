@@ -26,8 +26,16 @@ def path(tmp_path: Path) -> Path:
 
 
 @POSIX
-def test_only_this_user_can_read_the_files(path: Path) -> None:
-    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_only_this_user_can_read_the_files(path: Path, is_there: bool) -> None:
+    if is_there:
+        SQLiteLedger(path, clock=LedgerClock()).close()
+        path.chmod(0o666)
+    with (
+        closing(sqlite3.connect(path if is_there else ":memory:")) as other,
+        closing(other.execute("PRAGMA user_version = 1")),
+        SQLiteLedger(path, clock=LedgerClock()) as ledger,
+    ):
         ledger.run_once(identity(), Handler())
         modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert len(modes) == 4

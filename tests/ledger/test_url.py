@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from oss_wsgi import Settings
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.ledger.sqlite import SQLiteLedger
+from oss_wsgi.ledger.sql import DEFAULT_THREADS
 from oss_wsgi.ledger.url import check_ledger, is_url, ledger_from, passwords_in, shown
 from oss_wsgi.testing.ledger_contract import LedgerClock
 
 URL = "postgresql://app:p%40ss@db.example:5432/shop?sslmode=require"
 
 
-def test_a_path_is_a_sqlite_file(tmp_path: Path) -> None:
-    ledger = ledger_from(str(tmp_path / "ledger.db"), clock=LedgerClock())
-    assert isinstance(ledger, SQLiteLedger)
-    ledger.close()
-
-
-@pytest.mark.parametrize("text", ["ledger.db", "/var/lib/ledger.db", "C:\\ledger.db", "postgresql.db"])
+@pytest.mark.parametrize("text", ["ledger.db", "/var/lib/ledger.db", "C:\\ledger.db", "what?password=x.db"])
 def test_a_path_is_no_url(text: str) -> None:
     assert not is_url(text)
     check_ledger(text)
@@ -53,6 +47,36 @@ def test_a_url_that_names_no_ledger_is_refused_without_its_password(text: str, p
     assert "pass-word" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("redis://h", "rediss://:p@ss@h/0", "valkey://h", "valkeys://h", "postgres://h/shop", "POSTGRESQL://h/shop"),
+        *("postgresql+psycopg://h/shop", "mysql+pymysql://h/ant", "mariadb://app:p%40ss@h:3306/shop"),
+    ],
+)
+def test_a_url_that_names_a_ledger_is_one(text: str) -> None:
+    check_ledger(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ledger", "more"),
+    [
+        ("ledger.db", "sqlite.SQLiteLedger", {}),
+        ("VALKEY://h", "redis.RedisLedger", {}),
+        ("mysql+pymysql://h/shop", "sql.SQLLedger", {"threads": 3}),
+    ],
+)
+def test_a_ledger_is_opened_with_what_its_class_takes(
+    monkeypatch: pytest.MonkeyPatch, text: str, ledger: str, more: dict[str, int]
+) -> None:
+    clock = LedgerClock()
+    monkeypatch.setattr(f"oss_wsgi.ledger.{ledger}", lambda *arguments, **options: (arguments, options))
+    opened: Any = ledger_from(text, clock=clock, threads=3, wait_timeout=2.0)
+    assert opened == ((text,), {"clock": clock, "wait_timeout": 2.0, **more})
+    opened = ledger_from(text, clock=clock)
+    assert opened[1] == {"clock": clock, **dict.fromkeys(more, DEFAULT_THREADS)}
+
+
 def test_the_password_is_a_secret_of_the_settings() -> None:
     settings = Settings(ledger=URL)
     assert settings.secrets() == ["p%40ss", "p@ss"]
@@ -60,6 +84,7 @@ def test_the_password_is_a_secret_of_the_settings() -> None:
     assert shown(URL) == "postgresql://db.example:5432/shop"
     assert passwords_in("redis://:abc@h/0?ssl_password=uvw") == ["abc", "uvw"]
     assert passwords_in("postgresql://h/shop?password=xyz") == ["xyz"]
+    assert passwords_in("mysql://app:abc@h/shop?passwd=xyz&init_command=a@b") == ["abc", "xyz"]
 
 
 @pytest.mark.parametrize(

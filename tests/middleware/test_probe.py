@@ -238,6 +238,13 @@ def test_one_of_many_simultaneous_uses_is_valid(gate: ProbeGate, clock: FrozenCl
         assert list(pool.map(gate.accepts, [proof] * 100)).count(True) == 1
 
 
+def test_proofs_fingerprints_and_digests_are_those_of_other_releases(gate: ProbeGate) -> None:
+    """Which may run at the other end."""
+    assert gate.accepts(f"1.1733227932.{'0' * 32}.18dd043d73f8c2930bc00833b987a365f1568a4b6f961c54526de29a6269af44")
+    assert secret_fingerprint(SECRET) == "d2beffd0"
+    assert target_digest(b"/a%2Fb?c=%20") == sha256(b"/a/b?c=%20\n")
+
+
 def test_targets_that_sign_alike_have_one_digest() -> None:
     assert target_digest(b"/a%2Fb?c=%20") == target_digest(b"/a/b?c=%20")
     assert target_digest(b"/a/b?c=%20") != target_digest(b"/a/b?c= ")

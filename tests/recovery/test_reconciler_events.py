@@ -119,16 +119,17 @@ def test_what_does_not_count_is_final_and_named(site: Site) -> None:
 
 
 def test_a_message_comes_again_until_the_application_accepts_it(site: Site) -> None:
-    failing, fine = site.upload(), site.upload()
-    site.failing.add(failing)
-    body = message(event(failing, etag=ETAG), event(fine, etag=ETAG))
+    failing, fine, other = site.upload(), site.upload(), site.upload()
+    site.failing |= {failing, other}
+    body = message(event(failing, etag=ETAG), event(fine, etag=ETAG), event(other, etag=ETAG))
     with pytest.raises(NotDeliveredError, match="handler_failed") as raised:
         site.application.handle_event(body)
     assert raised.value.reason == "not_delivered"
+    assert repr(failing) in raised.value.hint, "the first that failed"
     assert [upload.object for upload in site.uploads] == [fine], "the others are not held up"
     site.failing.clear()
     outcomes = site.application.handle_event(body)
-    assert [outcome.outcome for outcome in outcomes] == ["recovered", "known"]
+    assert [outcome.outcome for outcome in outcomes] == ["recovered", "known", "recovered"]
 
 
 def test_a_bucket_that_cannot_be_asked_lets_the_message_come_again(site: Site) -> None:

@@ -102,6 +102,7 @@ def test_a_ticket_is_found_in_what_the_page_has(write: Callable[[str], str]) -> 
         callback_field(7),
         callback_field("other_ticket=AAAA"),
         callback_field("object=a"),
+        "*" + callback_field(f"ticket={TICKETS.seal(a_ticket())}"),
     ],
     ids=lambda proof: proof[:12],
 )
@@ -304,7 +305,8 @@ def test_a_name_with_a_dot_segment_is_not_asked_for() -> None:
     assert told.orphans == [Upload("examplebucket", "u/../a.png", None, 5)]
 
 
-def test_an_object_that_was_replaced_by_a_known_one_is_known() -> None:
+@pytest.mark.parametrize("etag", ["OTHER", ""])
+def test_an_object_that_was_replaced_by_a_known_one_is_known(etag: str) -> None:
     told = Told()
     known: list[Any] = []
 
@@ -312,9 +314,9 @@ def test_an_object_that_was_replaced_by_a_known_one_is_known() -> None:
         known.extend(pairs)
         return pairs
 
-    assert told.lost(stored(a_ticket(), etag="OTHER"), known=ask).handle(LISTED) == ("known", None)
-    assert known == [(KEY, "OTHER")]
-    assert told.lost(stored(a_ticket(), etag="OTHER"), known=lambda pairs: ()).handle(LISTED) == ("recovered", None)
+    assert told.lost(stored(a_ticket(), etag=etag), known=ask).handle(LISTED) == ("known", None)
+    assert known == [(KEY, etag)]
+    assert told.lost(stored(a_ticket(), etag=etag), known=lambda pairs: ()).handle(LISTED) == ("recovered", None)
 
 
 def test_an_orphan_that_nobody_wants_to_know_of_is_settled_too() -> None:
@@ -368,18 +370,24 @@ def test_an_orphan_is_told_again_where_its_telling_raised(caplog: pytest.LogCapt
     ],
     ids=["busy", "unavailable", "committed"],
 )
-def test_only_a_ledger_that_cannot_tell_ends_it(error: Exception, raised: bool) -> None:
+def test_only_a_ledger_that_cannot_tell_ends_it(
+    error: Exception, raised: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     told = Told()
     told.ledger = Ledger(error)
     with pytest.raises(LedgerUnavailableError) if raised else nullcontext():
         assert told.lost(stored(a_ticket(), size=11)).handle(LISTED) == ("settled", "ticket_mismatch")
+    tracebacks = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert tracebacks == ([error] if isinstance(error, HandlerCommittedError) else [])
 
 
 def test_each_outcome_is_a_line_with_the_id_of_the_head(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "oss_wsgi")
     told = Told(Delivered("409 Conflict", [], b"", "ticket_used"))
-    told.lost(stored(a_ticket())).handle(LISTED)
-    done, refused = (record.getMessage() for record in caplog.records)
+    for request_id in ("REQUEST", None):
+        told.lost(stored(a_ticket(), request_id=request_id)).handle(LISTED)
+    done, refused, without_id = (record.getMessage() for record in caplog.records)
+    assert "head_request_id=-" in without_id.split()
     for part in ("outcome=refused", repr(KEY), "user='eric'", "reason=ticket_used", "head_request_id=REQUEST"):
         assert part in done
     assert repr(KEY) in refused and "reason=ticket_used" in refused
@@ -392,7 +400,7 @@ def test_a_dry_run_delivers_and_tells_nothing() -> None:
     assert (told.uploads, told.orphans, len(told.ledger)) == ([], [], 0)
 
 
-def test_a_page_loses_what_ledger_and_application_know() -> None:
+def test_a_page_loses_what_ledger_and_application_know(caplog: pytest.LogCaptureFixture) -> None:
     told = Told()
     page = [LISTED._replace(key=name, etag=name.upper()) for name in ("a", "b", "c")]
     handled = StoredResponse("200 OK", "", b"")
@@ -410,3 +418,4 @@ def test_a_page_loses_what_ledger_and_application_know() -> None:
     with pytest.raises(LedgerUnavailableError) as raised:
         told.lost(None, known=lambda pairs: 1 / 0).unknown(page)
     assert raised.value.reason == "known_failed"
+    assert "ZeroDivisionError" in caplog.text
