@@ -32,7 +32,9 @@ def add(subparsers: Any) -> None:
         epilog=f"Example: oss-wsgi cors apply https://app.example.com. {EPILOG}",
     )
     parser.add_argument("action", choices=["print", "diff", "apply"])
-    parser.add_argument("origins", nargs="*", metavar="ORIGIN", help="origin of a page; default: OSS_ALLOWED_ORIGINS")
+    parser.add_argument(
+        "origins", nargs="*", default=[], metavar="ORIGIN", help="origin of a page; default: OSS_ALLOWED_ORIGINS"
+    )
     parser.add_argument("--yes", action="store_true", help="apply without asking")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings(parser)
