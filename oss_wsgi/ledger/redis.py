@@ -519,7 +519,7 @@ class _Leases:
                 for key, token, _ in locks:
                     self._server.run(_RENEW, [key], (token, self._lease))
                 has_failed = False
-            except server_errors() as error:
+            except Exception as error:  # whatever the client raises: the locks must be renewed again
                 if not has_failed:
                     message = self._server.message(error)
                     log.warning("locks cannot be renewed on %s now: %s", self._server.shown, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import threading
@@ -152,15 +153,23 @@ class RedisServer(ForkAware):
         return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
     def close(self) -> None:
-        """Close the connections; the next call opens them again. The application's own client stays open."""
+        """Close the connections; the next call opens them again. The application's own client stays open.
+
+        Calls in progress end first: each then closes its connection. (In a cluster they may fail.)
+        """
         if not self._url:
             return
         with self._lock:
-            client, self._client, self._idle = self._client, None, deque()
-        if client is not None:
-            if hasattr(client, "disconnect_connection_pools"):  # RedisCluster.close leaves those of its servers open
-                client.disconnect_connection_pools()
+            client, self._client = self._client, None
+            idle, self._idle = self._idle, deque()
+        _disconnect(idle)
+        if client is None:
+            return
+        if hasattr(client, "disconnect_connection_pools"):  # RedisCluster.close leaves those of its servers open
+            client.disconnect_connection_pools()
             client.close()
+        else:
+            client.connection_pool.disconnect(inuse_connections=False)
 
     def message(self, error: BaseException) -> str:
         """Return an error's text without the password."""
@@ -195,6 +204,8 @@ class RedisServer(ForkAware):
             raise
         finally:
             idle.append(single)
+            if idle is not self._idle:  # closed meanwhile
+                _disconnect(idle)
 
     def _read_url(self, url: str, own_options: Sequence[str]) -> None:
         parts = _split(url)
@@ -231,6 +242,7 @@ class RedisServer(ForkAware):
         try:
             self._is_cluster = _is_cluster(client)
             if not self._is_cluster:
+                client.auto_close_connection_pool = False  # or its end would cut calls in progress; see close
                 return client
         except BaseException:
             client.close()
@@ -238,6 +250,13 @@ class RedisServer(ForkAware):
         client.close()
         del options["retry"]  # the cluster's client finds a key's new server by itself
         return redis.RedisCluster.from_url(self._url, **options)
+
+
+def _disconnect(idle: deque[Any]) -> None:
+    """Close the connections of clients that wait for a call."""
+    with contextlib.suppress(IndexError):
+        while True:
+            idle.pop().connection.disconnect()
 
 
 def import_redis() -> Any:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,15 @@ def test_a_lost_lock_is_not_freed_by_its_former_holder(server: Server, ledger: R
                 pytest.fail("another one holds it")
     with ledger.hold("sweep"):
         pass
+
+
+def test_close_lets_calls_in_progress_end(redis: Server) -> None:
+    """redis-py's own close takes the sockets away from threads that read them, which raises ValueError there."""
+    with RedisLedger(redis.url) as ledger, ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(lambda: [ledger.known([("a", "B")]) for _ in range(500)]) for _ in range(4)]
+        while not all(call.done() for call in calls):
+            ledger.close()
+        assert all(call.result() == [set()] * 500 for call in calls)
 
 
 def lease_threads() -> list[str]:
