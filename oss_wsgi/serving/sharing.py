@@ -63,16 +63,14 @@ class Share:
         with contextlib.suppress(BlockingIOError):
             os.read(self.bell, 4096)
 
-    def tell(self, connections: int, now: float) -> None:
-        """Tell the others how many connections this process has, at the end of each turn."""
-        place = 2 * (self._number - 1)
+    def tell(self, connections: int, now: float, number: int = 0) -> None:
+        """Tell the others how many connections this process has, at the end of each turn.
+
+        Or the one with a ``number``, which the parent does before one may accept.
+        """
+        place = 2 * ((number or self._number) - 1)
         self._table[place] = connections
         self._table[place + 1] = now
-
-    def enter(self, number: int, now: float) -> None:
-        """Mark a process that has no connections as one that accepts, which the parent does before it may."""
-        place = 2 * (number - 1)
-        self._table[place], self._table[place + 1] = 0.0, now
 
     def leave(self, number: int = 0) -> None:
         """Mark this process as gone, or the one with a ``number``, which the parent does when one has ended."""

@@ -45,8 +45,8 @@ _LONG_LIFE = 10.0
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
-# The first processes accept nothing until all have started, or the quickest would keep all early connections; one that
-# takes longer than this is not waited for.
+# The first processes accept nothing until all have started, or the quickest would keep all early connections; but none
+# waits longer than this for the others.
 _START_TOGETHER = 10.0
 
 # How long the parent waits for the metrics of all children together.
@@ -246,7 +246,7 @@ class Processes:
 
     def _let_accept(self, children: Sequence[Child]) -> None:
         for child in children:  # all of them first: each knows of the others when it accepts
-            self._share.enter(child.number, self._clock())
+            self._share.tell(0, self._clock(), child.number)
         for child in children:
             child.send({"accept": True})
 
