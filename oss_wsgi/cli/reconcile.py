@@ -111,7 +111,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _application(arguments: Namespace) -> DirectUpload:
-    environ = environ_of(arguments)
+    environ = environ_of(arguments)  # refuses --ledger beside another OSS_LEDGER, for any application
     if arguments.application is None:
         settings = Settings.from_environ(environ)
         if not settings.configured:
