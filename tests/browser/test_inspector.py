@@ -79,9 +79,7 @@ def application() -> Iterator[Application]:
 @pytest.fixture
 def oss(tmp_path: Path) -> Iterator[LocalOSS]:
     rules = [CORSRule([PAGE_ORIGIN])]
-    # A test looks at a callback while it waits: on a busy machine that takes longer than OSS's 5 s.
-    options = {"acl": "public-read", "cors_rules": rules, "callback_timeout": 60.0}
-    with LocalOSS("my-bucket", directory=tmp_path / "oss", **options) as oss:
+    with LocalOSS("my-bucket", directory=tmp_path / "oss", acl="public-read", cors_rules=rules) as oss:
         server = LocalOSSServer(oss)
         server.start()
         yield oss
@@ -141,7 +139,7 @@ def page(browser: Browser, oss: LocalOSS) -> Iterator[Page]:
     assert complaints == []
 
 
-def open_story(page: Page, words: str) -> None:
+def open_exchange(page: Page, words: str) -> None:
     page.get_by_role("link").filter(has_text=words).first.click()
     page.wait_for_url("**/_inspect/requests/*")
 
@@ -173,18 +171,18 @@ def test_a_callback_that_waits_is_shown_and_goes_on_by_itself(
     row = page.get_by_role("listitem")
     expect(row).to_contain_text("Waiting for the callback’s answer, ")
     expect(row).to_contain_text(re.compile(r"answer, ([2-9]|\d\d)\xa0s"))
-    story = page.context.new_page()
-    story.goto(page.url)
-    open_story(story, "cat.txt")
-    expect(story.locator(".pill")).to_contain_text("Waiting for the callback’s answer")
-    form = story.locator("details.step").filter(has=story.get_by_role("heading", name="Form"))
+    exchange = page.context.new_page()
+    exchange.goto(page.url)
+    open_exchange(exchange, "cat.txt")
+    expect(exchange.locator(".pill")).to_contain_text("Waiting for the callback’s answer")
+    form = exchange.locator("details.step").filter(has=exchange.get_by_role("heading", name="Form"))
     form.locator("summary").first.click()
     row.get_by_role("link").focus()
     application.release.set()
     client.join()
-    for shown in (page.locator("#exchanges"), story.locator("#exchanges"), story.locator(".pill")):
+    for shown in (page.locator("#exchanges"), exchange.locator("#exchanges"), exchange.locator(".pill")):
         expect(shown).to_contain_text("Stored, application told")
-    expect(story.get_by_role("heading", name="Answer")).to_be_visible()
+    expect(exchange.get_by_role("heading", name="Answer")).to_be_visible()
     expect(form.get_by_text("callback, decoded")).to_be_visible()
     expect(row.get_by_role("link")).to_be_focused()
 
@@ -201,7 +199,7 @@ def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload
 
 def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
     upload("cat.txt")
-    open_story(page, "cat.txt")
+    open_exchange(page, "cat.txt")
     page.clock.install()  # it says "Copied" for a moment only
     page.clock.pause_at(time.time() + 60)
     url = page.url
@@ -325,7 +323,7 @@ def test_a_rebound_name_is_misdirected(browser: Browser, oss: LocalOSS, upload: 
 
 def test_a_name_that_turns_its_letters_around_is_shown_as_it_is(page: Page, oss: LocalOSS, upload: Upload) -> None:
     upload("holiday-\u202egnp.exe")
-    open_story(page, "holiday-<U+202E>gnp.exe")
+    open_exchange(page, "holiday-<U+202E>gnp.exe")
     page.get_by_role("link", name="holiday-<U+202E>gnp.exe").last.click()
     assert page.title() == "holiday-<U+202E>gnp.exe · Local OSS"
     assert "\u202e" not in page.locator("body").inner_text()
@@ -345,10 +343,10 @@ def test_every_page_fits(browser: Browser, oss: LocalOSS, upload: Upload, width:
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto(f"{oss.url}/")
-    stories = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
-    assert len(stories) == 2
+    exchanges = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert len(exchanges) == 2
     names = ("objects", "faults", f"object?bucket=my-bucket&key={quote(LONG_NAME)}")
-    for url in (f"{oss.url}/", *stories, *(f"{oss.url}/_inspect/{name}" for name in names)):
+    for url in (f"{oss.url}/", *exchanges, *(f"{oss.url}/_inspect/{name}" for name in names)):
         page.goto(url)
         assert page.evaluate("document.documentElement.scrollWidth") == width, url
         small = """[...document.querySelectorAll('button, select, .button, nav a, .choice')]
@@ -361,7 +359,7 @@ def test_every_page_fits(browser: Browser, oss: LocalOSS, upload: Upload, width:
 def test_axe_finds_nothing_on_any_page(
     browser: Browser, oss: LocalOSS, upload: Upload, application: Application, axe: str
 ) -> None:
-    """The activity empty and full, a story of each kind with all its steps open, objects, and faults."""
+    """The activity empty and full, an exchange of each kind with all its steps open, objects, and faults."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
     page = context.new_page()
 
@@ -392,15 +390,15 @@ def test_axe_finds_nothing_on_any_page(
         caught.value.close()
     oss.fail_next("callback_timeout")
     page.goto(f"{oss.url}/")
-    stories = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
-    assert len(stories) == 8
+    exchanges = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert len(exchanges) == 8
     names = ("objects", "objects?prefix=user/", "faults", "object?bucket=my-bucket&key=user/cat.png")
     names += ("object?bucket=my-bucket&key=notes.txt", "?object=nothing-has-this", "nowhere")
-    for url in (f"{oss.url}/", *(f"{oss.url}/_inspect/{name}" for name in names), *stories):
+    for url in (f"{oss.url}/", *(f"{oss.url}/_inspect/{name}" for name in names), *exchanges):
         page.goto(url)
         page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
         check()
-    page.goto(stories[-1])
+    page.goto(exchanges[-1])
     page.get_by_role("heading", name="Send again").click()
     page.get_by_role("radio", name="Twice at once").check()
     page.get_by_role("button", name="Send again").click()
@@ -415,7 +413,7 @@ def test_without_scripts_it_works(browser: Browser, oss: LocalOSS, upload: Uploa
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{oss.url}/")
-    open_story(page, "cat.txt")
+    open_exchange(page, "cat.txt")
     page.get_by_role("heading", name="Send again").click()
     page.get_by_role("button", name="Send again").click()
     expect(page.get_by_text("The upload whose callback this is")).to_be_visible()

@@ -32,7 +32,7 @@ if (live && list) {
         }
       }
     }
-    showStory(next);
+    showExchange(next);
     const count = document.getElementById("count");
     const text = next.getElementById("count")?.textContent;
     if (count && text && count.textContent !== text) count.textContent = text;
@@ -46,7 +46,7 @@ if (live && list) {
   };
 
   // An exchange goes on in stages; between them only its seconds change, and what was opened stays open.
-  const showStory = (next) => {
+  const showExchange = (next) => {
     const exchange = document.querySelector("article[data-stage]");
     const now = next.querySelector("article.exchange");
     if (!exchange || !now) return;

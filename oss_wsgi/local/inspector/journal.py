@@ -8,7 +8,7 @@ from collections import OrderedDict
 from .exchange import Exchange
 
 #: Exchanges and bytes that are kept.
-MAX_STORIES = 1000
+MAX_EXCHANGES = 1000
 MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -33,7 +33,7 @@ class Journal:
             self._exchanges[exchange.id] = exchange, cost
             self.bytes += cost - former
             self.count += 1
-            while self._exchanges and (len(self._exchanges) > MAX_STORIES or self.bytes > MAX_BYTES):
+            while self._exchanges and (len(self._exchanges) > MAX_EXCHANGES or self.bytes > MAX_BYTES):
                 _, (_, dropped) = self._exchanges.popitem(last=False)
                 self.bytes -= dropped
 

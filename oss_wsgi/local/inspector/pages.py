@@ -13,7 +13,7 @@ from ..storage.index import CommonPrefix
 from ..storage.storage import Storage
 from .access import PICTURES, SAFE, essence
 from .exchange import KINDS, Exchange
-from .journal import MAX_STORIES, Journal
+from .journal import MAX_EXCHANGES, Journal
 from .markup import Page
 from .masks import Masks
 from .outcome import outcome
@@ -84,8 +84,8 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
     count = f"{len(matches)} request{'' if len(matches) == 1 else 's'}"
     if len(matches) < len(exchanges):
         count += f" of {len(exchanges)}"
-    elif len(exchanges) == MAX_STORIES:
-        count = f"The last {MAX_STORIES} requests"
+    elif len(exchanges) == MAX_EXCHANGES:
+        count = f"The last {MAX_EXCHANGES} requests"
 
     def others(first: int) -> str:
         return page.link("", **filters, **{"from": str(first) if first else ""})

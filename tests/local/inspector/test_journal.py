@@ -3,16 +3,16 @@ import tracemalloc
 import pytest
 
 from oss_wsgi.local.inspector.exchange import MAX_VALUE, Exchange
-from oss_wsgi.local.inspector.journal import MAX_BYTES, MAX_STORIES, Journal
+from oss_wsgi.local.inspector.journal import MAX_BYTES, MAX_EXCHANGES, Journal
 
 
 def test_the_newest_thousand_are_kept():
     journal = Journal()
-    for number in range(MAX_STORIES + 5):
+    for number in range(MAX_EXCHANGES + 5):
         journal.add(Exchange(id=f"{number}"))
     exchanges = journal.exchanges()
-    assert len(exchanges) == MAX_STORIES
-    assert (exchanges[0].id, exchanges[-1].id) == (f"{MAX_STORIES + 4}", "5")
+    assert len(exchanges) == MAX_EXCHANGES
+    assert (exchanges[0].id, exchanges[-1].id) == (f"{MAX_EXCHANGES + 4}", "5")
     assert journal.exchange("4") is None
     assert journal.exchange("5") is exchanges[-1]
 
@@ -32,14 +32,14 @@ def test_an_exchange_that_goes_on_keeps_its_place_and_counts_once():
 
 def test_a_thousand_are_the_most_with_those_under_way():
     journal = Journal()
-    exchanges = [Exchange(id=f"{number}", is_under_way=True) for number in range(MAX_STORIES + 1)]
+    exchanges = [Exchange(id=f"{number}", is_under_way=True) for number in range(MAX_EXCHANGES + 1)]
     for exchange in exchanges:
         journal.add(exchange)
     assert journal.exchange("0") is None
     exchanges[0].finish(200, [], b"", 0.1)
     journal.add(exchanges[0])
     assert journal.exchanges()[0] is exchanges[0]
-    assert len(journal.exchanges()) == MAX_STORIES
+    assert len(journal.exchanges()) == MAX_EXCHANGES
 
 
 def test_what_is_under_way_grows_within_8_mib():
