@@ -62,7 +62,6 @@ def stand(folder: Path, **settings: Any) -> Iterator[Stand]:
                 cors_rules=[rule],
                 key_bits=1024,
                 acl="public-read",
-                callback_timeout=60.0,  # a test looks at a file meanwhile: on a busy machine that takes longer than 5 s
             )
         )
         storage = LocalOSSServer(oss)

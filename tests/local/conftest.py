@@ -70,7 +70,6 @@ def make_oss(tmp_path, recorder):
             "clock": lambda: NOW,
             "transport": lint(recorder),
             "cors_rules": [CORSRule(["http://page.example"])],
-            "callback_timeout": 60.0,
         }
         oss = LocalOSS(**{**defaults, **options})
         instances.append(oss)

@@ -47,8 +47,7 @@ def deployed(
 ) -> Iterator[Deployment]:
     """Run a deployment; ``front`` is a WSGI middleware in the place of a web server."""
     with contextlib.ExitStack() as stack:
-        # OSS's 5 seconds for a callback may be too short for a busy machine.
-        options = {"cors_rules": [CORSRule([ORIGIN, "http://127.0.0.1:*"])], "callback_timeout": 60.0, **(oss or {})}
+        options = {"cors_rules": [CORSRule([ORIGIN, "http://127.0.0.1:*"])], **(oss or {})}
         local = stack.enter_context(LocalOSS(directory=folder / "objects", **options))
         stack.enter_context(serving_oss(local))
         applications: list[Any] = []

@@ -18,15 +18,9 @@ from oss_wsgi.settings import Settings
 
 from ...support.deployment import ORIGIN, Deployment, deployed
 from ..command import oss_wsgi
-from .runs import patience, run_doctor
+from .runs import run_doctor
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    with patience():
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
 
 
 CORS = CORSRule([ORIGIN, "http://127.0.0.1:*"], ("POST", "PUT"), expose_headers=("ETag", "x-oss-request-id"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,8 @@ from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
 from oss_wsgi.exceptions import BucketRefusedError
 
 from ...support.deployment import Deployment, deployed
-from .runs import patience
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    with patience():
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
 
 
 def findings(deployment: Deployment, **environ: str) -> list[Finding]:
