@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import struct
 import sys
 import zlib
@@ -16,11 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from tests.support.chromium import ARGUMENTS, chromium_path
 from tests.support.running_server import running_server
 
 STATES = ("empty", "half", "failure", "done")
 WIDTHS = {1280: 860, 768: 860, 360: 740}
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PHOTOS = {
     "Beach at sunset.png": (206, 96, 44),
     "Family dinner.png": (58, 90, 150),
@@ -111,10 +110,8 @@ def photograph(folder: Path) -> None:
     """Write ``states-light.png`` and ``states-dark.png``."""
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, CHROMIUM)))
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with running_server(OSS_MULTIPART="off") as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=options)
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         for scheme, ground, line in (("light", "#ffffff", "#d8dce2"), ("dark", "#000000", "#2f353d")):
             shots = {}
             for width, height in WIDTHS.items():

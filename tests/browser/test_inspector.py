@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import re
-import shutil
 import threading
 import time
 import urllib.error
@@ -24,7 +23,7 @@ import pytest
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 
-from ..support.chromium import ARGUMENTS
+from ..support.chromium import ARGUMENTS, chromium_path
 from .axe import findings
 from .upload_page import PNG, expect
 
@@ -300,9 +299,8 @@ def test_a_rebound_name_is_misdirected(browser: Browser, oss: LocalOSS, upload: 
     """The attacker's page has the origin of the local OSS for the browser, once its name means 127.0.0.1."""
     upload("cat.txt")
     port = oss.url.rpartition(":")[2]
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     rebinding = [*ARGUMENTS, "--host-resolver-rules=MAP rebound.example 127.0.0.1"]
-    chromium = browser.browser_type.launch(executable_path=path, args=rebinding)
+    chromium = browser.browser_type.launch(executable_path=chromium_path(), args=rebinding)
     try:
         page = chromium.new_page()
         origin = f"http://rebound.example:{port}"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ..support.absent import skip_or_fail
+from ..support.chromium import chromium_path
 from .blocks import ROOT, pages
 from .test_generated import load
-from .visit import chromium
 
 PICTURES = ROOT / "docs" / "pictures"
 
@@ -37,7 +37,7 @@ def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 def test_the_script_makes_every_picture(tmp_path: Path) -> None:
-    if chromium() is None:
+    if chromium_path() is None:
         skip_or_fail("Chromium")
     command = [sys.executable, str(ROOT / "docs" / "pictures.py"), str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from ..support.chromium import ARGUMENTS, chromium_path
 
 
 class Next(argparse.Action):
@@ -71,16 +69,11 @@ def do(page: Any, name: str, value: str) -> None:
         page.screenshot(path=Path(os.environ.get("PICTURES", ".")) / value)
 
 
-def chromium() -> str | None:
-    """Return the path of the system's Chromium."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
-
-
 def main() -> int:
     from playwright.sync_api import sync_playwright
 
     options = parser().parse_args()
-    path = chromium()
+    path = chromium_path()
     if path is None:
         print("Chromium is not installed", file=sys.stderr)
         return 77
