@@ -65,7 +65,8 @@ class OwnTransaction(Transaction):
         self._info = taken.info
         self._driver = driver
         self._cursor = self._driver.cursor()
-        self._watch = watch if hasattr(self._driver, "fileno") else None  # PyMySQL, without one, has a limit of its own
+        # PyMySQL, without fileno, has a limit of its own.
+        self._limited = watch.limited if watch is not None and hasattr(self._driver, "fileno") else _unlimited
         self.begin()
 
     def begin(self) -> None:
@@ -91,17 +92,17 @@ class OwnTransaction(Transaction):
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
-        self._within(self._patience, self._cursor.execute, statement.text, statement.bound(parameters))
+        self._limited(self._driver, self._patience, self._cursor.execute, statement.text, statement.bound(parameters))
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
 
-    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement, and commit."""
-        self.run(statement, parameters)
+    def store(self, answer: Mapping[str, Any]) -> None:
+        """Store the answer of an upload, and commit."""
+        self.run(self.statements.store, answer)
         self.commit()
 
     def commit(self) -> None:
         """Commit, and give the connection back."""
-        self._within(self._patience, self._driver.commit)
+        self._limited(self._driver, self._patience, self._driver.commit)
         self._give_back()
 
     def roll_back(self, error: BaseException | None) -> None:
@@ -111,7 +112,7 @@ class OwnTransaction(Transaction):
         try:
             if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
                 raise error
-            self._within(PEER_SECONDS, self._driver.rollback)
+            self._limited(self._driver, PEER_SECONDS, self._driver.rollback)
             self._give_back()
         except Exception:
             self._is_open = False
@@ -127,37 +128,19 @@ class OwnTransaction(Transaction):
         else:
             self._idle.give(self)
 
-    def _within(self, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the driver, for at most ``seconds`` where it has no limit of its own."""
-        watch, driver = self._watch, self._driver
-        if watch is None:
-            return act(*arguments)
-        watch.begin(driver, seconds)
-        try:
-            return act(*arguments)
-        finally:
-            watch.end(driver)
-
 
 class PyMySQLTransaction(OwnTransaction):
     """Transactions by PyMySQL, which is slow Python code, in as few messages and calls as possible."""
 
-    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
-        """Run a statement."""
-        if statement.returns_rows:
-            return super().run(statement, parameters)
-        return Rows(self._driver.query(_with_literals(statement, parameters)), [])
+    def lock(self, key: Mapping[str, Any]) -> bool:
+        """Lock the row of an upload; return whether it is new."""
+        return bool(self._driver.query(self.statements.claim.filled(key)) == 1)
 
-    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement and commit, in one message."""
-        self._driver.query(f"{_with_literals(statement, parameters)}; COMMIT")
+    def store(self, answer: Mapping[str, Any]) -> None:
+        """Store the answer of an upload and commit, in one message."""
+        self._driver.query(self.statements.store.filled(answer) + "; COMMIT")
         self._driver.next_result()
         self._give_back()
-
-
-def _with_literals(statement: Statement, parameters: Mapping[str, Any]) -> str:
-    values = statement.bound(parameters)
-    return statement.text % tuple([f"x'{each.hex()}'" if isinstance(each, bytes) else int(each) for each in values])
 
 
 class LibpqTransaction(OwnTransaction):
@@ -175,25 +158,28 @@ class LibpqTransaction(OwnTransaction):
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement; the first one begins a transaction."""
+        self._begin_sent()
         values = statement.bound(parameters)
-        must_begin = self._libpq.transaction_status == _IDLE
-        if statement.is_frequent and self._may_prepare:
-            text = self._executing(statement, values)
-            return self._send(_BEGIN + text if must_begin else text)
-        if must_begin:
-            self._send(_BEGIN)
         sent = [each if isinstance(each, bytes) else str(each).encode() for each in values]
         formats = [isinstance(each, bytes) for each in values]
-        return _rows(
-            self._within(self._patience, self._libpq.exec_params, _numbered(statement.text), sent, None, formats)
-        )
+        numbered = _numbered(statement.text)
+        return _rows(self._limited(self._driver, self._patience, self._libpq.exec_params, numbered, sent, None, formats))
 
-    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement and commit, in one message if the statement is prepared."""
+    def lock(self, key: Mapping[str, Any]) -> bool:
+        """Lock the row of an upload; return whether it is new. The statement, if it is prepared, begins by itself."""
         if not self._may_prepare:
-            super().finish(statement, parameters)
+            return super().lock(key)
+        text = self._executing(self.statements.claim, key)
+        if self._libpq.transaction_status == _IDLE:
+            text = _BEGIN + text
+        return bool(self._send(text).get_value(0, 0) == b"0")
+
+    def store(self, answer: Mapping[str, Any]) -> None:
+        """Store the answer of an upload and commit, in one message if the statement is prepared."""
+        if not self._may_prepare:
+            super().store(answer)
             return
-        self._send(self._executing(statement, statement.bound(parameters)) + "; COMMIT")
+        self._send(self._executing(self.statements.store, answer) + "; COMMIT")
         self._give_back()
 
     def commit(self) -> None:
@@ -201,25 +187,35 @@ class LibpqTransaction(OwnTransaction):
         self._send("COMMIT")
         self._give_back()
 
-    def _send(self, text: str) -> Rows:
-        return _rows(self._within(self._patience, self._libpq.exec_, text.encode()))
+    def _begin_sent(self) -> None:
+        """Begin the transaction on the server, if no message has done so yet."""
+        if self._libpq.transaction_status == _IDLE:
+            self._send(_BEGIN)
 
-    def _executing(self, statement: Statement, values: tuple[Any, ...]) -> str:
+    def _send(self, text: str) -> Any:
+        """Send a text, and return libpq's result."""
+        return _checked(self._limited(self._driver, self._patience, self._libpq.exec_, text.encode()))
+
+    def _executing(self, statement: Statement, parameters: Mapping[str, Any]) -> str:
         """Return the text that executes a prepared statement; prepare the statement if it is not."""
         name = self._names.get(statement.text)
         if name is None:
             name = self._names[statement.text] = f"oss_wsgi_{len(self._names)}"
-            _rows(self._libpq.prepare(name.encode(), _numbered(statement.text)))
-        literals = [f"'\\x{each.hex()}'" if isinstance(each, bytes) else str(int(each)) for each in values]
-        return f"EXECUTE {name} ({', '.join(literals)})"
+            _checked(self._libpq.prepare(name.encode(), _numbered(statement.text)))
+        return f"EXECUTE {name} {statement.filled(parameters)}"
+
+
+def _checked(result: Any) -> Any:
+    """Return a libpq result. Raises psycopg's error for a failed one."""
+    if result.status not in (_DONE, _ROWS):
+        raise _error(result)
+    return result
 
 
 def _rows(result: Any) -> Rows:
     """Return the rows of a libpq result. Raises psycopg's error for a failed one."""
-    if result.status == _DONE:
+    if _checked(result).status == _DONE:
         return Rows(result.command_tuples or 0, [])
-    if result.status != _ROWS:
-        raise _error(result)
     readers = [(column, _READERS.get(result.ftype(column), str)) for column in range(result.nfields)]
     raw = result.get_value
     rows = [
@@ -247,6 +243,10 @@ def _numbered(text: str) -> bytes:
     """Return a statement with libpq's parameters, $1 and so on."""
     numbers = count(1)
     return re.sub("%s", lambda match: f"${next(numbers)}", text).encode()
+
+
+def _unlimited(connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
+    return act(*arguments)
 
 
 def own_transaction(driver: str) -> type[OwnTransaction]:
@@ -325,20 +325,20 @@ class Watch:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self, connection: Any, seconds: int) -> None:
-        """Cut a driver's connection unless ``end`` is called within ``seconds``, exact to a second."""
+    def limited(self, connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Call ``act``, and cut the driver's connection if that takes longer than ``seconds``, exact to a second."""
         self._running[connection] = self._ticks + seconds + 1
         if self._thread is None:
             self._ended = threading.Event()
             self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="oss_wsgi watch", daemon=True)
             self._thread.start()
-
-    def end(self, connection: Any) -> None:
-        """Let a connection be."""
-        self._running.pop(connection, None)
+        try:
+            return act(*arguments)
+        finally:
+            self._running.pop(connection, None)
 
     def stop(self) -> None:
-        """End the thread; the next ``begin`` starts another one."""
+        """End the thread; the next call starts another one."""
         self._ended.set()
         self._thread = None
 

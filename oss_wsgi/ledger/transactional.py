@@ -72,10 +72,6 @@ _AUTOCOMMIT = (
 class Transaction(ABC):
     """An open transaction of the database."""
 
-    #: The handler's ``upload.transaction``; None if the handler works outside this transaction.
-    handed: object | None = None
-    #: Whether one of the handler's statements lost against another transaction.
-    has_conflict = False
     is_mariadb = False
 
     def __init__(self, statements: Statements) -> None:
@@ -86,9 +82,18 @@ class Transaction(ABC):
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
 
+    def shared(self) -> SharedTransaction | None:
+        """Return this transaction if the handler works in it."""
+        return None
+
+    def lock(self, key: Mapping[str, Any]) -> bool:
+        """Lock the row of an upload; return whether it is new."""
+        locked = self.run(self.statements.claim, key)
+        return locked.affected == 1 if self.statements.family == "mysql" else bool(locked.rows[0][0] == 0)
+
     @abstractmethod
-    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement, and commit."""
+    def store(self, answer: Mapping[str, Any]) -> None:
+        """Store the answer of an upload, and commit."""
 
     @abstractmethod
     def commit(self) -> None:
@@ -140,6 +145,8 @@ class SharedTransaction(Transaction):
     ) -> None:
         super().__init__(statements)
         self.handed = handed
+        #: Whether one of the handler's statements lost against another transaction.
+        self.has_conflict = False
         #: Whether the handler is running.
         self.is_handling = False
         #: Whether the handler has ended the transaction.
@@ -147,15 +154,19 @@ class SharedTransaction(Transaction):
         self._execute = execute
         self._end = end
 
+    def shared(self) -> SharedTransaction:
+        """Return this transaction."""
+        return self
+
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
         result = self._execute(statement.text, statement.bound(parameters))
         return Rows(result.rowcount, [tuple(row) for row in result.fetchall()] if statement.returns_rows else [])
 
-    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement, and commit. Raises HandlerCommittedError if the handler ended the transaction."""
+    def store(self, answer: Mapping[str, Any]) -> None:
+        """Store the answer, and commit. Raises HandlerCommittedError if the handler ended the transaction."""
         self._after_handler()
-        self.run(statement, parameters)
+        self.run(self.statements.store, answer)
         self.commit()
 
     def commit(self) -> None:
@@ -293,7 +304,7 @@ class TransactionalLedger(OnceLedger):
                     # MySQL waits at least a second for a lock. This statement fails at once if another transaction has
                     # the row.
                     transaction.run(transaction.statements.lock_at_once, key)
-                found = _find(transaction, identity, key, is_new=_lock(transaction, key))
+                found = _find(transaction, identity, key, is_new=transaction.lock(key))
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
@@ -503,13 +514,6 @@ class _RollBackError(Exception):
     """Raised in the application's transaction to roll it back although nothing failed."""
 
 
-def _lock(transaction: Transaction, key: Mapping[str, Any]) -> bool:
-    """Lock the row of an upload; return whether it is new."""
-    statements = transaction.statements
-    done = transaction.run(statements.claim, key)
-    return done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
-
-
 def _response_of(transaction: Transaction, key: Mapping[str, Any]) -> StoredResponse | None:
     """Return the stored response of an upload."""
     for name, etag, status, content_type, body in transaction.run(transaction.statements.find, key).rows:
@@ -546,7 +550,7 @@ class _RowClaim(Claim):
         self._transaction = transaction
         self._answer = key
         self.found = found
-        self._shared = transaction if isinstance(transaction, SharedTransaction) else None
+        self._shared = transaction.shared()
         self._is_open = True
 
     def handle(self, handle: Handle) -> StoredResponse:
@@ -575,7 +579,7 @@ class _RowClaim(Claim):
         answer |= {"status": encoded(response.status), "content_type": encoded(response.content_type)}
         answer["body"] = response.body
         try:
-            transaction.finish(transaction.statements.store, answer)
+            transaction.store(answer)
         except Exception as error:
             transaction.roll_back(error)
             self._is_open = False
@@ -597,7 +601,7 @@ class _RowClaim(Claim):
 def _try_to_store(transaction: Transaction) -> None:
     """Write the row of a lock that no other call uses; the caller rolls it back."""
     identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
-    _lock(transaction, key_of(identity, 0))
+    transaction.lock(key_of(identity, 0))
 
 
 def _text_name(name: str) -> bytes:
