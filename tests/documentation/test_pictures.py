@@ -1,4 +1,4 @@
-"""The pictures of the pages are made by docs/pictures.py, and every picture that a page names is one of them."""
+"""Every picture that a page names is committed, and something makes each of them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,21 @@ def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
         assert diagram.read_text(encoding="utf-8") == (PICTURES / diagram.name).read_text(encoding="utf-8")
 
 
+def test_the_hidden_steps_of_the_pages_take_all_but_the_diagrams_and_the_states() -> None:
+    """They are taken, and each step done, wherever a page is typed: ``-m pages``."""
+    taken = {name for page in pages() for name in re.findall(r"--picture (\S+)", page.read_text(encoding="utf-8"))}
+    assert taken == {name for name in named() if not name.startswith(("flow-", "states-"))}
+
+
 @pytest.mark.browser
-def test_the_script_makes_every_picture(tmp_path: Path) -> None:
+def test_the_script_photographs_the_page_in_every_state(tmp_path: Path) -> None:
     if chromium_path() is None:
         skip_or_fail("Chromium")
-    command = [sys.executable, str(ROOT / "docs" / "pictures.py"), str(tmp_path)]
+    command = [sys.executable, str(ROOT / "docs" / "page_states.py"), str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
-    assert {path.name for path in tmp_path.iterdir()} == named()
-    for picture in tmp_path.glob("*.png"):
+    assert {path.name for path in tmp_path.iterdir()} == {name for name in named() if name.startswith("states-")}
+    for picture in tmp_path.iterdir():
         assert size(picture) == size(PICTURES / picture.name), picture.name
 
 

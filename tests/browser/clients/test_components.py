@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,11 +24,12 @@ LARGE = bytes(range(256)) * (17 * MEGABYTE // 256)
 DONE = {"components_antd": "done", "components_element_plus": "success"}
 
 
-def send(context: BrowserContext, site: PartsSite, client: str, content: bytes = SMALL) -> Page:
+def send(context: BrowserContext, site: PartsSite, client: str, folder: Path, content: bytes = SMALL) -> Page:
     page = context.new_page()
     page.goto(f"{site.url}/page.html?client={client}")
-    payload: Any = {"name": "cat.png", "mimeType": "image/png", "buffer": content}
-    page.locator("input[type=file]").first.set_input_files(payload, timeout=TIMEOUT)
+    chosen = folder / "cat.png"
+    chosen.write_bytes(content)
+    page.locator("input[type=file]").first.set_input_files(chosen, timeout=TIMEOUT)
     return page
 
 
@@ -38,9 +40,9 @@ def expect_report(page: Page, text: str) -> None:
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["a form", "parts"])
 @pytest.mark.parametrize("client", DONE)
 def test_a_file_is_stored_and_the_component_has_the_answer(
-    context: BrowserContext, parts_site: PartsSite, client: str, content: bytes
+    context: BrowserContext, parts_site: PartsSite, tmp_path: Path, client: str, content: bytes
 ) -> None:
-    page = send(context, parts_site, client, content)
+    page = send(context, parts_site, client, tmp_path, content)
     expect_report(page, f'{DONE[client]} {{"Status":"Ok","number":1}}')
     expect_report(page, "percent 100")
     assert parts_site.content() == content
@@ -57,17 +59,17 @@ def test_a_file_is_stored_and_the_component_has_the_answer(
 )
 @pytest.mark.parametrize("client", DONE)
 def test_a_file_whose_callback_failed_is_an_error_in_the_language_of_the_browser(
-    browser: Browser, parts_site: PartsSite, client: str, locale: str, sentence: str
+    browser: Browser, parts_site: PartsSite, tmp_path: Path, client: str, locale: str, sentence: str
 ) -> None:
     parts_site.oss.fail_next("callback_status", status=500, times=None)
     with browser.new_context(locale=locale) as context:
-        page = send(context, parts_site, client)
+        page = send(context, parts_site, client, tmp_path)
         expect_report(page, f"error {sentence}")
         expect(page.locator("output")).not_to_contain_text(DONE[client])
 
 
 @pytest.mark.parametrize("client", DONE)
-def test_a_refused_file_says_why(browser: Browser, parts_site: PartsSite, client: str) -> None:
+def test_a_refused_file_says_why(browser: Browser, parts_site: PartsSite, tmp_path: Path, client: str) -> None:
     inner = parts_site.direct_upload
     body = b'{"error": {"code": "forbidden", "message": "Not allowed."}}'
 
@@ -80,6 +82,6 @@ def test_a_refused_file_says_why(browser: Browser, parts_site: PartsSite, client
 
     parts_site.direct_upload = application  # type: ignore[assignment]
     with browser.new_context(locale="zh-CN") as context:
-        page = send(context, parts_site, client)
+        page = send(context, parts_site, client, tmp_path)
         expect_report(page, "error 您没有在此发送文件的权限。")
     assert parts_site.uploads == []

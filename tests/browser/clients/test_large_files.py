@@ -27,9 +27,15 @@ CONTENT = bytes(range(256)) * (17 * MEGABYTE // 256)  # two parts of 16 MiB
 TIMEOUT = 120_000
 
 
-def choose(page: Page, selector: str = "input[type=file]") -> None:
-    payload: Any = {"name": "film.mp4", "mimeType": "video/mp4", "buffer": CONTENT}
-    page.locator(selector).first.set_input_files(payload, timeout=TIMEOUT)
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("film") / "film.mp4"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def choose(page: Page, film: Path, selector: str = "input[type=file]") -> None:
+    page.locator(selector).first.set_input_files(film, timeout=TIMEOUT)
 
 
 def open_client(context: BrowserContext, site: PartsSite, client: str) -> Page:
@@ -43,11 +49,13 @@ def expect_report(page: Page, text: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["5", "6"])
-def test_uppy_uploads_from_its_dashboard(context: BrowserContext, parts_site: PartsSite, version: str) -> None:
+def test_uppy_uploads_from_its_dashboard(
+    context: BrowserContext, parts_site: PartsSite, film: Path, version: str
+) -> None:
     page = open_client(context, parts_site, f"large_uppy_{version}")
     lines: list[str] = []
     page.on("console", lambda message: lines.append(message.text))
-    choose(page, ".uppy-Dashboard-input")
+    choose(page, film, ".uppy-Dashboard-input")
     page.locator(".uppy-StatusBar-actionBtn--upload").click(timeout=TIMEOUT)
     expect(page.locator(".uppy-StatusBar-statusPrimary")).to_contain_text("Complete", timeout=TIMEOUT)
     assert parts_site.content() == CONTENT
@@ -78,10 +86,12 @@ REPORTS = {
 
 
 @pytest.mark.parametrize("client", REPORTS)
-def test_each_library_uploads_by_the_thirty_lines(context: BrowserContext, parts_site: PartsSite, client: str) -> None:
+def test_each_library_uploads_by_the_thirty_lines(
+    context: BrowserContext, parts_site: PartsSite, film: Path, client: str
+) -> None:
     parts_site.answer = {"name": "film"}
     page = open_client(context, parts_site, client)
-    choose(page)
+    choose(page, film)
     expect_report(page, REPORTS[client])
     assert parts_site.content() == CONTENT
     assert [upload.operation for upload in parts_site.uploads] == ["CompleteMultipartUpload"]
@@ -90,19 +100,19 @@ def test_each_library_uploads_by_the_thirty_lines(context: BrowserContext, parts
 
 @pytest.mark.parametrize("client", REPORTS)
 def test_a_part_that_fails_is_reported_and_nothing_stays(
-    context: BrowserContext, parts_site: PartsSite, client: str
+    context: BrowserContext, parts_site: PartsSite, film: Path, client: str
 ) -> None:
     parts_site.oss.failing = {"2": 1}
     page = open_client(context, parts_site, client)
-    choose(page)
+    choose(page, film)
     expect_report(page, "error OSS did not take part 2: 503")
     assert (parts_site.objects, parts_site.unfinished, parts_site.uploads) == ([], 0, [])
 
 
-def test_filepond_cancels(context: BrowserContext, parts_site: PartsSite) -> None:
+def test_filepond_cancels(context: BrowserContext, parts_site: PartsSite, film: Path) -> None:
     parts_site.oss.held = {"2"}
     page = open_client(context, parts_site, "large_filepond")
-    choose(page)
+    choose(page, film)
     assert parts_site.oss.arrived.wait(60)
     with page.expect_response(lambda response: response.request.method == "DELETE"):
         page.locator(".filepond--action-abort-item-processing").click(force=True)
@@ -118,7 +128,7 @@ def temporary(pages: Path, tmp_path: Path) -> Iterator[PartsSite]:
 
 
 def test_ali_oss_uploads_with_temporary_keys_and_our_server_asks_oss_what_came(
-    context: BrowserContext, temporary: PartsSite
+    context: BrowserContext, temporary: PartsSite, film: Path
 ) -> None:
     parts_site = temporary
     films: list[dict[str, Any]] = []
@@ -154,7 +164,7 @@ def test_ali_oss_uploads_with_temporary_keys_and_our_server_asks_oss_what_came(
     parts_site.direct_upload = application  # type: ignore[assignment]
     try:
         page = open_client(context, parts_site, "large_ali_oss")
-        choose(page)
+        choose(page, film)
         expect_report(page, f'uploaded {{"size":{len(CONTENT)},"type":"video/mp4"}}')
     finally:
         bucket.close()
