@@ -162,8 +162,8 @@ class LibpqTransaction(OwnTransaction):
         values = statement.bound(parameters)
         sent = [each if isinstance(each, bytes) else str(each).encode() for each in values]
         formats = [isinstance(each, bytes) for each in values]
-        numbered = _numbered(statement.text)
-        return _rows(self._limited(self._driver, self._patience, self._libpq.exec_params, numbered, sent, None, formats))
+        arguments = _numbered(statement.text), sent, None, formats
+        return _rows(self._limited(self._driver, self._patience, self._libpq.exec_params, *arguments))
 
     def lock(self, key: Mapping[str, Any]) -> bool:
         """Lock the row of an upload; return whether it is new. The statement, if it is prepared, begins by itself."""

@@ -229,8 +229,6 @@ class Statement(NamedTuple):
         return cls(text, _ordered(()), {}, False)
 
 
-
-
 def _parameters(*names: str) -> dict[str, Any]:
     return {name: bindparam(name) for name in names}
 
