@@ -7,12 +7,13 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ..support.absent import skip_or_fail
 from ..support.chromium import chromium_path
-from .blocks import ROOT, pages
+from .blocks import ROOT, pages, steps
 from .test_generated import load
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -36,15 +37,31 @@ def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_the_script_makes_every_picture(tmp_path: Path) -> None:
+def test_the_script_makes_every_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not type the pages here: test_pages.py does, and sees their pictures."""
     if chromium_path() is None:
         skip_or_fail("Chromium")
-    command = [sys.executable, str(ROOT / "docs" / "pictures.py"), str(tmp_path)]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert {path.name for path in tmp_path.iterdir()} == named()
+    of_pages: set[str] = set()
+    run = subprocess.run
+
+    def run_or_note(command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        if "tests.documentation.reader" not in command:
+            return run(command, **options)
+        assert options["env"]["PICTURES"] == str(tmp_path)
+        of_pages.update(taken_by(Path(command[-1])))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run_or_note)
+    monkeypatch.setattr(sys, "argv", ["pictures.py", str(tmp_path)])
+    assert load("pictures").main() == 0
+    assert {path.name for path in tmp_path.iterdir()} == named() - of_pages
     for picture in tmp_path.glob("*.png"):
         assert size(picture) == size(PICTURES / picture.name), picture.name
+
+
+def taken_by(page: Path) -> list[str]:
+    """Return the pictures that the hidden steps of a page take."""
+    return re.findall(r" --picture (\S+)", "\n".join(step.text for step in steps(page)))
 
 
 def size(picture: Path) -> tuple[int, int]:
