@@ -15,7 +15,6 @@ from typing import Any
 
 from ..support.chromium import ARGUMENTS, chromium_path
 
-
 #: How the page is looked at. Those before all others hold when it is opened.
 LOOKS = ("width", "height", "dark")
 
