@@ -24,7 +24,10 @@ def test_every_block_has_a_way_to_run() -> None:
 
 
 def is_typed(page: Path) -> bool:
-    return bool(steps(page)) and not is_typed_already(page)
+    """Return whether a page is typed by itself; one where another page goes on is typed with that one."""
+    others = (other for other in pages() if f"<!-- after: {page.name} -->" in other.read_text(encoding="utf-8"))
+    is_continued = any(other.parent == page.parent for other in others)
+    return bool(steps(page)) and not is_typed_already(page) and not is_continued
 
 
 @pytest.fixture(scope="module")
