@@ -50,8 +50,11 @@ def in_own_network() -> bool:
 
 
 @contextlib.contextmanager
-def environment(page: list[Step]) -> Iterator[dict[str, str]]:
-    """Make the machine that a page needs in a temporary folder; return its environment variables."""
+def environment(page: list[Step], packages: Path | None = None) -> Iterator[dict[str, str]]:
+    """Make the machine that a page needs in a temporary folder; return its environment variables.
+
+    :param packages: the folder of ``make_packages`` for this page, which is made without it.
+    """
     with tempfile.TemporaryDirectory(prefix="machine-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -63,14 +66,12 @@ def environment(page: list[Step]) -> Iterator[dict[str, str]]:
         environ["PATH"] = os.pathsep.join([str(commands), environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         environ |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environ["STAND_INS"] = str(Path(__file__).parent / "stand_ins")
-        environ |= {
-            "PIP_NO_INDEX": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_FIND_LINKS": str(folder / "packages"),
-        }
-        wanted = _installed_by(page)
-        if wanted:
-            _make_packages(folder / "packages", wanted)
+        wanted = installed_by(page)
+        if packages is None:
+            packages = folder / "packages"
+            if wanted:
+                make_packages(packages, wanted)
+        environ |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_FIND_LINKS": str(packages)}
         repository = _make_repository(folder / "repository", page)
         environ |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{repository}.insteadOf"}
         environ |= {"GIT_CONFIG_VALUE_0": "https://github.com/oss-wsgi/oss-wsgi"}
@@ -101,7 +102,7 @@ def _script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def _installed_by(page: list[Step]) -> set[str]:
+def installed_by(page: list[Step]) -> set[str]:
     """Return the requirements that a page installs with pip."""
     text = "\n".join(step.text for step in page if step.language in ("sh", "console"))
     wanted = set()
@@ -111,7 +112,7 @@ def _installed_by(page: list[Step]) -> set[str]:
     return wanted
 
 
-def _make_packages(folder: Path, wanted: set[str]) -> None:
+def make_packages(folder: Path, wanted: set[str]) -> None:
     """Pack the distributions of the test environment that the pages install, and this checkout, as wheels."""
     folder.mkdir()
     source = folder.parent / "source"

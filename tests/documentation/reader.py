@@ -206,10 +206,10 @@ def expect(expected: str, output: str) -> None:
         raise StepError(f"the page shows\n{expected}\nand the output is\n{output}")
 
 
-def read(page: Path, folder: Path) -> int:
+def read(page: Path, folder: Path, packages: Path | None = None) -> int:
     """Type a whole page; print each step; return 0, 1 for a failure, 77 if a program is missing."""
     page_steps = steps(page)
-    with environment(page_steps) as environ:
+    with environment(page_steps, packages) as environ:
         os.environ.update(environ)
         reader = Reader(folder, environ)
         missing = []
@@ -231,11 +231,11 @@ def read(page: Path, folder: Path) -> int:
 
 
 def main() -> int:
-    page = Path(sys.argv[1]).resolve()
+    page, *packages = (Path(argument).resolve() for argument in sys.argv[1:])
     in_own_network()
     with tempfile.TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        return read(page, Path(folder))
+        return read(page, Path(folder), *packages)
 
 
 if __name__ == "__main__":

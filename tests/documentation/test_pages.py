@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from ..support.absent import skip_or_fail
 from .blocks import ROOT, PageError, pages, steps, without_way
 from .chinese import is_typed_already
+from .environment import installed_by, make_packages
+from .test_pictures import PICTURES, size, taken_by
 
 NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
 
@@ -20,16 +23,35 @@ def test_every_block_has_a_way_to_run() -> None:
     assert [problem for page in pages() for problem in without_way(steps(page))] == []
 
 
+def is_typed(page: Path) -> bool:
+    """Return whether a page is typed by itself; one where another page goes on is typed with that one."""
+    others = (other for other in pages() if f"<!-- after: {page.name} -->" in other.read_text(encoding="utf-8"))
+    is_continued = any(other.parent == page.parent for other in others)
+    return bool(steps(page)) and not is_typed_already(page) and not is_continued
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheels of all that the pages install."""
+    folder = tmp_path_factory.mktemp("machine") / "packages"
+    make_packages(folder, set().union(*(installed_by(steps(page)) for page in pages() if is_typed(page))))
+    return folder
+
+
 @pytest.mark.pages
 @pytest.mark.parametrize("name", NAMES)
-def test_a_reader_can_type_the_page(name: str) -> None:
-    if is_typed_already(ROOT / name) or not steps(ROOT / name):
+def test_a_reader_can_type_the_page(name: str, packages: Path, tmp_path: Path) -> None:
+    if not is_typed(ROOT / name):
         return
-    command = [sys.executable, "-m", "tests.documentation.reader", name]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.documentation.reader", name, str(packages)]
+    environ = {**os.environ, "PICTURES": str(tmp_path)}
+    process = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     if process.returncode == 77:
         skip_or_fail(process.stdout.strip().splitlines()[-1])
     assert process.returncode == 0, process.stdout + process.stderr
+    assert {path.name: size(path) for path in tmp_path.iterdir()} == {
+        picture: size(PICTURES / picture) for picture in taken_by(ROOT / name)
+    }
 
 
 def test_a_block_that_nothing_runs_is_named() -> None:

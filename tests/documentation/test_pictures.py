@@ -12,7 +12,7 @@ import pytest
 
 from ..support.absent import skip_or_fail
 from ..support.chromium import chromium_path
-from .blocks import ROOT, pages
+from .blocks import ROOT, pages, steps
 from .test_generated import load
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -36,9 +36,10 @@ def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
 
 
 def test_the_hidden_steps_of_the_pages_take_all_but_the_diagrams_and_the_states() -> None:
-    """They are taken, and each step done, wherever a page is typed: ``-m pages``."""
-    taken = {name for page in pages() for name in re.findall(r"--picture (\S+)", page.read_text(encoding="utf-8"))}
-    assert taken == {name for name in named() if not name.startswith(("flow-", "states-"))}
+    """test_pages.py types the pages and sees their pictures."""
+    takers = {page: taken_by(page) for page in pages() if taken_by(page)}
+    assert set().union(*takers.values()) == {name for name in named() if not name.startswith(("flow-", "states-"))}
+    assert load("pictures").pages() == sorted(takers)
 
 
 @pytest.mark.browser
@@ -51,6 +52,11 @@ def test_the_script_photographs_the_page_in_every_state(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {name for name in named() if name.startswith("states-")}
     for picture in tmp_path.iterdir():
         assert size(picture) == size(PICTURES / picture.name), picture.name
+
+
+def taken_by(page: Path) -> list[str]:
+    """Return the pictures that the hidden steps of a page take."""
+    return re.findall(r" --picture (\S+)", "\n".join(step.text for step in steps(page)))
 
 
 def size(picture: Path) -> tuple[int, int]:

@@ -6,6 +6,7 @@ visit http://127.0.0.1:8080/ --fill user=eric --click "Log in" --upload cat.png 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..support.chromium import ARGUMENTS, chromium_path
+
+#: How the page is looked at. Those before all others hold when it is opened.
+LOOKS = ("width", "height", "dark")
 
 
 class Next(argparse.Action):
@@ -27,9 +31,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("url")
     for name in ("fill", "click", "open", "upload", "see", "picture", "script", "goto"):
         result.add_argument(f"--{name}", action=Next)
-    result.add_argument("--width", type=int, default=1000)
-    result.add_argument("--height", type=int, default=640)
-    result.add_argument("--dark", action="store_true")
+    for name in ("width", "height"):
+        result.add_argument(f"--{name}", action=Next, type=int)
+    result.add_argument("--dark", action=Next, nargs=0)
     result.add_argument("--locale", default="en-GB")
     result.set_defaults(steps=[])
     return result
@@ -46,9 +50,13 @@ def _imported(match: re.Match[str]) -> str:
     return f"const {names} = await import(new URL({match[2]}, location).href);"
 
 
-def do(page: Any, name: str, value: str) -> None:
+def do(page: Any, name: str, value: Any) -> None:
     """Do one step on the page."""
-    if name == "goto":
+    if name in ("width", "height"):
+        page.set_viewport_size({**page.viewport_size, name: value})
+    elif name == "dark":
+        page.emulate_media(color_scheme="dark")
+    elif name == "goto":
         page.goto(value)
     elif name == "fill":
         field, _, text = value.partition("=")
@@ -80,13 +88,12 @@ def main() -> int:
     complaints: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        size = {"width": options.width, "height": options.height}
-        page = browser.new_page(viewport=size, color_scheme="dark" if options.dark else "light", locale=options.locale)
+        page = browser.new_page(viewport={"width": 1000, "height": 640}, locale=options.locale)
         page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(options.url)
-        for name, value in options.steps:
+        looks = list(itertools.takewhile(lambda step: step[0] in LOOKS, options.steps))
+        for name, value in [*looks, ("goto", options.url), *options.steps[len(looks) :]]:
             try:
                 do(page, name, value)
             except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -157,7 +156,7 @@ def test_a_page_shows_the_whole_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("example", ["nginx-site.conf", "apache-site.conf"])
-def test_an_upload_of_1100_parts_is_completed_through_each_site(
+def test_a_list_of_parts_of_more_than_64_kb_passes_each_site(
     hosted: Hosted, example: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_apache = example.startswith("apache")
@@ -170,14 +169,14 @@ def test_an_upload_of_1100_parts_is_completed_through_each_site(
     path, key = f"/oss/s3/multipart/{quote(begun['uploadId'], safe='')}", f"?key={quote(begun['key'], safe='')}"
     parts = []
     with closing(http.client.HTTPConnection("127.0.0.1", hosted.oss.port)) as connection:
-        for number in range(1, 1101):
+        for number in (1, 2):
             _, signed = hosted.send("GET", f"{path}/{number}{key}")
             connection.request("PUT", signed["url"].partition(str(hosted.oss.port))[2], bytes(100 * 1024))
             answer = connection.getresponse()
             assert answer.status == 200, answer.read()
             answer.read()
             parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
-    assert len(json.dumps({"parts": parts})) > 64 * 1024
-    status, completed = hosted.send("POST", f"{path}/complete{key}", {"parts": parts})
+    # As long as a list of 1100 parts is; tests/endpoints/test_multipart.py claims ten thousand.
+    status, completed = hosted.send("POST", f"{path}/complete{key}", {"padding": "x" * 70 * 1024, "parts": parts})
     assert status == 200, completed
     assert hosted.send("POST", "/oss/callback", {"padding": "x" * 128 * 1024})[0] == 413

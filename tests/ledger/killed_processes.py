@@ -15,16 +15,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
+from collections.abc import Sequence
+from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
 import sqlalchemy
@@ -38,7 +38,6 @@ from oss_wsgi.ledger.sqlite import SQLiteLedger
 
 from ..support.databases import running
 
-ROOT = Path(__file__).parents[2]
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}
 #: In the place of a file: a ledger in the database, with transactions of its own.
 OWN = "own"
@@ -47,6 +46,9 @@ WINDOW = 8
 #: How many processes get each report.
 REPORTS = 3
 THREADS = 4
+#: Each process is a fork of one that has imported all of this: a new Python takes twenty times as long.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["__main__", __spec__.name, "psycopg", "pymysql"])
 
 
 def engine_of(url: str) -> Engine:
@@ -60,8 +62,8 @@ def scattered(identity: UploadIdentity, now: float) -> dict[str, Any]:
     return {**key_of(identity, now), "place": random.getrandbits(62), "upload": random.getrandbits(62)}
 
 
-def work(url: str, file: str, without_lock: bool) -> None:
-    """Handle the uploads whose numbers come in, each in a thread, and print their answers."""
+def work(url: str, file: str, without_lock: bool, reports: Pipe, answers: Pipe) -> None:
+    """Handle the uploads whose numbers come in, each in a thread, and send their answers."""
     engine = engine_of(url)
     ledger: Ledger
     if file == OWN:
@@ -92,39 +94,39 @@ def work(url: str, file: str, without_lock: bool) -> None:
             line = ledger.run_once(upload, handle(number)).body.decode()
         except Exception as error:
             line = "! " + str(error).partition("\n")[0]  # SQLAlchemy adds a line about its own pages
-        os.write(1, f"{number} {line}\n".encode())
+        os.write(answers.fileno(), f"{number} {line}\n".encode())
 
-    for line in sys.stdin:
-        threading.Thread(target=answer, args=(line.strip(),), daemon=True).start()
+    with open(reports.fileno(), closefd=False) as lines:
+        for line in lines:
+            threading.Thread(target=answer, args=(line.strip(),), daemon=True).start()
 
 
 class Worker:
     """A process that handles uploads, and its successors."""
 
-    def __init__(self, command: list[str], proof: Proof) -> None:
-        self._command, self._proof = command, proof
+    def __init__(self, proof: Proof, url: str, file: str, without_lock: bool) -> None:
+        self._proof, self._arguments = proof, (url, file, without_lock)
         self._lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:
-        self.process = subprocess.Popen(
-            self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._hearing = threading.Thread(target=self._hear, args=(self.process,), daemon=True)
+        reports, self._reports = FORKS.Pipe(duplex=False)
+        answers, into = FORKS.Pipe(duplex=False)
+        with reports, into:
+            self.process = FORKS.Process(target=work, args=(*self._arguments, reports, into), daemon=True)
+            self.process.start()
+        self._hearing = threading.Thread(target=self._hear, args=(answers,), daemon=True)
         self._hearing.start()
 
-    def _hear(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
+    def _hear(self, answers: Pipe) -> None:
+        with answers, open(answers.fileno(), closefd=False) as lines:
+            for line in lines:
                 number, _, text = line.rstrip("\n").partition(" ")
                 self._proof.hear(int(number), text)
 
     def report(self, number: int) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            assert self.process.stdin is not None
-            self.process.stdin.write(f"{number}\n")
-            self.process.stdin.flush()
+        with self._lock, contextlib.suppress(OSError):
+            os.write(self._reports.fileno(), f"{number}\n".encode())
 
     def kill(self) -> None:
         with self._lock:
@@ -132,12 +134,10 @@ class Worker:
             self._start()
 
     def end(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
+        self.process.join()
         self._hearing.join()
-        with contextlib.suppress(OSError):
-            assert self.process.stdin is not None
-            self.process.stdin.close()
+        self._reports.close()
 
 
 class Proof:
@@ -148,8 +148,7 @@ class Proof:
         self.counts: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
         self._changed = threading.Condition()
-        command = [sys.executable, "-m", __spec__.name, "work", url, file, "on" if arguments.without_lock else ""]
-        self._workers = [Worker(command, self) for _ in range(arguments.processes)]
+        self._workers = [Worker(self, url, file, arguments.without_lock) for _ in range(arguments.processes)]
         self._kills = arguments.kills
         self.killed = 0
 
@@ -191,19 +190,19 @@ class Proof:
         raise AssertionError(f"uploads without an answer: {self.errors}")
 
 
-def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run the proof on a server of its own, and return what it found."""
+def prove(arguments: argparse.Namespace, url: str = "") -> dict[str, Any]:
+    """Run the proof in an empty database, without a ``url`` on a server of its own, and return what it found."""
     with contextlib.ExitStack() as stack:
         file = OWN if arguments.own else ""
-        if kind == "sqlite":
+        if arguments.kind == "sqlite":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             url, file = f"sqlite:///{folder}/works.db?timeout=60", f"{folder}/ledger.db"
-        else:
-            url = stack.enter_context(running(kind)).url
+        elif not url:
+            url = stack.enter_context(running(arguments.kind)).url
         engine = engine_of(url)
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE works (upload VARCHAR(40), answer VARCHAR(80))")
-        if kind != "sqlite":
+        if arguments.kind != "sqlite":
             len(SQLLedger.sharing(engine.begin, clock=time.time))  # makes the tables
         proof = Proof(url, file, arguments)
         uploads = proof.run()
@@ -211,7 +210,7 @@ def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
             rows = Counter(int(row[0]) for row in connection.exec_driver_sql("SELECT upload FROM works"))
         engine.dispose()
     return {
-        "kind": kind,
+        "kind": arguments.kind,
         "kills": proof.killed,
         "uploads": uploads,
         "answered": sum(proof.counts.values()),
@@ -223,7 +222,7 @@ def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def parse(words: list[str]) -> argparse.Namespace:
+def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("kind", choices=["postgresql", "mariadb", "sqlite"])
@@ -235,8 +234,4 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "work":
-        work(*sys.argv[2:4], sys.argv[4] == "on")
-    else:
-        options = parse(sys.argv[1:])
-        print(json.dumps(prove(options.kind, options)))
+    print(json.dumps(prove(parse(sys.argv[1:]))))
