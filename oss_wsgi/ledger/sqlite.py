@@ -254,8 +254,8 @@ class SQLiteLedger(LoopLedger):
         """Lock what another call has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
         if patience <= 0:
             raise busy_error()
-        for _ in range(max(1, round(patience / _LOCK_PAUSE))):
-            threading.Event().wait(min(_LOCK_PAUSE, patience))
+        for _ in range(math.ceil(patience / _LOCK_PAUSE)):
+            threading.Event().wait(_LOCK_PAUSE)
             if self._locks.try_lock(place):
                 return
         raise ledger_busy_error(self._wait_timeout)
