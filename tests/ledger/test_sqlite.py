@@ -445,10 +445,13 @@ def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
     ledger = SQLiteLedger(path, clock=LedgerClock())
     path.write_text("Dear diary, " * 100)
     handler = Handler()
-    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
-        ledger.run_once(identity(), handler)
-    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
-        ledger.run_once(identity(object="\udc80"), handler)
+    for act in (
+        lambda: ledger.run_once(identity(), handler),
+        lambda: ledger.run_once(identity(object="\udc80"), handler),
+        lambda: ledger.load("name"),
+    ):
+        with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+            act()
     assert handler.calls == 0
     path.unlink()
 
@@ -475,12 +478,13 @@ def test_responses_that_come_during_a_commit_are_written_together(
 
 
 def test_a_loop_waits_for_no_connection(ledger: SQLiteLedger, statements: Statements) -> None:
-    ledger.check()
+    """Of two: one writes, and the other one reads meanwhile."""
+    ledger.run_once(identity("stored"), Handler())
     with (
-        statements.held("COMMIT", lambda: Call(ledger, identity("t1"), Handler())) as writes,
-        statements.held("SELECT", lambda: Call(ledger, identity("t2"), Handler())) as reads,
+        statements.held("COMMIT", lambda: Call(ledger, identity(), Handler())) as writes,
+        statements.held("SELECT", lambda: Call(ledger, identity("stored"), Handler(FAILURE))) as reads,
     ):
-        assert ledger.begin_once(identity("t3"), Handler(FAILURE)) is None
+        assert ledger.begin_once(identity("t2"), Handler(FAILURE)) is None
     assert [call.outcome() for call in (writes, reads)] == [SUCCESS] * 2
 
 
