@@ -328,7 +328,7 @@ class SQLiteLedger(LoopLedger):
             if row[0] == name and row[1] == etag:
                 return Found(StoredResponse(*row[2:]))
         notes = {row[1]: row[2] for row in rows if row[0] is None}
-        objects = notes.pop("objects", min(1, len(answers)))
+        objects = notes.pop("objects", len(answers))
         has_object = any(row[0] == name for row in answers)
         if len(answers) == 2:
             upload = _upload(name, etag)
