@@ -301,10 +301,10 @@ class InPlace:
         if session.testsfailed or not session.items:
             return True
         functions: dict[types.CodeType, list[types.FunctionType]] = {}
-        for thing in gc.get_objects():
-            if isinstance(thing, functools._lru_cache_wrapper) and str(thing.__module__).startswith("oss_wsgi."):
+        for thing in gc.get_objects():  # isinstance would wake lazy ones, Django's settings among them
+            if type(thing) is functools._lru_cache_wrapper and str(thing.__module__).startswith("oss_wsgi."):
                 self.caches.append(thing)
-            if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == str(self.path):
+            if type(thing) is types.FunctionType and thing.__code__.co_filename == str(self.path):
                 functions.setdefault(thing.__code__, []).append(thing)
         begin = time.monotonic()
         first = forked(lambda: self.traced(session), 3600, 3600)
