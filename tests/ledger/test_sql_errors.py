@@ -27,7 +27,7 @@ from oss_wsgi.ledger.sql_errors import Meaning, meaning_of, text_of
         (psycopg.errors.NoActiveSqlTransaction(), Meaning.ENDED),
         (psycopg.errors.InFailedSqlTransaction(), Meaning.ABORTED),
         (psycopg.InterfaceError("the connection is closed"), Meaning.UNAVAILABLE),
-        (psycopg.OperationalError("the server is too busy"), Meaning.UNAVAILABLE),
+        (psycopg.OperationalError("the file is locked"), Meaning.UNAVAILABLE),
         (pymysql.err.OperationalError(1213, "Deadlock found"), Meaning.CONFLICT),
         (pymysql.err.OperationalError(1020, "Record has changed"), Meaning.CONFLICT),
         (pymysql.err.OperationalError(1205, "Lock wait timeout"), Meaning.BUSY),
