@@ -477,17 +477,6 @@ def test_responses_that_come_during_a_commit_are_written_together(
     assert written.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_loop_waits_for_no_connection(ledger: SQLiteLedger, statements: Statements) -> None:
-    """Of two: one writes, and the other one reads meanwhile."""
-    ledger.run_once(identity("stored"), Handler())
-    with (
-        statements.held("COMMIT", lambda: Call(ledger, identity(), Handler())) as writes,
-        statements.held("SELECT", lambda: Call(ledger, identity("stored"), Handler(FAILURE))) as reads,
-    ):
-        assert ledger.begin_once(identity("t2"), Handler(FAILURE)) is None
-    assert [call.outcome() for call in (writes, reads)] == [SUCCESS] * 2
-
-
 @pytest.mark.parametrize("is_next", [False, True])
 def test_a_thread_that_is_interrupted_while_it_waits_holds_up_nobody(
     ledger: SQLiteLedger, statements: Statements, monkeypatch: pytest.MonkeyPatch, is_next: bool
