@@ -53,6 +53,12 @@ def test_what_is_neither_url_nor_engine_is_refused(wrong: Any) -> None:
         SQLLedger(wrong, clock=LedgerClock())
 
 
+def test_what_the_driver_says_to_an_engine_of_the_applications_is_left_as_it_is() -> None:
+    engine = sqlalchemy.create_engine("mysql+pymysql://u@127.0.0.1:1/app?nonsense=1")
+    with pytest.raises(TypeError, match="nonsense"):
+        SQLLedger(engine, clock=LedgerClock())
+
+
 def test_an_engine_of_sqlite_is_refused(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'ledger'}")
     with pytest.raises(SettingsError, match="use SQLiteLedger"):
