@@ -121,7 +121,6 @@ class SQLLedger(TransactionalLedger):
         ledger = cls.__new__(cls)
         TransactionalLedger.__init__(ledger, clock=clock, wait_timeout=wait_timeout)
         ledger._engine = None
-        ledger._is_ours = False
         ledger._share = begin
         ledger._statements = None
         return ledger

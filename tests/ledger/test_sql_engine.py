@@ -12,7 +12,7 @@ import sqlalchemy
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.url import check_ledger
-from oss_wsgi.testing.ledger_contract import LedgerClock
+from oss_wsgi.testing.ledger_contract import Handler, LedgerClock
 
 pytestmark = pytest.mark.fast
 
@@ -53,9 +53,12 @@ def test_what_is_neither_url_nor_engine_is_refused(wrong: Any) -> None:
         SQLLedger(wrong, clock=LedgerClock())
 
 
-def test_what_the_driver_says_to_an_engine_of_the_applications_is_left_as_it_is() -> None:
-    engine = sqlalchemy.create_engine("mysql+pymysql://u@127.0.0.1:1/app?nonsense=1")
-    with pytest.raises(TypeError, match="nonsense"):
+@pytest.mark.parametrize("error", [TypeError("its own"), ValueError("its own"), KeyboardInterrupt("its own")])
+def test_an_error_of_the_applications_engine_is_left_as_it_is(error: BaseException) -> None:
+    engine = sqlalchemy.create_engine("mysql+pymysql://u@127.0.0.1:1/app")
+    connect = Handler(error)
+    sqlalchemy.event.listen(engine, "do_connect", lambda *arguments: connect())
+    with pytest.raises(type(error), match="its own"):
         SQLLedger(engine, clock=LedgerClock())
 
 

@@ -139,6 +139,11 @@ def test_a_begin_that_yields_no_session_is_refused_and_ended(engine: Engine) -> 
     begun.__exit__.assert_called_once_with(TypeError, raised.value, ANY)
 
 
+def test_it_does_not_know_whose_transactions_it_shares(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    assert (repr(ledger), ledger.place) == ("<SQLLedger.sharing>", None)
+
+
 def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
     """As tests have it that roll everything back."""
     with engine.connect() as connection, connection.begin() as outer:

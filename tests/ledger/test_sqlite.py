@@ -477,6 +477,22 @@ def test_responses_that_come_during_a_commit_are_written_together(
     assert written.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_a_thread_that_is_interrupted_while_it_commits_holds_up_nobody(
+    ledger: SQLiteLedger, statements: Statements
+) -> None:
+    ledger.check()
+
+    def interrupt(statement: str) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            raise KeyboardInterrupt
+
+    statements.before = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        ledger.run_once(identity(), Handler())
+    statements.before = lambda statement: None
+    assert Call(ledger, identity(), Handler()).outcome() == SUCCESS
+
+
 @pytest.mark.parametrize("is_next", [False, True])
 def test_a_thread_that_is_interrupted_while_it_waits_holds_up_nobody(
     ledger: SQLiteLedger, statements: Statements, monkeypatch: pytest.MonkeyPatch, is_next: bool
