@@ -741,6 +741,9 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     for _ in range(2):
         assert ledger.run_once(identity(), handler) == SUCCESS
     assert handler.calls == 1
+    pool = engine.pool
+    ledger.close()
+    assert engine.pool is pool, "the application still uses it"
     with engine.connect() as connection:
         level = connection.get_isolation_level()
     assert level == engine.dialect.default_isolation_level
