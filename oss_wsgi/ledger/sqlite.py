@@ -440,27 +440,23 @@ class SQLiteLedger(LoopLedger):
             self._is_committing = True
             return True
 
-    def _commit_waiting(self, seconds: float | None = None) -> bool:
+    def _commit_waiting(self, seconds: float | None = None) -> None:
         """Commit all queued responses, and let a thread that has queued one meanwhile commit next.
 
-        Return False, with nothing done, if that would take a wait of more than ``seconds``.
+        If that would take a wait of more than ``seconds``, leave all of it to a thread.
         """
-        has_lock, batch, gives_up = False, list[_SQLiteClaim](), False
+        has_lock, batch = False, list[_SQLiteClaim]()
         try:
             has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
-            if not has_lock:
-                gives_up = True
-                return False
-            connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
-            batch = self._take()
-            self._store(connection, batch)
+            if has_lock:
+                connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
+                batch = self._take()
+                self._store(connection, batch)
         except _ERRORS as error:
-            if seconds is not None:
-                gives_up = True
-                return False
-            self._writer.close()
-            batch = self._take()
-            self._fail(batch, error)
+            if seconds is None:
+                self._writer.close()
+                batch = self._take()
+                self._fail(batch, error)
         except BaseException as error:  # of a signal's handler
             batch = batch or self._take()
             self._fail([claim for claim in batch if claim.error is None], error)
@@ -471,9 +467,7 @@ class SQLiteLedger(LoopLedger):
                 self._writer.lock.release()
             for claim in batch:
                 claim.finish()
-            if not gives_up:
-                self._hand_over()
-        return True
+            self._hand_over()
 
     def _take(self) -> list[_SQLiteClaim]:
         with self._turn:
@@ -549,9 +543,11 @@ class SQLiteLedger(LoopLedger):
             if self._is_committing or not self._queue:
                 return
             self._is_committing = True
-        if self._commit_seconds > _LOOP_SECONDS or not self._commit_waiting(_LOOP_WAIT):
+        if self._commit_seconds > _LOOP_SECONDS:
             self._in_thread(self._commit_waiting)
-        elif self._since_checkpoint > _CHECKPOINT_EVERY:
+            return
+        self._commit_waiting(_LOOP_WAIT)
+        if self._since_checkpoint > _CHECKPOINT_EVERY:
             self._since_checkpoint = 0
             self._in_thread(self._checkpoint)
 
