@@ -153,7 +153,7 @@ def test_a_handler_that_commits_is_refused_and_nothing_is_stored(engine: Engine,
         transaction.commit()
         return SUCCESS
 
-    with pytest.raises(HandlerCommittedError, match="must not commit: the ledger commits its work together with"):
+    with pytest.raises(HandlerCommittedError, match="handler_committed: a handler must not commit"):
         ledger.run_once(identity(), handle)
     assert (works(engine), len(ledger)) == (0, 0)
 
