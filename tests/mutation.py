@@ -44,8 +44,8 @@ ROOT = Path(__file__).parents[1]
 #: What a copy of the checkout does without.
 JUNK = shutil.ignore_patterns(".venv*", ".git", ".hypothesis", "build", "dist", "_build", "__pycache__", ".*_cache")
 OPTIONS = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
-# The libraries are imported once, before pytest's plugins.
-OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+# pytest rewrites the assertions of our package too, for it has a plugin: such a function is not that of the file.
+OPTIONS += ["--assert=plain"]
 
 TURNED: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -301,10 +301,10 @@ class InPlace:
         if session.testsfailed or not session.items:
             return True
         functions: dict[types.CodeType, list[types.FunctionType]] = {}
-        for thing in gc.get_objects():
-            if isinstance(thing, functools._lru_cache_wrapper) and str(thing.__module__).startswith("oss_wsgi."):
+        for thing in gc.get_objects():  # isinstance would wake lazy ones, Django's settings among them
+            if type(thing) is functools._lru_cache_wrapper and str(thing.__module__).startswith("oss_wsgi."):
                 self.caches.append(thing)
-            if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == str(self.path):
+            if type(thing) is types.FunctionType and thing.__code__.co_filename == str(self.path):
                 functions.setdefault(thing.__code__, []).append(thing)
         begin = time.monotonic()
         first = forked(lambda: self.traced(session), 3600, 3600)

@@ -87,7 +87,7 @@ class SQLLedger(TransactionalLedger):
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {problem}.") from None
         except (TypeError, ValueError) as error:
             self.close()
-            if isinstance(error, SettingsError) or not self._is_ours:
+            if not self._is_ours:
                 raise
             # The driver refuses the URL's parameters.
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error}.") from None
@@ -121,7 +121,6 @@ class SQLLedger(TransactionalLedger):
         ledger = cls.__new__(cls)
         TransactionalLedger.__init__(ledger, clock=clock, wait_timeout=wait_timeout)
         ledger._engine = None
-        ledger._is_ours = False
         ledger._share = begin
         ledger._statements = None
         return ledger
@@ -214,6 +213,10 @@ class _SQLAlchemyTransaction(SharedTransaction):
         try:
             self._leave(error)
         finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._info.get(_SHARED) is self:  # else the pool has passed the connection on
             self._info.pop(_SHARED, None)
 
     def _leave(self, error: BaseException | None) -> None:
@@ -240,7 +243,7 @@ class _SQLAlchemyTransaction(SharedTransaction):
         if self.is_handling:
             self.was_ended = True
         else:
-            self._info.pop(_SHARED, None)
+            self._let_go()
 
 
 def _connection_of(handed: Any) -> Connection:

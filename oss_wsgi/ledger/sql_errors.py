@@ -68,7 +68,7 @@ def text_of(error: BaseException) -> str:
 
 
 def _meaning_for_sqlite(text: str) -> Meaning:
-    if "locked" in text or "busy" in text:
+    if "locked" in text:
         return Meaning.BUSY
     if "UNIQUE" in text:
         return Meaning.DUPLICATE

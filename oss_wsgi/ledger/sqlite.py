@@ -254,8 +254,8 @@ class SQLiteLedger(LoopLedger):
         """Lock what another call has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
         if patience <= 0:
             raise busy_error()
-        for _ in range(max(1, round(patience / _LOCK_PAUSE))):
-            threading.Event().wait(min(_LOCK_PAUSE, patience))
+        for _ in range(math.ceil(patience / _LOCK_PAUSE)):
+            threading.Event().wait(_LOCK_PAUSE)
             if self._locks.try_lock(place):
                 return
         raise ledger_busy_error(self._wait_timeout)
@@ -328,7 +328,7 @@ class SQLiteLedger(LoopLedger):
             if row[0] == name and row[1] == etag:
                 return Found(StoredResponse(*row[2:]))
         notes = {row[1]: row[2] for row in rows if row[0] is None}
-        objects = notes.pop("objects", min(1, len(answers)))
+        objects = notes.pop("objects", len(answers))
         has_object = any(row[0] == name for row in answers)
         if len(answers) == 2:
             upload = _upload(name, etag)
@@ -440,27 +440,23 @@ class SQLiteLedger(LoopLedger):
             self._is_committing = True
             return True
 
-    def _commit_waiting(self, seconds: float | None = None) -> bool:
+    def _commit_waiting(self, seconds: float | None = None) -> None:
         """Commit all queued responses, and let a thread that has queued one meanwhile commit next.
 
-        Return False, with nothing done, if that would take a wait of more than ``seconds``.
+        If that would take a wait of more than ``seconds``, leave all of it to a thread.
         """
-        has_lock, batch, gives_up = False, list[_SQLiteClaim](), False
+        has_lock, batch = False, list[_SQLiteClaim]()
         try:
             has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
-            if not has_lock:
-                gives_up = True
-                return False
-            connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
-            batch = self._take()
-            self._store(connection, batch)
+            if has_lock:
+                connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
+                batch = self._take()
+                self._store(connection, batch)
         except _ERRORS as error:
-            if seconds is not None:
-                gives_up = True
-                return False
-            self._writer.close()
-            batch = self._take()
-            self._fail(batch, error)
+            if seconds is None:
+                self._writer.close()
+                batch = self._take()
+                self._fail(batch, error)
         except BaseException as error:  # of a signal's handler
             batch = batch or self._take()
             self._fail([claim for claim in batch if claim.error is None], error)
@@ -471,9 +467,7 @@ class SQLiteLedger(LoopLedger):
                 self._writer.lock.release()
             for claim in batch:
                 claim.finish()
-            if not gives_up:
-                self._hand_over()
-        return True
+            self._hand_over()
 
     def _take(self) -> list[_SQLiteClaim]:
         with self._turn:
@@ -549,9 +543,11 @@ class SQLiteLedger(LoopLedger):
             if self._is_committing or not self._queue:
                 return
             self._is_committing = True
-        if self._commit_seconds > _LOOP_SECONDS or not self._commit_waiting(_LOOP_WAIT):
+        if self._commit_seconds > _LOOP_SECONDS:
             self._in_thread(self._commit_waiting)
-        elif self._since_checkpoint > _CHECKPOINT_EVERY:
+            return
+        self._commit_waiting(_LOOP_WAIT)
+        if self._since_checkpoint > _CHECKPOINT_EVERY:
             self._since_checkpoint = 0
             self._in_thread(self._checkpoint)
 

@@ -283,8 +283,9 @@ def test_responses_that_cannot_be_stored_alone_either_are_not_given(
 def test_a_loop_does_not_wait_while_both_connections_are_in_use(ledger: SQLiteLedger, statements: Statements) -> None:
     """Threads read with one, and write with the other."""
     handler = Handler()
+    ledger.run_once(identity("t3"), Handler())
     writing = statements.held("COMMIT", lambda: Call(ledger, identity("t2"), Handler()))
-    reading = statements.held("SELECT", lambda: Call(ledger, identity("t3"), Handler()))
+    reading = statements.held("SELECT", lambda: Call(ledger, identity("t3"), Handler(FAILURE)))
     with writing as writes, reading as reads:
         outcome: list[Any] = []
         asking = threading.Thread(target=lambda: outcome.append(ledger.begin_once(identity(), handler)), daemon=True)

@@ -12,7 +12,7 @@ import sqlalchemy
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.url import check_ledger
-from oss_wsgi.testing.ledger_contract import LedgerClock
+from oss_wsgi.testing.ledger_contract import Handler, LedgerClock
 
 pytestmark = pytest.mark.fast
 
@@ -51,6 +51,15 @@ def test_a_url_that_cannot_be_used_is_refused_without_a_password(url: str, sente
 def test_what_is_neither_url_nor_engine_is_refused(wrong: Any) -> None:
     with pytest.raises(SettingsError, match="needs a URL or SQLAlchemy's Engine, not"):
         SQLLedger(wrong, clock=LedgerClock())
+
+
+@pytest.mark.parametrize("error", [TypeError("its own"), ValueError("its own"), KeyboardInterrupt("its own")])
+def test_an_error_of_the_applications_engine_is_left_as_it_is(error: BaseException) -> None:
+    engine = sqlalchemy.create_engine("mysql+pymysql://u@127.0.0.1:1/app")
+    connect = Handler(error)
+    sqlalchemy.event.listen(engine, "do_connect", lambda *arguments: connect())
+    with pytest.raises(type(error), match="its own"):
+        SQLLedger(engine, clock=LedgerClock())
 
 
 def test_an_engine_of_sqlite_is_refused(tmp_path: Path) -> None:

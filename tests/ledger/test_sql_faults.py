@@ -153,7 +153,7 @@ def test_a_handler_that_commits_is_refused_and_nothing_is_stored(engine: Engine,
         transaction.commit()
         return SUCCESS
 
-    with pytest.raises(HandlerCommittedError, match="must not commit: the ledger commits its work together with"):
+    with pytest.raises(HandlerCommittedError, match="handler_committed: a handler must not commit"):
         ledger.run_once(identity(), handle)
     assert (works(engine), len(ledger)) == (0, 0)
 
@@ -553,6 +553,32 @@ def test_a_call_that_may_not_wait_does_not_wait_a_servers_least_time(
     process.communicate("\n")
 
 
+FORKING = """
+import os, sys
+from sqlalchemy import Pool, event
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Handler, identity
+connected = []
+event.listen(Pool, "connect", lambda *connection: connected.append(connection))
+ledger = SQLLedger(sys.argv[1], clock=lambda: 1733227932.0)
+ledger.run_once(identity("parent"), Handler())
+connected.clear()
+child = os.fork()
+ledger.run_once(identity("child"), Handler()) if not child else os.waitpid(child, 0)
+assert ledger.run_once(identity("parent"), Handler(FAILURE)) == SUCCESS
+assert ledger.run_once(identity("child"), Handler(FAILURE)) == SUCCESS
+ledger.close()
+print("parent" if child else "child", len(connected), flush=True)
+"""
+
+
+@BOTH
+def test_a_child_has_connections_of_its_own_and_leaves_its_parents_open(server: Server) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORKING, server.url]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    assert done.stdout == "child 1\nparent 0\n"
+
+
 @BOTH
 def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> None:
     with (
@@ -715,6 +741,9 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     for _ in range(2):
         assert ledger.run_once(identity(), handler) == SUCCESS
     assert handler.calls == 1
+    pool = engine.pool
+    ledger.close()
+    assert engine.pool is pool, "the application still uses it"
     with engine.connect() as connection:
         level = connection.get_isolation_level()
     assert level == engine.dialect.default_isolation_level

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY, MagicMock
 
 import pytest
 import sqlalchemy
@@ -15,7 +16,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scop
 from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Handler, LedgerClock, LedgerContract, identity
+from oss_wsgi.testing.ledger_contract import (
+    FAILURE,
+    SUCCESS,
+    BlockingHandler,
+    Call,
+    Handler,
+    LedgerClock,
+    LedgerContract,
+    handling,
+    identity,
+)
 
 
 class Base(DeclarativeBase):
@@ -118,10 +129,19 @@ def test_a_begin_that_does_not_commit_is_refused(engine: Engine, kind: str) -> N
         ledger.run_once(identity(), Handler())
 
 
-def test_a_begin_that_yields_no_session_is_refused(engine: Engine) -> None:
+def test_a_begin_that_yields_no_session_is_refused_and_ended(engine: Engine) -> None:
     begin = scoped_session(sessionmaker(engine)).begin
     with pytest.raises(TypeError, match="must yield SQLAlchemy's Connection or Session, not SessionTransaction"):
         SQLLedger.sharing(begin, clock=LedgerClock()).run_once(identity(), Handler())
+    begun = MagicMock()
+    with pytest.raises(TypeError, match="not MagicMock") as raised:
+        SQLLedger.sharing(lambda: begun, clock=LedgerClock()).run_once(identity(), Handler())
+    begun.__exit__.assert_called_once_with(TypeError, raised.value, ANY)
+
+
+def test_it_does_not_know_whose_transactions_it_shares(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    assert (repr(ledger), ledger.place) == ("<SQLLedger.sharing>", None)
 
 
 def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
@@ -132,6 +152,27 @@ def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
         assert ledger.run_once(identity(), Handler()) == SUCCESS
         assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
         outer.rollback()
+
+
+def test_a_connection_that_another_call_has_taken_from_the_pool_is_left_to_it(engine: Engine) -> None:
+    """It may take the connection before the call that has given it back is over."""
+    others: list[Call] = []
+    with ExitStack() as stack:
+
+        @contextmanager
+        def begin() -> Iterator[Connection]:
+            with engine.begin() as connection:
+                yield connection
+            if is_ready and not others:
+                others.append(stack.enter_context(handling(ledger, identity("t2"), BlockingHandler())))
+
+        is_ready = False
+        ledger = SQLLedger.sharing(begin, clock=LedgerClock())
+        ledger.check()
+        is_ready = True
+        assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+    assert [call.outcome() for call in others] == [SUCCESS]
+    assert len(ledger) == 2
 
 
 @pytest.mark.parametrize("begin", [None, "postgresql://app:secret@db/app", "engine"])
