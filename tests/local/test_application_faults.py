@@ -60,19 +60,6 @@ def test_with_delivered_only_the_reply_is_lost(app, oss, recorder, name):
     assert recorder.body_received == b"object=a"
 
 
-def test_callback_status_takes_any_status(app, oss):
-    oss.fail_next("callback_status", status=301)
-    assert upload(app, oss).xml.findtext("Message") == "Error status : 301."
-
-
-@pytest.mark.parametrize("name", CALLBACK_FAULTS)
-def test_a_fault_of_the_first_url_leaves_the_second(app, oss, recorder, name):
-    oss.fail_next(name)
-    response = upload(app, oss, callbackUrl="http://first.example/1;http://second.example/2")
-    assert (response.status_int, response.body) == (200, b'{"Status":"Ok"}')
-    assert [environ["REQUEST_URI"] for environ, _ in recorder.requests] == ["/2"]
-
-
 def test_the_failure_of_the_last_url_is_reported(app, oss, recorder):
     for name in ("callback_timeout", "callback_not_json", "callback_refused"):
         oss.fail_next(name)
@@ -274,14 +261,6 @@ def test_in_test_mode_a_header_asks_for_a_fault(make_oss):
     assert upload(app, oss).status_int == 200
     assert upload(app, oss, header="slow_down").status_int == 503
     assert upload(app, oss).status_int == 200
-
-
-def test_in_test_mode_an_unknown_fault_is_400(make_oss):
-    oss = make_oss(test_mode=True)
-    response = upload(TestApp(oss), oss, header="slow")
-    assert code(response)[:2] == (400, "InvalidArgument")
-    assert response.xml.findtext("ArgumentName") == "x-oss-local-fault"
-    assert stored(oss) == {}
 
 
 def test_without_test_mode_the_header_is_ignored(app, oss):

@@ -174,12 +174,9 @@ def test_written_rules_can_be_read_again(vary):
         "*",
         "https://*.example.com",
         "http://localhost:*",
-        "http://a*b",
         "capacitor://localhost",
-        "http://[::1]:1",
         # of the tests of the SDKs for PHP and C
         "localhost",
-        "www.aliyun.com",
         "*.aliyun.com",
     ],
 )
@@ -202,15 +199,11 @@ def test_an_invalid_origin_is_refused(origin):
     [
         ("<AllowedMethod>OPTIONS</AllowedMethod>", ""),
         ("<AllowedMethod>put</AllowedMethod>", ""),
-        ("<AllowedMethod/>", ""),
         ("<AllowedHeader>x-*-*</AllowedHeader>", ""),
-        ("<AllowedHeader></AllowedHeader>", ""),
         ("<AllowedHeader>a\n b</AllowedHeader>", ""),
         ("<ExposeHeader>*</ExposeHeader>", "0034-00000013"),
-        ("<ExposeHeader>x-oss-*</ExposeHeader>", "0034-00000013"),
         ("<ExposeHeader>a: b</ExposeHeader>", "0034-00000013"),
         ("<MaxAgeSeconds>-1</MaxAgeSeconds>", ""),
-        ("<MaxAgeSeconds>1e3</MaxAgeSeconds>", ""),
         ("<MaxAgeSeconds>9999999999</MaxAgeSeconds>", ""),
     ],
 )
