@@ -67,12 +67,6 @@ def test_the_page_its_files_and_the_endpoints_are_served() -> None:
         assert get(f"{server.url}/oss/health").status == 200
 
 
-def test_the_temporary_folder_is_removed_at_the_end(tmp_path: Path) -> None:
-    with running_server(TMPDIR=str(tmp_path)):
-        assert list(tmp_path.iterdir())
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_another_prefix_moves_the_endpoints() -> None:
     prefix = "/a b/上传"
     with running_server("--prefix", prefix) as server:
