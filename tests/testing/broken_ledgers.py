@@ -194,6 +194,8 @@ class Broken(LedgerContract):
         return ledger
 
 
+Broken.__test__ = False
+
 #: The contract with each copy of the ledger, or of its gate, that breaks a claim.
 BROKEN: list[type[Broken]] = []
 
