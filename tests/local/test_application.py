@@ -9,11 +9,8 @@ from oss_wsgi.local import LocalOSS
 
 from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1, sign_v4
 from .signed_client import SignedClient
+from .signed_client import code_and_ec as code
 from .stored import put
-
-
-def code(response):
-    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
 def test_every_response_has_the_headers_of_oss_once(app):

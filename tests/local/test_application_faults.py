@@ -12,8 +12,9 @@ from oss_wsgi.local.faults import ConnectionDroppedError
 
 from ..support.server_threads import serving_oss
 from .form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4, v4_fields
-from .forms.test_post_object import code, stored
+from .forms.test_post_object import stored
 from .signed_client import SignedClient
+from .signed_client import code_and_ec as code
 
 TIMEOUT = (
     "Error status : -1 app.example.com:80 reply timeout, cost:5000ms, timeout:5000ms"

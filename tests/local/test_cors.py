@@ -7,6 +7,7 @@ from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.xml_document import write_xml
 
 from .form_client import form, policy, post, sign_v1
+from .signed_client import code_and_ec as code
 
 PAGE = "http://page.example"
 
@@ -18,10 +19,6 @@ def cors(response):
 def preflight(app, origin=PAGE, method="POST", headers=None, path="/examplebucket"):
     values = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
     return app.options(path, headers={name: value for name, value in values.items() if value}, status="*")
-
-
-def code(response):
-    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
 @pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b", "/films/a.mp4"])

@@ -211,21 +211,6 @@ def test_the_first_bucket_is_the_default_and_cnames_are_bound():
             assert response.code == 404
 
 
-def test_a_restart_with_the_same_folder_changes_no_key_and_a_reset_does(tmp_path):
-    seen = []
-    for options in ([], [], ["--reset"]):
-        with running("--dir", str(tmp_path), "--acl", "public-read", *options) as output:
-            with urllib.request.urlopen(f"{url_of(output)}/callback_pub_key.pem") as key:
-                seen.append((printed_account(output), key.read()))
-            with upload(output, printed_account(output), key=f"{len(seen)}.txt"):
-                pass
-            with urllib.request.urlopen(f"{url_of(output)}/local-bucket/1.txt") as stored:
-                assert stored.read() == b"hi oss"
-    first, second, third = [(account.access_key_id, account.access_key_secret, key) for account, key in seen]
-    assert first == second
-    assert not set(first) & set(third)
-
-
 def test_a_reset_without_a_folder_is_refused():
     assert "give --dir DIR too" in refused("--reset")
 

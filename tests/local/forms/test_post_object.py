@@ -4,12 +4,9 @@ import pytest
 from webtest import TestApp
 
 from ..form_client import callback_field, form, part, policy, post, sign_v1, sign_v4
+from ..signed_client import code_and_ec as code
 
 PREFIX = ["starts-with", "$key", "user/"]
-
-
-def code(response):
-    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
 def stored(oss):

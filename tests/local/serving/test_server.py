@@ -67,18 +67,6 @@ def test_a_compressed_text_comes_in_chunks(oss, server):
     assert gzip.decompress(body) == b"x" * 5000
 
 
-def test_an_upload_and_its_object_cross_real_sockets(oss, server):
-    now = time.time()
-    content = bytes(range(256)) * 4096
-    fields = {"key": "a.bin", **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
-    response, _ = ask(server, "POST", "/examplebucket", form(fields, content), HEADERS)
-    assert response.status == 204
-    response, body = ask(server, "GET", "/examplebucket/a.bin")
-    assert body == content
-    response, body = ask(server, "HEAD", "/examplebucket/a.bin")
-    assert (response.getheader("Content-Length"), body) == (str(len(content)), b"")
-
-
 def test_each_header_comes_once_and_none_names_waitress(server):
     response, _ = ask(server, "GET", "/examplebucket/none")
     names = [name.lower() for name, _ in response.getheaders()]
