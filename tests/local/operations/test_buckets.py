@@ -46,6 +46,11 @@ def test_a_created_bucket_is_described(client, oss):
     assert bucket.findtext("ServerSideEncryptionRule/SSEAlgorithm") == "None"
 
 
+def test_the_location_is_the_region(client):
+    document = client("GET", "examplebucket", "location").xml
+    assert (document.tag, document.text) == ("LocationConstraint", "oss-cn-hangzhou")
+
+
 def test_a_created_bucket_is_found_by_its_host(oss, client):
     client("PUT", "newbucket", headers=PUBLIC)
     response = TestApp(oss).get("/none", headers={"Host": "newbucket.oss-cn-hangzhou.aliyuncs.com"}, status=404)
