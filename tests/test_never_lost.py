@@ -17,14 +17,10 @@ from oss_wsgi.recovery.sweep import OUTCOMES
 from oss_wsgi.testing import UploadClient
 
 from .recovery.test_reconciler_events import event, message
+from .support.deployment import not_found
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "never-lost.md").read_text(encoding="utf-8")
 CONSUMER, TARGET = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-
-
-def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("404 Not Found", [("Content-Length", "0")])
-    return []
 
 
 class Shop:
@@ -33,7 +29,7 @@ class Shop:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.uploads: list[Any] = []
         self.failing = False
-        self.client = UploadClient(legacy, on_upload=self.save)
+        self.client = UploadClient(not_found, on_upload=self.save)
         module = ModuleType("yourapp")
         module.application = self.client.direct_upload  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "yourapp", module)

@@ -24,16 +24,11 @@ from oss_wsgi.settings import TABLE
 from oss_wsgi.testing import CallbackSigner
 
 from .support.callbacks import new_report, post_callback
-from .support.running_server import clean_environ
+from .support.running_server import REAL_BUCKET, clean_environ
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "paste.ini"
-SECRET = "ExampleSecret0000000000000000A"
-ENVIRON = {
-    "OSS_BUCKET": "examplebucket",
-    "OSS_REGION": "cn-hangzhou",
-    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
-    "OSS_ACCESS_KEY_SECRET": SECRET,
+ENVIRON = REAL_BUCKET | {
     "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
     "OSS_TICKET_SECRET": "t" * 32,
 }
@@ -187,7 +182,7 @@ def test_pserve_serves_the_example(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGINT)
         output += process.communicate(timeout=60)[0]
-    assert SECRET not in output
+    assert REAL_BUCKET["OSS_ACCESS_KEY_SECRET"] not in output
 
 
 def test_each_entry_point_is_a_factory_here() -> None:
@@ -342,7 +337,7 @@ def test_no_secret_is_in_errors_log_lines_or_reprs(
 
 def test_the_application_has_no_secret_in_its_repr() -> None:
     application = loadapp(f"config:{EXAMPLE}")
-    assert SECRET not in repr(application) + repr(vars(application))
+    assert REAL_BUCKET["OSS_ACCESS_KEY_SECRET"] not in repr(application) + repr(vars(application))
 
 
 def test_a_secret_in_the_file_is_warned_about_by_key(ini: Ini, caplog: pytest.LogCaptureFixture) -> None:

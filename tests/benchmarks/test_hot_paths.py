@@ -1,6 +1,6 @@
 """What a signature and a callback cost in process, beside the bare cost of their cryptography and encoding.
 
-    pytest tests/benchmarks/test_hot_paths.py --benchmark-enable --benchmark-group-by=group
+    pytest tests/benchmarks/test_hot_paths.py -p pytest_benchmark.plugin --benchmark-enable --benchmark-group-by=group
 
 The last column that pytest-benchmark prints in each group is the ratio to the fastest, the bare work. The callbacks are
 distinct, each with a ticket of its own, and the ledger is in memory; their bare work is measured without and with the

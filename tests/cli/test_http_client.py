@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,22 +28,30 @@ def listener() -> Iterator[socket.socket]:
         yield bound
 
 
-def get(listener: socket.socket, response: bytes) -> Response:
-    """Answer one request with these bytes, and return what the client makes of them."""
+@contextlib.contextmanager
+def answering(
+    listener: socket.socket, response: bytes, then: Callable[[socket.socket], None] = lambda connection: None
+) -> Iterator[threading.Thread]:
+    """Answer one request with these bytes, in the thread that is yielded."""
 
     def serve() -> None:
         connection, _ = listener.accept()
-        with connection:
+        with connection, contextlib.suppress(OSError):  # the client hangs up after its limit
             connection.recv(65536)
-            with contextlib.suppress(OSError):  # the client hangs up after its limit
-                connection.sendall(response)
+            connection.sendall(response)
+            then(connection)
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        return request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        yield thread
     finally:
         thread.join()
+
+
+def get(listener: socket.socket, response: bytes) -> Response:
+    with answering(listener, response):
+        return request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/")
 
 
 @pytest.mark.slow
@@ -82,34 +90,23 @@ def test_a_timeout_names_the_server_without_a_password(listener: socket.socket) 
 
 @pytest.mark.slow
 def test_a_tls_failure_is_an_error(listener: socket.socket) -> None:
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    with pytest.raises(UnreachableError, match="TLS failed"):
-        request("GET", f"https://127.0.0.1:{listener.getsockname()[1]}/")
-    thread.join()
+    with answering(listener, b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+        with pytest.raises(UnreachableError, match="TLS failed"):
+            request("GET", f"https://127.0.0.1:{listener.getsockname()[1]}/")
 
 
 @pytest.mark.slow
-def test_a_body_shorter_than_announced_is_incomplete(listener: socket.socket) -> None:
-    response = get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
-    assert (response.body, response.complete) == (b"{}", False)
-
-
-@pytest.mark.slow
-def test_chunks_that_break_off_are_incomplete(listener: socket.socket) -> None:
-    response = get(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
-    assert (response.body, response.complete) == (b"{}", False)
-
-
-@pytest.mark.slow
-def test_a_body_of_its_length_is_complete(listener: socket.socket) -> None:
-    assert get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").complete
+@pytest.mark.parametrize(
+    ("rest", "complete"),
+    [
+        (b"Content-Length: 2\r\n\r\n{}", True),
+        (b"Content-Length: 9\r\n\r\n{}", False),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", False),
+    ],
+)
+def test_a_body_that_breaks_off_is_incomplete(rest: bytes, complete: bool, listener: socket.socket) -> None:
+    response = get(listener, b"HTTP/1.1 200 OK\r\n" + rest)
+    assert (response.body, response.complete) == (b"{}", complete)
 
 
 @pytest.mark.slow
@@ -120,31 +117,19 @@ def test_the_deadline_ends_a_slow_response(
     sending, over = threading.Event(), threading.Event()
     end_time_limits_at(sending, monkeypatch)
 
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 9999\r\n\r\n")
-            while not over.wait(0.02):
-                connection.sendall(b"x")
-                sending.set()
+    def drip(connection: socket.socket) -> None:
+        while not over.wait(0.02):
+            connection.sendall(b"x")
+            sending.set()
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    with pytest.raises(TooSlowError, match=r"did not answer within 50 s"):
-        request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=60.0, deadline=50.0)
-    over.set()
-    thread.join()
+    with answering(listener, b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 9999\r\n\r\n", drip):
+        with pytest.raises(TooSlowError, match=r"did not answer within 50 s"):
+            request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=60.0, deadline=50.0)
+        over.set()
 
 
 @pytest.mark.slow
 def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> None:
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
-
     def body() -> Iterator[bytes]:
         yield b"x"
         thread.join()
@@ -152,10 +137,10 @@ def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> No
             yield b"x" * 65536
             time.sleep(0.001)
 
-    thread = threading.Thread(target=serve)
-    thread.start()
     headers = {"Content-Length": str(200 * 65536 + 1)}
-    response = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
+    refusal = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+    with answering(listener, refusal) as thread:
+        response = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
     assert (response.status, response.body) == (400, b"no")
 
 

@@ -34,11 +34,6 @@ def test_the_local_oss_runs_and_prints_its_address() -> None:
             assert b"my-bucket" in page.read()
 
 
-def test_ctrl_c_ends_the_local_oss_with_status_0() -> None:
-    with running("local", "--listen", "127.0.0.1:0", end=signal.SIGINT) as (url, _):
-        assert url
-
-
 def test_the_command_has_every_option_of_the_module() -> None:
     output = oss_wsgi("local", "--help").stdout
     options = [option for action in parser()._actions for option in action.option_strings]

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..support.deployment import ORIGIN, Deployment, deployed
+from ..support.deployment import ORIGIN, Deployment
 from .command import oss_wsgi, running
-from .key_service import key_service
+from .key_service import NO_KEY, deployed_with_temporary_key
 
 pytestmark = pytest.mark.slow
 
-KEY = {"AccessKeyId": "STS.Example", "AccessKeySecret": "the-temporary-secret", "SecurityToken": "token"}
-NO_KEY = {"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": "", "OSS_SESSION_TOKEN": ""}
 SIGNING = [["sign", "a.txt"], ["cors", "diff", ORIGIN]]
 
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Iterator[Deployment]:
-    """Run a deployment whose bucket knows only the key that the library finds."""
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3000))
-    oss = {"access_key_id": "STS.Example", "access_key_secret": "the-temporary-secret", "security_token": "token"}
-    with deployed(tmp_path, oss=oss, settings={"OSS_SESSION_TOKEN": "token"}) as deployment:
-        with key_service(**KEY, Expiration=until) as uri:
-            deployment.environ |= {
-                **NO_KEY,
-                "HOME": str(tmp_path),
-                "ALIBABA_CLOUD_CREDENTIALS_URI": uri,
-                "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
-            }
-            yield deployment
+    with deployed_with_temporary_key(tmp_path, minutes=50) as deployment:
+        yield deployment
 
 
 def test_sign_uses_the_librarys_key(temporary: Deployment) -> None:

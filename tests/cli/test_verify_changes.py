@@ -12,7 +12,6 @@ from oss_wsgi.callback.verifier import string_to_sign
 from oss_wsgi.cli.verify import find_change, md5, signed_digest
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
-NUMBERS = KEY.public_key().public_numbers()
 SIGNATURE = KEY.sign(b"text", padding.PKCS1v15(), MD5())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
 import re
 import sys
@@ -18,24 +17,20 @@ from oss_wsgi.local.command_line import parser as local_parser
 from oss_wsgi.local.operations import routes
 from oss_wsgi.settings import TABLE, Settings
 
+from ..support.scripts import load
 from .blocks import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
 
 
-def load(name: str) -> ModuleType:
-    """Import a script of docs/."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+def script_of_docs(name: str) -> ModuleType:
     before = list(sys.path)
-    spec.loader.exec_module(module)
+    module = load(ROOT / "docs" / f"{name}.py")
     sys.path[:] = before
     return module
 
 
-generate = load("generate")
+generate = script_of_docs("generate")
 
 
 @pytest.mark.parametrize("name", generate.PAGES_WRITTEN)

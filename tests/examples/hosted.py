@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,11 +205,18 @@ def start_mod_wsgi(hosted: Hosted, python: str, port: int, extra: str = "", omit
         assert line in text
         text = text.replace(line, "") if line else text
     text = text.replace("    </Directory>\n</VirtualHost>", f"    </Directory>\n{extra}</VirtualHost>")
-    modules = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in APACHE_PARTS)
+    run_apache(site, port, APACHE_PARTS, f"WSGISocketPrefix {folder}/wsgi\nSSLSessionCache none\n{text}")
+
+
+def run_apache(site: Site, port: int, modules: Iterable[str], text: str) -> None:
+    """Start Apache with these modules and lines; its children run as another user where the tests run as root."""
+    folder = site.folder
+    loaded = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in modules)
+    user = "User www-data\nGroup www-data\n" if os.getuid() == 0 else ""
     main = (
-        f"{modules}{apache_user()}ServerName localhost\nListen 127.0.0.1:{port}\nServerRoot {folder}\n"
+        f"{loaded}{user}ServerName localhost\nListen 127.0.0.1:{port}\nServerRoot {folder}\n"
         f"DefaultRuntimeDir {folder}\nPidFile {folder}/apache.pid\nErrorLog {folder}/apache.out\nMutex file:{folder}\n"
-        f"WSGISocketPrefix {folder}/wsgi\nSSLSessionCache none\nLogLevel warn\n"
+        "LogLevel warn\n"
     )
     # Apache's own user writes the ledger and the sockets.
     folder.chmod(0o777)
@@ -217,14 +224,9 @@ def start_mod_wsgi(hosted: Hosted, python: str, port: int, extra: str = "", omit
     site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=port)
 
 
-def apache_user() -> str:
-    """Return the lines that make Apache's children run as another user where the tests run as root."""
-    return "User www-data\nGroup www-data\n" if os.getuid() == 0 else ""
-
-
 def start_nginx(hosted: Hosted, example: Path, back_end: int) -> None:
     """Start nginx with one of the sites in front of a back end's port."""
-    site, folder = hosted.site, hosted.site.folder
+    folder = hosted.site.folder
     port_of_back_end = "8080" if example.name == "nginx-site.conf" else "8000"
     instead = {
         "    listen [::]:80;\n": "",
@@ -235,17 +237,23 @@ def start_nginx(hosted: Hosted, example: Path, back_end: int) -> None:
         CERTIFICATE: f"{folder}/both.pem",
         KEY: f"{folder}/both.pem",
     }
-    text = hosted.adapted(example, instead).replace("include uwsgi_params", "include /etc/nginx/uwsgi_params")
+    run_nginx(hosted, hosted.adapted(example, instead))
+
+
+def run_nginx(hosted: Hosted, text: str) -> None:
+    """Start nginx with these lines of its block ``http``."""
+    folder = hosted.site.folder
+    text = re.sub(r"include (\w+_params)", r"include /etc/nginx/\1", text)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {folder}/nginx-{kind};\n" for kind in kinds)
     main = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.out;\nevents {{}}\n"
-    path = site.write("nginx.conf", f"{main}http {{ access_log off;\n{temporary}{text}}}\n")
-    site.run("nginx", "-p", str(folder), "-c", str(path), port=hosted.port)
+    path = hosted.site.write("nginx.conf", f"{main}http {{ access_log off;\n{temporary}{text}}}\n")
+    hosted.site.run("nginx", "-p", str(folder), "-c", str(path), port=hosted.port)
 
 
 def start_apache(hosted: Hosted, example: Path, back_end: int) -> None:
     """Start Apache as a proxy with one of the sites in front of a back end's port."""
-    site, folder = hosted.site, hosted.site.folder
+    folder = hosted.site.folder
     instead = {
         "*:80": f"127.0.0.1:{free_port()}",
         "*:443": f"127.0.0.1:{hosted.port}",
@@ -253,14 +261,8 @@ def start_apache(hosted: Hosted, example: Path, back_end: int) -> None:
         CERTIFICATE: f"{folder}/both.pem",
         KEY: f"{folder}/both.pem",
     }
-    modules = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in APACHE_PROXY_PARTS)
-    main = (
-        f"{modules}{apache_user()}ServerName localhost\nListen 127.0.0.1:{hosted.port}\nServerRoot {folder}\n"
-        f"DefaultRuntimeDir {folder}\nPidFile {folder}/apache.pid\nErrorLog {folder}/apache.out\nMutex file:{folder}\n"
-        "SSLSessionCache none\nLogLevel warn\n"
-    )
-    path = site.write("apache.conf", main + hosted.adapted(example, instead))
-    site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=hosted.port)
+    text = hosted.adapted(example, instead)
+    run_apache(hosted.site, hosted.port, APACHE_PROXY_PARTS, f"SSLSessionCache none\n{text}")
 
 
 @dataclass(frozen=True)
@@ -309,22 +311,11 @@ def start_flup(hosted: Hosted, protocol: str) -> int:
 
 def start_apache_with(hosted: Hosted, block: str, *modules: str) -> None:
     """Start Apache with a block of the page in the server, over plain HTTP on the port of ``hosted``."""
-    site, folder = hosted.site, hosted.site.folder
-    names = ("mpm_event", "authz_core", "alias", "setenvif", *modules)
-    loaded = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in names)
-    # A CGI program gets no variable of the server's environment but those that are passed.
-    passed = "".join(f"PassEnv {name}\n" for name in (*hosted.environ(), "PYTHONPATH")) if "cgid" in modules else ""
-    env = f"LoadModule env_module {APACHE_MODULES}/mod_env.so\n" if passed else ""
-    main = (
-        f"{loaded}{env}{apache_user()}ServerName localhost\nListen 127.0.0.1:{hosted.port}\nServerRoot {folder}\n"
-        f"DefaultRuntimeDir {folder}\nPidFile {folder}/apache.pid\nErrorLog {folder}/apache.out\nMutex file:{folder}\n"
-        f"{passed}LogLevel warn\n"
-    )
     if "cgid" in modules:
-        main += f"ScriptSock {folder}/cgid.sock\n"
-    folder.chmod(0o777)
-    path = site.write("apache.conf", main + block)
-    site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=hosted.port)
+        # A CGI program gets no variable of the server's environment but those that are passed.
+        passed = "".join(f"PassEnv {name}\n" for name in (*hosted.environ(), "PYTHONPATH"))
+        block = f"{passed}ScriptSock {hosted.site.folder}/cgid.sock\n{block}"
+    run_apache(hosted.site, hosted.port, ("mpm_event", "authz_core", "alias", "setenvif", "env", *modules), block)
 
 
 def start_proxy(hosted: Hosted, protocol: str) -> None:
@@ -343,15 +334,8 @@ def start_cgi(hosted: Hosted) -> None:
 
 def start_nginx_with(hosted: Hosted, protocol: str, directive: str) -> None:
     """Start nginx with the page's location in front of flup."""
-    folder = hosted.site.folder
     location = page_block("nginx", f"{directive}_pass").replace("9000", str(start_flup(hosted, protocol)))
-    location = location.replace(f"include {directive}_params", f"include /etc/nginx/{directive}_params")
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{kind}_temp_path {folder}/nginx-{kind};\n" for kind in kinds)
-    main = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.out;\nevents {{}}\n"
-    server = f"server {{ listen 127.0.0.1:{hosted.port};\n{location}}}\n"
-    path = hosted.site.write("nginx.conf", f"{main}http {{ access_log off;\n{temporary}{server}}}\n")
-    hosted.site.run("nginx", "-p", str(folder), "-c", str(path), port=hosted.port)
+    run_nginx(hosted, f"server {{ listen 127.0.0.1:{hosted.port};\n{location}}}\n")
 
 
 def start_lighttpd(hosted: Hosted) -> None:

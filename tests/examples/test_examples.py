@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -12,17 +11,9 @@ import webtest
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 from ..support.callbacks import post_callback
+from ..support.scripts import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -38,7 +29,7 @@ def legacy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         "OSS_TRUSTED_KEYS": f"{signer.url}={tmp_path / 'key.pem'}",
     }.items():
         monkeypatch.setenv(name, value)
-    module = load("legacy_app")
+    module = load(EXAMPLES / "legacy_app.py")
     module.signer = signer
     return module
 

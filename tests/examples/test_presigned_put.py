@@ -6,7 +6,6 @@ Neither Swift nor Kotlin runs here. The formats are those of CFNetwork and OkHtt
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import re
 import shutil
@@ -22,6 +21,7 @@ import pytest
 
 from ..support.absent import skip_or_fail
 from ..support.running_server import RunningServer, clean_environ, running_server
+from ..support.scripts import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "presigned-put"
 APPS = {"ios": EXAMPLES / "BackgroundUpload.swift", "okhttp": EXAMPLES / "PutUpload.kt"}
@@ -73,11 +73,7 @@ def test_python_uploads(endpoint: str, file: Path) -> None:
 def test_python_reports_what_was_stored_and_not_reported(
     endpoint: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("put", EXAMPLES / "put.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(EXAMPLES / "put.py")
     real = module.urlopen
 
     def urlopen(request: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import sqlite3
 import urllib.request
@@ -20,6 +19,7 @@ from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing.clients import get_response, multipart
 from oss_wsgi.testing.local_oss import environ_for
 from tests.support.deployment import not_found
+from tests.support.scripts import load
 from tests.support.server_threads import serving_application, serving_oss
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shards.py"
@@ -77,11 +77,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    spec = importlib.util.spec_from_file_location("shards_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = load(EXAMPLE)
     with contextlib.ExitStack() as stack:
         oss = stack.enter_context(LocalOSS(directory=tmp_path / "objects"))
         stack.enter_context(serving_oss(oss))

@@ -34,3 +34,7 @@ class SignedClient:
 
 def code(response):
     return response.status_int, response.xml.findtext("Code")
+
+
+def code_and_ec(response):
+    return *code(response), response.xml.findtext("EC")

@@ -9,11 +9,8 @@ from oss_wsgi.local import LocalOSS
 
 from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1, sign_v4
 from .signed_client import SignedClient
+from .signed_client import code_and_ec as code
 from .stored import put
-
-
-def code(response):
-    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
 def test_every_response_has_the_headers_of_oss_once(app):
@@ -77,11 +74,6 @@ def test_a_request_that_names_no_bucket_uses_the_first(app, oss, host):
     assert code(app.get("/second-bucket/dir/a", headers=named, status=404))[1] == "NoSuchKey"
 
 
-@pytest.mark.parametrize("host", ["other.oss-cn-hangzhou.aliyuncs.com", "other.localhost"])
-def test_an_unknown_bucket_below_an_endpoint_is_not_found(app, host):
-    assert code(app.get("/a", headers={"Host": host}, status=404))[1] == "NoSuchBucket"
-
-
 def test_a_form_of_another_type_is_refused_before_its_signature(app):
     for authorization in ("junk", "OSS a:b", "OSS4-HMAC-SHA256 Credential=a"):
         for path in ("/", "/examplebucket"):
@@ -92,11 +84,6 @@ def test_a_form_of_another_type_is_refused_before_its_signature(app):
 def test_an_unknown_bucket_in_the_host_is_not_found(app):
     response = app.post("/", headers={"Host": "other.oss-cn-hangzhou.aliyuncs.com"}, status=404)
     assert response.xml.findtext("BucketName") == "other"
-
-
-@pytest.mark.parametrize("path", ["/?prefix=", "/examplebucket", "/examplebucket/"])
-def test_an_unsigned_request_lists_nothing(app, path):
-    assert code(app.get(path, status=403)) == (403, "AccessDenied", "0003-00000001")
 
 
 @pytest.mark.parametrize(
@@ -118,10 +105,7 @@ def test_other_methods_are_not_allowed(app, method, path, kind):
     ("path", "host"),
     [
         ("/examplebucket", "localhost"),
-        ("/examplebucket/", "127.0.0.1:8081"),
         ("/", "examplebucket.localhost:8081"),
-        ("/", "examplebucket.oss-cn-hangzhou.aliyuncs.com"),
-        ("/examplebucket", "examplebucket.localhost"),
     ],
 )
 def test_a_form_is_accepted_by_path_and_by_host(app, oss, path, host):

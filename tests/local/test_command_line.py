@@ -61,12 +61,12 @@ def test_the_options_are_those_of_the_class(monkeypatch):
     options = {"region": "r", "callback-timeout": "0.25", "max-cors-rules": "2", "security-token": "t"}
     arguments = [f"--{name}={value}" for name, value in options.items()]
     arguments += ["--strict", "--exact-field-names", "--space-as-plus", "--test-mode", "--refuse-private-callback"]
-    arguments += ["--bucket=one", "--bucket=two", "--cname=img.test=two"]
+    arguments += ["--bucket=one", "--bucket=two", "--cname=img.test=two", "--no-inspector", "--dir=.", "--reset"]
     with pytest.raises(CannotStartError, match="enough"), ExitStack() as stack:
         start(parser().parse_args(arguments), stack)
     expected = {"region": "r", "callback_timeout": 0.25, "max_cors_rules": 2, "security_token": "t", "bucket": "one"}
-    expected |= dict.fromkeys(("strict", "exact_field_names", "space_as_plus", "test_mode"), True)
-    expected |= {"allow_private_callback": False, "cnames": {"img.test": "two"}}
+    expected |= dict.fromkeys(("strict", "exact_field_names", "space_as_plus", "test_mode", "reset_keys"), True)
+    expected |= {"allow_private_callback": False, "inspector": False, "cnames": {"img.test": "two"}}
     assert {name: seen[name] for name in expected} == expected
 
 
@@ -84,7 +84,9 @@ def test_the_greeting_warns_beyond_this_machine(oss):
     warning = "It listens beyond this machine: anyone who can connect can read its objects."
     beyond = ["--listen", "0.0.0.0:8081"]
     assert warning in list(greeting(oss, parser().parse_args([*beyond, "--acl", "public-read"])))
-    assert warning not in list(greeting(oss, parser().parse_args(beyond)))
+    safe = list(greeting(oss, parser().parse_args([*beyond, "--no-inspector"])))
+    assert "It listens beyond this machine: only its access key reads and writes." in safe
+    assert "to see each request" not in safe[0]
     lines = list(greeting(oss, parser().parse_args([*beyond, "--open-inspector"])))
     assert "It listens beyond this machine: anyone who can connect can use its inspector." in lines
     assert warning not in list(greeting(oss, parser().parse_args(["--listen", "[::1]:8081"])))
@@ -93,6 +95,8 @@ def test_the_greeting_warns_beyond_this_machine(oss):
 def test_the_lines_for_oss_wsgi_ask_for_what_was_given_and_do_not_show_it(oss):
     arguments = ["--access-key-id", oss.access_key_id, "--access-key-secret", oss.access_key_secret]
     lines = list(greeting(oss, parser().parse_args([*arguments, "--security-token", "t0ken"])))
+    assert lines[1].endswith(", secret as given, security token as given.")
+    assert any("oss2.StsAuth(ID, SECRET, TOKEN, " in line for line in lines)
     assert lines[-4].endswith(f" OSS_ACCESS_KEY_ID={oss.access_key_id}")
     assert lines[-3].endswith("; export OSS_ACCESS_KEY_SECRET OSS_SESSION_TOKEN")
     assert "read -r OSS_ACCESS_KEY_SECRET" in lines[-3]

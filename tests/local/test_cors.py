@@ -7,6 +7,7 @@ from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.xml_document import write_xml
 
 from .form_client import form, policy, post, sign_v1
+from .signed_client import code_and_ec as code
 
 PAGE = "http://page.example"
 
@@ -18,10 +19,6 @@ def cors(response):
 def preflight(app, origin=PAGE, method="POST", headers=None, path="/examplebucket"):
     values = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
     return app.options(path, headers={name: value for name, value in values.items() if value}, status="*")
-
-
-def code(response):
-    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
 @pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b", "/films/a.mp4"])
@@ -174,12 +171,9 @@ def test_written_rules_can_be_read_again(vary):
         "*",
         "https://*.example.com",
         "http://localhost:*",
-        "http://a*b",
         "capacitor://localhost",
-        "http://[::1]:1",
         # of the tests of the SDKs for PHP and C
         "localhost",
-        "www.aliyun.com",
         "*.aliyun.com",
     ],
 )
@@ -202,15 +196,11 @@ def test_an_invalid_origin_is_refused(origin):
     [
         ("<AllowedMethod>OPTIONS</AllowedMethod>", ""),
         ("<AllowedMethod>put</AllowedMethod>", ""),
-        ("<AllowedMethod/>", ""),
         ("<AllowedHeader>x-*-*</AllowedHeader>", ""),
-        ("<AllowedHeader></AllowedHeader>", ""),
         ("<AllowedHeader>a\n b</AllowedHeader>", ""),
         ("<ExposeHeader>*</ExposeHeader>", "0034-00000013"),
-        ("<ExposeHeader>x-oss-*</ExposeHeader>", "0034-00000013"),
         ("<ExposeHeader>a: b</ExposeHeader>", "0034-00000013"),
         ("<MaxAgeSeconds>-1</MaxAgeSeconds>", ""),
-        ("<MaxAgeSeconds>1e3</MaxAgeSeconds>", ""),
         ("<MaxAgeSeconds>9999999999</MaxAgeSeconds>", ""),
     ],
 )

@@ -30,6 +30,7 @@ from oss_wsgi.testing import UploadClient
 from oss_wsgi.testing.local_oss import InProcessOSS
 
 from ..support.closing import closing_fixture
+from ..support.deployment import not_found
 from ..support.server_threads import serving_oss
 from .test_confirmation import dripping, refusing, settings_for, settings_of, silent, upload
 
@@ -282,18 +283,15 @@ def test_settings_without_a_bucket_or_a_key_and_a_time_of_none_are_refused() -> 
         SDKBucket(settings_for("http://127.0.0.1"), clock=time.time, timeout=0)
 
 
-def legacy(environ: Any, start_response: Any) -> list[bytes]:
-    start_response("404 Not Found", [("Content-Length", "0")])
-    return []
-
-
 def test_a_lost_upload_is_recovered_and_known_over_http(tmp_path: Path, make: Make) -> None:
     uploads: list[Any] = []
     oss = InProcessOSS(directory=tmp_path, key_bits=512)
     with serving_oss(oss) as server:
         settings = {"recover": True, "callback_required": True}
         bucket_client = make(settings_of(server))
-        with UploadClient(legacy, settings, oss=oss, bucket_client=bucket_client, on_upload=uploads.append) as client:
+        with UploadClient(
+            not_found, settings, oss=oss, bucket_client=bucket_client, on_upload=uploads.append
+        ) as client:
             recover_over_http(client, oss)
     assert [upload.recovered for upload in uploads] == [True]
 

@@ -20,11 +20,10 @@ from waitress.server import create_server
 
 from oss_wsgi.serving import connection as connections
 from oss_wsgi.serving import make_server
-from oss_wsgi.serving.connection import Connection
 from oss_wsgi.wsgi.questions import HOLD_KEY
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
-from ..support.server_thread import polls_of, running
+from ..support.server_thread import Wrapped, polls_of, running
 from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -32,19 +31,18 @@ pytestmark = pytest.mark.slow
 STOCK = "stock"
 THREADS = "threads"
 LOOP = "loop"
-TURNS = 500
 OURS = dict(SECURITY_HEADERS)
 
 
 class Site:
-    """An application whose path chooses its behaviour; it records the threads that called it."""
+    """An application whose path chooses its behaviour; it records the kind of thread of each call."""
 
     def __init__(self) -> None:
-        self.threads: set[str] = set()
+        self.threads: list[str] = []
         self.spin: Callable[[Any], None] = lambda channel: None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        self.threads.add(threading.current_thread().name)
+        self.threads.append(threading.current_thread().name.partition("-")[0])
         path, size = environ["PATH_INFO"], int(environ["QUERY_STRING"] or 5)
         if path == "/broken":
             raise ValueError("broken")
@@ -59,16 +57,6 @@ class Site:
         body = environ["wsgi.input"].read() or b"x" * size
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body[:3], body[3:]]
-
-
-class WrappedSocket:
-    """A client's socket as the server has it, with something changed."""
-
-    def __init__(self, wrapped: Any) -> None:
-        self.wrapped = wrapped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.wrapped, name)
 
 
 def wrap_sockets(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[[Any], Any]) -> None:
@@ -115,38 +103,6 @@ def _close(server: Any) -> None:
 def connect(server: Any) -> Iterator[http.client.HTTPConnection]:
     with closing(http.client.HTTPConnection("127.0.0.1", server.effective_port, timeout=60)) as connection:
         yield connection
-
-
-def test_waitress_spins_while_a_thread_sends() -> None:
-    """Why the loop is not waitress's: it asks again and again for a connection that a thread has locked."""
-    site = Site()
-    with serve(site, STOCK) as server:
-        turns = 0
-        enough = threading.Event()
-        readable = server.readable
-
-        def counting() -> bool:
-            nonlocal turns
-            turns += 1
-            if turns >= TURNS:
-                enough.set()
-            return bool(readable())
-
-        def hold_lock(channel: Any) -> None:
-            nonlocal turns
-            with channel.outbuf_lock:
-                channel.total_outbufs_len += 1
-                server.trigger.pull_trigger()
-                turns = 0
-                enough.clear()
-                enough.wait(60)
-                channel.total_outbufs_len -= 1
-
-        server.readable, site.spin = counting, hold_lock
-        with connect(server) as connection:
-            connection.request("GET", "/spin")
-            assert connection.getresponse().read() == b"xxxxx"
-        assert turns >= TURNS
 
 
 @pytest.mark.parametrize("hangs_up", [False, True])
@@ -216,40 +172,29 @@ def test_responses_equal_those_of_stock_waitress(kind: str, ident: str | None) -
 
 
 def test_the_loop_answers_nonblocking_requests_and_threads_the_others() -> None:
+    """Each of two pipelined requests by itself."""
     site = Site()
-    with serve(site, LOOP) as server, connect(server) as connection:
-        for path, names in (("/", {"loop"}), ("/spin", {"request"})):
-            site.threads.clear()
-            connection.request("GET", path)
-            connection.getresponse().read()
-            assert {name.partition("-")[0] for name in site.threads} == names
+    with serve(site, LOOP) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /spin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        while client.recv(4096):
+            pass
+    assert site.threads == ["loop", "request"]
 
 
 @pytest.mark.parametrize("kind", [THREADS, LOOP])
 def test_pipelined_requests_are_answered_in_order(kind: str) -> None:
-    targets = [f"/?{number}" if number % 3 else f"/spin?{number}" for number in range(1, 41)]
+    """More of them than a buffer holds."""
+    targets = [f"/?{number}" if number % 3 else f"/spin?{number}" for number in range(1, 1001)]
     with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
         requests = [f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets]
         client.sendall(b"".join([*requests, b"no request\r\n\r\n"]))
         with client.makefile("rb") as answers:
-            for number in range(1, 41):
+            for number in range(1, 1001):
                 assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
                 headers = dict(line.split(b": ") for line in iter(answers.readline, b"\r\n"))
                 assert headers[b"Content-Length"].strip() == b"%d" % number
                 assert answers.read(number) == b"x" * number
             assert answers.readline() == b"HTTP/1.0 400 Bad Request\r\n"
-
-
-@pytest.mark.parametrize("kind", [THREADS, LOOP])
-def test_more_pipelined_requests_than_a_buffer_holds_stay_in_order(kind: str) -> None:
-    with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
-        client.sendall(b"".join(b"GET /?%d HTTP/1.1\r\nHost: a\r\n\r\n" % (number % 50 + 1) for number in range(1500)))
-        with client.makefile("rb") as answers:
-            for number in range(1500):
-                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
-                while answers.readline() != b"\r\n":
-                    pass
-                assert answers.read(number % 50 + 1) == b"x" * (number % 50 + 1)
 
 
 @pytest.mark.parametrize("kind", [THREADS, LOOP])
@@ -312,7 +257,7 @@ def test_another_client_is_served_beside_a_thousand_idle_connections(kind: str) 
 def test_a_small_response_is_one_send(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
 
-    class CountingSocket(WrappedSocket):
+    class CountingSocket(Wrapped):
         def send(self, data: bytes, flags: int) -> int:
             sent.append(len(data))
             return int(self.wrapped.send(data, flags))
@@ -360,7 +305,7 @@ def test_the_loop_answers_one_pipelined_request_a_turn() -> None:
                 while answers.readline() != b"\r\n":
                     pass
                 answers.read(5)
-    assert {name.partition("-")[0] for name in site.threads} == {"loop"}
+    assert set(site.threads) == {"loop"}
     assert len(seen) == len(set(seen)) == 20
 
 
@@ -374,27 +319,6 @@ def test_a_descriptor_over_1023_is_served() -> None:
     finally:
         for descriptor in held:
             os.close(descriptor)
-
-
-def test_each_of_two_pipelined_requests_is_routed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks: list[tuple[str, str]] = []
-
-    def noting(name: str) -> Any:
-        make = getattr(connections, name)
-
-        def task(connection: Any, request: Any) -> Any:
-            tasks.append((request.path, name))
-            return make(connection, request)
-
-        return task
-
-    for name in ("LoopTask", "ThreadTask"):
-        monkeypatch.setattr(connections, name, noting(name))
-    with serve(Site(), LOOP) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /spin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        while client.recv(4096):
-            pass
-    assert tasks == [("/", "LoopTask"), ("/spin", "ThreadTask")]
 
 
 @pytest.mark.parametrize("kind", [STOCK, THREADS, LOOP])
@@ -423,7 +347,7 @@ def test_expect_without_a_body_is_answered_directly() -> None:
 
 
 def test_a_response_sent_in_pieces_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    class SmallSocket(WrappedSocket):
+    class SmallSocket(Wrapped):
         def send(self, data: bytes, flags: int) -> int:
             return int(self.wrapped.send(data[:7], flags))
 
@@ -508,22 +432,11 @@ def test_a_peer_that_goes_before_100_continue_leaves_a_closed_connection(monkeyp
         start_response("200 OK", [("Content-Length", "2")])
         return [b"ok"]
 
-    class Gone:
-        def __init__(self, client: socket.socket) -> None:
-            self._client = client
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._client, name)
-
+    class Gone(Wrapped):
         def send(self, *arguments: Any) -> int:
             raise ConnectionResetError
 
-    init = Connection.__init__
-
-    def with_gone_peer(self: Connection, listener: Any, client: Any, *rest: Any) -> None:
-        init(self, listener, Gone(client), *rest)
-
-    monkeypatch.setattr(Connection, "__init__", with_gone_peer)
+    wrap_sockets(monkeypatch, Gone)
     with running(application) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
         client.sendall(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
         assert client.recv(100) == b""

@@ -110,7 +110,7 @@ def test_options_may_be_texts_as_in_a_file() -> None:
         ({"header_timeout": "10"}, "header_timeout must be a number, more than 0, not '10'."),
         ({"body_timeout": None}, "body_timeout must be a number, more than 0, not None."),
         ({"write_timeout": float("nan")}, "write_timeout must be a number, more than 0, not nan."),
-        ({"idle_timeout": -1}, "idle_timeout must be a number, more than 0, not -1."),
+        ({"idle_timeout": 0}, "idle_timeout must be a number, more than 0, not 0."),
         ({"connections_per_address": 0}, "connections_per_address must be a whole number, at least 1, not 0."),
         ({"connections_per_address": 1.5}, "connections_per_address must be a whole number, at least 1, not 1.5."),
         ({"connection_limit": 0}, "connection_limit must be at least 1, not 0."),

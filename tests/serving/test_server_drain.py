@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -24,7 +23,9 @@ from ..support.forks import start
 from ..support.running_server import SERVER, clean_environ, running_server
 from ..support.server_thread import (
     REQUEST,
+    RefusingListener,
     SetClock,
+    Wrapped,
     connect,
     has_ended,
     phases,
@@ -36,6 +37,7 @@ from ..support.server_thread import (
     wait_for_turn,
 )
 from ..support.waiting import wait_until
+from .test_socket_activation import HAND_OVER
 
 pytestmark = pytest.mark.slow
 
@@ -135,41 +137,20 @@ def test_a_backlog_that_meets_a_lack_of_descriptors_is_taken_later() -> None:
     with running() as server, connect(server) as idle:
         idle.sendall(REQUEST)
         read_response(idle)
-        listener = server.listeners[0].socket
-        refusals = [OSError(errno.EMFILE, "Too many open files")] * 5
-
-        class Refusing:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(listener, name)
-
-            def _accept(self) -> Any:
-                if refusals:
-                    raise refusals.pop()
-                return listener._accept()
-
-        server.listeners[0].socket = Refusing()
+        refusing = server.listeners[0].socket = RefusingListener(server.listeners[0].socket, refusals=5)
         with connect(server) as client:
             server.drain(60)
             client.sendall(REQUEST)
             assert read_all(client).startswith(b"HTTP/1.1 200 OK\r\n")
         assert read_all(idle) == b""
         wait_until(lambda: has_ended(server))
-        assert refusals == []
+        assert refusing.refusals == 0
 
 
 def test_a_drain_without_descriptors_does_not_spin() -> None:
     clock = SetClock()
     with running(clock=clock) as server:
-        listener = server.listeners[0].socket
-
-        class Refusing:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(listener, name)
-
-            def _accept(self) -> Any:
-                raise OSError(errno.EMFILE, "Too many open files")
-
-        server.listeners[0].socket = Refusing()
+        server.listeners[0].socket = RefusingListener(server.listeners[0].socket)
         server.drain(60)
         wait_until(lambda: server.is_stopping)
         waits = polls_of(server)
@@ -213,20 +194,14 @@ def test_a_wake_up_is_not_lost_when_a_thread_reports_while_the_loop_reads(monkey
     reported: list[str] = []
     make_pair = socket.socketpair
 
-    class Reader:
+    class Reader(Wrapped):
         """What the loop reads from; a thread reports while it does."""
-
-        def __init__(self, reader: socket.socket) -> None:
-            self.reader = reader
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.reader, name)
 
         def recv(self, size: int) -> bytes:
             if not reported:
                 reported.append("while the loop reads")
                 server.report(object())
-            return self.reader.recv(size)
+            return bytes(self.wrapped.recv(size))
 
     readers: list[Reader] = []
 
@@ -397,21 +372,9 @@ def listens(host: str, port: int) -> bool:
 
 
 def test_listen_together_with_inherited_sockets_is_refused() -> None:
-    launch = (
-        "import sys; os.environ['LISTEN_PID'] = str(os.getpid()); "
-        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Descriptor 3 of the child is the socket.
-        code = f"import os; os.dup2({listener.fileno()}, 3); os.set_inheritable(3, True); {launch}"
-        command = [sys.executable, "-c", code, str(SERVER), "--listen", "127.0.0.1:0"]
-        run = subprocess.run(
-            command,
-            env=clean_environ(LISTEN_FDS="1"),
-            pass_fds=[listener.fileno()],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        fds = [listener.fileno()]
+        command = [sys.executable, "-c", HAND_OVER, str(fds[0]), str(SERVER), "--listen", "127.0.0.1:0"]
+        run = subprocess.run(command, env=clean_environ(), pass_fds=fds, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
     assert "--listen: LISTEN_FDS has the sockets already" in run.stderr

@@ -14,7 +14,17 @@ from oss_wsgi.serving import server as server_module
 from oss_wsgi.serving.connection import BODY, HEADER, NEW
 from oss_wsgi.serving.parser import RequestParser
 
-from ..support.server_thread import REQUEST, SetClock, connect, held_after_turns, phases, read_response, running, small
+from ..support.server_thread import (
+    REQUEST,
+    SetClock,
+    Wrapped,
+    connect,
+    held_after_turns,
+    phases,
+    read_response,
+    running,
+    small,
+)
 from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,23 +32,21 @@ pytestmark = pytest.mark.slow
 NUMBER = 40
 
 
-class CountingPoller:
+class CountingPoller(Wrapped):
     """A poller that records for each turn by how much a count grew, and with how many events the turn began."""
 
     def __init__(self, poller: Any, count: Callable[[], int]) -> None:
-        self.poller, self.count = poller, count
+        super().__init__(poller)
+        self.count = count
         self.turns: list[tuple[int, int]] = []
         self.before, self.events = 0, 0
 
     def poll(self, timeout: float) -> Any:
         now = self.count()
         self.turns.append((now - self.before, self.events))
-        events = self.poller.poll(timeout)
+        events = self.wrapped.poll(timeout)
         self.before, self.events = now, len(events)
         return events
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.poller, name)
 
 
 @contextmanager
@@ -137,16 +145,13 @@ class TickingClock:
         return self.now
 
 
-class SteppedPoller:
+class SteppedPoller(Wrapped):
     """A poller that lets the loop do one turn for each ``step``, and all of them after ``is_over``."""
 
     def __init__(self, poller: Any) -> None:
-        self.poller = poller
+        super().__init__(poller)
         self.is_over = False
         self.start, self.end = threading.Semaphore(0), threading.Semaphore(0)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.poller, name)
 
     def step(self) -> None:
         self.start.release()
@@ -156,7 +161,7 @@ class SteppedPoller:
         if not self.is_over:
             self.end.release()
             assert self.start.acquire(timeout=60)
-        return self.poller.poll(0.0)
+        return self.wrapped.poll(0.0)
 
 
 @pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"1;a=b\r\nx\r\n"], ids=["plain", "with an extension"])

@@ -18,6 +18,13 @@ from typing import Any
 from .forks import start
 
 SERVER = Path(__file__).parents[2] / "server.py"
+#: The settings of a bucket of OSS, which nobody asks.
+REAL_BUCKET = {
+    "OSS_BUCKET": "examplebucket",
+    "OSS_REGION": "cn-hangzhou",
+    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+    "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+}
 FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 
 

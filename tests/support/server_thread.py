@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -72,6 +74,31 @@ def running(
         assert not thread.is_alive()
 
 
+class Wrapped:
+    """A socket or a poller of the server, of which a test changes some methods."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wrapped, name)
+
+
+class RefusingListener(Wrapped):
+    """A listening socket whose process has no descriptor left, for as many attempts as ``refusals`` says."""
+
+    def __init__(self, listener: Any, refusals: float = float("inf")) -> None:
+        super().__init__(listener)
+        self.refusals, self.attempts = refusals, 0
+
+    def _accept(self) -> Any:
+        if self.refusals:
+            self.refusals -= 1
+            self.attempts += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return self.wrapped._accept()
+
+
 def has_ended(server: Any) -> bool:
     """Return whether ``run`` has returned."""
     return not server.loop.is_alive()
@@ -90,17 +117,13 @@ def wait_for_turn(server: Any) -> None:
 
 def each_turn(server: Any, seen: Callable[[float], object]) -> None:
     """Call ``seen`` with the longest wait of each turn that begins from now on, before the loop waits."""
-    poller = server.poller
 
-    class Watched:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(poller, name)
-
+    class Watched(Wrapped):
         def poll(self, timeout: float) -> Any:
             seen(timeout)
-            return poller.poll(timeout)
+            return self.wrapped.poll(timeout)
 
-    server.poller = Watched()
+    server.poller = Watched(server.poller)
 
 
 def polls_of(server: Any) -> list[float]:

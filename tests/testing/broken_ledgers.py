@@ -196,490 +196,408 @@ class Broken(LedgerContract):
 
 Broken.__test__ = False
 
+#: The contract with each copy of the ledger, or of its gate, that breaks a claim.
+BROKEN: list[type[Broken]] = []
+
+
+def fails(*tests: str, **members: Any) -> Callable[[type], type]:
+    """Return a decorator that adds a copy to ``BROKEN``, with the tests that it must fail and members of their own."""
+
+    def add(copy: type) -> type:
+        part = "Gate" if issubclass(copy, Gate) else "Ledger"
+        BROKEN.append(type(copy.__name__, (Broken,), {part: copy, "failing": set(tests), **members}))
+        return copy
+
+    return add
+
+
 # One upload.
 
 
-class TestHandlesEverythingTwice(Broken):
-    failing: ClassVar = {"test_a_ticket_for_several_objects_refuses_one_more", "test_another_etag_is_handled_too"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity, lambda transaction: (handle(transaction), handle(transaction))[1])
+@fails("test_a_ticket_for_several_objects_refuses_one_more", "test_another_etag_is_handled_too")
+class HandlesEverythingTwice(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity, lambda transaction: (handle(transaction), handle(transaction))[1])
 
 
-class TestLosesParametersOfTheContentType(Broken):
-    failing: ClassVar = {"test_a_repeated_report_gets_the_stored_response"}
-
-    class Ledger(PlainLedger):
-        def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
-            super().store(identity, response._replace(content_type=response.content_type.partition(";")[0]))
+@fails("test_a_repeated_report_gets_the_stored_response")
+class LosesParametersOfTheContentType(PlainLedger):
+    def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
+        super().store(identity, response._replace(content_type=response.content_type.partition(";")[0]))
 
 
-class TestStoresTextOnly(Broken):
-    failing: ClassVar = {"test_a_repeated_report_gets_the_stored_response"}
-
-    class Ledger(PlainLedger):
-        def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
-            super().store(identity, response._replace(body=response.body.decode("utf-8", "replace").encode()))
+@fails("test_a_repeated_report_gets_the_stored_response")
+class StoresTextOnly(PlainLedger):
+    def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
+        super().store(identity, response._replace(body=response.body.decode("utf-8", "replace").encode()))
 
 
-class TestStoresRedirects(Broken):
-    failing: ClassVar = {"test_a_failed_response_is_returned_but_not_stored"}
-
-    class Ledger(PlainLedger):
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            response = super().run(identity, handle, has_waited)
-            if response.status[:1] == "3":
-                self.store(identity, response)
-            return response
+@fails("test_a_failed_response_is_returned_but_not_stored")
+class StoresRedirects(PlainLedger):
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        response = super().run(identity, handle, has_waited)
+        if response.status[:1] == "3":
+            self.store(identity, response)
+        return response
 
 
-class TestReplacesExceptions(Broken):
-    failing: ClassVar = {
-        "test_an_exception_propagates_and_leaves_nothing",
-        "test_a_waiting_call_handles_after_a_failure",
-    }
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            try:
-                return super().run_once(identity, handle)
-            except KeyError:
-                return ledger_contract.FAILURE
+@fails("test_an_exception_propagates_and_leaves_nothing", "test_a_waiting_call_handles_after_a_failure")
+class ReplacesExceptions(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        try:
+            return super().run_once(identity, handle)
+        except KeyError:
+            return ledger_contract.FAILURE
 
 
-class TestStoresASuccessAfterAnException(Broken):
-    failing: ClassVar = {"test_an_exception_propagates_and_leaves_nothing"}
-
-    class Ledger(PlainLedger):
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            try:
-                return super().run(identity, handle, has_waited)
-            except KeyError:
-                self.store(identity, ledger_contract.SUCCESS)
-                raise
+@fails("test_an_exception_propagates_and_leaves_nothing")
+class StoresASuccessAfterAnException(PlainLedger):
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        try:
+            return super().run(identity, handle, has_waited)
+        except KeyError:
+            self.store(identity, ledger_contract.SUCCESS)
+            raise
 
 
-class TestStaysLockedAfterSystemExit(Broken):
-    failing: ClassVar = {"test_an_exception_propagates_and_leaves_nothing"}
-    patience: ClassVar = 1.0  # the test itself waits so long
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            try:
-                return super().run_once(identity, handle)
-            except SystemExit:
-                self.gate.enter(self.place(identity), 0.0)
-                raise
+@fails("test_an_exception_propagates_and_leaves_nothing", patience=1.0)  # the test itself waits so long
+class StaysLockedAfterSystemExit(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        try:
+            return super().run_once(identity, handle)
+        except SystemExit:
+            self.gate.enter(self.place(identity), 0.0)
+            raise
 
 
 # Several uploads of a ticket.
 
 
-class TestIgnoresTheETag(Broken):
-    failing: ClassVar = {"test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity._replace(etag=""), handle)
+@fails("test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it")
+class IgnoresTheETag(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(etag=""), handle)
 
 
-class TestAllowsAnotherETagAlways(Broken):
-    failing: ClassVar = {"test_a_ticket_that_forbids_overwriting_refuses_another_etag"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity._replace(forbid_overwrite=False), handle)
+@fails("test_a_ticket_that_forbids_overwriting_refuses_another_etag")
+class AllowsAnotherETagAlways(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(forbid_overwrite=False), handle)
 
 
-class TestRefusesAnotherETagAlways(Broken):
-    failing: ClassVar = {"test_another_etag_is_another_upload"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity._replace(forbid_overwrite=True), handle)
+@fails("test_another_etag_is_another_upload")
+class RefusesAnotherETagAlways(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(forbid_overwrite=True), handle)
 
 
-class TestDoesNotCount(Broken):
-    failing: ClassVar = {"test_a_used_ticket_refuses_another_object", "test_a_closed_ledger_still_knows_the_count"}
-
-    class Ledger(PlainLedger):
-        def find(self, identity: UploadIdentity) -> Found:
-            return super().find(identity)._replace(objects=0)
+@fails("test_a_used_ticket_refuses_another_object", "test_a_closed_ledger_still_knows_the_count")
+class DoesNotCount(PlainLedger):
+    def find(self, identity: UploadIdentity) -> Found:
+        return super().find(identity)._replace(objects=0)
 
 
-class TestCountsETags(Broken):
-    failing: ClassVar = {"test_the_count_of_a_ticket_is_that_of_objects"}
-
-    class Ledger(PlainLedger):
-        def find(self, identity: UploadIdentity) -> Found:
-            return super().find(identity)._replace(objects=sum(key[0] == identity.ticket for key in self.responses))
+@fails("test_the_count_of_a_ticket_is_that_of_objects")
+class CountsETags(PlainLedger):
+    def find(self, identity: UploadIdentity) -> Found:
+        return super().find(identity)._replace(objects=sum(key[0] == identity.ticket for key in self.responses))
 
 
-class TestCountsFailures(Broken):
-    failing: ClassVar = {"test_failed_uploads_do_not_use_their_ticket"}
+@fails("test_failed_uploads_do_not_use_their_ticket")
+class CountsFailures(PlainLedger):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.begun: dict[str, set[str]] = {}
 
-    class Ledger(PlainLedger):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            self.begun: dict[str, set[str]] = {}
-
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            begun = self.begun.setdefault(identity.ticket, set())
-            if len(begun | {identity.object}) > identity.max_objects:
-                raise ticket_used_error(identity.max_objects)
-            begun.add(identity.object)
-            return super().run(identity, handle, has_waited)
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        begun = self.begun.setdefault(identity.ticket, set())
+        if len(begun | {identity.object}) > identity.max_objects:
+            raise ticket_used_error(identity.max_objects)
+        begun.add(identity.object)
+        return super().run(identity, handle, has_waited)
 
 
-class TestAllowsOneObject(Broken):
-    failing: ClassVar = {"test_a_ticket_for_several_objects_handles_each_once", "test_racing_objects_use_the_ticket_up"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity._replace(max_objects=1), handle)
+@fails("test_a_ticket_for_several_objects_handles_each_once", "test_racing_objects_use_the_ticket_up")
+class AllowsOneObject(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(max_objects=1), handle)
 
 
 # Concurrent calls.
 
 
-class TestHandlesConcurrently(Broken):
-    failing: ClassVar = {"test_one_of_many_concurrent_calls_handles"}
-
-    class Ledger(PlainLedger):
-        def place(self, identity: UploadIdentity) -> Hashable:
-            return object()
+@fails("test_one_of_many_concurrent_calls_handles")
+class HandlesConcurrently(PlainLedger):
+    def place(self, identity: UploadIdentity) -> Hashable:
+        return object()
 
 
-class TestHandlesObjectsOfATicketConcurrently(Broken):
-    failing: ClassVar = {"test_another_upload_of_the_ticket_waits_and_is_refused"}
-
-    class Ledger(PlainLedger):
-        def place(self, identity: UploadIdentity) -> Hashable:
-            return identity.ticket, identity.object
+@fails("test_another_upload_of_the_ticket_waits_and_is_refused")
+class HandlesObjectsOfATicketConcurrently(PlainLedger):
+    def place(self, identity: UploadIdentity) -> Hashable:
+        return identity.ticket, identity.object
 
 
-class TestHandlesOneObjectOfATicketAtATime(Broken):
-    failing: ClassVar = {"test_objects_of_one_ticket_do_not_wait_for_each_other"}
-
-    class Ledger(PlainLedger):
-        def place(self, identity: UploadIdentity) -> Hashable:
-            return identity.ticket
+@fails("test_objects_of_one_ticket_do_not_wait_for_each_other")
+class HandlesOneObjectOfATicketAtATime(PlainLedger):
+    def place(self, identity: UploadIdentity) -> Hashable:
+        return identity.ticket
 
 
-class TestHandlesOneUploadAtATime(Broken):
-    failing: ClassVar = {"test_another_ticket_does_not_wait"}
-
-    class Ledger(PlainLedger):
-        def place(self, identity: UploadIdentity) -> Hashable:
-            return "the only place"
+@fails("test_another_ticket_does_not_wait")
+class HandlesOneUploadAtATime(PlainLedger):
+    def place(self, identity: UploadIdentity) -> Hashable:
+        return "the only place"
 
 
-class TestDoesNotWait(Broken):
-    failing: ClassVar = {"test_a_concurrent_call_waits_for_the_response"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity._replace(may_wait=False), handle)
+@fails("test_a_concurrent_call_waits_for_the_response")
+class DoesNotWait(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(may_wait=False), handle)
 
 
-class TestMakesBrowsersWait(Broken):
-    failing: ClassVar = {"test_a_call_that_may_not_wait_is_refused_at_once"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-            return super().run_once(identity._replace(may_wait=True), handle)
+@fails("test_a_call_that_may_not_wait_is_refused_at_once")
+class MakesBrowsersWait(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(may_wait=True), handle)
 
 
-class TestWaitsWithoutEnd(Broken):
-    failing: ClassVar = {"test_a_waiting_call_ends_with_ledger_busy"}
-
-    class Gate(Gate):
-        def take(self, place: Hashable, patience: float) -> bool:
-            return super().take(place, threading.TIMEOUT_MAX if patience else 0.0)
+@fails("test_a_waiting_call_ends_with_ledger_busy")
+class WaitsWithoutEnd(Gate):
+    def take(self, place: Hashable, patience: float) -> bool:
+        return super().take(place, threading.TIMEOUT_MAX if patience else 0.0)
 
 
-class TestLetsEveryCallWait(Broken):
-    failing: ClassVar = {"test_one_call_waits_for_a_ticket_and_others_are_refused_at_once"}
-
-    class Gate(Gate):
-        def take(self, place: Hashable, patience: float) -> bool:
-            end = time.monotonic() + patience
-            while True:
-                try:
-                    return super().take(place, patience)
-                except LedgerUnavailableError:
-                    if time.monotonic() >= end:
-                        raise
-                    time.sleep(0.01)
-
-
-class TestLetsOneCallWait(Broken):
-    failing: ClassVar = {"test_each_object_of_a_ticket_may_have_a_waiting_call"}
-
-    class Gate(Gate):
-        def take(self, place: Hashable, patience: float) -> bool:
-            return super().take(place, 0.0 if len(self.calls) > 1 else patience)
-
-
-class TestNeverLetsATicketWaitAgain(Broken):
-    failing: ClassVar = {"test_a_ticket_may_wait_again_after_its_waiting_call"}
-
-    class Gate(Gate):
-        def __init__(self, wait_timeout: float) -> None:
-            super().__init__(wait_timeout)
-            self.waited_for: set[Hashable] = set()
-
-        def take(self, place: Hashable, patience: float) -> bool:
-            has_waited = super().take(place, 0.0 if place in self.waited_for else patience)
-            if has_waited:
-                self.waited_for.add(place)
-            return has_waited
-
-
-class TestHandlesAgainAfterWaiting(Broken):
-    failing: ClassVar = {"test_one_of_many_concurrent_calls_handles"}
-
-    class Ledger(PlainLedger):
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            return handle(None) if has_waited else super().run(identity, handle, has_waited)
-
-
-class TestGivesAnotherReason(Broken):
-    failing: ClassVar = {"test_a_call_that_may_not_wait_is_refused_at_once"}
-
-    class Ledger(PlainLedger):
-        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+@fails("test_one_call_waits_for_a_ticket_and_others_are_refused_at_once")
+class LetsEveryCallWait(Gate):
+    def take(self, place: Hashable, patience: float) -> bool:
+        end = time.monotonic() + patience
+        while True:
             try:
-                return super().run_once(identity, handle)
-            except LedgerUnavailableError as error:
-                raise LedgerUnavailableError("ledger_unavailable", error.hint) from error
+                return super().take(place, patience)
+            except LedgerUnavailableError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.01)
 
 
-class TestRefusesWhatIsStoredWhereOthersAsk(Broken):
-    failing: ClassVar = {"test_many_at_once_get_what_is_stored"}
+@fails("test_each_object_of_a_ticket_may_have_a_waiting_call")
+class LetsOneCallWait(Gate):
+    def take(self, place: Hashable, patience: float) -> bool:
+        return super().take(place, 0.0 if len(self.calls) > 1 else patience)
 
-    class Ledger(PlainLedger):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            self.is_refusing = threading.Event()
 
-        def find(self, identity: UploadIdentity) -> Found:
-            if not identity.may_wait:  # a slow look: others ask meanwhile
-                self.is_refusing.wait(60)
-            return super().find(identity)
+@fails("test_a_ticket_may_wait_again_after_its_waiting_call")
+class NeverLetsATicketWaitAgain(Gate):
+    def __init__(self, wait_timeout: float) -> None:
+        super().__init__(wait_timeout)
+        self.waited_for: set[Hashable] = set()
 
-        def response_beside_another(self, identity: UploadIdentity) -> StoredResponse | None:
-            self.is_refusing.set()
-            return None
+    def take(self, place: Hashable, patience: float) -> bool:
+        has_waited = super().take(place, 0.0 if place in self.waited_for else patience)
+        if has_waited:
+            self.waited_for.add(place)
+        return has_waited
+
+
+@fails("test_one_of_many_concurrent_calls_handles")
+class HandlesAgainAfterWaiting(PlainLedger):
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        return handle(None) if has_waited else super().run(identity, handle, has_waited)
+
+
+@fails("test_a_call_that_may_not_wait_is_refused_at_once")
+class GivesAnotherReason(PlainLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        try:
+            return super().run_once(identity, handle)
+        except LedgerUnavailableError as error:
+            raise LedgerUnavailableError("ledger_unavailable", error.hint) from error
+
+
+@fails("test_many_at_once_get_what_is_stored")
+class RefusesWhatIsStoredWhereOthersAsk(PlainLedger):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.is_refusing = threading.Event()
+
+    def find(self, identity: UploadIdentity) -> Found:
+        if not identity.may_wait:  # a slow look: others ask meanwhile
+            self.is_refusing.wait(60)
+        return super().find(identity)
+
+    def response_beside_another(self, identity: UploadIdentity) -> StoredResponse | None:
+        self.is_refusing.set()
+        return None
 
 
 # Uploads in parts.
 
 
-class TestIgnoresChecksums(Broken):
-    failing: ClassVar = {"test_a_damaged_object_stays_refused_after_a_failure"}
-
-    class Ledger(PlainLedger):
-        def expect(self, ticket: str, checksum: int, expires: int) -> None:
-            return
+@fails("test_a_damaged_object_stays_refused_after_a_failure")
+class IgnoresChecksums(PlainLedger):
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        return
 
 
-class TestExpectsTheLastChecksumAlone(Broken):
-    failing: ClassVar = {"test_an_upload_in_parts_must_have_an_expected_checksum"}
-
-    class Ledger(PlainLedger):
-        def expect(self, ticket: str, checksum: int, expires: int) -> None:
-            self.forget_expected(ticket)
-            super().expect(ticket, checksum, expires)
+@fails("test_an_upload_in_parts_must_have_an_expected_checksum")
+class ExpectsTheLastChecksumAlone(PlainLedger):
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        self.forget_expected(ticket)
+        super().expect(ticket, checksum, expires)
 
 
-class TestExpectsForEver(Broken):
-    failing: ClassVar = {"test_nothing_is_expected_of_a_ticket_that_was_handled"}
-
-    class Ledger(PlainLedger):
-        def forget_expected(self, ticket: str) -> None:
-            return
+@fails("test_nothing_is_expected_of_a_ticket_that_was_handled")
+class ExpectsForEver(PlainLedger):
+    def forget_expected(self, ticket: str) -> None:
+        return
 
 
-class TestCutsChecksumsTo63Bits(Broken):
-    failing: ClassVar = {"test_an_upload_in_parts_must_have_an_expected_checksum"}
-
-    class Ledger(PlainLedger):
-        def expect(self, ticket: str, checksum: int, expires: int) -> None:
-            super().expect(ticket, checksum % 2**63, expires)
+@fails("test_an_upload_in_parts_must_have_an_expected_checksum")
+class CutsChecksumsTo63Bits(PlainLedger):
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        super().expect(ticket, checksum % 2**63, expires)
 
 
-class TestExpectsTheSameOfAllTickets(Broken):
-    failing: ClassVar = {"test_what_is_expected_of_one_ticket_is_not_expected_of_another"}
-
-    class Ledger(PlainLedger):
-        def find(self, identity: UploadIdentity) -> Found:
-            return super().find(identity)._replace(checksums={checksum for _, checksum in self.checksums})
+@fails("test_what_is_expected_of_one_ticket_is_not_expected_of_another")
+class ExpectsTheSameOfAllTickets(PlainLedger):
+    def find(self, identity: UploadIdentity) -> Found:
+        return super().find(identity)._replace(checksums={checksum for _, checksum in self.checksums})
 
 
-class TestExpectsNothingAfterAFailure(Broken):
-    failing: ClassVar = {"test_a_damaged_object_stays_refused_after_a_failure"}
-
-    class Ledger(PlainLedger):
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            response = super().run(identity, handle, has_waited)
-            self.forget_expected(identity.ticket)
-            return response
+@fails("test_a_damaged_object_stays_refused_after_a_failure")
+class ExpectsNothingAfterAFailure(PlainLedger):
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        response = super().run(identity, handle, has_waited)
+        self.forget_expected(identity.ticket)
+        return response
 
 
 # Sweeps.
 
 
-class TestLetsManyHoldALock(Broken):
-    failing: ClassVar = {"test_a_lock_is_held_by_one"}
-
-    class Ledger(PlainLedger):
-        def hold(self, name: str) -> AbstractContextManager[None]:
-            return nullcontext()
+@fails("test_a_lock_is_held_by_one")
+class LetsManyHoldALock(PlainLedger):
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
-class TestHandlesNothingWhileALockIsHeld(Broken):
-    failing: ClassVar = {"test_uploads_are_handled_while_a_lock_is_held"}
-
-    class Ledger(PlainLedger):
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            if self.held:
-                raise busy_error()
-            return super().run(identity, handle, has_waited)
+@fails("test_uploads_are_handled_while_a_lock_is_held")
+class HandlesNothingWhileALockIsHeld(PlainLedger):
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        if self.held:
+            raise busy_error()
+        return super().run(identity, handle, has_waited)
 
 
-class TestForgetsTextsWhenClosed(Broken):
-    failing: ClassVar = {"test_a_saved_text_survives"}
-
-    class Ledger(PlainLedger):
-        def close(self) -> None:
-            self.texts.clear()
+@fails("test_a_saved_text_survives")
+class ForgetsTextsWhenClosed(PlainLedger):
+    def close(self) -> None:
+        self.texts.clear()
 
 
 # A store that cannot be written to.
 
 
-class TestNoticesTooLateThatItCannotStore(Broken):
-    failing: ClassVar = {"test_a_ledger_that_cannot_store_refuses_before_the_handler"}
+@contextmanager
+def unwritable(contract: Broken, ledger: base.Ledger) -> Iterator[None]:
+    assert isinstance(ledger, NoticesTooLateThatItCannotStore)
+    ledger.is_writable = False
+    yield
+    ledger.is_writable = True
 
-    class Ledger(PlainLedger):
-        is_writable = True
 
-        def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
-            self.check()
-            super().store(identity, response)
+@fails("test_a_ledger_that_cannot_store_refuses_before_the_handler", unwritable=unwritable)
+class NoticesTooLateThatItCannotStore(PlainLedger):
+    is_writable = True
 
-        def check(self) -> None:
-            if not self.is_writable:
-                raise LedgerUnavailableError("ledger_unavailable", "nothing can be written")
+    def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
+        self.check()
+        super().store(identity, response)
 
-    @contextmanager
-    def unwritable(self, ledger: base.Ledger) -> Iterator[None]:
-        assert isinstance(ledger, self.Ledger)
-        ledger.is_writable = False
-        yield
-        ledger.is_writable = True
+    def check(self) -> None:
+        if not self.is_writable:
+            raise LedgerUnavailableError("ledger_unavailable", "nothing can be written")
 
 
 # Expiry.
 
 
-class TestForgetsByTheClock(Broken):
-    failing: ClassVar = {"test_a_clock_that_jumps_and_comes_back_forgets_nothing"}
-
-    class Ledger(PlainLedger):
-        def is_over(self, entry: Entry) -> bool:
-            return entry.expires < self.time.clock
+@fails("test_a_clock_that_jumps_and_comes_back_forgets_nothing")
+class ForgetsByTheClock(PlainLedger):
+    def is_over(self, entry: Entry) -> bool:
+        return entry.expires < self.time.clock
 
 
-class TestForgetsTooEarly(Broken):
-    failing: ClassVar = {"test_a_response_is_stored_until_its_ticket_expires"}
-
-    class Ledger(PlainLedger):
-        def is_over(self, entry: Entry) -> bool:
-            return entry.expires - 1 < self.time.clock
+@fails("test_a_response_is_stored_until_its_ticket_expires")
+class ForgetsTooEarly(PlainLedger):
+    def is_over(self, entry: Entry) -> bool:
+        return entry.expires - 1 < self.time.clock
 
 
-class TestForgetsWithoutAMargin(Broken):
-    failing: ClassVar = {"test_a_response_stored_by_a_wrong_clock_stays"}
-
-    class Ledger(PlainLedger):
-        def is_over(self, entry: Entry) -> bool:
-            return entry.forget_after - MARGIN < self.time.seconds
+@fails("test_a_response_stored_by_a_wrong_clock_stays")
+class ForgetsWithoutAMargin(PlainLedger):
+    def is_over(self, entry: Entry) -> bool:
+        return entry.forget_after - MARGIN < self.time.seconds
 
 
-class TestNeverForgets(Broken):
-    failing: ClassVar = {"test_a_response_is_forgotten_some_time_after_its_ticket"}
-
-    class Ledger(PlainLedger):
-        def is_over(self, entry: Entry) -> bool:
-            return False
+@fails("test_a_response_is_forgotten_some_time_after_its_ticket")
+class NeverForgets(PlainLedger):
+    def is_over(self, entry: Entry) -> bool:
+        return False
 
 
-class TestForgetsEverythingAtAnExpiry(Broken):
-    failing: ClassVar = {"test_a_response_is_forgotten_some_time_after_its_ticket"}
-
-    class Ledger(PlainLedger):
-        def forget_expired(self) -> None:
-            before = len(self)
-            super().forget_expired()
-            if len(self) < before:
-                self.responses.clear()
+@fails("test_a_response_is_forgotten_some_time_after_its_ticket")
+class ForgetsEverythingAtAnExpiry(PlainLedger):
+    def forget_expired(self) -> None:
+        before = len(self)
+        super().forget_expired()
+        if len(self) < before:
+            self.responses.clear()
 
 
 # What operators use.
 
 
-class TestCountsTickets(Broken):
-    failing: ClassVar = {"test_len_counts_the_stored_responses"}
-
-    class Ledger(PlainLedger):
-        def __len__(self) -> int:
-            return len({key[0] for key in self.responses})
+@fails("test_len_counts_the_stored_responses")
+class CountsTickets(PlainLedger):
+    def __len__(self) -> int:
+        return len({key[0] for key in self.responses})
 
 
-class TestKnowsWhatIsBeingHandled(Broken):
-    failing: ClassVar = {"test_known_returns_the_pairs_that_were_handled"}
+@fails("test_known_returns_the_pairs_that_were_handled")
+class KnowsWhatIsBeingHandled(PlainLedger):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.handling: set[tuple[str, str]] = set()
 
-    class Ledger(PlainLedger):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            self.handling: set[tuple[str, str]] = set()
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        asked = set(pairs)
+        return super().known(asked) | (asked & self.handling)
 
-        def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-            asked = set(pairs)
-            return super().known(asked) | (asked & self.handling)
-
-        def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-            self.handling.add((identity.object, identity.etag))
-            try:
-                return super().run(identity, handle, has_waited)
-            finally:
-                self.handling.remove((identity.object, identity.etag))
+    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
+        self.handling.add((identity.object, identity.etag))
+        try:
+            return super().run(identity, handle, has_waited)
+        finally:
+            self.handling.remove((identity.object, identity.etag))
 
 
-class TestKnowsByTheObjectAlone(Broken):
-    failing: ClassVar = {"test_known_returns_the_pairs_that_were_handled"}
-
-    class Ledger(PlainLedger):
-        def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-            objects = {key[1] for key in self.responses}
-            return {pair for pair in pairs if pair[0] in objects}
+@fails("test_known_returns_the_pairs_that_were_handled")
+class KnowsByTheObjectAlone(PlainLedger):
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        objects = {key[1] for key in self.responses}
+        return {pair for pair in pairs if pair[0] in objects}
 
 
-class TestChecksByStoring(Broken):
-    failing: ClassVar = {"test_check_succeeds_and_stores_nothing"}
-
-    class Ledger(PlainLedger):
-        def check(self) -> None:
-            self.store(ledger_contract.identity("check"), ledger_contract.SUCCESS)
+@fails("test_check_succeeds_and_stores_nothing")
+class ChecksByStoring(PlainLedger):
+    def check(self) -> None:
+        self.store(ledger_contract.identity("check"), ledger_contract.SUCCESS)
 
 
-class TestForgetsWhenClosed(Broken):
-    failing: ClassVar = {"test_a_closed_ledger_opens_again_with_its_responses"}
-
-    class Ledger(PlainLedger):
-        def close(self) -> None:
-            self.responses.clear()
-            self.checksums.clear()
+@fails("test_a_closed_ledger_opens_again_with_its_responses")
+class ForgetsWhenClosed(PlainLedger):
+    def close(self) -> None:
+        self.responses.clear()
+        self.checksums.clear()

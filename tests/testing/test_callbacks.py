@@ -11,11 +11,7 @@ from oss_wsgi import CallbackVerifier, DirectUpload, Settings
 from oss_wsgi.testing import CallbackSigner, FrozenClock, UploadClient, callback_body
 
 from ..support.callbacks import post_callback
-
-
-def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("404 Not Found", [("Content-Length", "0")])
-    return []
+from ..support.deployment import not_found
 
 
 def test_the_headers_verify_with_the_signers_keys_only() -> None:
@@ -31,7 +27,7 @@ def test_the_body_is_accepted_with_its_ticket() -> None:
     signer = CallbackSigner()
     uploads: list[Any] = []
     settings = Settings(**UploadClient.DEFAULTS, callback_url="http://127.0.0.1/oss/callback", upload_names="original")
-    application = DirectUpload(legacy, settings, public_keys=signer.public_keys, on_upload=uploads.append)
+    application = DirectUpload(not_found, settings, public_keys=signer.public_keys, on_upload=uploads.append)
     client = webtest.TestApp(application)
     signed = client.get("/oss/signature").json
     body = callback_body(signed, size=3, filename="图.png", mime_type="image/png", imageInfo_width="7")

@@ -11,16 +11,10 @@ import pytest
 from oss_wsgi.testing import ledger_contract
 from oss_wsgi.testing.ledger_contract import LedgerClock, LedgerContract
 
-from . import broken_ledgers
-from .broken_ledgers import ArrivingCall, Broken
+from .broken_ledgers import BROKEN, ArrivingCall, Broken
 
 pytestmark = pytest.mark.slow
 
-BROKEN = [
-    value
-    for value in vars(broken_ledgers).values()
-    if inspect.isclass(value) and issubclass(value, Broken) and value is not Broken
-]
 TESTS = {name for name in vars(LedgerContract) if name.startswith("test_")}
 
 
@@ -57,7 +51,7 @@ def passed() -> dict[type[Broken], set[str]]:
     return passed
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__.removeprefix("Test"))
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
 def test_a_broken_claim_fails_its_tests(broken: type[Broken], passed: dict[type[Broken], set[str]]) -> None:
     assert passed[broken] == set()
 

@@ -18,6 +18,7 @@ from oss_wsgi.cli.doctor.probe import ProbeCall
 from oss_wsgi.cli.http_client import Response, TooSlowError
 
 from ...support.deployment import Deployment, deployed
+from ...support.running_server import REAL_BUCKET
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
@@ -365,11 +366,7 @@ def test_without_a_network_public_names_are_not_checked(number: int, monkeypatch
         raise socket.gaierror(number, "no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    environ = {
-        "OSS_BUCKET": "examplebucket",
-        "OSS_REGION": "cn-hangzhou",
-        "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
-        "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+    environ = REAL_BUCKET | {
         "OSS_TICKET_SECRET": "t" * 32,
         "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
         "OSS_ALLOWED_ORIGINS": "https://app.example.com",

@@ -50,10 +50,6 @@ def test_no_secret_is_printed(deployment: Deployment) -> None:
             assert variables[name] not in run.stdout + run.stderr
 
 
-def test_an_unknown_check_is_misuse() -> None:
-    assert "invalid choice" in oss_wsgi("doctor", "--only", "everything", status=2).stderr
-
-
 def test_without_the_sdk_only_region_and_deletion_are_yellow(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

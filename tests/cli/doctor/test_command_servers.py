@@ -11,6 +11,7 @@ from ...servers.conftest import require, signer, site
 from ...servers.site import Site
 from ...servers.starters import PASSING, Server
 from ...servers.test_apache import needs
+from ...support.running_server import REAL_BUCKET
 from .runs import run_doctor
 
 pytestmark = pytest.mark.slow
@@ -18,13 +19,7 @@ pytestmark = pytest.mark.slow
 __all__ = ["require", "signer", "site"]  # fixtures
 
 SECRET = "servers-test-secret-of-many-letters"
-SETTINGS = {
-    "OSS_BUCKET": "examplebucket",
-    "OSS_REGION": "cn-hangzhou",
-    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
-    "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
-    "OSS_TICKET_SECRET": SECRET,
-}
+SETTINGS = REAL_BUCKET | {"OSS_TICKET_SECRET": SECRET}
 APP = """\
 import sys
 sys.path.insert(0, {folder!r})

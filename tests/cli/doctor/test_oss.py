@@ -20,6 +20,7 @@ from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import CORSRule
 
 from ...support.deployment import ORIGIN, Deployment, deployed
+from ...support.running_server import REAL_BUCKET
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
@@ -50,13 +51,7 @@ def oss_answering(document: str, status: int = 403, date: str | None = None) -> 
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield {
-            "OSS_BUCKET": "examplebucket",
-            "OSS_REGION": "cn-hangzhou",
-            "OSS_HOST": f"http://127.0.0.1:{server.server_port}",
-            "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
-            "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
-        }
+        yield REAL_BUCKET | {"OSS_HOST": f"http://127.0.0.1:{server.server_port}"}
         server.shutdown()
 
 
@@ -89,9 +84,6 @@ def test_an_acceleration_endpoint_tells_no_region() -> None:
     ("document", "fix"),
     [
         ("<Error><Code>InvalidArgument</Code><EC>0002-00000701</EC></Error>", "oss-wsgi explain 0002-00000701"),
-        ("<Error><Code>InvalidArgument</Code><EC>0099-00000001</EC></Error>", "oss-wsgi explain InvalidArgument"),
-        ("<Error><Code>NobodyKnows</Code><EC>0099-00000001</EC></Error>", "troubleshoot?q=0099-00000001"),
-        ("<Error><Code>NobodyKnows</Code></Error>", "See NobodyKnows in the help of OSS"),
         ("<html>", "another server may answer there"),
     ],
 )

@@ -14,7 +14,7 @@ from oss_wsgi.ledger.place import place_of_server
 
 from ...support.deployment import Deployment, deployed
 from ..command import oss_wsgi
-from ..key_service import key_service
+from ..key_service import deployed_with_temporary_key
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
@@ -114,22 +114,10 @@ def test_a_temporary_key_is_yellow_and_an_expired_one_red(tmp_path: Path) -> Non
 def test_a_key_from_the_official_library_shows_when_it_expires(
     minutes: int, colour: str, message: str, tmp_path: Path
 ) -> None:
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
-    key = {"AccessKeyId": "STS.Example", "AccessKeySecret": "the-temporary-secret", "SecurityToken": "token"}
-    oss = {"access_key_id": "STS.Example", "access_key_secret": "the-temporary-secret", "security_token": "token"}
-    with deployed(tmp_path, oss=oss, settings={"OSS_SESSION_TOKEN": "token"}) as deployment:
-        with key_service(**key, Expiration=until) as uri:
-            environ = deployment.environ | {
-                "OSS_ACCESS_KEY_ID": "",
-                "OSS_ACCESS_KEY_SECRET": "",
-                "OSS_SESSION_TOKEN": "",
-                "HOME": str(tmp_path),
-                "ALIBABA_CLOUD_CREDENTIALS_URI": uri,
-                "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
-            }
-            # The library reads the environment once for each process.
-            arguments = ("doctor", "--json", "--only", "credentials", "--only", "v4", "--credentials-library")
-            output = oss_wsgi(*arguments, status=colour == "red", **environ).stdout
+    with deployed_with_temporary_key(tmp_path, minutes=minutes) as deployment:
+        # The library reads the environment once for each process.
+        arguments = ("doctor", "--json", "--only", "credentials", "--only", "v4", "--credentials-library")
+        output = oss_wsgi(*arguments, status=colour == "red", **deployment.environ).stdout
     key_finding, v4_finding = json.loads(output)
     assert key_finding["colour"] == colour
     assert message in key_finding["said"]

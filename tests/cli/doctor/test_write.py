@@ -17,6 +17,7 @@ from oss_wsgi.local.errors import insufficient_storage
 from oss_wsgi.testing import UploadClient
 
 from ...support.deployment import Deployment, deployed, not_found
+from ...support.running_server import REAL_BUCKET
 from ...support.server_threads import serving_application
 from .runs import finding_of, run_doctor
 
@@ -183,13 +184,7 @@ def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, messa
         return [document]
 
     with serving_application(application) as url:
-        environ = {
-            "OSS_BUCKET": "examplebucket",
-            "OSS_REGION": "cn-hangzhou",
-            "OSS_HOST": url,
-            "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
-            "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
-        }
+        environ = REAL_BUCKET | {"OSS_HOST": url}
         if document:
             environ["OSS_CALLBACK_URL"] = "https://app.example.com/oss/callback"
         findings = list(check_write(CheckContext(environ)))

@@ -294,14 +294,6 @@ def secure_peer(peer, own_certificate):
 
 
 @pytest.mark.slow
-def test_https_works_with_a_valid_certificate(secure_peer, own_certificate):
-    server = secure_peer(OK)
-    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(own_certificate)))
-    assert transport(request(server.port, scheme="https")).body == b"{}"
-    assert server.received.endswith(b"abc")
-
-
-@pytest.mark.slow
 def test_a_refused_connection_has_its_own_message():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

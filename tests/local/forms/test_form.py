@@ -164,10 +164,6 @@ def test_another_content_type_is_refused(content_type):
     ("length", "expected"),
     [
         pytest.param("", (411, "MissingContentLength"), id="absent"),
-        pytest.param("x", (400, "InvalidArgument"), id="no number"),
-        pytest.param("-1", (400, "InvalidArgument"), id="negative"),
-        pytest.param("٣", (400, "InvalidArgument"), id="other digits"),
-        pytest.param("1" * 19, (400, "InvalidArgument"), id="absurd"),
         pytest.param(str(6 * 1024**3), (400, "InvalidArgument"), id="more than 5 GB"),
         pytest.param("10", (400, "MalformedPOSTRequest"), id="too short"),
         pytest.param(str(len(body(FILE)) + 1), (400, "MalformedPOSTRequest"), id="too long"),

@@ -43,10 +43,8 @@ def test_the_pages_list_what_is_stored_where(make_oss, tmp_path):
     "headers",
     [
         pytest.param({"Host": "rebound.example:8081"}, id="a foreign Host"),
-        pytest.param({"Host": "192.0.2.1:8081"}, id="another address"),
         pytest.param({"Host": 'localhost"<script>'}, id="no host"),
         pytest.param(ORIGIN, id="the script of another page"),
-        pytest.param({"Origin": "null"}, id="a sandboxed page"),
         pytest.param({"Authorization": "OSS4-HMAC-SHA256 x"}, id="an SDK"),
     ],
 )
@@ -71,13 +69,6 @@ def test_a_foreign_host_is_misdirected(browser, upload, path):
     response = browser.page(path, headers={"Host": "rebound.example"}, status="*")
     assert response.status_int == 421
     assert "hi oss" not in response.text
-
-
-def test_a_foreign_host_cannot_act(browser, oss, upload):
-    upload("a")
-    form = {"bucket": "examplebucket", "key": "a"}
-    assert browser.act("/delete", form, headers={"Host": "rebound.example"}, status="*").status_int == 421
-    assert oss.storage.bucket("examplebucket").get("a")
 
 
 @pytest.mark.parametrize(
@@ -216,21 +207,14 @@ def test_what_an_application_and_a_client_send_in_headers_is_escaped(browser, up
     ("content_type", "headers"),
     [
         ("text/html", True),
-        ("TEXT/HTML; charset=utf-8", True),
         ("image/svg+xml", True),
-        ("application/xhtml+xml", True),
-        ("text/javascript", True),
-        ("application/octet-stream", True),
         ("image/png", False),
         ("text/plain", False),
-        ("application/json", False),
         ("Text/Plain; charset=utf-8", False),
         ("image/png,text/html", True),
-        ("image/png;text/html", True),
         ('image/png;x="a,text/html"', True),
         ("image/pngx", True),
         (" image/png", True),
-        ("video/x-unknown", True),
     ],
 )
 def test_objects_that_a_browser_could_run_are_sandboxed(app, upload, content_type, headers):
@@ -429,16 +413,6 @@ def test_the_token_is_hidden_also_in_a_policy(make_oss, tmp_path):
                 decoded = base64.b64decode(run + "=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1])
                 assert token.encode() not in decoded
                 assert other.encode() not in decoded
-
-
-def test_tickets_are_shortened(browser, upload):
-    ticket = "AbCdEf0123456789_-" * 8
-    value = callback_field(callbackBody=json.dumps({"ticket": ticket}), callbackBodyType="application/json")
-    upload(callback=value, conditions=[{"callback": value}])
-    text = browser.exchange().text
-    assert "AbCdEf…" in text
-    assert ticket not in text
-    assert value not in text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from webtest import TestApp
 
 from ..form_client import form, policy, post, sign_v1
-from ..signed_client import SignedClient, code
+from ..signed_client import code
 
 PUBLIC = {"x-oss-acl": "public-read"}
 
@@ -16,11 +16,6 @@ def info(client, bucket):
     return {name: element.findtext(name) for name in ("Name", "StorageClass", "DataRedundancyType")} | {
         "acl": element.findtext("AccessControlList/Grant")
     }
-
-
-def test_a_bucket_is_standard_by_default(client):
-    described = info(client, "examplebucket")
-    assert (described["StorageClass"], described["DataRedundancyType"]) == ("Standard", "LRS")
 
 
 def test_a_created_bucket_is_described(client, oss):
@@ -48,21 +43,18 @@ def test_a_created_bucket_is_described(client, oss):
     }
     assert bucket.findtext("Owner/ID") == "1000000000000001"
     assert bucket.findtext("AccessControlList/Grant") == "public-read"
+    assert bucket.findtext("ServerSideEncryptionRule/SSEAlgorithm") == "None"
+
+
+def test_the_location_is_the_region(client):
+    document = client("GET", "examplebucket", "location").xml
+    assert (document.tag, document.text) == ("LocationConstraint", "oss-cn-hangzhou")
 
 
 def test_a_created_bucket_is_found_by_its_host(oss, client):
     client("PUT", "newbucket", headers=PUBLIC)
     response = TestApp(oss).get("/none", headers={"Host": "newbucket.oss-cn-hangzhou.aliyuncs.com"}, status=404)
     assert code(response)[1] == "NoSuchKey"
-
-
-def test_buckets_do_not_share_objects(client, app, oss):
-    client("PUT", "newbucket", headers=PUBLIC)
-    document = policy()
-    document["conditions"][0]["bucket"] = "newbucket"
-    post(app, form({"key": "a", **sign_v1(oss, document)}, b"new"), path="/newbucket", status=204)
-    assert app.get("/newbucket/a").body == b"new"
-    app.get("/examplebucket/a", status=404)
 
 
 def test_a_repeated_put_changes_the_acl_only(client):
@@ -134,11 +126,6 @@ def test_an_acl_is_stored_and_returned(client):
         assert code(response) == (400, "InvalidArgument")
 
 
-def test_the_location_is_the_region(client):
-    document = client("GET", "examplebucket", "location").xml
-    assert (document.tag, document.text) == ("LocationConstraint", "oss-cn-hangzhou")
-
-
 def test_head_finds_a_bucket_and_its_region(client):
     response = client("HEAD", "examplebucket")
     assert response.headers["x-oss-bucket-region"] == "oss-cn-hangzhou"
@@ -156,21 +143,6 @@ def test_a_missing_bucket_is_not_found(client, query):
 )
 def test_operations_on_buckets_need_a_signature(app, oss, method, query):
     app.request(f"/examplebucket?{query}", method=method, status=403)
-
-
-def test_settings_outlive_the_process(make_oss, tmp_path):
-    with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
-        SignedClient(oss)("PUT", "newbucket", headers={"x-oss-acl": "public-read"})
-    with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
-        assert info(SignedClient(oss), "newbucket")["acl"] == "public-read"
-
-
-def test_a_bucket_says_what_sdks_ask_of_it(client):
-    """GetBucketInfo's page has these elements."""
-    info = client("GET", "examplebucket", "bucketInfo").xml
-    assert info.findtext("Bucket/ServerSideEncryptionRule/SSEAlgorithm") == "None"
-    assert info.findtext("Bucket/BlockPublicAccess") == "false"
-    assert info.findtext("Bucket/ResourceGroupId").startswith("rg-")
 
 
 def test_objects_have_the_storage_class_of_their_bucket(client, oss, app):

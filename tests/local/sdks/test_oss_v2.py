@@ -113,6 +113,7 @@ def test_signed_urls(make, style):
     assert requests.request(signed.method, signed.url, data="hello").status_code == 403
     request = sdk.GetObjectRequest("examplebucket", KEY, response_content_type="text/x-mine")
     signed = client.presign(request, **minutes(1))
-    assert requests.get(signed.url).text == "hello"
+    response = requests.get(signed.url)
+    assert (response.text, response.headers["Content-Type"]) == ("hello", "text/x-mine")
     assert requests.get(signed.url.replace("x-mine", "x-yours")).status_code == 403
     assert requests.delete(signed.url).status_code == 403

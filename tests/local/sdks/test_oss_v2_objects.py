@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import http.client
 import json
-from contextlib import closing
 
 import alibabacloud_oss_v2 as oss
 import pytest
@@ -101,17 +99,6 @@ def test_ranges_and_conditions(client, put):
     with pytest.raises(oss.exceptions.OperationError) as caught:
         read(client, "a", range_header="bytes=100-", range_behavior="standard")
     assert service_error(caught) == (416, "InvalidRange")
-
-
-def test_a_signed_url_overrides_response_headers(client, put, server):
-    put("a", content_type="text/plain")
-    request = oss.GetObjectRequest(bucket=BUCKET, key="a", response_content_type="image/png")
-    url = client.presign(request).url
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
-        connection.request("GET", url.removeprefix(server.url))
-        response = connection.getresponse()
-        assert (response.status, response.read()) == (200, b"hi oss")
-        assert response.getheader("Content-Type") == "image/png"
 
 
 def test_objects_are_deleted_one_by_one_and_together(client, put):

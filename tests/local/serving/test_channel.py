@@ -84,13 +84,9 @@ INVALID = (400, "InvalidArgument", "")
     ("method", "length", "expected"),
     [
         pytest.param("POST", 5 * GIB + 20 * 1024**2, INVALID, id="form"),
-        pytest.param("POST", 10**17, INVALID, id="huge form"),
         pytest.param("PUT", 5 * GIB + 1, TOO_LONG, id="object"),
-        pytest.param("PUT", 10**17, TOO_LONG, id="huge object"),
         pytest.param("PUT", "1" * 5000, INVALID, id="absurd"),
         pytest.param("PUT", "five", INVALID, id="no number"),
-        pytest.param("PUT", "-1", INVALID, id="negative"),
-        pytest.param("PUT", "1, 2", INVALID, id="two"),
         pytest.param("POST", "0x10", INVALID, id="form, no number"),
         pytest.param("GET", "x", INVALID, id="download"),
     ],

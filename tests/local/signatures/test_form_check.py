@@ -14,19 +14,6 @@ V1_PUBLISHED = {
         "dHMtd2l0aCIsIiR4LW9zcy1tZXRhLXRhZyIsImR1bW15X2V0YWciXSxbImNvbnRlbnQtbGVuZ3RoLXJhbmdlIiwxLDEwMjRdXX0=",
         "9fs2TRS2W2k5hV8mLsvqZBnlC2M=",
     ),
-    "prefix": (
-        "yourAccessKeySecret",
-        "eyJleHBpcmF0aW9uIjoiMjAyNS0wMS0wMVQwMDowMDowMFoiLCJjb25kaXRpb25zIjpbWyJzdGFydHMtd2l0aCIsIiRrZXkiLCJ1c2VyLWRpci1w"
-        "cmVmaXgvIl1dfQ==",
-        "uXL82wU5IGCd7vcZKX9gua5TUJs=",
-    ),
-    "all-operators": (
-        "yourAccessKeySecret",
-        "eyJleHBpcmF0aW9uIjoiMjAyNS0wMS0wMVQwMDowMDowMFoiLCJjb25kaXRpb25zIjpbWyJzdGFydHMtd2l0aCIsIiRrZXkiLCJ1c2VyLWRpci1w"
-        "cmVmaXgvIl0seyJidWNrZXQiOiJidWNrZXQtbmFtZSJ9LFsiY29udGVudC1sZW5ndGgtcmFuZ2UiLDEsMTA0ODU3NjBdLFsiaW4iLCIkY29udGVu"
-        "dC10eXBlIixbImltYWdlL2pwZWciLCJpbWFnZS9wbmciXV1dfQ==",
-        "wQZPtbuNzqTOol/oXZHIv7SLhc0=",
-    ),
     "made": (
         "ExampleSecret0000000000000000A",
         "eyJleHBpcmF0aW9uIjoiMjAyNC0xMi0wM1QxMzowMDowMC4wMDBaIiwiY29uZGl0aW9ucyI6W3siYnVja2V0IjoiZXhhbXBsZWJ1Y2tldCJ9LFsi"

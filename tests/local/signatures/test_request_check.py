@@ -22,16 +22,11 @@ def refusal(environ):
     return raised.value
 
 
+@pytest.mark.parametrize(
+    "change", [{"REQUEST_METHOD": "PUT"}, {"CONTENT_TYPE": "text/html"}, {"HTTP_X_OSS_ACL": "private"}], ids=str
+)
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
-def test_each_scheme_is_recognised_and_checked(version, expires):
-    environ = sign(version, expires=expires)
-    assert check(environ) == ACCOUNT
-    assert refusal({**environ, "REQUEST_METHOD": "PUT"}).code == "SignatureDoesNotMatch"
-
-
-@pytest.mark.parametrize("change", [{"CONTENT_TYPE": "text/html"}, {"HTTP_X_OSS_ACL": "private"}], ids=str)
-@pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
-def test_each_scheme_signs_type_and_headers_of_oss(version, expires, change):
+def test_each_scheme_signs_method_type_and_headers_of_oss(version, expires, change):
     assert refusal({**sign(version, expires=expires), **change}).code == "SignatureDoesNotMatch"
 
 
