@@ -12,7 +12,7 @@ from ..support.absent import skip_or_fail
 from . import chinese
 from .blocks import ROOT, chinese_of, english_of, steps
 from .chinese import CHINESE, DOCS, pairs, problems, with_links, with_marks
-from .test_generated import load
+from .test_generated import script_of_docs
 
 #: Pages that stay in English: for those who change the code, or who look up a name that is English itself.
 ENGLISH_ONLY = {
@@ -205,7 +205,7 @@ def test_the_site_shows_no_space_where_a_chinese_line_ends(source: str, joined: 
     if importlib.util.find_spec("bs4") is None:
         skip_or_fail("oss-wsgi[docs]")
     lines = [source]
-    load("conf").join_chinese_lines(None, "zh-CN/page", lines)
+    script_of_docs("conf").join_chinese_lines(None, "zh-CN/page", lines)
     assert lines == [joined]
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from ..support.absent import skip_or_fail
 from ..support.chromium import chromium_path
-from ..support.scripts import load
 from .blocks import ROOT, pages, steps
+from .test_generated import script_of_docs
 
 PICTURES = ROOT / "docs" / "pictures"
 
@@ -30,7 +30,7 @@ def test_every_picture_that_a_page_names_is_committed_and_no_other() -> None:
 
 
 def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
-    load(ROOT / "docs" / "pictures.py").draw(tmp_path)
+    script_of_docs("pictures").draw(tmp_path)
     for diagram in tmp_path.iterdir():
         assert diagram.read_text(encoding="utf-8") == (PICTURES / diagram.name).read_text(encoding="utf-8")
 
