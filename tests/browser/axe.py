@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..support.absent import skip_or_fail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+LOOKS: list[dict[str, Any]] = [
+    {"color_scheme": "light", "forced_colors": "none"},
+    {"color_scheme": "dark", "forced_colors": "none"},
+    {"color_scheme": "light", "forced_colors": "active"},
+]
 
 # Each rule runs, experimental and AAA ones too. What axe cannot decide counts as found, except two things.
 # `hidden-content` says only that a part is hidden, and another state shows that part. The contrast of a mark such as a
@@ -32,7 +38,11 @@ def axe_source() -> str:
 
 
 def findings(page: Page, source: str) -> list[str]:
-    """Return what axe finds on a page; its context needs ``bypass_csp``."""
+    """Return what axe finds on a page, light, dark and in forced colours; its context needs ``bypass_csp``."""
     page.evaluate(source)
-    found: list[str] = page.evaluate(RUN)
+    found: list[str] = []
+    for look in LOOKS:
+        page.emulate_media(**look)
+        found += [f"{look}: {each}" for each in page.evaluate(RUN)]
+    page.emulate_media(**LOOKS[0])
     return found

@@ -23,11 +23,6 @@ WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWi
 TEN = "abcdefghij"
 STATES = ("empty", "ready", "sending", "half", "done", "answer", "failed", "one-of-ten", "banner", "retrying")
 STATES += ("refused", "cancelled", "untold", "dragging")
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "forced": {"forced_colors": "active"},
-}
 
 
 def bring_into(state: str, page: UploadPage) -> None:
@@ -77,10 +72,9 @@ def bring_into(state: str, page: UploadPage) -> None:
         page.button("Answer", of="a.txt").click()
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
 @pytest.mark.parametrize("state", STATES)
-def test_axe_finds_nothing(open_page: OpenPage, server: RunningServer, axe: str, state: str, look: str) -> None:
-    page = open_page(server, bypass_csp=True, **LOOKS[look])
+def test_axe_finds_nothing(open_page: OpenPage, server: RunningServer, axe: str, state: str) -> None:
+    page = open_page(server, bypass_csp=True)
     expect(page.page.locator("#limits")).to_be_visible()
     bring_into(state, page)
     assert findings(page.page, axe) == []

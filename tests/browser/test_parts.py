@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .axe import findings
-from .test_access import LOOKS
 from .test_going_wrong import xml
 from .test_recovering import Stand, stand
 from .upload_page import UploadPage, expect, wait_until
@@ -350,11 +349,10 @@ def test_a_file_that_was_damaged_in_storage_is_sent_anew(page: UploadPage, runni
     assert len(running.uploads) == 1
 
 
-@pytest.mark.parametrize("look", list(LOOKS))
 def test_axe_finds_nothing_where_a_file_is_paused_or_offered(
-    open_page: OpenPage, running: Stand, tmp_path: Path, axe: str, look: str
+    open_page: OpenPage, running: Stand, tmp_path: Path, axe: str
 ) -> None:
-    page = open_page(running, bypass_csp=True, **LOOKS[look])
+    page = open_page(running, bypass_csp=True)
     expect(page.page.locator("#limits")).to_be_visible()
     path = large(tmp_path, 6 * PART)
     interrupt(page, path)
