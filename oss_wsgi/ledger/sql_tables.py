@@ -148,7 +148,7 @@ def key_of(identity: UploadIdentity, now: float) -> dict[str, Any]:
         "upload": hash_of(name, etag),
         "object": name,
         "etag": etag,
-        "expires": identity.expires,
+        "expires": int(identity.expires),
         "seconds": seconds_until(identity.expires, now),
     }
 
