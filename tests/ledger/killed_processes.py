@@ -48,7 +48,7 @@ REPORTS = 3
 THREADS = 4
 #: Each process is a fork of one that has imported all of this: a new Python takes twenty times as long.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", __spec__.name, "psycopg", "pymysql"])
+FORKS.set_forkserver_preload(["__main__", __name__, "psycopg", "pymysql"])
 
 
 def engine_of(url: str) -> Engine:
