@@ -749,6 +749,18 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     assert level == engine.dialect.default_isolation_level
 
 
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_a_mariadb_that_takes_oracles_language_may_be_used(server: Server) -> None:
+    """Its sessions have further keywords, and blocks of another form."""
+    url = sqlalchemy.make_url(server.url).set(query={"init_command": "SET sql_mode = 'ORACLE'"})
+    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS["mysql"]))
+    with SQLLedger(url, clock=LedgerClock()) as own:
+        for ledger in (own, SQLLedger(engine, clock=LedgerClock()), SQLLedger.sharing(engine.begin, clock=LedgerClock())):
+            assert ledger.run_once(identity(f"t{id(ledger)}"), Handler()) == SUCCESS
+        assert len(own) == 3
+    engine.dispose()
+
+
 @BOTH
 def test_names_that_differ_in_case_are_two_objects(ledger: SQLLedger) -> None:
     ledger.run_once(identity("t", object="a.png", max_objects=2), Handler())
