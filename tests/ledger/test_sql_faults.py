@@ -326,12 +326,14 @@ def test_a_handler_that_reaches_no_server_of_its_own_costs_the_ledger_no_connect
 
 
 @BOTH
-def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Server) -> None:
+@pytest.mark.parametrize("used", [True, False], ids=["used", "new"])
+def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Server, used: bool) -> None:
     """As one does that is stopped, while its kernel still answers."""
     with closing(CuttingProxy(server.port)) as proxy:
         url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
         with SQLLedger(url, clock=LedgerClock(), wait_timeout=1.0) as ledger:
-            assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+            if used:
+                assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
             proxy.is_silent = True
             handler = Handler()
             error = Call(ledger, identity("t2"), handler).outcome()
@@ -339,6 +341,19 @@ def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Serv
             assert (error.reason, handler.calls) == ("ledger_unavailable", 0)
             proxy.is_silent = False
             assert ledger.run_once(identity("t2"), handler) == SUCCESS
+
+
+def test_a_statement_that_a_lock_kept_from_being_prepared_is_prepared_later(server: Server, engine: Engine) -> None:
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger, engine.connect() as other:
+
+        def handle(_: object) -> StoredResponse:
+            other.exec_driver_sql("LOCK TABLE oss_wsgi_answers IN EXCLUSIVE MODE")
+            return SUCCESS
+
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            ledger.run_once(identity(), handle)
+        other.rollback()
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
 
 
 @BOTH
