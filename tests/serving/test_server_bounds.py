@@ -151,7 +151,7 @@ def test_without_descriptors_accepting_pauses_and_others_are_served(caplog: pyte
 
 @pytest.mark.parametrize("in_loop", [True, False])
 def test_a_client_that_sends_too_much_reads_the_whole_answer(in_loop: bool) -> None:
-    """A close with unread bytes would reset the connection while the client sends, so that it never reads the answer."""
+    """A close with unread bytes would reset the connection while the client still sends, which then reads nothing."""
     with running(in_loop=in_loop, clock=SetClock(), max_request_body_size=1000) as server:
         for head in (
             b"POST / HTTP/1.1\r\nContent-Length: 20000000\r\n\r\n",
