@@ -205,8 +205,10 @@ class LibpqTransaction(OwnTransaction):
         """Return the text that executes a prepared statement; prepare the statement if it is not."""
         name = self._names.get(statement.text)
         if name is None:
-            name = self._names[statement.text] = f"oss_wsgi_{len(self._names)}"
-            _checked(self._libpq.prepare(name.encode(), _numbered(statement.text)))
+            name = f"oss_wsgi_{len(self._names)}"
+            arguments = name.encode(), _numbered(statement.text)
+            _checked(self._limited(self._driver, self._patience, self._libpq.prepare, *arguments))
+            self._names[statement.text] = name
         return f"EXECUTE {name} {statement.filled(parameters)}"
 
 

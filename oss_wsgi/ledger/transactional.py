@@ -355,7 +355,7 @@ class TransactionalLedger(OnceLedger):
 
         def note(transaction: Transaction) -> None:
             ((handled,),) = transaction.run(transaction.statements.count_answers, of_ticket).rows
-            counted = {"answers": handled, "answers_now": handled, "expires": expires, "seconds": seconds}
+            counted = {"answers": handled, "answers_now": handled, "expires": int(expires), "seconds": seconds}
             transaction.run(transaction.statements.expect, {**of_ticket, **counted, "checksum": signed(checksum)})
 
         self._do(note)

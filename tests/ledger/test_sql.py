@@ -69,12 +69,12 @@ class Contract(LedgerContract):
             assert url.password not in f"{one.place} {one!r}"
         engine.dispose()
 
-
     def test_texts_that_sql_or_python_would_read_and_a_time_with_a_fraction_are_stored(self, ledger: Ledger) -> None:
         response = StoredResponse("200 OK", "text/plain", b"{0} %s %d \\ ' \0 \xff")
         upload = UploadIdentity("a ticket", "{0}%s'\\\n\ud800.png", "E", 1_900_000_000.5)  # type: ignore[arg-type]
         assert ledger.run_once(upload, lambda _: response) == response
         assert ledger.run_once(upload, lambda _: pytest.fail("it is handled")) == response
+        ledger.expect("another {0}%s'", 7, upload.expires)
 
 
 Contract.__test__ = False

@@ -325,13 +325,16 @@ def test_a_handler_that_reaches_no_server_of_its_own_costs_the_ledger_no_connect
     assert not connected
 
 
-@BOTH
-def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("server", "used"), [("postgresql", True), ("postgresql", False), ("mariadb", True)], indirect=["server"]
+)
+def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Server, used: bool) -> None:
     """As one does that is stopped, while its kernel still answers."""
     with closing(CuttingProxy(server.port)) as proxy:
         url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
         with SQLLedger(url, clock=LedgerClock(), wait_timeout=1.0) as ledger:
-            assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+            if used:
+                assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
             proxy.is_silent = True
             handler = Handler()
             error = Call(ledger, identity("t2"), handler).outcome()
@@ -339,6 +342,19 @@ def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Serv
             assert (error.reason, handler.calls) == ("ledger_unavailable", 0)
             proxy.is_silent = False
             assert ledger.run_once(identity("t2"), handler) == SUCCESS
+
+
+def test_a_statement_that_a_lock_kept_from_being_prepared_is_prepared_later(server: Server, engine: Engine) -> None:
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger, engine.connect() as other:
+
+        def handle(_: object) -> StoredResponse:
+            other.exec_driver_sql("LOCK TABLE oss_wsgi_answers IN EXCLUSIVE MODE")
+            return SUCCESS
+
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            ledger.run_once(identity(), handle)
+        other.rollback()
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
 
 
 @BOTH
@@ -747,6 +763,20 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     with engine.connect() as connection:
         level = connection.get_isolation_level()
     assert level == engine.dialect.default_isolation_level
+
+
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_a_mariadb_that_takes_oracles_language_may_be_used(server: Server) -> None:
+    """Its sessions have further keywords, and blocks of another form."""
+    url = sqlalchemy.make_url(server.url).set(query={"init_command": "SET sql_mode = 'ORACLE'"})
+    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS["mysql"]))
+    with SQLLedger(url, clock=LedgerClock()) as own:
+        theirs = SQLLedger(engine, clock=LedgerClock())
+        sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+        for ticket, ledger in (("t1", own), ("t2", theirs), ("t3", sharing)):
+            assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
+        assert len(own) == 3
+    engine.dispose()
 
 
 @BOTH

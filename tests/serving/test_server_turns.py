@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from oss_wsgi.serving import server as server_module
 from oss_wsgi.serving.connection import BODY, HEADER, NEW
 from oss_wsgi.serving.parser import RequestParser
+from oss_wsgi.serving.sharing import Share
 
 from ..support.server_thread import (
     REQUEST,
@@ -117,6 +118,28 @@ def test_what_waits_for_its_turn_counts_as_memory() -> None:
             client.sendall(REQUEST)
             read_response(client)
     assert max(held) <= 20_000
+
+
+class FixedShare(Share):
+    """A share in which a process may take a fixed number of connections, whatever the others have."""
+
+    most = 1
+
+    def room(self, connections: int, now: float) -> int:
+        return self.most
+
+
+def test_a_server_that_has_its_share_leaves_new_connections_to_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        parent = stack.enter_context(closing(Share(2)))
+        shares = [FixedShare(2, number, parent.descriptors) for number in (1, 2)]
+        shares[0].most = 0
+        servers = [stack.enter_context(running(listener=listener.dup(), share=share)) for share in shares]
+        for _ in range(10):
+            client = stack.enter_context(connect(servers[0]))
+            client.sendall(REQUEST)
+            read_response(client)
+        assert [len(server.connections) for server in servers] == [0, 10]
 
 
 def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:

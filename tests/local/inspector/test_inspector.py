@@ -69,6 +69,8 @@ def test_a_foreign_host_is_misdirected(browser, upload, path):
     response = browser.page(path, headers={"Host": "rebound.example"}, status="*")
     assert response.status_int == 421
     assert "hi oss" not in response.text
+    form = {"bucket": "examplebucket", "key": "a"}
+    assert browser.act("/delete", form, headers={"Host": "rebound.example"}, status="*").status_int == 421
 
 
 @pytest.mark.parametrize(
