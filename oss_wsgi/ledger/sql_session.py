@@ -24,6 +24,7 @@ _DONE, _ROWS, _IDLE = 1, 2, 0
 #: Key in ``Connection.info``.
 _PREPARED = "oss_wsgi.prepared"
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+_NUMBERS = count()
 #: Number of a PostgreSQL type -> how its text is read: bool, bytea and integers.
 _READERS: dict[int, Callable[[str], Any]] = {
     16: lambda text: text == "t",
@@ -205,7 +206,7 @@ class LibpqTransaction(OwnTransaction):
         """Return the text that executes a prepared statement; prepare the statement if it is not."""
         name = self._names.get(statement.text)
         if name is None:
-            name = f"oss_wsgi_{len(self._names)}"
+            name = f"oss_wsgi_{next(_NUMBERS)}"  # never used before, not even by a call that was interrupted here
             arguments = name.encode(), _numbered(statement.text)
             _checked(self._limited(self._driver, self._patience, self._libpq.prepare, *arguments))
             self._names[statement.text] = name

@@ -552,11 +552,12 @@ class SQLiteLedger(LoopLedger):
             self._in_thread(self._checkpoint)
 
     def _in_thread(self, work: Callable[[], object]) -> None:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, "ledger")
+        executor = self._executor
+        if executor is None:
+            executor = self._executor = ThreadPoolExecutor(1, "ledger")
         try:
-            self._executor.submit(work)
-        except RuntimeError:  # the interpreter is shutting down
+            executor.submit(work)
+        except RuntimeError:  # the ledger was closed just now, or the interpreter is shutting down
             work()
 
     def _checkpoint(self) -> None:
