@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
@@ -66,8 +66,10 @@ class OwnTransaction(Transaction):
         self._info = taken.info
         self._driver = driver
         self._cursor = self._driver.cursor()
-        # PyMySQL, without fileno, has a limit of its own.
-        self._limited = watch.limited if watch is not None and hasattr(self._driver, "fileno") else _unlimited
+        #: Calls the driver, for at most so many seconds. PyMySQL, without fileno, has a limit of its own.
+        self._limited: Callable[..., Any] = _unlimited
+        if watch is not None and hasattr(driver, "fileno"):
+            self._limited = partial(watch.limited, driver)
         self.begin()
 
     def begin(self) -> None:
@@ -93,7 +95,7 @@ class OwnTransaction(Transaction):
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
-        self._limited(self._driver, self._patience, self._cursor.execute, statement.text, statement.bound(parameters))
+        self._limited(self._patience, self._cursor.execute, statement.text, statement.bound(parameters))
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
 
     def store(self, answer: Mapping[str, Any]) -> None:
@@ -103,7 +105,7 @@ class OwnTransaction(Transaction):
 
     def commit(self) -> None:
         """Commit, and give the connection back."""
-        self._limited(self._driver, self._patience, self._driver.commit)
+        self._limited(self._patience, self._driver.commit)
         self._give_back()
 
     def roll_back(self, error: BaseException | None) -> None:
@@ -113,7 +115,7 @@ class OwnTransaction(Transaction):
         try:
             if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
                 raise error
-            self._limited(self._driver, PEER_SECONDS, self._driver.rollback)
+            self._limited(PEER_SECONDS, self._driver.rollback)
             self._give_back()
         except Exception:
             self._is_open = False
@@ -164,12 +166,13 @@ class LibpqTransaction(OwnTransaction):
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement; the first one begins a transaction."""
-        self._begin_sent()
+        if self._libpq.transaction_status == _IDLE:
+            self._send(_BEGIN)
         values = statement.bound(parameters)
         sent = [each if isinstance(each, bytes) else str(each).encode() for each in values]
         formats = [isinstance(each, bytes) for each in values]
         arguments = _numbered(statement.text), sent, None, formats
-        return _rows(self._limited(self._driver, self._patience, self._libpq.exec_params, *arguments))
+        return _rows(self._limited(self._patience, self._libpq.exec_params, *arguments))
 
     def lock(self, key: Mapping[str, Any]) -> bool:
         """Lock the row of an upload; return whether it is new. The statement, if it is prepared, begins by itself."""
@@ -193,14 +196,9 @@ class LibpqTransaction(OwnTransaction):
         self._send("COMMIT")
         self._give_back()
 
-    def _begin_sent(self) -> None:
-        """Begin the transaction on the server, if no message has done so yet."""
-        if self._libpq.transaction_status == _IDLE:
-            self._send(_BEGIN)
-
     def _send(self, text: str) -> Any:
         """Send a text, and return libpq's result."""
-        return _checked(self._limited(self._driver, self._patience, self._libpq.exec_, text.encode()))
+        return _checked(self._limited(self._patience, self._libpq.exec_, text.encode()))
 
     def _executing(self, statement: Statement, parameters: Mapping[str, Any]) -> str:
         """Return the text that executes a prepared statement; prepare the statement if it is not."""
@@ -208,7 +206,7 @@ class LibpqTransaction(OwnTransaction):
         if name is None:
             name = f"oss_wsgi_{next(_NUMBERS)}"  # never used before, not even by a call that was interrupted here
             arguments = name.encode(), _numbered(statement.text)
-            _checked(self._limited(self._driver, self._patience, self._libpq.prepare, *arguments))
+            _checked(self._limited(self._patience, self._libpq.prepare, *arguments))
             self._names[statement.text] = name
         return f"EXECUTE {name} {statement.filled(parameters)}"
 
@@ -253,7 +251,7 @@ def _numbered(text: str) -> bytes:
     return re.sub("%s", lambda match: f"${next(numbers)}", text).encode()
 
 
-def _unlimited(connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
+def _unlimited(seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
     return act(*arguments)
 
 

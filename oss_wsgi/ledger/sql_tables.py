@@ -182,15 +182,10 @@ def seconds_until(expires: int, now: float) -> int:
     return math.ceil(max(0.0, expires - now)) + MARGIN
 
 
-def _no_parameters(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
-    return ()
-
-
 def _ordered(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     if len(names) > 1:
         return itemgetter(*names)
-    (name,) = names or ("",)
-    return (lambda parameters: (parameters[name],)) if name else _no_parameters
+    return lambda parameters: tuple([parameters[name] for name in names])
 
 
 class Rows(NamedTuple):
@@ -212,8 +207,8 @@ class Statement(NamedTuple):
     #: For a statement that each upload runs: the text for str.format (in PostgreSQL, the values for EXECUTE), and the
     #: parameters that it takes.
     template: str = ""
-    of_bytes: Callable[[Mapping[str, Any]], tuple[bytes, ...]] = _no_parameters
-    of_numbers: Callable[[Mapping[str, Any]], tuple[int, ...]] = _no_parameters
+    of_bytes: Callable[[Mapping[str, Any]], tuple[bytes, ...]] = _ordered(())
+    of_numbers: Callable[[Mapping[str, Any]], tuple[int, ...]] = _ordered(())
 
     def bound(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the parameters as the driver takes them."""
