@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.chromium import ARGUMENTS, chromium_path
+from tests.support.chromium import chromium
 from tests.support.running_server import running_server
 
 STATES = ("empty", "half", "failure", "done")
@@ -108,10 +108,7 @@ def states_of(page: Any, url: str) -> list[bytes]:
 
 def photograph(folder: Path) -> None:
     """Write ``states-light.png`` and ``states-dark.png``."""
-    from playwright.sync_api import sync_playwright
-
-    with running_server(OSS_MULTIPART="off") as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+    with running_server(OSS_MULTIPART="off") as server, chromium() as browser:
         for scheme, ground, line in (("light", "#ffffff", "#d8dce2"), ("dark", "#000000", "#2f353d")):
             shots = {}
             for width, height in WIDTHS.items():
@@ -128,7 +125,6 @@ def photograph(folder: Path) -> None:
             strip.set_content(STRIP.format(ground=ground, line=line, columns=columns))
             strip.locator("body").screenshot(path=folder / f"states-{scheme}.png")
             strip.close()
-        browser.close()
 
 
 def _parts() -> tuple[tuple[int, int], ...]:
