@@ -195,7 +195,7 @@ def default_of(field: dataclasses.Field[object]) -> str:
 
 
 def default_argument(parameter: inspect.Parameter) -> str:
-    """Return the default of an argument as it is written in Python, or "" where there is none."""
+    """Return the default of an argument as it is written in Python; "" for an argument without one."""
     default = parameter.default
     if default is parameter.empty:
         return ""

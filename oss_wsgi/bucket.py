@@ -56,7 +56,7 @@ class BucketClient(Protocol):
     """
 
     def head(self, key: str) -> StoredObject | None:
-        """Return the object stored under a name, or None if there is none. Needs ``oss:GetObject``."""
+        """Return the object stored under a name; None if no object has it. Needs ``oss:GetObject``."""
         ...
 
     def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
@@ -93,5 +93,5 @@ class BucketClient(Protocol):
         ...
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Remove an upload and its parts; do nothing if there is none. Needs ``oss:AbortMultipartUpload``."""
+        """Remove an upload and its parts; do nothing if it does not exist. Needs ``oss:AbortMultipartUpload``."""
         ...

@@ -152,7 +152,7 @@ class PublicKeyStore(ForkAware):
         return match is None or (fetched_at is not None and self._clock() - fetched_at < _DAY)
 
     def replacement(self, url: str, key: RSAPublicKey) -> RSAPublicKey | None:
-        """Return the key that has replaced ``key``, which did not verify a signature; None if there is none."""
+        """Return the key that has replaced ``key``, which did not verify a signature; None if nothing has."""
         match = None if url in self._pinned else _FETCHABLE.fullmatch(url)
         if match is None or self._fetcher is None:
             return None

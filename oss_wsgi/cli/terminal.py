@@ -49,7 +49,7 @@ def coloured(text: str, colour: str, environ: Mapping[str, str], stream: TextIO 
 
 
 def said(text: str, environ: Mapping[str, str]) -> str:
-    """Return a text of ours in the language of the environment's locale."""
+    """Return one of our texts in the language of the environment's locale."""
     return in_language(text, spoken_language(environ))
 
 

@@ -1,4 +1,4 @@
-"""The interface of ledgers, and the algorithm by which all of ours handle each upload once.
+"""The interface of ledgers, and the algorithm by which our ledgers handle each upload once.
 
     run_once(identity, handle)
       1 gate      in this process: who may handle, who waits, who is refused
