@@ -146,6 +146,8 @@ def test_only_parts_take_more_than_5_gb(multipart: bool, largest: int | None) ->
     else:
         assert signer.limits(grant).max_size == largest
         assert ("content-length-range", 0, 5 * GB) in conditions(signer.presign(grant)), "a form takes no more"
+        with pytest.raises(GrantError, match="min_size"):
+            signer.presign(Grant(max_size=6 * GB, min_size=5 * GB + 1))
     assert signer.limits(Grant(max_size=5 * GB)).max_size == 5 * GB
 
 
