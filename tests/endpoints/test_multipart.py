@@ -14,7 +14,6 @@ import webob.exc
 
 from oss_wsgi import Grant, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
-from oss_wsgi.endpoints.multipart import step_of
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
@@ -455,10 +454,6 @@ def test_an_empty_file_is_uploaded_in_one_empty_part(site: Site) -> None:
 def test_what_is_no_number_is_no_part(site: Site, number: str) -> None:
     file = site.begin()
     assert site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}").status_int == 404
-
-
-def test_no_step_shows_its_ticket() -> None:
-    assert "sealed" not in repr(step_of("GET", "/multipart/sealed/1"))
 
 
 def test_the_body_is_json_whatever_its_type_says(site: Site) -> None:

@@ -472,6 +472,7 @@ def test_a_sweep_that_is_stopped_between_two_prefixes_looks_again_at_the_first(s
     with pytest.raises(KilledError):
         site.reconcile(prefixes=["a/", "b/"], progress=killing_at(site, 3))
     site.clock.advance(60)
+    assert not site.reconcile(prefixes=["a/", "c/"]).resumed
     site.put("a/2")
     report = site.reconcile(prefixes=["a/", "b/"])
     assert (report.resumed, report.listed, report.no_receipt) == (True, 3, 3)
