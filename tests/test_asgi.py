@@ -689,6 +689,7 @@ def test_an_unknown_scope_is_an_error() -> None:
         ({"time_limit": float("nan")}, ValueError, "time_limit must be more than 0 seconds"),
         ({"threads": 0}, ValueError, "threads must be a number of at least 1, not 0"),
         ({"threads": 2.5}, ValueError, "threads must be a number"),
+        ({"threads": True}, ValueError, "threads must be a number"),
         ({"prefix": "oss"}, ValueError, "A prefix must be like '/uploads'"),
         ({"nonsense": 1}, TypeError, "nonsense"),
         ({"confirm": asyncio.sleep}, TypeError, "confirm must be a plain function: only authorize and on_upload may"),

@@ -269,8 +269,10 @@ def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(make
     site.lose()
     assert site.recover("garbage").status_int == 403
     assert site.recover().status_int == 200
+    asked = len(site.client.bucket.requests)  # type: ignore[attr-defined]
     answer = site.recover()
     assert (answer.status_int, answer.headers["Retry-After"]) == (429, "7")
+    assert len(site.client.bucket.requests) == asked  # type: ignore[attr-defined]
     assert seen == ["user:eric"] * 3
 
 

@@ -203,6 +203,8 @@ def test_a_thread_commits_where_the_disk_is_slow(
         if threads[-1] is loop:
             break
     assert threads[-1] is loop
+    ledger.close()
+    assert not threads[1].is_alive()
 
 
 def test_a_stored_response_is_read_while_another_upload_of_the_ticket_is_handled(ledger: SQLiteLedger) -> None:
