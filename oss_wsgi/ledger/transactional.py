@@ -50,7 +50,7 @@ _TRIES = 12
 #: Seconds for which even a call that must not wait is run again.
 _LEAST_PATIENCE = 0.5
 #: One of this many calls that store a response deletes expired rows: twice as many rows as come in.
-_DELETE_EVERY = 512
+DELETE_EVERY = 512
 _EXACT_COUNT = 100_000
 #: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
 PING_SECONDS = 8.0
@@ -327,7 +327,7 @@ class TransactionalLedger(OnceLedger):
 
     def _count_stored(self) -> None:
         self._stored += 1
-        if self._stored % _DELETE_EVERY == 0:
+        if self._stored % DELETE_EVERY == 0:
             self._must_delete = True
 
     # What others ask.

@@ -41,6 +41,7 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
+    handling,
     identity,
 )
 
@@ -361,7 +362,8 @@ def test_a_statement_that_a_lock_kept_from_being_prepared_is_prepared_later(serv
 def test_a_server_that_restarts_is_used_again(request: pytest.FixtureRequest, server: Server) -> None:
     kind = "postgresql" if server.url.startswith("postgresql") else "mariadb"
     with running(kind) as own, SQLLedger(own.url, clock=LedgerClock(), wait_timeout=60.0) as ledger:
-        assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+        with handling(ledger, identity("t1"), BlockingHandler()):  # so that there are two connections
+            ledger.check()
         own.restart()
         assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
         assert ledger.run_once(identity("t2"), Handler()) == SUCCESS
@@ -750,6 +752,28 @@ def test_a_poolers_session_gets_no_limit_and_no_prepared_statements(server: Serv
     assert found == [(1, "7s"), (None, "0")]
 
 
+@pytest.mark.parametrize(
+    ("server", "seconds"),
+    [
+        ("postgresql", "current_setting('tcp_user_timeout')::int / 1000"),
+        (
+            "postgresql",
+            "current_setting('tcp_keepalives_idle')::int"
+            " + current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int",
+        ),
+        ("mariadb", "@@SESSION.idle_transaction_timeout"),
+    ],
+    ids=["sending", "idle", "mariadb"],
+    indirect=["server"],
+)
+def test_a_server_gives_up_a_machine_that_is_gone_when_the_documentation_says(server: Server, seconds: str) -> None:
+    """Its uploads are locked until then."""
+    engine = engine_from(server.url, threads=1, wait_timeout=7.0)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(f"SELECT {seconds}").scalar_one() == 25
+    engine.dispose()
+
+
 @BOTH
 def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     ledger = SQLLedger(engine, clock=LedgerClock())
@@ -765,16 +789,25 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     assert level == engine.dialect.default_isolation_level
 
 
-@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
-def test_a_mariadb_that_takes_oracles_language_may_be_used(server: Server) -> None:
-    """Its sessions have further keywords, and blocks of another form."""
-    url = sqlalchemy.make_url(server.url).set(query={"init_command": "SET sql_mode = 'ORACLE'"})
-    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS["mysql"]))
+@pytest.mark.parametrize(
+    ("server", "query"),
+    [
+        # Further keywords, and blocks of another form.
+        ("mariadb", {"init_command": "SET sql_mode = 'ORACLE'"}),
+        # A backslash is an escape.
+        ("postgresql", {"options": "-c standard_conforming_strings=off"}),
+    ],
+    indirect=["server"],
+)
+def test_a_server_that_reads_another_language_may_be_used(server: Server, query: dict[str, str]) -> None:
+    url = sqlalchemy.make_url(server.url).set(query=query)
+    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]))
     with SQLLedger(url, clock=LedgerClock()) as own:
         theirs = SQLLedger(engine, clock=LedgerClock())
         sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
         for ticket, ledger in (("t1", own), ("t2", theirs), ("t3", sharing)):
             assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
+            assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
         assert len(own) == 3
     engine.dispose()
 

@@ -14,10 +14,13 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
+from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql_tables import answers
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
+    NOW,
     SUCCESS,
     BlockingHandler,
     Call,
@@ -72,9 +75,13 @@ def begin_of(engine: Engine, kind: str) -> Callable[[], Any]:
     return engine.begin if kind == "connection" else sessionmaker(engine).begin
 
 
-def works(engine: Engine) -> int:
+def count(engine: Engine, table: str) -> int:
     with engine.begin() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM works").scalar_one())
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def works(engine: Engine) -> int:
+    return count(engine, "works")
 
 
 def insert(transaction: Connection | Session) -> None:
@@ -195,3 +202,29 @@ def test_what_a_session_keeps_back_fails_as_the_handlers_own(engine: Engine) -> 
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         ledger.run_once(identity(), handle)
     assert (len(calls), works(engine), len(ledger)) == (1, 0, 0)
+
+
+def test_what_only_tries_to_store_leaves_no_row(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    ledger.check()
+    assert ledger.known([("a", "b")]) == set()
+    assert count(engine, "oss_wsgi_tickets") == 0
+
+
+@pytest.mark.parametrize("can_delete", [True, False])
+def test_calls_that_store_delete_what_has_expired(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, can_delete: bool
+) -> None:
+    monkeypatch.setattr(transactional, "DELETE_EVERY", 2)
+    clock = LedgerClock()
+    ledger = SQLLedger.sharing(engine.begin, clock=clock)
+    ledger.run_once(identity("old"), Handler())
+    with engine.begin() as connection:
+        connection.execute(answers.update().values(forget_after=0))
+        if not can_delete:
+            connection.exec_driver_sql("DROP TABLE oss_wsgi_checksums")
+    clock.advance(301)
+    assert ledger.run_once(identity("new", expires=NOW + 600), Handler()) == SUCCESS
+    left = 1 if can_delete else 2
+    assert (len(ledger), count(engine, "oss_wsgi_tickets")) == (left, left)
+    assert [record.levelname for record in caplog.records] == ([] if can_delete else ["WARNING"])
