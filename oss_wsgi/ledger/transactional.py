@@ -63,7 +63,7 @@ _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "
     "a savepoint (begin_nested, transaction.atomic) around what may fail"
 )
-_AUTOCOMMIT = (
+AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
@@ -112,7 +112,7 @@ class Transaction(ABC):
         elif statements.family == "mysql":
             before, autocommit = self.run(statements.show_wait, {}).rows[0]
             if int(autocommit):
-                raise SettingsError(_AUTOCOMMIT)
+                raise SettingsError(AUTOCOMMIT)
             self.run(statements.limit_wait, {"wait": self.whole_seconds(seconds)})
             self._wait_before = {"wait": int(before)}
 
@@ -189,7 +189,7 @@ class SharedTransaction(Transaction):
             self._execute("SAVEPOINT oss_wsgi")
         except Exception as error:
             if meaning_of(error) is Meaning.ENDED:
-                raise SettingsError(_AUTOCOMMIT) from error
+                raise SettingsError(AUTOCOMMIT) from error
             raise
 
     @contextmanager

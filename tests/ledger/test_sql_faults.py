@@ -131,6 +131,13 @@ def test_a_failed_handlers_effect_is_rolled_back(engine: Engine, result: StoredR
     assert (works(engine), len(ledger)) == (0, 0)
 
 
+@BOTH
+def test_a_connection_that_commits_each_statement_is_refused_before_the_handler(engine: Engine) -> None:
+    begin = engine.execution_options(isolation_level="AUTOCOMMIT").begin
+    with pytest.raises(SettingsError, match="AUTOCOMMIT"):
+        SQLLedger.sharing(begin, clock=LedgerClock()).run_once(identity(), Handler(AssertionError()))
+
+
 def test_a_session_is_handed_on(engine: Engine) -> None:
     ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=LedgerClock())
 
@@ -810,6 +817,18 @@ def test_a_server_that_reads_another_language_may_be_used(server: Server, query:
             assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
         assert len(own) == 3
     engine.dispose()
+
+
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_mysqls_statements_store_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB understands them, and MySQL has no package to test with."""
+    kind = own_transaction("pymysql")
+    monkeypatch.setattr(kind, "is_mariadb", property(lambda self: False, lambda self, value: None), raising=False)
+    with SQLLedger(server.url, clock=LedgerClock()) as ledger:
+        for ticket in ("t1", "t2"):
+            assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
+            assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
+        assert len(ledger) == 2
 
 
 @BOTH

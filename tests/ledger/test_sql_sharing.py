@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
+from oss_wsgi.exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
@@ -151,6 +151,13 @@ def test_it_does_not_know_whose_transactions_it_shares(engine: Engine) -> None:
     assert (repr(ledger), ledger.place) == ("<SQLLedger.sharing>", None)
 
 
+def test_a_connection_that_commits_each_statement_is_refused_before_the_handler(engine: Engine) -> None:
+    """Nothing would keep another process from handling the upload too."""
+    begin = engine.execution_options(isolation_level="AUTOCOMMIT").begin
+    with pytest.raises(SettingsError, match="AUTOCOMMIT"):
+        SQLLedger.sharing(begin, clock=LedgerClock()).run_once(identity(), Handler(AssertionError()))
+
+
 def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
     """As tests have it that roll everything back."""
     with engine.connect() as connection, connection.begin() as outer:
@@ -228,3 +235,12 @@ def test_calls_that_store_delete_what_has_expired(
     left = 1 if can_delete else 2
     assert (len(ledger), count(engine, "oss_wsgi_tickets")) == (left, left)
     assert [record.levelname for record in caplog.records] == ([] if can_delete else ["WARNING"])
+
+
+def test_tables_that_were_dropped_are_made_again(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
+    answers.metadata.drop_all(engine)
+    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+        ledger.run_once(identity(), Handler(AssertionError()))
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
