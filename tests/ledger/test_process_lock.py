@@ -18,8 +18,12 @@ def test_names_and_uploads_have_files_of_their_own(tmp_path: Path) -> None:
         assert locks.try_lock(place)
         assert not other.try_lock(place)
     locks.unlock(places[0])
+    before = os.listdir("/dev/fd")
     assert other.try_lock(places[0])
     assert not other.try_lock(places[1])
+    other.unlock(places[0])
+    other.unlock(places[0])
+    assert os.listdir("/dev/fd") == before
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
