@@ -51,7 +51,7 @@ _TRIES = 12
 _LEAST_PATIENCE = 0.5
 #: One of this many calls that store a response deletes expired rows: twice as many rows as come in.
 DELETE_EVERY = 512
-_EXACT_COUNT = 100_000
+EXACT_COUNT = 100_000
 #: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
 PING_SECONDS = 8.0
 
@@ -379,7 +379,7 @@ class TransactionalLedger(OnceLedger):
 
         def look(transaction: Transaction) -> int:
             rows = transaction.run(transaction.statements.estimate, {}).rows
-            if rows and rows[0][0] is not None and int(rows[0][0]) > _EXACT_COUNT:
+            if rows and rows[0][0] is not None and int(rows[0][0]) > EXACT_COUNT:
                 return int(rows[0][0])
             return int(transaction.run(transaction.statements.count, {}).rows[0][0])
 

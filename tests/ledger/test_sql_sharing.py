@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY, MagicMock
 
+import psycopg
 import pytest
 import sqlalchemy
 from sqlalchemy.engine import Connection, Engine
@@ -244,3 +245,20 @@ def test_tables_that_were_dropped_are_made_again(engine: Engine) -> None:
     with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
         ledger.run_once(identity(), Handler(AssertionError()))
     assert ledger.run_once(identity(), Handler()) == SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "tries"),
+    [
+        (psycopg.errors.DeadlockDetected(), 0.0, range(3, 99)),
+        (psycopg.errors.DeadlockDetected(), 11.0, range(1, 2)),
+        (psycopg.OperationalError("server closed the connection"), 0.0, range(2, 3)),
+    ],
+    ids=["others win", "others win for too long", "closed connections"],
+)
+def test_what_has_not_begun_is_tried_again_for_a_limited_time(error: Exception, seconds: float, tries: range) -> None:
+    clock, begin = LedgerClock(), Handler(error)
+    ledger = SQLLedger.sharing(lambda: clock.advance(seconds) or begin(), clock=clock, wait_timeout=10.0)
+    with pytest.raises(LedgerUnavailableError):
+        ledger.run_once(identity(), Handler(AssertionError()))
+    assert begin.calls in tries
