@@ -369,7 +369,10 @@ if not child:
     ledger.close()
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-assert SQLiteLedger(path, clock=clock).begin_once(identity(1), None) is None
+other = SQLiteLedger(path, clock=clock)
+other.check()
+assert other.begin_once(identity(1), None) is None
+other.close()
 assert pending.settle(print) and pending.result() == success(f"{os.getpid()}")
 assert len(ledger) == 2
 ledger.close()

@@ -43,6 +43,7 @@ from oss_wsgi.testing.ledger_contract import (
     LedgerClock,
     handling,
     identity,
+    waiting_call,
 )
 
 from ..support.databases import Server, running
@@ -576,6 +577,18 @@ def test_a_call_that_may_not_wait_does_not_wait_a_servers_least_time(
             with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
                 each.run_once(identity()._replace(may_wait=False), Handler(FAILURE))
     process.communicate("\n")
+
+
+@BOTH
+def test_a_call_waits_for_another_process_after_one_that_might_not(server: Server) -> None:
+    """It has the session of the other call, whose limit of waits must be gone."""
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock, wait_timeout=60.0) as ledger:
+        assert ledger.run_once(identity("t2")._replace(may_wait=False), Handler()) == SUCCESS
+        process = start_handling(server)
+        waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
+        process.communicate("\n")
+        assert waiting.outcome() == SUCCESS
 
 
 FORKING = """

@@ -197,19 +197,20 @@ def test_what_cannot_begin_is_refused_at_once(engine: Engine, begin: Any) -> Non
     assert "secret" not in str(raised.value)
 
 
-def test_what_a_session_keeps_back_fails_as_the_handlers_own(engine: Engine) -> None:
+def test_what_a_session_keeps_back_fails_as_the_handlers_own_where_it_is_to_be_stored(engine: Engine) -> None:
     ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=LedgerClock())
-    calls = []
+    calls, responses = [], (FAILURE, SUCCESS)
 
     def handle(session: Session) -> StoredResponse:
         calls.append(1)
         insert(session)
         session.add(Work(name="one"))
-        return SUCCESS
+        return responses[len(calls) - 1]
 
+    assert ledger.run_once(identity(), handle) == FAILURE
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         ledger.run_once(identity(), handle)
-    assert (len(calls), works(engine), len(ledger)) == (1, 0, 0)
+    assert (len(calls), works(engine), len(ledger)) == (2, 0, 0)
 
 
 def test_what_only_tries_to_store_leaves_no_row(engine: Engine) -> None:
@@ -236,6 +237,16 @@ def test_calls_that_store_delete_what_has_expired(
     left = 1 if can_delete else 2
     assert (len(ledger), count(engine, "oss_wsgi_tickets")) == (left, left)
     assert [record.levelname for record in caplog.records] == ([] if can_delete else ["WARNING"])
+
+
+def test_tables_that_are_there_are_not_made_again(engine: Engine) -> None:
+    """The ledger's user may have no right to make tables."""
+    SQLLedger.sharing(engine.begin, clock=LedgerClock()).check()
+    statements: list[str] = []
+    sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    SQLLedger.sharing(engine.begin, clock=LedgerClock()).check()
+    assert "oss_wsgi_schema" in "".join(statements)
+    assert "CREATE" not in "".join(statements)
 
 
 def test_tables_that_were_dropped_are_made_again(engine: Engine) -> None:
