@@ -861,6 +861,14 @@ def test_mysqls_statements_store_too(server: Server, monkeypatch: pytest.MonkeyP
         assert len(ledger) == 2
 
 
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_the_tables_have_transactions_where_the_servers_default_has_none(server: Server) -> None:
+    url = sqlalchemy.make_url(server.url).set(query={"init_command": "SET default_storage_engine = 'MyISAM'"})
+    with SQLLedger(url, clock=LedgerClock()) as ledger, SQLLedger(url, clock=LedgerClock()) as other:
+        with handling(ledger, identity(), BlockingHandler()), pytest.raises(LedgerUnavailableError, match="busy"):
+            other.run_once(identity()._replace(may_wait=False), Handler(AssertionError()))
+
+
 @BOTH
 def test_names_that_differ_in_case_are_two_objects(ledger: SQLLedger) -> None:
     ledger.run_once(identity("t", object="a.png", max_objects=2), Handler())
