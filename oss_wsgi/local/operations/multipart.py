@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..bodies import read_small_body, receive_body
-from ..callbacks.image_info import ImageInfo, read_image_info
-from ..callbacks.upload_callback import call_back, read_callback
+from ..callbacks.upload_callback import read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
 from ..request import EncodingType, Request
 from ..storage.index import MultipartUpload, Part, StoredObject, common_prefix
+from ..storage.storage import Incoming
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .read_objects import OBJECT_ACL, FileRange, requested_range
-from .write_objects import described, open_source
+from .write_objects import described, open_source, store
 
 MAX_PARTS = 10000
 
@@ -80,19 +80,16 @@ def complete_multipart_upload(request: Request) -> Response:
     if any(part.size < MIN_PART_SIZE for part in parts[:-1]):
         message = "Your proposed upload smaller than the minimum allowed size."
         raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
-    faults = UploadFaults(request.faults)
-    faults.arrived()
-    if parts and request.faults.pop("damaged_object"):
-        parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
-    now = request.oss.options.clock()
     if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
         upload = replace(upload, headers=others | object_headers({OBJECT_ACL: request.headers[OBJECT_ACL]}))
-    stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
-    request.exchange.stored = stored
-    with faults:
-        if callback:
-            return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
+
+    def receive(incoming: Incoming) -> None:
+        incoming.join(upload, parts)
+        if parts and request.faults.pop("damaged_object"):
+            incoming.crc64 ^= 1
+
+    def respond(stored: StoredObject) -> Response:
         location = f"{request.oss.url}/{request.bucket}/{encoding(request.key)}"
         nodes = [
             *encoding.nodes,
@@ -102,6 +99,16 @@ def complete_multipart_upload(request: Request) -> Response:
             ("ETag", f'"{stored.etag}"'),
         ]
         return xml_response("CompleteMultipartUploadResult", nodes, upload_headers(stored))
+
+    return store(
+        request,
+        receive,
+        respond,
+        (upload.key, upload.content_type, upload.headers),
+        forbid_overwrite=forbid_overwrite,
+        callback=callback,
+        operation="CompleteMultipartUpload",
+    )
 
 
 def abort_multipart_upload(request: Request) -> Response:
@@ -222,12 +229,3 @@ def _find_part(element: ElementTree.Element, by_number: dict[int, Part]) -> Part
     if part is None or part.etag != etag:
         raise invalid_part(number)
     return part
-
-
-def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
-    """Read the image information of a completed object; None when another upload has replaced it."""
-    current = request.storage.open(stored.key)
-    if current is None:
-        return None
-    with current[1]:
-        return read_image_info(current[1]) if current[0].file == stored.file else None

@@ -197,26 +197,14 @@ class Bucket:
     ) -> StoredObject:
         """Make one object of these parts and end the upload; other parts are deleted.
 
-        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
-        one of OSS's). It has an MD5 only if the upload is sequential.
-
         :raises OSSError: as of `commit`.
         """
-        etags = "".join(part.etag for part in parts)
-        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
         with self.incoming() as incoming:
-            incoming.join(((part, self._open_part(upload, part)) for part in parts), is_hashed=upload.sequential)
-            return incoming.commit(
-                upload.key,
-                upload.content_type,
-                upload.headers,
-                now=now,
-                forbid_overwrite=forbid_overwrite,
-                upload=upload,
-                multipart_etag=f"{digest.upper()}-{len(parts)}",
-            )
+            incoming.join(upload, parts)
+            metadata = upload.key, upload.content_type, upload.headers
+            return incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
 
-    def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
+    def open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
         """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
         file = part.file
         while (content := self._blobs.open(PARTS, file)) is None:
@@ -290,6 +278,8 @@ class Incoming:
         self._file: BinaryIO | None = None
         self._hash = hashlib.md5(usedforsecurity=False)
         self._known_md5: str | None = None
+        self._completed: MultipartUpload | None = None
+        self._multipart_etag = ""
         self.path: Path | None = None
         self.is_stored = False
         self.crc64 = 0
@@ -338,22 +328,24 @@ class Incoming:
         copy_bytes(content, self._open_file(), stored.size)
         self._known_md5, self.crc64, self.size = stored.md5, stored.crc64, stored.size
 
-    def join(self, parts: Iterable[tuple[Part, BinaryIO]], *, is_hashed: bool) -> None:
-        """Write the whole contents of parts.
+    def join(self, upload: MultipartUpload, parts: Sequence[Part]) -> None:
+        """Write the whole contents of parts, for the object that completes their upload.
 
-        :param is_hashed: compute the MD5 of them all; without it they are not even read.
+        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
+        one of OSS's). It has an MD5 only if the upload is sequential; otherwise the parts are not even read.
         """
-        checksums = []
-        for part, content in parts:
-            with content:
-                if is_hashed:
+        for part in parts:
+            with self._bucket.open_part(upload, part) as content:
+                if upload.sequential:
                     while chunk := content.read(CHUNK_SIZE):
                         self._hash.update(chunk)
                     content.seek(0)
                 copy_bytes(content, self._open_file(), part.size)
-            checksums.append((part.crc64, part.size))
-        self.crc64, self.size = joined(checksums), sum(size for _, size in checksums)
-        self._known_md5 = None if is_hashed else ""
+        self.crc64, self.size = joined((part.crc64, part.size) for part in parts), sum(part.size for part in parts)
+        self._known_md5 = None if upload.sequential else ""
+        etags = "".join(part.etag for part in parts)
+        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
+        self._completed, self._multipart_etag = upload, f"{digest.upper()}-{len(parts)}"
 
     def open(self) -> BinaryIO:
         """Open the written bytes for reading."""
@@ -374,18 +366,15 @@ class Incoming:
         *,
         now: float,
         forbid_overwrite: bool = False,
-        upload: MultipartUpload | None = None,
-        multipart_etag: str = "",
     ) -> StoredObject:
         """Make the content an object in one step; until then the key has its old content.
 
-        :param upload: the upload in parts that the object completes.
         :raises OSSError: 409 FileAlreadyExists, when `forbid_overwrite` is set and the key has an object; 404
             NoSuchUpload when the upload has ended.
         """
-        bucket = self._bucket
+        bucket, upload = self._bucket, self._completed
         known = key, self.size, self.md5, self.crc64, content_type, now, headers
-        stored = StoredObject(*known, self._finish(key), multipart_etag)
+        stored = StoredObject(*known, self._finish(key), self._multipart_etag)
         with bucket.changes(self, bucket.name) as (connection, replaced):
             if upload:
                 bucket.check_in_progress(connection, upload)
