@@ -51,7 +51,7 @@ def upload_part(request: Request) -> Response:
         faults.arrived()
         part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     with faults:
-        return Response(200, [*part.checksum_headers, ("Content-MD5", part.content_md5)])
+        return Response(200, part.checksum_headers)
 
 
 def upload_part_copy(request: Request) -> Response:
@@ -65,8 +65,9 @@ def upload_part_copy(request: Request) -> Response:
         incoming.receive(FileRange(content, start, length), None)
         part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
-    return xml_response("CopyPartResult", nodes, [*part.checksum_headers, *headers])
+    headers = [pair for pair in part.checksum_headers if pair[0] != "Content-MD5"]
+    headers += [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
+    return xml_response("CopyPartResult", nodes, headers)
 
 
 def complete_multipart_upload(request: Request) -> Response:

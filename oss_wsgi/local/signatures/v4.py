@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import re
 import time
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
+from ..environ import http_time
 from ..errors import access_denied, invalid_argument
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
@@ -187,11 +187,8 @@ def _date_header(header: str) -> str:
     """Return a `Date` as an `x-oss-date`, in whose place it may stand; "" for one that is not in GMT."""
     if not header:
         raise access_denied("OSS authentication requires a valid Date.", "0002-00000503")
-    try:
-        moment = parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return ""
-    return time.strftime(DATE, time.gmtime(moment)) if header.endswith("GMT") else ""
+    moment = http_time(header)
+    return "" if moment is None or not header.endswith("GMT") else time.strftime(DATE, time.gmtime(moment))
 
 
 def _parse_authorization(header: str) -> dict[str, str]:

@@ -45,8 +45,29 @@ WRITER = 0
 READER = 1
 
 
+class Checked:
+    """What has checksums: an object or a part."""
+
+    md5: str
+    crc64: int
+    multipart_etag: str = ""
+
+    @property
+    def etag(self) -> str:
+        return self.multipart_etag or self.md5.upper()
+
+    @property
+    def content_md5(self) -> str | None:
+        return base64.b64encode(bytes.fromhex(self.md5)).decode() if self.md5 else None
+
+    @property
+    def checksum_headers(self) -> list[tuple[str, str]]:
+        headers = [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
+        return [*headers, ("Content-MD5", self.content_md5)] if self.content_md5 else headers
+
+
 @dataclass(frozen=True)
-class StoredObject:
+class StoredObject(Checked):
     """An object, without its content.
 
     :param md5: hexadecimal; "" for an object made of parts, unless they came in order (`sequential`).
@@ -66,21 +87,8 @@ class StoredObject:
     multipart_etag: str = ""
 
     @property
-    def etag(self) -> str:
-        return self.multipart_etag or self.md5.upper()
-
-    @property
     def type(self) -> str:
         return "Multipart" if self.multipart_etag else "Normal"
-
-    @property
-    def content_md5(self) -> str | None:
-        return base64.b64encode(bytes.fromhex(self.md5)).decode() if self.md5 else None
-
-    @property
-    def checksum_headers(self) -> list[tuple[str, str]]:
-        headers = [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
-        return [*headers, ("Content-MD5", self.content_md5)] if self.content_md5 else headers
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class MultipartUpload:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Checked):
     """A part of an upload, without its content."""
 
     number: int
@@ -112,18 +120,6 @@ class Part:
     crc64: int
     last_modified: float
     file: str = ""
-
-    @property
-    def etag(self) -> str:
-        return self.md5.upper()
-
-    @property
-    def content_md5(self) -> str:
-        return base64.b64encode(bytes.fromhex(self.md5)).decode()
-
-    @property
-    def checksum_headers(self) -> list[tuple[str, str]]:
-        return [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
 
 
 Record = TypeVar("Record", StoredObject, MultipartUpload, Part)
