@@ -152,7 +152,6 @@ def read_rules(body: bytes, max_rules: int = MAX_RULES) -> tuple[list[CORSRule],
 
 
 def rule_nodes(rules: Sequence[CORSRule], vary: bool) -> Iterator[Node]:
-    """Yield what a CORSConfiguration holds."""
     for rule in rules:
         yield "CORSRule", list(_children(rule))
     yield "ResponseVary", "true" if vary else "false"

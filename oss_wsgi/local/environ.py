@@ -123,7 +123,6 @@ class BucketResolver:
 
 
 def is_bucket_name(name: str) -> bool:
-    """Return whether OSS allows a bucket of this name: 3 to 63 lower-case letters, digits and hyphens."""
     return bool(_BUCKET_NAME.fullmatch(name))
 
 

@@ -51,7 +51,6 @@ class CallbackRequest:
     sni: bool = False
 
     def with_header(self, name: str, value: str) -> CallbackRequest:
-        """Return the request with another value of a header."""
         return replace(self, headers=[(each, value if each == name else kept) for each, kept in self.headers])
 
 
@@ -113,8 +112,6 @@ CALLBACK_FAULTS = ("callback_timeout", "callback_status", "callback_refused", *F
 
 
 class CallbackSender:
-    """Sends callbacks over `transport`; `key` signs them."""
-
     def __init__(self, key: CallbackKey, transport: Transport) -> None:
         self.key = key
         self._transport = transport
@@ -242,7 +239,6 @@ class WSGITransport:
 
 
 def callback_environ(request: CallbackRequest) -> dict[str, Any]:
-    """Return the environ that a server makes of the request."""
     url = request.url
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",

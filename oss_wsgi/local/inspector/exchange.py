@@ -116,11 +116,9 @@ class Exchange:
         )
 
     def note_address(self, address: Address, operation: str) -> None:
-        """Keep what the request is about."""
         self.bucket, self.key, self.operation = address.bucket or "", address.key, operation
 
     def note_form(self, fields: Mapping[str, str], file_name: str, file_type: str) -> None:
-        """Keep the fields of a form, but for those that are too long."""
         kept: dict[str, str] = {}
         left_out, total = [], 0
         for name, value in fields.items():
@@ -137,7 +135,6 @@ class Exchange:
         self.changed(self)
 
     def note_request(self, request: CallbackRequest) -> None:
-        """Keep a callback that is being sent."""
         self.begun, self.asked = time.monotonic(), _kept_request(request)
         self.changed(self)
 
@@ -155,7 +152,6 @@ class Exchange:
         self.error = ErrorText(_kept(error.message), error.ec, error.code, members)
 
     def drop(self, seconds: float) -> None:
-        """Keep that no answer was sent."""
         self.seconds, self.dropped, self.is_under_way, self.asked = seconds, True, False, None
 
     def finish(self, status: int, headers: Headers, body: object, seconds: float) -> None:
@@ -204,11 +200,9 @@ class Exchange:
         return int(length) if self.method == "PUT" and length.isascii() and length.isdigit() else None
 
     def header(self, name: str) -> str:
-        """Return the value of a header of the request, "" if it is missing."""
         return next((value for header, value in self.headers if header.lower() == name), "")
 
     def cost(self) -> int:
-        """Return about how many bytes of memory the exchange takes."""
         return 2048 + _size(self)
 
 

@@ -92,13 +92,11 @@ class Inspector:
         return bool(self._options.inspector)
 
     def begin(self, exchange: Exchange) -> None:
-        """Show an exchange from now on."""
         if self.has_pages:
             exchange.changed = self.journal.add
             self.journal.add(exchange)
 
     def record(self, exchange: Exchange) -> None:
-        """Show the end of an exchange, and write its line."""
         if self.has_pages:
             self.journal.add(exchange)
         if self._options.log:

@@ -62,7 +62,6 @@ _DETAILS = {
 
 
 def matching(exchanges: Iterable[Exchange], query: Mapping[str, str]) -> list[Exchange]:
-    """Return the exchanges that the filters let through."""
     wanted, kind, status = query.get("object", "").lower(), query.get("kind", ""), query.get("status", "")
     words = query.get("q", "").lower().split()
     return [
@@ -107,7 +106,6 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
 
 
 def filters_of(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the filters of a list, which its links keep."""
     return {name: query.get(name, "") for name in FILTERS}
 
 
@@ -140,7 +138,6 @@ def _searched(exchange: Exchange) -> str:
 
 
 def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default: str) -> Response:
-    """Return the page of a folder in a bucket."""
     bucket = storage.bucket(query.get("bucket") or default)
     prefix = query.get("prefix", "")
     entries, more = bucket.page(prefix=prefix, delimiter="/", after=query.get("after", ""), limit=OBJECTS_PAGE_SIZE)
@@ -206,7 +203,6 @@ def _folders(key: str) -> list[str]:
 
 
 def faults_page(page: Page, faults: Faults) -> Response:
-    """Return the page."""
     pending = [(fault.name, _details(fault), _often(times)) for fault, times in faults.pending()]
     return page.response("faults.html", faults=FAULTS, pending=pending, words=WORDS, detail_words=_DETAILS)
 

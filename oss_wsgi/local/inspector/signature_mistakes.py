@@ -64,7 +64,6 @@ def diagnose(
 
 
 def difference(provided: str, computed: str) -> int:
-    """Return the index of the first character that differs."""
     pairs = enumerate(zip(provided, computed, strict=False))
     return next((index for index, (ours, theirs) in pairs if ours != theirs), min(len(provided), len(computed)))
 

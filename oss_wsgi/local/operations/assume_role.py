@@ -110,7 +110,6 @@ def _check_signature(method: str, parameters: Parameters, account: Account, now:
 
 
 def string_to_sign(method: str, parameters: Parameters) -> str:
-    """Return what the signature of a request of RPC style signs."""
     pairs = sorted((name, value) for name, value in parameters.items() if name != "Signature")
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
     return f"{method}&%2F&{quote(query, safe='')}"

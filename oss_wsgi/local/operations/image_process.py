@@ -47,8 +47,6 @@ _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeErro
 
 @dataclass
 class Output:
-    """How a picture is written: its format, one of FORMATS, and its quality."""
-
     format: str
     quality: int | None = None
 

@@ -43,7 +43,6 @@ def initiate_multipart_upload(request: Request) -> Response:
 
 
 def upload_part(request: Request) -> Response:
-    """PUT `?partNumber&uploadId`: store a part."""
     number, upload = _part_number(request), _upload(request)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
@@ -55,7 +54,6 @@ def upload_part(request: Request) -> Response:
 
 
 def upload_part_copy(request: Request) -> Response:
-    """PUT `?partNumber&uploadId` with a copy source: store a part of another object."""
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
         # Of a range that is not inside the object nothing is said: all of it is copied (UploadPartCopy's page).
@@ -71,7 +69,6 @@ def upload_part_copy(request: Request) -> Response:
 
 
 def complete_multipart_upload(request: Request) -> Response:
-    """POST `?uploadId`: make the object from its parts."""
     encoding = EncodingType(request)
     callback = read_callback(request)
     forbid_overwrite = forbids_overwrite(request.headers)
@@ -113,13 +110,11 @@ def complete_multipart_upload(request: Request) -> Response:
 
 
 def abort_multipart_upload(request: Request) -> Response:
-    """DELETE `?uploadId`: delete the upload and its parts."""
     request.storage.abort(_upload(request))
     return Response(204)
 
 
 def list_multipart_uploads(request: Request) -> Response:
-    """GET `?uploads`: list the unfinished uploads."""
     query = request.query
     encoding = EncodingType(request)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -157,7 +152,6 @@ def list_multipart_uploads(request: Request) -> Response:
 
 
 def list_parts(request: Request) -> Response:
-    """GET `?uploadId`: list the parts of an upload."""
     encoding = EncodingType(request)
     limit = request.whole_number("max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
     marker = request.whole_number("part-number-marker", 0, 0, MAX_PARTS)

@@ -53,7 +53,6 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def get_object(request: Request) -> Response:
-    """Answer a GET or a HEAD."""
     overrides = _overrides(request)
     stored, file = _open(request)
     with ExitStack() as stack:
@@ -108,7 +107,6 @@ class Gzipped(FileRange):
 
 
 def no_such_key(key: str) -> OSSError:
-    """Return the error for an object that does not exist."""
     return OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
 
 

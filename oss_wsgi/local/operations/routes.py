@@ -148,7 +148,6 @@ KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
 
 
 def check_parameters(names: Iterable[str]) -> None:
-    """Raise OSSError 501 for a parameter that no operation knows."""
     for name in names:
         if name not in KNOWN_PARAMETERS:
             raise not_implemented(f"?{name}")

@@ -33,7 +33,6 @@ SUB_RESOURCES = frozenset(
 
 
 def check_header_v1(request: SignedRequest, account: Account, now: float) -> Account:
-    """Return the key that signed the request in its Authorization header; raise OSSError without a valid signature."""
     headers = request.headers
     match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
     if not match:
@@ -55,7 +54,6 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
 
 
 def check_query_v1(request: SignedRequest, account: Account, now: float) -> Account:
-    """Return the key that signed the request in its URL; raise OSSError without a valid signature."""
     access_key_id, expires, signature = (
         request.required_parameter(name) for name in ("OSSAccessKeyId", "Expires", "Signature")
     )

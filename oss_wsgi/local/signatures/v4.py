@@ -46,7 +46,6 @@ class Credential(NamedTuple):
         return cls(*parts[:3])
 
     def check_region(self, region: str, *, name: str, ec: str = "") -> None:
-        """Raise OSSError if the credential is for another region."""
         if self.region != region:
             raise invalid_argument(f"Invalid signing region in {name}.", ec, name=name, value=str(self))
 
@@ -84,7 +83,6 @@ def sign_v4(secret: str, credential: Credential, text: str) -> str:
 
 
 def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    """Return the key that signed the request in its Authorization header; raise OSSError without a valid signature."""
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
@@ -105,7 +103,6 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
 
 
 def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    """Return the key that signed the request in its URL; raise OSSError without a signature that is valid now."""
     version = request.required_parameter("x-oss-signature-version")
     if version != V4:
         message = f"This OSS reads {V4} in a URL, and no other version."

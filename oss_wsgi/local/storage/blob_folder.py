@@ -52,7 +52,6 @@ class BlobFolder:
         return open(self.process_folder / secrets.token_hex(8), "x+b", opener=open_private)
 
     def has_created(self, file: BinaryIO) -> bool:
-        """Return whether a file is one of `create`."""
         path = getattr(file, "name", None)
         return isinstance(path, str) and os.path.dirname(path) == str(self.process_folder)
 
@@ -73,7 +72,6 @@ class BlobFolder:
         return None
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file that the index no longer names."""
         (self._directory / folder / name).unlink(missing_ok=True)
 
     def remove_folder(self, folder: str) -> None:
@@ -133,7 +131,6 @@ def file_name(key: str, token: str) -> str:
 
 
 def _is_dead(process_folder: Path) -> bool:
-    """Return whether the process of a folder has ended."""
     with suppress(FileNotFoundError), file_lock(process_folder / LOCK_NAME, wait=False) as is_dead:
         return is_dead
     return False  # it has just ended by itself

@@ -46,8 +46,6 @@ READER = 1
 
 
 class Checked:
-    """What has checksums: an object or a part."""
-
     md5: str
     crc64: int
     multipart_etag: str = ""
@@ -100,8 +98,6 @@ class CommonPrefix:
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """An upload in parts that is in progress."""
-
     id: str
     key: str
     started: float
@@ -112,8 +108,6 @@ class MultipartUpload:
 
 @dataclass(frozen=True)
 class Part(Checked):
-    """A part of an upload, without its content."""
-
     number: int
     size: int
     md5: str
@@ -126,12 +120,10 @@ Record = TypeVar("Record", StoredObject, MultipartUpload, Part)
 
 
 def to_text(record: StoredObject | MultipartUpload | Part) -> str:
-    """Return a record as JSON."""
     return json.dumps(vars(record), ensure_ascii=False)
 
 
 def from_text(kind: type[Record], text: str) -> Record:
-    """Return the record of a text of `to_text`."""
     return kind(**json.loads(text))
 
 
@@ -220,7 +212,6 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def named_files(connection: sqlite3.Connection) -> set[str]:
-    """Return the names of the files with the content of objects and parts."""
     return {name for (name,) in connection.execute("SELECT file FROM objects UNION ALL SELECT file FROM parts")}
 
 

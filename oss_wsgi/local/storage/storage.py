@@ -80,7 +80,6 @@ class Bucket:
             connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", values)
 
     def incoming(self) -> Incoming:
-        """Return a writer for new content."""
         return Incoming(self._blobs, self)
 
     def get(self, key: str) -> StoredObject | None:
@@ -243,12 +242,10 @@ class Bucket:
             self._blobs.remove(*file)
 
     def check_exists(self, connection: sqlite3.Connection) -> None:
-        """Raise OSSError if the bucket was deleted."""
         if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
             raise no_such_bucket(self.name)
 
     def check_in_progress(self, connection: sqlite3.Connection, upload: MultipartUpload) -> None:
-        """Raise OSSError if an upload has ended."""
         values = (self.name, upload.key.encode(), upload.id)
         statement = "SELECT 1 FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
         if not connection.execute(statement, values).fetchone():
@@ -320,7 +317,6 @@ class Incoming:
         source.truncate(self.size)
 
     def copy(self, stored: StoredObject, content: BinaryIO) -> None:
-        """Write the whole content of another object, whose checksums are known."""
         if not stored.md5:  # an object made of parts has no MD5 of the whole
             while chunk := content.read(CHUNK_SIZE):
                 self.write(chunk)
@@ -354,7 +350,6 @@ class Incoming:
         return open(file.name, "rb")
 
     def publish(self, folder: str) -> None:
-        """Move the file to a folder, in the transaction that names it."""
         if self.path:
             self.path = self._blobs.publish(self.path, folder)
 
@@ -483,7 +478,6 @@ class Storage:
         return Bucket(self._index, self.blobs, *rows[0])
 
     def buckets(self) -> list[Bucket]:
-        """Return all buckets in the order of their names."""
         rows = self._index.read("SELECT name, created, settings FROM buckets ORDER BY name")
         return [Bucket(self._index, self.blobs, *row) for row in rows]
 
