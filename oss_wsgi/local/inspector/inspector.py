@@ -20,9 +20,8 @@ from ..request import Service
 from ..signatures.v1 import signed_path
 from .access import SAFE, Access, plain
 from .curl import curl_line
-from .exchange import Exchange
+from .exchange import Exchange, Journal
 from .exchange_page import exchange_page
-from .journal import Journal
 from .markup import ROOT, Page
 from .masks import Masks
 from .outcome import log_line

@@ -12,8 +12,7 @@ from ..operations.read_objects import FileRange
 from ..storage.index import CommonPrefix
 from ..storage.storage import Storage
 from .access import PICTURES, SAFE, essence
-from .exchange import KINDS, Exchange
-from .journal import MAX_EXCHANGES, Journal
+from .exchange import KINDS, MAX_EXCHANGES, Exchange, Journal
 from .markup import Page
 from .masks import Masks
 from .outcome import outcome

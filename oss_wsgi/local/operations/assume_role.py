@@ -17,8 +17,7 @@ from urllib.parse import parse_qsl, quote
 
 from ..bodies import content_length, read_small_body
 from ..errors import OSSError, Response
-from ..signatures.account import SKEW, Account
-from ..signatures.session_policy import PolicyError
+from ..signatures.account import SKEW, Account, PolicyError
 from ..xml_document import write_xml
 
 MAX_BODY_SIZE = 64 * 1024
