@@ -78,7 +78,7 @@ class Inspector:
             return page.refuse(405, "The inspector answers GET, HEAD and POST.", [("Allow", "GET, HEAD, POST")])
         try:
             act = self._act if method == "POST" else self._show
-            return act(environ, path.removeprefix(ROOT))
+            return act(page, environ, path.removeprefix(ROOT))
         except OSSError as error:
             row = find(error.ec) or find(error.code)
             words = f"{error.message} {row.meaning} {row.fix}" if row else error.message
@@ -118,7 +118,7 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._access.refusal(environ, self._oss.url) else self._show(environ, "")
+        return None if self._access.refusal(environ, self._oss.url) else self._show(self._page(environ), environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
@@ -131,9 +131,8 @@ class Inspector:
         language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
         return Page(base, self._access.token, None if account.security_token else signed, language)
 
-    def _show(self, environ: Mapping[str, Any], path: str) -> Response:
+    def _show(self, page: Page, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
-        page = self._page(environ)
         if path in ("", "/"):
             buckets = [bucket.name for bucket in self._oss.storage.buckets()]
             own = {"url": self._oss.url, "bucket": self._options.bucket, "buckets": buckets}
@@ -188,9 +187,8 @@ class Inspector:
             elif exchange.upload_id and other.upload_id == exchange.upload_id:
                 yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 
-    def _act(self, environ: Mapping[str, Any], path: str) -> Response:
+    def _act(self, page: Page, environ: Mapping[str, Any], path: str) -> Response:
         form = _read_form(environ)
-        page = self._page(environ)
         if form is None or not self._access.is_token(form.get("token", "")):
             return page.refuse(403, "The local OSS was started again since the page was loaded: load it again.")
         if path == "/clear":

@@ -12,12 +12,11 @@ from contextlib import ExitStack
 from email.utils import formatdate
 from typing import BinaryIO
 
+from ..bodies import chunks
 from ..environ import http_time
 from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
 from ..request import Request
 from ..storage.index import StoredObject
-
-CHUNK_SIZE = 256 * 1024
 
 OBJECT_ACL = "x-oss-object-acl"
 #: The ACLs that let everybody read.
@@ -88,9 +87,7 @@ class FileRange:
         self._length = length
 
     def __iter__(self) -> Iterator[bytes]:
-        while self._length > 0 and (chunk := self._file.read(min(CHUNK_SIZE, self._length))):
-            self._length -= len(chunk)
-            yield chunk
+        return chunks(self._file, self._length)
 
     def close(self) -> None:
         self._file.close()

@@ -15,8 +15,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
+from ..bodies import Readable
 from ..environ import ARRIVED
-from ..forms.form import MAX_BODY_SIZE, FormInput, Readable, content_start
+from ..forms.form import MAX_BODY_SIZE, FormInput, content_start
 from ..forms.policy import MAX_OBJECT_SIZE
 from .tls import TLSSocket
 

@@ -55,15 +55,11 @@ class BlobFolder:
         path = getattr(file, "name", None)
         return isinstance(path, str) and os.path.dirname(path) == str(self.process_folder)
 
-    def name(self, path: Path, key: str) -> Path:
-        """Give a file of `create` the name that it keeps."""
-        return path.rename(self.process_folder / file_name(key, path.name))
-
-    def publish(self, path: Path, folder: str) -> Path:
-        """Move a file to a folder, in the transaction that names it."""
+    def publish(self, path: Path, folder: str, name: str) -> Path:
+        """Move a file of `create` to a folder, in the transaction that names it."""
         target = self._directory / folder
         _private_folder(target)
-        return path.rename(target / path.name)
+        return path.rename(target / name)
 
     def open(self, folder: str, name: str) -> BinaryIO | None:
         """Open a file for reading; None if it does not exist."""

@@ -18,7 +18,7 @@ from fastcrc import crc64
 from ...parts.crc64 import joined
 from ...private_file import make_private_folder, narrow, narrow_folder, open_private
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
-from .blob_folder import CHUNK_SIZE, BlobFolder, copy_bytes
+from .blob_folder import CHUNK_SIZE, BlobFolder, copy_bytes, file_name
 from .index import (
     PARTS,
     CommonPrefix,
@@ -234,8 +234,8 @@ class Bucket:
         replaced: list[tuple[str, str]] = []
         with self._index.transaction() as connection:
             yield connection, replaced
-            if incoming:
-                incoming.publish(folder)
+            if incoming and incoming.path:
+                incoming.path = self._blobs.publish(incoming.path, folder, incoming.name)
         if incoming:
             incoming.is_stored = True
         for file in replaced:
@@ -266,6 +266,7 @@ class Incoming:
     It is deleted at the end of the `with` block unless it has become an object or a part.
 
     :ivar path: where the file is.
+    :ivar name: the name that it keeps.
     :ivar is_stored: whether it has become an object or a part.
     """
 
@@ -278,6 +279,7 @@ class Incoming:
         self._completed: MultipartUpload | None = None
         self._multipart_etag = ""
         self.path: Path | None = None
+        self.name = ""
         self.is_stored = False
         self.crc64 = 0
         self.size = 0
@@ -349,10 +351,6 @@ class Incoming:
         file.flush()
         return open(file.name, "rb")
 
-    def publish(self, folder: str) -> None:
-        if self.path:
-            self.path = self._blobs.publish(self.path, folder)
-
     def commit(
         self,
         key: str,
@@ -414,11 +412,11 @@ class Incoming:
         self.size += len(chunk)
 
     def _finish(self, key: str = "") -> str:
-        """Close the file under the name that it keeps, which ends as the key does; return the name."""
+        """Close the file, and return the name that it keeps, which ends as the key does."""
         file = self._open_file()
         file.close()
-        self.path = self._blobs.name(Path(file.name), key)
-        return self.path.name
+        self.name = file_name(key, os.path.basename(file.name))
+        return self.name
 
 
 def _check_sequence(number: int, last: int) -> None:
