@@ -209,7 +209,7 @@ class LocalOSS(Service):
         try:
             response = self._respond(resolver, exchange)
         except ConnectionDroppedError:
-            exchange.drop(time.monotonic() - clock)
+            exchange.finish(0, [], b"", time.monotonic() - clock)
             self.inspector.record(exchange)
             raise
         except Exception as error:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from .errors import OSSError, invalid_argument, invalid_digest
 from .forms.policy import MAX_OBJECT_SIZE
@@ -14,6 +14,10 @@ from .request import Request
 from .storage.storage import Incoming
 
 CHUNK_SIZE = 256 * 1024
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 def content_length(text: str) -> int:
@@ -48,7 +52,7 @@ def receive_body(request: Request, incoming: Incoming) -> None:
         raise OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
     digest = content_md5(request.headers.get("content-md5", ""))
     source = request.environ["wsgi.input"]
-    incoming.receive(_chunks(source, size), source)
+    incoming.receive(chunks(source, size), source)
     if incoming.size < size:
         raise _incomplete_body()
     if digest and not hmac.compare_digest(digest, bytes.fromhex(incoming.md5)):
@@ -73,7 +77,8 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
     return body
 
 
-def _chunks(source: BinaryIO, size: int) -> Iterator[bytes]:
+def chunks(source: Readable, size: int) -> Iterator[bytes]:
+    """Yield what a file or a stream has next, up to `size` bytes."""
     while size > 0 and (chunk := source.read(min(CHUNK_SIZE, size))):
         size -= len(chunk)
         yield chunk

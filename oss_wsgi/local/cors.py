@@ -25,10 +25,18 @@ NOT_ALLOWED = (
 _SETTING = "cors"
 #: For stored rules, whose limit may have been another one when they were stored.
 _NO_LIMIT = 10**6
-_CHILDREN = {"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds"}
-#: OSS takes an origin without a scheme too, which no browser sends.
-_ORIGIN = re.compile(r"\*|([A-Za-z][A-Za-z0-9+.-]*://)?(?!$)[^/\s*]*\*?[^/\s*]*")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Of the name of a header.
+_LETTER = r"[!#$%&'+.^_`|~0-9A-Za-z-]"
+#: The elements of a rule, with what their texts must be and the EC of those that are not.
+_CHILDREN = {
+    # `https://*` would allow every host, which is written `*`. OSS takes an origin without a scheme too.
+    "AllowedOrigin": (r"\*|(?![^*]*://\*?$)([A-Za-z][A-Za-z0-9+.-]*://)?(?!$)[^/\s*]*(\*[^/\s*]*)?", "0034-00000009"),
+    "AllowedMethod": ("|".join(METHODS), ""),
+    "AllowedHeader": (rf"(?!$){_LETTER}*(\*{_LETTER}*)?", ""),
+    "ExposeHeader": (f"{_LETTER}+", "0034-00000013"),
+    "MaxAgeSeconds": ("[0-9]{1,9}", ""),
+}
+_SEQUENCES = ("allowed_origins", "allowed_methods", "allowed_headers", "expose_headers")
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class CORSRule:
     max_age_seconds: int | None = 600
 
     def __post_init__(self) -> None:
-        for name in ("allowed_origins", "allowed_methods", "allowed_headers", "expose_headers"):
+        for name in _SEQUENCES:
             if isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} must be a sequence of strings, not one string")
 
@@ -152,52 +160,30 @@ def read_rules(body: bytes, max_rules: int = MAX_RULES) -> tuple[list[CORSRule],
 
 
 def rule_nodes(rules: Sequence[CORSRule], vary: bool) -> Iterator[Node]:
-    """Yield what a CORSConfiguration holds."""
     for rule in rules:
         yield "CORSRule", list(_children(rule))
     yield "ResponseVary", "true" if vary else "false"
 
 
 def _children(rule: CORSRule) -> Iterator[Node]:
-    for name, values in (
-        ("AllowedOrigin", rule.allowed_origins),
-        ("AllowedMethod", rule.allowed_methods),
-        ("AllowedHeader", rule.allowed_headers),
-        ("ExposeHeader", rule.expose_headers),
-    ):
-        for value in values:
+    for name, attribute in zip(_CHILDREN, _SEQUENCES, strict=False):
+        for value in getattr(rule, attribute):
             yield name, value
     if rule.max_age_seconds is not None:
         yield "MaxAgeSeconds", str(rule.max_age_seconds)
 
 
 def _read_rule(element: ElementTree.Element) -> CORSRule:
-    origins, methods = _texts(element, "AllowedOrigin"), _texts(element, "AllowedMethod")
-    headers, exposed, ages = (_texts(element, name) for name in ("AllowedHeader", "ExposeHeader", "MaxAgeSeconds"))
-    if not origins or not methods or len(ages) > 1 or {child.tag for child in element} - _CHILDREN:
+    texts: dict[str, list[str]] = {name: [] for name in _CHILDREN}
+    for child in element:
+        if child.tag not in _CHILDREN:
+            raise malformed_xml()
+        texts[child.tag].append((child.text or "").strip())
+    origins, methods, headers, exposed, ages = map(tuple, texts.values())
+    if not origins or not methods or len(ages) > 1:
         raise malformed_xml()
-    for origin in origins:
-        # `https://*` would allow every host, which is written `*`.
-        if not _ORIGIN.fullmatch(origin) or re.fullmatch(r"[^*]*://\*?", origin):
-            raise _invalid("AllowedOrigin", origin, "0034-00000009")
-    for method in methods:
-        if method not in METHODS:
-            raise _invalid("AllowedMethod", method)
-    for header in headers:
-        if not _HEADER.fullmatch(header) or header.count("*") > 1:
-            raise _invalid("AllowedHeader", header)
-    for header in exposed:
-        if not _HEADER.fullmatch(header) or "*" in header:
-            raise _invalid("ExposeHeader", header, "0034-00000013")
-    for age in ages:
-        if not re.fullmatch(r"[0-9]{1,9}", age):
-            raise _invalid("MaxAgeSeconds", age)
+    for name, (pattern, ec) in _CHILDREN.items():
+        for value in texts[name]:
+            if not re.fullmatch(pattern, value):
+                raise invalid_argument(f"The {name} of a CORS rule is not valid.", ec, name=name, value=value)
     return CORSRule(origins, methods, headers, exposed, int(ages[0]) if ages else None)
-
-
-def _texts(element: ElementTree.Element, name: str) -> tuple[str, ...]:
-    return tuple((child.text or "").strip() for child in element.findall(name))
-
-
-def _invalid(name: str, value: str, ec: str = "") -> OSSError:
-    return invalid_argument(f"The {name} of a CORS rule is not valid.", ec, name=name, value=value)

@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -121,7 +123,6 @@ class BucketResolver:
 
 
 def is_bucket_name(name: str) -> bool:
-    """Return whether OSS allows a bucket of this name: 3 to 63 lower-case letters, digits and hyphens."""
     return bool(_BUCKET_NAME.fullmatch(name))
 
 
@@ -140,6 +141,15 @@ def arrival(environ: Mapping[str, Any], now: float) -> float:
     """
     arrived = environ.get(ARRIVED)
     return now if arrived is None else now - (time.monotonic() - arrived)
+
+
+def http_time(text: str) -> float | None:
+    """Return the Unix seconds of a date in a header; None if it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _names_no_bucket(host: str) -> bool:

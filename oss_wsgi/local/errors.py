@@ -71,12 +71,10 @@ class OSSError(Exception):
 
 
 def access_denied(message: str, ec: str = "") -> OSSError:
-    """Return the error for a request that is not allowed."""
     return OSSError(403, "AccessDenied", message, ec)
 
 
 def file_already_exists() -> OSSError:
-    """Return the error for an upload that must not overwrite an object."""
     message = "The object you specified already exists and can not be overwritten."
     return OSSError(409, "FileAlreadyExists", message, "0026-00000121")
 
@@ -88,7 +86,6 @@ def invalid_argument(message: str, ec: str = "", *, name: str = "", value: str =
 
 
 def invalid_digest() -> OSSError:
-    """Return the error for a malformed Content-MD5."""
     return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
@@ -102,18 +99,15 @@ def invalid_part(number: str) -> OSSError:
 
 
 def invalid_policy(message: str, ec: str = "") -> OSSError:
-    """Return the error for a policy that cannot be read or is not met."""
     return OSSError(400, "InvalidPolicyDocument", f"Invalid Policy: {message}", ec)
 
 
 def malformed_post(ec: str = "0006-00000104") -> OSSError:
-    """Return the error for a form that is not well-formed."""
     message = "The body of your POST request is not well-formed multipart/form-data."
     return OSSError(400, "MalformedPOSTRequest", message, ec)
 
 
 def no_such_bucket(name: str) -> OSSError:
-    """Return the error for a bucket that does not exist."""
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
 
 
@@ -129,7 +123,6 @@ def insufficient_storage() -> OSSError:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error of a file or of SQLite means that the disk, or a quota, is full."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return isinstance(error, sqlite3.OperationalError) and "full" in str(error)

@@ -86,7 +86,6 @@ class Faults:
             self._pending.clear()
 
     def pending(self) -> list[tuple[Fault, int | None]]:
-        """Return the faults that have not struck yet, in order, and how often each will."""
         with self._lock:
             return list(self._pending)
 

@@ -41,7 +41,6 @@ _METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 
 def check_key(key: str) -> None:
-    """Raise OSSError if no object can have this name."""
     if not key:
         raise _invalid_name("The length of object name must be greater than 0.")
     if len(key.encode()) > MAX_KEY_SIZE:
@@ -93,14 +92,12 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
 
 
 def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
-    """Return the value of a header or an element, or raise OSSError when it is not allowed."""
     if value not in allowed:
         raise invalid_argument(f"The {name} must be one of {', '.join(allowed)}.", name=name, value=value)
     return value
 
 
 def upload_headers(stored: StoredObject) -> Headers:
-    """Return the headers that describe the object in the answer to an upload."""
     own = [(name, value) for name, value in stored.headers.items() if name in ENCRYPTION_HEADERS]
     return [*stored.checksum_headers, *own]
 

@@ -13,12 +13,10 @@ import json
 import logging
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from ..errors import ErrorText
 from ..faults import Fault
@@ -26,6 +24,7 @@ from .parameters import CallbackURL
 from .signing_key import CallbackKey
 
 if TYPE_CHECKING:
+    import webob
     from _typeshed.wsgi import WSGIApplication
 
 logger = logging.getLogger(__name__)
@@ -51,7 +50,6 @@ class CallbackRequest:
     sni: bool = False
 
     def with_header(self, name: str, value: str) -> CallbackRequest:
-        """Return the request with another value of a header."""
         return replace(self, headers=[(each, value if each == name else kept) for each, kept in self.headers])
 
 
@@ -113,8 +111,6 @@ CALLBACK_FAULTS = ("callback_timeout", "callback_status", "callback_refused", *F
 
 
 class CallbackSender:
-    """Sends callbacks over `transport`; `key` signs them."""
-
     def __init__(self, key: CallbackKey, transport: Transport) -> None:
         self.key = key
         self._transport = transport
@@ -217,55 +213,34 @@ class WSGITransport:
         self._app = app
 
     def __call__(self, request: CallbackRequest) -> CallbackReply:
-        started: list[tuple[int, dict[str, str]]] = []
-        body = io.BytesIO()
-
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            started[:] = [(int(status[:3]), {name.lower(): value for name, value in headers})]
-            return body.write
-
+        sent = webob_request(request)
         try:
-            pieces = self._app(callback_environ(request), start_response)
+            status, headers, pieces = sent.call_application(self._app, catch_exc_info=True)[:3]
             try:
-                body.writelines(pieces)
+                body = b"".join(pieces)
             finally:
                 if hasattr(pieces, "close"):
                     pieces.close()
         except Exception:
             logger.exception("the application failed on a callback")
             return CallbackReply(500)
-        if not started:
-            logger.error("the application did not call start_response on a callback")
-            return CallbackReply(500)
-        status, reply_headers = started[0]
-        return CallbackReply(status, reply_headers, body.getvalue())
+        return CallbackReply(int(status[:3]), {name.lower(): value for name, value in headers}, body)
 
 
-def callback_environ(request: CallbackRequest) -> dict[str, Any]:
-    """Return the environ that a server makes of the request."""
+def webob_request(request: CallbackRequest) -> webob.Request:
+    import webob  # not at the top: a local OSS without a transport needs none
+
     url = request.url
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST",
+    own: Any = {
         "REQUEST_URI": url.target,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(url.path).decode("latin-1"),
-        "QUERY_STRING": url.query,
         "SERVER_NAME": url.host,
         "SERVER_PORT": str(url.port),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": url.scheme,
-        "wsgi.input": io.BytesIO(request.body),
-        "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
     }
-    for name, value in request.headers:
-        variable = name.upper().replace("-", "_")
-        environ[variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"] = value
-    return environ
+    headers = dict(request.headers)
+    return webob.Request.blank(url.target, own, url.origin, headers, method="POST", body=request.body)
 
 
 def _start_tls(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:

@@ -48,7 +48,6 @@ class CallbackKey:
         return self._private_key.public_key().public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
     def sign(self, string_to_sign: bytes) -> str:
-        """Return the signature in Base64."""
         # OSS signs over MD5, so this must.
         signature = self._private_key.sign(string_to_sign, padding.PKCS1v15(), hashes.MD5())  # noqa: S303
         return base64.b64encode(signature).decode("ascii")

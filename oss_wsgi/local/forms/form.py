@@ -6,14 +6,13 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import multipart
 
-from ..bodies import content_length, content_md5
+from ..bodies import Readable, chunks, content_length, content_md5
 from ..errors import OSSError, invalid_argument, invalid_digest, malformed_post
 
-CHUNK_SIZE = 256 * 1024
 MAX_NAME_SIZE = 8 * 1024
 MAX_VALUE_SIZE = 2 * 1024 * 1024
 MAX_FIELDS_SIZE = 8 * 1024 * 1024
@@ -41,10 +40,6 @@ _DOCUMENTED_SPELLING = {name.lower(): name for name in DOCUMENTED_NAMES}
 _PREFIXES = ("x-oss-", "x:")
 _METADATA = "x-oss-meta-"
 _FILE_PART = re.compile(rb'[; ]name="?file"?(?=[;\r]).*?\r\n\r\n', re.DOTALL | re.IGNORECASE)
-
-
-class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 class Form:
@@ -152,7 +147,7 @@ def _parse(stream: Readable, length: int, boundary: str, body_md5: Any) -> Itera
     """
     try:
         parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
-        while length > 0 and (chunk := stream.read(min(CHUNK_SIZE, length))):
+        for chunk in chunks(stream, length):
             length -= len(chunk)
             if body_md5:
                 body_md5.update(chunk)

@@ -156,7 +156,6 @@ def _parse_expiration(value: Any) -> float:
 
 
 def parse_condition(condition: Any) -> Condition | SizeRange:
-    """Return one condition of a policy; raise OSSError if it is not valid."""
     if isinstance(condition, dict):
         return _parse_simple(condition)
     if not isinstance(condition, list):
@@ -222,7 +221,6 @@ def check_policy(
 
 
 def compared_values(fields: Mapping[str, str], *, bucket: str, file_type: str) -> dict[str, str]:
-    """Return what conditions are compared with, by lower-case name."""
     values = {**fields, "bucket": bucket}
     if file_type:
         values.setdefault("content-type", file_type)
@@ -257,7 +255,6 @@ def _check_condition(condition: Condition, values: Mapping[str, str]) -> None:
 
 
 def holds(condition: Condition, value: str) -> bool:
-    """Return whether a value is what a condition asks for."""
     operand = condition.operand
     if isinstance(operand, list):
         return (value in operand) == (condition.operator == "in")

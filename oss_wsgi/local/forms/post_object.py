@@ -11,7 +11,7 @@ from ..errors import Headers, Response, header_value, invalid_argument
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect, upload_headers
 from ..operations.write_objects import store
 from ..request import Request
-from ..signatures.form_check import check_signature
+from ..signatures.request_check import check_form_signature
 from ..storage.index import StoredObject
 from ..storage.storage import Incoming
 from ..xml_document import write_xml
@@ -31,7 +31,7 @@ def post_object(request: Request) -> Response:
         )
         raise invalid_argument(message, name="key")
     now = arrival(environ, oss.options.clock())
-    signer = check_signature(fields, oss.account, oss.options.region, now)
+    signer = check_form_signature(fields, oss.account, oss.options.region, now)
     policy = parse_policy(fields["policy"])
     file_type = form.file_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=oss.options.strict)

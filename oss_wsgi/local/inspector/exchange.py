@@ -1,9 +1,14 @@
-"""What is recorded of one request: who asked for what, what was stored, who was called back, and what was answered."""
+"""What is recorded of one request: who asked for what, what was stored, who was called back, what was answered.
+
+The newest of them are kept in bounded memory.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -20,6 +25,9 @@ MAX_VALUE = 64 * 1024
 #: Characters of all fields, and bytes of an answer, that are kept.
 MAX_FIELDS = 512 * 1024
 MAX_ANSWER = 64 * 1024
+#: Exchanges and bytes that are kept.
+MAX_EXCHANGES = 1000
+MAX_BYTES = 8 * 1024 * 1024
 
 #: Kind -> what the list calls it.
 KINDS = {
@@ -116,11 +124,9 @@ class Exchange:
         )
 
     def note_address(self, address: Address, operation: str) -> None:
-        """Keep what the request is about."""
         self.bucket, self.key, self.operation = address.bucket or "", address.key, operation
 
     def note_form(self, fields: Mapping[str, str], file_name: str, file_type: str) -> None:
-        """Keep the fields of a form, but for those that are too long."""
         kept: dict[str, str] = {}
         left_out, total = [], 0
         for name, value in fields.items():
@@ -137,7 +143,6 @@ class Exchange:
         self.changed(self)
 
     def note_request(self, request: CallbackRequest) -> None:
-        """Keep a callback that is being sent."""
         self.begun, self.asked = time.monotonic(), _kept_request(request)
         self.changed(self)
 
@@ -154,13 +159,9 @@ class Exchange:
         members = {name: _kept(value) for name, value in error.members.items()}
         self.error = ErrorText(_kept(error.message), error.ec, error.code, members)
 
-    def drop(self, seconds: float) -> None:
-        """Keep that no answer was sent."""
-        self.seconds, self.dropped, self.is_under_way, self.asked = seconds, True, False, None
-
     def finish(self, status: int, headers: Headers, body: object, seconds: float) -> None:
-        """Keep the answer; a body that is no bytes is an object, and is not kept."""
-        self.status, self.seconds = status, seconds
+        """Keep the answer, status 0 for none; a body that is no bytes is an object, and is not kept."""
+        self.status, self.seconds, self.dropped = status, seconds, status == 0 and not self.origin
         self.answer_headers = tuple((name, value[:MAX_VALUE]) for name, value in headers)
         self.answer = body[:MAX_ANSWER] if isinstance(body, bytes) else b""
         self.is_under_way, self.asked = False, None
@@ -204,12 +205,52 @@ class Exchange:
         return int(length) if self.method == "PUT" and length.isascii() and length.isdigit() else None
 
     def header(self, name: str) -> str:
-        """Return the value of a header of the request, "" if it is missing."""
         return next((value for header, value in self.headers if header.lower() == name), "")
 
     def cost(self) -> int:
-        """Return about how many bytes of memory the exchange takes."""
         return 2048 + _size(self)
+
+
+class Journal:
+    """The newest exchanges by their ids, from their beginning on; a new one drops the oldest. Threads may share it.
+
+    :ivar bytes: about how many bytes the exchanges take.
+    :ivar count: how much news there was, for pages that ask: exchanges that were added, that went on, or that ended.
+    """
+
+    def __init__(self) -> None:
+        self._exchanges: OrderedDict[str, tuple[Exchange, int]] = OrderedDict()
+        self.bytes = 0
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self, exchange: Exchange) -> None:
+        """Add an exchange, or what is new of one that is already there, which keeps its place."""
+        cost = exchange.cost()
+        with self._lock:
+            _, former = self._exchanges.get(exchange.id, (None, 0))
+            self._exchanges[exchange.id] = exchange, cost
+            self.bytes += cost - former
+            self.count += 1
+            while self._exchanges and (len(self._exchanges) > MAX_EXCHANGES or self.bytes > MAX_BYTES):
+                _, (_, dropped) = self._exchanges.popitem(last=False)
+                self.bytes -= dropped
+
+    def exchanges(self) -> list[Exchange]:
+        """Return the exchanges, the newest first."""
+        with self._lock:
+            return [exchange for exchange, _ in reversed(self._exchanges.values())]
+
+    def exchange(self, request_id: str) -> Exchange | None:
+        with self._lock:
+            return self._exchanges.get(request_id, (None, 0))[0]
+
+    def clear(self) -> None:
+        """Forget all exchanges that have ended."""
+        with self._lock:
+            for name in [name for name, (exchange, _) in self._exchanges.items() if not exchange.is_under_way]:
+                self.bytes -= self._exchanges.pop(name)[1]
+            self.count += 1
 
 
 def _size(value: object) -> int:

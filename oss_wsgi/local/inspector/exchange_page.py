@@ -26,7 +26,6 @@ from .exchange import Exchange
 from .markup import Page
 from .masks import HIDDEN, Masks
 from .outcome import outcome, reason
-from .send_again import CHANGES
 from .signature_mistakes import difference
 
 MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"), None: ("quiet", "–", "not compared")}
@@ -51,7 +50,7 @@ def exchange_page(
 
     :param strict: every field has to be named by the policy, as LocalOSS(strict=True) asks.
     :param related: links to other exchanges of the same upload, and their words.
-    :param beside: the list that stands beside it, where the window has room.
+    :param beside: the list that stands beside it, where the window has room, and the ways to send its callback again.
     """
     why, fix = reason(exchange)
     if page.language != ENGLISH and exchange.error and not fix:
@@ -73,7 +72,6 @@ def exchange_page(
         signature=_signature(exchange) if has_policy else None,
         policy=_policy(exchange, strict=strict) if has_policy else None,
         marks=MARKS,
-        changes=CHANGES,
         **beside,
     )
 

@@ -1,11 +1,13 @@
-"""The inspector: answers its own URLs, and leaves all others to OSS."""
+"""The inspector: answers its own URLs, sends callbacks again, and leaves all other requests to OSS."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,16 @@ from urllib.parse import parse_qsl, quote
 from ...explanations.languages import accepted_language
 from ...explanations.rows import find
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
+from ..callbacks.sender import CallbackCall, CallbackRequest, CallbackSender
+from ..callbacks.signing_key import CallbackKey
 from ..environ import Address
 from ..errors import OSSError, Response
 from ..request import Service
 from ..signatures.v1 import signed_path
 from .access import SAFE, Access, plain
 from .curl import curl_line
-from .exchange import Exchange
+from .exchange import Exchange, Journal
 from .exchange_page import exchange_page
-from .journal import Journal
 from .markup import ROOT, Page
 from .masks import Masks
 from .outcome import log_line
@@ -36,8 +39,17 @@ from .pages import (
     object_page,
     objects_page,
 )
-from .send_again import CHANGES, send_again
 
+#: Name -> what the page says.
+CHANGES = {
+    "": "Unchanged",
+    "late": "Late: after 6 seconds, when OSS has given up",
+    "twice": "Twice at once",
+    "body": "Altered body, with the old signature",
+    "key": "Signed with another key",
+    "path": "Signed for another path",
+}
+LATE_SECONDS = 6.0
 #: Seconds that the links to objects are valid.
 LINK_LIFETIME = 3600
 MAX_FORM = 64 * 1024
@@ -79,7 +91,7 @@ class Inspector:
             return page.refuse(405, "The inspector answers GET, HEAD and POST.", [("Allow", "GET, HEAD, POST")])
         try:
             act = self._act if method == "POST" else self._show
-            return act(environ, path.removeprefix(ROOT))
+            return act(page, environ, path.removeprefix(ROOT))
         except OSSError as error:
             row = find(error.ec) or find(error.code)
             words = f"{error.message} {row.meaning} {row.fix}" if row else error.message
@@ -92,13 +104,11 @@ class Inspector:
         return bool(self._options.inspector)
 
     def begin(self, exchange: Exchange) -> None:
-        """Show an exchange from now on."""
         if self.has_pages:
             exchange.changed = self.journal.add
             self.journal.add(exchange)
 
     def record(self, exchange: Exchange) -> None:
-        """Show the end of an exchange, and write its line."""
         if self.has_pages:
             self.journal.add(exchange)
         if self._options.log:
@@ -121,7 +131,7 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._access.refusal(environ, self._oss.url) else self._show(environ, "")
+        return None if self._access.refusal(environ, self._oss.url) else self._show(self._page(environ), environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
@@ -134,9 +144,8 @@ class Inspector:
         language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
         return Page(base, self._access.token, None if account.security_token else signed, language)
 
-    def _show(self, environ: Mapping[str, Any], path: str) -> Response:
+    def _show(self, page: Page, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
-        page = self._page(environ)
         if path in ("", "/"):
             buckets = [bucket.name for bucket in self._oss.storage.buckets()]
             own = {"url": self._oss.url, "bucket": self._options.bucket, "buckets": buckets}
@@ -176,6 +185,7 @@ class Inspector:
             related=islice(self._related(page, exchange), MAX_RELATED),
             beside=matching(self.journal.exchanges(), query)[:MAX_BESIDE],
             filters=filters_of(query),
+            changes=CHANGES,
         )
 
     def _related(self, page: Page, exchange: Exchange) -> Iterator[tuple[str, str]]:
@@ -191,9 +201,8 @@ class Inspector:
             elif exchange.upload_id and other.upload_id == exchange.upload_id:
                 yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 
-    def _act(self, environ: Mapping[str, Any], path: str) -> Response:
+    def _act(self, page: Page, environ: Mapping[str, Any], path: str) -> Response:
         form = _read_form(environ)
-        page = self._page(environ)
         if form is None or not self._access.is_token(form.get("token", "")):
             return page.refuse(403, "The local OSS was started again since the page was loaded: load it again.")
         if path == "/clear":
@@ -279,3 +288,47 @@ def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:
         return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50))
     except ValueError:
         return None
+
+
+def send_again(
+    sender: CallbackSender,
+    request: CallbackRequest,
+    change: str,
+    url: CallbackURL | None,
+    on_request: Callable[[CallbackRequest], None],
+) -> list[CallbackCall]:
+    """Send the request, and return what came of it; two calls for "twice".
+
+    :param change: a name of CHANGES.
+    :param url: another URL, for which it is signed again.
+    :param on_request: is called with what is sent, before it is.
+    """
+    if url and url != request.url:
+        request = _signed(replace(request.with_header("Host", url.netloc), url=url), url, sender.key)
+    if change == "body":
+        body = altered(request.body)
+        request = replace(request, body=body).with_header("Content-Length", str(len(body)))
+    elif change == "key":
+        request = _signed(request, request.url, CallbackKey.generate(2048))
+    elif change == "path":
+        elsewhere = replace(request.url, path=f"{request.url.path.rstrip('/')}/elsewhere")
+        request = _signed(request, elsewhere, sender.key)
+    elif change == "late":
+        time.sleep(LATE_SECONDS)
+    on_request(request)
+    requests = [request, request] if change == "twice" else [request]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return [call for call, _ in threads.map(sender.call, requests)]
+
+
+def altered(body: bytes) -> bytes:
+    """Return the body with another last digit or letter, so that it stays as long and can be parsed."""
+    last = re.search(rb"[0-9A-Za-z](?=[^0-9A-Za-z]*\Z)", body)
+    if not last:
+        return body + b"1"
+    one, other = (b"1", b"2") if last[0].isdigit() else (b"b", b"c")
+    return body[: last.start()] + (other if last[0] == one else one) + body[last.end() :]
+
+
+def _signed(request: CallbackRequest, url: CallbackURL, key: CallbackKey) -> CallbackRequest:
+    return request.with_header("Authorization", key.sign(url.string_to_sign(request.body)))

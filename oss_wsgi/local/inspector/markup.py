@@ -56,11 +56,9 @@ class Page:
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     def say(self, text: str) -> str:
-        """Return a text of the inspector in the person's language."""
         return in_language(text, self.language)
 
     def link(self, path: str, **query: str) -> str:
-        """Return the URL of a page of the inspector."""
         pairs = {name: value for name, value in query.items() if value}
         return f"{self.base}{ROOT}{path}" + (f"?{urlencode(pairs)}" if pairs else "")
 
@@ -71,11 +69,9 @@ class Page:
         return self.base + self.signed_path(bucket, key)
 
     def object_path(self, bucket: str, key: str) -> str:
-        """Return the path of an object, as a client asks for it."""
         return f"/{quote(bucket)}/{quote(key)}"
 
     def response(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """Return the page that a template makes of some values."""
         document = environment().get_template(template).render(page=self, **values)
         policy = (
             f"default-src 'none'; style-src 'nonce-{self.nonce}'; script-src 'nonce-{self.nonce}'; img-src 'self'; "
@@ -95,7 +91,6 @@ class Page:
         return plain(status, self.say(sentence), headers)
 
     def message(self, heading: str, words: str = "", *, status: int) -> Response:
-        """Return a page of a heading and a sentence."""
         return self.response("message.html", status=status, heading=heading, words=words)
 
 
@@ -146,7 +141,6 @@ def visible(value: str) -> str:
 
 
 def size_text(size: int | None) -> str:
-    """Return a number of bytes for people."""
     if size is None:
         return ""
     amount, unit = float(size), "B"

@@ -58,7 +58,6 @@ class Masks:
         self._pattern = re.compile("|".join(map(re.escape, names))) if names else None
 
     def __call__(self, text: str) -> str:
-        """Return the text without secrets."""
         pieces, end = [], 0
         for start, stop, shown in sorted(self._spans(text, 0)):
             if stop > end:
@@ -67,13 +66,11 @@ class Masks:
         return "".join([*pieces, text[end:]])
 
     def header(self, name: str, value: str) -> str:
-        """Return the value of a header, or of a field, without secrets."""
         if name.lower() in _TOKEN_NAMES or name.lower() in _FOREIGN_HEADERS:
             return HIDDEN
         return self(value)
 
     def pairs(self, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return headers, parameters or fields, their values without secrets."""
         return [(name, self.header(name, value)) for name, value in pairs]
 
     def target(self, target: str) -> str:

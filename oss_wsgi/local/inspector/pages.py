@@ -12,8 +12,7 @@ from ..operations.read_objects import FileRange
 from ..storage.index import CommonPrefix
 from ..storage.storage import Storage
 from .access import PICTURES, SAFE, essence
-from .exchange import KINDS, Exchange
-from .journal import MAX_EXCHANGES, Journal
+from .exchange import KINDS, MAX_EXCHANGES, Exchange, Journal
 from .markup import Page
 from .masks import Masks
 from .outcome import outcome
@@ -62,7 +61,6 @@ _DETAILS = {
 
 
 def matching(exchanges: Iterable[Exchange], query: Mapping[str, str]) -> list[Exchange]:
-    """Return the exchanges that the filters let through."""
     wanted, kind, status = query.get("object", "").lower(), query.get("kind", ""), query.get("status", "")
     words = query.get("q", "").lower().split()
     return [
@@ -107,7 +105,6 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
 
 
 def filters_of(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the filters of a list, which its links keep."""
     return {name: query.get(name, "") for name in FILTERS}
 
 
@@ -140,7 +137,6 @@ def _searched(exchange: Exchange) -> str:
 
 
 def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default: str) -> Response:
-    """Return the page of a folder in a bucket."""
     bucket = storage.bucket(query.get("bucket") or default)
     prefix = query.get("prefix", "")
     entries, more = bucket.page(prefix=prefix, delimiter="/", after=query.get("after", ""), limit=OBJECTS_PAGE_SIZE)
@@ -206,7 +202,6 @@ def _folders(key: str) -> list[str]:
 
 
 def faults_page(page: Page, faults: Faults) -> Response:
-    """Return the page."""
     pending = [(fault.name, _details(fault), _often(times)) for fault, times in faults.pending()]
     return page.response("faults.html", faults=FAULTS, pending=pending, words=WORDS, detail_words=_DETAILS)
 

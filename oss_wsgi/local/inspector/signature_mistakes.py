@@ -39,17 +39,16 @@ def diagnose(
     address: Address,
     account: Account,
     region: str,
-    former: Sequence[str] = (),
-    error: OSSError | None = None,
+    former: Sequence[str],
+    error: OSSError,
 ) -> tuple[str, str]:
     """Return the signature that OSS computes, and the known mistake that makes the received one; "" if none does.
 
     :param fields: those of a form; None for a request that is signed in its header or URL.
     :param former: other secrets of this bucket.
+    :param error: SignatureDoesNotMatch.
     """
-    if error is None or error.code != "SignatureDoesNotMatch":
-        return "", ""
-    provided = error.members.get("SignatureProvided", "")
+    provided = error.members["SignatureProvided"]
     if fields is not None:
         candidates = partial(_form_candidates, fields, region=region)
     else:
@@ -64,7 +63,6 @@ def diagnose(
 
 
 def difference(provided: str, computed: str) -> int:
-    """Return the index of the first character that differs."""
     pairs = enumerate(zip(provided, computed, strict=False))
     return next((index for index, (ours, theirs) in pairs if ours != theirs), min(len(provided), len(computed)))
 
@@ -163,7 +161,7 @@ def _other_days(day: str) -> Iterator[str]:
 
 def _request_candidates(request: SignedRequest, secret: str, *, region: str, error: OSSError) -> Iterator[Candidate]:
     """Yield the right signature first."""
-    text = error.members.get("StringToSign", "")
+    text = error.members["StringToSign"]
     if text.startswith(f"{V4}\n"):
         yield from _v4_request(request, secret, region, text)
     else:

@@ -17,8 +17,7 @@ from urllib.parse import parse_qsl, quote
 
 from ..bodies import content_length, read_small_body
 from ..errors import OSSError, Response
-from ..signatures.account import SKEW, Account
-from ..signatures.session_policy import PolicyError
+from ..signatures.account import SKEW, Account, PolicyError
 from ..xml_document import write_xml
 
 MAX_BODY_SIZE = 64 * 1024
@@ -110,7 +109,6 @@ def _check_signature(method: str, parameters: Parameters, account: Account, now:
 
 
 def string_to_sign(method: str, parameters: Parameters) -> str:
-    """Return what the signature of a request of RPC style signs."""
     pairs = sorted((name, value) for name, value in parameters.items() if name != "Signature")
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
     return f"{method}&%2F&{quote(query, safe='')}"

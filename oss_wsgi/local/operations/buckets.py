@@ -34,7 +34,6 @@ OWNER: Node = ("Owner", [("ID", ACCOUNT_ID), ("DisplayName", ACCOUNT_ID)])
 
 
 def list_buckets(request: Request) -> Response:
-    """GET Service: list the buckets."""
     query = request.query
     prefix, marker = query.get("prefix", ""), query.get("marker", "")
     limit = request.whole_number("max-keys", 100, 1, MAX_KEYS)
@@ -75,20 +74,17 @@ def put_bucket(request: Request) -> Response:
 
 
 def delete_bucket(request: Request) -> Response:
-    """DELETE: delete an empty bucket."""
     request.oss.storage.delete_bucket(request.bucket)
     return Response(204)
 
 
 def head_bucket(request: Request) -> Response:
-    """HEAD: return the region and the storage class as headers."""
     region = f"oss-{request.oss.options.region}"
     headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", request.storage.storage_class)]
     return Response(200, headers)
 
 
 def get_bucket_info(request: Request) -> Response:
-    """GET `?bucketInfo`: return what is known about the bucket."""
     bucket = request.storage
     nodes: list[Node] = [
         *_bucket_nodes(bucket, request),
@@ -107,12 +103,10 @@ def get_bucket_info(request: Request) -> Response:
 
 
 def get_bucket_location(request: Request) -> Response:
-    """GET `?location`: return the region."""
     return xml_response("LocationConstraint", f"oss-{request.oss.options.region}")
 
 
 def get_bucket_acl(request: Request) -> Response:
-    """GET `?acl`: return the ACL."""
     return acl_response(request.storage.acl)
 
 
@@ -124,14 +118,12 @@ def put_bucket_acl(request: Request) -> Response:
 
 
 def put_bucket_cors(request: Request) -> Response:
-    """PUT `?cors`: replace all CORS rules."""
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     save_rules(request.storage, *read_rules(body, request.oss.options.max_cors_rules))
     return Response(200)
 
 
 def get_bucket_cors(request: Request) -> Response:
-    """GET `?cors`: return the CORS rules."""
     cors = request.oss.cors(request.storage.name)
     if not cors.rules:
         message = "The CORS Configuration does not exist."
@@ -140,13 +132,11 @@ def get_bucket_cors(request: Request) -> Response:
 
 
 def delete_bucket_cors(request: Request) -> Response:
-    """DELETE `?cors`: delete all CORS rules."""
     save_rules(request.storage, (), vary=False)
     return Response(204)
 
 
 def get_bucket_stat(request: Request) -> Response:
-    """GET `?stat`: count what is stored."""
     classes, uploads = request.storage.stat()
     names = {"Standard": "Standard", "IA": "InfrequentAccess", "Archive": "Archive", "ColdArchive": "ColdArchive"}
     stored = {name: (count, size) for name, count, size in classes}
@@ -165,23 +155,20 @@ def get_bucket_stat(request: Request) -> Response:
 
 
 def get_bucket_versioning(request: Request) -> Response:
-    """GET `?versioning`: say that versioning was never switched on."""
+    """Say that versioning was never switched on."""
     return xml_response("VersioningConfiguration", "")
 
 
 def get_bucket_encryption(request: Request) -> Response:
-    """GET `?encryption`: say that there is no rule."""
     message = "The server side encryption configuration does not exist."
     raise OSSError(404, "NoSuchServerSideEncryptionRule", message, BucketName=request.bucket)
 
 
 def get_bucket_policy(request: Request) -> Response:
-    """GET `?policy`: say that there is no policy."""
     raise OSSError(404, "NoSuchBucketPolicy", "The bucket policy does not exist.", BucketName=request.bucket)
 
 
 def acl_response(acl: str) -> Response:
-    """Return the ACL of a bucket or an object."""
     return xml_response("AccessControlPolicy", [OWNER, ("AccessControlList", [("Grant", acl)])])
 
 
@@ -197,7 +184,6 @@ def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
 
 
 def _read_configuration(body: bytes) -> dict[str, str | None]:
-    """Return the settings in the body of a PutBucket."""
     if not body:
         return {}
     settings: dict[str, str | None] = {}

@@ -47,8 +47,6 @@ _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeErro
 
 @dataclass
 class Output:
-    """How a picture is written: its format, one of FORMATS, and its quality."""
-
     format: str
     quality: int | None = None
 
@@ -68,7 +66,7 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
         raise not_implemented(f"x-oss-process={kind}/")
     if not actions or len(actions) > _MAX_ACTIONS:
         raise invalid_argument("The x-oss-process must name an action.", name="x-oss-process", value=text)
-    steps = [_step(action) for action in actions]
+    steps = [] if actions == ["info"] else [_step(action) for action in actions]
     if stored.size > MAX_SOURCE_SIZE:
         raise _too_large(f"The picture has more than {MAX_SOURCE_SIZE} bytes.")
     try:
@@ -80,7 +78,7 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
         with Image.open(file, formats=[*FORMATS.values()]) as image:
             # A crafted header may have deceived imagesize, and Pillow only warns up to twice its own limit.
             _check_source(*image.size)
-            if actions == ["info"]:
+            if not steps:
                 return Response(200, [("Content-Type", "application/json")], _described(image, info, stored.size))
             return _processed(image, steps, Output(info.format))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -92,9 +90,7 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
 def _step(text: str) -> tuple[Action, Arguments]:
     name, *arguments = text.split(",")
     if name == "info":
-        if arguments:
-            raise _wrong("info", text)
-        return _refuse_info, arguments
+        raise _wrong("info", text) if arguments else _bad_request("The action info cannot be used with others.")
     if name not in ACTIONS:
         raise not_implemented(f"x-oss-process=image/{name}")
     return ACTIONS[name], arguments
@@ -117,11 +113,17 @@ def _writable(image: Image.Image, image_format: str) -> Image.Image:
     """Return the picture in a colour mode of its format; a format without transparency gets a white background."""
     image = _plain(image)
     if image_format in ("jpg", "bmp") and image.mode in ("RGBA", "LA"):
-        canvas = Image.new("RGB", image.size, "white")
-        canvas.paste(image.convert("RGB"), mask=image.getchannel("A"))
-        canvas.info = image.info
-        return canvas
+        return _on_canvas(image, image.size, "white")
     return image
+
+
+def _on_canvas(image: Image.Image, size: tuple[int, int], color: str) -> Image.Image:
+    """Return the picture in the middle of an opaque one."""
+    canvas = Image.new("RGB", size, color)
+    canvas.info = image.info
+    corner = (size[0] - image.width) // 2, (size[1] - image.height) // 2
+    canvas.paste(image.convert("RGB"), corner, image.getchannel("A") if image.mode in ("RGBA", "LA") else None)
+    return canvas
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -164,13 +166,7 @@ def _resize(image: Image.Image, arguments: Arguments, output: Output) -> Image.I
     if mode == "fill":
         # It cuts before it resizes: the whole could grow beyond all bounds.
         return ImageOps.fit(_plain(image), target, Image.Resampling.LANCZOS)
-    inner = _scaled(image, min(across, down), may_grow=True)
-    canvas = Image.new("RGB", target, f"#{color}")
-    canvas.info = inner.info
-    corner = (target[0] - inner.width) // 2, (target[1] - inner.height) // 2
-    inner = _plain(inner)
-    canvas.paste(inner.convert("RGB"), corner, inner.getchannel("A") if inner.mode in ("RGBA", "LA") else None)
-    return canvas
+    return _on_canvas(_plain(_scaled(image, min(across, down), may_grow=True)), target, f"#{color}")
 
 
 def _scaled(image: Image.Image, scale: float, *, may_grow: bool) -> Image.Image:
@@ -217,10 +213,6 @@ def _auto_orient(image: Image.Image, arguments: Arguments, output: Output) -> Im
     if arguments not in (["0"], ["1"]):
         raise _wrong("auto-orient", ",".join(arguments))
     return ImageOps.exif_transpose(image) if arguments == ["1"] else image
-
-
-def _refuse_info(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
-    raise _bad_request("The action info cannot be used together with others.")
 
 
 ACTIONS: dict[str, Action] = {

@@ -90,7 +90,6 @@ class LifecycleReport:
 
 
 def put_bucket_lifecycle(request: Request) -> Response:
-    """PUT `?lifecycle`: replace all rules."""
     overlap = request.headers.get(OVERLAP, "false").lower()
     if overlap not in ("true", "false"):
         raise invalid_argument(f"The {OVERLAP} is neither true nor false.", name=OVERLAP, value=overlap)
@@ -103,7 +102,6 @@ def put_bucket_lifecycle(request: Request) -> Response:
 
 
 def get_bucket_lifecycle(request: Request) -> Response:
-    """GET `?lifecycle`: return the rules."""
     settings = request.storage.settings
     if _SETTING not in settings:
         message = "No Row found in Lifecycle Table."
@@ -114,7 +112,6 @@ def get_bucket_lifecycle(request: Request) -> Response:
 
 
 def delete_bucket_lifecycle(request: Request) -> Response:
-    """DELETE `?lifecycle`: delete all rules."""
     request.storage.change({_SETTING: None, _OVERLAP_SETTING: None})
     return Response(204)
 

@@ -18,7 +18,6 @@ MAX_PARAMETER_SIZE = 1023
 
 
 def list_objects(request: Request) -> Response:
-    """GET Bucket: list objects, version 1."""
     encoding, marker = EncodingType(request), request.query.get("marker", "")
     entries, more, nodes = _page(request, encoding, marker)
     last = [("NextMarker", encoding(entries[-1].key))] if more else []
@@ -26,7 +25,6 @@ def list_objects(request: Request) -> Response:
 
 
 def list_objects_v2(request: Request) -> Response:
-    """GET `?list-type=2`: list objects, version 2."""
     query = request.query
     if query["list-type"] != "2":
         raise invalid_argument("The list-type must be 2.", name="list-type", value=query["list-type"])

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..bodies import read_small_body, receive_body
-from ..callbacks.image_info import ImageInfo, read_image_info
-from ..callbacks.upload_callback import call_back, read_callback
+from ..callbacks.upload_callback import read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
 from ..request import EncodingType, Request
 from ..storage.index import MultipartUpload, Part, StoredObject, common_prefix
+from ..storage.storage import Incoming
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .read_objects import OBJECT_ACL, FileRange, requested_range
-from .write_objects import described, open_source
+from .write_objects import described, open_source, store
 
 MAX_PARTS = 10000
 
@@ -43,7 +43,6 @@ def initiate_multipart_upload(request: Request) -> Response:
 
 
 def upload_part(request: Request) -> Response:
-    """PUT `?partNumber&uploadId`: store a part."""
     number, upload = _part_number(request), _upload(request)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
@@ -51,11 +50,10 @@ def upload_part(request: Request) -> Response:
         faults.arrived()
         part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     with faults:
-        return Response(200, [*part.checksum_headers, ("Content-MD5", part.content_md5)])
+        return Response(200, part.checksum_headers)
 
 
 def upload_part_copy(request: Request) -> Response:
-    """PUT `?partNumber&uploadId` with a copy source: store a part of another object."""
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
         # Of a range that is not inside the object nothing is said: all of it is copied (UploadPartCopy's page).
@@ -65,12 +63,12 @@ def upload_part_copy(request: Request) -> Response:
         incoming.receive(FileRange(content, start, length), None)
         part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    headers = [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
-    return xml_response("CopyPartResult", nodes, [*part.checksum_headers, *headers])
+    headers = [pair for pair in part.checksum_headers if pair[0] != "Content-MD5"]
+    headers += [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
+    return xml_response("CopyPartResult", nodes, headers)
 
 
 def complete_multipart_upload(request: Request) -> Response:
-    """POST `?uploadId`: make the object from its parts."""
     encoding = EncodingType(request)
     callback = read_callback(request)
     forbid_overwrite = forbids_overwrite(request.headers)
@@ -80,19 +78,16 @@ def complete_multipart_upload(request: Request) -> Response:
     if any(part.size < MIN_PART_SIZE for part in parts[:-1]):
         message = "Your proposed upload smaller than the minimum allowed size."
         raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
-    faults = UploadFaults(request.faults)
-    faults.arrived()
-    if parts and request.faults.pop("damaged_object"):
-        parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
-    now = request.oss.options.clock()
     if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
         upload = replace(upload, headers=others | object_headers({OBJECT_ACL: request.headers[OBJECT_ACL]}))
-    stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
-    request.exchange.stored = stored
-    with faults:
-        if callback:
-            return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
+
+    def receive(incoming: Incoming) -> None:
+        incoming.join(upload, parts)
+        if parts and request.faults.pop("damaged_object"):
+            incoming.crc64 ^= 1
+
+    def respond(stored: StoredObject) -> Response:
         location = f"{request.oss.url}/{request.bucket}/{encoding(request.key)}"
         nodes = [
             *encoding.nodes,
@@ -103,15 +98,23 @@ def complete_multipart_upload(request: Request) -> Response:
         ]
         return xml_response("CompleteMultipartUploadResult", nodes, upload_headers(stored))
 
+    return store(
+        request,
+        receive,
+        respond,
+        (upload.key, upload.content_type, upload.headers),
+        forbid_overwrite=forbid_overwrite,
+        callback=callback,
+        operation="CompleteMultipartUpload",
+    )
+
 
 def abort_multipart_upload(request: Request) -> Response:
-    """DELETE `?uploadId`: delete the upload and its parts."""
     request.storage.abort(_upload(request))
     return Response(204)
 
 
 def list_multipart_uploads(request: Request) -> Response:
-    """GET `?uploads`: list the unfinished uploads."""
     query = request.query
     encoding = EncodingType(request)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -149,7 +152,6 @@ def list_multipart_uploads(request: Request) -> Response:
 
 
 def list_parts(request: Request) -> Response:
-    """GET `?uploadId`: list the parts of an upload."""
     encoding = EncodingType(request)
     limit = request.whole_number("max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
     marker = request.whole_number("part-number-marker", 0, 0, MAX_PARTS)
@@ -222,12 +224,3 @@ def _find_part(element: ElementTree.Element, by_number: dict[int, Part]) -> Part
     if part is None or part.etag != etag:
         raise invalid_part(number)
     return part
-
-
-def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
-    """Read the image information of a completed object; None when another upload has replaced it."""
-    current = request.storage.open(stored.key)
-    if current is None:
-        return None
-    with current[1]:
-        return read_image_info(current[1]) if current[0].file == stored.file else None

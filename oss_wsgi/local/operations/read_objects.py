@@ -9,14 +9,14 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from typing import BinaryIO
 
+from ..bodies import chunks
+from ..environ import http_time
 from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
 from ..request import Request
 from ..storage.index import StoredObject
-
-CHUNK_SIZE = 256 * 1024
 
 OBJECT_ACL = "x-oss-object-acl"
 #: The ACLs that let everybody read.
@@ -52,7 +52,6 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def get_object(request: Request) -> Response:
-    """Answer a GET or a HEAD."""
     overrides = _overrides(request)
     stored, file = _open(request)
     with ExitStack() as stack:
@@ -88,9 +87,7 @@ class FileRange:
         self._length = length
 
     def __iter__(self) -> Iterator[bytes]:
-        while self._length > 0 and (chunk := self._file.read(min(CHUNK_SIZE, self._length))):
-            self._length -= len(chunk)
-            yield chunk
+        return chunks(self._file, self._length)
 
     def close(self) -> None:
         self._file.close()
@@ -107,7 +104,6 @@ class Gzipped(FileRange):
 
 
 def no_such_key(key: str) -> OSSError:
-    """Return the error for an object that does not exist."""
     return OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
 
 
@@ -117,7 +113,8 @@ def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str 
     :param prefix: of the headers' names: a copy has conditions on its source.
     :raises OSSError: 412, when If-Match or If-Unmodified-Since does not hold.
     """
-    etags, time = headers.get(f"{prefix}if-match", ""), _read_time(headers.get(f"{prefix}if-unmodified-since", ""))
+    # OSS ignores an invalid date.
+    etags, time = headers.get(f"{prefix}if-match", ""), http_time(headers.get(f"{prefix}if-unmodified-since", ""))
     if etags and not _matches(stored, etags):
         raise _precondition_failed("If-Match")
     if time is not None and int(stored.last_modified) > time:
@@ -125,7 +122,7 @@ def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str 
     etags = headers.get(f"{prefix}if-none-match", "")
     if etags:
         return _matches(stored, etags)
-    time = _read_time(headers.get(f"{prefix}if-modified-since", ""))
+    time = http_time(headers.get(f"{prefix}if-modified-since", ""))
     return time is not None and int(stored.last_modified) <= time
 
 
@@ -246,14 +243,6 @@ def _matches(stored: StoredObject, etags: str) -> bool:
     return etags.strip() == "*" or stored.etag in (
         etag.strip().removeprefix("W/").strip('"').upper() for etag in etags.split(",")
     )
-
-
-def _read_time(header: str) -> float | None:
-    """Return Unix seconds; None for an invalid date, which OSS ignores."""
-    try:
-        return parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _precondition_failed(condition: str) -> OSSError:

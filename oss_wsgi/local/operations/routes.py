@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..environ import Address
@@ -36,22 +36,18 @@ class Operation:
 
     :param parameters: their names, with blanks between them.
     :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
-    :param copy: the operation that takes its place if a header names a source: the query of a copy is that of an
-        upload.
     """
 
     name: str
     handle: Handler
     parameters: str = ""
     anonymous: bool = False
-    copy: Operation | None = None
-
-    def knows(self, name: str) -> bool:
-        return name in self.parameters.split()
 
 
-# For each type of resource and method, the names in the query in the order in which they are tried. The operation of ""
-# is the one for a query that has none of them.
+#: Stands among the names of the query for the header of a copy, whose query is that of an upload.
+_COPY = "(copy)"
+
+# For each type of resource and method, the names that the query must have, in the order in which they are tried.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
         "tagging": Operation("GetObjectTagging", write_objects.get_tags, _VERSION),
@@ -66,15 +62,10 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
     ("Object", "PUT"): {
         "acl": Operation("PutObjectACL", write_objects.put_object_acl, _VERSION),
-        "partNumber": Operation(
-            "UploadPart",
-            multipart.upload_part,
-            "uploadId",
-            copy=Operation("UploadPartCopy", multipart.upload_part_copy, "uploadId"),
-        ),
-        "": Operation(
-            "PutObject", write_objects.put_object, _CALLBACK, copy=Operation("CopyObject", write_objects.copy_object)
-        ),
+        f"partNumber {_COPY}": Operation("UploadPartCopy", multipart.upload_part_copy, "uploadId"),
+        "partNumber": Operation("UploadPart", multipart.upload_part, "uploadId"),
+        _COPY: Operation("CopyObject", write_objects.copy_object),
+        "": Operation("PutObject", write_objects.put_object, _CALLBACK),
     },
     ("Object", "POST"): {
         "uploads": Operation(
@@ -152,22 +143,20 @@ ACTIONS = {
 _OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
 
 KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
-    *({name, *operation.parameters.split()} for operations in TABLE.values() for name, operation in operations.items())
-)
+    *(f"{names} {operation.parameters}".split() for choice in TABLE.values() for names, operation in choice.items())
+) - {_COPY}
 
 
 def check_parameters(names: Iterable[str]) -> None:
-    """Raise OSSError 501 for a parameter that no operation knows."""
     for name in names:
         if name not in KNOWN_PARAMETERS:
             raise not_implemented(f"?{name}")
 
 
-def operation_name(address: Address, method: str, parameters: Container[str], *, is_copy: bool) -> str:
+def operation_name(address: Address, method: str, parameters: Iterable[str], *, is_copy: bool) -> str:
     """Return the name of the operation that a request asks for; the method if there is none."""
-    operations = TABLE.get((resource_type(address), method), {})
-    name = _sub_resource(operations, parameters)
-    return method if name is None else _choose(operations[name], is_copy=is_copy).name
+    chosen = _choose(address, method, parameters, is_copy=is_copy)
+    return chosen[1].name if chosen else method
 
 
 def find_operation(request: Request) -> Operation:
@@ -176,17 +165,16 @@ def find_operation(request: Request) -> Operation:
     :raises OSSError: there is no such bucket or no such operation, or it needs a signature.
     """
     kind = resource_type(request.address)
-    operations = TABLE.get((kind, request.method), {})
     if kind != "Service" and not (kind == "Bucket" and request.method == "PUT"):
         _ = request.storage  # raises OSSError for a bucket that does not exist, before any other error
     check_parameters(request.query)
-    name = _sub_resource(operations, request.query)
-    if name is None:
+    chosen = _choose(request.address, request.method, request.query, is_copy=COPY_SOURCE in request.headers)
+    if chosen is None:
         raise _no_operation(request)
-    operation = _choose(operations[name], is_copy=COPY_SOURCE in request.headers)
+    names, operation = chosen
     # An unknown name may ask for another operation, perhaps for one that changes much less than this one.
     for other in request.query:
-        if other != name and not operation.knows(other) and other not in SIGNATURE_PARAMETERS:
+        if other not in (*names.split(), *operation.parameters.split(), *SIGNATURE_PARAMETERS):
             raise not_implemented(f"?{other} in {operation.name}")
     check_version(request.query.get(_VERSION, ""))
     for header in NOT_KEPT:
@@ -205,13 +193,11 @@ def resource_type(address: Address) -> str:
     return "Object" if address.key else "Bucket" if address.bucket else "Service"
 
 
-def _sub_resource(operations: Mapping[str, Operation], parameters: Container[str]) -> str | None:
-    """Return the name in the query that chooses an operation, "" for the one without a name; None if none fits."""
-    return next((name for name in operations if not name or name in parameters), None)
-
-
-def _choose(operation: Operation, *, is_copy: bool) -> Operation:
-    return operation.copy if is_copy and operation.copy else operation
+def _choose(address: Address, method: str, parameters: Iterable[str], *, is_copy: bool) -> tuple[str, Operation] | None:
+    """Return the operation that a request asks for, with the names that choose it; None if none fits."""
+    given = {*parameters, _COPY} if is_copy else {*parameters}
+    choice = TABLE.get((resource_type(address), method), {})
+    return next((pair for pair in choice.items() if given.issuperset(pair[0].split())), None)
 
 
 def _no_operation(request: Request) -> OSSError:

@@ -32,7 +32,6 @@ MAX_BODY_SIZE = 2 * 1024 * 1024
 
 
 def put_object(request: Request) -> Response:
-    """PUT Object: store the body, and send the callback if there is one."""
     check_key(request.key)
     callback = read_callback(request)
     return store(
@@ -79,7 +78,6 @@ def store(
 
 
 def copy_object(request: Request) -> Response:
-    """PUT with a copy source: copy an object."""
     check_key(request.key)
     directive = request.headers.get("x-oss-metadata-directive", "COPY").upper()
     if directive not in ("COPY", "REPLACE"):
@@ -112,7 +110,6 @@ def delete_object(request: Request) -> Response:
 
 
 def delete_multiple_objects(request: Request) -> Response:
-    """POST `?delete`: delete the objects that the body lists."""
     encoding = EncodingType(request)
     document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete", any_character=True)
     quiet = document.findtext("Quiet", "false").strip().lower()
@@ -132,7 +129,6 @@ def delete_multiple_objects(request: Request) -> Response:
 
 
 def get_object_acl(request: Request) -> Response:
-    """GET `?acl`: return the ACL of an object."""
     stored = request.storage.get(request.key)
     if stored is None:
         raise no_such_key(request.key)
@@ -147,7 +143,6 @@ def get_tags(request: Request) -> Response:
 
 
 def put_object_acl(request: Request) -> Response:
-    """PUT `?acl`: set the ACL of an object."""
     if not request.headers.get(OBJECT_ACL):
         raise invalid_argument(f"The {OBJECT_ACL} header is missing.", name=OBJECT_ACL)
     acl = object_headers(request.headers).get(OBJECT_ACL)

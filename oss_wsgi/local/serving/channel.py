@@ -15,8 +15,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
+from ..bodies import Readable
 from ..environ import ARRIVED
-from ..forms.form import MAX_BODY_SIZE, FormInput, Readable, content_start
+from ..forms.form import MAX_BODY_SIZE, FormInput, content_start
 from ..forms.policy import MAX_OBJECT_SIZE
 from .tls import TLSSocket
 
@@ -176,12 +177,16 @@ class RequestBody:
             except OSError as error:
                 self._fail(error)
         if self._error is not None:
-            return _Unreadable(self._error)
+            return self
         if self._file is None:
             self._memory.seek(0)
             return self._memory
         head = self._memory.getvalue()
         return FormInput(head, self._file) if head else self._file
+
+    def read(self, size: int = -1) -> bytes:
+        """Raise the error of a body that could not be stored."""
+        raise self._error or OSError
 
     def close(self) -> None:
         if self._file is not None:
@@ -202,13 +207,3 @@ class RequestBody:
         self._memory = io.BytesIO(beginning[:start])
         self._file = self._spool()
         self._file.write(beginning[start:])
-
-
-class _Unreadable:
-    """A body that could not be stored: reading it raises the error."""
-
-    def __init__(self, error: OSError) -> None:
-        self._error = error
-
-    def read(self, size: int = -1) -> bytes:
-        raise self._error

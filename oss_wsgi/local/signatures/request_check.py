@@ -1,21 +1,29 @@
-"""The signature of a request, in its header or its URL, V1 or V4; it also decides what the request means."""
+"""The signature of a request, in its header or its URL, or of a form (protocol.md 4, protocol.md 5), V1 or V4.
+
+That of a request also decides which object the request means.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ..environ import Address
-from ..errors import OSSError, invalid_argument
-from .account import Account
+from ..errors import OSSError, access_denied, invalid_argument, invalid_policy
+from .account import SKEW, Account, check_access_key, compare_signatures
 from .signed_request import SignedRequest
-from .v1 import check_header_v1, check_query_v1
-from .v4 import V4, check_header_v4, check_query_v4
+from .v1 import check_header_v1, check_query_v1, sign
+from .v4 import LIFETIME, V4, Credential, check_header_v4, check_query_v4, sign_v4, signed_at
 
 # A URL with any of these counts as signed and is refused if it lacks one of the others.
 _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
+_CREDENTIAL = "x-oss-credential"
+_INVALID_DATE = "0002-00000709"
+_ACCESS_KEY_ID = re.compile(r"[\w.-]+/", re.ASCII)
+_DAY = re.compile(r"[0-9]{8}")
 
 
 def signed_address(
@@ -81,3 +89,68 @@ def _check_header(request: SignedRequest, account: Account, region: str, now: fl
 
 def _has_any(request: SignedRequest, names: tuple[str, ...]) -> bool:
     return any(request.parameter(name) is not None for name in names)
+
+
+def check_form_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> Account:
+    """Return the key that signed the `policy` in the fields; raise OSSError without a valid signature."""
+    version = fields.get("x-oss-signature-version")
+    if version is None:
+        return _check_form_v1(fields, account, now)
+    if version == V4:
+        return _check_form_v4(fields, account, region, now)
+    message = "The signature version of the form is not supported."
+    raise invalid_argument(message, "0002-00000701", name="x-oss-signature-version", value=version)
+
+
+def _check_form_v1(fields: Mapping[str, str], account: Account, now: float) -> Account:
+    if not fields.keys() & {"ossaccesskeyid", "signature", "policy"}:
+        raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
+    access_key_id = _required(fields, "OSSAccessKeyId", "accessKeyId", "0002-00000706", "0002-00000707")
+    signature = _required(fields, "Signature", "signature", "0002-00000703", "0002-00000704")
+    policy = fields.get("policy")
+    if not policy:
+        raise invalid_policy("The policy is empty.", "0006-00000205")
+    account = check_access_key(access_key_id, fields.get("x-oss-security-token"), account, now)
+    expected = sign(account.access_key_secret, policy)
+    compare_signatures(expected, signature, access_key_id, policy, "0002-00000705")
+    return account
+
+
+def _check_form_v4(fields: Mapping[str, str], account: Account, region: str, now: float) -> Account:
+    policy = _required(fields, "policy", "policy", "0002-00000702", "0002-00000702")
+    signature = _required(fields, "x-oss-signature", "signature", "0002-00000703", "0002-00000704")
+    text = _required(fields, _CREDENTIAL, _CREDENTIAL)
+    date = _required(fields, "x-oss-date", "x-oss-date")
+    credential = _parse_credential(text)
+    credential.check_region(region, name=_CREDENTIAL)
+    moment = signed_at(date, credential, name=_CREDENTIAL, ec=_INVALID_DATE)
+    # OSS documents two limits (protocol.md 5.4): 15 minutes for clocks that run ahead, and 7 days of life.
+    if not now - LIFETIME <= moment <= now + SKEW:
+        message = "The difference between the request time and the current time is too large."
+        raise OSSError(403, "RequestTimeTooSkewed", message, _INVALID_DATE)
+    account = check_access_key(credential.access_key_id, fields.get("x-oss-security-token"), account, now)
+    expected = sign_v4(account.access_key_secret, credential, policy)
+    compare_signatures(expected, signature, credential.access_key_id, policy, "0002-00000705")
+    return account
+
+
+def _parse_credential(text: str) -> Credential:
+    """Return the credential; raise OSSError with the ECs that OSS has for forms alone."""
+    if not text.endswith("/aliyun_v4_request"):
+        message = f"The {_CREDENTIAL} does not end with aliyun_v4_request."
+        raise invalid_argument(message, "0002-00000710", name=_CREDENTIAL, value=text)
+    if not _ACCESS_KEY_ID.match(text):
+        message = f"The access key id of the {_CREDENTIAL} is not valid."
+        raise invalid_argument(message, "0002-00000708", name=_CREDENTIAL, value=text)
+    credential = Credential.parse(text, name=_CREDENTIAL)
+    if not _DAY.fullmatch(credential.day):
+        raise access_denied(f"The day of the {_CREDENTIAL} is not valid.", _INVALID_DATE)
+    return credential
+
+
+def _required(fields: Mapping[str, str], name: str, shown: str, absent: str = "", empty: str = "") -> str:
+    """Return the field; raise OSSError with one of two ECs if it is absent or empty."""
+    value = fields.get(name.lower())
+    if not value:
+        raise invalid_argument(f"Post request {shown} is empty.", absent if value is None else empty, name=name)
+    return value

@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlencode
 
-from ..environ import Address
+from ..environ import Address, http_time
 from ..errors import access_denied, invalid_argument
 from ..xml_document import iso_time
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
@@ -35,7 +33,6 @@ SUB_RESOURCES = frozenset(
 
 
 def check_header_v1(request: SignedRequest, account: Account, now: float) -> Account:
-    """Return the key that signed the request in its Authorization header; raise OSSError without a valid signature."""
     headers = request.headers
     match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
     if not match:
@@ -43,7 +40,11 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
         raise invalid_argument(message, name="Authorization", value=headers["authorization"])
     # A client that cannot set Date sends x-oss-date, which is then signed instead.
     date = headers.get("x-oss-date") or headers.get("date", "")
-    _check_date(date, now)
+    moment = http_time(date)
+    if moment is None:
+        raise access_denied("OSS authentication requires a valid Date.")
+    if abs(now - moment) > SKEW:
+        raise too_skewed(iso_time(moment), iso_time(now))
     # The second SDK for Python gives the token's header the name that V1 has for the parameter.
     token = headers.get("x-oss-security-token") or headers.get("security-token")
     account = check_access_key(match[1], token, account, now)
@@ -53,7 +54,6 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
 
 
 def check_query_v1(request: SignedRequest, account: Account, now: float) -> Account:
-    """Return the key that signed the request in its URL; raise OSSError without a valid signature."""
     access_key_id, expires, signature = (
         request.required_parameter(name) for name in ("OSSAccessKeyId", "Expires", "Signature")
     )
@@ -107,13 +107,3 @@ def _resource(request: SignedRequest) -> str:
     signed = sorted(pair for pair in pairs if pair[0] in SUB_RESOURCES)
     text = "&".join(f"{name}={value}" if value else name for name, value in signed)
     return f"{request.resource}?{text}" if text else request.resource
-
-
-def _check_date(date: str, now: float) -> None:
-    try:
-        moment = parsedate_to_datetime(date)
-        signed_at = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        raise access_denied("OSS authentication requires a valid Date.") from None
-    if abs(now - signed_at) > SKEW:
-        raise too_skewed(iso_time(signed_at), iso_time(now))

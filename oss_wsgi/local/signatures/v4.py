@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import re
 import time
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
+from ..environ import http_time
 from ..errors import access_denied, invalid_argument
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
@@ -46,7 +46,6 @@ class Credential(NamedTuple):
         return cls(*parts[:3])
 
     def check_region(self, region: str, *, name: str, ec: str = "") -> None:
-        """Raise OSSError if the credential is for another region."""
         if self.region != region:
             raise invalid_argument(f"Invalid signing region in {name}.", ec, name=name, value=str(self))
 
@@ -84,7 +83,6 @@ def sign_v4(secret: str, credential: Credential, text: str) -> str:
 
 
 def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    """Return the key that signed the request in its Authorization header; raise OSSError without a valid signature."""
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
@@ -105,7 +103,6 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
 
 
 def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    """Return the key that signed the request in its URL; raise OSSError without a signature that is valid now."""
     version = request.required_parameter("x-oss-signature-version")
     if version != V4:
         message = f"This OSS reads {V4} in a URL, and no other version."
@@ -187,11 +184,8 @@ def _date_header(header: str) -> str:
     """Return a `Date` as an `x-oss-date`, in whose place it may stand; "" for one that is not in GMT."""
     if not header:
         raise access_denied("OSS authentication requires a valid Date.", "0002-00000503")
-    try:
-        moment = parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return ""
-    return time.strftime(DATE, time.gmtime(moment)) if header.endswith("GMT") else ""
+    moment = http_time(header)
+    return "" if moment is None or not header.endswith("GMT") else time.strftime(DATE, time.gmtime(moment))
 
 
 def _parse_authorization(header: str) -> dict[str, str]:

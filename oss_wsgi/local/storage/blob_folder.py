@@ -52,19 +52,14 @@ class BlobFolder:
         return open(self.process_folder / secrets.token_hex(8), "x+b", opener=open_private)
 
     def has_created(self, file: BinaryIO) -> bool:
-        """Return whether a file is one of `create`."""
         path = getattr(file, "name", None)
         return isinstance(path, str) and os.path.dirname(path) == str(self.process_folder)
 
-    def name(self, path: Path, key: str) -> Path:
-        """Give a file of `create` the name that it keeps."""
-        return path.rename(self.process_folder / file_name(key, path.name))
-
-    def publish(self, path: Path, folder: str) -> Path:
-        """Move a file to a folder, in the transaction that names it."""
+    def publish(self, path: Path, folder: str, name: str) -> Path:
+        """Move a file of `create` to a folder, in the transaction that names it."""
         target = self._directory / folder
         _private_folder(target)
-        return path.rename(target / path.name)
+        return path.rename(target / name)
 
     def open(self, folder: str, name: str) -> BinaryIO | None:
         """Open a file for reading; None if it does not exist."""
@@ -73,7 +68,6 @@ class BlobFolder:
         return None
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file that the index no longer names."""
         (self._directory / folder / name).unlink(missing_ok=True)
 
     def remove_folder(self, folder: str) -> None:
@@ -133,7 +127,6 @@ def file_name(key: str, token: str) -> str:
 
 
 def _is_dead(process_folder: Path) -> bool:
-    """Return whether the process of a folder has ended."""
     with suppress(FileNotFoundError), file_lock(process_folder / LOCK_NAME, wait=False) as is_dead:
         return is_dead
     return False  # it has just ended by itself

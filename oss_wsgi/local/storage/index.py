@@ -45,8 +45,27 @@ WRITER = 0
 READER = 1
 
 
+class Checked:
+    md5: str
+    crc64: int
+    multipart_etag: str = ""
+
+    @property
+    def etag(self) -> str:
+        return self.multipart_etag or self.md5.upper()
+
+    @property
+    def content_md5(self) -> str | None:
+        return base64.b64encode(bytes.fromhex(self.md5)).decode() if self.md5 else None
+
+    @property
+    def checksum_headers(self) -> list[tuple[str, str]]:
+        headers = [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
+        return [*headers, ("Content-MD5", self.content_md5)] if self.content_md5 else headers
+
+
 @dataclass(frozen=True)
-class StoredObject:
+class StoredObject(Checked):
     """An object, without its content.
 
     :param md5: hexadecimal; "" for an object made of parts, unless they came in order (`sequential`).
@@ -66,21 +85,8 @@ class StoredObject:
     multipart_etag: str = ""
 
     @property
-    def etag(self) -> str:
-        return self.multipart_etag or self.md5.upper()
-
-    @property
     def type(self) -> str:
         return "Multipart" if self.multipart_etag else "Normal"
-
-    @property
-    def content_md5(self) -> str | None:
-        return base64.b64encode(bytes.fromhex(self.md5)).decode() if self.md5 else None
-
-    @property
-    def checksum_headers(self) -> list[tuple[str, str]]:
-        headers = [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
-        return [*headers, ("Content-MD5", self.content_md5)] if self.content_md5 else headers
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,6 @@ class CommonPrefix:
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """An upload in parts that is in progress."""
-
     id: str
     key: str
     started: float
@@ -103,9 +107,7 @@ class MultipartUpload:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of an upload, without its content."""
-
+class Part(Checked):
     number: int
     size: int
     md5: str
@@ -113,29 +115,15 @@ class Part:
     last_modified: float
     file: str = ""
 
-    @property
-    def etag(self) -> str:
-        return self.md5.upper()
-
-    @property
-    def content_md5(self) -> str:
-        return base64.b64encode(bytes.fromhex(self.md5)).decode()
-
-    @property
-    def checksum_headers(self) -> list[tuple[str, str]]:
-        return [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
-
 
 Record = TypeVar("Record", StoredObject, MultipartUpload, Part)
 
 
 def to_text(record: StoredObject | MultipartUpload | Part) -> str:
-    """Return a record as JSON."""
     return json.dumps(vars(record), ensure_ascii=False)
 
 
 def from_text(kind: type[Record], text: str) -> Record:
-    """Return the record of a text of `to_text`."""
     return kind(**json.loads(text))
 
 
@@ -224,7 +212,6 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def named_files(connection: sqlite3.Connection) -> set[str]:
-    """Return the names of the files with the content of objects and parts."""
     return {name for (name,) in connection.execute("SELECT file FROM objects UNION ALL SELECT file FROM parts")}
 
 

@@ -18,7 +18,7 @@ from fastcrc import crc64
 from ...parts.crc64 import joined
 from ...private_file import make_private_folder, narrow, narrow_folder, open_private
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
-from .blob_folder import CHUNK_SIZE, BlobFolder, copy_bytes
+from .blob_folder import CHUNK_SIZE, BlobFolder, copy_bytes, file_name
 from .index import (
     PARTS,
     CommonPrefix,
@@ -80,7 +80,6 @@ class Bucket:
             connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", values)
 
     def incoming(self) -> Incoming:
-        """Return a writer for new content."""
         return Incoming(self._blobs, self)
 
     def get(self, key: str) -> StoredObject | None:
@@ -197,26 +196,14 @@ class Bucket:
     ) -> StoredObject:
         """Make one object of these parts and end the upload; other parts are deleted.
 
-        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
-        one of OSS's). It has an MD5 only if the upload is sequential.
-
         :raises OSSError: as of `commit`.
         """
-        etags = "".join(part.etag for part in parts)
-        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
         with self.incoming() as incoming:
-            incoming.join(((part, self._open_part(upload, part)) for part in parts), is_hashed=upload.sequential)
-            return incoming.commit(
-                upload.key,
-                upload.content_type,
-                upload.headers,
-                now=now,
-                forbid_overwrite=forbid_overwrite,
-                upload=upload,
-                multipart_etag=f"{digest.upper()}-{len(parts)}",
-            )
+            incoming.join(upload, parts)
+            metadata = upload.key, upload.content_type, upload.headers
+            return incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
 
-    def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
+    def open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
         """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
         file = part.file
         while (content := self._blobs.open(PARTS, file)) is None:
@@ -247,20 +234,18 @@ class Bucket:
         replaced: list[tuple[str, str]] = []
         with self._index.transaction() as connection:
             yield connection, replaced
-            if incoming:
-                incoming.publish(folder)
+            if incoming and incoming.path:
+                incoming.path = self._blobs.publish(incoming.path, folder, incoming.name)
         if incoming:
             incoming.is_stored = True
         for file in replaced:
             self._blobs.remove(*file)
 
     def check_exists(self, connection: sqlite3.Connection) -> None:
-        """Raise OSSError if the bucket was deleted."""
         if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
             raise no_such_bucket(self.name)
 
     def check_in_progress(self, connection: sqlite3.Connection, upload: MultipartUpload) -> None:
-        """Raise OSSError if an upload has ended."""
         values = (self.name, upload.key.encode(), upload.id)
         statement = "SELECT 1 FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
         if not connection.execute(statement, values).fetchone():
@@ -281,6 +266,7 @@ class Incoming:
     It is deleted at the end of the `with` block unless it has become an object or a part.
 
     :ivar path: where the file is.
+    :ivar name: the name that it keeps.
     :ivar is_stored: whether it has become an object or a part.
     """
 
@@ -290,7 +276,10 @@ class Incoming:
         self._file: BinaryIO | None = None
         self._hash = hashlib.md5(usedforsecurity=False)
         self._known_md5: str | None = None
+        self._completed: MultipartUpload | None = None
+        self._multipart_etag = ""
         self.path: Path | None = None
+        self.name = ""
         self.is_stored = False
         self.crc64 = 0
         self.size = 0
@@ -330,7 +319,6 @@ class Incoming:
         source.truncate(self.size)
 
     def copy(self, stored: StoredObject, content: BinaryIO) -> None:
-        """Write the whole content of another object, whose checksums are known."""
         if not stored.md5:  # an object made of parts has no MD5 of the whole
             while chunk := content.read(CHUNK_SIZE):
                 self.write(chunk)
@@ -338,33 +326,30 @@ class Incoming:
         copy_bytes(content, self._open_file(), stored.size)
         self._known_md5, self.crc64, self.size = stored.md5, stored.crc64, stored.size
 
-    def join(self, parts: Iterable[tuple[Part, BinaryIO]], *, is_hashed: bool) -> None:
-        """Write the whole contents of parts.
+    def join(self, upload: MultipartUpload, parts: Sequence[Part]) -> None:
+        """Write the whole contents of parts, for the object that completes their upload.
 
-        :param is_hashed: compute the MD5 of them all; without it they are not even read.
+        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
+        one of OSS's). It has an MD5 only if the upload is sequential; otherwise the parts are not even read.
         """
-        checksums = []
-        for part, content in parts:
-            with content:
-                if is_hashed:
+        for part in parts:
+            with self._bucket.open_part(upload, part) as content:
+                if upload.sequential:
                     while chunk := content.read(CHUNK_SIZE):
                         self._hash.update(chunk)
                     content.seek(0)
                 copy_bytes(content, self._open_file(), part.size)
-            checksums.append((part.crc64, part.size))
-        self.crc64, self.size = joined(checksums), sum(size for _, size in checksums)
-        self._known_md5 = None if is_hashed else ""
+        self.crc64, self.size = joined((part.crc64, part.size) for part in parts), sum(part.size for part in parts)
+        self._known_md5 = None if upload.sequential else ""
+        etags = "".join(part.etag for part in parts)
+        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
+        self._completed, self._multipart_etag = upload, f"{digest.upper()}-{len(parts)}"
 
     def open(self) -> BinaryIO:
         """Open the written bytes for reading."""
         file = self._open_file()
         file.flush()
         return open(file.name, "rb")
-
-    def publish(self, folder: str) -> None:
-        """Move the file to a folder, in the transaction that names it."""
-        if self.path:
-            self.path = self._blobs.publish(self.path, folder)
 
     def commit(
         self,
@@ -374,18 +359,15 @@ class Incoming:
         *,
         now: float,
         forbid_overwrite: bool = False,
-        upload: MultipartUpload | None = None,
-        multipart_etag: str = "",
     ) -> StoredObject:
         """Make the content an object in one step; until then the key has its old content.
 
-        :param upload: the upload in parts that the object completes.
         :raises OSSError: 409 FileAlreadyExists, when `forbid_overwrite` is set and the key has an object; 404
             NoSuchUpload when the upload has ended.
         """
-        bucket = self._bucket
+        bucket, upload = self._bucket, self._completed
         known = key, self.size, self.md5, self.crc64, content_type, now, headers
-        stored = StoredObject(*known, self._finish(key), multipart_etag)
+        stored = StoredObject(*known, self._finish(key), self._multipart_etag)
         with bucket.changes(self, bucket.name) as (connection, replaced):
             if upload:
                 bucket.check_in_progress(connection, upload)
@@ -430,11 +412,11 @@ class Incoming:
         self.size += len(chunk)
 
     def _finish(self, key: str = "") -> str:
-        """Close the file under the name that it keeps, which ends as the key does; return the name."""
+        """Close the file, and return the name that it keeps, which ends as the key does."""
         file = self._open_file()
         file.close()
-        self.path = self._blobs.name(Path(file.name), key)
-        return self.path.name
+        self.name = file_name(key, os.path.basename(file.name))
+        return self.name
 
 
 def _check_sequence(number: int, last: int) -> None:
@@ -494,7 +476,6 @@ class Storage:
         return Bucket(self._index, self.blobs, *rows[0])
 
     def buckets(self) -> list[Bucket]:
-        """Return all buckets in the order of their names."""
         rows = self._index.read("SELECT name, created, settings FROM buckets ORDER BY name")
         return [Bucket(self._index, self.blobs, *row) for row in rows]
 

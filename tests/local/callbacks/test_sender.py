@@ -17,8 +17,8 @@ from oss_wsgi.local.callbacks.sender import (
     HTTPTransport,
     WSGITransport,
     accepted_body,
-    callback_environ,
     is_certificate_of,
+    webob_request,
 )
 
 from ...support.certificate import certificate
@@ -346,7 +346,7 @@ def wsgi_request(url="https://app.example:8443/a%20b/%E4%B8%AD+?c=%2F+d"):
 
 
 def test_the_environ_is_like_that_of_a_server():
-    environ = callback_environ(wsgi_request())
+    environ = webob_request(wsgi_request()).environ
     strings = {name: value for name, value in environ.items() if "." not in name}
     assert strings == {
         "REQUEST_METHOD": "POST",

@@ -4,8 +4,9 @@ import io
 
 import pytest
 
+from oss_wsgi.local.bodies import CHUNK_SIZE
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.form import CHUNK_SIZE, Form, FormInput, content_start, field_name
+from oss_wsgi.local.forms.form import Form, FormInput, content_start, field_name
 
 from ..form_client import BOUNDARY, body, part
 

@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 
-from oss_wsgi.local.storage.storage import Bucket
+from oss_wsgi.local.storage.storage import Incoming
 
 from ..callbacks.test_image_info import png
 from ..form_client import callback_field
@@ -188,21 +188,22 @@ def test_an_aborted_upload_has_ended(ask, upload_id):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["deleted", "replaced"])
-def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
+def test_a_callback_has_the_image_of_its_own_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
     tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", png(3, 2)).headers["ETag"]
-    complete = Bucket.complete
+    commit = Incoming.commit
 
-    def complete_and_change(self, *arguments, **options):
-        stored = complete(self, *arguments, **options)
+    def commit_and_change(self, *arguments, **options):
+        stored = commit(self, *arguments, **options)
+        monkeypatch.undo()
         bucket.delete("a")
         if change == "replaced":
             put(bucket, "a", png(7, 5))
         return stored
 
-    monkeypatch.setattr(Bucket, "complete", complete_and_change)
+    monkeypatch.setattr(Incoming, "commit", commit_and_change)
     headers = {"x-oss-callback": callback_field(callbackBody="size=${size}&width=${imageInfo.width}")}
     ask("POST", f"uploadId={upload_id}", part_list((1, tag)), headers=headers)
-    assert recorder.body_received.decode() == f"size={len(png(3, 2))}&width="
+    assert recorder.body_received.decode() == f"size={len(png(3, 2))}&width=3"
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signatures.form_check import Account, check_signature
+from oss_wsgi.local.signatures.account import Account
+from oss_wsgi.local.signatures.request_check import check_form_signature
 
 # protocol.md 6.2, protocol.md 6.3: published pairs, and pairs recomputed outside of this project.
 V1_PUBLISHED = {
@@ -60,7 +61,7 @@ STS_SIGNED_AT = 1767225599
 
 
 def check(form, account=V4_ACCOUNT, *, region="cn-hangzhou", now=SIGNED_AT):
-    check_signature(form, account, region, now)
+    check_form_signature(form, account, region, now)
 
 
 def refusal(form, account=V4_ACCOUNT, **options):

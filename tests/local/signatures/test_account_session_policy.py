@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from oss_wsgi.local.signatures.session_policy import PolicyError, SessionPolicy
+from oss_wsgi.local.signatures.account import PolicyError, SessionPolicy
 
 
 def statement(effect="Allow", action="oss:PutObject", resource="acs:oss:*:*:bucket/user/*"):

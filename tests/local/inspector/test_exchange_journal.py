@@ -2,8 +2,7 @@ import tracemalloc
 
 import pytest
 
-from oss_wsgi.local.inspector.exchange import MAX_VALUE, Exchange
-from oss_wsgi.local.inspector.journal import MAX_BYTES, MAX_EXCHANGES, Journal
+from oss_wsgi.local.inspector.exchange import MAX_BYTES, MAX_EXCHANGES, MAX_VALUE, Exchange, Journal
 
 
 def test_the_newest_thousand_are_kept():

@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.inspector.send_again import altered
+from oss_wsgi.local.inspector.inspector import altered
 
 
 @pytest.mark.parametrize(
