@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from ..exceptions import CredentialsError, OSSWSGIError
 from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
-from .terminal import FailedError, MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
+from .terminal import FailedError, end_output, in_words, note, open_closed_streams, said, system_reason
 
 PROGRAM = "oss-wsgi"
 
@@ -113,7 +113,7 @@ def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
         status, problems, members = 1, [str(error)], error.members
     except CredentialsError as error:
         status, problems = 2, [in_words(str(error))]
-    except (MisuseError, OSSWSGIError) as error:
+    except OSSWSGIError as error:
         status, problems = 2, getattr(error, "problems", [str(error)])
     except OSError as error:
         if not isinstance(sys.stdout, io.StringIO):  # perhaps the output failed
