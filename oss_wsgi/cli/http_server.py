@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from ..endpoints.metrics import Metrics
@@ -29,8 +30,6 @@ from ..wsgi.questions import nonblocking_test
 from .terminal import said
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from _typeshed.wsgi import WSGIApplication
 
 MAX_HEADERS = 32 * 1024

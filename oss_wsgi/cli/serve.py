@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,6 @@ from .serve_application import own_application
 from .terminal import said
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from _typeshed.wsgi import WSGIApplication
 
 ENV_FILE = ".env"
@@ -46,7 +45,6 @@ MAX_BODY = MAX_BODY_BYTES + 1
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     epilog = (
         "Example: oss-wsgi serve --app shop:application --reload. "
         f"A file .env is not read: `set -a; . ./.env; set +a` sets its variables. {EPILOG}"

@@ -8,14 +8,14 @@ import hashlib
 import hmac
 import json
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..application import public_key_store
-from ..callback.public_keys import PublicKeyStore
+from ..callback.public_keys import PublicKeyStore, fingerprint
 from ..callback.recording import Recording
 from ..callback.rsa import signature_block
 from ..callback.ticket import TicketBook
@@ -28,9 +28,6 @@ from ..wsgi.environ import request_target
 from .options import EPILOG, add_settings, environ_of, settings_of
 from .terminal import MisuseError, coloured, plain, read_input, waiting
 
-if TYPE_CHECKING:
-    from argparse import Namespace
-
 _MAX_INPUT = 1024 * 1024
 
 _NOT_A_CALLBACK = (
@@ -40,7 +37,6 @@ _NOT_A_CALLBACK = (
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "verify",
         help="say whether a captured callback is from OSS",
@@ -116,12 +112,6 @@ def _named_key(environ: Mapping[str, Any], keys: PublicKeyStore) -> tuple[str, R
         return url, keys.get(url)
     except (ValueError, VerificationError):
         return url, None
-
-
-def fingerprint(key: RSAPublicKey) -> str:
-    """Return the SHA-256 of a key's SubjectPublicKeyInfo, as the log shows it."""
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
 
 
 def _explanation(digest: bytes | None, target: bytes, body: bytes) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..http import DEFAULT_PORTS
+
 #: The methods that a form needs, and those of uploads in parts, which a presigned PUT needs too.
 METHODS = ("POST",)
 PARTS_METHODS = ("POST", "PUT")
@@ -20,8 +22,6 @@ PARTS_EXPOSED = (*EXPOSED, "x-oss-hash-crc64ecma")
 _MAX_AGE = 600
 
 _ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(\[[0-9a-f:]+\]|[a-z0-9._*-]+)(?::([1-9][0-9]{0,4}|\*))?")
-
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def origin_problem(origin: str) -> str | None:
             "without a '/' at its end (international names as xn--...)."
         )
     scheme, _, port = match.groups()
-    if port is not None and port == _DEFAULT_PORTS.get(scheme):
+    if port is not None and port == str(DEFAULT_PORTS.get(scheme)):
         return f"{origin!r} is not an origin that a browser sends: leave out :{port}, the default port of {scheme}."
     if port not in (None, "*") and int(port) > 65535:
         return f"{origin!r} has a port over 65535."
