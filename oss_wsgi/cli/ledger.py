@@ -35,7 +35,6 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the statements and return 0."""
     url = arguments.url or arguments.environ.get("OSS_LEDGER", "").strip()
     if not url:
         raise MisuseError("which database? Add --url postgresql: or --url mysql:, or set OSS_LEDGER.")

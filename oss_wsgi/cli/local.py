@@ -18,7 +18,8 @@ from ..callback.secret_file import MIN_TICKET_SECRET
 from ..ledger.url import is_url
 from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
-from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
+from ..serving.listeners import local_url
+from ..serving.until_stopped import CannotStartError, run_until_stopped, signals_deferred
 from ..settings import OFF, Settings
 from .options import is_set
 

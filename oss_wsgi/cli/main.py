@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from ..exceptions import CredentialsError, OSSWSGIError
-from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
+from . import cors, explain, ledger, local, reconcile, serve, sign, upload, verify
+from .doctor import command as doctor
 from .parser import CommandParser, UsageError
 from .terminal import FailedError, end_output, in_words, note, open_closed_streams, said, system_reason
 

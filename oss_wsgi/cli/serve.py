@@ -18,7 +18,8 @@ from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.bounds import raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
-from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped
+from ..serving.listeners import local_url
+from ..serving.until_stopped import CannotStartError, run_until_stopped
 from ..settings import Settings
 from ..signing.presigned_url import URLPresigner
 from ..site import site

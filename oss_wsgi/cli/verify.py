@@ -149,7 +149,6 @@ def _upload_members(upload: Upload) -> dict[str, Any]:
 
 
 def _print(report: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-    """Print the report for a person."""
     if report["verified"]:
         print(coloured("verified", "green", environ))
     else:

@@ -15,7 +15,6 @@ EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
 
 
 def make_poller() -> Any:
-    """Return the best poller of this system."""
     return select.epoll() if hasattr(select, "epoll") else SelectorPoller()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..wsgi.responses import Again
 from .connection import BODY, CLOSED, HANDLING, HEADER, IDLE, LINGERING, NEW, WRITING, Connection, OverloadedError
-from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
+from .listeners import HANDSHAKE_SECONDS, refuse_handshakes
 from .poller import EXCLUSIVE, READ, make_poller
 from .sharing import Share
 

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .inheritance import Inheritance
 from .joined_metrics import Family, add_up, counts_of
+from .listeners import HANDSHAKE_SECONDS, refuse_handshakes
 from .sharing import Share
 from .until_stopped import CannotStartError
 
@@ -95,7 +95,6 @@ class Child:
                 channel.send(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Yield the messages that have come."""
         while self.channel is not None:
             try:
                 data = self.channel.recv(1 << 16)
@@ -212,7 +211,6 @@ class Processes:
 
     @property
     def pids(self) -> list[int]:
-        """The process IDs of those that run."""
         return [child.process.pid for child in self._children if child.process is not None]
 
     @property
