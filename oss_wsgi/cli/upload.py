@@ -150,10 +150,6 @@ class _Signed:
     headers: Mapping[str, str]
     key: str
 
-    @property
-    def has_callback(self) -> bool:
-        return "callback" in self.fields or "callback" in parse_qs(urlsplit(self.url).query)
-
 
 def _upload(
     path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace
@@ -228,7 +224,7 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
         message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
         raise FailedError(message, **members, error={**refusal.members(), "fix": fix})
-    if not signed.has_callback:
+    if "callback" not in signed.fields and "callback" not in parse_qs(urlsplit(signed.url).query):
         return f"stored as {plain(signed.key)}; no callback is configured", members
     if not is_json(response.body):
         raise FailedError(
