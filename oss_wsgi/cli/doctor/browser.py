@@ -11,23 +11,8 @@ from ...application import CALLBACK_PATH, SIGNATURE_PATH
 from ...callback.url import target_of, without_password
 from ..http_client import Response, UnreachableError, json_members, request
 from ..terminal import plain
-from .context import (
-    FIX_CHECK_CALLBACK,
-    LINE_URL,
-    TIMEOUT,
-    CheckContext,
-    Finding,
-    ProbeCall,
-    error,
-    is_loopback,
-    is_private,
-    is_refusal,
-    ok,
-    probe_report,
-    proof_of,
-    unreachable,
-    warning,
-)
+from .context import TIMEOUT, CheckContext, Finding, error, is_loopback, is_private, ok, unreachable, warning
+from .probe import FIX_CHECK_CALLBACK, LINE_URL, ProbeCall, is_refusal, probe_report, proof_of
 
 _INTERNAL = re.compile(r"-internal(\.[a-z0-9.-]+)?\.aliyuncs\.com$|(^|\.)vpc[0-9]+-oss-[a-z0-9-]+\.aliyuncs\.com$")
 _LOGIN_STATUSES = (301, 302, 303, 307, 308, 401, 403)

@@ -16,24 +16,8 @@ from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
 from ..http_client import Response, TooSlowError, UnreachableError, is_json, json_members
 from ..terminal import plain
-from .context import (
-    BODY,
-    FIX_CHECK_CALLBACK,
-    FIX_NO_URL,
-    LINE_URL,
-    CheckContext,
-    Finding,
-    ProbeCall,
-    address_of,
-    compression,
-    error,
-    is_private,
-    is_refusal,
-    ok,
-    probe_report,
-    unreachable,
-    warning,
-)
+from .context import CheckContext, Finding, address_of, error, is_private, ok, unreachable, warning
+from .probe import BODY, FIX_CHECK_CALLBACK, FIX_NO_URL, LINE_URL, ProbeCall, compression, is_refusal, probe_report
 
 #: Seconds after which an answer is a warning: half of what OSS waits.
 SLOW = 2.5

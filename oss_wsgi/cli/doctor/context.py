@@ -1,40 +1,34 @@
-"""What the checks of `doctor` share: findings, the settings, and the responses of OSS and of the callback's URL."""
+"""What the checks of `doctor` share: findings, the settings, and the responses that several checks read."""
 
 from __future__ import annotations
 
-import base64
 import errno
 import functools
-import hashlib
 import io
 import ipaddress
 import re
-import secrets
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urlsplit
 
-from ...application import CALLBACK_PATH, DEFAULT_PREFIX
-from ...callback.parameters import FORM
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...http import DEFAULT_PORTS
-from ...middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove
 from ...sdk.credentials import access_key
 from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost
-from ..http_client import Response, UnreachableError, json_members, request
+from ..http_client import Response, UnreachableError, request
 from ..options import settings_of
 from ..refusals import fix_refusal, read_refusal, see_also
-from ..terminal import in_words, plain
+from ..terminal import in_words
+from .probe import FIX_NO_URL, ProbeCall, call_callback
 
 #: Seconds for one request: OSS waits 5 s for a callback's answer.
 TIMEOUT = 6.0
@@ -46,15 +40,9 @@ FIX_BUCKET = (
     "To try it without a bucket and without settings: `oss-wsgi serve`."
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
-FIX_CHECK_CALLBACK = "See the check `callback`: `oss-wsgi doctor --only callback`."
-#: How to set the callback's URL.
-LINE_URL = f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`"
-FIX_NO_URL = f"Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {LINE_URL}."
 NOT_CHECKED = "not checked: "
 #: The name of the test file.
 FILENAME = "oss-wsgi-doctor.txt"
-#: A body that shows whether it is decoded, joined or rewritten on its way.
-BODY = b"object=a%2Fb+c%20d.txt&text=%E4%B8%AD&size=0&probe=1"
 #: The user of the test upload, unless `--user` names another.
 DEFAULT_USER = "oss-wsgi-doctor"
 _DEFAULT_GRANT = Grant(user=DEFAULT_USER)
@@ -136,23 +124,6 @@ class NotCheckedError(Exception):
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.finding = finding
-
-
-@dataclass(frozen=True)
-class ProbeCall:
-    """One call of a callback URL.
-
-    :ivar authorization: the Authorization header that was sent; random, so no signature.
-    :ivar key_url: the x-oss-pub-key-url header that was sent.
-    :ivar authenticated: whether the call proved that it is a probe. The application answers a probe with a report of
-        what arrived, and refuses any other call, because its signature is wrong.
-    """
-
-    url: str
-    authorization: str
-    key_url: str
-    authenticated: bool
-    response: Response | UnreachableError
 
 
 @dataclass
@@ -283,50 +254,6 @@ class CheckContext:
         if not self.callback_urls:
             raise NotCheckedError(warning(f"{NOT_CHECKED}OSS_CALLBACK_URL is not set", FIX_NO_URL))
         return [call_callback(url, self.secret, TIMEOUT) for url in self.callback_urls]
-
-
-def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
-    """Call a callback URL, with a probe's proof if there is a ticket secret; ``timeout`` in seconds."""
-    authorization = base64.b64encode(secrets.token_bytes(64)).decode()
-    key_url = base64.b64encode(OSS_PUBLIC_KEY_URLS[1].encode()).decode()
-    headers = {
-        "Authorization": authorization,
-        "Connection": "close",
-        "Content-MD5": base64.b64encode(hashlib.md5(BODY, usedforsecurity=False).digest()).decode(),
-        "Content-Type": FORM,
-        "User-Agent": "aliyun-oss-callback",
-        "x-oss-pub-key-url": key_url,
-        "x-oss-tag": "CALLBACK",
-        **proof_of(secret),
-    }
-    response: Response | UnreachableError
-    try:
-        response = request("POST", url, headers, BODY, deadline=timeout)
-    except UnreachableError as error:
-        response = error
-    return ProbeCall(url, authorization, key_url, secret is not None, response)
-
-
-def proof_of(secret: str | None) -> dict[str, str]:
-    """Return the header that proves a probe; none without a secret."""
-    return {} if secret is None else {PROBE_HEADER: prove(secret, time.time())}
-
-
-def probe_report(response: Response) -> dict[str, Any] | None:
-    """Return the application's report of what arrived; None if the response is not one to a probe."""
-    report = json_members(response).get(PROBE_MEMBER)
-    return report if response.status == 200 and isinstance(report, dict) else None
-
-
-def is_refusal(response: Response) -> bool:
-    """Return whether a response looks like the application's refusal of a wrong signature."""
-    return response.status == 403 and isinstance(json_members(response).get("error"), dict)
-
-
-def compression(response: Response) -> str:
-    """Return the name of the response's compression; "" if it has none."""
-    coding = plain((response.headers.get("Content-Encoding") or "").strip().lower())
-    return "" if coding == "identity" else coding
 
 
 def ask_oss(

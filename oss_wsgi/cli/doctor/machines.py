@@ -10,18 +10,8 @@ from ...callback.url import without_password
 from ...middleware.probe import WINDOW, secret_fingerprint
 from ..http_client import Response
 from ..terminal import plain
-from .context import (
-    FIX_CHECK_CALLBACK,
-    TIMEOUT,
-    CheckContext,
-    Finding,
-    call_callback,
-    error,
-    is_refusal,
-    ok,
-    probe_report,
-    warning,
-)
+from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
+from .probe import FIX_CHECK_CALLBACK, call_callback, is_refusal, probe_report
 
 #: How many calls look for machines, and the seconds after which no further call begins.
 CALLS = 16

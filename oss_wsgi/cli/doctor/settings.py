@@ -13,7 +13,8 @@ from ...exceptions import LedgerUnavailableError, SettingsError
 from ...explanations.rows import row_of
 from ...ledger.url import is_url, ledger_from, shown
 from ..refusals import read_refusal
-from .context import FIX_BUCKET, FIX_NO_URL, CheckContext, Finding, error, ok, warning
+from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
+from .probe import FIX_NO_URL
 
 #: Minutes below which the remaining life of a temporary key is a warning.
 _SHORT_LIFE = 15

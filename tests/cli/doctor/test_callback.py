@@ -14,7 +14,7 @@ import pytest
 
 from oss_wsgi.cli.doctor import context
 from oss_wsgi.cli.doctor.callback import check_arrival, check_response
-from oss_wsgi.cli.doctor.context import ProbeCall
+from oss_wsgi.cli.doctor.probe import ProbeCall
 from oss_wsgi.cli.http_client import Response, TooSlowError
 
 from ...support.deployment import Deployment, deployed

@@ -6,7 +6,7 @@ from email.message import Message
 
 import pytest
 
-from oss_wsgi.cli.doctor.context import call_callback, compression, is_refusal, probe_report
+from oss_wsgi.cli.doctor.probe import call_callback, compression, is_refusal, probe_report
 from oss_wsgi.cli.http_client import Response, UnreachableError, json_members
 
 from ...support.deployment import Deployment
