@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from ..serving.test_socket_activation import HAND_OVER
+from ..serving.test_listeners import HAND_OVER
 from ..support.forks import run
 from ..support.ports import free_port
 from ..support.running_server import (

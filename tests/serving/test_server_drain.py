@@ -37,7 +37,7 @@ from ..support.server_thread import (
     wait_for_turn,
 )
 from ..support.waiting import wait_until
-from .test_socket_activation import HAND_OVER
+from .test_listeners import HAND_OVER
 
 pytestmark = pytest.mark.slow
 
