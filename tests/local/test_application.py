@@ -50,9 +50,8 @@ def test_the_public_key_is_served_outside_the_buckets(app, oss):
     app.get("/callback_pub_key.pem", headers={"Host": "examplebucket.localhost"}, status=404)
 
 
-@pytest.mark.parametrize("path", ["/nobucket", "/nobucket/"])
-def test_a_form_to_an_unknown_bucket_is_404(app, path):
-    response = app.post(path, status=404)
+def test_a_form_to_an_unknown_bucket_is_404(app):
+    response = app.post("/nobucket", status=404)
     assert code(response) == (404, "NoSuchBucket", "0015-00000101")
     assert response.xml.findtext("BucketName") == "nobucket"
 
@@ -64,10 +63,9 @@ def test_a_signed_request_to_an_unknown_bucket_is_404(oss, method):
     assert response.xml.findtext("BucketName") == "nobucket"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8081", "img.example.com", "oss-cn-hangzhou.aliyuncs.com"])
-def test_a_request_that_names_no_bucket_uses_the_first(app, oss, host):
+def test_a_request_that_names_no_bucket_uses_the_first(app, oss):
     oss.create_bucket("second-bucket")
-    named = {"Host": host}
+    named = {"Host": "img.example.com"}
     post(app, form({"key": "dir/a", **sign_v1(oss, policy())}), path="/", headers=named, status=204)
     assert app.get("/dir/a", headers=named).body == b"hi oss"
     assert code(app.get("/dir/b", headers=named, status=404))[1] == "NoSuchKey"
@@ -79,11 +77,6 @@ def test_a_form_of_another_type_is_refused_before_its_signature(app):
         for path in ("/", "/examplebucket"):
             response = app.post(path, "a=b", headers={"Authorization": authorization}, status=400)
             assert code(response)[1] == "RequestIsNotMultiPartContent"
-
-
-def test_an_unknown_bucket_in_the_host_is_not_found(app):
-    response = app.post("/", headers={"Host": "other.oss-cn-hangzhou.aliyuncs.com"}, status=404)
-    assert response.xml.findtext("BucketName") == "other"
 
 
 @pytest.mark.parametrize(
@@ -99,17 +92,6 @@ def test_other_methods_are_not_allowed(app, method, path, kind):
     response = app.request(path, method=method, status=405)
     assert code(response)[1] == "MethodNotAllowed"
     assert (response.xml.findtext("Method"), response.xml.findtext("ResourceType")) == (method, kind)
-
-
-@pytest.mark.parametrize(
-    ("path", "host"),
-    [
-        ("/examplebucket", "localhost"),
-        ("/", "examplebucket.localhost:8081"),
-    ],
-)
-def test_a_form_is_accepted_by_path_and_by_host(app, oss, path, host):
-    post(app, form({"key": "a", **sign_v1(oss, policy())}), path=path, headers={"Host": host}, status=204)
 
 
 def test_access_keys_are_made_when_none_are_given(make_oss, tmp_path):

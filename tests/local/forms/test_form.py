@@ -102,9 +102,7 @@ def test_the_file_is_read_only_on_demand():
         pytest.param(body(part("key", b"\xff"), FILE), "InvalidArgument", id="value not UTF-8"),
         pytest.param(body(FILE, FILE), "IncorrectNumberOfFilesInPOSTRequest", id="two files"),
         pytest.param(body(FILE, part("File", "x")), "IncorrectNumberOfFilesInPOSTRequest", id="two, in another case"),
-        pytest.param(body(part("a" * 8193, "1"), FILE), "FieldItemTooLong", id="long name"),
         pytest.param(body(part("a" * 100000, "1"), FILE), "FieldItemTooLong", id="very long name"),
-        pytest.param(body(part("a", bytes(2 * 1024**2 + 1)), FILE), "FieldItemTooLong", id="long value"),
         pytest.param(
             body(*(part(f"a{i}", b"x" * 2 * 1024**2) for i in range(4)), FILE),
             "MaxPOSTPreDataLengthExceededError",
@@ -163,7 +161,6 @@ def test_another_content_type_is_refused(content_type):
 @pytest.mark.parametrize(
     ("length", "expected"),
     [
-        pytest.param("", (411, "MissingContentLength"), id="absent"),
         pytest.param(str(6 * 1024**3), (400, "InvalidArgument"), id="more than 5 GB"),
         pytest.param("10", (400, "MalformedPOSTRequest"), id="too short"),
         pytest.param(str(len(body(FILE)) + 1), (400, "MalformedPOSTRequest"), id="too long"),
@@ -175,20 +172,9 @@ def test_a_wrong_content_length_is_refused(length, expected):
 
 def test_content_md5_covers_the_whole_body():
     payload = body(part("key", "a"), FILE)
-    digest = base64.b64encode(hashlib.md5(payload).digest()).decode()
-    assert read(payload, HTTP_CONTENT_MD5=digest)[1] == b"hi oss"
-
-
-@pytest.mark.parametrize(
-    "digest",
-    [
-        pytest.param(base64.b64encode(hashlib.md5(b"hi oss").digest()).decode(), id="of the file"),
-        pytest.param("x", id="not base64"),
-        pytest.param("AAAA", id="short"),
-    ],
-)
-def test_another_content_md5_is_refused(digest):
-    assert refusal(body(part("key", "a"), FILE), HTTP_CONTENT_MD5=digest) == (400, "InvalidDigest")
+    whole, of_the_file = (base64.b64encode(hashlib.md5(text).digest()).decode() for text in (payload, b"hi oss"))
+    assert read(payload, HTTP_CONTENT_MD5=whole)[1] == b"hi oss"
+    assert refusal(payload, HTTP_CONTENT_MD5=of_the_file) == (400, "InvalidDigest")
 
 
 @pytest.mark.parametrize(
@@ -254,11 +240,6 @@ def test_the_last_byte_of_the_head_is_read_separately():
     assert seen == [(b"ab", False), (b"c", True), (b"defg", False), (b"", False)]
 
 
-@pytest.mark.parametrize("name", ["Signature", "signature", "SIGNATURE"])
-def test_a_name_is_accepted_in_any_case(name):
-    assert field_name(name, exact=False) == "signature"
-
-
 @pytest.mark.parametrize(
     ("name", "known_as"),
     [
@@ -266,7 +247,7 @@ def test_a_name_is_accepted_in_any_case(name):
         ("OSSAccessKeyId", "ossaccesskeyid"),
         ("Content-Type", "content-type"),
         ("key", "key"),
-        ("x-oss-meta-a", "x-oss-meta-a"),
+        ("x-oss-meta-Foo", "x-oss-meta-foo"),
         ("x:uid", "x:uid"),
         ("relativePath", "relativepath"),
     ],
@@ -282,18 +263,3 @@ def test_exact_refuses_another_spelling(name):
     assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
     assert caught.value.message == "The bucket POST contains unrecognized field name."
     assert caught.value.members == {"ArgumentName": name, "ArgumentValue": name}
-
-
-def test_a_field_without_a_name_is_refused():
-    with pytest.raises(OSSError, match="unrecognized field name"):
-        field_name("", exact=False)
-
-
-@pytest.mark.parametrize("name", ["x-oss-meta-Foo", "x-oss-meta-foo"])
-def test_a_metadata_name_is_free_after_its_prefix(name):
-    assert field_name(name, exact=True) == name.lower()
-
-
-def test_exact_demands_the_documented_metadata_prefix():
-    with pytest.raises(OSSError):
-        field_name("X-Oss-Meta-foo", exact=True)
