@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
-import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +17,6 @@ from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
 pytestmark = pytest.mark.slow
-
-
-@contextlib.contextmanager
-def closed_port_url() -> Iterator[str]:
-    """Yield a URL whose port is taken, but not listened on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}/oss/signature"
 
 
 @pytest.fixture
@@ -96,7 +85,9 @@ def test_headers_come_from_a_file_or_standard_input(tmp_path: Path, cat: str) ->
 
 def test_without_a_callback_the_output_says_so(tmp_path: Path, cat: str) -> None:
     with deployed(tmp_path, settings={"OSS_CALLBACK_URL": ""}) as deployment:
-        assert "no callback is configured" in oss_wsgi("upload", cat, "--endpoint", deployment.signature).stdout
+        for more in ([], ["--put"]):
+            output = oss_wsgi("upload", cat, *more, "--endpoint", deployment.signature).stdout
+            assert "no callback is configured" in output
 
 
 def test_a_file_goes_by_put_too(deployment: Deployment, cat: str, tmp_path: Path) -> None:
@@ -110,13 +101,6 @@ def test_a_file_goes_by_put_too(deployment: Deployment, cat: str, tmp_path: Path
     deployment.oss.fail_next("callback_status", status=404)
     output = oss_wsgi("upload", cat, "--put", "--endpoint", deployment.signature, status=1)
     assert "stored, but the application was not told: 203 CallbackFailed" in output.stdout
-
-
-def test_a_put_without_a_callback_says_so(tmp_path: Path, cat: str) -> None:
-    with deployed(tmp_path, settings={"OSS_CALLBACK_URL": ""}) as deployment:
-        assert (
-            "no callback is configured" in oss_wsgi("upload", cat, "--put", "--endpoint", deployment.signature).stdout
-        )
 
 
 def answering(status: str, body: bytes) -> object:
@@ -147,11 +131,6 @@ def test_another_response_than_a_signed_form_is_a_finding(
 ) -> None:
     with deployed(tmp_path, front=answering(status, body)) as deployment:  # type: ignore[arg-type]
         assert message in oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
-
-
-def test_a_server_that_does_not_listen_is_a_finding(cat: str) -> None:
-    with closed_port_url() as url:
-        assert "cannot be reached: Connection refused" in oss_wsgi("upload", cat, "--endpoint", url, status=1).stdout
 
 
 def test_an_unreadable_file_does_not_stop_the_others(deployment: Deployment, cat: str) -> None:
