@@ -258,7 +258,6 @@ def test_a_misrouted_callback_is_logged_with_the_fix(caplog: pytest.LogCaptureFi
 
 
 def nonblocking(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
-    """Return the requests that are answered without waiting."""
     settings = Settings(**{**VALUES, **(values or {})})
     app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
     pinned, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))

@@ -25,7 +25,7 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signatures.account import Account
-from tests.local.sdk_signer import sign
+from tests.local.sdk_signer import signed_headers
 
 MIB = int(os.environ.get("LOCAL_OSS_PARTS_MIB", "256"))
 PART_SIZE = 16 * 1024 * 1024
@@ -82,9 +82,8 @@ def ask(
     server: Server, method: str, query: str = "", body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[http.client.HTTPMessage, bytes]:
     address, account = Address("examplebucket", "large"), Account(ID, SECRET)
-    signed = sign("v1", method, address=address, query=query, headers=headers, account=account, now=time.time())
-    names = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
-    names.pop("HOST", None)
+    options = {"address": address, "query": query, "headers": headers, "account": account, "now": time.time()}
+    names = signed_headers("v1", method, **options)
     target = http.client.HTTPConnection("127.0.0.1", server.port, blocksize=1024 * 1024, timeout=600)
     with closing(target) as connection:
         connection.request(method, f"/examplebucket/large{'?' if query else ''}{query}", body, names)

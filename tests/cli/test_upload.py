@@ -12,7 +12,7 @@ import pytest
 
 from oss_wsgi.signing.grant import Grant
 
-from ..support.deployment import Deployment, deployed
+from ..support.deployment import Deployment, deployed, saying
 from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
@@ -103,17 +103,6 @@ def test_a_file_goes_by_put_too(deployment: Deployment, cat: str, tmp_path: Path
     assert "stored, but the application was not told: 203 CallbackFailed" in output.stdout
 
 
-def answering(status: str, body: bytes) -> object:
-    def front(app: object) -> object:
-        def application(environ: object, start_response: object) -> list[bytes]:
-            start_response(status, [("Content-Length", str(len(body)))])  # type: ignore[operator]
-            return [body]
-
-        return application
-
-    return front
-
-
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
@@ -129,7 +118,7 @@ def answering(status: str, body: bytes) -> object:
 def test_another_response_than_a_signed_form_is_a_finding(
     status: str, body: bytes, message: str, tmp_path: Path, cat: str
 ) -> None:
-    with deployed(tmp_path, front=answering(status, body)) as deployment:  # type: ignore[arg-type]
+    with deployed(tmp_path, front=saying(status, body=body)) as deployment:
         assert message in oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
 
 

@@ -32,7 +32,6 @@ def site(make: Callable[..., Site]) -> Site:
 
 
 def reason(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the reason of the last refusal in the log."""
     refusals = [record for record in caplog.records if record.getMessage().startswith("refused:")]
     return str(refusals[-1].args[1]) if isinstance(refusals[-1].args, tuple) else ""
 

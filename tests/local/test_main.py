@@ -56,7 +56,6 @@ def url_of(output):
 
 
 def printed_account(output):
-    """Return the access key that was made at start."""
     return Account(*re.search(r"AccessKey ID (\S+), secret ([^\s,.]+)", output).groups())
 
 

@@ -48,7 +48,6 @@ def application(**options: Any) -> webtest.TestApp:
 
 
 def has_headers(response: Any, expected: dict[str, str]) -> bool:
-    """Return whether each header is there, once."""
     return all(response.headers.getall(name) == [value] for name, value in expected.items())
 
 

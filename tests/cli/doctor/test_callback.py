@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,11 @@ from oss_wsgi.cli.doctor.callback import check_arrival, check_response
 from oss_wsgi.cli.doctor.probe import ProbeCall
 from oss_wsgi.cli.http_client import Response, TooSlowError
 
-from ...support.deployment import Deployment, deployed
+from ...support.deployment import Deployment, Front, deployed, moving, saying
 from ...support.running_server import REAL_BUCKET
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
-
-Front = Callable[[Any], Any]
 
 
 @pytest.mark.parametrize(
@@ -92,17 +89,6 @@ def changing(**members: Any) -> Front:
 def shorter(app: Any) -> Any:
     def front(environ: Any, start_response: Any) -> Any:
         return app({**environ, "CONTENT_LENGTH": str(int(environ["CONTENT_LENGTH"] or 0) - 1)}, start_response)
-
-    return front
-
-
-def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> Front:
-    def front(app: Any) -> Any:
-        def application(environ: Any, start_response: Any) -> list[bytes]:
-            start_response(status, [("Content-Length", str(len(body))), *headers])
-            return [body]
-
-        return application
 
     return front
 
@@ -177,20 +163,6 @@ def test_a_lost_content_type_or_a_parameter_of_it_is_green(tmp_path: Path) -> No
             finding_of("callback", deployment.environ, "green")
 
 
-def moving(old: str, new: str) -> Front:
-    """Return a front server that replaces the beginning of the path."""
-
-    def server(app: Any) -> Any:
-        def front(environ: Any, start_response: Any) -> Any:
-            path = environ["PATH_INFO"]
-            moved = new + path.removeprefix(old) if path.startswith(old) else path
-            return app({**environ, "PATH_INFO": moved, "REQUEST_URI": moved}, start_response)
-
-        return front
-
-    return server
-
-
 @pytest.mark.parametrize(
     ("front", "path"),
     [
@@ -216,8 +188,6 @@ def test_a_url_with_another_path_is_red_with_the_callbacks_path(deployment: Depl
 
 
 def stripped(app: Any) -> Any:
-    """Return an application behind a front server that strips /site."""
-
     def front(environ: Any, start_response: Any) -> Any:
         return app({**environ, "PATH_INFO": environ["PATH_INFO"].removeprefix("/site")}, start_response)
 

@@ -11,7 +11,6 @@ PREFIX = ["starts-with", "$key", "user/"]
 
 
 def stored(oss):
-    """Return the keys and contents of the whole bucket."""
     assert [path.name for path in (oss.directory / ".incoming").rglob("*") if path.is_file()] == [".owner"]
     bucket = oss.storage.bucket("examplebucket")
     assert len(list((oss.directory / "examplebucket").glob("*"))) == len(bucket.page()[0])
