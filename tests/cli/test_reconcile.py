@@ -233,6 +233,7 @@ def test_a_known_that_fails_is_shown_with_its_traceback(project: Project) -> Non
         (["shop:application", "--bucket", "b"], "shop:application has settings of its own: leave out --bucket"),
         (["shop:application", "--ledger", "other.sqlite3"], "and --ledger is other.sqlite3: uploads that one"),
         (["shop:application", "--since", "soon"], "must be a duration such as 15m, 26h or 7d, not 'soon'"),
+        (["shop:application", "--since", "1m", "--until", "1h"], "since must be before until"),
     ],
 )
 def test_misuse_is_said_in_words(project: Project, arguments: list[str], problem: str) -> None:
