@@ -31,17 +31,10 @@ from oss_wsgi.testing import CallbackSigner, callback_body
 from oss_wsgi.testing.local_oss import InProcessBucket
 
 from .support.callbacks import new_report, post_callback
+from .support.example_settings import EXAMPLE
 
 SIGNER = CallbackSigner()
-VALUES: dict[str, Any] = {
-    "bucket": "examplebucket",
-    "region": "cn-hangzhou",
-    "access_key_id": "LTAI5tExampleKeyId000001",
-    "access_key_secret": "ExampleSecret0000000000000000A",
-    "callback_url": "https://app.example.com/oss/callback",
-    "allow_anonymous": True,
-    "ticket_secret": ("t" * 32,),
-}
+VALUES = {**EXAMPLE, "allow_anonymous": True, "ticket_secret": ("t" * 32,)}
 
 
 BODY = new_report(*VALUES["ticket_secret"])
@@ -281,7 +274,6 @@ def test_a_misrouted_callback_is_logged_with_the_fix(caplog: pytest.LogCaptureFi
 
 
 def nonblocking(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
-    """Return the requests that are answered without waiting."""
     settings = Settings(**{**VALUES, **(values or {})})
     app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
     pinned, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))

@@ -112,7 +112,6 @@ async def report(app: Any, form: Any = None, target: str = "/oss/callback", **mo
 
 
 async def until(event: threading.Event) -> None:
-    """Wait for a thread, with the loop free."""
     assert await asyncio.to_thread(event.wait, WAIT)
 
 
@@ -121,7 +120,6 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def over_wsgi() -> oss_wsgi.DirectUpload:
-    """Return the same application over WSGI."""
     return oss_wsgi.DirectUpload(legacy, Settings(**VALUES), public_keys=SIGNER.public_keys)
 
 

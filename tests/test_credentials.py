@@ -177,7 +177,6 @@ def refreshing(source: Source, clock: FrozenClock, **options: float) -> Refreshi
 
 
 def wait_for_refresh() -> None:
-    """Wait until no refresh is running."""
     for thread in threading.enumerate():
         if thread.name == "oss_wsgi-credentials":
             thread.join(TIMEOUT)

@@ -46,7 +46,6 @@ class Site:
         return self.client.upload(name, data, content_type="image/png", change=self.fields.update, **options)
 
     def lose(self, name: str = "猫.png", **options: Any) -> None:
-        """Upload a file whose callback never arrives."""
         self.client.local_oss.fail_next("callback_refused")
         assert self.upload(name, **options).status_int == 203
 
