@@ -126,10 +126,8 @@ def _event(members: dict[str, Any]) -> UploadEvent:
     if not isinstance(oss, dict):
         raise _malformed("it has no member oss")
     name = members.get("eventName") or oss.get("eventName") or ""
-    bucket, stored = oss.get("bucket"), oss.get("object")
-    key = stored.get("key") if isinstance(stored, dict) else None
-    bucket_name = bucket.get("name") if isinstance(bucket, dict) else None
-    etag = stored.get("eTag") if isinstance(stored, dict) else None
+    bucket, stored = (each if isinstance(each, dict) else {} for each in (oss.get("bucket"), oss.get("object")))
+    bucket_name, key, etag = bucket.get("name"), stored.get("key"), stored.get("eTag")
     if not (isinstance(name, str) and name and isinstance(bucket_name, str) and isinstance(key, str) and key):
         raise _malformed("it does not name the event, the bucket and the object")
     etag = etag.strip('"').upper() if isinstance(etag, str) else ""

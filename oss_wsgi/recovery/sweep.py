@@ -114,11 +114,6 @@ class Segment(NamedTuple):
     prefix: int = 0
     after: str = ""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it begins with the first name."""
-        return self.prefix == 0 and not self.after
-
 
 @dataclass(eq=False, repr=False)
 class Sweep:
@@ -188,7 +183,8 @@ class Sweep:
         self._segments = [each._replace(since=max(each.since, self.not_before), until=end) for each in segments]
         # In the part that the stopped sweep had listed, older objects were left out, and newer ones may have come.
         for first, final in (since, last.since), (covered, end):
-            is_ahead = any(each.is_whole and each.since <= first and final <= each.until for each in self._segments)
+            whole = [each for each in self._segments if each.prefix == 0 and not each.after]
+            is_ahead = any(each.since <= first and final <= each.until for each in whole)
             if first < final and not is_ahead:
                 self._segments.append(Segment(first, final))
         last.since, last.until, last.resumed = min(segment.since for segment in self._segments), end, True

@@ -20,7 +20,7 @@ import waitress
 from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
 
-from ..wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest, body_limit_of, callback_test
+from ..wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
 from .bounds import (
     MEMORY_BODY_BYTES,
     Limits,
@@ -91,10 +91,8 @@ def make_server(
     if not listeners:
         raise ValueError("listener must be one or more listening sockets; there is none.")
     own = {name: options.pop(name) for name in _LIMITS if name in options}
-    if body_limit is None and hasattr(app, "body_limit"):
-        body_limit = body_limit_of(app)
-    if is_callback is None and hasattr(app, "is_callback"):
-        is_callback = callback_test(app)
+    body_limit = body_limit or getattr(app, "body_limit", None)
+    is_callback = is_callback or getattr(app, "is_callback", None)
     version = waitress_version()
     if not version.startswith(_KNOWN):
         log.warning(
