@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import OSSError, invalid_argument
+from .errors import invalid_argument
 
 HEADER = "x-oss-local-fault"
 ENVIRON_KEY = "HTTP_X_OSS_LOCAL_FAULT"
@@ -133,10 +133,6 @@ class UploadFaults:
     def __exit__(self, *error: object) -> None:
         if self._dropped:
             raise ConnectionDroppedError
-
-
-def slow_down() -> OSSError:
-    return OSSError(503, "SlowDown", "Please reduce your request rate.")
 
 
 def _fits(value: Any, default: Any) -> bool:

@@ -90,7 +90,8 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
 def _step(text: str) -> tuple[Action, Arguments]:
     name, *arguments = text.split(",")
     if name == "info":
-        raise _wrong("info", text) if arguments else _bad_request("The action info cannot be used with others.")
+        message = "The action info cannot be used together with others."
+        raise _wrong("info", text) if arguments else _bad_request(message)
     if name not in ACTIONS:
         raise not_implemented(f"x-oss-process=image/{name}")
     return ACTIONS[name], arguments
