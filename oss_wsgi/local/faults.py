@@ -90,18 +90,12 @@ class Faults:
             return list(self._pending)
 
     def add_text(self, text: str) -> None:
-        """Add a fault that is written as `NAME; detail=value; times=2`.
-
-        :raises ValueError: there is no such fault, or it has no such detail.
-        """
+        """Add a fault that is written as `NAME; detail=value; times=2`; raise ValueError as `add` does."""
         name, *pairs = (part.strip() for part in text.split(";"))
         self.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
 
     def with_header(self, header: str) -> Faults:
-        """Return the faults that a header names, divided by commas, with these as fallback.
-
-        :raises OSSError: the header names no fault, or a detail that the fault does not have.
-        """
+        """Return the faults that a header names, divided by commas, with these as fallback; or raise OSSError."""
         faults = Faults(fallback=self)
         try:
             for text in filter(None, map(str.strip, header.split(","))):

@@ -38,10 +38,7 @@ OSS_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class CallbackRequest:
-    """One POST to one URL.
-
-    :param sni: send the host's name in the TLS handshake.
-    """
+    """One POST to one URL; `sni` sends the host's name in the TLS handshake."""
 
     url: CallbackURL
     headers: list[tuple[str, str]]
@@ -243,10 +240,7 @@ def webob_request(request: CallbackRequest) -> webob.Request:
 
 
 def _start_tls(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:
-    """Return the connection under TLS; raise OSError unless it has a valid certificate of `host`.
-
-    :param sni: send the host's name in the handshake.
-    """
+    """Return the connection under TLS; raise OSError unless it has a valid certificate of `host`."""
     is_ip_address = not host.strip("0123456789.")
     if sni or is_ip_address:  # which Python does not send in the handshake
         return context.wrap_socket(connection, server_hostname=host)
