@@ -8,6 +8,8 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 # RFC 9110 section 8.3.1, with the characters and lengths of RFC 6838 section 4.2, but without `$`, which marks a
 # variable in a policy.
 _NAME = r"[A-Za-z0-9!#&^_.+-]{1,127}"

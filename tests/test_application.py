@@ -31,17 +31,10 @@ from oss_wsgi.testing import CallbackSigner, callback_body
 from oss_wsgi.testing.local_oss import InProcessBucket
 
 from .support.callbacks import new_report, post_callback
+from .support.example_settings import EXAMPLE
 
 SIGNER = CallbackSigner()
-VALUES: dict[str, Any] = {
-    "bucket": "examplebucket",
-    "region": "cn-hangzhou",
-    "access_key_id": "LTAI5tExampleKeyId000001",
-    "access_key_secret": "ExampleSecret0000000000000000A",
-    "callback_url": "https://app.example.com/oss/callback",
-    "allow_anonymous": True,
-    "ticket_secret": ("t" * 32,),
-}
+VALUES = {**EXAMPLE, "allow_anonymous": True, "ticket_secret": ("t" * 32,)}
 
 
 BODY = new_report(*VALUES["ticket_secret"])
@@ -174,6 +167,19 @@ def test_a_forwarded_callback_reaches_the_view_at_its_path() -> None:
     assert app.post("/oss/callback", BODY, expect_errors=True).status_int == 403
 
 
+def test_the_view_sees_an_authorization_that_the_server_hid() -> None:
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["HTTP_AUTHORIZATION"].encode()]
+
+    headers = SIGNER.headers("/oss/callback", BODY)
+    hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
+    settings = Settings(**VALUES)
+    app = webtest.TestApp(DirectUpload(view, settings, forward_callback=True, public_keys=SIGNER.public_keys))
+    answer = app.post("/oss/callback", BODY, headers=headers, extra_environ=hidden)
+    assert answer.text == hidden["REDIRECT_HTTP_AUTHORIZATION"]
+
+
 def test_forwarding_and_a_handler_contradict_each_other() -> None:
     with pytest.raises(ValueError, match="forward_callback"):
         client(forward_callback=True, on_upload=lambda upload: None)
@@ -236,6 +242,13 @@ def test_the_settings_file_is_the_ledger_and_outlives_the_application(tmp_path: 
     assert len(uploads) == 1
 
 
+def test_a_missing_key_is_told_before_the_ledger_makes_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "handled.sqlite3"
+    with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID"):
+        client({"access_key_id": None, "access_key_secret": None, "ledger": str(path)})
+    assert not path.exists()
+
+
 def test_missing_settings_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     client({"ticket_secret": ()})
     assert "OSS_TICKET_SECRET is not set" in caplog.text
@@ -253,12 +266,14 @@ def test_a_misrouted_callback_is_logged_with_the_fix(caplog: pytest.LogCaptureFi
     app({**sent, **misrouted, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
     assert "fastcgi_param PATH_INFO" in caplog.text
     caplog.clear()
+    sent["REQUEST_METHOD"], misrouted["REQUEST_URI"] = "POST", f"/{'x' * 4096}/oss/callback"
+    app({**sent, **misrouted}, lambda status, headers, exc_info=None: lambda data: None)
+    assert caplog.text == "", "nobody fills the log with a path of his own"
     assert client().post("/oss/callback", BODY, headers=headers).status_int == 200
     assert "does not reach" not in caplog.text
 
 
 def nonblocking(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
-    """Return the requests that are answered without waiting."""
     settings = Settings(**{**VALUES, **(values or {})})
     app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
     pinned, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))

@@ -34,7 +34,6 @@ MAX_MODULES_AT_A_TOP = 17
 
 
 def room(*names: str) -> list[str]:
-    """Return the modules in some rooms, or of these names."""
     prefixes = tuple(f"oss_wsgi.{name}" for name in names)
     return [name for name in MODULES if name in prefixes or name.startswith(tuple(f"{p}." for p in prefixes))]
 

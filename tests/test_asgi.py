@@ -112,7 +112,6 @@ async def report(app: Any, form: Any = None, target: str = "/oss/callback", **mo
 
 
 async def until(event: threading.Event) -> None:
-    """Wait for a thread, with the loop free."""
     assert await asyncio.to_thread(event.wait, WAIT)
 
 
@@ -121,7 +120,6 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def over_wsgi() -> oss_wsgi.DirectUpload:
-    """Return the same application over WSGI."""
     return oss_wsgi.DirectUpload(legacy, Settings(**VALUES), public_keys=SIGNER.public_keys)
 
 
@@ -689,6 +687,7 @@ def test_an_unknown_scope_is_an_error() -> None:
         ({"time_limit": float("nan")}, ValueError, "time_limit must be more than 0 seconds"),
         ({"threads": 0}, ValueError, "threads must be a number of at least 1, not 0"),
         ({"threads": 2.5}, ValueError, "threads must be a number"),
+        ({"threads": True}, ValueError, "threads must be a number"),
         ({"prefix": "oss"}, ValueError, "A prefix must be like '/uploads'"),
         ({"nonsense": 1}, TypeError, "nonsense"),
         ({"confirm": asyncio.sleep}, TypeError, "confirm must be a plain function: only authorize and on_upload may"),

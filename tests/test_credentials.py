@@ -177,7 +177,6 @@ def refreshing(source: Source, clock: FrozenClock, **options: float) -> Refreshi
 
 
 def wait_for_refresh() -> None:
-    """Wait until no refresh is running."""
     for thread in threading.enumerate():
         if thread.name == "oss_wsgi-credentials":
             thread.join(TIMEOUT)
@@ -305,6 +304,14 @@ def test_short_lived_credentials_are_fetched_at_each_retry_time(source: Source, 
     provider.get_credentials()
     wait_for_refresh()
     assert (key(provider), source.calls) == ("id-2", 2)
+
+
+def test_credentials_that_expire_before_the_retry_time_are_used_no_longer(source: Source, clock: FrozenClock) -> None:
+    source.lifetime = 5
+    provider = refreshing(source, clock, retry=10.0)
+    assert key(provider) == "id-1"
+    clock.now += 5
+    assert key(provider) == "id-2"
 
 
 def test_credentials_without_an_expiration_are_rechecked(source: Source, clock: FrozenClock) -> None:

@@ -159,7 +159,7 @@ def test_a_password_in_an_address_is_refused_and_not_shown(name: str) -> None:
         ("OSS_ALLOWED_ORIGINS", "https://app.example.com/", "no path or '/', not 'https://app.example.com/'."),
         ("OSS_ALLOWED_ORIGINS", "app.example.com", "OSS_ALLOWED_ORIGINS must list origins"),
         ("OSS_ALLOWED_ORIGINS", "null", "OSS_ALLOWED_ORIGINS must list origins"),
-        ("OSS_ALLOWED_ORIGINS", "*,https://app.example.com", "'*', which means every origin: remove the others."),
+        ("OSS_ALLOWED_ORIGINS", "https://app.example.com,*", "'*', which means every origin: remove the others."),
         ("OSS_TRUSTED_KEYS", "http://a.example/k.pem", "OSS_TRUSTED_KEYS must be KEY_URL=PEM_FILE pairs"),
         ("OSS_TRUSTED_KEYS", "a.example/k.pem=k.pem", "OSS_TRUSTED_KEYS must name each key by its URL"),
         ("OSS_TRUSTED_KEYS", "http://a/k=1.pem,http://a/k=2.pem", "OSS_TRUSTED_KEYS names a key URL twice: keep one."),

@@ -1,4 +1,4 @@
-"""A fetcher of small files: one HTTPS GET without redirects, limited in time and size."""
+"""One HTTP exchange limited in time, and a fetcher of small files: HTTPS, without redirects, limited in size too."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import http.client
 import socket
 import ssl
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..exceptions import FetchError
 from ..threads import TimeLimitError, call_within
+
+T = TypeVar("T")
 
 
 class HTTPSFetcher:
@@ -27,24 +31,9 @@ class HTTPSFetcher:
 
     def __call__(self, url: str) -> bytes:
         connection, target = self._prepare(url)
-        sockets: list[socket.socket] = []
-        too_late = threading.Event()
-
-        def get() -> bytes:
-            try:
-                connection.connect()
-                sockets.append(connection.sock)
-                if too_late.is_set():
-                    raise TimeoutError
-                return self._get(connection, target)
-            finally:
-                connection.close()
-
         try:
-            return call_within(self._timeout, get, thread_name="oss_wsgi-fetch")
+            return exchange_within(self._timeout, connection, lambda: self._get(connection, target))
         except TimeLimitError:
-            too_late.set()  # `get` gives up if it connects after this
-            _shut_down(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
         except FetchError:
             raise
@@ -79,11 +68,33 @@ class HTTPSFetcher:
             return body
 
 
-def _shut_down(sockets: list[socket.socket]) -> None:
-    """Shut the sockets down, which ends the other thread's read; a socket may be closed already."""
-    for sock in sockets:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+def exchange_within(seconds: float | None, connection: http.client.HTTPConnection, exchange: Callable[[], T]) -> T:
+    """Connect, return what ``exchange`` returns, and close the connection.
+
+    Raises TimeLimitError after ``seconds``, None for any number, and whatever connecting and ``exchange`` raise.
+    """
+    connected: list[socket.socket] = []
+    is_over = threading.Event()
+
+    def work() -> T:
+        try:
+            connection.connect()
+            connected.append(connection.sock)
+            if is_over.is_set():  # nobody waits any more
+                raise TimeoutError
+            return exchange()
+        finally:
+            connection.close()
+
+    if seconds is None:
+        return work()
+    try:
+        return call_within(seconds, work, thread_name="oss_wsgi-request")
+    finally:
+        is_over.set()
+        for sock in connected:  # this ends the thread's read, if it has not closed the socket already
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
 
 
 def _reason(error: Exception) -> str:

@@ -248,8 +248,11 @@ def _unavailable(hint: str) -> KeyUnavailableError:
 
 
 def _log_key(url: str, key: RSAPublicKey) -> None:
-    """Log the size and the SHA-256 of the SubjectPublicKeyInfo (``openssl pkey -pubin -outform DER | sha256sum``)."""
     remark = ", the size that OSS itself has chosen" if key == load_public_key(OSS_PUBLIC_KEY) else ""
+    log.info("callback key %s: %d bits%s, SHA-256 %s", url, key.key_size, remark, fingerprint(key))
+
+
+def fingerprint(key: RSAPublicKey) -> str:
+    """Return the SHA-256 of a key's SubjectPublicKeyInfo (``openssl pkey -pubin -outform DER | sha256sum``)."""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    fingerprint = hashlib.sha256(der, usedforsecurity=False).hexdigest()
-    log.info("callback key %s: %d bits%s, SHA-256 %s", url, key.key_size, remark, fingerprint)
+    return hashlib.sha256(der, usedforsecurity=False).hexdigest()

@@ -32,7 +32,6 @@ _STATUS = re.compile(
 )
 #: OSS quotes the application's own status in the message of a callback that failed.
 _CALLBACK_STATUS = re.compile(r"Error status ?: ?([1-5][0-9]{2})\b", re.IGNORECASE)
-_LANGUAGES = "languages"
 _PAGE_TEXT = re.compile(r'^ +(\w+): "(.{8,})",$|^ +(\w+): \{$', re.MULTILINE)
 _NAMES = {name.lower(): status.value for name, status in HTTPStatus.__members__.items()}
 
@@ -121,7 +120,7 @@ def _sentences() -> dict[str, tuple[str, str]]:
     The first of equal texts counts. Longer texts come first, because one may be a part of another.
     """
     sentences: dict[str, tuple[str, str]] = {}
-    for language in sorted((shipped_folder() / _LANGUAGES).glob("*.js")):
+    for language in sorted((shipped_folder() / "languages").glob("*.js")):
         section = ""
         for match in _PAGE_TEXT.finditer(language.read_text(encoding="utf-8")):
             name, sentence, opened = match.groups()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from argparse import Namespace
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..exceptions import SettingsError
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
@@ -16,12 +17,8 @@ from .options import EPILOG, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
 from .terminal import FailedError, MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
-if TYPE_CHECKING:
-    from argparse import Namespace
-
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "cors",
         help="print, compare or set the bucket's CORS rule",

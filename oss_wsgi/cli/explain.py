@@ -8,8 +8,9 @@ import os
 import stat
 import sys
 import textwrap
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..explanations.languages import CHINESE, in_language, spoken_language
 from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
@@ -17,15 +18,11 @@ from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, 
 from .signature_difference import compare
 from .terminal import FailedError, MisuseError, note, plain, read_input
 
-if TYPE_CHECKING:
-    from argparse import Namespace
-
 #: A longer text cannot be a misspelt code.
 _MAX_CODE = 60
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the parser."""
     parser = subparsers.add_parser(
         "explain",
         help="explain an error code, a status, or a pasted answer",

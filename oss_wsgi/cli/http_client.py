@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from email.message import Message
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from ..callback.key_fetcher import exchange_within
 from ..http import json_object
-from ..threads import TimeLimitError, call_within
+from ..threads import TimeLimitError
 from .terminal import system_reason
 
 MAX_BYTES = 1024 * 1024
@@ -76,15 +75,12 @@ def request(
         raise UnreachableError("the address is not an http:// or https:// URL") from error
     server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connected: list[socket.socket] = []
-    is_over = threading.Event()
+    start = time.monotonic()
+    is_connected = False
 
     def exchange() -> Response:
-        start = time.monotonic()
-        connection.connect()
-        connected.append(connection.sock)
-        if is_over.is_set():  # nobody waits any more
-            raise TimeoutError
+        nonlocal is_connected
+        is_connected = True
         # A server that refuses a large body early responds and hangs up before all of it is sent.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, target, body, {"User-Agent": AGENT, **(headers or {})})
@@ -92,22 +88,16 @@ def request(
             return _read(response, start)
 
     try:
-        return exchange() if deadline is None else call_within(deadline, exchange, thread_name="oss_wsgi-request")
+        return exchange_within(deadline, connection, exchange)
     except (OSError, ValueError, http.client.HTTPException, TimeLimitError) as error:
         if isinstance(error, (TimeoutError, TimeLimitError)):
             seconds = f"{deadline if isinstance(error, TimeLimitError) else limit:g} s"
-            if connected:
+            if is_connected:
                 raise TooSlowError(f"{server} did not answer within {seconds}") from error
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
         if isinstance(error, ssl.SSLError):
             raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
         raise UnreachableError(f"{server} cannot be reached: {_reason(error)}", parts.hostname or "") from error
-    finally:
-        is_over.set()
-        for sock in connected:  # the thread of `call_within` may still use it
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
-        connection.close()
 
 
 def checked_url(url: str) -> SplitResult:

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from ..endpoints.metrics import Metrics
@@ -16,21 +17,18 @@ from ..exceptions import SettingsError
 from ..middleware.access_log import AccessLog
 from ..serving import make_server
 from ..serving.bounds import default_connection_limit, most_connections
-from ..serving.handshakes import HANDSHAKE_SECONDS
 from ..serving.inheritance import Inheritance
 from ..serving.joined_metrics import SharedMetrics, families_of
+from ..serving.listeners import HANDSHAKE_SECONDS, inherited_sockets, listening_socket, local_url
 from ..serving.sharing import Share
-from ..serving.socket_activation import inherited_sockets
 from ..serving.supervisor import Parent, Processes
-from ..serving.until_stopped import CannotStartError, drain_on_signals, listening_socket, local_url
+from ..serving.until_stopped import CannotStartError, drain_on_signals
 from ..settings import Settings
 from ..settings_check import unshared
 from ..wsgi.questions import nonblocking_test
 from .terminal import said
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from _typeshed.wsgi import WSGIApplication
 
 MAX_HEADERS = 32 * 1024

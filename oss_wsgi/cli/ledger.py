@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from typing import Any
 
 from ..ledger.url import is_url, shown
 from .options import EPILOG
 from .terminal import MisuseError
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 _DATABASES = {
     "postgresql": "PostgreSQL",
@@ -20,7 +18,6 @@ _DATABASES = {
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "ledger",
         help="print the SQL of the ledger's tables",
@@ -38,7 +35,6 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the statements and return 0."""
     url = arguments.url or arguments.environ.get("OSS_LEDGER", "").strip()
     if not url:
         raise MisuseError("which database? Add --url postgresql: or --url mysql:, or set OSS_LEDGER.")

@@ -7,9 +7,10 @@ import os
 import secrets
 import socket
 import tempfile
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
@@ -17,12 +18,10 @@ from ..callback.secret_file import MIN_TICKET_SECRET
 from ..ledger.url import is_url
 from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
-from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
+from ..serving.listeners import local_url
+from ..serving.until_stopped import CannotStartError, run_until_stopped, signals_deferred
 from ..settings import OFF, Settings
 from .options import is_set
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 # Servers in production import this module through server.py, so the functions import `..local`.
 
@@ -31,7 +30,6 @@ LOCAL_REGION = "cn-hangzhou"
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     from ..local.command_line import parser
 
     options = parser()

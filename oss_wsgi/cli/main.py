@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from ..exceptions import CredentialsError, OSSWSGIError
-from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
+from . import cors, explain, ledger, local, reconcile, serve, sign, upload, verify
+from .doctor import command as doctor
 from .parser import CommandParser, UsageError
-from .terminal import FailedError, MisuseError, end_output, in_words, note, open_closed_streams, said, system_reason
+from .terminal import FailedError, end_output, in_words, note, open_closed_streams, said, system_reason
 
 PROGRAM = "oss-wsgi"
 
@@ -113,7 +114,7 @@ def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
         status, problems, members = 1, [str(error)], error.members
     except CredentialsError as error:
         status, problems = 2, [in_words(str(error))]
-    except (MisuseError, OSSWSGIError) as error:
+    except OSSWSGIError as error:
         status, problems = 2, getattr(error, "problems", [str(error)])
     except OSError as error:
         if not isinstance(sys.stdout, io.StringIO):  # perhaps the output failed
@@ -163,8 +164,7 @@ def _raising_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    numbers = [each for each in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(each) is signal.SIG_DFL]
 
     def end(number: int, frame: object) -> None:
         for each in numbers:  # a closed terminal sends SIGHUP twice, and nothing may interrupt the clean-up

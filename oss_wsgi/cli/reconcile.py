@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from argparse import Namespace
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..application import DirectUpload
 from ..exceptions import BucketError, LedgerUnavailableError, SweepRunningError
@@ -18,9 +19,6 @@ from ..site import site
 from .load_application import load_attribute
 from .options import EPILOG, add_settings, duration_argument, environ_of
 from .terminal import FailedError, MisuseError, plain, progress
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 #: As tqdm reads it.
 _BAR = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}"
@@ -39,7 +37,6 @@ _MEANINGS = {
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "reconcile",
         help="find uploads whose report was lost, and handle them",

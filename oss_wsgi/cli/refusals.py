@@ -36,7 +36,6 @@ class OSSRefusal:
 
 
 def read_refusal(body: bytes) -> OSSRefusal:
-    """Read an error document."""
     document = body[:65536].decode("utf-8", "replace")
     texts = (element_text(document, name) or "" for name in ("Code", "Message", "EC", "Endpoint"))
     return OSSRefusal(*(plain(text.strip()[:4096]) for text in texts))

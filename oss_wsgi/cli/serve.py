@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.bounds import raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
-from ..serving.until_stopped import CannotStartError, local_url, run_until_stopped
+from ..serving.listeners import local_url
+from ..serving.until_stopped import CannotStartError, run_until_stopped
 from ..settings import Settings
 from ..signing.presigned_url import URLPresigner
 from ..site import site
@@ -31,8 +33,6 @@ from .serve_application import own_application
 from .terminal import said
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from _typeshed.wsgi import WSGIApplication
 
 ENV_FILE = ".env"
@@ -46,7 +46,6 @@ MAX_BODY = MAX_BODY_BYTES + 1
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     epilog = (
         "Example: oss-wsgi serve --app shop:application --reload. "
         f"A file .env is not read: `set -a; . ./.env; set +a` sets its variables. {EPILOG}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from .load_application import load_application
 from .terminal import note, said
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 

@@ -8,8 +8,9 @@ import os.path
 import secrets
 import shlex
 import time
+from argparse import Namespace
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..callback.ticket import TicketBook
 from ..credentials import StaticCredentialsProvider
@@ -20,9 +21,6 @@ from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner, PresignedPost
 from .options import EPILOG, add_settings, environ_of, is_set, settings_of
 from .terminal import MisuseError, note, waiting
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -36,7 +34,6 @@ _PAGE = """\
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "sign",
         help="print a signed form for a file name",
@@ -57,7 +54,6 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the form and return 0."""
     settings = _settings(environ_of(arguments))
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")

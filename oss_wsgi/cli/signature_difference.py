@@ -151,7 +151,6 @@ def _split(lines: list[str], separator: str) -> Iterator[tuple[str, str]]:
 
 
 def _read_signed(text: str, oss: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the items that were signed."""
     signed = _parse(text)
     fields, url = signed.get("fields"), signed.get("url")
     if isinstance(fields, dict) and isinstance(fields.get("policy"), str):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
+from ..exceptions import SettingsError
 from ..explanations.languages import in_language, spoken_language
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
@@ -20,12 +21,8 @@ _LONGEST_NAME = 40
 _EXCEPTION = re.compile(r"\([A-Za-z]*(?:Exception|Error)(?: ([^()]*))?\)")
 
 
-class MisuseError(Exception):
+class MisuseError(SettingsError):
     """Raised when a command cannot do what its arguments ask, with a sentence for each reason."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class FailedError(Exception):
@@ -58,9 +55,9 @@ def in_words(text: str) -> str:
     return _EXCEPTION.sub(lambda match: f"({match[1] or 'nothing there'})", text)
 
 
-def _shows_progress(environ: Mapping[str, str] | None) -> bool:
+def _shows_progress(environ: Mapping[str, str]) -> bool:
     """Return whether standard error is a terminal that can rewrite a line."""
-    return (environ or {}).get("TERM") != "dumb" and sys.stderr.isatty()
+    return environ.get("TERM") != "dumb" and sys.stderr.isatty()
 
 
 def _columns() -> int:
@@ -77,7 +74,7 @@ def _fitting(text: str) -> str:
 
 @contextlib.contextmanager
 def progress(
-    name: str, total: float, environ: Mapping[str, str] | None, bar_format: str | None = None
+    name: str, total: float, environ: Mapping[str, str], bar_format: str | None = None
 ) -> Iterator[Callable[..., None]]:
     """Yield ``show(done, behind="")``, which shows on a terminal how much is done, and a note behind it.
 
@@ -103,7 +100,7 @@ def progress(
     with bars(desc=name, total=total, ncols=_columns() - 1, nrows=20, leave=bar_format is None, **options) as bar:
 
         def show(done: float, behind: str = "") -> None:
-            bar.set_postfix_str(said(behind, environ or {}), refresh=False)
+            bar.set_postfix_str(said(behind, environ), refresh=False)
             bar.update(done - bar.n)
             if done >= total:
                 bar.refresh()
@@ -112,10 +109,10 @@ def progress(
 
 
 @contextlib.contextmanager
-def waiting(text: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+def waiting(text: str, environ: Mapping[str, str]) -> Iterator[None]:
     """Show on a terminal what the command waits for, and remove it afterwards."""
     is_terminal = _shows_progress(environ)
-    line = _fitting(f"{said(text, environ or {})} ...")
+    line = _fitting(f"{said(text, environ)} ...")
     if is_terminal:
         print(line, end="\r", file=sys.stderr, flush=True)
     try:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import mimetypes
 import os
 import stat
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
@@ -20,9 +20,6 @@ from ..signing.form_body import FileBody, FileChangedError, FormBody
 from .http_client import MAX_BYTES, Response, UnreachableError, checked_url, is_json, json_members, request
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
 from .terminal import FailedError, MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
 
@@ -38,7 +35,6 @@ _FIX_ANONYMOUS = (
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "upload",
         help="upload files through a signature endpoint",
@@ -97,9 +93,7 @@ def _endpoint(text: str) -> str:
     try:
         checked_url(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}"
-        ) from None
+        raise ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}") from None
     return text
 
 
@@ -155,10 +149,6 @@ class _Signed:
     fields: Mapping[str, str]
     headers: Mapping[str, str]
     key: str
-
-    @property
-    def has_callback(self) -> bool:
-        return "callback" in self.fields or "callback" in parse_qs(urlsplit(self.url).query)
 
 
 def _upload(
@@ -234,7 +224,7 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
         message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
         raise FailedError(message, **members, error={**refusal.members(), "fix": fix})
-    if not signed.has_callback:
+    if "callback" not in signed.fields and "callback" not in parse_qs(urlsplit(signed.url).query):
         return f"stored as {plain(signed.key)}; no callback is configured", members
     if not is_json(response.body):
         raise FailedError(

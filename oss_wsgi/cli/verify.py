@@ -8,14 +8,14 @@ import hashlib
 import hmac
 import json
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..application import public_key_store
-from ..callback.public_keys import PublicKeyStore
+from ..callback.public_keys import PublicKeyStore, fingerprint
 from ..callback.recording import Recording
 from ..callback.rsa import signature_block
 from ..callback.ticket import TicketBook
@@ -28,9 +28,6 @@ from ..wsgi.environ import request_target
 from .options import EPILOG, add_settings, environ_of, settings_of
 from .terminal import MisuseError, coloured, plain, read_input, waiting
 
-if TYPE_CHECKING:
-    from argparse import Namespace
-
 _MAX_INPUT = 1024 * 1024
 
 _NOT_A_CALLBACK = (
@@ -40,7 +37,6 @@ _NOT_A_CALLBACK = (
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "verify",
         help="say whether a captured callback is from OSS",
@@ -64,8 +60,8 @@ def run(arguments: Namespace) -> int:
     # A ticket of a recording counts as it did when the callback came in.
     now = recording.received or time.time()
     tickets = TicketBook(settings.ticket_secret, clock=lambda: now) if settings.ticket_secret else None
-    guard = CallbackGuard(
-        _never_called, CallbackVerifier(keys), tickets=tickets, bucket=settings.bucket, callback_urls=urls
+    guard = CallbackGuard(  # it only verifies here, and passes nothing on
+        lambda *_: [], CallbackVerifier(keys), tickets=tickets, bucket=settings.bucket, callback_urls=urls
     )
     environ = recording.environ()
     report: dict[str, Any] = {"verified": True}
@@ -118,12 +114,6 @@ def _named_key(environ: Mapping[str, Any], keys: PublicKeyStore) -> tuple[str, R
         return url, None
 
 
-def fingerprint(key: RSAPublicKey) -> str:
-    """Return the SHA-256 of a key's SubjectPublicKeyInfo, as the log shows it."""
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
-
-
 def _explanation(digest: bytes | None, target: bytes, body: bytes) -> str:
     if digest is None:
         return "it is not a signature of this key, or it was changed on the way"
@@ -159,7 +149,6 @@ def _upload_members(upload: Upload) -> dict[str, Any]:
 
 
 def _print(report: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-    """Print the report for a person."""
     if report["verified"]:
         print(coloured("verified", "green", environ))
     else:
@@ -193,10 +182,6 @@ def _ticket_line(ticket: Mapping[str, Any] | None) -> str:
         return "not checked: OSS_TICKET_SECRET is not set"
     until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ticket["accepted_until"]))
     return f"valid, for user {plain(str(ticket['user']))}, accepted until {until}"
-
-
-def _never_called(environ: Any, start_response: Any) -> list[bytes]:
-    raise AssertionError("the guard only verifies here, and passes nothing on")
 
 
 def md5(data: bytes) -> bytes:

@@ -20,9 +20,6 @@ class FileLocks:
         self._folder = f"{path}s"
         self._held: dict[int, int] = {}
         self._mutex = threading.Lock()
-
-    def open(self) -> None:
-        """Make the folder if it is missing."""
         make_private_folder(self._folder)
 
     def place(self, number: int, *, is_name: bool = False) -> int:
@@ -31,7 +28,7 @@ class FileLocks:
 
     def try_lock(self, place: int) -> bool:
         """Lock a place; return False if another call or process holds it."""
-        self.open()
+        make_private_folder(self._folder)
         path = os.path.join(self._folder, f"{place:04}")
         while True:
             descriptor = open_private(path, os.O_RDWR | os.O_CREAT)

@@ -17,7 +17,7 @@ from .sql_engine import check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
 from .sql_session import IdleSessions, OwnTransaction, Watch, own_transaction
 from .sql_tables import Statements
-from .transactional import SharedTransaction, Transaction, TransactionalLedger
+from .transactional import AUTOCOMMIT, SharedTransaction, Transaction, TransactionalLedger
 
 #: The number of threads for which a ledger has connections by default.
 DEFAULT_THREADS = 8
@@ -202,6 +202,13 @@ class _SQLAlchemyTransaction(SharedTransaction):
         _listen(connection.engine)
         self._info = connection.info  # it belongs to the pooled connection, so it outlives this Connection
         self._info[_SHARED] = self
+
+    def before_handler(self) -> None:
+        """Do what every shared transaction does. Raises SettingsError if the claim was committed by itself."""
+        driver: Any = self._connection.connection.driver_connection
+        if self.statements.family == "sqlite" and not driver.in_transaction:
+            raise SettingsError(AUTOCOMMIT)  # SQLite alone would begin a transaction with the savepoint
+        super().before_handler()
 
     def flush(self) -> None:
         """Send the statements that a Session keeps back until the commit."""

@@ -67,15 +67,15 @@ _FAMILIES = {
     "mariadb": "mysql",
     "sqlite": "sqlite",
 }
-_INNODB: Any = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+_INNODB: Any = {"mysql_engine": "InnoDB"}
 
 
 def _bytes(length: int) -> LargeBinary:
-    return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
+    return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql")
 
 
 def _many_bytes() -> LargeBinary:
-    return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+    return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
 
 
 _metadata = MetaData()

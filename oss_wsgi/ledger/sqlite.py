@@ -146,7 +146,6 @@ class SQLiteLedger(LoopLedger):
                 narrow_files(self._path)  # others may have been able to read it
                 self._writer.close()
             self._locks = _locks_beside(self._path)
-            self._locks.open()
             self._locks.close()
         except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
@@ -699,11 +698,6 @@ class ByteLocks:
     def __del__(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-
-    def open(self) -> None:
-        """Open the file; make it if it is missing."""
-        with self._mutex:
-            self._open()
 
     def place(self, number: int, *, is_name: bool = False) -> int:
         """Return the offset for a hash; names and uploads never share an offset."""

@@ -50,8 +50,8 @@ _TRIES = 12
 #: Seconds for which even a call that must not wait is run again.
 _LEAST_PATIENCE = 0.5
 #: One of this many calls that store a response deletes expired rows: twice as many rows as come in.
-_DELETE_EVERY = 512
-_EXACT_COUNT = 100_000
+DELETE_EVERY = 512
+EXACT_COUNT = 100_000
 #: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
 PING_SECONDS = 8.0
 
@@ -63,7 +63,7 @@ _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "
     "a savepoint (begin_nested, transaction.atomic) around what may fail"
 )
-_AUTOCOMMIT = (
+AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
@@ -112,7 +112,7 @@ class Transaction(ABC):
         elif statements.family == "mysql":
             before, autocommit = self.run(statements.show_wait, {}).rows[0]
             if int(autocommit):
-                raise SettingsError(_AUTOCOMMIT)
+                raise SettingsError(AUTOCOMMIT)
             self.run(statements.limit_wait, {"wait": self.whole_seconds(seconds)})
             self._wait_before = {"wait": int(before)}
 
@@ -189,7 +189,7 @@ class SharedTransaction(Transaction):
             self._execute("SAVEPOINT oss_wsgi")
         except Exception as error:
             if meaning_of(error) is Meaning.ENDED:
-                raise SettingsError(_AUTOCOMMIT) from error
+                raise SettingsError(AUTOCOMMIT) from error
             raise
 
     @contextmanager
@@ -327,7 +327,7 @@ class TransactionalLedger(OnceLedger):
 
     def _count_stored(self) -> None:
         self._stored += 1
-        if self._stored % _DELETE_EVERY == 0:
+        if self._stored % DELETE_EVERY == 0:
             self._must_delete = True
 
     # What others ask.
@@ -379,7 +379,7 @@ class TransactionalLedger(OnceLedger):
 
         def look(transaction: Transaction) -> int:
             rows = transaction.run(transaction.statements.estimate, {}).rows
-            if rows and rows[0][0] is not None and int(rows[0][0]) > _EXACT_COUNT:
+            if rows and rows[0][0] is not None and int(rows[0][0]) > EXACT_COUNT:
                 return int(rows[0][0])
             return int(transaction.run(transaction.statements.count, {}).rows[0][0])
 

@@ -10,14 +10,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from ..explanations.languages import in_language, spoken_language
-from ..serving.until_stopped import (
-    CannotStartError,
-    cannot_listen_error,
-    is_urgent,
-    run_until_stopped,
-    signals_deferred,
-    wait_for_signal,
-)
+from ..serving.listeners import cannot_listen_error
+from ..serving.until_stopped import CannotStartError, is_urgent, run_until_stopped, signals_deferred, wait_for_signal
 from .command_line import PROGRAM, greeting, parser
 
 if TYPE_CHECKING:

@@ -26,7 +26,6 @@ class PartsTicket(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Return the object's name."""
         return self.ticket.key or ""
 
     @property

@@ -298,14 +298,12 @@ class PartUploads:
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed already; otherwise raise what the refusal means."""
-        meaning: OSSWSGIError = error
-        if error.code == "FileAlreadyExists":
-            meaning = _file_exists()
-        elif error.code == "InvalidPart":
-            meaning = PartsRefusedError("parts_missing", "a part was replaced while the upload was completed")
-        elif error.code == "EntityTooSmall":
-            meaning = PartsRefusedError("part_too_small", "OSS finds a part that is too small")
-        return self._completed_meanwhile(opened, meaning)
+        meanings = {
+            "FileAlreadyExists": _file_exists(),
+            "InvalidPart": PartsRefusedError("parts_missing", "a part was replaced while the upload was completed"),
+            "EntityTooSmall": PartsRefusedError("part_too_small", "OSS finds a part that is too small"),
+        }
+        return self._completed_meanwhile(opened, meanings.get(error.code, error))
 
     def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
         """Return the upload if another page has completed it, so its parts are gone; otherwise raise ``refusal``.

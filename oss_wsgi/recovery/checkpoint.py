@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..http import json_object
 from ..ledger.base import Ledger
 from ..private_file import write_private
 
@@ -34,24 +35,16 @@ class CheckpointFile:
 
     def _texts(self) -> State:
         try:
-            return _members(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return json_object(self._path.read_bytes()) or {}
+        except OSError:
             return {}
 
 
 def load_state(store: Ledger | CheckpointFile, name: str) -> State:
     """Return the last state saved under a name, in a ledger for all processes that share it; {} if it is damaged."""
-    return _members(store.load(name) or "{}")
+    return json_object((store.load(name) or "").encode()) or {}
 
 
 def save_state(store: Ledger | CheckpointFile, name: str, state: State) -> None:
     """Replace the state under a name. Raises LedgerUnavailableError; for a file OSError."""
     store.save(name, json.dumps(state, ensure_ascii=False))
-
-
-def _members(text: str) -> State:
-    try:
-        members = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return members if isinstance(members, dict) else {}

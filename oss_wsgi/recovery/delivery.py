@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote_to_bytes, urlencode, urlsplit
 
 from ..callback.parameters import FORM
 from ..callback.upload import UPLOAD_KEY, Upload
+from ..http import DEFAULT_PORTS
 from ..wsgi.environ import header
 from ..wsgi.observers import FACTS_KEY, facts_of
 from ..wsgi.responses import Headers, read_response
@@ -16,7 +17,6 @@ from ..wsgi.responses import Headers, read_response
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 #: Environ keys that a delivery takes from the browser's request: those of the server, and the request's ID.
 _OF_THE_SERVER = (
     "SERVER_NAME",
@@ -73,7 +73,7 @@ class Delivery:
         self._own = {
             "SCRIPT_NAME": own_path if own_path.endswith(path) else path,
             "SERVER_NAME": parts.hostname,
-            "SERVER_PORT": str(parts.port or _DEFAULT_PORTS[parts.scheme]),
+            "SERVER_PORT": str(parts.port or DEFAULT_PORTS[parts.scheme]),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_HOST": parts.netloc,
             "wsgi.version": (1, 0),

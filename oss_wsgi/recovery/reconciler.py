@@ -31,11 +31,9 @@ class Counters(Protocol):
 
     def on_reconciled(self, counts: Mapping[str, int]) -> None:
         """Count the outcomes of a sweep."""
-        ...
 
     def on_event(self, outcome: str) -> None:
         """Count the outcome of an event."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)

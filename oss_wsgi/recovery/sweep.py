@@ -85,7 +85,6 @@ class Reconciliation:
         return {name: count for name, count in self.counts.items() if count and name in _LEFT}
 
     def add(self, outcome: str, listed: ListedObject, reason: str | None = None) -> None:
-        """Count one object."""
         setattr(self, outcome, getattr(self, outcome) + 1)
         if outcome in ("known", "recovered", "settled", "gone"):
             return

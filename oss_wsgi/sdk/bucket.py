@@ -120,7 +120,9 @@ class SDKBucket:
                     self._bucket, key, upload_id, max_parts=1000, part_number_marker=marker
                 )
                 result = self._client.list_parts(request)
-                stored += [_stored_part(part) for part in result.parts or ()]
+                for part in result.parts or ():
+                    crc64 = int(part.hash_crc64) if part.hash_crc64 else None
+                    stored.append(StoredPart(part.part_number, part.size, part.etag, crc64))
                 if not (result.is_truncated and result.parts):
                     return stored
 
@@ -225,10 +227,6 @@ class SDKBucket:
                 "credentials_unavailable", f"there is no access key to ask OSS with: {problem}", right=right
             )
         return BucketRefusedError("bucket_failed", f"{action}: the SDK raised {type(cause).__name__}", right=right)
-
-
-def _stored_part(part: Any) -> StoredPart:
-    return StoredPart(part.part_number, part.size, part.etag, int(part.hash_crc64) if part.hash_crc64 else None)
 
 
 def network_reason(error: BaseException) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..http import DEFAULT_PORTS
+
 #: The methods that a form needs, and those of uploads in parts, which a presigned PUT needs too.
 METHODS = ("POST",)
 PARTS_METHODS = ("POST", "PUT")
@@ -19,9 +21,15 @@ PARTS_EXPOSED = (*EXPOSED, "x-oss-hash-crc64ecma")
 
 _MAX_AGE = 600
 
-_ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(\[[0-9a-f:]+\]|[a-z0-9._*-]+)(?::([1-9][0-9]{0,4}|\*))?")
+# The lists of a rule: our names, those of the XML in OSS's order, and the SDK's.
+_LISTS = (
+    ("origins", "AllowedOrigin", "allowed_origins"),
+    ("methods", "AllowedMethod", "allowed_methods"),
+    ("headers", "AllowedHeader", "allowed_headers"),
+    ("exposed", "ExposeHeader", "expose_headers"),
+)
 
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(\[[0-9a-f:]+\]|[a-z0-9._*-]+)(?::([1-9][0-9]{0,4}|\*))?")
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,8 @@ class Rule:
 
     def elements(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of the rule's XML elements, in the order of OSS."""
-        for name, values in (
-            ("AllowedOrigin", self.origins),
-            ("AllowedMethod", self.methods),
-            ("AllowedHeader", self.headers),
-            ("ExposeHeader", self.exposed),
-        ):
-            yield from ((name, value) for value in values)
+        for name, element, _ in _LISTS:
+            yield from ((element, value) for value in getattr(self, name))
         if self.max_age is not None:
             yield "MaxAgeSeconds", str(self.max_age)
 
@@ -65,7 +68,7 @@ def origin_problem(origin: str) -> str | None:
             "without a '/' at its end (international names as xn--...)."
         )
     scheme, _, port = match.groups()
-    if port is not None and port == _DEFAULT_PORTS.get(scheme):
+    if port is not None and port == str(DEFAULT_PORTS.get(scheme)):
         return f"{origin!r} is not an origin that a browser sends: leave out :{port}, the default port of {scheme}."
     if port not in (None, "*") and int(port) > 65535:
         return f"{origin!r} has a port over 65535."
@@ -132,13 +135,7 @@ def as_xml(rules: Sequence[Rule], vary: bool | None) -> str:
 def from_sdk(configuration: Any) -> tuple[list[Rule], bool | None]:
     """Return the rules of the SDK's CORSConfiguration, and its ResponseVary."""
     return [
-        Rule(
-            tuple(rule.allowed_origins or ()),
-            tuple(rule.allowed_methods or ()),
-            tuple(rule.allowed_headers or ()),
-            tuple(rule.expose_headers or ()),
-            rule.max_age_seconds,
-        )
+        Rule(**{name: tuple(getattr(rule, member) or ()) for name, _, member in _LISTS}, max_age=rule.max_age_seconds)
         for rule in configuration.cors_rules or ()
     ], configuration.response_vary
 
@@ -146,13 +143,7 @@ def from_sdk(configuration: Any) -> tuple[list[Rule], bool | None]:
 def to_sdk(sdk: Any, rules: Sequence[Rule], vary: bool | None) -> Any:
     """Return the SDK's CORSConfiguration."""
     sdk_rules = [
-        sdk.CORSRule(
-            allowed_origins=list(rule.origins),
-            allowed_methods=list(rule.methods),
-            allowed_headers=list(rule.headers),
-            expose_headers=list(rule.exposed),
-            max_age_seconds=rule.max_age,
-        )
+        sdk.CORSRule(**{member: list(getattr(rule, name)) for name, _, member in _LISTS}, max_age_seconds=rule.max_age)
         for rule in rules
     ]
     return sdk.CORSConfiguration(cors_rules=sdk_rules, response_vary=vary)

@@ -149,17 +149,13 @@ def _import_library() -> Any:
         command = "pip install 'oss-wsgi[credentials]'"
         raise SettingsError(f"SDKCredentialsProvider needs the official library: {command}.") from error
     # The library logs whole responses of STS, by default to stderr; we log errors ourselves.
-    logger = logging.getLogger("credentials")
-    if not any(isinstance(log_filter, _LibraryFilter) for log_filter in logger.filters):
-        logger.addFilter(_LibraryFilter())
+    logging.getLogger("credentials").addFilter(_is_of_others)
     return provider
 
 
-class _LibraryFilter(logging.Filter):
-    """Drops only the library's records, because others may use a logger with the same common name."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "alibabacloud_credentials" not in record.pathname
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return whether a record is not the library's: others may use a logger with the same common name."""
+    return "alibabacloud_credentials" not in record.pathname
 
 
 class _ProviderChain:

@@ -53,12 +53,10 @@ class Limits:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value > 0):
                 raise ValueError(f"{name} must be a number, more than 0, not {value!r}.")
-        bound = self.connections_per_address
-        if bound is not None and not (isinstance(bound, int) and bound > 0):
-            raise ValueError(f"connections_per_address must be a whole number, at least 1, not {bound!r}.")
-        files = self.file_bytes
-        if files is not None and not (isinstance(files, int) and files > 0):
-            raise ValueError(f"file_bytes must be a whole number, at least 1, not {files!r}.")
+        for name in ("connections_per_address", "file_bytes"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value > 0):
+                raise ValueError(f"{name} must be a whole number, at least 1, not {value!r}.")
 
 
 def default_connection_limit(descriptors_each: int = 1) -> int:

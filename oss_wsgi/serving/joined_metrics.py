@@ -65,7 +65,6 @@ class SharedMetrics:
         self._collect = collect
 
     def collect(self) -> Iterator[Any]:
-        """Yield the metrics, for the registry."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
         families, serving, restarts = self._collect()

@@ -35,7 +35,6 @@ class Output:
 
     @property
     def memory(self) -> int:
-        """The bytes that are in memory."""
         return sum(len(buffer) for buffer in self._buffers if not _is_file(buffer))
 
     @property
@@ -79,7 +78,6 @@ class Output:
                 return
 
     def close(self) -> None:
-        """Close the files."""
         for buffer in self._buffers:
             buffer.close()
         self._buffers.clear()

@@ -6,7 +6,7 @@ import select
 import selectors
 from typing import Any
 
-#: What a descriptor waits for, or is ready for; any other bit is an error that reading or writing shows.
+#: What a descriptor waits for. For what it is ready, reading or writing shows.
 READ = 1
 WRITE = 4
 
@@ -15,35 +15,21 @@ EXCLUSIVE = getattr(select, "EPOLLEXCLUSIVE", 0)
 
 
 def make_poller() -> Any:
-    """Return the best poller of this system."""
     return select.epoll() if hasattr(select, "epoll") else SelectorPoller()
 
 
-class SelectorPoller:
-    """The interface of `select.epoll` over `selectors`."""
+class SelectorPoller(selectors.DefaultSelector):
+    """A selector with the interface of `select.epoll`."""
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    def register(self, fd: Any, interest: int, data: Any = None) -> Any:
+        return super().register(fd, _selector_events(interest))
 
-    def register(self, fd: int, interest: int) -> None:
-        self._selector.register(fd, _selector_mask(interest))
-
-    def modify(self, fd: int, interest: int) -> None:
-        self._selector.modify(fd, _selector_mask(interest))
-
-    def unregister(self, fd: int) -> None:
-        self._selector.unregister(fd)
+    def modify(self, fd: Any, interest: int, data: Any = None) -> Any:
+        return super().modify(fd, _selector_events(interest))
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
-        return [
-            (key.fd, (READ if events & selectors.EVENT_READ else 0) | (WRITE if events & selectors.EVENT_WRITE else 0))
-            for key, events in self._selector.select(timeout)
-        ]
-
-    def close(self) -> None:
-        self._selector.close()
+        return [(key.fd, events) for key, events in self.select(timeout)]
 
 
-def _selector_mask(interest: int) -> int:
-    read = selectors.EVENT_READ if interest & READ else 0
-    return read | (selectors.EVENT_WRITE if interest & WRITE else 0)
+def _selector_events(interest: int) -> int:
+    return (selectors.EVENT_READ if interest & READ else 0) | (selectors.EVENT_WRITE if interest & WRITE else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import heapq
 import logging
 import os
 import signal
@@ -11,15 +12,13 @@ import socket
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..wsgi.responses import Again
-from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
-from .eviction import evictable
-from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
-from .malloc_trim import give_back
+from .connection import BODY, CLOSED, HANDLING, HEADER, IDLE, LINGERING, NEW, WRITING, Connection, OverloadedError
+from .listeners import HANDSHAKE_SECONDS, refuse_handshakes
 from .poller import EXCLUSIVE, READ, make_poller
 from .sharing import Share
 
@@ -81,6 +80,8 @@ _OF_ONE_CONNECTION = frozenset(
 
 # One search of all connections finds one in so many of them to replace, or of the bytes to free.
 _SHARE_OF_A_SEARCH = 50
+# The order in which connections make room for others: answered, waiting between requests, with an unfinished request.
+_ORDER = {LINGERING: 0, IDLE: 1, NEW: 2, HEADER: 2, BODY: 2, WRITING: 3}
 
 log = logging.getLogger(__name__)
 
@@ -712,6 +713,33 @@ class Server:
                 if signal.SIGINT in data and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                     self._has_ended = True
         self._is_woken = False  # after the read: it may have taken the byte of a thread that has just reported
+
+
+def evictable(
+    connections: Iterable[Connection], counts: Mapping[Any, int], number: int, held: str | None = None
+) -> list[Connection]:
+    """Return up to ``number`` connections to close, the last of the list first.
+
+    The address that holds most goes first: its longest idle connection, then its oldest unfinished request. A
+    connection whose request is being handled never goes.
+
+    :param counts: address -> number of its connections.
+    :param held: only those that hold memory (``held``) or files (``filed``), the oldest of an address first.
+    """
+    candidates = [
+        (-counts[each.address], 0 if held else _ORDER[each.phase], each.since, each.fd, each)
+        for each in connections
+        if each.phase not in (HANDLING, CLOSED) and (held is None or getattr(each, held))
+    ]
+    return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]
+
+
+def give_back() -> None:
+    """Return glibc's free pages to the system; by itself glibc keeps all that lie below its last block in use."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or Windows
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _raised_by(handler: Any, error: BaseException) -> bool:

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .inheritance import Inheritance
 from .joined_metrics import Family, add_up, counts_of
+from .listeners import HANDSHAKE_SECONDS, refuse_handshakes
 from .sharing import Share
 from .until_stopped import CannotStartError
 
@@ -77,8 +77,9 @@ class Child:
         self.short_lives = 0
         #: When it is to start again.
         self.start_at: float | None = None
-        #: What this process has counted, as it said last.
+        #: What this process has counted, as it said last, and the number of the question that it answered.
         self.samples: list[Family] = []
+        self.answered = 0
         self._unread = b""
 
     @property
@@ -94,7 +95,6 @@ class Child:
                 channel.send(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Yield the messages that have come."""
         while self.channel is not None:
             try:
                 data = self.channel.recv(1 << 16)
@@ -132,19 +132,11 @@ class Processes:
 
     :param environ: the environment of the children.
     :param inherited: what each child gets, beside its number and its channel.
-    :param clock: gives seconds that never go back.
     """
 
-    def __init__(
-        self,
-        inherited: Inheritance,
-        environ: Mapping[str, str],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, inherited: Inheritance, environ: Mapping[str, str]) -> None:
         self._inherited = inherited
         self._environ = environ
-        self._clock = clock
         self._children = [Child(number + 1) for number in range(inherited.processes)]
         self._listeners = list(inherited.listeners)
         self._share = Share(inherited.processes)
@@ -156,10 +148,8 @@ class Processes:
         # Seconds for what has begun, when the listeners close, and when the last child must have ended.
         self._drain: tuple[float, float, float] | None = None
         self._is_told = False
-        self._are_refused = False
         self._answers = threading.Condition()
         self._asked = 0
-        self._answered: dict[int, int] = {}
         # What processes have counted that have ended.
         self._past: list[Family] = []
         self._restarts = 0
@@ -190,7 +180,7 @@ class Processes:
 
     def drain(self, seconds: float, delay: float = 0.0) -> None:
         """End all processes in order, as the server's ``drain`` does. A signal's handler may call this."""
-        now = self._clock()
+        now = time.monotonic()
         close = now + delay
         end = close + seconds + self._handshake_seconds
         if self._drain is not None:
@@ -213,7 +203,7 @@ class Processes:
                 child.send({"metrics": asked})
             # For a child that does not answer in time, its last answer counts.
             self._answers.wait_for(
-                lambda: all(self._answered.get(child.number, 0) >= asked or not child.is_serving for child in serving),
+                lambda: all(child.answered >= asked or not child.is_serving for child in serving),
                 _METRICS_SECONDS,
             )
             families = [*self._past, *(family for child in self._children for family in child.samples)]
@@ -221,7 +211,6 @@ class Processes:
 
     @property
     def pids(self) -> list[int]:
-        """The process IDs of those that run."""
         return [child.process.pid for child in self._children if child.process is not None]
 
     @property
@@ -246,7 +235,7 @@ class Processes:
 
     def _let_accept(self, children: Sequence[Child]) -> None:
         for child in children:  # all of them first: each knows of the others when it accepts
-            self._share.tell(0, self._clock(), child.number)
+            self._share.tell(0, time.monotonic(), child.number)
         for child in children:
             child.send({"accept": True})
 
@@ -271,7 +260,7 @@ class Processes:
             if child.process is not None and child.process.poll() is not None:
                 status = child.process.returncode
                 self._bury(child, child.process)
-        now = self._clock()
+        now = time.monotonic()
         if self._drain is not None:
             self._continue_drain(now, *self._drain)
         elif restart:
@@ -282,13 +271,13 @@ class Processes:
         return status
 
     def _timeout(self, restart: bool) -> float:
-        now = self._clock()
+        now = time.monotonic()
         times = [now + 1.0]  # a child's end may come without a signal that this thread sees
         if restart:
             times += [child.start_at for child in self._children if child.start_at is not None]
         if self._drain is not None:
             _, close, end = self._drain
-            times += [time for time in (close, close + self._handshake_seconds, end) if time > now]
+            times += [each for each in (close, close + self._handshake_seconds, end) if each > now]
         return max(min(times) - now, 0.0)
 
     def _start(self, child: Child) -> None:
@@ -310,7 +299,7 @@ class Processes:
         except OSError as error:  # no memory, too many processes
             ours.close()
             log.error("process %d cannot start: %s", child.number, error.strerror or error)
-            child.plan_restart(self._clock())
+            child.plan_restart(time.monotonic())
             return
         finally:
             theirs.close()
@@ -323,10 +312,9 @@ class Processes:
         for message in child.receive():
             with self._answers:
                 if "samples" in message:
-                    child.samples = message["samples"]
-                    self._answered[child.number] = message["asked"]
+                    child.samples, child.answered = message["samples"], message["asked"]
                 else:
-                    child.serving_since, self._has_served = self._clock(), True
+                    child.serving_since, self._has_served = time.monotonic(), True
                     if self._are_tried:
                         self._let_accept([child])
                 self._answers.notify_all()
@@ -340,7 +328,7 @@ class Processes:
             self._read(child)
         if child.channel is not None:
             self._selector.unregister(child.channel)
-        pause = 0.0 if self._drain is not None else child.plan_restart(self._clock())
+        pause = 0.0 if self._drain is not None else child.plan_restart(time.monotonic())
         self._share.leave(child.number)
         with self._answers:
             child.close()
@@ -362,11 +350,9 @@ class Processes:
             delay = max(close - now, 0.0) + self._handshake_seconds
             for child in self._children:
                 child.send({"drain": [seconds, delay]})
-        if now >= close and not self._are_refused:
-            self._are_refused = True
-            if self._inherited.owns_listeners:
-                for listener in self._listeners:
-                    refuse_handshakes(listener)
+        if now >= close and self._inherited.owns_listeners:
+            for listener in self._listeners:
+                refuse_handshakes(listener)
         if now >= close + self._handshake_seconds:
             for listener in self._listeners:
                 listener.close()

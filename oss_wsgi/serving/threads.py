@@ -52,11 +52,9 @@ class Threads:
 
     @property
     def has_idle(self) -> bool:
-        """Whether a thread has nothing to do."""
         return self._idle > 0
 
     def add_task(self, task: Task, *, is_callback: bool = False) -> None:
-        """Have a request answered."""
         with self._may_begin:
             self._added += 1
             (self._callbacks if is_callback else self._others).append((self._added, task))

@@ -7,10 +7,10 @@ import contextlib
 import logging
 import math
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ..exceptions import OSSWSGIError, SettingsError
@@ -30,8 +30,9 @@ def run_until_stopped(
 
     :param say: returns why it cannot start in the language of the person who started it.
     """
+    global _ending
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    _ending.reset()
+    _ending = _Ending()
     _handle_signals(_exit)
     # Python gives signals back to the system while it ends, so the next one would change the exit status.
     atexit.register(_handle_signals, signal.SIG_IGN)
@@ -98,18 +99,16 @@ def is_urgent() -> bool:
     return time.monotonic() >= _ending.time
 
 
+@dataclass
 class _Ending:
-    """What signals have asked for so far: one for the process, because signals are the process's too."""
+    """What signals have asked for so far: one for the process, because signals are the process's too.
 
-    def __init__(self) -> None:
-        self.reset()
+    ``was_raised``: `_exit` has raised, or would have. ``time``: when the process must have ended (monotonic clock).
+    """
 
-    def reset(self) -> None:
-        #: Whether `_exit` has raised, or would have.
-        self.was_raised = False
-        self.is_deferred = False
-        #: When the process must have ended, on the monotonic clock.
-        self.time = math.inf
+    was_raised: bool = False
+    is_deferred: bool = False
+    time: float = math.inf
 
 
 _ending = _Ending()
@@ -146,30 +145,3 @@ def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) ->
         number = getattr(signal, name, None)
         if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, handler)
-
-
-def listening_socket(address: tuple[str, int], option: str) -> socket.socket:
-    """Return a listening socket. Raises CannotStartError, which names the ``option`` that chose the address."""
-    host, port = address
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=4096)
-    except OSError as error:
-        raise cannot_listen_error(option, host, port, error) from error
-
-
-def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> CannotStartError:
-    """Return the error for an address that is not available, with the option that chooses another."""
-    # socket.create_server adds the address to the system's own words.
-    reason = (error.strerror or str(error)).partition(" (while")[0]
-    place = f"{host}:{port}: {reason}"
-    return CannotStartError(f"cannot listen on {place}. Choose another with {option} HOST:PORT.")
-
-
-def local_url(listener: socket.socket) -> str:
-    """Return the URL at which this machine reaches a listening socket; of a Unix socket ``unix:`` and its path."""
-    if listener.family not in (socket.AF_INET, socket.AF_INET6):
-        return f"unix:{listener.getsockname()}"
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

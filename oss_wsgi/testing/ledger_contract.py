@@ -240,13 +240,6 @@ class LedgerContract:
         assert ledger.run_once(identity(etag="1"), Handler(FAILURE)) == first.result
         assert ledger.run_once(identity(etag="2"), Handler(FAILURE)) == second.result
 
-    def test_a_ticket_that_forbids_overwriting_refuses_another_etag(self, ledger: Ledger) -> None:
-        first, second = (identity(etag=etag, forbid_overwrite=True) for etag in ("1", "2"))
-        ledger.run_once(first, Handler(FAILURE))
-        ledger.run_once(second, Handler())
-        assert_used(ledger, first)
-        assert ledger.run_once(second, Handler(FAILURE)) == SUCCESS
-
     def test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it(self, ledger: Ledger) -> None:
         """Recovered uploads forbid it always, also under a ticket whose reports may have other ETags."""
         ledger.run_once(identity(etag="1"), Handler())
@@ -383,13 +376,6 @@ class LedgerContract:
             with handling(ledger, identity(etag=etag), BlockingHandler()):
                 waiting = waiting_call(ledger, clock, identity(etag=etag), Handler(FAILURE))
             assert waiting.outcome() == SUCCESS
-
-    def test_a_concurrent_call_waits_for_the_response(self, ledger: Ledger, clock: LedgerClock) -> None:
-        first, second = BlockingHandler(), Handler(FAILURE)
-        with handling(ledger, identity(), first) as call:
-            waiting = waiting_call(ledger, clock, identity(), second)
-        assert (call.outcome(), waiting.outcome()) == (SUCCESS, SUCCESS)
-        assert second.calls == 0
 
     @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
     @pytest.mark.parametrize("result", [FAILURE, KeyError("its own")], ids=["failure", "exception"])

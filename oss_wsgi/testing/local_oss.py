@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,9 @@ from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..exceptions import BucketError, BucketRefusedError, NotStoredError
 from ..local import LocalOSS
-from ..local.errors import OSSError
-from ..local.object_headers import object_headers
+from ..local.errors import OSSError, file_already_exists
+from ..local.object_headers import forbids_overwrite, object_headers
 from ..local.operations.multipart import MIN_PART_SIZE
-from ..local.storage.index import Part
 from ..local.storage.index import StoredObject as LocalObject
 from ..local.storage.storage import Bucket
 from ..private_file import open_private
@@ -105,14 +105,17 @@ class InProcessBucket:
         self._ask("begin", key)
         lower = {name.lower(): value for name, value in headers.items()}
         content_type = lower.pop("content-type", "application/octet-stream")
-        if lower.get("x-oss-forbid-overwrite") == "true" and self._bucket.get(key) is not None:
-            raise _refusal("FileAlreadyExists")
-        return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss.options.clock()).id
+        with _as_bucket_errors():
+            if forbids_overwrite(lower) and self._bucket.get(key) is not None:
+                raise file_already_exists()
+            return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss.options.clock()).id
 
     def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
         """Return the stored parts; NotStoredError if there is no such upload."""
         self._ask("list_parts", key)
-        return [StoredPart(part.number, part.size, part.etag, part.crc64) for part in self._parts(key, upload_id)]
+        with _as_bucket_errors():
+            parts, _ = self._bucket.parts(self._bucket.upload(key, upload_id))
+        return [StoredPart(part.number, part.size, part.etag, part.crc64) for part in parts]
 
     def complete(
         self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
@@ -121,40 +124,27 @@ class InProcessBucket:
         self._ask("complete", key)
         lower = {name.lower(): value for name, value in headers.items()}
         etags = {number: etag.strip('"').upper() for number, etag in parts}
-        try:
+        with _as_bucket_errors():
             upload = self._bucket.upload(key, upload_id)
-            chosen = [part for part in self._parts(key, upload_id) if part.number in etags]
+            chosen = [part for part in self._bucket.parts(upload)[0] if part.number in etags]
             if [part.etag for part in chosen] != list(etags.values()):
-                raise _refusal("InvalidPart")
+                raise OSSError(400, "InvalidPart", "")
             if any(part.size < MIN_PART_SIZE for part in chosen[:-1]):
-                raise _refusal("EntityTooSmall")
+                raise OSSError(400, "EntityTooSmall", "")
             acl = {name: value for name, value in lower.items() if name == "x-oss-object-acl"}
             upload = replace(upload, headers={**upload.headers, **acl})
-            now, forbid = self._oss.options.clock(), lower.get("x-oss-forbid-overwrite") == "true"
+            now, forbid = self._oss.options.clock(), forbids_overwrite(lower)
             return _stored(self._bucket.complete(upload, chosen, now=now, forbid_overwrite=forbid))
-        except OSSError as error:
-            if error.code == "NoSuchUpload":
-                raise NotStoredError("not_stored", "there is no such upload") from error
-            raise _refusal(error.code) from error
 
     def abort(self, key: str, upload_id: str) -> None:
         """Remove an upload and its parts; do nothing if there is none."""
         self._ask("abort", key)
-        try:
+        with contextlib.suppress(OSSError):
             self._bucket.abort(self._bucket.upload(key, upload_id))
-        except OSSError:
-            return
 
     @property
     def _bucket(self) -> Bucket:
         return self._oss.storage.bucket(self._name)
-
-    def _parts(self, key: str, upload_id: str) -> Sequence[Part]:
-        try:
-            parts, _ = self._bucket.parts(self._bucket.upload(key, upload_id))
-        except OSSError as error:
-            raise NotStoredError("not_stored", f"there is no such upload: {error.code}") from error
-        return parts
 
     def _ask(self, method: str, name: str) -> None:
         self.requests.append((method, name))
@@ -162,8 +152,15 @@ class InProcessBucket:
             raise self._failures.pop(0)
 
 
-def _refusal(code: str) -> BucketRefusedError:
-    return BucketRefusedError("bucket_refused", f"OSS answered {code}", code=code)
+@contextlib.contextmanager
+def _as_bucket_errors() -> Iterator[None]:
+    """Raise what a client of the bucket raises, in place of the local OSS's own errors."""
+    try:
+        yield
+    except OSSError as error:
+        if error.code == "NoSuchUpload":
+            raise NotStoredError("not_stored", "there is no such upload") from error
+        raise BucketRefusedError("bucket_refused", f"OSS answered {error.code}", code=error.code) from error
 
 
 def _stored(stored: LocalObject) -> StoredObject:

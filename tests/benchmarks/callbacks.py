@@ -65,7 +65,6 @@ class Report(NamedTuple):
         ).encode() + self.body
 
     def identity(self, tickets: TicketBook) -> UploadIdentity:
-        """Return the identity by which a ledger knows this report's upload."""
         members = parse_qs(self.body.decode())
         ticket = tickets.open(members[TICKET_MEMBER][0])
         return UploadIdentity(ticket.id, members["filename"][0], members["etag"][0], ticket.expires_at)
@@ -98,7 +97,6 @@ class Reporter:
         return islice(iter(self.report, None), count)
 
     def public_pem(self) -> bytes:
-        """Return the public key in PEM."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def environ(self, folder: Path) -> dict[str, str]:

@@ -233,7 +233,6 @@ class Holding:
         self.at_start = self._read()
 
     def now(self) -> Held:
-        """Return what is held now."""
         self._questions.write("\n")
         self._questions.flush()
         return self._read()

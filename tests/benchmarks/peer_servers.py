@@ -101,7 +101,6 @@ def _ours(works: list[str]) -> Server:
 
 
 def can_run(server: Server) -> bool:
-    """Return whether a server is installed; print a line if it is not."""
     program = "go" if server.name.startswith("go") else server.command[0]
     module = server.command[2].partition(",")[0][7:] if server.command[2].startswith("import ") else ""
     programs = [program, *(["nginx"] if server.proxy else [])]

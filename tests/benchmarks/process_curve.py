@@ -113,7 +113,6 @@ class Curve:
         return self._wrks[work]
 
     def report(self) -> None:
-        """Print a line for each work and number of processes."""
         heads = ("req/s", 8), ("times", 7), ("p50 ms", 8), ("p99 ms", 8), ("us CPU", 8), ("times", 7), ("wrk", 6)
         print(f"{'':12}{'processes':>10}" + "".join(f"{head:>{width}}" for head, width in heads))
         for (work, processes), figures in self.figures.items():

@@ -31,17 +31,14 @@ def cpu_seconds(*pids: int) -> float:
 
 
 def peak_mebibytes(*pids: int) -> float:
-    """Return the peak memory of processes and their descendants."""
     return sum(_mebibytes(member, "VmHWM") for pid in pids for member in family(pid))
 
 
 def resident_mebibytes(pid: int) -> float:
-    """Return the memory that a process and its descendants have now."""
     return sum(_mebibytes(member, "VmRSS") for member in family(pid))
 
 
 def descriptor_count(pid: int) -> int:
-    """Return how many descriptors a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 

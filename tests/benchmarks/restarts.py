@@ -126,7 +126,6 @@ class _Server:
         return time.monotonic() - start
 
     def kill(self) -> None:
-        """End it in any case."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -272,7 +271,6 @@ def _compare(file: Path, identities: list[UploadIdentity]) -> tuple[int, int]:
 
 
 def report(outcome: Outcome, clients: int) -> None:
-    """Print what became of the reports."""
     print(f"{outcome.restarts} restarts under {clients} clients: {outcome.sent} reports sent, {outcome.failed} failed")
     for failure, count in outcome.failures.most_common():
         print(f"  {count} {failure}")

@@ -175,7 +175,6 @@ class Cell:
         self._waiting = 0
 
     def signature(self) -> Process:
-        """Sign a form."""
         yield from self._work(self._some_process(), self.costs.signature)
 
     def report(self) -> Process:
@@ -228,7 +227,6 @@ class Cell:
         return self._draw.randrange(len(self._processors))
 
     def _work(self, number: int, seconds: float) -> Process:
-        """Take a process's processor."""
         with self._processors[number].request() as turn:
             yield turn
             spread = self.costs.spread

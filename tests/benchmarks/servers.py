@@ -114,7 +114,6 @@ class Benchmark:
 
 
 def report(chosen: list[Server]) -> None:
-    """Print a table for each work."""
     works = list(dict.fromkeys(work for server in chosen for work in server.figures))
     for work in works:
         taking_part = [server for server in chosen if work in server.figures]

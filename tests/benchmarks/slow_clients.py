@@ -93,7 +93,6 @@ class Outcome:
     after: Size
 
     def share(self, seconds: float = IN_TIME) -> float:
-        """Return the share of requests that got 200 within this many seconds."""
         return sum(status == 200 and took <= seconds for status, took in self.answers) / len(self.answers)
 
     @property
@@ -196,7 +195,6 @@ def _settled(pid: int, seconds: float, before: Size | None = None) -> Size:
 
 
 def report(outcomes: Iterable[Outcome]) -> None:
-    """Print a line for each kind."""
     columns = f"{'in 1 s':>8}{'p50':>7}{'p99':>8}{'most':>8}{'held':>7}{'again':>7}"
     print(f"{'':14}{columns}   MiB and descriptors, each before, at most, after")
     for outcome in outcomes:

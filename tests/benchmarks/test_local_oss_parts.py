@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -22,9 +25,7 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signatures.account import Account
-from tests.local.sdk_signer import sign
-
-from .test_local_oss import ID, SECRET, Server
+from tests.local.sdk_signer import signed_headers
 
 MIB = int(os.environ.get("LOCAL_OSS_PARTS_MIB", "256"))
 PART_SIZE = 16 * 1024 * 1024
@@ -32,6 +33,42 @@ COUNT = -(-MIB * 1024 * 1024 // PART_SIZE)
 AT_ONCE = 3
 #: MiB that the server may need for all of it, whatever the size.
 ROOM = 48
+
+
+ID, SECRET = "benchmark", "benchmark-secret"
+SERVER = f"""
+import sys
+from oss_wsgi.local import LocalOSS, LocalOSSServer
+oss = LocalOSS(directory=sys.argv[1], access_key_id="{ID}", access_key_secret="{SECRET}")
+server = LocalOSSServer(oss)
+server.start()
+print(server.port, flush=True)
+sys.stdin.read()
+server.stop()
+oss.close()
+"""
+
+
+class Server:
+    def __init__(self, directory: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        self.process.communicate()
+
+    def memory(self) -> int:
+        """The peak of resident memory, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024
+
+    def cpu(self) -> float:
+        """Seconds, in user mode and in the system."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture
@@ -45,9 +82,8 @@ def ask(
     server: Server, method: str, query: str = "", body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[http.client.HTTPMessage, bytes]:
     address, account = Address("examplebucket", "large"), Account(ID, SECRET)
-    signed = sign("v1", method, address=address, query=query, headers=headers, account=account, now=time.time())
-    names = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
-    names.pop("HOST", None)
+    options = {"address": address, "query": query, "headers": headers, "account": account, "now": time.time()}
+    names = signed_headers("v1", method, **options)
     target = http.client.HTTPConnection("127.0.0.1", server.port, blocksize=1024 * 1024, timeout=600)
     with closing(target) as connection:
         connection.request(method, f"/examplebucket/large{'?' if query else ''}{query}", body, names)

@@ -269,7 +269,6 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def report(outcomes: Iterable[Outcome]) -> None:
-    """Print a line for each attack."""
     print(f"{'':10}{'conn.':>5}{'200':>9}{'p50 ms':>9}{'most':>9}   the attackers were answered")
     for outcome in outcomes:
         print(outcome.line())

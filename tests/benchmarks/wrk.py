@@ -48,7 +48,6 @@ class Wrk:
             self._other_script.write_text(_CLOSED)
 
     def run(self, url: str, *, callback: bool, connections: int, seconds: float) -> Load:
-        """Load a URL, and return the figures."""
         script = self._callback_script if callback else self._other_script
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
         command += [*(["-s", str(script)] if script is not None else []), url]

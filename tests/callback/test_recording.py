@@ -100,8 +100,9 @@ def test_a_header_that_came_twice_is_joined() -> None:
     assert Recording("/", headers, b"").environ()["HTTP_X_OSS_TAG"] == "a,b"
 
 
-def test_json_has_the_length_of_its_body() -> None:
-    recording = Recording.from_json(json_of(headers={"Content-Length": "99"}))
+@pytest.mark.parametrize("name", ["Content-Length", "content-length "])
+def test_json_has_the_length_of_its_body(name: str) -> None:
+    recording = Recording.from_json(json_of(headers={name: "99"}))
     assert read_body(recording.environ(), 9) == b"a=b"
 
 

@@ -200,6 +200,7 @@ def test_each_number_is_checked(name: str) -> None:
 def test_a_member_that_must_be_a_text_is_refused_otherwise(name: str) -> None:
     for value in ("1", "true", '["a"]', '{"a":1}'):
         assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
+    assert refused(b'{"imageInfo":{"format":1}}') == "body_malformed"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from oss_wsgi.callback.url import callback_url_problems, split_urls, target_of
         "https://app.example.com",
         "https://app.example.com?x=1",
         "https://app.example.com/a??",
-        "https://my_app.example.com/%E4%B8%AD",
+        "https://my_app.example.com/%E4%b8%ad",
         "http://127.0.0.1:1/cb;http://127.0.0.1:65535/cb",
         "http://a.example/1;http://a.example/2;http://a.example/3;http://a.example/4;http://a.example/5",
         " http://a.example/1 ; http://a.example/2 ",

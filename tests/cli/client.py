@@ -9,7 +9,6 @@ from ..support.deployment import Deployment
 
 
 def preflight(deployment: Deployment, origin: str, method: str = "POST") -> int:
-    """Return the status of OSS's response."""
     parts = urlsplit(deployment.oss.host)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
     headers = {"Origin": origin, "Access-Control-Request-Method": method}

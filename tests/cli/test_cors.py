@@ -104,6 +104,7 @@ def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment
     environ = deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another-secret-of-nobody"}
     ended = oss_wsgi("cors", "diff", PAGE, status=1, **environ)
     assert "403 SignatureDoesNotMatch" in ended.stderr
+    assert "OSS_ACCESS_KEY_SECRET" in ended.stderr, "the fix"
     assert "another-secret-of-nobody" not in ended.stdout + ended.stderr
     error = json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **environ).stdout)["error"]
     assert error["code"] == "SignatureDoesNotMatch"

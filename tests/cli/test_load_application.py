@@ -67,7 +67,6 @@ def sentence(name: str) -> str:
 
 
 def written(source: str, name: str = "own") -> str:
-    """Write a module, and return the sentence that its import fails with."""
     Path(f"{name}.py").write_text(source)
     return sentence(f"{name}:application")
 

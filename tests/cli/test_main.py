@@ -40,14 +40,9 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_command_has_help_with_an_example(name: str) -> None:
+def test_each_command_has_help_with_an_example_and_takes_no_secret_as_an_option(name: str) -> None:
     output = oss_wsgi(name, "--help").stdout
     assert f"Example: oss-wsgi {name}" in " ".join(output.split())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_command_takes_a_secret_as_an_option(name: str) -> None:
-    output = oss_wsgi(name, "--help").stdout
     assert "--session-token" not in output
     assert "--ticket-secret" not in output
     # Only the local OSS takes one: a made-up key for its clients.

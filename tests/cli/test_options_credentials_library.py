@@ -34,28 +34,13 @@ def test_cors_uses_the_librarys_key(temporary: Deployment) -> None:
     assert "Nothing to change" in output
 
 
-def test_serve_uses_the_librarys_key(temporary: Deployment) -> None:
-    command = ["serve", "--listen", "127.0.0.1:0", "--credentials-library"]
-    with running(*command, **temporary.environ) as (url, output):
-        assert "no credentials" not in output
-        with urllib.request.urlopen(f"{url}/oss/signature?filename=a.txt") as response:
-            form = json.load(response)
-    assert (form["accessid"], form["security_token"]) == ("STS.Example", "token")
-
-
-@pytest.mark.parametrize("by_variable", [False, True])
-def test_an_application_signs_with_the_librarys_key(temporary: Deployment, tmp_path: Path, by_variable: bool) -> None:
+def test_an_application_signs_with_the_librarys_key(temporary: Deployment, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(
         "import os\nfrom oss_wsgi import DirectUpload, Settings\n"
         "application = DirectUpload(lambda environ, start: [], Settings.from_environ(os.environ))\n"
     )
-    environ = temporary.environ | {"PYTHONPATH": str(tmp_path)}
-    command = ["serve", "--listen", "127.0.0.1:0", "--app", "shop:application"]
-    if by_variable:
-        environ["OSS_CREDENTIALS_LIBRARY"] = "on"
-    else:
-        command.append("--credentials-library")
-    with running(*command, **environ) as (url, _):
+    environ = temporary.environ | {"PYTHONPATH": str(tmp_path), "OSS_CREDENTIALS_LIBRARY": "on"}
+    with running("serve", "--listen", "127.0.0.1:0", "--app", "shop:application", **environ) as (url, _):
         with urllib.request.urlopen(f"{url}/oss/signature?filename=a.txt") as response:
             form = json.load(response)
     assert (form["accessid"], form["security_token"]) == ("STS.Example", "token")

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from ..serving.test_socket_activation import HAND_OVER
+from ..serving.test_listeners import HAND_OVER
 from ..support.forks import run
-from ..support.ports import free_port
+from ..support.ports import free_port, listens
 from ..support.running_server import (
     FREE_PORTS,
     REAL_BUCKET,
@@ -345,15 +345,6 @@ def is_draining(url: str) -> bool:
         with error:
             return error.code == 503 and b"draining" in error.read()
     return False
-
-
-def listens(url: str) -> bool:
-    host, _, port = url.removeprefix("http://").partition(":")
-    try:
-        socket.create_connection((host, int(port)), 60).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_no_process_outlives_a_killed_parent(folder: Path) -> None:

@@ -80,7 +80,7 @@ def test_an_empty_file_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_the_command_waits_for_is_removed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
-    with waiting("Asking OSS"):
+    with waiting("Asking OSS", {}):
         assert terminal.getvalue() == "Asking OSS ...\r"
     assert terminal.getvalue().endswith(f"{' ' * 14}\r")
 
@@ -90,7 +90,7 @@ def test_off_a_terminal_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stderr", output)
     with progress("a.txt", 1, {}) as show:
         show(1)
-    with waiting("Asking OSS"):
+    with waiting("Asking OSS", {}):
         pass
     assert output.getvalue() == ""
 
@@ -112,7 +112,7 @@ def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch, 
     with progress("n" * 300, 100, {}) as show:
         show(50, "w" * 300)
         show(100, "waiting for the answer")
-    with waiting("w" * 300):
+    with waiting("w" * 300, {}):
         pass
     assert max(len(line) for line in re.split("[\r\n]", terminal.getvalue())) < 80
 

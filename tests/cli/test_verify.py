@@ -97,25 +97,10 @@ def test_a_base64_body_must_be_complete() -> None:
     [
         pytest.param(changed("ii", body="bucket=yonghu-tesT"), "signature_wrong", "was changed", id="a changed body"),
         pytest.param(
-            changed("ii", body="bucket=yonghu-test\n"), "signature_wrong", "no line end after it", id="a line end more"
-        ),
-        pytest.param(
             changed("ii", target="/up/index.php?id=1&index=2"),
             "signature_wrong",
             "if the path lacked /up, /index.php?id=1&index=2",
             id="a prefix that a proxy added",
-        ),
-        pytest.param(
-            changed("iii", target="/api/AliYunOssCallback/"), "signature_wrong", "had no slash at its end", id="a slash"
-        ),
-        pytest.param(
-            changed("iii", target="/api/AliYunOssCallback?x=1"), "signature_wrong", "there was no query", id="a query"
-        ),
-        pytest.param(
-            changed("iii", body=str(CAPTURE["iii"]["body"]).replace("%2F", "/")),
-            "signature_wrong",
-            "the body had %2F for each /",
-            id="a body that was decoded",
         ),
         pytest.param(
             changed("ii", headers={"authorization": "A" * 86 + "==", "x-oss-pub-key-url": OSS_URL}),

@@ -49,8 +49,10 @@ def test_a_response_of_1_mb_is_passed_on() -> None:
 
 
 def test_the_handler_does_not_get_an_upload_that_skips_it() -> None:
-    response = post(lambda upload: 1 / 0, upload=replace(UPLOAD, is_trial=True, skips_handler=True))
+    trial = replace(UPLOAD, is_trial=True, skips_handler=True)
+    response = post(lambda upload: 1 / 0, upload=trial)
     assert (response.status_int, response.json) == (200, {"Status": "Ok", "handler": "not called"})
+    assert post(upload=trial, confirm=lambda upload: False).status_int == 403
 
 
 def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
@@ -77,6 +79,7 @@ def raising(error: BaseException) -> Any:
         pytest.param(raising(KeyboardInterrupt()), id="it interrupts"),
         pytest.param(raising(GeneratorExit()), id="it ends a generator"),
         pytest.param(lambda upload: "done", id="it returns a text"),
+        pytest.param(lambda upload: [], id="it returns an empty list"),
         pytest.param(lambda upload: {"when": object()}, id="what it returns is no JSON"),
         pytest.param(lambda upload: {"ratio": float("nan")}, id="NaN is no JSON"),
         pytest.param(lambda upload: {"x": "a" * (LONGEST + 1)}, id="over 1 MB, which OSS does not relay"),

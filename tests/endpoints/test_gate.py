@@ -217,6 +217,7 @@ def test_a_ticket_without_a_user_is_asked_for_as_at_first() -> None:
     assert asked_again(authorize, user=None) is None
     assert asked_again(authorize, user="eric") is None
     assert seen == ["nobody named", "eric"]
+    assert refused(asked_again(lambda request, user=None: Grant(user="eric"), user=None)) == (403, "forbidden")
 
 
 def test_what_a_decorator_fills_in_is_no_user() -> None:
@@ -260,7 +261,7 @@ def test_a_second_look_may_raise_a_response_of_its_own() -> None:
 
 def test_what_a_raised_response_says_of_itself_stays() -> None:
     def authorize(request: webob.Request) -> Grant:
-        raise webob.exc.HTTPForbidden(headers={"cache-control": "private"})
+        raise webob.exc.HTTPForbidden(headers={"Cache-control": "private"})
 
     refusal: Any = Gate(authorize=authorize).grant(environ_of())
     response = get_response(webob.Request.blank("/"), refusal)

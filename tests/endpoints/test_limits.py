@@ -11,17 +11,11 @@ import webtest
 from oss_wsgi import AccessLog, DirectUpload, Grant, Metrics, RateLimit, Settings
 from oss_wsgi.exceptions import CredentialsError
 
-VALUES: dict[str, Any] = {
-    "bucket": "examplebucket",
-    "region": "cn-hangzhou",
-    "access_key_id": "id",
-    "access_key_secret": "secret",
-    "callback_url": "https://app.example.com/oss/callback",
-}
+from ..support.example_settings import EXAMPLE
 
 
 def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.TestApp:
-    settings = Settings(**{**VALUES, "allow_anonymous": True, **(values or {})})
+    settings = Settings(**{**EXAMPLE, "allow_anonymous": True, **(values or {})})
     return webtest.TestApp(DirectUpload(lambda environ, start_response: [], settings, **options))
 
 

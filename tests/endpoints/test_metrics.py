@@ -18,16 +18,10 @@ from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
 from ..support.callbacks import post_callback
+from ..support.example_settings import EXAMPLE
 
 SIGNER = CallbackSigner()
-SETTINGS = Settings(
-    bucket="examplebucket",
-    region="cn-hangzhou",
-    access_key_id="LTAI5tExampleKeyId000001",
-    access_key_secret="ExampleSecret0000000000000000A",
-    callback_url="https://app.example.com/oss/callback",
-    ticket_secret=("t" * 32,),
-)
+SETTINGS = Settings(**EXAMPLE, ticket_secret=("t" * 32,))
 GRANT = Grant(user="eric", dir="users/eric")
 
 

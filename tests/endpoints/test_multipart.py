@@ -32,7 +32,6 @@ def site(make: Callable[..., Site]) -> Site:
 
 
 def reason(caplog: pytest.LogCaptureFixture) -> str:
-    """Return the reason of the last refusal in the log."""
     refusals = [record for record in caplog.records if record.getMessage().startswith("refused:")]
     return str(refusals[-1].args[1]) if isinstance(refusals[-1].args, tuple) else ""
 
@@ -135,8 +134,9 @@ def test_the_object_is_what_the_grant_says(make: Callable[..., Site]) -> None:
 
 def test_of_two_uploads_of_one_name_the_second_to_end_is_refused(make: Callable[..., Site]) -> None:
     site = make({"upload_names": "original"})
-    first, second = site.upload(), site.upload()
-    assert site.complete(first).status_int == 200
+    first, second = (site.upload(filename="猫 1.mp4", relative_path="holidays/猫 1.mp4") for _ in range(2))
+    location = site.complete(first).json["location"]
+    assert location == f"{site.oss.host}/user-dir-prefix/holidays/%E7%8C%AB%201.mp4"
     assert refused(site.complete(second), 409, "file_exists")
     assert len(site.uploads) == 1
 
@@ -215,6 +215,7 @@ def test_authorize_is_asked_for_a_beginning_only(make: Callable[..., Site]) -> N
 
 def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site]) -> None:
     def look_again(request: webob.Request, user: str | None = None) -> Grant | None:
+        assert json.loads(request.environ["wsgi.input"].read(int(request.environ["CONTENT_LENGTH"])))
         session = request.headers.get("X-Session", "eric")
         return Grant(user=session) if user in (None, session) else None
 
@@ -420,8 +421,9 @@ def test_the_length_of_a_part_is_exact_where_the_client_cuts_as_it_was_told(site
         for wrong in (length - 1, length + 1):
             assert site.put(url, bytes(wrong)).status_int == 403
         assert site.put(url, bytes(length)).status_int == 200
-    assert refused(site.sign(file, 4), 403, "part_not_allowed")
-    assert refused(site.sign(file, 0), 403, "part_not_allowed")
+    for number in ("4", "0", "9" * 5000):
+        answer = site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}")
+        assert refused(answer, 403, "part_not_allowed")
 
 
 UPPY_5 = {"Accept": "application/json"}
@@ -436,14 +438,7 @@ def test_the_first_part_of_uppy_5_may_be_a_whole_file_with_its_type(site: Site) 
     assert site.complete(file).status_int == 200
     assert site.uploads[0].mime_type == "video/mp4"
     assert site.sign(file, 2, headers=UPPY_5).json["headers"] == {}, "a slice has no type"
-
-
-def test_an_empty_file_is_uploaded_in_one_empty_part(site: Site) -> None:
-    file = site.begin(size=0, part_size=PART)
-    assert site.put(site.sign(file, 1).json["url"], b"x").status_int == 403
-    assert site.send(file, 1, b"").status_int == 200
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
-    assert site.content(file.key) == b""
+    assert site.sign(file, 1, headers={"Accept": "*/*"}).json["headers"] == {}, "Uppy 6 sends slices only"
 
 
 @pytest.mark.parametrize("number", ["-1", "1.0", "%C2%B2", "%EF%BC%91", "complete%00"])
@@ -527,17 +522,6 @@ def test_a_new_process_goes_on_with_an_upload(site: Site) -> None:
     assert site.content(file.key) == CONTENT
 
 
-def test_a_crash_after_completing_is_made_good_by_the_next_try(site: Site) -> None:
-    file = site.upload()
-    parts = [(part["PartNumber"], part["ETag"]) for part in file.parts]
-    inner = site.oss.storage.bucket("examplebucket").uploads()[0]
-    site.bucket.complete(file.key, inner.id, parts, {})  # and nothing more: the process dies
-    assert site.uploads == []
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
-    assert len(site.uploads) == 1
-
-
 def test_a_handler_that_fails_is_a_500_and_runs_again(site: Site) -> None:
     site.errors.append(RuntimeError("the database is down"))
     file = site.upload()
@@ -583,16 +567,8 @@ def test_parts_carry_a_receipt_although_forms_carry_none(make: Callable[..., Sit
     assert RECEIPT_NAME in stored.metadata
 
 
-@pytest.mark.parametrize(
-    "members",
-    [{}, {"size": len(CONTENT) + 1}, {"metadata": {"size": str(len(CONTENT) - 1)}}],
-    ids=["limit", "more", "less"],
-)
-def test_another_size_than_allowed_is_refused_and_the_parts_are_removed(
-    make: Callable[..., Site], members: dict[str, Any]
-) -> None:
-    site = make(authorize=granting(max_size=len(CONTENT) + (1 if members else -1)))
-    file = site.upload(**members)
+def test_another_size_than_allowed_is_refused_and_the_parts_are_removed(site: Site) -> None:
+    file = site.upload(size=len(CONTENT) + 1)
     assert refused(site.complete(file), 403, "parts_size")
     assert (site.stored, site.unfinished, site.uploads) == ([], 0, [])
 
@@ -611,6 +587,7 @@ def claiming(count: int) -> dict[str, Any]:
         {"parts": [5]},
         {"parts": [{"PartNumber": 1}]},
         {"parts": [{"PartNumber": "1", "ETag": "x"}]},
+        {"parts": [{"PartNumber": True, "ETag": "x"}]},
         {"parts": [{"PartNumber": 1, "ETag": None}]},
         {"parts": [{"PartNumber": 1, "ETag": "x"}] * 2},
         claiming(10_001),

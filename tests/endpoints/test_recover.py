@@ -46,7 +46,6 @@ class Site:
         return self.client.upload(name, data, content_type="image/png", change=self.fields.update, **options)
 
     def lose(self, name: str = "猫.png", **options: Any) -> None:
-        """Upload a file whose callback never arrives."""
         self.client.local_oss.fail_next("callback_refused")
         assert self.upload(name, **options).status_int == 203
 
@@ -269,8 +268,10 @@ def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(make
     site.lose()
     assert site.recover("garbage").status_int == 403
     assert site.recover().status_int == 200
+    asked = len(site.client.bucket.requests)  # type: ignore[attr-defined]
     answer = site.recover()
     assert (answer.status_int, answer.headers["Retry-After"]) == (429, "7")
+    assert len(site.client.bucket.requests) == asked  # type: ignore[attr-defined]
     assert seen == ["user:eric"] * 3
 
 

@@ -16,13 +16,9 @@ from oss_wsgi.exceptions import CredentialsError
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.wsgi.observers import Observers
 
-SETTINGS = Settings(
-    bucket="examplebucket",
-    region="cn-hangzhou",
-    access_key_id="LTAI5tExampleKeyId000001",
-    access_key_secret="ExampleSecret0000000000000000A",
-    callback_url="https://app.example.com/oss/callback",
-)
+from ..support.example_settings import EXAMPLE
+
+SETTINGS = Settings(**EXAMPLE)
 CLOCK = FrozenClock()
 
 

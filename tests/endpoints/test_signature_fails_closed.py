@@ -37,7 +37,9 @@ class Pretender:
     ],
 )
 def test_authorize_that_returns_anything_but_a_grant_signs_nothing(wrong: Any) -> None:
-    assert unsigned(RootClient(authorize=lambda request: wrong).get("?filename=a"))
+    response = RootClient(authorize=lambda request: wrong).get("?filename=a")
+    assert unsigned(response)
+    assert response.status_int == 500
 
 
 def test_a_coroutine_is_no_grant(caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,7 @@ def never(request: webob.Request) -> Grant:
         pytest.param({"Origin": f"https://{HOST}:8443"}, id="old browser, another port"),
         pytest.param({"Origin": f"https://{HOST}.evil.example"}, id="our name before another's"),
         pytest.param({"Origin": f"https://{HOST}@evil.example"}, id="our name as a user"),
+        pytest.param({"Origin": f"https://{HOST[:-1]}"}, id="a name with which ours begins"),
         pytest.param({"Origin": f"{LISTED}, https://evil.example"}, id="two origins, one listed"),
         pytest.param({"Origin": f"{LISTED}/"}, id="listed, with a slash"),
         pytest.param({"Origin": LISTED.replace("https", "http")}, id="listed, other scheme"),

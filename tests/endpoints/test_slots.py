@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import webob
 
 from oss_wsgi import Grant
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.endpoints.slots import SLOTS, Slots
 from oss_wsgi.exceptions import SlotsTakenError
 from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY, Again
 
-from ..parts.site import Site
+from ..parts.site import SECRET, Site
+from ..support.closing import closing_fixture
 
 
 def environ(address: str = "", threads: object = None) -> dict[str, Any]:
@@ -36,9 +40,10 @@ def test_half_of_the_threads_and_at_least_one(threads: int | None, most: int) ->
 @pytest.mark.parametrize("caller", ["address", "user:eric", "ticket:1"])
 def test_one_caller_holds_two_at_most_and_others_hold_the_rest(caller: str) -> None:
     slots = Slots()
+    threads = 6 if caller == "address" else 8  # a request that its address refuses holds no slot
 
     def hold(number: int) -> None:
-        slot = stack.enter_context(slots.hold(environ("one" if caller == "address" else str(number), 100)))
+        slot = stack.enter_context(slots.hold(environ("one" if caller == "address" else str(number), threads)))
         if caller != "address":
             slot.share(caller)
 
@@ -48,7 +53,7 @@ def test_one_caller_holds_two_at_most_and_others_hold_the_rest(caller: str) -> N
         with pytest.raises(SlotsTakenError, match=caller.partition(":")[0]) as raised:
             hold(2)
         assert raised.value.reason == "slots_taken"
-        stack.enter_context(slots.hold(environ("another", 100))).share("user:frida")
+        stack.enter_context(slots.hold(environ("another", threads))).share("user:frida")
     with contextlib.ExitStack() as stack:
         hold(0)
 
@@ -73,11 +78,12 @@ def granting(request: webob.Request) -> Grant:
     return Grant(user="eric", dir="u/")
 
 
+make = closing_fixture(Site)
+
+
 @pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site({"recover": True}, authorize=granting)
-    yield site
-    site.close()
+def site(make: Callable[..., Site]) -> Site:
+    return make({"recover": True}, authorize=granting)
 
 
 def asks(site: Site) -> dict[str, Callable[[], webob.Response]]:
@@ -99,13 +105,14 @@ STEPS = ["begin", "list", "complete", "abort", "recover"]
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_request_without_a_slot_is_refused_at_once_and_asks_nobody(site: Site, step: str) -> None:
-    ask = asks(site)[step]
+    ask, begun = asks(site)[step], site.begin()
     before = len(site.bucket.requests)  # type: ignore[attr-defined]
     with SLOTS.hold({"REMOTE_ADDR": "1"}), SLOTS.hold({"REMOTE_ADDR": "2"}):
         answer = ask()
         assert (answer.status_int, answer.headers["Retry-After"]) == (503, "1")
         assert len(site.bucket.requests) == before  # type: ignore[attr-defined]
         assert site.ask("GET", "/s3/params?filename=a").status_int == 200
+        assert site.sign(begun, 1).status_int == 200
         assert site.ask("GET", "/signature?filename=a").status_int == 200
     assert ask().status_int == (404 if step == "recover" else 200)
 
@@ -128,6 +135,25 @@ def test_a_user_or_a_ticket_that_holds_two_is_refused_and_asks_the_server_for_an
         assert ask().status_int == 503
         assert again.is_asked
     assert ask().status_int == (404 if step == "recover" else 200)
+
+
+def test_what_a_ticket_holds_counts_for_whoever_has_it(make: Callable[..., Site]) -> None:
+    site = make({"recover": True})  # its grants name no user
+    file = site.upload()
+    site.complete(file)
+    form = site.ask("GET", "/signature?filename=a.png").json["fields"]
+    ticket = json.loads(base64.b64decode(form["callback"]))["callbackBody"].rpartition("ticket=")[2]
+    proof = {"ticket": ticket, "object": form["key"]}
+    inner, environ = site.application, {THREADS_KEY: 8}
+    site.application = lambda env, start: inner({**env, **environ}, start)  # type: ignore[assignment]
+    for ticket_id, ask in (
+        (site.uploads[0].ticket_id, lambda: site.list(file)),
+        (TicketBook((SECRET,), clock=site.clock).open(ticket).id, lambda: site.ask("POST", "/recover", proof)),
+    ):
+        with SLOTS.hold({"REMOTE_ADDR": "1", **environ}) as one, SLOTS.hold({"REMOTE_ADDR": "2", **environ}) as two:
+            for slot in (one, two):
+                slot.share(f"ticket:{ticket_id}")
+            assert ask().status_int == 503
 
 
 def slots_are_free() -> bool:

@@ -22,6 +22,8 @@ def site(tmp_path: Path) -> webtest.TestApp:
     (root / "\udcff.txt").write_text("no UTF-8")
     (root / "sub" / "index.html").write_text("<p>sub")
     (root / ".secret").write_text("hidden")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("hidden")
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "index.html").write_text("outside")
     (root / "link.html").symlink_to(tmp_path / "secret" / "index.html")
@@ -76,6 +78,7 @@ def test_a_files_type_follows_from_its_name_on_every_machine(tmp_path: Path) -> 
         "/..%2fsecret/index.html",
         "//secret/",
         "/.secret",
+        "/.git/config",
         "/link.html",
         "/nope.txt",
         "/no",

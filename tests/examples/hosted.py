@@ -155,7 +155,6 @@ def _trusting() -> ssl.SSLContext:
 
 
 def start_gunicorn(hosted: Hosted, python: str, port: int) -> None:
-    """Start gunicorn with examples/hosting/gunicorn.conf.py."""
     text = hosted.adapted(HOSTING / "gunicorn.conf.py", {"127.0.0.1:8000": f"127.0.0.1:{port}"})
     path = hosted.site.write("gunicorn.conf.py", text)
     hosted.site.run(python, "-m", "gunicorn", "-c", str(path), "yourapp:application", port=port)

@@ -19,7 +19,6 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 def expressions() -> list[str]:
-    """Return every expression of the alerts and of the dashboard."""
     rules = yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
     panels = json.loads((FOLDER / "dashboard.json").read_text(encoding="utf-8"))["panels"]
     return [rule["expr"] for rule in rules] + [target["expr"] for panel in panels for target in panel["targets"]]

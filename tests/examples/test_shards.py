@@ -45,7 +45,6 @@ class Machine:
         self._stack.close()
 
     def ledger(self) -> list[str]:
-        """Return the objects in the ledger."""
         with contextlib.closing(sqlite3.connect(self._ledger)) as connection:
             return [name for (name,) in connection.execute("SELECT object FROM answers ORDER BY object")]
 

@@ -23,10 +23,9 @@ MODULES = (
     ),
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
-    *(PACKAGE / "local" / "inspector" / f"{name}.py" for name in ("access", "inspector", "pages")),
     *(
         PACKAGE / "local" / "inspector" / f"{name}.py"
-        for name in ("outcome", "send_again", "signature_mistakes", "exchange_page")
+        for name in ("access", "exchange_page", "inspector", "outcome", "pages", "signature_mistakes")
     ),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.

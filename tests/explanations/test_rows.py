@@ -353,3 +353,4 @@ def test_a_status_is_explained_by_each_sender_or_by_one() -> None:
     assert [row.by for row in rows_of_status(403, APPLICATION)] == [(APPLICATION,)]
     assert [row.by for row in rows_of_status(203, APPLICATION)] == [(OSS,)], "only OSS sends it"
     assert rows_of_status(299) == []
+    assert all(rows_of_status(status) for status in (200, 201, 401, 405, 408, 411, 429, 500, 502, 503))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import Any
 
 import pytest
@@ -12,19 +10,9 @@ import webtest
 from oss_wsgi import Grant, Upload
 from oss_wsgi.local.storage.storage import Incoming
 
+from ..local.callbacks.test_image_info import png
 from ..recovery.site import legacy
 from ..support.linted_client import LintedClient
-
-
-def png(width: int, height: int) -> bytes:
-    """Return a real picture."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + b"\x7f" * width for _ in range(height)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,11 @@ from oss_wsgi import DirectUpload, Grant, Settings, SQLiteLedger
 from oss_wsgi.serving import make_server
 from oss_wsgi.testing import CallbackSigner, callback_body
 
+from ..support.example_settings import EXAMPLE
+
 PACKAGE = Path(oss_wsgi.__file__).parent
 SIGNER = CallbackSigner()
-SETTINGS = Settings(
-    bucket="examplebucket",
-    region="cn-hangzhou",
-    access_key_id="id",
-    access_key_secret="secret",
-    callback_url="https://app.example.com/oss/callback",
-    ticket_secret=("the ticket secret of these tests",),
-    allow_anonymous=True,
-)
+SETTINGS = Settings(**EXAMPLE, ticket_secret=("the ticket secret of these tests",), allow_anonymous=True)
 SIGNATURE = "/oss/signature?filename=cat.png&content_type=image/png&size=5"
 
 

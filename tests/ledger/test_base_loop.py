@@ -203,6 +203,8 @@ def test_a_thread_commits_where_the_disk_is_slow(
         if threads[-1] is loop:
             break
     assert threads[-1] is loop
+    ledger.close()
+    assert not threads[1].is_alive()
 
 
 def test_a_stored_response_is_read_while_another_upload_of_the_ticket_is_handled(ledger: SQLiteLedger) -> None:
@@ -352,21 +354,37 @@ def test_a_long_log_is_written_to_the_tables_by_a_thread(ledger: SQLiteLedger, s
 
 @pytest.mark.slow
 @POSIX
-def test_a_fork_leaves_what_is_pending_to_the_parent(path: Path) -> None:
+@pytest.mark.parametrize("has_byte_locks", [True, False], ids=["bytes", "lock files"])
+def test_a_fork_leaves_what_is_pending_to_the_parent(path: Path, has_byte_locks: bool) -> None:
     code = """
+import fcntl
+if sys.argv[2] == "False":
+    vars(fcntl).pop("F_OFD_SETLK", None)
 ledger = SQLiteLedger(path, clock=clock, wait_timeout=60.0)
 ledger.check()
 def upload(number): return ledger.begin_once(identity(number), lambda _: success(f"{os.getpid()}"))
 pending = upload(1)
+(of_child, to_parent), (of_parent, to_child) = os.pipe(), os.pipe()
 child = os.fork()
 if not child:
+    os.close(to_child)
     ledger.check()
-    assert len(ledger) == 0 and upload(2).settle(print) and len(ledger) == 1
+    assert len(ledger) == 0 and upload(1) is None and upload(2).settle(print) and len(ledger) == 1
+    os.write(to_parent, b"1")
+    os.read(of_parent, 1)
+    assert upload(1) == success(f"{os.getppid()}")
     ledger.close()
     os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
+os.close(to_parent)
+assert os.read(of_child, 1)
+other = SQLiteLedger(path, clock=clock)
+other.check()
+assert other.begin_once(identity(1), None) is None
+other.close()
 assert pending.settle(print) and pending.result() == success(f"{os.getpid()}")
+os.write(to_child, b"1")
+assert os.waitpid(child, 0)[1] == 0
 assert len(ledger) == 2
 ledger.close()
 """
-    assert output(start(code, path)) == ""
+    assert output(start(code, path, has_byte_locks)) == ""

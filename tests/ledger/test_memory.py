@@ -13,7 +13,7 @@ import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError
 from oss_wsgi.ledger import base
-from oss_wsgi.ledger.base import StoredResponse
+from oss_wsgi.ledger.base import StoredResponse, note
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
 from oss_wsgi.testing.ledger_contract import (
@@ -96,6 +96,14 @@ def test_a_turn_that_was_waited_for_is_taken(clock: LedgerClock) -> None:
     assert ledger.begin_once(identity(), Handler()) is None
     handler.release.set()
     assert call.outcome() == SUCCESS
+
+
+def test_notes_of_one_second_use_up_no_ticket(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    pairs = [("a", "mark"), ("b", "mark"), ("b", "another mark")]
+    for name, mark in pairs:
+        note(ledger, name, mark, NOW + 60)
+    assert ledger.known([*pairs, ("a", "another mark")]) == set(pairs)
 
 
 def fill(ledger: MemoryLedger) -> MemoryLedger:

@@ -18,8 +18,12 @@ def test_names_and_uploads_have_files_of_their_own(tmp_path: Path) -> None:
         assert locks.try_lock(place)
         assert not other.try_lock(place)
     locks.unlock(places[0])
+    before = os.listdir("/dev/fd")
     assert other.try_lock(places[0])
     assert not other.try_lock(places[1])
+    other.unlock(places[0])
+    other.unlock(places[0])
+    assert os.listdir("/dev/fd") == before
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -41,3 +45,14 @@ def test_a_lock_file_that_was_removed_is_made_again(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(os, "stat", remove)
     assert locks.try_lock(place)
     assert not FileLocks(f"{tmp_path}/x-lock").try_lock(place)
+
+
+def test_a_child_closes_its_copies_of_locks_once(tmp_path: Path) -> None:
+    locks = FileLocks(f"{tmp_path}/x-lock")
+    place = locks.place(7)
+    assert locks.try_lock(place)
+    for _ in range(2):  # a child and its own child
+        locks.before_fork()
+        locks.after_fork(is_child=True)
+    locks.unlock(place)
+    assert FileLocks(f"{tmp_path}/x-lock").try_lock(place)

@@ -11,6 +11,7 @@ import sqlalchemy
 
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.url import check_ledger
 from oss_wsgi.testing.ledger_contract import Handler, LedgerClock
 
@@ -60,6 +61,20 @@ def test_an_error_of_the_applications_engine_is_left_as_it_is(error: BaseExcepti
     sqlalchemy.event.listen(engine, "do_connect", lambda *arguments: connect())
     with pytest.raises(type(error), match="its own"):
         SQLLedger(engine, clock=LedgerClock())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [("postgresql", "connect_timeout"), ("postgresql", "application_name"), ("mysql", "read_timeout")],
+)
+def test_a_parameter_in_the_url_holds(scheme: str, name: str) -> None:
+    engine = engine_from(f"{scheme}://u@127.0.0.1:1/app?{name}=77", threads=1, wait_timeout=4.0)
+    connect = Handler(ConnectionRefusedError())
+    seen: list[Any] = []
+    sqlalchemy.event.listen(engine, "do_connect", lambda *arguments: seen.append(arguments[3]) or connect())
+    with pytest.raises(ConnectionRefusedError):
+        engine.connect()
+    assert str(seen[0][name]) == "77"
 
 
 def test_an_engine_of_sqlite_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
+    handling,
     identity,
+    waiting_call,
 )
 
 from ..support.databases import Server, running
@@ -128,6 +130,13 @@ def test_a_failed_handlers_effect_is_rolled_back(engine: Engine, result: StoredR
     else:
         assert ledger.run_once(identity(), handle) == FAILURE
     assert (works(engine), len(ledger)) == (0, 0)
+
+
+@BOTH
+def test_a_connection_that_commits_each_statement_is_refused_before_the_handler(engine: Engine) -> None:
+    begin = engine.execution_options(isolation_level="AUTOCOMMIT").begin
+    with pytest.raises(SettingsError, match="AUTOCOMMIT"):
+        SQLLedger.sharing(begin, clock=LedgerClock()).run_once(identity(), Handler(AssertionError()))
 
 
 def test_a_session_is_handed_on(engine: Engine) -> None:
@@ -361,7 +370,8 @@ def test_a_statement_that_a_lock_kept_from_being_prepared_is_prepared_later(serv
 def test_a_server_that_restarts_is_used_again(request: pytest.FixtureRequest, server: Server) -> None:
     kind = "postgresql" if server.url.startswith("postgresql") else "mariadb"
     with running(kind) as own, SQLLedger(own.url, clock=LedgerClock(), wait_timeout=60.0) as ledger:
-        assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+        with handling(ledger, identity("t1"), BlockingHandler()):  # so that there are two connections
+            ledger.check()
         own.restart()
         assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
         assert ledger.run_once(identity("t2"), Handler()) == SUCCESS
@@ -569,6 +579,18 @@ def test_a_call_that_may_not_wait_does_not_wait_a_servers_least_time(
     process.communicate("\n")
 
 
+@BOTH
+def test_a_call_waits_for_another_process_after_one_that_might_not(server: Server) -> None:
+    """It has the session of the other call, whose limit of waits must be gone."""
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock, wait_timeout=60.0) as ledger:
+        assert ledger.run_once(identity("t2")._replace(may_wait=False), Handler()) == SUCCESS
+        process = start_handling(server)
+        waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
+        process.communicate("\n")
+        assert waiting.outcome() == SUCCESS
+
+
 FORKING = """
 import os, sys
 from sqlalchemy import Pool, event
@@ -662,6 +684,7 @@ def test_a_callers_clock_that_is_off_by_a_day_forgets_nothing(server: Server, en
     upload = identity(expires=NOW + life)
     with SQLLedger(server.url, clock=right) as ledger, SQLLedger(server.url, clock=wrong_clock) as other:
         other.run_once(upload, Handler())
+        other.expect("parts", 7, upload.expires)
         for seconds in (86_400, 86_400, 86_400 - 60):
             move(engine, seconds)
             right.advance(seconds)
@@ -669,6 +692,8 @@ def test_a_callers_clock_that_is_off_by_a_day_forgets_nothing(server: Server, en
             other.delete_expired()
             ledger.delete_expired()
             assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
+            with pytest.raises(PartsCorruptError):
+                ledger.run_once(upload._replace(ticket="parts", checksum=8), Handler())
 
 
 @BOTH
@@ -706,6 +731,20 @@ def test_expired_rows_that_another_call_deletes_are_skipped(server: Server, engi
 
 
 # Tables.
+
+
+def test_many_answers_are_counted_by_the_databases_estimate(
+    engine: Engine, ledger: SQLLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting them would read them all."""
+    for ticket in ("t1", "t2"):
+        ledger.run_once(identity(ticket), Handler())
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE oss_wsgi_answers")
+    ledger.run_once(identity("t3"), Handler())
+    assert len(ledger) == 3
+    monkeypatch.setattr(transactional, "EXACT_COUNT", 1)
+    assert len(ledger) == 2
 
 
 @BOTH
@@ -750,6 +789,28 @@ def test_a_poolers_session_gets_no_limit_and_no_prepared_statements(server: Serv
     assert found == [(1, "7s"), (None, "0")]
 
 
+@pytest.mark.parametrize(
+    ("server", "seconds"),
+    [
+        ("postgresql", "current_setting('tcp_user_timeout')::int / 1000"),
+        (
+            "postgresql",
+            "current_setting('tcp_keepalives_idle')::int"
+            " + current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int",
+        ),
+        ("mariadb", "@@SESSION.idle_transaction_timeout"),
+    ],
+    ids=["sending", "idle", "mariadb"],
+    indirect=["server"],
+)
+def test_a_server_gives_up_a_machine_that_is_gone_when_the_documentation_says(server: Server, seconds: str) -> None:
+    """Its uploads are locked until then."""
+    engine = engine_from(server.url, threads=1, wait_timeout=7.0)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(f"SELECT {seconds}").scalar_one() == 25
+    engine.dispose()
+
+
 @BOTH
 def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     ledger = SQLLedger(engine, clock=LedgerClock())
@@ -765,18 +826,47 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     assert level == engine.dialect.default_isolation_level
 
 
-@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
-def test_a_mariadb_that_takes_oracles_language_may_be_used(server: Server) -> None:
-    """Its sessions have further keywords, and blocks of another form."""
-    url = sqlalchemy.make_url(server.url).set(query={"init_command": "SET sql_mode = 'ORACLE'"})
-    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS["mysql"]))
+@pytest.mark.parametrize(
+    ("server", "query"),
+    [
+        # Further keywords, and blocks of another form.
+        ("mariadb", {"init_command": "SET sql_mode = 'ORACLE'"}),
+        # A backslash is an escape.
+        ("postgresql", {"options": "-c standard_conforming_strings=off"}),
+    ],
+    indirect=["server"],
+)
+def test_a_server_that_reads_another_language_may_be_used(server: Server, query: dict[str, str]) -> None:
+    url = sqlalchemy.make_url(server.url).set(query=query)
+    engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]))
     with SQLLedger(url, clock=LedgerClock()) as own:
         theirs = SQLLedger(engine, clock=LedgerClock())
         sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
         for ticket, ledger in (("t1", own), ("t2", theirs), ("t3", sharing)):
             assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
+            assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
         assert len(own) == 3
     engine.dispose()
+
+
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_mysqls_statements_store_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB understands them, and MySQL has no package to test with."""
+    kind = own_transaction("pymysql")
+    monkeypatch.setattr(kind, "is_mariadb", property(lambda self: False, lambda self, value: None), raising=False)
+    with SQLLedger(server.url, clock=LedgerClock()) as ledger:
+        for ticket in ("t1", "t2"):
+            assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
+            assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
+        assert len(ledger) == 2
+
+
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_the_tables_have_transactions_where_the_servers_default_has_none(server: Server) -> None:
+    url = sqlalchemy.make_url(server.url).set(query={"init_command": "SET default_storage_engine = 'MyISAM'"})
+    with SQLLedger(url, clock=LedgerClock()) as ledger, SQLLedger(url, clock=LedgerClock()) as other:
+        with handling(ledger, identity(), BlockingHandler()), pytest.raises(LedgerUnavailableError, match="busy"):
+            other.run_once(identity()._replace(may_wait=False), Handler(AssertionError()))
 
 
 @BOTH

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY, MagicMock
 
+import psycopg
 import pytest
 import sqlalchemy
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
+from oss_wsgi.exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
+from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql_tables import answers
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
+    NOW,
     SUCCESS,
     BlockingHandler,
     Call,
@@ -72,9 +76,13 @@ def begin_of(engine: Engine, kind: str) -> Callable[[], Any]:
     return engine.begin if kind == "connection" else sessionmaker(engine).begin
 
 
-def works(engine: Engine) -> int:
+def count(engine: Engine, table: str) -> int:
     with engine.begin() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM works").scalar_one())
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def works(engine: Engine) -> int:
+    return count(engine, "works")
 
 
 def insert(transaction: Connection | Session) -> None:
@@ -144,6 +152,13 @@ def test_it_does_not_know_whose_transactions_it_shares(engine: Engine) -> None:
     assert (repr(ledger), ledger.place) == ("<SQLLedger.sharing>", None)
 
 
+def test_a_connection_that_commits_each_statement_is_refused_before_the_handler(engine: Engine) -> None:
+    """Nothing would keep another process from handling the upload too."""
+    begin = engine.execution_options(isolation_level="AUTOCOMMIT").begin
+    with pytest.raises(SettingsError, match="AUTOCOMMIT"):
+        SQLLedger.sharing(begin, clock=LedgerClock()).run_once(identity(), Handler(AssertionError()))
+
+
 def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
     """As tests have it that roll everything back."""
     with engine.connect() as connection, connection.begin() as outer:
@@ -182,16 +197,79 @@ def test_what_cannot_begin_is_refused_at_once(engine: Engine, begin: Any) -> Non
     assert "secret" not in str(raised.value)
 
 
-def test_what_a_session_keeps_back_fails_as_the_handlers_own(engine: Engine) -> None:
+def test_what_a_session_keeps_back_fails_as_the_handlers_own_where_it_is_to_be_stored(engine: Engine) -> None:
     ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=LedgerClock())
-    calls = []
+    calls, responses = [], (FAILURE, SUCCESS)
 
     def handle(session: Session) -> StoredResponse:
         calls.append(1)
         insert(session)
         session.add(Work(name="one"))
-        return SUCCESS
+        return responses[len(calls) - 1]
 
+    assert ledger.run_once(identity(), handle) == FAILURE
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         ledger.run_once(identity(), handle)
-    assert (len(calls), works(engine), len(ledger)) == (1, 0, 0)
+    assert (len(calls), works(engine), len(ledger)) == (2, 0, 0)
+
+
+def test_what_only_tries_to_store_leaves_no_row(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    ledger.check()
+    assert ledger.known([("a", "b")]) == set()
+    assert count(engine, "oss_wsgi_tickets") == 0
+
+
+@pytest.mark.parametrize("can_delete", [True, False])
+def test_calls_that_store_delete_what_has_expired(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, can_delete: bool
+) -> None:
+    monkeypatch.setattr(transactional, "DELETE_EVERY", 2)
+    clock = LedgerClock()
+    ledger = SQLLedger.sharing(engine.begin, clock=clock)
+    ledger.run_once(identity("old"), Handler())
+    with engine.begin() as connection:
+        connection.execute(answers.update().values(forget_after=0))
+        if not can_delete:
+            connection.exec_driver_sql("DROP TABLE oss_wsgi_checksums")
+    clock.advance(301)
+    assert ledger.run_once(identity("new", expires=NOW + 600), Handler()) == SUCCESS
+    left = 1 if can_delete else 2
+    assert (len(ledger), count(engine, "oss_wsgi_tickets")) == (left, left)
+    assert [record.levelname for record in caplog.records] == ([] if can_delete else ["WARNING"])
+
+
+def test_tables_that_are_there_are_not_made_again(engine: Engine) -> None:
+    """The ledger's user may have no right to make tables."""
+    SQLLedger.sharing(engine.begin, clock=LedgerClock()).check()
+    statements: list[str] = []
+    sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    SQLLedger.sharing(engine.begin, clock=LedgerClock()).check()
+    assert "oss_wsgi_schema" in "".join(statements)
+    assert "CREATE" not in "".join(statements)
+
+
+def test_tables_that_were_dropped_are_made_again(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
+    answers.metadata.drop_all(engine)
+    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+        ledger.run_once(identity(), Handler(AssertionError()))
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "tries"),
+    [
+        (psycopg.errors.DeadlockDetected(), 0.0, range(3, 99)),
+        (psycopg.errors.DeadlockDetected(), 11.0, range(1, 2)),
+        (psycopg.OperationalError("server closed the connection"), 0.0, range(2, 3)),
+    ],
+    ids=["others win", "others win for too long", "closed connections"],
+)
+def test_what_has_not_begun_is_tried_again_for_a_limited_time(error: Exception, seconds: float, tries: range) -> None:
+    clock, begin = LedgerClock(), Handler(error)
+    ledger = SQLLedger.sharing(lambda: clock.advance(seconds) or begin(), clock=clock, wait_timeout=10.0)
+    with pytest.raises(LedgerUnavailableError):
+        ledger.run_once(identity(), Handler(AssertionError()))
+    assert begin.calls in tries

@@ -208,9 +208,14 @@ ledger.close()
 
 @pytest.mark.slow
 @POSIX
-def test_a_dead_process_with_a_living_child_counts_as_dead(path: Path, ledger: SQLiteLedger) -> None:
+@pytest.mark.parametrize("has_byte_locks", [True, False], ids=["bytes", "lock files"])
+def test_a_dead_process_with_a_living_child_counts_as_dead(
+    path: Path, monkeypatch: pytest.MonkeyPatch, has_byte_locks: bool
+) -> None:
     code = """
-import signal, subprocess
+import fcntl, signal, subprocess
+if sys.argv[2] == "False":
+    vars(fcntl).pop("F_OFD_SETLK", None)
 def handle(transaction):
     child = os.fork()
     if not child:
@@ -220,12 +225,15 @@ def handle(transaction):
     os.kill(os.getpid(), signal.SIGKILL)
 SQLiteLedger(path, clock=clock).run_once(UploadIdentity("t1", "user/猫 1.png", "5B3C", 1733228232), handle)
 """
-    ledger.run_once(identity("other"), Handler())
-    process = start(code, path)
-    assert process.wait(120) == -9
-    handler = Handler()
-    assert ledger.run_once(identity(), handler) == SUCCESS
-    assert handler.calls == 1
+    if not has_byte_locks:
+        monkeypatch.delattr(fcntl, "F_OFD_SETLK", raising=False)
+    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as ledger:
+        ledger.run_once(identity("other"), Handler())
+        process = start(code, path, has_byte_locks)
+        assert process.wait(120) == -9
+        handler = Handler()
+        assert ledger.run_once(identity(), handler) == SUCCESS
+        assert handler.calls == 1
     process.communicate()
 
 

@@ -92,7 +92,6 @@ def app(oss):
 
 @pytest.fixture
 def local(make_oss):
-    """Return a LocalOSS with the real time, which clients on a socket use too."""
     return make_oss(clock=time.time, transport=None)
 
 

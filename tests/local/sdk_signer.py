@@ -70,3 +70,10 @@ def environ(method, url, headers):
         name = name.upper().replace("-", "_")
         result[name if name == "CONTENT_TYPE" else f"HTTP_{name}"] = value.encode().decode("latin-1")
     return result
+
+
+def signed_headers(version, method="GET", **options):
+    """Return the headers of a request that `sign` signs, but Host and Content-Type."""
+    signed = sign(version, method, **options)
+    names = [name for name in signed if name.startswith("HTTP_") and name != "HTTP_HOST"]
+    return {name[5:].replace("_", "-"): signed[name] for name in names}

@@ -7,7 +7,7 @@ from webtest import TestApp
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signatures.account import Account
 
-from .sdk_signer import sign
+from .sdk_signer import signed_headers
 
 
 class SignedClient:
@@ -20,13 +20,12 @@ class SignedClient:
     def __call__(self, method, bucket="", query="", body=b"", *, key="", headers=None, status=None):
         account = Account(self._oss.access_key_id, self._oss.access_key_secret)
         headers = {"content-type": "application/xml", **(headers or {})}
-        signed = sign("v4", method, address=Address(bucket or None, key), query=query, headers=headers, account=account)
-        signature = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
-        del signature["HOST"]
+        address = Address(bucket or None, key)
+        signed = signed_headers("v4", method, address=address, query=query, headers=headers, account=account)
         return self._app.request(
             f"/{bucket}{'/' if key else ''}{quote(key)}{'?' if query else ''}{query}",
             method=method,
-            headers={**signature, "Content-Type": headers["content-type"]},
+            headers={**signed, "Content-Type": headers["content-type"]},
             body=body,
             status=status,
         )

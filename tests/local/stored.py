@@ -41,7 +41,6 @@ def put(bucket: Bucket, key: str, content: bytes = b"hi oss", *, forbid_overwrit
 
 
 def content(bucket: Bucket, key: str) -> bytes:
-    """Return the content of an object that exists."""
     opened = bucket.open(key)
     assert opened is not None
     with opened[1] as file:

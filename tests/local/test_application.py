@@ -1,4 +1,3 @@
-import io
 import logging
 import re
 
@@ -7,7 +6,7 @@ from webtest import TestApp
 
 from oss_wsgi.local import LocalOSS
 
-from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1, sign_v4
+from .form_client import NOW, form, policy, post, sign_v1, sign_v4
 from .signed_client import SignedClient
 from .signed_client import code_and_ec as code
 from .stored import put
@@ -50,9 +49,8 @@ def test_the_public_key_is_served_outside_the_buckets(app, oss):
     app.get("/callback_pub_key.pem", headers={"Host": "examplebucket.localhost"}, status=404)
 
 
-@pytest.mark.parametrize("path", ["/nobucket", "/nobucket/"])
-def test_a_form_to_an_unknown_bucket_is_404(app, path):
-    response = app.post(path, status=404)
+def test_a_form_to_an_unknown_bucket_is_404(app):
+    response = app.post("/nobucket", status=404)
     assert code(response) == (404, "NoSuchBucket", "0015-00000101")
     assert response.xml.findtext("BucketName") == "nobucket"
 
@@ -64,10 +62,9 @@ def test_a_signed_request_to_an_unknown_bucket_is_404(oss, method):
     assert response.xml.findtext("BucketName") == "nobucket"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8081", "img.example.com", "oss-cn-hangzhou.aliyuncs.com"])
-def test_a_request_that_names_no_bucket_uses_the_first(app, oss, host):
+def test_a_request_that_names_no_bucket_uses_the_first(app, oss):
     oss.create_bucket("second-bucket")
-    named = {"Host": host}
+    named = {"Host": "img.example.com"}
     post(app, form({"key": "dir/a", **sign_v1(oss, policy())}), path="/", headers=named, status=204)
     assert app.get("/dir/a", headers=named).body == b"hi oss"
     assert code(app.get("/dir/b", headers=named, status=404))[1] == "NoSuchKey"
@@ -79,11 +76,6 @@ def test_a_form_of_another_type_is_refused_before_its_signature(app):
         for path in ("/", "/examplebucket"):
             response = app.post(path, "a=b", headers={"Authorization": authorization}, status=400)
             assert code(response)[1] == "RequestIsNotMultiPartContent"
-
-
-def test_an_unknown_bucket_in_the_host_is_not_found(app):
-    response = app.post("/", headers={"Host": "other.oss-cn-hangzhou.aliyuncs.com"}, status=404)
-    assert response.xml.findtext("BucketName") == "other"
 
 
 @pytest.mark.parametrize(
@@ -99,17 +91,6 @@ def test_other_methods_are_not_allowed(app, method, path, kind):
     response = app.request(path, method=method, status=405)
     assert code(response)[1] == "MethodNotAllowed"
     assert (response.xml.findtext("Method"), response.xml.findtext("ResourceType")) == (method, kind)
-
-
-@pytest.mark.parametrize(
-    ("path", "host"),
-    [
-        ("/examplebucket", "localhost"),
-        ("/", "examplebucket.localhost:8081"),
-    ],
-)
-def test_a_form_is_accepted_by_path_and_by_host(app, oss, path, host):
-    post(app, form({"key": "a", **sign_v1(oss, policy())}), path=path, headers={"Host": host}, status=204)
 
 
 def test_access_keys_are_made_when_none_are_given(make_oss, tmp_path):
@@ -143,10 +124,9 @@ def test_a_given_directory_stays_after_close(make_oss, tmp_path):
         assert TestApp(oss).get("/examplebucket/a").body == b"hi oss"
 
 
-@pytest.mark.parametrize("bucket", ["", "ab", "Examplebucket", "../x", "a_b", "-ab", "a" * 64])
-def test_an_invalid_bucket_name_is_refused(bucket):
+def test_an_invalid_bucket_name_is_refused():
     with pytest.raises(ValueError, match="bucket name has 3 to 63"):
-        LocalOSS(bucket)
+        LocalOSS("../x")
 
 
 def test_an_unexpected_exception_is_a_logged_500(app, oss, caplog):
@@ -156,47 +136,6 @@ def test_an_unexpected_exception_is_a_logged_500(app, oss, caplog):
     assert code(response)[:2] == (500, "InternalError")
     assert response.headers["x-oss-request-id"] in caplog.text
     assert oss.access_key_secret not in caplog.text
-
-
-NOISE = [b"", b"\x00", b"\r\n", b"--", b'"', b"\xff\xfe", b"%00", b"${filename}", b"; ", b"\xe4\xb8"]
-
-
-def strange_requests():
-    """Yield complete requests in which one part is replaced by noise."""
-    payload = form({"key": "a", "OSSAccessKeyId": "id", "policy": "e30=", "Signature": "x", "callback": "e30="})
-    for noise in NOISE:
-        text = noise.decode("latin-1")
-        for part in (b"key", b"e30=", b"file", b"form-data", b"text/plain", BOUNDARY.encode(), b"\r\n\r\n"):
-            yield payload.replace(part, noise, 1), {}
-        yield payload, {"CONTENT_TYPE": text}
-        yield payload, {"CONTENT_TYPE": f"multipart/form-data; boundary={text}"}
-        yield payload, {"CONTENT_LENGTH": text}
-        yield payload, {"HTTP_HOST": text}
-        yield payload, {"HTTP_CONTENT_MD5": text}
-        yield payload, {"HTTP_X_OSS_OBJECT_ACL": text}
-        yield payload, {"PATH_INFO": f"/{text}"}
-        yield payload, {"PATH_INFO": f"/examplebucket/{text}"}
-        for method in ("GET", "HEAD", "OPTIONS", "", "\xff"):
-            yield payload, {"REQUEST_METHOD": method, "PATH_INFO": f"/examplebucket/{text}", "HTTP_RANGE": text}
-
-
-@pytest.mark.slow
-def test_no_malformed_request_is_an_internal_error(oss):
-    for payload, changes in strange_requests():
-        environ = {
-            "REQUEST_METHOD": "POST",
-            "PATH_INFO": "/examplebucket",
-            "SERVER_NAME": "127.0.0.1",
-            "CONTENT_TYPE": f"multipart/form-data; boundary={BOUNDARY}",
-            "CONTENT_LENGTH": str(len(payload)),
-            "wsgi.input": io.BytesIO(payload),
-            **changes,
-        }
-        responses = []
-        b"".join(oss(environ, lambda status, headers, responses=responses: responses.append((status, headers))))
-        ((status, headers),) = responses
-        assert 400 <= int(status[:3]) < 500, (payload, changes)
-        assert all(value.encode("latin-1") is not None for _, value in headers)
 
 
 def test_the_given_clock_is_used(make_oss):

@@ -152,6 +152,10 @@ def complete(oss, header=None, **headers):
     return SignedClient(oss)("POST", "examplebucket", f"uploadId={upload}", key="a", headers=headers, status="*")
 
 
+def post_form(oss, header=None, **_):
+    return upload(TestApp(oss), oss, header=header)
+
+
 UPLOADS = pytest.mark.parametrize(("send", "content"), [(put, b"hi oss"), (complete, PART)], ids=["put", "complete"])
 
 
@@ -165,14 +169,19 @@ def test_callback_faults_strike_puts_and_parts(oss, recorder, send, content):
     assert send(oss, x_oss_callback=callback_field()).status_int == 200
 
 
-@UPLOADS
-@pytest.mark.parametrize("header", ["callback_status; status=404", "slow_down", "slow", None])
-def test_a_header_asks_for_a_fault_of_a_put_or_parts(make_oss, send, content, header):
+@pytest.mark.parametrize(
+    ("header", "status"), [("callback_status; status=404", 203), ("slow_down", 503), ("slow", 400)]
+)
+@pytest.mark.parametrize(
+    ("send", "content"), [(put, b"hi oss"), (complete, PART), (post_form, b"hi oss")], ids=["put", "complete", "form"]
+)
+def test_in_test_mode_a_header_asks_for_a_fault(make_oss, send, content, header, status):
     oss = make_oss(test_mode=True)
     response = send(oss, header, x_oss_callback=callback_field())
-    expected = {"callback_status; status=404": 203, "slow_down": 503, "slow": 400, None: 200}[header]
-    assert response.status_int == expected
-    assert stored(oss) == ({"a": content} if expected < 400 else {})
+    assert response.status_int == status
+    assert stored(oss) == ({"a": content} if status < 400 else {})
+    assert status != 203 or response.xml.findtext("Message") == "Error status : 404."
+    assert send(oss, x_oss_callback=callback_field()).status_int == 200
 
 
 @UPLOADS
@@ -252,16 +261,6 @@ def test_faults_can_be_cleared(app, oss):
 
 
 # The control header.
-
-
-def test_in_test_mode_a_header_asks_for_a_fault(make_oss):
-    oss = make_oss(test_mode=True)
-    app = TestApp(oss)
-    response = upload(app, oss, header="callback_status; status=404")
-    assert response.xml.findtext("Message") == "Error status : 404."
-    assert upload(app, oss).status_int == 200
-    assert upload(app, oss, header="slow_down").status_int == 503
-    assert upload(app, oss).status_int == 200
 
 
 def test_without_test_mode_the_header_is_ignored(app, oss):

@@ -21,7 +21,7 @@ def preflight(app, origin=PAGE, method="POST", headers=None, path="/examplebucke
     return app.options(path, headers={name: value for name, value in values.items() if value}, status="*")
 
 
-@pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b", "/films/a.mp4"])
+@pytest.mark.parametrize("path", ["/examplebucket", "/films/a.mp4"])
 def test_a_preflight_is_answered_anywhere(app, path):
     response = preflight(app, path=path)
     assert (response.status_int, response.content_length) == (200, 0)
@@ -83,7 +83,6 @@ def test_a_preflight_that_lacks_a_header_is_a_bad_request(app, origin, method, e
         ("http://localhost:*", "http://localhost:8080", True),
         ("*", "null", True),
         ("http://pag?.example", "http://page.example", False),
-        ("http://[op]age.example", "http://page.example", False),
     ],
 )
 def test_an_origin_matches_its_rule(pattern, origin, allowed):
@@ -183,9 +182,7 @@ def test_an_origin_may_hold_a_star(origin):
     )
 
 
-@pytest.mark.parametrize(
-    "origin", ["", "https://*", "https://", "http://*.*", "**", "a.example/", "https://a.example/", "http://a b", "//a"]
-)
+@pytest.mark.parametrize("origin", ["", "https://*", "http://*.*", "https://a.example/", "http://a b", "//a"])
 def test_an_invalid_origin_is_refused(origin):
     body = configuration(f"<AllowedOrigin>{origin}</AllowedOrigin>{METHOD}")
     assert refusal(body) == (400, "InvalidArgument", "0034-00000009")
@@ -195,7 +192,6 @@ def test_an_invalid_origin_is_refused(origin):
     ("text", "ec"),
     [
         ("<AllowedMethod>OPTIONS</AllowedMethod>", ""),
-        ("<AllowedMethod>put</AllowedMethod>", ""),
         ("<AllowedHeader>x-*-*</AllowedHeader>", ""),
         ("<AllowedHeader>a\n b</AllowedHeader>", ""),
         ("<ExposeHeader>*</ExposeHeader>", "0034-00000013"),

@@ -56,7 +56,6 @@ def url_of(output):
 
 
 def printed_account(output):
-    """Return the access key that was made at start."""
     return Account(*re.search(r"AccessKey ID (\S+), secret ([^\s,.]+)", output).groups())
 
 
@@ -139,18 +138,14 @@ def test_callbacks_go_out_over_http():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["--listen", "8081"], "--listen: must be HOST:PORT", id="no host"),
         pytest.param(["--listen", "127.0.0.1:99999"], "--listen: must be HOST:PORT", id="no such port"),
-        pytest.param(["--listen", "::1:80"], "--listen: must be HOST:PORT", id="IPv6 without brackets"),
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
         pytest.param(["--bucket", "No_Bucket"], "--bucket: a bucket name has", id="no name of a bucket"),
-        pytest.param(["--bucket", "one", "--bucket", "No"], "--bucket: a bucket name has", id="no name of a second"),
         pytest.param(["--dir", __file__], f"--dir: {__file__!r} cannot be used: it is not a folder.", id="a file"),
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cname", "img.test=nobucket"], "no such bucket, only local-bucket", id="a typo"),
         pytest.param(["--callback-timeout", "0"], "--callback-timeout: must be a number of seconds", id="no time"),
-        pytest.param(["--callback-timeout", "nan"], "--callback-timeout: must be a number of seconds", id="no seconds"),
         pytest.param(["--max-cors-rules", "0"], "--max-cors-rules: must be a whole number", id="no rule"),
         pytest.param(["--buckets", "a"], "unrecognized arguments", id="an unknown option"),
     ],
@@ -190,25 +185,13 @@ def test_a_missing_extra_is_named():
     assert ended.stderr == "python -m oss_wsgi.local: fastcrc is not installed: pip install 'oss-wsgi[local]'.\n"
 
 
-def test_the_first_bucket_is_the_default_and_cnames_are_bound():
-    key = ["--access-key-id", "my-id", "--access-key-secret", "my-secret", "--acl", "public-read"]
-    with running("--bucket", "first-one", "--bucket", "second-one", "--cname", "img.test=second-one", *key) as output:
+def test_all_buckets_are_made_and_bound_host_names_are_told():
+    with running("--bucket", "first-one", "--bucket", "second-one", "--cname", "img.test=second-one") as output:
         assert "Bound host names: img.test to second-one.\n" in output
+        account = printed_account(output)
         for bucket in ("first-one", "second-one"):
-            with upload(output, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
+            with upload(output, account, key=f"{bucket}.txt", bucket=bucket):
                 pass
-        with urllib.request.urlopen(f"{url_of(output)}/first-one.txt") as response:
-            assert response.read() == b"hi oss"
-
-        def bound(key):
-            return urllib.request.Request(f"{url_of(output)}/{key}", headers={"Host": "img.test"})
-
-        with urllib.request.urlopen(bound("second-one.txt")) as response:
-            assert response.read() == b"hi oss"
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(bound("first-one.txt"))
-        with caught.value as response:
-            assert response.code == 404
 
 
 def test_a_reset_without_a_folder_is_refused():

@@ -18,7 +18,6 @@ BARE = "kQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVg="
 
 
 def seen(environ: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Return the environ that the wrapped application gets."""
     caught: dict[str, Any] = {}
 
     def app(inner: dict[str, Any], start_response: Any) -> list[bytes]:

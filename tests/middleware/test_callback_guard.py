@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import pytest
 import webtest
@@ -33,7 +33,8 @@ def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     upload = environ["oss_wsgi.upload"]
     again = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     answer = f"{upload.object} {upload.size} {again == upload.body}".encode()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(answer))), ("X-Signed", quote(upload.target))]
+    start_response("200 OK", headers)
     return [answer]
 
 
@@ -203,7 +204,8 @@ def test_only_configured_callback_urls_are_tried_too(caplog: pytest.LogCaptureFi
     headers = SIGNER.headers("/public%20prefix/oss/callback?v=1", BODY)
     stripped = client(callback_urls=["https://app.example.com/public%20prefix/oss/callback?v=1"])
     with caplog.at_level(logging.INFO, "oss_wsgi"):
-        assert post(stripped, "/oss/callback?v=1", headers=headers).status_int == 200
+        answer = post(stripped, "/oss/callback?v=1", headers=headers)
+    assert unquote(answer.headers["X-Signed"]) == "/public%20prefix/oss/callback?v=1"
     assert "configured callback URL" in caplog.text
     assert post(client(), "/oss/callback?v=1", headers=headers).status_int == 403
     others = client(callback_urls=["https://app.example.com/oss/callback"])

@@ -84,7 +84,7 @@ def test_each_handled_upload_is_one_line_where_the_log_wants_it(caplog: pytest.L
 
 
 def test_a_repeated_report_gets_the_stored_response() -> None:
-    view = View("201 Made")
+    view = View("201 Made", headers=[("content-type", "application/json")])
     app = client(view)
     first, again = post(app), post(app)
     assert first.headers["X-Call"] == "1"

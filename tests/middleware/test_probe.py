@@ -25,14 +25,9 @@ from oss_wsgi.middleware.probe import (
 )
 from oss_wsgi.testing import FrozenClock
 
+from ..support.example_settings import EXAMPLE
+
 SECRET = "a-secret-of-thirty-two-characters"
-VALUES: dict[str, Any] = {
-    "bucket": "examplebucket",
-    "region": "cn-hangzhou",
-    "access_key_id": "LTAI5tExampleKeyId000001",
-    "access_key_secret": "ExampleSecret0000000000000000A",
-    "callback_url": "https://app.example.com/oss/callback",
-}
 BODY = b"object=a%2Fb"
 
 
@@ -47,7 +42,7 @@ def clock() -> FrozenClock:
 
 
 def client(clock: FrozenClock, **values: Any) -> webtest.TestApp:
-    settings = Settings(**{**VALUES, "ticket_secret": (SECRET,), **values})
+    settings = Settings(**{**EXAMPLE, "ticket_secret": (SECRET,), **values})
     return webtest.TestApp(DirectUpload(nothing, settings, clock=clock))
 
 
@@ -273,7 +268,7 @@ def test_a_ledger_of_an_applications_own_need_have_no_place(clock: FrozenClock) 
     class Own(MemoryLedger):
         place = None  # type: ignore[assignment]
 
-    settings = Settings(**VALUES, ticket_secret=(SECRET,))
+    settings = Settings(**EXAMPLE, ticket_secret=(SECRET,))
     app = webtest.TestApp(DirectUpload(nothing, settings, clock=clock, ledger=Own(clock=clock)))
     assert "ledger" not in probed(app, prove(SECRET, clock.now)).json[PROBE_MEMBER]
 

@@ -125,15 +125,29 @@ def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: py
     return [*command, str(built.rename(alone / built.name))]
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> dict[str, str]:
-    """Return an environment without a home folder and without a Python on its PATH."""
+@pytest.fixture(scope="module")
+def small_pyz(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Build a .pyz without the extras, which is unpacked sooner, and return the command that runs it."""
+    folder = tmp_path_factory.mktemp("small")
+    whole = next((installed / "lib").glob("python*/site-packages"))
+    for name in ("oss_wsgi", "oss_wsgi.egg-info"):
+        shutil.copytree(whole / name, folder / "site" / name)
+    for name in needed(importlib.metadata.Distribution.at(whole / "oss_wsgi.egg-info"), set()):
+        copy(name, folder / "site")
+    run([sys.executable, str(PYZ), "--site-packages", str(folder / "site"), "--output", "oss-wsgi.pyz"], folder)
+    return [BASE_PYTHON, str(folder / "oss-wsgi.pyz")]
+
+
+@pytest.fixture(scope="module")
+def empty(bundle: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return an environment with an empty home folder and without a Python on its PATH."""
+    folder = tmp_path_factory.mktemp("empty")
     for name in ("home", "temporary", "here"):
-        (tmp_path / name).mkdir()
-    return {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary"), "PATH": str(tmp_path / "here")}
+        (folder / name).mkdir()
+    return {"HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary"), "PATH": str(folder / "here")}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(bundle: list[str], empty: dict[str, str]) -> Iterator[RunningServer]:
     command = [*bundle, "serve", *FREE_PORTS, "--metrics-listen", "127.0.0.1:0"]
     with serving(command, empty, Path(empty["PATH"])) as running:
@@ -197,15 +211,14 @@ class Confined:
 
 
 @pytest.fixture
-def confined(bundle: list[str], tmp_path: Path) -> Confined:
-    return Confined(bundle, tmp_path)
+def confined_pyz(small_pyz: list[str], tmp_path: Path) -> Confined:
+    return Confined(small_pyz, tmp_path)
 
 
 @pytest.fixture
-def confined_pyz(confined: Confined) -> Confined:
-    if not confined.command[-1].endswith(".pyz"):
-        pytest.skip("a binary unpacks itself into TMPDIR alone")
-    return confined
+def confined(bundle: list[str], tmp_path: Path, request: pytest.FixtureRequest) -> Confined:
+    is_pyz = bundle[-1].endswith(".pyz")
+    return Confined(request.getfixturevalue("small_pyz") if is_pyz else bundle, tmp_path)
 
 
 @pytest.mark.parametrize("home", ["/nonexistent", "/root", None], ids=["missing", "read-only", "unset"])
@@ -280,7 +293,7 @@ def test_the_pyz_does_not_run_what_somebody_else_put_into_the_temporary_folder(c
     assert list(temporary.iterdir()) == [squatted], "a folder for once is removed"
 
 
-def test_an_old_python_is_told_which_it_needs(confined_pyz: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_python_is_told_which_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("unpack", ROOT / "examples" / "single-file" / "unpack.py")
     assert spec is not None
     assert spec.loader is not None

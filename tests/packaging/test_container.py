@@ -127,18 +127,21 @@ def get(url: str) -> Any:
             time.sleep(0.1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def need_compose() -> None:
     if shutil.which("podman-compose") is None:
         skip_or_fail("podman-compose")
 
 
-@pytest.fixture
-def local(image: str, need_compose: None, tmp_path: Path) -> Iterator[tuple[Composed, int]]:
+@pytest.fixture(scope="module")
+def local(
+    image: str, need_compose: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Composed, int]]:
     """The local variant on free ports, the same inside and outside: the browser posts to the second port."""
     page, oss = free_port(), free_port()
     text = (CONTAINER / "compose.local.yaml").read_text(encoding="utf-8")
-    with composed(tmp_path, text.replace("8080", str(page)).replace("8081", str(oss))) as project:
+    text = text.replace("8080", str(page)).replace("8081", str(oss))
+    with composed(tmp_path_factory.mktemp("local"), text) as project:
         yield project, page
 
 
@@ -180,17 +183,20 @@ SECRETS = {
 }
 
 
-@pytest.fixture
-def production(image: str, need_compose: None, tmp_path: Path) -> Iterator[tuple[Composed, int]]:
-    """The production variant on a free port, with its secrets in files."""
-    (tmp_path / "oss-wsgi.env").write_text(SETTINGS)
-    (tmp_path / "secrets").mkdir()
+@pytest.fixture(scope="module")
+def production(
+    image: str, need_compose: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Composed, int]]:
+    """The production variant on a free port, with its secrets in files; the last test that takes it stops it."""
+    folder = tmp_path_factory.mktemp("production")
+    (folder / "oss-wsgi.env").write_text(SETTINGS)
+    (folder / "secrets").mkdir()
     for name, text in SECRETS.items():
-        (tmp_path / "secrets" / name).write_text(f"{text}\n")
+        (folder / "secrets" / name).write_text(f"{text}\n")
     # podman mounts the file as it is, so the user of the container must be able to reach and read it.
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    for path in (folder, *folder.parents):
+        if path.stat().st_uid == os.getuid() and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o011)
     port = free_port()
     text = (CONTAINER / "compose.yaml").read_text(encoding="utf-8")
     # What has begun may take a minute to be sent: podman alone can take some of the ten seconds.
@@ -200,7 +206,7 @@ def production(image: str, need_compose: None, tmp_path: Path) -> Iterator[tuple
     ):
         assert old in text
         text = text.replace(old, new)
-    with composed(tmp_path, text) as project:
+    with composed(folder, text) as project:
         yield project, port
 
 

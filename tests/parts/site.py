@@ -148,13 +148,11 @@ class Site:
 
     @property
     def stored(self) -> list[str]:
-        """Return the names of the objects."""
         entries, _ = self.oss.storage.bucket(self.oss.bucket).page()
         return [entry.key for entry in sorted(entries, key=lambda entry: entry.last_modified, reverse=True)]
 
     @property
     def unfinished(self) -> int:
-        """Return how many uploads in parts OSS has."""
         uploads = self.oss.storage.bucket(self.oss.bucket).uploads()
         return len(uploads)
 

@@ -68,7 +68,6 @@ class Recorded:
         return seen
 
     def environ(self, *, a: str = "A", b: str = "B", u: str = "U", v: str = "V") -> dict[str, Any]:
-        """Return the environ, with values for the placeholders."""
         texts = {"{A}": a, "{B}": b, "{U}": u, "{V}": v, "{A1}": a[:40], "{A2}": a[40:]}
         made: dict[str, Any] = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/x-www-form-urlencoded"}
         for key, value in self.values.items():

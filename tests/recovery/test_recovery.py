@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -303,6 +304,8 @@ def test_a_name_with_a_dot_segment_is_not_asked_for() -> None:
     assert told.orphans == [], "it may not even be stored"
     assert lost.handle_listed(listed) == ("refused", "name_unreachable")
     assert told.orphans == [Upload("examplebucket", "u/../a.png", None, 5)]
+    other = replace(lost, recovery=replace(lost.recovery, bucket_name="other"))
+    assert other.handle_listed(listed) == ("refused", "name_unreachable"), "buckets may share a ledger"
 
 
 @pytest.mark.parametrize("etag", ["OTHER", ""])

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -387,14 +388,20 @@ def test_only_the_folders_that_our_names_have_are_passed_over(
 def test_an_object_is_found_whose_form_was_signed_days_before(
     make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A form lives for up to 7 days, an upload for half a day, and the day in the name is that of the signature."""
+    """A form lives for up to 7 days, an upload for half a day, and the name has the signature's day in UTC."""
     monkeypatch.setattr(sweep, "PAGE", 1)
+    monkeypatch.setenv("TZ", "ABC-14")
     site = make(authorize=lambda request: Grant(expires=7 * 24 * HOUR))
     fields = site.client.sign("a.png", content_type="image/png", size=5).json["fields"]
     site.put(f"{fields['key'].rpartition('/')[0]}/{'0' * 32}.png")
-    site.clock.advance(7 * 24 * HOUR + 11 * HOUR)
+    site.clock.advance(7 * 24 * HOUR + 12 * HOUR - 60)  # the next day has begun
     site.put(fields["key"], b"hello", {"x-oss-meta-oss-wsgi": fields["x-oss-meta-oss-wsgi"]})
-    assert site.reconcile(since="1h").recovered == 1
+    time.tzset()
+    try:
+        assert site.reconcile(since="5m").recovered == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 # Stopped and resumed.
@@ -472,6 +479,7 @@ def test_a_sweep_that_is_stopped_between_two_prefixes_looks_again_at_the_first(s
     with pytest.raises(KilledError):
         site.reconcile(prefixes=["a/", "b/"], progress=killing_at(site, 3))
     site.clock.advance(60)
+    assert not site.reconcile(prefixes=["a/", "c/"]).resumed
     site.put("a/2")
     report = site.reconcile(prefixes=["a/", "b/"])
     assert (report.resumed, report.listed, report.no_receipt) == (True, 3, 3)

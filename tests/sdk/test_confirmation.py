@@ -120,50 +120,24 @@ def test_a_report_that_the_object_contradicts_is_refused(
     assert raised.value.reason == "not_confirmed"
 
 
-@pytest.mark.parametrize("choice", ["refuse", "accept"])
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"access_key_secret": "another"}, "SignatureDoesNotMatch"),
-        ({"access_key_id": "LTAIunknown"}, "InvalidAccessKeyId"),
-        ({"session_token": "no-token-of-this-key"}, "InvalidAccessKeyId"),
-        ({"region": "cn-shanghai"}, "InvalidArgument"),
-    ],
-)
 def test_a_refused_access_key_always_refuses_the_report(
-    server: LocalOSSServer, make: Callable[..., SDKConfirmation], changes: dict[str, Any], code: str, choice: str
+    server: LocalOSSServer, make: Callable[..., SDKConfirmation]
 ) -> None:
-    confirmation = make(settings_of(server, **changes), when_unreachable=choice)
-    with pytest.raises(ConfirmationUnavailableError, match=code) as raised:
+    confirmation = make(settings_of(server, access_key_secret="another"), when_unreachable="accept")
+    with pytest.raises(ConfirmationUnavailableError, match="SignatureDoesNotMatch") as raised:
         confirmation(HELLO)
     assert raised.value.reason == "confirmation_refused"
     assert not raised.value.accept
 
 
-def test_a_missing_bucket_is_not_a_missing_object(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> None:
-    confirmation = make(settings_of(server, bucket="no-such-bucket", host=f"{server.url}/no-such-bucket"))
-    with pytest.raises(ConfirmationUnavailableError, match="404 NoSuchBucket"):
-        confirmation(replace(HELLO, bucket=None))
-
-
-def test_the_provider_is_called_for_each_confirmation(tmp_path: Path, make: Callable[..., SDKConfirmation]) -> None:
-    oss = LocalOSS(directory=tmp_path, key_bits=512, security_token="the-token")
-    keys = [Credentials(oss.access_key_id, oss.access_key_secret, "the-token")] * 2
-
+def test_without_a_key_of_the_provider_nothing_is_confirmed(make: Callable[..., SDKConfirmation]) -> None:
     class Provider:
         def get_credentials(self) -> Credentials:
-            if not keys:
-                raise CredentialsError("the role cannot be assumed")
-            return keys.pop()
+            raise CredentialsError("the role cannot be assumed")
 
-    with serving_oss(oss) as server:
-        upload(settings_of(server, session_token="the-token"), b"hello", Grant(key=KEY))
-        confirmation = make(settings_of(server, access_key_id=None, access_key_secret=None), Provider())
-        assert confirmation(HELLO)
-        assert confirmation(HELLO)
-        with pytest.raises(ConfirmationUnavailableError, match="the role cannot be assumed") as raised:
-            confirmation(HELLO)
-        assert raised.value.reason == "credentials_unavailable"
+    with pytest.raises(ConfirmationUnavailableError, match="the role cannot be assumed") as raised:
+        make(settings_for("http://127.0.0.1"), Provider())(HELLO)
+    assert raised.value.reason == "credentials_unavailable"
 
 
 @contextlib.contextmanager
@@ -207,49 +181,13 @@ def settings_for(url: str) -> Settings:
     return Settings(bucket="examplebucket", region="cn-hangzhou", host=f"{url}/examplebucket", **key)
 
 
-@pytest.mark.parametrize("down", [silent, dripping, refusing])
-def test_when_unreachable_decides_if_oss_does_not_answer_in_time(
-    down: Callable[[], contextlib.AbstractContextManager[str]], make: Callable[..., SDKConfirmation]
-) -> None:
-    with down() as url:
-        with pytest.raises(ConfirmationUnavailableError) as raised:
+def test_when_unreachable_decides_if_oss_does_not_answer_in_time(make: Callable[..., SDKConfirmation]) -> None:
+    with silent() as url:
+        with pytest.raises(ConfirmationUnavailableError, match=r"within 0\.3 s") as raised:
             confirmed(make(settings_for(url), timeout=0.3), HELLO)
         assert raised.value.reason == "oss_unreachable"
-    with down() as url:
         accepted = confirmed(make(settings_for(url), timeout=0.3, when_unreachable="accept"), HELLO)
         assert accepted == replace(HELLO, confirmed=False)
-
-
-def test_a_server_error_of_oss_counts_as_unreachable(
-    server: LocalOSSServer, make: Callable[..., SDKConfirmation]
-) -> None:
-    def failing(environ: Any, start_response: Any) -> Any:
-        start_response("500 Internal Server Error", [("Content-Length", "0"), ("x-oss-request-id", "1")])
-        return []
-
-    settings = settings_of(server)
-    server.oss = failing  # type: ignore[assignment]
-    with pytest.raises(ConfirmationUnavailableError, match="OSS answered 500"):
-        confirmed(make(settings), HELLO)
-    assert confirmed(make(settings, when_unreachable="accept"), HELLO).confirmed is False
-
-
-def test_it_sends_one_request_and_does_not_retry(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> None:
-    methods = []
-    application = server.oss
-
-    def counting(environ: Any, start_response: Any) -> Any:
-        methods.append(environ["REQUEST_METHOD"])
-        start_response("503 Slow Down", [("Content-Length", "0"), ("Date", "Tue, 03 Dec 2024 12:12:12 GMT")])
-        return []
-
-    server.oss = counting  # type: ignore[assignment]
-    try:
-        with pytest.raises(ConfirmationUnavailableError, match="503"):
-            make(settings_for(server.url))(HELLO)
-    finally:
-        server.oss = application
-    assert methods == ["HEAD"]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 5, 60])
@@ -263,16 +201,9 @@ def test_an_unknown_value_of_when_unreachable_is_refused() -> None:
         SDKConfirmation(settings_for("http://127.0.0.1"), when_unreachable="ignore")  # type: ignore[arg-type]
 
 
-def test_settings_without_a_bucket_or_a_key_are_refused() -> None:
-    with pytest.raises(SettingsError, match="OSS_BUCKET"):
-        SDKConfirmation(Settings())
-    with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID"):
-        SDKConfirmation(Settings(bucket="examplebucket", region="cn-hangzhou"))
-
-
 def test_without_the_sdk_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
-    with pytest.raises(SettingsError, match=r"pip install 'oss-wsgi\[sdk\]'"):
+    with pytest.raises(SettingsError, match=r"SDKConfirmation needs .*pip install 'oss-wsgi\[sdk\]'"):
         SDKConfirmation(settings_for("http://127.0.0.1"))
 
 
@@ -326,15 +257,6 @@ def test_the_request_goes_to_the_address_of_the_bucket(
     (request,) = sent
     assert request.url == url
     assert request.headers["Authorization"].startswith(version)
-
-
-def test_a_hint_shows_no_secret(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> None:
-    secret = "a-secret-that-nobody-may-read"
-    confirmation = make(settings_of(server, access_key_secret=secret))
-    with pytest.raises(ConfirmationUnavailableError) as raised:
-        confirmation(HELLO)
-    assert secret not in str(raised.value)
-    assert "Signature=" not in str(raised.value)
 
 
 def test_a_browser_upload_reaches_the_application_confirmed(

@@ -44,7 +44,6 @@ class Site:
         self.app = webtest.TestApp(DirectUpload(legacy, settings, **options))
 
     def sign(self, **parameters: Any) -> dict[str, Any]:
-        """Return a signed form."""
         return dict(self.app.get("/oss/signature", parameters).json)
 
     def report(
@@ -74,7 +73,6 @@ def changed(body: bytes, **members: str | None) -> bytes:
 
 
 def as_json(body: bytes, **members: Any) -> bytes:
-    """Return the same report as JSON."""
     return json.dumps(_members(body, members)).encode()
 
 
@@ -115,12 +113,10 @@ def post_form(
 
 
 def stored(client: UploadClient) -> list[str]:
-    """Return the keys of all objects in the local OSS."""
     return [entry.key for entry in client.local_oss.storage.bucket(client.local_oss.bucket).page()[0]]
 
 
 def headers_of(client: UploadClient, key: str) -> dict[str, str]:
-    """Return the headers of an object in the local OSS."""
     # A TestApp decodes the body, of which an object may only say that it is compressed.
     response = webtest.TestRequest.blank(client.local_oss.signed_url(key)).get_response(client.local_oss)
     response.app_iter.close()

@@ -43,7 +43,6 @@ def sign(port: int, **parameters: Any) -> dict[str, Any]:
 
 
 def report(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    """Post a callback as OSS does."""
     return request(port, "POST", CALLBACK, body, {**OSS.headers(CALLBACK, body), **headers})
 
 
@@ -78,7 +77,6 @@ class RecordingSite:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the process as kill -9 does, and read its output to the end."""
         self.process.kill()
         self.wait()
 
@@ -98,5 +96,4 @@ class RecordingSite:
         return {path.name: json.loads(path.read_text())["object"] for path in files}
 
     def runs_by_object(self) -> Counter[str]:
-        """Return the number of runs of the handler for each object."""
         return Counter(self.runs().values())

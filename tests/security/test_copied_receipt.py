@@ -62,7 +62,6 @@ class Site:
         self.uploads.append(upload)
 
     def upload(self, *, lost: bool) -> None:
-        """Upload eric's file."""
         if lost:
             self.client.local_oss.fail_next("callback_refused")
         environ = {"REMOTE_USER": "eric"}

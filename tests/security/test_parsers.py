@@ -258,8 +258,16 @@ def test_any_form_body_is_refused_by_the_local_oss(body: bytes, kind: str, md5: 
     assert 400 <= status < 500, text
 
 
-@given(path=st.binary(max_size=60), method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]))
+@given(
+    path=st.binary(max_size=60),
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]),
+    host=HEADER_TEXT,
+    header=HEADER_TEXT,
+)
 @FEW
-def test_any_path_is_no_500_of_the_local_oss(path: bytes, method: str, client: LintedClient) -> None:
-    status, text = call(client.local_oss, b"/" + path, REQUEST_METHOD=method, CONTENT_LENGTH="0")
+def test_any_path_host_and_header_is_no_500_of_the_local_oss(
+    path: bytes, method: str, host: str, header: str, client: LintedClient
+) -> None:
+    environ = {"HTTP_HOST": host, "HTTP_RANGE": header, "HTTP_X_OSS_OBJECT_ACL": header, "CONTENT_LENGTH": "0"}
+    status, text = call(client.local_oss, b"/" + path, REQUEST_METHOD=method, **environ)
     assert status < 500, text

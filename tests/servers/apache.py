@@ -209,7 +209,6 @@ def config(site: Site, back_end: BackEnd, recipe: Recipe, port: int) -> str:
 
 
 def start(site: Site, back_end: BackEnd, recipe: Recipe) -> int:
-    """Start Apache and its back end, and return the port."""
     port = free_port()
     (site.folder / "htdocs").mkdir(exist_ok=True)
     # Apache's own user writes the sockets and the pid file.

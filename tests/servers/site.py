@@ -75,7 +75,6 @@ class Site:
         return self.write("app.py", script)
 
     def write(self, name: str, text: str, mode: int = 0o644) -> Path:
-        """Write a file into the folder."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -83,11 +82,9 @@ class Site:
         return path
 
     def log(self) -> str:
-        """Return the log of the guard."""
         return self.log_file.read_text(encoding="utf-8")
 
     def output(self) -> str:
-        """Return the output of the servers."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.out")))
 
     def run(self, *command: str, port: int) -> None:

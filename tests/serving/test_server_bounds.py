@@ -15,7 +15,7 @@ import pytest
 
 from oss_wsgi.serving.bounds import default_connection_limit, default_file_bytes
 from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
-from oss_wsgi.serving.eviction import evictable
+from oss_wsgi.serving.server import evictable
 
 from ..support.server_thread import (
     REQUEST,

@@ -20,6 +20,7 @@ from oss_wsgi.serving import make_server
 from oss_wsgi.serving.connection import HANDLING, HEADER, IDLE, NEW
 
 from ..support.forks import start
+from ..support.ports import listens
 from ..support.running_server import SERVER, clean_environ, running_server
 from ..support.server_thread import (
     REQUEST,
@@ -37,7 +38,7 @@ from ..support.server_thread import (
     wait_for_turn,
 )
 from ..support.waiting import wait_until
-from .test_socket_activation import HAND_OVER
+from .test_listeners import HAND_OVER
 
 pytestmark = pytest.mark.slow
 
@@ -346,7 +347,7 @@ def test_server_py_cleans_up_whatever_ends_it(tmp_path: Path, numbers: list[str]
                 assert client.recv(65536).startswith(b"HTTP/1.1 200")
             for count, name in enumerate(numbers):
                 if count:  # the first has been handled
-                    wait_until(lambda: not listens(host, int(port)))
+                    wait_until(lambda: not listens(server.url))
                 os.kill(server.process.pid, getattr(signal, name))
             assert server.process.wait(60) == 0
     assert list(tmp_path.iterdir()) == []
@@ -361,14 +362,6 @@ def test_signals_until_it_has_ended_leave_the_exit_status_0(processes: str, name
             server.process.send_signal(getattr(signal, name))
             time.sleep(0.0005)  # or it has no time to end
         assert server.process.returncode == 0
-
-
-def listens(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), 60).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_listen_together_with_inherited_sockets_is_refused() -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +14,6 @@ from oss_wsgi.serving.until_stopped import (
     CannotStartError,
     drain_on_signals,
     is_urgent,
-    listening_socket,
-    local_url,
     run_until_stopped,
     signals_deferred,
     wait_for_signal,
@@ -53,28 +49,6 @@ def test_an_error_is_printed_under_the_programs_name(error: Exception, capsys: p
 
     assert run_until_stopped("test", serve) == 2
     assert capsys.readouterr().err == "test: no disk\n"
-
-
-@pytest.mark.slow
-def test_a_taken_address_names_the_option() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(CannotStartError, match=f"cannot listen on 127.0.0.1:{port}: .* with --there"):
-            with listening_socket(("127.0.0.1", port), "--there"):
-                pass
-
-
-@pytest.mark.slow
-def test_the_url_is_one_that_this_machine_reaches() -> None:
-    with listening_socket(("0.0.0.0", 0), "--listen") as listener:
-        assert local_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-@pytest.mark.slow
-def test_a_unix_socket_is_shown_by_its_path(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
-        assert local_url(listener) == f"unix:{tmp_path / 's'}"
 
 
 class DrainedServer:

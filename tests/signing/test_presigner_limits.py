@@ -97,7 +97,7 @@ def test_the_types_of_a_grant_replace_those_of_the_settings() -> None:
         (None, 0, (0, 0)),
         (None, 7, (7, 7)),
         (None, 1000, (1000, 1000)),
-        (Grant(max_size=0), 0, (0, 0)),
+        (Grant(max_size=0), None, (0, 0)),
     ],
 )
 def test_the_size_is_a_range_or_exact(grant: Grant | None, size: int | None, expected: tuple[int, int]) -> None:
@@ -146,6 +146,8 @@ def test_only_parts_take_more_than_5_gb(multipart: bool, largest: int | None) ->
     else:
         assert signer.limits(grant).max_size == largest
         assert ("content-length-range", 0, 5 * GB) in conditions(signer.presign(grant)), "a form takes no more"
+        with pytest.raises(GrantError, match="min_size"):
+            signer.presign(Grant(max_size=6 * GB, min_size=5 * GB + 1))
     assert signer.limits(Grant(max_size=5 * GB)).max_size == 5 * GB
 
 
@@ -203,6 +205,7 @@ def test_parts_need_a_name_and_may_be_larger_than_a_form() -> None:
     [
         ("original", Grant(), "a/b/c.png", "user-dir-prefix/a/b/"),
         ("original", Grant(dir="u/"), "a/b/c.png", "u/a/b/"),
+        ("original", Grant(dir=""), "a/c.png", "a/"),
         ("original", Grant(dir="u/"), "c.png", "u/"),
         ("original", Grant(dir="u/"), None, "u/"),
         ("original", Grant(dir="u/"), "a/".ljust(1023, "n"), "u/a/"),

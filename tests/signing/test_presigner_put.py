@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from oss_wsgi.callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
+from oss_wsgi.callback.ticket import RECEIPT_FIELD, UPLOAD_SECONDS, ReceiptBook, TicketBook
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.exceptions import GrantError, MalformedRequestError, OutsideGrantError
 from oss_wsgi.signing.grant import Grant
@@ -115,10 +115,13 @@ def test_custom_variables_stand_in_the_query_as_far_as_oss_takes_them() -> None:
         signing.presign_put(Grant(custom={"a": "v" * 5000}), **FILE)
 
 
-def test_the_url_ends_with_the_access_key() -> None:
+def test_url_and_ticket_end_with_the_access_key() -> None:
     expiration = datetime.fromtimestamp(NOW + 30, timezone.utc)
     provider = Provider(Credentials("STS.N", SECRET, TOKEN, expiration))
-    url = presigner(provider).presign_put(**FILE)
+    tickets = TicketBook(SECRETS, clock=lambda: NOW)
+    receipts = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=60)
+    url = presigner(provider, tickets=tickets, receipts=receipts, callback_url=CALLBACK).presign_put(**FILE)
+    assert receipts.open(url.headers[RECEIPT_FIELD]).ticket.expires_at == NOW + 30 + UPLOAD_SECONDS
     assert (url.expire, query(url)["x-oss-security-token"], provider.calls) == (NOW + 30, TOKEN, 1)
 
 

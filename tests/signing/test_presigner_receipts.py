@@ -15,21 +15,16 @@ from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
 
+from ..support.example_settings import EXAMPLE
+
 NOW = 1733227932
 SECRETS = ["a secret of at least 32 characters"]
 RECEIPTS = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=3600)
 
 
 def presigner(*, receipts: ReceiptBook | None = RECEIPTS, trial: str | None = None, **changes: Any) -> PostPresigner:
-    values: dict[str, Any] = {
-        "bucket": "examplebucket",
-        "region": "cn-hangzhou",
-        "access_key_id": "id",
-        "access_key_secret": "secret",
-        "callback_url": "https://app.example.com/oss/callback",
-    }
     tickets = TicketBook(SECRETS, clock=lambda: NOW)
-    settings = Settings(**{**values, **changes})
+    settings = Settings(**{**EXAMPLE, **changes})
     return PostPresigner(settings, clock=lambda: NOW, tickets=tickets, receipts=receipts, trial=trial)
 
 
@@ -111,5 +106,5 @@ def test_a_receipt_that_alone_is_over_8_kb_is_refused() -> None:
 
 def test_metadata_over_8_kb_is_refused_without_a_receipt_too() -> None:
     with pytest.raises(GrantError, match="metadata is 8193 bytes"):
-        presigner(receipts=None).presign(Grant(metadata={"m": "x" * 8181}), filename="a.png")
-    assert presigner(receipts=None).presign(Grant(metadata={"m": "x" * 8180}), filename="a.png")
+        presigner(receipts=None).presign(Grant(metadata={"m": "é" * 4090 + "x"}), filename="a.png")
+    assert presigner(receipts=None).presign(Grant(metadata={"m": "é" * 4090}), filename="a.png")

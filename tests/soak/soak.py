@@ -191,7 +191,6 @@ class Browser:
 
 
 def soak(uploads: int, seed: int, *, restart_every: int, broken: bool = False) -> Outcome:
-    """Run the soak and return what it counted."""
     chance = random.Random(seed)
     outcome = Outcome(uploads=uploads)
     with ExitStack() as stack:

@@ -70,7 +70,6 @@ class Server:
         self._hear()
 
     def stop(self) -> None:
-        """Stop the server and remove its folder."""
         self._process.communicate()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
@@ -118,7 +117,6 @@ class _Starter:
         subprocess.run(list(map(str, command)), check=True, stdout=self.log, stderr=self.log, **self.identity)
 
     def said(self) -> str:
-        """Return what the server and its programs have printed."""
         return (self.folder / "log").read_text(errors="replace")
 
     def prepare(self) -> None:

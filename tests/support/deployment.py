@@ -15,6 +15,8 @@ from oss_wsgi.testing.local_oss import environ_for
 from .server_threads import serving_application, serving_oss
 
 ORIGIN = "https://app.example.com"
+#: A middleware in the place of a web server.
+Front = Callable[[Any], Any]
 
 
 def not_found(environ: Any, start_response: Any) -> list[bytes]:
@@ -57,3 +59,30 @@ def deployed(
         environ |= {"OSS_LEDGER": str(folder / "ledger.sqlite3"), **(settings or {})}
         applications.append(front(DirectUpload(view, Settings.from_environ(environ), **(app or {}))))
         yield Deployment(local, url, environ)
+
+
+def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> Front:
+    """Return a front server that answers so itself."""
+
+    def front(app: Any) -> Any:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            start_response(status, [("Content-Length", str(len(body))), *headers])
+            return [body]
+
+        return application
+
+    return front
+
+
+def moving(old: str, new: str) -> Front:
+    """Return a front server that replaces the beginning of the path."""
+
+    def server(app: Any) -> Any:
+        def front(environ: Any, start_response: Any) -> Any:
+            path = environ["PATH_INFO"]
+            moved = new + path.removeprefix(old) if path.startswith(old) else path
+            return app({**environ, "PATH_INFO": moved, "REQUEST_URI": moved}, start_response)
+
+        return front
+
+    return server

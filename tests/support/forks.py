@@ -127,13 +127,11 @@ class Fork:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless the program has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):  # it has ended, and its status is on the way
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill the program."""
         self.send_signal(9)
 
     def communicate(self, data: str = "", timeout: float | None = None) -> tuple[str, str]:

@@ -23,6 +23,16 @@ def free_port() -> int:
     raise AssertionError("no port of loopback is free")
 
 
+def listens(url: str) -> bool:
+    """Return whether a server accepts connections at a URL."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), 60).close()
+    except OSError:
+        return False
+    return True
+
+
 def _own_ports() -> Iterator[int]:
     """Yield this process's ports, the least recently used first."""
     ports = _block()

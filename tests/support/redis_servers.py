@@ -66,11 +66,9 @@ class Server:
         return False
 
     def kill(self) -> None:
-        """End the server as a crash does."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End the server as its administrator does."""
         self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> None:

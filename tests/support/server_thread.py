@@ -100,7 +100,6 @@ class RefusingListener(Wrapped):
 
 
 def has_ended(server: Any) -> bool:
-    """Return whether ``run`` has returned."""
     return not server.loop.is_alive()
 
 
@@ -138,7 +137,6 @@ def connect(server: Any) -> socket.socket:
 
 
 def read_all(client: socket.socket) -> bytes:
-    """Read to the end of the connection."""
     data = b""
     while piece := client.recv(65536):
         data += piece

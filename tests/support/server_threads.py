@@ -14,7 +14,6 @@ from oss_wsgi.local import LocalOSS, LocalOSSServer
 
 @contextmanager
 def serving_oss(oss: LocalOSS, **options: Any) -> Iterator[LocalOSSServer]:
-    """Serve a local OSS while the block runs."""
     server = LocalOSSServer(oss, **options)
     server.start()
     try:

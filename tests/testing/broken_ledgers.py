@@ -279,7 +279,7 @@ class IgnoresTheETag(PlainLedger):
         return super().run_once(identity._replace(etag=""), handle)
 
 
-@fails("test_a_ticket_that_forbids_overwriting_refuses_another_etag")
+@fails("test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it")
 class AllowsAnotherETagAlways(PlainLedger):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         return super().run_once(identity._replace(forbid_overwrite=False), handle)
@@ -350,7 +350,7 @@ class HandlesOneUploadAtATime(PlainLedger):
         return "the only place"
 
 
-@fails("test_a_concurrent_call_waits_for_the_response")
+@fails("test_a_ticket_may_wait_again_after_its_waiting_call")
 class DoesNotWait(PlainLedger):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         return super().run_once(identity._replace(may_wait=False), handle)

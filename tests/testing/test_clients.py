@@ -25,8 +25,6 @@ def oss(tmp_path: Path) -> InProcessOSS:
 
 @pytest.fixture
 def make_application(oss: InProcessOSS, tmp_path: Path) -> Any:
-    """Return a function that makes an application with DirectUpload for ``oss``."""
-
     def make(prefix: str = "/oss", **options: Any) -> DirectUpload:
         settings = Settings.from_environ(environ_for(oss, tmp_path, prefix=prefix))
         return DirectUpload(legacy, settings, prefix=prefix, **options)

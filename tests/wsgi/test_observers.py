@@ -138,13 +138,15 @@ def test_the_next_observer_is_called_after_one_that_raises() -> None:
     calls: list[Any] = []
     observers = Observers(
         on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: calls.append(facts)],
+        on_refused=[lambda reason, status, facts: facts.clear(), lambda *refusal: calls.append(refusal)],
         on_answered=[lambda *answer: 1 / 0, lambda *answer: calls.append(answer)],
         clock=lambda: 0.0,
     )
     facts = {"object": "a"}
     observers.issued(GRANT, facts)
+    observers.refused("ticket_used", 409, facts)
     observers.answered("callback", 200, 0.5, None)
-    assert calls == [{"object": "a"}, ("callback", 200, 0.5, None)]
+    assert calls == [{"object": "a"}, ("ticket_used", 409, {"object": "a"}), ("callback", 200, 0.5, None)]
     assert calls[0] is not facts
 
 

@@ -14,13 +14,10 @@ from oss_wsgi.site import UploadPage
 from oss_wsgi.testing import CallbackSigner
 
 from ..endpoints.test_signature import RootClient
+from ..support.example_settings import EXAMPLE
 
 SETTINGS = Settings(
-    bucket="examplebucket",
-    region="cn-hangzhou",
-    access_key_id="id",
-    access_key_secret="secret",
-    callback_url="https://app.example.com/oss/callback",
+    **EXAMPLE,
     ticket_secret="0123456789abcdef0123456789abcdef",
     allowed_origins=("https://pages.example.com",),
 )
@@ -48,7 +45,6 @@ def application(**options: Any) -> webtest.TestApp:
 
 
 def has_headers(response: Any, expected: dict[str, str]) -> bool:
-    """Return whether each header is there, once."""
     return all(response.headers.getall(name) == [value] for name, value in expected.items())
 
 

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, SIGNATURE_PATH
 from ...callback.url import target_of, without_password
-from ..http_client import Response, UnreachableError, json_members
+from ..http_client import Response, UnreachableError, json_members, request
 from ..terminal import plain
 from .context import TIMEOUT, CheckContext, Finding, error, is_loopback, is_private, ok, unreachable, warning
-from .probe import FIX_CHECK_CALLBACK, LINE_URL, ProbeCall, is_refusal, probe_report, request_probed
+from .probe import FIX_CHECK_CALLBACK, LINE_URL, ProbeCall, is_refusal, probe_report, proof_of
 
 _INTERNAL = re.compile(r"-internal(\.[a-z0-9.-]+)?\.aliyuncs\.com$|(^|\.)vpc[0-9]+-oss-[a-z0-9-]+\.aliyuncs\.com$")
 _LOGIN_STATUSES = (301, 302, 303, 307, 308, 401, 403)
@@ -20,30 +20,31 @@ _LOGIN_STATUSES = (301, 302, 303, 307, 308, 401, 403)
 
 def check_host(context: CheckContext) -> Iterator[Finding]:
     """Check that browsers can reach the address that forms are posted to."""
-    host = context.host
-    name = urlsplit(host).hostname or ""
+    settings = context.settings
+    name = urlsplit(context.host).hostname or ""
+    public = f"https://{settings.bucket or 'BUCKET'}.oss-{settings.region or 'REGION'}.aliyuncs.com"
     if _INTERNAL.search(name):
         yield error(
             f"forms go to {name}, and browsers cannot reach an internal endpoint of OSS",
             "Keep the internal endpoint for the servers, and let forms go to the public one: "
-            f"`export OSS_HOST={_public(context)}`.",
+            f"`export OSS_HOST={public}`.",
         )
     elif "." not in name and ":" not in name and not is_loopback(name):
         yield error(
             f"forms go to {name}, and browsers cannot find a name without a domain",
-            f"Give the address that browsers use: `export OSS_HOST={_public(context)}`.",
+            f"Give the address that browsers use: `export OSS_HOST={public}`.",
         )
     elif not is_private(name):
         yield ok(f"forms go to {name}, a public name")
-    elif is_loopback(name) and not (context.settings.callback_url or context.settings.trusted_keys):
+    elif is_loopback(name) and not (settings.callback_url or settings.trusted_keys):
         yield warning(
             f"forms go to {name}, so only browsers on this machine can upload",
-            f"Give the address that other browsers use: `export OSS_HOST={_public(context)}`.",
+            f"Give the address that other browsers use: `export OSS_HOST={public}`.",
         )
     elif not _is_stand_in(context):
         yield error(
             f"forms go to {name}, and browsers elsewhere cannot reach a private address",
-            f"Give the address that browsers use: `export OSS_HOST={_public(context)}`. For a local OSS set "
+            f"Give the address that browsers use: `export OSS_HOST={public}`. For a local OSS set "
             "OSS_TRUSTED_KEYS to its key.",
         )
     else:
@@ -58,18 +59,12 @@ def _is_stand_in(context: CheckContext) -> bool:
     callbacks = [urlsplit(url).hostname or "" for url in context.callback_urls]
     if not all(is_private(name) or "." not in name for name in callbacks):
         return False
-    for url, _ in context.settings.trusted_keys:
-        key = urlsplit(url)
-        same = key.hostname == host.hostname or (is_loopback(key.hostname or "") and is_loopback(host.hostname or ""))
-        if same and key.port == host.port:
-            return True
-    return False
-
-
-def _public(context: CheckContext) -> str:
-    """Return the bucket's usual public address."""
-    settings = context.settings
-    return f"https://{settings.bucket or 'BUCKET'}.oss-{settings.region or 'REGION'}.aliyuncs.com"
+    keys = [urlsplit(url) for url, _ in context.settings.trusted_keys]
+    return any(
+        key.port == host.port
+        and (key.hostname == host.hostname or (is_loopback(key.hostname or "") and is_loopback(host.hostname or "")))
+        for key in keys
+    )
 
 
 def check_page(context: CheckContext) -> Iterator[Finding]:
@@ -137,7 +132,7 @@ def _passes(call: ProbeCall) -> bool:
 
 def _check_signature(url: str, context: CheckContext) -> Finding:
     try:
-        response = request_probed("GET", url, context.secret, TIMEOUT)
+        response = request("GET", url, {"Connection": "close", **proof_of(context.secret)}, deadline=TIMEOUT)
     except UnreachableError as cause:
         return unreachable(
             cause, f"Let the server in front pass this path on as it does the callback's. {_front_line(url)}"

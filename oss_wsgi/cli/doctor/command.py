@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...exceptions import GrantError, OSSWSGIError
 from ...signing.grant import Grant
@@ -20,9 +21,6 @@ from .oss import check_bucket, check_clock, check_cors, check_region, check_v4
 from .rights import check_parts, check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "settings": check_settings,
@@ -49,7 +47,6 @@ _ASSIGNMENT = re.compile(r"OSS_[A-Z_]+=\w")
 
 
 def add(subparsers: Any) -> None:
-    """Add the command to the parser."""
     parser = subparsers.add_parser(
         "doctor",
         help="check a deployment piece by piece",

@@ -18,6 +18,7 @@ from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, Ticket
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
+from ...http import DEFAULT_PORTS
 from ...sdk.credentials import access_key
 from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
@@ -46,7 +47,6 @@ FILENAME = "oss-wsgi-doctor.txt"
 DEFAULT_USER = "oss-wsgi-doctor"
 _DEFAULT_GRANT = Grant(user=DEFAULT_USER)
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
 # RFC 6761, 6762, 8375 and ICANN's `.internal`; `.svc` is Kubernetes'.
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".svc")
@@ -180,7 +180,6 @@ class CheckContext:
 
     @property
     def host(self) -> str:
-        """Return the bucket's URL."""
         self.require(*_BUCKET_VARIABLES)
         host = self.settings.host
         if host is None:
@@ -194,7 +193,6 @@ class CheckContext:
 
     @property
     def callback_urls(self) -> list[str]:
-        """Return the URLs of OSS_CALLBACK_URL."""
         return split_urls(self.settings.callback_url) if self.settings.callback_url else []
 
     @property
@@ -202,7 +200,7 @@ class CheckContext:
         """Return the origins of the application's own pages, assuming the origins of its callbacks."""
         origins = []
         for parts in map(urlsplit, self.callback_urls):
-            port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
+            port = "" if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
             origins.append(f"{parts.scheme}://{parts.hostname}{port}")
         return list(dict.fromkeys(origins))
 
@@ -302,7 +300,6 @@ def is_private(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine itself."""
     address = address_of(host)
     return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
 

@@ -54,9 +54,8 @@ def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
         "User-Agent": "aliyun-oss-callback",
         "x-oss-pub-key-url": key_url,
         "x-oss-tag": "CALLBACK",
+        **proof_of(secret),
     }
-    if secret is not None:
-        headers[PROBE_HEADER] = prove(secret, time.time())
     response: Response | UnreachableError
     try:
         response = request("POST", url, headers, BODY, deadline=timeout)
@@ -65,13 +64,9 @@ def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
     return ProbeCall(url, authorization, key_url, secret is not None, response)
 
 
-def request_probed(method: str, url: str, secret: str | None, timeout: float) -> Response:
-    """Send a request without a body, with a probe's proof if there is a secret. Raises UnreachableError.
-
-    :param timeout: seconds.
-    """
-    headers = {"Connection": "close"} | ({} if secret is None else {PROBE_HEADER: prove(secret, time.time())})
-    return request(method, url, headers, deadline=timeout)
+def proof_of(secret: str | None) -> dict[str, str]:
+    """Return the header that proves a probe; none without a secret."""
+    return {} if secret is None else {PROBE_HEADER: prove(secret, time.time())}
 
 
 def probe_report(response: Response) -> dict[str, Any] | None:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Iterator
 
 from ...application import public_key_store
-from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
+from ...callback.public_keys import OSS_PUBLIC_KEY_URLS, fingerprint
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...explanations.rows import row_of
 from ...ledger.url import is_url, ledger_from, shown
 from ..refusals import read_refusal
-from ..verify import fingerprint
 from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
 from .probe import FIX_NO_URL
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from oss_wsgi.cli.doctor.browser import check_host, check_page, signature_url
 from oss_wsgi.cli.doctor.context import CheckContext
 
-from ...support.deployment import Deployment, deployed
+from ...support.deployment import Deployment, Front, deployed, moving
 from .runs import finding_of, run_doctor
 
 BUCKET = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
@@ -116,9 +115,6 @@ def test_the_signature_is_beside_the_callback() -> None:
     assert signature_url("https://a.example.com/x") is None
 
 
-Front = Callable[[Any], Any]
-
-
 def at_signature(status: str, *headers: tuple[str, str], body: bytes = b"<html>", method: str = "GET") -> Front:
     """Return a front server that answers requests for the signature itself, and passes all others on."""
 
@@ -134,20 +130,6 @@ def at_signature(status: str, *headers: tuple[str, str], body: bytes = b"<html>"
     return server
 
 
-def moving_signature(new: str) -> Front:
-    """Return a front server that passes the signature's path on as another one."""
-
-    def server(app: Any) -> Any:
-        def front(environ: Any, start_response: Any) -> Any:
-            path = environ["PATH_INFO"]
-            moved = new if path == "/oss/signature" else path
-            return app({**environ, "PATH_INFO": moved, "REQUEST_URI": moved}, start_response)
-
-        return front
-
-    return server
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "front",
@@ -157,8 +139,8 @@ def moving_signature(new: str) -> Front:
         pytest.param(at_signature("200 OK", body=b'{"Status": "Ok"}'), id="JSON of another application"),
         pytest.param(at_signature("405 Not Allowed"), id="POST only"),
         pytest.param(at_signature("502 Bad Gateway"), id="another back end"),
-        pytest.param(moving_signature("/signature"), id="without the prefix"),
-        pytest.param(moving_signature("/oss/sign"), id="another path"),
+        pytest.param(moving("/oss/signature", "/signature"), id="without the prefix"),
+        pytest.param(moving("/oss/signature", "/oss/sign"), id="another path"),
     ],
 )
 @pytest.mark.parametrize("secret", [{}, {"OSS_TICKET_SECRET": ""}], ids=["probe", "stranger"])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from oss_wsgi.local import CORSRule
 
 from ...support.deployment import ORIGIN, Deployment, deployed
 from ...support.running_server import REAL_BUCKET
+from ...support.server_threads import serving_application
 from .runs import finding_of, run_doctor
 
 pytestmark = pytest.mark.slow
@@ -29,30 +28,16 @@ DENIED = "<Error><Code>AccessDenied</Code><Message>No.</Message>{}</Error>"
 
 
 @contextlib.contextmanager
-def oss_answering(document: str, status: int = 403, date: str | None = None) -> Iterator[dict[str, str]]:
+def oss_answering(document: str, status: int = 403) -> Iterator[dict[str, str]]:
     """Start a server in place of OSS that gives this answer to every request, and yield the settings for it."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response_only(status)
-            self.send_header("x-oss-request-id", "1")
-            self.send_header("Content-Length", str(len(document)))
-            if date:
-                self.send_header("Date", date)
-            self.end_headers()
-            self.wfile.write(document.encode())
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0))
+        start_response(f"{status} Answered", [("x-oss-request-id", "1"), ("Content-Length", str(len(document)))])
+        return [document.encode()]
 
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield REAL_BUCKET | {"OSS_HOST": f"http://127.0.0.1:{server.server_port}"}
-        server.shutdown()
+    with serving_application(application) as url:
+        yield REAL_BUCKET | {"OSS_HOST": url}
 
 
 def only_finding(check: Any, environ: dict[str, str]) -> Finding:

@@ -49,12 +49,13 @@ def test_a_missing_right_is_named(
     assert "Grant the access key oss:ListObjects" in listing.fix
 
 
-@pytest.mark.parametrize(("recover", "colour"), [("on", "red"), ("off", "yellow")])
-@pytest.mark.parametrize("problem", ["ImportError('no Foo in bar')", "AttributeError('no Foo in bar')"])
+@pytest.mark.parametrize(
+    ("problem", "recover", "colour"), [("ImportError", "on", "red"), ("AttributeError", "off", "yellow")]
+)
 def test_an_sdk_that_is_installed_and_cannot_be_imported_is_a_finding(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: str, recover: str, colour: str
 ) -> None:
-    (tmp_path / "alibabacloud_oss_v2.py").write_text(f"raise {problem}")
+    (tmp_path / "alibabacloud_oss_v2.py").write_text(f"raise {problem}('no Foo in bar')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "alibabacloud_oss_v2", raising=False)
     broken, *rest = findings(deployment, OSS_RECOVER=recover)

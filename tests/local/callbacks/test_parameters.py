@@ -215,7 +215,7 @@ def missing(host):
     raise socket.gaierror("no such host")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.100.100.200"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "100.100.100.200"])
 def test_a_private_address_is_refused_unless_allowed(address):
     url = parse_callback_url("http://a.example/")
     check_address(url, allow_private=True, resolve=lookup(address))
@@ -234,15 +234,13 @@ def test_a_host_without_address_is_refused():
     assert (caught.value.ec, caught.value.message) == ("0007-00000007", "Can not get ip by this host.")
 
 
-@pytest.mark.parametrize(("host", "private"), [("127.0.0.1", True), ("localhost", True), ("a.example", False)])
-def test_without_a_lookup_the_host_name_decides(host, private):
-    url = parse_callback_url(f"http://{host}/")
-    check_address(url, allow_private=True, resolve=None)
-    if private:
+def test_without_a_lookup_the_host_name_decides():
+    check_address(parse_callback_url("http://a.example/"), allow_private=False, resolve=None)
+    for host in ("127.0.0.1", "localhost"):
+        url = parse_callback_url(f"http://{host}/")
+        check_address(url, allow_private=True, resolve=None)
         with pytest.raises(OSSError, match="Private address"):
             check_address(url, allow_private=False, resolve=None)
-    else:
-        check_address(url, allow_private=False, resolve=None)
 
 
 def test_an_address_needs_no_lookup():
@@ -307,9 +305,9 @@ def test_a_json_body_stays_json_for_any_text():
     assert "中" in body
 
 
-@pytest.mark.parametrize("name", [*NAMES, "x:uid", "x:order_id", "x:my_var1"])
-def test_every_variable_of_oss_is_known(name):
-    check_template(f"a=${{{name}}}")
+def test_every_variable_of_oss_is_known():
+    for name in (*NAMES, "x:uid", "x:order_id", "x:my_var1"):
+        check_template(f"a=${{{name}}}")
 
 
 @pytest.mark.parametrize(

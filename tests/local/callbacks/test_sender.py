@@ -36,9 +36,7 @@ def test_a_json_reply_is_relayed_byte_for_byte(body):
 @pytest.mark.parametrize(
     ("answer", "message", "ec"),
     [
-        pytest.param(reply(status=301), "Error status : 301.", "203", id="301"),
         pytest.param(reply(status=201), "Error status : 201.", "203", id="201"),
-        pytest.param(reply(status=204), "Error status : 204.", "203", id="204"),
         pytest.param(reply(status=500), "Error status : 500.", "203", id="500"),
         pytest.param(
             CallbackReply(200, {}, b"{}"),

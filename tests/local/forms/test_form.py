@@ -46,7 +46,7 @@ def test_a_plain_part_named_file_is_a_file():
     assert (form.file_name, form.file_type, content) == ("", "", b"\r\n--\r\n")
 
 
-@pytest.mark.parametrize("filename", [r"C:\x\y.png", "照片.png", "a/../b", "a%22b%0D%0A", "a;b"], ids=ascii)
+@pytest.mark.parametrize("filename", [r"C:\x\y.png", "照片.png", "a%22b%0D%0A"], ids=ascii)
 def test_the_file_name_is_not_changed(filename):
     form, _ = read(body(part("file", "", filename=filename)))
     assert form.file_name == filename
@@ -88,24 +88,18 @@ def test_the_file_is_read_only_on_demand():
 @pytest.mark.parametrize(
     ("payload", "code"),
     [
-        pytest.param(b"", "MalformedPOSTRequest", id="nothing"),
         pytest.param(b"\x00\xff" * 100, "MalformedPOSTRequest", id="noise"),
         pytest.param(body(part("key", "a")), "MalformedPOSTRequest", id="no file"),
         pytest.param(body(FILE)[:-4], "MalformedPOSTRequest", id="no end"),
-        pytest.param(body(FILE)[:120], "MalformedPOSTRequest", id="cut in a header"),
         pytest.param(body(part("key", "a")[:-5]), "MalformedPOSTRequest", id="no blank line"),
         pytest.param(body(b"Content-Type: text/plain\r\n\r\nx", FILE), "MalformedPOSTRequest", id="part without name"),
         pytest.param(body(part("", "x"), FILE), "InvalidArgument", id="empty name"),
         pytest.param(body(b"\xff: x\r\n\r\nx", FILE), "MalformedPOSTRequest", id="header not UTF-8"),
-        pytest.param(body(FILE).replace(b"\r\n", b"\n"), "MalformedPOSTRequest", id="line feeds only"),
         pytest.param(body(part("a", "1"), part("A", "2"), FILE), "InvalidArgument", id="field twice"),
-        pytest.param(body(part("name", "1"), part("name", "1"), FILE), "InvalidArgument", id="same value twice"),
         pytest.param(body(part("key", b"\xff"), FILE), "InvalidArgument", id="value not UTF-8"),
         pytest.param(body(FILE, FILE), "IncorrectNumberOfFilesInPOSTRequest", id="two files"),
         pytest.param(body(FILE, part("File", "x")), "IncorrectNumberOfFilesInPOSTRequest", id="two, in another case"),
-        pytest.param(body(part("a" * 8193, "1"), FILE), "FieldItemTooLong", id="long name"),
         pytest.param(body(part("a" * 100000, "1"), FILE), "FieldItemTooLong", id="very long name"),
-        pytest.param(body(part("a", bytes(2 * 1024**2 + 1)), FILE), "FieldItemTooLong", id="long value"),
         pytest.param(
             body(*(part(f"a{i}", b"x" * 2 * 1024**2) for i in range(4)), FILE),
             "MaxPOSTPreDataLengthExceededError",
@@ -149,7 +143,6 @@ def test_the_largest_field_is_accepted():
 @pytest.mark.parametrize(
     "content_type",
     [
-        "application/x-www-form-urlencoded",
         "multipart/mixed; boundary=x",
         "multipart/form-data",
         "multipart/form-data; boundary=",
@@ -164,7 +157,6 @@ def test_another_content_type_is_refused(content_type):
 @pytest.mark.parametrize(
     ("length", "expected"),
     [
-        pytest.param("", (411, "MissingContentLength"), id="absent"),
         pytest.param(str(6 * 1024**3), (400, "InvalidArgument"), id="more than 5 GB"),
         pytest.param("10", (400, "MalformedPOSTRequest"), id="too short"),
         pytest.param(str(len(body(FILE)) + 1), (400, "MalformedPOSTRequest"), id="too long"),
@@ -176,20 +168,9 @@ def test_a_wrong_content_length_is_refused(length, expected):
 
 def test_content_md5_covers_the_whole_body():
     payload = body(part("key", "a"), FILE)
-    digest = base64.b64encode(hashlib.md5(payload).digest()).decode()
-    assert read(payload, HTTP_CONTENT_MD5=digest)[1] == b"hi oss"
-
-
-@pytest.mark.parametrize(
-    "digest",
-    [
-        pytest.param(base64.b64encode(hashlib.md5(b"hi oss").digest()).decode(), id="of the file"),
-        pytest.param("x", id="not base64"),
-        pytest.param("AAAA", id="short"),
-    ],
-)
-def test_another_content_md5_is_refused(digest):
-    assert refusal(body(part("key", "a"), FILE), HTTP_CONTENT_MD5=digest) == (400, "InvalidDigest")
+    whole, of_the_file = (base64.b64encode(hashlib.md5(text).digest()).decode() for text in (payload, b"hi oss"))
+    assert read(payload, HTTP_CONTENT_MD5=whole)[1] == b"hi oss"
+    assert refusal(payload, HTTP_CONTENT_MD5=of_the_file) == (400, "InvalidDigest")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +219,7 @@ def test_the_content_starts_after_the_headers_of_the_file(headers):
     assert content_start(beginning + b"hi\r\n\r\noss") == len(beginning)
 
 
-@pytest.mark.parametrize("beginning", [b"", FIELDS, FIELDS + part("file", "x")[:30], body(part("files", "x"))])
+@pytest.mark.parametrize("beginning", [FIELDS + part("file", "x")[:30], body(part("files", "x"))])
 def test_without_a_file_part_the_content_start_is_0(beginning):
     assert content_start(beginning) == 0
 
@@ -255,19 +236,13 @@ def test_the_last_byte_of_the_head_is_read_separately():
     assert seen == [(b"ab", False), (b"c", True), (b"defg", False), (b"", False)]
 
 
-@pytest.mark.parametrize("name", ["Signature", "signature", "SIGNATURE"])
-def test_a_name_is_accepted_in_any_case(name):
-    assert field_name(name, exact=False) == "signature"
-
-
 @pytest.mark.parametrize(
     ("name", "known_as"),
     [
         ("Signature", "signature"),
         ("OSSAccessKeyId", "ossaccesskeyid"),
         ("Content-Type", "content-type"),
-        ("key", "key"),
-        ("x-oss-meta-a", "x-oss-meta-a"),
+        ("x-oss-meta-Foo", "x-oss-meta-foo"),
         ("x:uid", "x:uid"),
         ("relativePath", "relativepath"),
     ],
@@ -276,25 +251,10 @@ def test_exact_accepts_documented_and_unknown_names(name, known_as):
     assert field_name(name, exact=True) == known_as
 
 
-@pytest.mark.parametrize("name", ["signature", "Key", "content-type", "X-OSS-Meta-a", "X:uid", "File", "Policy"])
+@pytest.mark.parametrize("name", ["signature", "Key", "X-OSS-Meta-a", "X:uid"])
 def test_exact_refuses_another_spelling(name):
     with pytest.raises(OSSError) as caught:
         field_name(name, exact=True)
     assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
     assert caught.value.message == "The bucket POST contains unrecognized field name."
     assert caught.value.members == {"ArgumentName": name, "ArgumentValue": name}
-
-
-def test_a_field_without_a_name_is_refused():
-    with pytest.raises(OSSError, match="unrecognized field name"):
-        field_name("", exact=False)
-
-
-@pytest.mark.parametrize("name", ["x-oss-meta-Foo", "x-oss-meta-foo"])
-def test_a_metadata_name_is_free_after_its_prefix(name):
-    assert field_name(name, exact=True) == name.lower()
-
-
-def test_exact_demands_the_documented_metadata_prefix():
-    with pytest.raises(OSSError):
-        field_name("X-Oss-Meta-foo", exact=True)

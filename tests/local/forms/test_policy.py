@@ -68,8 +68,6 @@ def test_escapes_are_read_in_both_spellings(literal, value):
         ("2024-12-03T13:00:00.000Z", 1733230800),
         ("2024-12-03T13:00:00Z", 1733230800),
         ("2024-12-03T13:00:00.25Z", 1733230800.25),
-        ("2024-12-03T13:00:00.123456789Z", 1733230800.123456789),
-        ("2024-02-29T00:00:00Z", 1709164800),
     ],
 )
 def test_expiration_is_utc_with_or_without_a_fraction(expiration, seconds):
@@ -83,11 +81,9 @@ def test_expiration_is_utc_with_or_without_a_fraction(expiration, seconds):
         "2024-12-03T13:00:00",
         "2024-12-03T13:00:00+00:00",
         "2024-12-03T13:00:00.1234567890Z",
-        "2024-13-03T13:00:00Z",
         "2023-02-29T00:00:00Z",
         "٢٠٢٤-12-03T13:00:00Z",
         "2024-12-03T13:00:00Z\n",
-        "soon",
     ],
 )
 def test_an_expiration_in_another_format_is_refused(expiration):
@@ -99,11 +95,9 @@ def test_an_expiration_in_another_format_is_refused(expiration):
     [
         pytest.param("%%%", "0006-00000202", id="not base64"),
         pytest.param("é", "0006-00000202", id="not even ASCII"),
-        pytest.param("eyJ", "0006-00000202", id="without padding"),
         pytest.param(encode(" "), "0006-00000205", id="blank"),
         pytest.param(encode("expired"), "0006-00000204", id="not JSON"),
         pytest.param(base64.b64encode(b'{"\xff"').decode(), "0006-00000204", id="not UTF-8"),
-        pytest.param(encode("[" * 20000), "0006-00000204", id="too deep"),
         pytest.param(encode("[1]"), "0006-00000204", id="no object"),
         pytest.param(document(version="2"), "0006-00000206", id="further member"),
         pytest.param(encode(f'{{"expiration":"{EXPIRATION}"}}'), "0006-00000207", id="no conditions"),
@@ -121,14 +115,11 @@ def test_an_expiration_in_another_format_is_refused(expiration):
         pytest.param(document(["content-length-range", 1]), "0006-00000218", id="half a range"),
         pytest.param(document({"a": "1", "b": "2"}), "0006-00000218", id="two properties"),
         pytest.param(document({}), "0006-00000218", id="no property"),
-        pytest.param(raw('{"key":"a","key":"b"}'), "0006-00000204", id="one property twice"),
         pytest.param(document({"key": 1}), "0006-00000224", id="property no string"),
         pytest.param(document(["content-length-range", 2, 1]), "0006-00000219", id="range reversed"),
         pytest.param(document(["content-length-range", -1, 1]), "0006-00000221", id="range negative"),
-        pytest.param(document(["content-length-range", 0, "1"]), "0006-00000221", id="range no integer"),
         pytest.param(document(["content-length-range", 0, 1.5]), "0006-00000221", id="range with fraction"),
         pytest.param(document(["content-length-range", False, True]), "0006-00000221", id="range of booleans"),
-        pytest.param(raw('["content-length-range", 0, NaN]'), "0006-00000204", id="range to NaN"),
         pytest.param(document("bucket"), "0006-00000222", id="condition a string"),
         pytest.param(document(["not-in", "$key", "a"]), "0006-00000224", id="not-in with a string"),
         pytest.param(document(["in", "$key", [1]]), "0006-00000224", id="in with numbers"),
@@ -149,8 +140,6 @@ def test_a_condition_is_printed_as_oss_prints_it():
     ("text", "complaint"),
     [
         pytest.param("eyJleHBpcm", "unknown char e", id="Base64 twice"),
-        pytest.param("{'a':1}", "unknown char '", id="single quotes"),
-        pytest.param('{"a":tru}', "unknown char t", id="half a word"),
         pytest.param('{"a":1} x', "unknown char x", id="more behind it"),
         pytest.param('["a" "b"]', ", or ] expected", id="array without comma"),
         pytest.param('{"a":["[{\\"", {}] "b"}', ", or } expected", id="object without comma, brackets in a string"),
@@ -174,8 +163,3 @@ def test_invalid_json_is_described_as_oss_does(text, complaint):
 
 def test_both_spellings_of_an_escaped_dollar_are_equal():
     assert parse_policy_json(rb'["\$", "\\$", "\\\$"]') == ["\\$", "\\$", "\\\\$"]
-
-
-def test_a_policy_in_another_encoding_is_refused():
-    with pytest.raises(OSSError, match="not a JSON text"):
-        parse_policy_json(b'{"\xff"')

@@ -130,7 +130,7 @@ def test_strict_accepts_the_signature_and_the_status():
     check(policy(("starts-with", "key", "")), {"key": "a", "policy": "p", "x-oss-signature": "s"}, strict=True)
 
 
-@pytest.mark.parametrize("name", [*V4_FIELDS, "key", "callback", "x:a"])
+@pytest.mark.parametrize("name", ["x-oss-date", "key", "x:a"])
 def test_strict_demands_a_condition_for_every_other_field(name):
     fields = {**V4_FIELDS, "key": "a", "callback": "c", "x:a": "1"}
     conditions = [("eq", known, value) for known, value in fields.items()]

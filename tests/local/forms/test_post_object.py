@@ -5,21 +5,16 @@ from webtest import TestApp
 
 from ..form_client import callback_field, form, part, policy, post, sign_v1, sign_v4
 from ..signed_client import code_and_ec as code
+from ..stored import content
 
 PREFIX = ["starts-with", "$key", "user/"]
 
 
 def stored(oss):
-    """Return the keys and contents of the whole bucket."""
     assert [path.name for path in (oss.directory / ".incoming").rglob("*") if path.is_file()] == [".owner"]
     bucket = oss.storage.bucket("examplebucket")
     assert len(list((oss.directory / "examplebucket").glob("*"))) == len(bucket.page()[0])
     return {entry.key: content(bucket, entry.key) for entry in bucket.page()[0]}
-
-
-def content(bucket, key):
-    with bucket.open(key)[1] as file:
-        return file.read()
 
 
 @pytest.fixture
@@ -136,6 +131,7 @@ def test_a_key_after_the_file_does_not_count(app, oss, sign):
     response = post(app, payload)
     assert code(response)[:2] == (400, "InvalidArgument")
     assert "must contain the specified 'key'" in response.xml.findtext("Message")
+    assert (response.xml.findtext("ArgumentName"), response.xml.findtext("ArgumentValue")) == ("key", "")
     assert stored(oss) == {}
 
 
@@ -154,19 +150,11 @@ def test_the_signature_is_checked_before_the_policy_is_read(app, oss):
 # The policy, protocol.md 3. The operators have their tables in test_policy_check.
 
 
-@pytest.mark.parametrize(
-    ("condition", "fields", "expected"),
-    [
-        pytest.param(PREFIX, {}, "0006-00000227", id="another prefix"),
-        pytest.param(["in", "$content-type", ["image/png"]], {}, "0006-00000227", id="type of the part"),
-        pytest.param({"callback": "e30="}, {}, "0006-00000226", id="callback dropped"),
-    ],
-)
 @both_versions
-def test_a_form_that_breaks_a_condition_is_refused(app, oss, sign, condition, fields, expected):
-    response = post(app, form({"key": "elsewhere/a", **fields, **sign(condition)}))
-    assert code(response) == (403, "AccessDenied", expected)
-    assert response.headers["x-oss-ec"] == expected
+def test_a_form_that_breaks_a_condition_is_refused(app, oss, sign):
+    response = post(app, form({"key": "user/a", **sign(PREFIX, ["in", "$content-type", ["image/png"]])}))
+    assert code(response) == (403, "AccessDenied", "0006-00000227")
+    assert response.headers["x-oss-ec"] == "0006-00000227"
     assert stored(oss) == {}
 
 
@@ -247,37 +235,21 @@ def test_a_callback_wins_over_status_and_redirect(app, sign, recorder):
     assert post(app, payload).status_int == 200
 
 
-@pytest.mark.parametrize(
-    ("status", "answer", "message", "ec"),
-    [
-        ("500 Oops", b"{}", "Error status : 500.", "0007-00000203"),
-        ("200 OK", b"OK", "Response body is not valid json format.", "0007-00000205"),
-    ],
-    ids=["500", "no JSON"],
-)
-def test_a_failed_callback_is_203_and_the_object_stays(app, oss, sign, recorder, status, answer, message, ec):
-    recorder.status, recorder.body = status, answer
+def test_a_failed_callback_is_203_and_the_object_stays(app, oss, sign, recorder):
+    recorder.status = "500 Oops"
     response = upload(app, sign)
-    assert code(response) == (203, "CallbackFailed", ec)
-    assert response.xml.findtext("Message") == message
+    assert code(response) == (203, "CallbackFailed", "0007-00000203")
+    assert response.xml.findtext("Message") == "Error status : 500."
     assert response.xml.findtext("HostId") == "localhost:80"
     assert response.headers["ETag"] == '"B22E0DC370A7F7067FACF5F75D7FA385"'
     assert response.headers["Access-Control-Allow-Origin"] == "http://page.example"
     assert stored(oss) == {"user/a b.txt": b"hi oss"}
 
 
-@pytest.mark.parametrize(
-    ("callback", "ec"),
-    [
-        pytest.param("{}", "0007-00000002", id="not base64"),
-        pytest.param(callback_field(callbackBody="a=${filename}"), "0007-00000010", id="unknown variable"),
-    ],
-)
-def test_an_invalid_callback_stores_nothing(app, oss, sign, recorder, callback, ec):
-    response = post(app, form({"key": "user/a", "callback": callback, **sign(PREFIX)}))
-    assert code(response) == (400, "InvalidArgument", ec)
-    assert stored(oss) == {}
-    assert recorder.requests == []
+def test_an_invalid_callback_stores_nothing(app, oss, sign, recorder):
+    response = post(app, form({"key": "user/a", "callback": "{}", **sign(PREFIX)}))
+    assert code(response) == (400, "InvalidArgument", "0007-00000002")
+    assert (stored(oss), recorder.requests) == ({}, [])
 
 
 def test_a_callback_in_form_and_header_stores_nothing(app, oss, sign, recorder):
@@ -297,9 +269,3 @@ def test_a_private_callback_address_can_be_refused(make_oss):
     assert code(response) == (400, "InvalidArgument", "0007-00000008")
     assert response.xml.findtext("Message") == "Private address is forbidden to callback."
     assert stored(oss) == {}
-
-
-def test_a_missing_key_is_named(app, sign):
-    response = post(app, form(sign()))
-    assert response.xml.findtext("ArgumentName") == "key"
-    assert response.xml.findtext("ArgumentValue") == ""

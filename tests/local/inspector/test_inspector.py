@@ -63,7 +63,7 @@ def test_a_page_that_asks_learns_of_each_exchange(browser, upload):
     assert counts == sorted(set(counts))
 
 
-@pytest.mark.parametrize("path", ["", "/news", "/objects", "/content?bucket=examplebucket&key=a", "/inspector.js"])
+@pytest.mark.parametrize("path", ["", "/content?bucket=examplebucket&key=a", "/inspector.js"])
 def test_a_foreign_host_is_misdirected(browser, upload, path):
     upload("a")
     response = browser.page(path, headers={"Host": "rebound.example"}, status="*")

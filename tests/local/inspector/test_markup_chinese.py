@@ -79,21 +79,13 @@ def test_a_page_that_is_not_there_says_so_in_chinese(browser) -> None:
     assert "没有这个页面" in browser.page("/nothing", headers=CHINESE, status=404).text
 
 
-FAULT = {"name": "slow_upload", "seconds": "1", "times": "1"}
 REFUSALS = [
     pytest.param("GET", "", {}, {"Host": "rebound.example"}, 421, id="a foreign host"),
-    pytest.param("GET", "", {}, {"Origin": "http://evil.example"}, 403, id="another origin"),
-    pytest.param("GET", "", {}, {"Sec-Fetch-Site": "cross-site"}, 403, id="a script of another origin"),
     pytest.param("PUT", "", {}, {}, 405, id="another method"),
     pytest.param("GET", "/content?bucket=examplebucket&key=none", {}, {}, 404, id="no object"),
     pytest.param("POST", "/clear", {"token": "of another run"}, {}, 403, id="another run's form"),
-    pytest.param("POST", "/nothing", {}, {}, 404, id="no action"),
-    pytest.param("POST", "/requests/NONE/again", {}, {}, 404, id="no callback"),
-    pytest.param("POST", "/faults", {**FAULT, "name": "none"}, {}, 400, id="no fault"),
-    pytest.param("POST", "/faults", {**FAULT, "times": "0"}, {}, 400, id="never"),
-    pytest.param("POST", "/faults", {**FAULT, "times": "often"}, {}, 400, id="no number of times"),
-    pytest.param("POST", "/faults", {**FAULT, "seconds": "long"}, {}, 400, id="no number of seconds"),
-    pytest.param("POST", "/faults", {**FAULT, "seconds": "-1"}, {}, 400, id="a negative number"),
+    pytest.param("POST", "/faults", {"name": "none", "seconds": "1", "times": "1"}, {}, 400, id="no fault"),
+    pytest.param("POST", "/faults", {"name": "slow_upload", "seconds": "1", "times": "often"}, {}, 400, id="no number"),
 ]
 
 

@@ -132,11 +132,6 @@ def test_head_finds_a_bucket_and_its_region(client):
     assert client("HEAD", "nobucket", status=404).headers["x-oss-err"]
 
 
-@pytest.mark.parametrize("query", ["acl", "bucketInfo", "location"])
-def test_a_missing_bucket_is_not_found(client, query):
-    assert code(client("GET", "nobucket", query, status=404)) == (404, "NoSuchBucket")
-
-
 @pytest.mark.parametrize(
     ("method", "query"),
     [("PUT", ""), ("PUT", "acl"), ("DELETE", ""), ("GET", "acl"), ("GET", "bucketInfo"), ("HEAD", "")],

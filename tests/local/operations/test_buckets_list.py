@@ -5,7 +5,6 @@ from ..signed_client import code
 
 @pytest.fixture
 def client(client):
-    """The client, after it has created some buckets."""
     for name in ("aaa", "bbb-1", "bbb-2", "zzz"):
         client("PUT", name)
     return client

@@ -8,7 +8,7 @@ from oss_wsgi.local.environ import Address
 from oss_wsgi.local.operations.routes import KNOWN_PARAMETERS, operation_name
 from oss_wsgi.local.signatures.account import Account
 
-from ..sdk_signer import sign
+from ..sdk_signer import signed_headers
 from ..signed_client import code
 from ..stored import content, put
 from .test_assume_role import Key, ask, session_policy
@@ -31,7 +31,6 @@ def sdk_parameters():
 
 
 def state(oss):
-    """Return all that a storage holds."""
     return {
         bucket.name: (
             bucket.settings,
@@ -94,9 +93,7 @@ def test_a_temporary_key_needs_the_action_of_rams_page(app, oss, query, action):
     for allowed, status in ((action, 200), ("Other", 403)):
         key = Key(ask(oss, Policy=session_policy(f"oss:{allowed}", resource="*")))
         account = Account(key.access_key_id, key.access_key_secret, key.token)
-        signed = sign("v4", "GET", address=Address("examplebucket", ""), query=query, account=account)
-        headers = {name[5:].replace("_", "-"): signed[name] for name in signed if name.startswith("HTTP_")}
-        del headers["HOST"]
+        headers = signed_headers("v4", address=Address("examplebucket", ""), query=query, account=account)
         app.get(f"/examplebucket?{query}", headers=headers, status=status)
 
 
@@ -144,10 +141,8 @@ def test_a_parameter_of_another_operation_changes_nothing(client, oss, bucket):
 @pytest.mark.parametrize("name", ["responseHeader", "cloudboxes", "regionList"])
 def test_v1_signatures_do_not_matter_to_a_name_that_no_operation_knows(app, oss, name):
     """Each SDK has its own list of names that V1 signs."""
-    sent = {"headers": {}, "account": oss.account, "sub_resource": [name]}
-    signed = sign("v1", "GET", address=Address("examplebucket", ""), query=name, **sent)
-    headers = {key[5:].replace("_", "-"): value for key, value in signed.items() if key.startswith("HTTP_")}
-    del headers["HOST"]
+    address = Address("examplebucket", "")
+    headers = signed_headers("v1", address=address, query=name, account=oss.account, sub_resource=[name])
     assert code(app.get(f"/examplebucket?{name}", headers=headers, status=501)) == (501, "NotImplemented")
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oss_wsgi.serving import malloc_trim, server
+from oss_wsgi.serving import server
 from oss_wsgi.serving.connection import HEADER
 
 from ..support.server_thread import REQUEST, SetClock, connect, phases, read_response, running
@@ -31,7 +31,7 @@ def test_free_blocks_below_one_in_use_go_back() -> None:
     last = b"x" * _BLOCK
     most = resident_bytes()
     del blocks
-    malloc_trim.give_back()
+    server.give_back()
     assert resident_bytes() < most - 30_000_000
     assert len(last) == _BLOCK
 
@@ -39,7 +39,7 @@ def test_free_blocks_below_one_in_use_go_back() -> None:
 def test_another_c_library_has_nothing_to_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for library in (lambda name: object(), None):
         monkeypatch.setattr(ctypes, "CDLL", library)
-        malloc_trim.give_back()
+        server.give_back()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Sockets that a service manager hands over: which are taken, what they are called, what is refused."""
+"""Sockets that are opened, and those that a service manager hands over: what they are called, what is refused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.serving import socket_activation
-from oss_wsgi.serving.socket_activation import inherited_sockets
+from oss_wsgi.serving import listeners
+from oss_wsgi.serving.listeners import inherited_sockets, listening_socket, local_url
+from oss_wsgi.serving.until_stopped import CannotStartError
 
 from ..support.running_server import SERVER, clean_environ
 
@@ -36,9 +37,28 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """A listening socket as the first descriptor that is handed over."""
     listener = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(socket_activation, "FIRST_DESCRIPTOR", os.dup(listener.fileno()))
+    monkeypatch.setattr(listeners, "FIRST_DESCRIPTOR", os.dup(listener.fileno()))
     with listener:
         yield listener
+
+
+def test_a_taken_address_names_the_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotStartError, match=f"cannot listen on 127.0.0.1:{port}: .* with --there"):
+            with listening_socket(("127.0.0.1", port), "--there"):
+                pass
+
+
+def test_the_url_is_one_that_this_machine_reaches() -> None:
+    with listening_socket(("0.0.0.0", 0), "--listen") as listener:
+        assert local_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_unix_socket_is_shown_by_its_path(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        assert local_url(listener) == f"unix:{tmp_path / 's'}"
 
 
 def test_nothing_is_taken_that_is_for_another_process() -> None:
@@ -71,7 +91,7 @@ def test_a_descriptor_that_does_not_listen_is_refused(monkeypatch: pytest.Monkey
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "7"}
     with socket.socket() as unbound, open(tmp_path / "file", "w") as file:
         for fd, problem in ((unbound.fileno(), "not a listening stream socket"), (file.fileno(), "is not a socket")):
-            monkeypatch.setattr(socket_activation, "FIRST_DESCRIPTOR", fd)
+            monkeypatch.setattr(listeners, "FIRST_DESCRIPTOR", fd)
             with pytest.raises(ValueError, match=problem):
                 inherited_sockets(environ, 7)
 

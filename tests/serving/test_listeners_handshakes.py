@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
+from oss_wsgi.serving.listeners import HANDSHAKE_SECONDS, refuse_handshakes
 
 from ..support.server_thread import (
     REQUEST,
