@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
-from functools import partial
-from inspect import Parameter, signature
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
@@ -58,12 +57,10 @@ def _takes(
     """Return a decorator for a function of options: the method takes their arguments, and passes the options on."""
 
     def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
+        @wraps(Options.__init__)
         def method(self: LocalOSS, /, *args: P.args, **kwargs: P.kwargs) -> None:
             function(self, options(*args, **kwargs))
 
-        own = signature(options)
-        itself = Parameter("self", Parameter.POSITIONAL_ONLY)
-        method.__signature__ = own.replace(parameters=[itself, *own.parameters.values()])  # type: ignore[attr-defined]
         return method
 
     return decorate
