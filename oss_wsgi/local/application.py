@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import shutil
 import tempfile
-import time
 import weakref
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
-from functools import partial
-from inspect import Parameter, signature
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
@@ -26,7 +23,7 @@ from .callbacks.signing_key import CallbackKey
 from .cors import CORS
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
-from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults, slow_down
+from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults
 from .inspector.access import object_headers
 from .inspector.exchange import Exchange
 from .inspector.inspector import Inspector
@@ -60,12 +57,10 @@ def _takes(
     """Return a decorator for a function of options: the method takes their arguments, and passes the options on."""
 
     def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
+        @wraps(Options.__init__)
         def method(self: LocalOSS, /, *args: P.args, **kwargs: P.kwargs) -> None:
             function(self, options(*args, **kwargs))
 
-        own = signature(options)
-        itself = Parameter("self", Parameter.POSITIONAL_ONLY)
-        method.__signature__ = own.replace(parameters=[itself, *own.parameters.values()])  # type: ignore[attr-defined]
         return method
 
     return decorate
@@ -201,31 +196,29 @@ class LocalOSS(Service):
         if inspected:
             inspected.headers.insert(0, ("Date", formatdate(started, usegmt=True)))
             return _send(environ, start_response, inspected)
-        request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
-        host_id = environ.get("HTTP_HOST") or host_name(environ)
-        exchange, clock = Exchange.of(environ, request_id, started), time.monotonic()
+        exchange = Exchange.of(environ, started)
         self.inspector.begin(exchange)
         resolver = self._resolver(environ)
         try:
             response = self._respond(resolver, exchange)
         except ConnectionDroppedError:
-            exchange.finish(0, [], b"", time.monotonic() - clock)
+            exchange.finish(0)
             self.inspector.record(exchange)
             raise
         except Exception as error:
-            refusal = error if isinstance(error, OSSError) else _internal_error(error, request_id)
+            refusal = error if isinstance(error, OSSError) else _internal_error(error, exchange.id)
             self._note_error(resolver, exchange, refusal)
-            response = refusal.response(request_id, host_id)
+            response = refusal.response(exchange.id, environ.get("HTTP_HOST") or host_name(environ))
             _drop_frames(error)
         response.headers[:0] = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
-            ("x-oss-request-id", request_id),
+            ("x-oss-request-id", exchange.id),
             ("x-oss-server-time", str(max(0, round((self.options.clock() - started) * 1000)))),
         ]
         response.headers += self._cors(resolver).headers(environ)
         shown = b"" if exchange.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
-        exchange.finish(response.status, response.headers, shown, time.monotonic() - clock)
+        exchange.finish(response.status, response.headers, shown)
         self.inspector.record(exchange)
         return _send(environ, start_response, response)
 
@@ -301,7 +294,7 @@ class LocalOSS(Service):
         """Return the faults that may strike the request; raise OSSError if `slow_down` does."""
         faults = self.faults.with_header(environ.get(ENVIRON_KEY, "") if self.options.test_mode else "")
         if faults.pop("slow_down"):
-            raise slow_down()
+            raise OSSError(503, "SlowDown", "Please reduce your request rate.")
         return faults
 
     def _resolver(self, environ: WSGIEnvironment) -> BucketResolver:

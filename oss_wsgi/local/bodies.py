@@ -41,10 +41,7 @@ def content_md5(text: str) -> bytes:
 
 
 def receive_body(request: Request, incoming: Incoming) -> None:
-    """Write the body of a request to new content.
-
-    :raises OSSError: the body has no valid length, is too large or cut short, or its Content-MD5 is wrong.
-    """
+    """Write the body of a request to new content; raise OSSError if it is not as its headers say, or too large."""
     size = content_length(request.environ.get("CONTENT_LENGTH") or "")
     if size > MAX_OBJECT_SIZE:
         message = "Your proposed upload exceeds the maximum allowed size."
@@ -60,10 +57,7 @@ def receive_body(request: Request, incoming: Incoming) -> None:
 
 
 def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """Return the body of a request of at most `limit` bytes; a request without a length has none.
-
-    :raises OSSError: the length is no number, the body is too large or cut short, or its Content-MD5 is wrong.
-    """
+    """Return the body, b"" without a length; raise OSSError if it is not as its headers say, or too large."""
     length = content_length(environ.get("CONTENT_LENGTH") or "0")
     if length > limit:
         message = f"The body of this request must not be larger than {limit} bytes."

@@ -143,10 +143,7 @@ def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:
 
 
 def read_rules(body: bytes, max_rules: int = MAX_RULES) -> tuple[list[CORSRule], bool]:
-    """Return the rules of a CORSConfiguration, and whether every response says `Vary: Origin`.
-
-    :raises OSSError: OSS does not accept the document, or there are more than `max_rules`.
-    """
+    """Return the rules of a CORSConfiguration, and whether every response says `Vary: Origin`; or raise OSSError."""
     root = read_xml(body, "CORSConfiguration")
     elements = root.findall("CORSRule")
     if not elements or {child.tag for child in root} - {"CORSRule", "ResponseVary"}:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import OSSError, invalid_argument
+from .errors import invalid_argument
 
 HEADER = "x-oss-local-fault"
 ENVIRON_KEY = "HTTP_X_OSS_LOCAL_FAULT"
@@ -90,18 +90,12 @@ class Faults:
             return list(self._pending)
 
     def add_text(self, text: str) -> None:
-        """Add a fault that is written as `NAME; detail=value; times=2`.
-
-        :raises ValueError: there is no such fault, or it has no such detail.
-        """
+        """Add a fault that is written as `NAME; detail=value; times=2`; raise ValueError as `add` does."""
         name, *pairs = (part.strip() for part in text.split(";"))
         self.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
 
     def with_header(self, header: str) -> Faults:
-        """Return the faults that a header names, divided by commas, with these as fallback.
-
-        :raises OSSError: the header names no fault, or a detail that the fault does not have.
-        """
+        """Return the faults that a header names, divided by commas, with these as fallback; or raise OSSError."""
         faults = Faults(fallback=self)
         try:
             for text in filter(None, map(str.strip, header.split(","))):
@@ -133,10 +127,6 @@ class UploadFaults:
     def __exit__(self, *error: object) -> None:
         if self._dropped:
             raise ConnectionDroppedError
-
-
-def slow_down() -> OSSError:
-    return OSSError(503, "SlowDown", "Please reduce your request rate.")
 
 
 def _fits(value: Any, default: Any) -> bool:

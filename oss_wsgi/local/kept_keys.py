@@ -22,10 +22,7 @@ class DamagedKeysError(ValueError):
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that are kept.
-
-    :param former: the secrets of the access keys before this one, the newest first.
-    """
+    """The keys that are kept; `former` are the secrets of the access keys before this one, the newest first."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)

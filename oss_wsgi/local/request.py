@@ -114,10 +114,7 @@ class Request:
         return parameters
 
     def whole_number(self, name: str, default: int, minimum: int, maximum: int) -> int:
-        """Return the number in a query parameter, or the default when it is missing or empty.
-
-        :raises OSSError: 400 InvalidArgument.
-        """
+        """Return the number in a query parameter, the default without one; raise OSSError for anything else."""
         value = self.query.get(name, "")
         if not value:
             return default

@@ -96,10 +96,7 @@ class CallbackParameters:
 
 
 def parse_callback(text: str) -> CallbackParameters | None:
-    """Return the parameters in a Base64 text, None for an empty one or an empty callbackUrl.
-
-    :raises OSSError: the text is not valid, with the EC of protocol.md 10.3.
-    """
+    """Return the parameters in a Base64 text, None without a URL; raise OSSError with the EC of protocol.md 10.3."""
     if not text:
         return None
     members = _decode(text)
@@ -226,10 +223,7 @@ def check_template(template: str) -> None:
 
 
 def substitute_form(template: str, values: Mapping[str, Value], *, space_as_plus: bool = False) -> str:
-    """Return a form body: values percent-encoded, absent ones empty, the rest of the template unchanged.
-
-    :param space_as_plus: write a space in a value as `+`, not as `%20`.
-    """
+    """Return a form body: values percent-encoded, absent ones empty, the rest of the template unchanged."""
     encode = quote_plus if space_as_plus else quote
     return _VARIABLE.sub(lambda match: encode(_text(values.get(match[1])), safe=""), template)
 

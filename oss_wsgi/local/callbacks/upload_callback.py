@@ -33,10 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_form_callback(request: Request, fields: Mapping[str, str]) -> CallbackParameters | None:
-    """Return the callback that a form asks for, or None; its `x:` fields are the variables.
-
-    :raises OSSError: the callback is not valid, or a header asks for one too.
-    """
+    """Return the callback that a form asks for, or None; raise OSSError if a header asks for one too."""
     text = fields.get("callback", "")
     check_given_once("callback", text, request.environ.get("HTTP_X_OSS_CALLBACK", ""))
     parameters = _read_parameters(request, text)
@@ -45,10 +42,7 @@ def read_form_callback(request: Request, fields: Mapping[str, str]) -> CallbackP
 
 
 def read_callback(request: Request) -> CallbackParameters | None:
-    """Return the callback that two headers or two parameters of a signed URL ask for, or None.
-
-    :raises OSSError: the callback or its variables are not valid, or given in both places.
-    """
+    """Return the callback that headers or parameters of a signed URL ask for, or None; raise OSSError if both do."""
     parameters = _read_parameters(request, _header_or_parameter(request, "callback"))
     if parameters is None:
         return None

@@ -5,6 +5,7 @@ The newest of them are kept in bounded memory.
 
 from __future__ import annotations
 
+import secrets
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, quote
 
 from ..callbacks.sender import CallbackCall, CallbackRequest
 from ..environ import Address
-from ..errors import ErrorText, Headers, OSSError
+from ..errors import ErrorText, OSSError
 from ..signatures.signed_request import read_headers
 from ..storage.index import StoredObject
 
@@ -63,7 +64,8 @@ class Exchange:
     :param dropped: no answer was sent.
     :param is_under_way: it has no end yet.
     :param asked: the callback that has no answer yet.
-    :param begun: the monotonic time at which it began; once a callback is sent, the time at which that began.
+    :param clock: the monotonic time at which it began.
+    :param begun: that too; once a callback is sent, the time at which that began.
     :param changed: is called with the exchange when there is more of it to show, except for its end.
     """
 
@@ -96,11 +98,12 @@ class Exchange:
     again: str = ""
     is_under_way: bool = False
     asked: CallbackRequest | None = None
+    clock: float = field(default_factory=time.monotonic)
     begun: float = field(default_factory=time.monotonic)
     changed: Callable[[Exchange], None] = field(default=lambda exchange: None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, environ: Mapping[str, Any], request_id: str, started: float) -> Exchange:
+    def of(cls, environ: Mapping[str, Any], started: float) -> Exchange:
         """Return the beginning of an exchange: the request without its body."""
         target = str(environ.get("REQUEST_URI") or "")
         query = str(environ.get("QUERY_STRING", ""))
@@ -111,7 +114,7 @@ class Exchange:
             target = f"{path}?{query}" if query else path
         host = str(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", ""))
         return cls(
-            id=request_id,
+            id=new_request_id(started),
             started=started,
             method=str(environ["REQUEST_METHOD"]),
             operation=str(environ["REQUEST_METHOD"]),
@@ -159,9 +162,10 @@ class Exchange:
         members = {name: _kept(value) for name, value in error.members.items()}
         self.error = ErrorText(_kept(error.message), error.ec, error.code, members)
 
-    def finish(self, status: int, headers: Headers, body: object, seconds: float) -> None:
+    def finish(self, status: int, headers: Iterable[tuple[str, str]] = (), body: object = b"") -> None:
         """Keep the answer, status 0 for none; a body that is no bytes is an object, and is not kept."""
-        self.status, self.seconds, self.dropped = status, seconds, status == 0 and not self.origin
+        self.status, self.dropped = status, status == 0 and not self.origin
+        self.seconds = time.monotonic() - self.clock
         self.answer_headers = tuple((name, value[:MAX_VALUE]) for name, value in headers)
         self.answer = body[:MAX_ANSWER] if isinstance(body, bytes) else b""
         self.is_under_way, self.asked = False, None
@@ -251,6 +255,10 @@ class Journal:
             for name in [name for name, (exchange, _) in self._exchanges.items() if not exchange.is_under_way]:
                 self.bytes -= self._exchanges.pop(name)[1]
             self.count += 1
+
+
+def new_request_id(started: float) -> str:
+    return f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
 
 
 def _size(value: object) -> int:

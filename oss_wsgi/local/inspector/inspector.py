@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from ..request import Service
 from ..signatures.v1 import signed_path
 from .access import SAFE, Access, plain
 from .curl import curl_line
-from .exchange import Exchange, Journal
+from .exchange import Exchange, Journal, new_request_id
 from .exchange_page import exchange_page
 from .markup import ROOT, Page
 from .masks import Masks
@@ -229,9 +228,9 @@ class Inspector:
         if exchange is None or not exchange.calls or not exchange.calls[-1].request.body or change not in CHANGES:
             return page.refuse(404, "There is no such callback to send again.")
         request, url = exchange.calls[-1].request, self._callback_url(form.get("url", ""))
-        started, clock = self._options.clock(), time.monotonic()
+        started = self._options.clock()
         again = Exchange(
-            id=f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}",
+            id=new_request_id(started),
             started=started,
             method="POST",
             operation="Callback",
@@ -249,7 +248,7 @@ class Inspector:
         finally:
             # The worse of two responses: a repeated callback is refused while the first one is handled.
             status = max((call.reply.status if call.reply else 0 for call in again.calls), default=0)
-            again.finish(status, [], b"", time.monotonic() - clock)
+            again.finish(status)
             self.record(again)
         return _see_other(page, f"/requests/{again.id}")
 

@@ -207,10 +207,7 @@ def faults_page(page: Page, faults: Faults) -> Response:
 
 
 def add_fault(faults: Faults, form: Mapping[str, str]) -> None:
-    """Add the fault of a form, or clear all if it names none.
-
-    :raises ValueError: there is no such fault, or a detail has another type.
-    """
+    """Add the fault of a form, or clear all if it names none; raise ValueError as `Faults.add` does."""
     name = form.get("name", "")
     if not name:
         faults.clear()

@@ -56,11 +56,7 @@ Action = Callable[[Image.Image, Arguments, Output], Image.Image]
 
 
 def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
-    """Return the response with a processed picture, or with the information about it.
-
-    :param text: the value of `x-oss-process`.
-    :raises OSSError: 501 for what is not done here; 400 for a wrong argument, or no picture that can be read.
-    """
+    """Return the response to an `x-oss-process`; raise OSSError 501 for what is not done here, and 400."""
     kind, *actions = text.split("/")
     if kind != "image":
         raise not_implemented(f"x-oss-process={kind}/")
@@ -90,7 +86,8 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
 def _step(text: str) -> tuple[Action, Arguments]:
     name, *arguments = text.split(",")
     if name == "info":
-        raise _wrong("info", text) if arguments else _bad_request("The action info cannot be used with others.")
+        message = "The action info cannot be used together with others."
+        raise _wrong("info", text) if arguments else _bad_request(message)
     if name not in ACTIONS:
         raise not_implemented(f"x-oss-process=image/{name}")
     return ACTIONS[name], arguments

@@ -128,10 +128,7 @@ def post_bucket_lifecycle(request: Request) -> Response:
 
 
 def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
-    """Remove what has expired by the rules of a bucket.
-
-    :param now: Unix seconds.
-    """
+    """Remove what has expired by the rules of a bucket at a moment, in Unix seconds."""
     report = LifecycleReport()
     text = bucket.settings.get(_SETTING)
     for rule in read_rules(text.encode()) if text else ():
@@ -152,10 +149,7 @@ def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
 
 
 def read_rules(body: bytes) -> list[LifecycleRule]:
-    """Return the rules of a LifecycleConfiguration.
-
-    :raises OSSError: OSS does not accept the document.
-    """
+    """Return the rules of a LifecycleConfiguration; raise OSSError for a document that OSS does not accept."""
     root = read_xml(body, "LifecycleConfiguration")
     if not 1 <= len(root) <= MAX_RULES or {child.tag for child in root} != {"Rule"}:
         raise malformed_xml()

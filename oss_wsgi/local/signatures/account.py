@@ -116,10 +116,7 @@ class Account:
 
 
 def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> Account:
-    """Return the key that has this ID: the account's, or a temporary one that AssumeRole made with it.
-
-    :raises OSSError: there is none, it has another token, or it has expired.
-    """
+    """Return the account's key, or the temporary one of the token; raise OSSError unless it is valid."""
     if token and access_key_id.startswith(ID_PREFIX) and access_key_id != account.access_key_id:
         session = account.session(token)
         if session is None:
@@ -141,10 +138,7 @@ def check_access_key(access_key_id: str, token: str | None, account: Account, no
 def compare_signatures(
     expected: str, provided: str, access_key_id: str, string_to_sign: str, ec: str = "", **members: str
 ) -> None:
-    """Raise OSSError if the two signatures differ; it shows what was signed, so that a client can compare.
-
-    :param members: further members of the error.
-    """
+    """Raise OSSError if the two signatures differ; it shows what was signed, so that a client can compare."""
     if hmac.compare_digest(expected.encode(), provided.encode()):
         return
     message = (

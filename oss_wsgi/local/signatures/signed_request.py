@@ -61,10 +61,7 @@ def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_not_expired(expires: int, now: float) -> None:
-    """Raise OSSError if a signed URL has expired.
-
-    :param expires: Unix seconds, the last second in which the URL is valid.
-    """
+    """Raise OSSError after the last second, in Unix time, in which a signed URL is valid."""
     if now > expires:
         error = access_denied("Request has expired.", "0002-00000069")
         error.members = {"Expires": iso_time(expires), "ServerTime": iso_time(now)}

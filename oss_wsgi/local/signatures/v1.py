@@ -67,10 +67,7 @@ def check_query_v1(request: SignedRequest, account: Account, now: float) -> Acco
 
 
 def signed_path(address: Address, account: Account, expires: float) -> str:
-    """Return the path and the query with which anybody may GET an object.
-
-    :param expires: Unix seconds.
-    """
+    """Return the path and the query with which anybody may GET an object until a moment, in Unix seconds."""
     token = {"security-token": account.security_token} if account.security_token else {}
     request = SignedRequest("GET", address, {}, tuple((k.encode(), v.encode()) for k, v in token.items()))
     signature = sign(account.access_key_secret, string_to_sign(request, str(int(expires))))
@@ -80,10 +77,7 @@ def signed_path(address: Address, account: Account, expires: float) -> str:
 
 
 def string_to_sign(request: SignedRequest, date: str) -> str:
-    """Return the text that V1 signs.
-
-    :param date: the `Date` of a signed header, the `Expires` of a signed URL.
-    """
+    """Return what V1 signs, with the `Date` of a signed header or the `Expires` of a signed URL."""
     headers = request.headers
     return "\n".join(
         (

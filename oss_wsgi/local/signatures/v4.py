@@ -35,10 +35,7 @@ class Credential(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, *, name: str) -> Credential:
-        """Return the credential; raise OSSError if the text has another form.
-
-        :param name: the field, parameter or header member that holds it.
-        """
+        """Return the credential; raise OSSError, which says where it was, if the text has another form."""
         parts = text.split("/")
         if len(parts) != 5 or not parts[0] or parts[3:] != ["oss", "aliyun_v4_request"]:
             message = f"The {name} is not <access key id>/<day>/<region>/oss/aliyun_v4_request."
@@ -58,11 +55,7 @@ class Credential(NamedTuple):
 
 
 def signed_at(date: str, credential: Credential, *, name: str = "credential", ec: str = "") -> int:
-    """Return an `x-oss-date` in Unix seconds; raise OSSError if it is no date or not on the credential's day.
-
-    :param name: what the error calls the credential.
-    :param ec: the EC of the error.
-    """
+    """Return an `x-oss-date` in Unix seconds; raise OSSError if it is no date or not on the credential's day."""
     try:
         if not _DATE.fullmatch(date):
             raise ValueError

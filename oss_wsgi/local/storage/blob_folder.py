@@ -98,10 +98,7 @@ class BlobFolder:
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, size: int) -> None:
-    """Append `size` bytes of one file to another.
-
-    :raises EOFError: the source has fewer bytes.
-    """
+    """Append `size` bytes of one file to another; raise EOFError if the source has fewer."""
     target.flush()
     # copy_file_range leaves the bytes in the kernel; not every system and file system has it.
     if hasattr(os, "copy_file_range"):

@@ -128,10 +128,7 @@ def from_text(kind: type[Record], text: str) -> Record:
 
 
 class IndexDatabase(ForkAware):
-    """The connections of this process to the database.
-
-    :param path: of the database, which several processes may share.
-    """
+    """The connections of this process to a database, which several processes may share."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

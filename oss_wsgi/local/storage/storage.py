@@ -194,10 +194,7 @@ class Bucket:
     def complete(
         self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
-        """Make one object of these parts and end the upload; other parts are deleted.
-
-        :raises OSSError: as of `commit`.
-        """
+        """Make one object of these parts and end the upload; other parts are deleted. Raises what `commit` raises."""
         with self.incoming() as incoming:
             incoming.join(upload, parts)
             metadata = upload.key, upload.content_type, upload.headers
@@ -480,10 +477,7 @@ class Storage:
         return [Bucket(self._index, self.blobs, *row) for row in rows]
 
     def delete_bucket(self, name: str) -> None:
-        """Delete an empty bucket.
-
-        :raises OSSError: 404 NoSuchBucket; 409 BucketNotEmpty while it has objects or uploads.
-        """
+        """Delete an empty bucket; raise OSSError 409 BucketNotEmpty while it has objects or uploads."""
         with self._index.transaction() as connection:
             if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (name,)).fetchone():
                 raise no_such_bucket(name)

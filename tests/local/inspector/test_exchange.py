@@ -8,7 +8,7 @@ from oss_wsgi.local.inspector.exchange import MAX_FIELDS, MAX_VALUE, Exchange
 
 def exchange(method="GET", path="/examplebucket/a", query="", key="a", **variables):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": "localhost"}
-    made = Exchange.of({**environ, **variables}, "1", 0.0)
+    made = Exchange.of({**environ, **variables}, 0.0)
     made.bucket, made.key = "examplebucket", key
     return made
 
@@ -73,7 +73,7 @@ def test_a_text_of_an_error_that_is_too_long_is_left_out_whole():
 
 def test_an_object_that_is_read_is_not_kept():
     made = exchange()
-    made.finish(200, [], iter([b"content"]), 0.1)
+    made.finish(200, [], iter([b"content"]))
     assert made.answer == b""
 
 
@@ -89,6 +89,6 @@ def test_an_object_that_is_read_is_not_kept():
 )
 def test_an_answer_that_a_page_may_not_read_is_a_cors_refusal(headers, answer, refused):
     made = exchange(**headers)
-    made.finish(200, answer, b"", 0.1)
+    made.finish(200, answer, b"")
     assert made.is_cors_refusal == refused
     assert made.has_failed == refused

@@ -22,7 +22,7 @@ def test_an_exchange_that_goes_on_keeps_its_place_and_counts_once():
     journal.add(first)
     journal.add(second)
     first.note_form({"key": "a" * 5000}, "", "")
-    first.finish(200, [], b"", 0.1)
+    first.finish(200)
     journal.add(first)
     assert journal.exchanges() == [second, first]
     assert journal.bytes == first.cost() + second.cost()
@@ -35,7 +35,7 @@ def test_a_thousand_are_the_most_with_those_under_way():
     for exchange in exchanges:
         journal.add(exchange)
     assert journal.exchange("0") is None
-    exchanges[0].finish(200, [], b"", 0.1)
+    exchanges[0].finish(200)
     journal.add(exchanges[0])
     assert journal.exchanges()[0] is exchanges[0]
     assert len(journal.exchanges()) == MAX_EXCHANGES
