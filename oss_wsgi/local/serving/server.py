@@ -43,8 +43,7 @@ class LocalOSSServer:
         self.oss = oss  # a test may put an application of its own here
         context = server_context(oss.directory) if tls else None
         self.certificate = oss.directory / CERTIFICATE_FILE if tls else None
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family)
+        self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://{_url_host(host)}:{self.port}"
@@ -165,6 +164,13 @@ def _return_freed_memory() -> None:
             import ctypes
 
             ctypes.CDLL(None).mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on a host, which may be a name with an IPv6 address only."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
+    return socket.create_server(address[:2], family=family)
 
 
 def _url_host(host: str) -> str:
