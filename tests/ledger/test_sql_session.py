@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import closing
 from typing import Any
 
-from oss_wsgi.ledger.sql_session import IdleSessions
+import pytest
+
+from oss_wsgi.ledger.sql_session import IdleSessions, Watch
 from oss_wsgi.testing.ledger_contract import LedgerClock
+
+from ..support.waiting import wait_until
 
 
 class Session:
@@ -32,3 +39,20 @@ def test_a_session_that_waited_for_over_an_hour_goes_back_to_the_pool() -> None:
         assert session is sessions[expected]
         idle.give(session)
     assert [session.has_left for session in sessions] == [True, True]
+
+
+@pytest.mark.slow
+def test_only_a_connection_whose_statement_still_runs_is_cut() -> None:
+    """A handler may take longer than a statement."""
+    threads = threading.active_count()
+    (ended, its_server), (running, server) = socket.socketpair(), socket.socketpair()
+    with closing(ended), closing(its_server), closing(running), closing(server):
+        watch = Watch()
+        for _ in range(2):
+            watch.stop()  # the next call starts it again
+            assert watch.limited(ended, 0, lambda text: text, "its result") == "its result"
+        assert watch.limited(running, 0, running.recv, 1) == b""
+        its_server.sendall(b"a")
+        assert ended.recv(1) == b"a"
+        watch.stop()
+        wait_until(lambda: threading.active_count() == threads)
