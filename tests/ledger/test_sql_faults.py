@@ -858,15 +858,24 @@ def test_a_server_that_reads_another_language_may_be_used(server: Server, query:
 
 
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)
-def test_mysqls_statements_store_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mysqls_statements_store_too(server: Server, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """MariaDB understands them, and MySQL has no package to test with."""
     kind = own_transaction("pymysql")
     monkeypatch.setattr(kind, "is_mariadb", property(lambda self: False, lambda self, value: None), raising=False)
-    with SQLLedger(server.url, clock=LedgerClock()) as ledger:
+
+    def stop_commits(transaction: object) -> StoredResponse:
+        for stage in ("START", "BLOCK_COMMIT"):
+            other.exec_driver_sql(f"BACKUP STAGE {stage}")
+        return SUCCESS
+
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger, engine.connect() as other:
         for ticket in ("t1", "t2"):
             assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
             assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
         assert len(ledger) == 2
+        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the answer"):
+            ledger.run_once(identity("t3"), stop_commits)
+        other.exec_driver_sql("BACKUP STAGE END")
 
 
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)
