@@ -229,8 +229,9 @@ def test_racing_objects_have_as_many_effects_as_answers(server: Server, level: s
 
 
 @BOTH
-def test_a_handler_that_loses_a_conflict_is_called_again(server: Server) -> None:
-    """The handler answers 500, as an endpoint does for an exception: the ledger knows of the conflict all the same."""
+@pytest.mark.parametrize("raises", [False, True], ids=["answers 500", "raises"])
+def test_a_handler_that_loses_a_conflict_is_called_again(server: Server, raises: bool) -> None:
+    """It answers 500 as an endpoint does for an exception: the ledger knows of the conflict all the same."""
     with closing_engine(server, isolation_level="SERIALIZABLE") as engine:
         ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=60.0)
         barrier = threading.Barrier(2)
@@ -244,6 +245,8 @@ def test_a_handler_that_loses_a_conflict_is_called_again(server: Server) -> None
                     barrier.wait(60)
                 return insert(connection)
             except sqlalchemy.exc.SQLAlchemyError:
+                if raises:
+                    raise
                 return FAILURE
 
         running_calls = [Call(ledger, identity(f"t{number}"), handle) for number in range(2)]
