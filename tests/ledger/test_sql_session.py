@@ -13,7 +13,7 @@ import pytest
 from oss_wsgi.ledger.sql_session import IdleSessions, Watch
 from oss_wsgi.testing.ledger_contract import LedgerClock
 
-from ..support.waiting import wait_until
+from ..support.waiting import TIMEOUT, wait_until
 
 
 class Session:
@@ -50,6 +50,8 @@ def test_only_a_statement_that_runs_for_too_long_is_cut() -> None:
         (ended, its_server), (patient, other_server), (hasty, _) = (
             [stack.enter_context(each) for each in socket.socketpair()] for _ in range(3)
         )
+        for each in (ended, patient, hasty):
+            each.settimeout(TIMEOUT)
         watch = Watch()
         for _ in range(2):
             watch.stop()  # the next call starts it again
