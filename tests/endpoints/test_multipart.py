@@ -372,6 +372,7 @@ def test_an_exception_of_the_bucket_client_is_a_refusal_that_a_page_can_read(
     monkeypatch.setattr(site.bucket, "list_parts", lambda key, upload_id: {}[key])
     answer = site.complete(file, headers=FROM_PAGES)
     assert refused(answer, 500, "internal_server_error")
+    assert file.key not in answer.text
     assert readable(answer)
     assert reason(caplog) == "multipart_failed"
     assert caplog.records[-1].exc_info
