@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from oss_wsgi.serving import socket_activation
 from oss_wsgi.serving.socket_activation import inherited_sockets
 
-from ..support.running_server import SERVER, clean_environ
+from ..support.running_server import SERVER, clean_environ, fetch
 
 pytestmark = pytest.mark.slow
 
@@ -95,8 +94,7 @@ def test_server_py_serves_the_application_and_the_metrics_on_inherited_sockets()
             assert re.match(rf"Open http://127\.0\.0\.1:{own.getsockname()[1]}/ ", line)
             for listener, path, text in ((own, "/oss/health", b"ok"), (metrics, "/metrics", b"# HELP ")):
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
-                with urllib.request.urlopen(url, timeout=60) as response:
-                    assert text in response.read()
+                assert text in fetch(url)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
         assert process.returncode == 0
