@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -54,7 +54,7 @@ CHOOSE = """(input, size) => {
 
 
 def choose(page: Page, size: int = len(CONTENT)) -> None:
-    """Choose a file with the beginning of CONTENT, made in the page: through Playwright's driver it would take a second."""
+    """Choose a file with the beginning of CONTENT, made in the page: Playwright's driver takes a second to send it."""
     page.locator("input[type=file]").evaluate(CHOOSE, size)
 
 
