@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -19,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from oss_wsgi.serving.inheritance import Inheritance
+from oss_wsgi.serving.sharing import Share
 
 from ..serving.test_listeners import HAND_OVER
 from ..support.forks import run
@@ -121,6 +126,31 @@ def fetches(server: RunningServer, *parts: str) -> bool:
     """Make a request, and return whether the log has each of these texts."""
     assert fetch(f"{server.url}/oss/health")
     return all(part in "".join(server.lines) for part in parts)
+
+
+def test_a_process_leaves_new_connections_to_one_with_fewer(folder: Path) -> None:
+    environ = clean_environ(PYTHONPATH=str(ROOT))
+    share = Share(2, 2)  # this test is the parent, and a second process that accepts nothing
+    parents, childs = socket.socketpair()
+    with contextlib.closing(share), socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        inherited = Inheritance(
+            [listener], [], processes=2, number=1, lifeline=childs.fileno(), share=share.descriptors
+        )
+        inherited.to_environ(environ)
+        descriptors = [childs.fileno(), listener.fileno(), *share.descriptors]
+        command = [sys.executable, "-m", "oss_wsgi", "serve", "--app", "who:application", "--processes", "2"]
+        child = stack.enter_context(subprocess.Popen(command, cwd=folder, env=environ, pass_fds=descriptors))
+        stack.enter_context(parents)  # the child ends when this is closed
+        childs.close()
+        parents.sendall(b'{"accept": true}\n')
+
+        def is_rung() -> bool:
+            assert child.poll() is None
+            share.tell(0, time.monotonic())
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            return bool(select.select([share.bell], [], [], 0.05)[0])
+
+        wait_until(is_rung)
 
 
 def test_connections_that_come_while_the_second_process_starts_are_shared_too(folder: Path) -> None:
