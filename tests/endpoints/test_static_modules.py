@@ -12,13 +12,13 @@ import webtest
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.endpoints.static import modules_of, shipped_folder
 
-from .test_limits import VALUES
+from ..support.example_settings import EXAMPLE
 
 ORIGIN = "https://page.example.com"
 
 
 def client(prefix: str = "/oss", **values: Any) -> webtest.TestApp:
-    app = DirectUpload(lambda environ, start_response: [], Settings(**VALUES, **values), prefix=prefix)
+    app = DirectUpload(lambda environ, start_response: [], Settings(**EXAMPLE, **values), prefix=prefix)
     return webtest.TestApp(app)
 
 
@@ -64,7 +64,7 @@ def test_listed_origins_may_load_it(allowed: str, header: str | None) -> None:
 
 
 def test_it_needs_no_login_and_never_waits() -> None:
-    app = DirectUpload(lambda environ, start_response: [], Settings(**VALUES), authorize=lambda request: None)
+    app = DirectUpload(lambda environ, start_response: [], Settings(**EXAMPLE), authorize=lambda request: None)
     assert webtest.TestApp(app).get("/oss/upload.js")
     assert app.is_nonblocking("GET", "/oss/upload.js", {})
 
