@@ -121,13 +121,9 @@ def _is_made(connection: sqlite3.Connection) -> bool:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file, unless another process has done it meanwhile."""
+    """Make the tables of a new file, unless another process has done it meanwhile; the caller closes after an error."""
     begin(connection, BUSY_SECONDS)
-    try:
-        if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-            for statement in filter(str.strip, _SCHEMA.split(";")):  # executescript would commit first
-                connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        for statement in filter(str.strip, _SCHEMA.split(";")):  # executescript would commit first
+            connection.execute(statement)
+    connection.execute("COMMIT")

@@ -207,6 +207,19 @@ def test_a_full_ledger_forgets_expired_responses_without_a_warning(
     assert caplog.records == []
 
 
+def test_by_default_it_holds_10_000_responses_and_16_mib(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    for number in range(10_001):
+        assert len(ledger) == number
+        ledger.run_once(identity(f"t{number}"), Handler())
+    assert len(ledger) == 10_000
+    ledger = MemoryLedger(clock=clock)
+    for number in range(17):
+        assert len(ledger) == number
+        ledger.run_once(identity(f"t{number}"), Handler(StoredResponse("200 OK", "", b"x" * 1024 * 1024)))
+    assert len(ledger) == 16
+
+
 def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> None:
     """With an upload an hour the steady time lags, but each look at the clock stores one response at the most."""
     ledger = MemoryLedger(clock=clock)

@@ -131,17 +131,26 @@ def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.Mo
             execute(LockedConnection(error, failures), statement, 0.001)
 
 
-def test_a_file_of_another_version_is_refused_and_left_as_it_is(path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_file_of_another_version_is_refused_and_left_as_it_is(path: Path, version: int) -> None:
     ledger = SQLiteLedger(path, clock=LedgerClock())
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    assert "version 2, and this program uses version 1" in refusal(path)
+    problem = f"version {version}, and this program uses version 1"
+    assert problem in refusal(path)
     handler = Handler()
-    with pytest.raises(LedgerUnavailableError, match="version 2, and this program uses version 1"):
+    with pytest.raises(LedgerUnavailableError, match=problem):
         ledger.run_once(identity(), handler)
     assert handler.calls == 0
     assert path.read_bytes() == before
+
+
+@POSIX
+def test_a_disk_where_sqlite_keeps_no_log_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **options: connect(f"{name}&vfs=unix-dotfile", **options))
+    assert "SQLite cannot keep a write-ahead log there" in refusal(path)
 
 
 @pytest.mark.slow

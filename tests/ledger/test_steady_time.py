@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import pytest
 
-from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP, SteadyTime
+from oss_wsgi.ledger.steady_time import MAX_STEP, SteadyTime
 
 NOW = 1733227932.0
 DAY = 86_400.0
@@ -38,7 +38,7 @@ def test_a_long_pause_counts_as_one_step() -> None:
     assert after(7 * DAY) == MAX_STEP
 
 
-def test_a_response_stays_for_the_margin_after_the_rest_of_its_ticket() -> None:
+def test_a_response_stays_for_a_day_after_the_rest_of_its_ticket() -> None:
     time = SteadyTime(1000.5, NOW)
-    assert time.forget_after(int(NOW) + 300) == 1301 + MARGIN
-    assert time.forget_after(int(NOW) - 300) == 1001 + MARGIN
+    assert time.forget_after(int(NOW) + 300) == 1301 + DAY
+    assert time.forget_after(int(NOW) - 300) == 1001 + DAY
