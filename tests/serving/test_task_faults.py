@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -178,10 +179,17 @@ def closing(application: Any, start_response: Any, **options: Any) -> Any:
 
 
 def test_is_nonblocking_that_exits_leaves_the_request_to_a_thread(caplog: pytest.LogCaptureFixture) -> None:
-    with running(small, in_loop=lambda method, path, headers: sys.exit(3)) as server, connect(server) as client:
+    threads: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return small(environ, start_response)
+
+    with running(application, in_loop=lambda method, path, headers: sys.exit(3)) as server, connect(server) as client:
         client.sendall(REQUEST)
         read_response(client)
     assert "is_nonblocking failed" in caplog.text
+    assert threads != ["loop"]
 
 
 @pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
