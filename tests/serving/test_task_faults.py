@@ -137,6 +137,19 @@ def test_what_breaks_before_the_response_is_answered_500(
     assert "Exception while serving /" in caplog.text
 
 
+@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
+@pytest.mark.parametrize("error", [StopIteration(), ValueError()], ids=["read", "broken"])
+def test_a_body_is_closed(error: Exception, in_loop: bool) -> None:
+    closed: list[bool] = []
+
+    class Closed(Body):
+        def close(self) -> None:
+            closed.append(True)
+
+    answer_of(answers(Closed(1, error)), in_loop)  # one byte less than announced, so that the connection ends
+    assert closed == [True]
+
+
 @pytest.mark.parametrize(
     "body",
     [Body(1, SystemExit()), Body(1, GeneratorExit(), KeyboardInterrupt()), Body(2, StopIteration(), SystemExit())],
