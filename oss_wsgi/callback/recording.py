@@ -56,9 +56,9 @@ class Recording:
         if line is None or blank is None:
             raise ValueError("A raw request begins with a line such as 'POST /PATH HTTP/1.1'.")
         headers: dict[str, str] = {}
-        for field in data[line.end() : blank.start()].decode("latin-1").splitlines():
-            name, colon, value = field.partition(":")
-            name, value = name.strip().lower(), value.strip()
+        for field in data[line.end() : blank.start()].splitlines():  # of bytes: a text has more line ends
+            name, colon, value = (part.strip().decode("latin-1") for part in field.partition(b":"))
+            name = name.lower()
             if not colon or not name:
                 raise ValueError("Each header of a raw request is a line 'Name: value'.")
             headers[name] = f"{headers[name]},{value}" if name in headers else value  # as servers join them

@@ -67,7 +67,8 @@ def default_connection_limit(descriptors_each: int = 1) -> int:
 
 def most_connections(descriptors_each: int = 1) -> float:
     """Return how many connections the descriptors of this process allow; infinity where nothing bounds them."""
-    return max(16, (_descriptors() - _RESERVED_DESCRIPTORS) // descriptors_each)
+    free = _descriptors() - _RESERVED_DESCRIPTORS
+    return free if free == inf else max(16, free // descriptors_each)  # inf // 1 is not a number
 
 
 def allowed_connection_limit(wanted: int, descriptors_each: int = 1) -> int:

@@ -52,8 +52,9 @@ def test_the_callable_refuses_with_a_reason_of_its_own() -> None:
 @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_any_other_exception_confirms_nothing(kind: type[BaseException]) -> None:
     with pytest.raises(ConfirmationUnavailableError, match=f"confirm raised {kind.__name__}") as raised:
-        confirmed(raising(kind()), REPORT)
+        confirmed(raising(kind("a secret")), REPORT)
     assert raised.value.reason == "confirm_failed"
+    assert "a secret" not in str(raised.value)
     assert isinstance(raised.value.__cause__, kind)
 
 

@@ -93,6 +93,11 @@ def test_the_bytes_of_a_raw_target_are_kept() -> None:
     assert request_target(environ) == b"/a\xffb?x=1"
 
 
+def test_the_bytes_of_a_raw_header_are_kept() -> None:
+    environ = Recording.from_http(RAW.replace(b"CALLBACK", "Å猫".encode())).environ()
+    assert environ["HTTP_X_OSS_TAG"].encode("latin-1") == "Å猫".encode()
+
+
 def test_a_header_that_came_twice_is_joined() -> None:
     raw = RAW.replace(b"X-Oss-Tag: CALLBACK", b"X-Oss-Tag: a\r\nx-oss-tag: b")
     assert Recording.from_http(raw).environ()["HTTP_X_OSS_TAG"] == "a,b"

@@ -61,6 +61,7 @@ def test_a_ticket_opens_as_it_was_issued() -> None:
     assert ticket.expires_at == NOW + 300 + 12 * 3600
     assert (ticket.forbid_overwrite, ticket.max_objects, ticket.filename, ticket.trial) == (False, 1, None, None)
     assert book().open(book().issue(**{**VALUES, "key": None})).max_objects == 1
+    assert book().open(book().issue(**{**VALUES, "data": None})).data == {}
 
 
 @pytest.mark.parametrize("mark", [True, False])

@@ -193,6 +193,15 @@ def test_an_object_must_fit_what_its_receipt_can_know(
         receipt.check(stored)
 
 
+@pytest.mark.parametrize("operation", ["PostObject", "PutObject"])
+def test_all_pinned_metadata_must_be_there(receipts: ReceiptBook, operation: str) -> None:
+    receipt = receipts.open(receipts.seal(a_ticket(), operation=operation, metadata={"a": "1", "b": "2"}))
+    receipt.check(STORED._replace(metadata={"a": "1", "b": "2"}))
+    for metadata in ({"a": "1"}, {"a": "1", "c": "2"}):
+        with pytest.raises(UnverifiedError, match="metadata"):
+            receipt.check(STORED._replace(metadata=metadata))
+
+
 def test_without_pinned_metadata_a_form_may_have_any_and_a_put_none(receipts: ReceiptBook) -> None:
     stored = STORED._replace(metadata={"of": "the browser's"})
     receipts.open(receipts.seal(a_ticket())).check(stored)

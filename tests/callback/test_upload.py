@@ -70,6 +70,7 @@ def test_every_attribute_is_read(body: bytes, kind: str) -> None:
     assert upload.target == "/oss/callback?x=1"
     assert upload.body is body
     assert upload.members["mimeType"] == "image/png"
+    assert Upload.parse(b"mimeType=Image/PNG").mime_type == "Image/PNG"
 
 
 @pytest.mark.parametrize("text", ["D8E8FCAA", "d8e8fcaa", '"d8E8FCaa"'])
@@ -335,7 +336,7 @@ def test_the_quick_reading_gives_the_same_upload(values: dict[str, str]) -> None
     assert list(read.members) == [*VARIABLES, "ticket"] == list(plainly.members)
 
 
-@pytest.mark.parametrize(("sent", "name"), [("a%2Fb+%20%2525", "a/b  %25"), ("a+b", "a b")])
+@pytest.mark.parametrize(("sent", "name"), [("a%2Fb+%20%2525", "a/b  %25"), ("a+b", "a b"), ("猫", "猫")])
 def test_the_name_in_our_own_form_is_decoded(sent: str, name: str) -> None:
     body = "&".join(f"{member}={sent if member == 'filename' else '7'}" for member in (*VARIABLES, "ticket"))
     assert Upload.parse(body.encode(), FORM).object == name

@@ -271,13 +271,14 @@ def test_a_small_response_is_one_send(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(sent) == 2
 
 
-def test_the_applications_date_is_kept_and_ours_is_current() -> None:
+@pytest.mark.parametrize("kind", [THREADS, LOOP])
+def test_the_applications_date_is_kept_and_ours_is_current(kind: str) -> None:
     def dated(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         headers = [("Content-Length", "0")]
         start_response("200 OK", [*headers, ("date", "today")] if environ["PATH_INFO"] == "/own" else headers)
         return []
 
-    with serve(dated, THREADS) as server, connect(server) as connection:  # type: ignore[arg-type]
+    with serve(dated, kind) as server, connect(server) as connection:  # type: ignore[arg-type]
         for path in ("/own", "/"):
             connection.request("GET", path)
             response = connection.getresponse()
@@ -330,7 +331,9 @@ def test_100_continue_follows_the_response_before_it(kind: str) -> None:
         came = b""
         while b" 100 Continue" not in came:
             came += client.recv(4096)
-        client.sendall(b"hi")
+        for letter in (b"h", b"i"):
+            client.sendall(letter)
+            time.sleep(0.02)  # so that they come one by one
         while piece := client.recv(4096):
             came += piece
     assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"200", b"100", b"200"]
@@ -416,6 +419,7 @@ def test_the_environ_equals_that_of_stock_waitress(options: dict[str, Any]) -> N
                 client.sendall(request)
                 while len(seen) < number:
                     time.sleep(0.001)
+                assert seen[-1]["REMOTE_PORT"] == str(client.getsockname()[1])
         own = ("REMOTE_PORT", "SERVER_PORT", "waitress.client_disconnected")
         ours = (*own, HOLD_KEY)
         found.append([{name: value for name, value in each.items() if name not in ours} for each in seen])

@@ -95,6 +95,10 @@ def test_the_first_header_counts_from_the_accept_and_later_ones_from_their_first
         assert read_all(first).startswith(b"HTTP/1.1 408 ")
         later.sendall(REQUEST[3:])
         read_response(later)
+        later.sendall(b"GET")
+        wait_until(lambda: HEADER in phases(server))
+        clock.advance(11)
+        assert read_all(later).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_connection_that_sends_nothing_is_closed_without_a_word(server: Any, clock: SetClock) -> None:
@@ -113,6 +117,18 @@ def test_a_body_has_twenty_seconds_and_a_second_for_500_bytes(server: Any, clock
         assert read_all(slow).startswith(b"HTTP/1.1 408 ")
         steady.sendall(b"x" * 1000)
         assert read_all(steady).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_time_of_a_body_counts_from_its_beginning(server: Any, clock: SetClock) -> None:
+    with connect(server) as client:
+        client.sendall(POST % 600)
+        wait_until(lambda: phases(server) == [BODY])
+        held = server.held
+        clock.advance(15)
+        client.sendall(b"x" * 10)
+        wait_until(lambda: server.held >= held + 10)
+        clock.advance(6)
+        assert read_all(client).startswith(b"HTTP/1.1 408 ")
 
 
 def test_what_a_body_earns_is_bounded_by_what_it_may_be(server: Any, clock: SetClock) -> None:
@@ -158,6 +174,22 @@ def test_a_peer_that_does_not_read_is_reset(clock: SetClock, in_loop: bool) -> N
         wait_until(lambda: phases(server) == [])
         with pytest.raises(ConnectionResetError):
             read_all(client)
+
+
+def test_a_peer_that_reads_earns_a_second_for_500_bytes(server: Any, clock: SetClock) -> None:
+    with connect(server) as client:
+        client.sendall(REQUEST.replace(b"/", b"/?40000000", 1))
+        wait_until(lambda: phases(server) == [WRITING])
+        (connection,) = server.connections.values()
+
+        def has_taken() -> bool:
+            client.recv(65536)
+            return bool(connection.output.taken > 100_000)
+
+        wait_until(has_taken)
+        clock.advance(200)
+        wait_for_turn(server)
+        assert phases(server) == [WRITING]
 
 
 def test_a_thread_that_writes_to_a_peer_that_does_not_read_is_freed(clock: SetClock) -> None:

@@ -19,6 +19,7 @@ from oss_wsgi.serving.option_types import address, count, positive_seconds, seco
         (address, "app.example.com:65535", ("app.example.com", 65535)),
         (count, "20", 20),
         (seconds, "0", 0),
+        (seconds, "86400", 86_400),
         (positive_seconds, "0.5", 0.5),
     ],
 )

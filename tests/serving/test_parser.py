@@ -87,6 +87,8 @@ def test_a_plain_request_is_read() -> None:
         b"GET /a%2Fb%e7%8c%ab/;p=1?q=%zz HTTP/1.1\r\nhost: x\r\n\r\n",
         b"POST /oss/callback HTTP/1.1\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n" + b"x" * 100,
+        b"GET /%2Fevil/path HTTP/1.1\r\n\r\n",
+        *(b"GET / HTTP/1.1\r\nX: " + b"a" * (size - 23) + b"\r\n\r\n" for size in (4095, 4096)),
         b"GET / HTTP/1.1\r\nConnection: keep-alive, upgrade\r\nUpgrade: h2c\r\n\r\n",
         b'GET /?a?b HTTP/1.1\r\nReferer: http://x/#y\r\nCookie: a="b c"; d=e:f\r\n\r\n',
     ],
@@ -405,8 +407,9 @@ def test_a_body_in_chunks_is_bounded_by_its_path_too() -> None:
     for path, is_refused in (("/a", True), ("/a/complete", False)):
         parser = RequestParser(with_body_limit())
         data = f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n12C\r\n".encode()
-        data += b"x" * 300 + b"\r\n0\r\n\r\n"
+        data += b"x" * 300 + b"\r\n" + (b"" if is_refused else b"0\r\n\r\n")
         taken = 0
         while taken < len(data) and not parser.completed:
             taken += parser.received(data[taken:])
+        assert parser.completed
         assert (parser.error is not None) is is_refused

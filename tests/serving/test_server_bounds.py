@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import socket
 import threading
@@ -21,6 +22,7 @@ from ..support.server_thread import (
     REQUEST,
     RefusingListener,
     SetClock,
+    Wrapped,
     connect,
     held_after_turns,
     phases,
@@ -97,6 +99,41 @@ def test_an_address_may_hold_a_number_of_connections() -> None:
             read_response(another)
         held[1].close()
         wait_until(lambda: server.counts == {})
+
+
+def test_a_network_of_ipv6_is_one_address_and_a_mapped_ipv4_address_is_one_too() -> None:
+    addresses = ["2001:db8:0:1::1", "2001:db8:0:1:2::2", "2001:db8:0:2::1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"]
+
+    class IPv6Listener(Wrapped):
+        family = socket.AF_INET6
+
+        def _accept(self) -> Any:
+            descriptor, _ = self.wrapped._accept()
+            return descriptor, (addresses.pop(), 1, 0, 0)
+
+    with running() as server, contextlib.ExitStack() as stack:
+        server.listeners[0].socket = IPv6Listener(server.listeners[0].socket)
+        for _ in range(len(addresses)):
+            stack.enter_context(connect(server))
+        wait_until(lambda: len(server.connections) == 5)
+        assert sorted(server.counts.values()) == [1, 1, 1, 2]
+
+
+def test_a_connection_that_is_gone_before_it_is_accepted_delays_no_other() -> None:
+    class Aborting(Wrapped):
+        refusals = 1
+
+        def _accept(self) -> Any:
+            if self.refusals:
+                self.refusals -= 1
+                raise ConnectionAbortedError(errno.ECONNABORTED, "aborted")
+            return self.wrapped._accept()
+
+    with running(clock=SetClock()) as server:  # a pause would never end
+        server.listeners[0].socket = Aborting(server.listeners[0].socket)
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
 
 
 def test_of_many_connections_that_one_address_makes_at_once_the_first_stay() -> None:
@@ -204,6 +241,10 @@ def test_memory_of_requests_that_wait_for_a_thread_is_bounded() -> None:
         for client in clients:
             client.close()
         wait_until(lambda: not server.connections and server.held == 0)
+        with connect(server) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000)
+            read_response(client)
+            wait_until(lambda: phases(server) == [IDLE] and server.held == 0)
 
 
 @pytest.mark.parametrize("has_answered", [False, True])
@@ -406,9 +447,10 @@ def test_a_full_server_accepts_no_more_than_it_may_hold(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("path", "options"), [("///a", {}), ("/b/a", {"url_prefix": "/b"}), ("//b/a", {"url_prefix": "/b"})]
+    ("path", "prefix", "expected"),
+    [("///a", "", "/a"), ("/b/a", "/b", "/a"), ("//b/a", "/b", "/a"), ("/ba", "/b", "/ba")],
 )
-def test_application_is_asked_about_the_path_that_it_gets(path: str, options: dict[str, Any]) -> None:
+def test_application_is_asked_about_the_path_that_it_gets(path: str, prefix: str, expected: str) -> None:
     asked: list[str] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -424,8 +466,8 @@ def test_application_is_asked_about_the_path_that_it_gets(path: str, options: di
         return 1000
 
     request = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx".encode()
-    with running(application, in_loop=is_nonblocking, body_limit=body_limit, **options) as server:
+    with running(application, in_loop=is_nonblocking, body_limit=body_limit, url_prefix=prefix) as server:
         with connect(server) as client:
             client.sendall(request)
             assert read_response(client).startswith(b"HTTP/1.1 200")
-    assert set(asked) == {"/a"}
+    assert set(asked) == {expected}

@@ -117,7 +117,11 @@ def test_the_end_comes_after_the_seconds_at_the_latest() -> None:
         client.sendall(REQUEST)
         wait_until(lambda: phases(server) == [HANDLING])
         server.drain(10, delay=5)
-        clock.advance(14.9)
+        clock.advance(4.9)
+        wait_for_turn(server)
+        assert not server.is_stopping
+        connect(server).close()  # new ones are still accepted
+        clock.advance(10)
         wait_until(lambda: server.is_stopping)
         wait_for_turn(server)
         clock.advance(0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -55,11 +56,20 @@ def test_where_connections_come_and_go_a_process_may_have_some_more(shares: list
 def test_the_bell_rings_where_the_fewest_connections_are(shares: list[Share]) -> None:
     for share, count in zip(shares, (9, 3, 5), strict=True):
         share.tell(count, 1000.0)
-    shares[0].ring(1000.0)
+    for _ in range(3):
+        shares[0].ring(1000.0)
     shares[2].hear()  # nothing to read is no error
     assert [has_rung(share) for share in shares] == [False, True, False]
     shares[1].hear()
     assert not has_rung(shares[1])
+
+
+def test_the_end_closes_the_descriptors() -> None:
+    share = Share(2)
+    share.close()
+    for descriptor in share.descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
 
 
 def has_rung(share: Share) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -95,7 +96,8 @@ ANSWERED_500: dict[str, Callable[[Any], Any]] = {
     "a status that is a number": starts(200),
     "a line break in the status": starts("200 OK\r\nX: y"),
     "a line break in a name": starts("200 OK", ("X\r\nY", "1")),
-    "a line break in a value": starts("200 OK", ("X", "1\r\nY: 1")),
+    "a line break in a value": starts("200 OK", ("X", "1\nY: 1")),
+    "a carriage return in a value": starts("200 OK", ("X", "1\rY: 1")),
     "a value that is a number": starts("200 OK", ("X", 1)),
     "a header that HTTP lacks letters for": starts("200 OK", ("X", "\u4e00")),
     "a hop-by-hop header": starts("200 OK", ("Connection", "keep-alive")),
@@ -124,7 +126,7 @@ def answer_of(application: Callable[[Any], Any], in_loop: bool) -> bytes:
 
 @pytest.mark.parametrize(
     ("kind", "in_loop"),
-    [*((kind, False) for kind in ANSWERED_500), *((kind, True) for kind in ("SystemExit", *list(ANSWERED_500)[5:13]))],
+    [*((kind, False) for kind in ANSWERED_500), *((kind, True) for kind in ("SystemExit", *list(ANSWERED_500)[5:]))],
 )
 def test_what_breaks_before_the_response_is_answered_500(
     kind: str, in_loop: bool, caplog: pytest.LogCaptureFixture
@@ -133,6 +135,19 @@ def test_what_breaks_before_the_response_is_answered_500(
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert b"\r\nConnection: close\r\n" in answer
     assert "Exception while serving /" in caplog.text
+
+
+@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
+@pytest.mark.parametrize("error", [StopIteration(), ValueError()], ids=["read", "broken"])
+def test_a_body_is_closed(error: Exception, in_loop: bool) -> None:
+    closed: list[bool] = []
+
+    class Closed(Body):
+        def close(self) -> None:
+            closed.append(True)
+
+    answer_of(answers(Closed(1, error)), in_loop)  # one byte less than announced, so that the connection ends
+    assert closed == [True]
 
 
 @pytest.mark.parametrize(
@@ -177,10 +192,17 @@ def closing(application: Any, start_response: Any, **options: Any) -> Any:
 
 
 def test_is_nonblocking_that_exits_leaves_the_request_to_a_thread(caplog: pytest.LogCaptureFixture) -> None:
-    with running(small, in_loop=lambda method, path, headers: sys.exit(3)) as server, connect(server) as client:
+    threads: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return small(environ, start_response)
+
+    with running(application, in_loop=lambda method, path, headers: sys.exit(3)) as server, connect(server) as client:
         client.sendall(REQUEST)
         read_response(client)
     assert "is_nonblocking failed" in caplog.text
+    assert threads != ["loop"]
 
 
 @pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
@@ -202,7 +224,7 @@ def test_a_body_in_response_to_head_is_not_sent(in_loop: bool) -> None:
         for path in (b"/", b"/pieces", b"/write", b"/file"):
             head = b"HEAD " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n"
             with connect(server) as client:
-                client.sendall(head * 2 + REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                client.sendall(head * 2 + REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: Close\r\n\r\n"))
                 first, second, third, body = read_all(client).split(b"\r\n\r\n")
             assert first.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"Content-Length: 6" in first
@@ -220,7 +242,7 @@ def test_a_response_that_never_has_a_body_keeps_the_connection(status: str, in_l
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         if environ["PATH_INFO"] == "/":
             return small(environ, start_response)
-        start_response(status, [("ETag", '"a"')])
+        start_response(status, [("ETag", '"a"'), ("Content-Length", "0")])
         return []
 
     empty = b"OPTIONS /empty HTTP/1.1\r\nHost: a\r\n"
@@ -232,7 +254,7 @@ def test_a_response_that_never_has_a_body_keeps_the_connection(status: str, in_l
         for head in (first, second):
             assert head.startswith(b"HTTP/1.1 " + status.encode() + b"\r\n")
             assert not re.search(rb"(?i)\n(connection|content-length|transfer-encoding):", head)
-        for version, close in ((b"1.1", b"Connection: close\r\n"), (b"1.0", b"")):
+        for version, close in ((b"1.1", b"Connection: Close\r\n"), (b"1.0", b"")):
             with connect(server) as client:
                 client.sendall(empty.replace(b"1.1", version) + close + b"\r\n")
                 assert b"Connection: close" in read_all(client)

@@ -38,6 +38,7 @@ def test_a_form_ends_with_its_boundary_and_an_empty_file_is_told_too() -> None:
     boundary = body.headers["Content-Type"].partition("boundary=")[2]
     assert b"".join(body).endswith(f"\r\n--{boundary}--\r\n".encode())
     assert done == [0]
+    assert body.headers != FormBody({}, "a", io.BytesIO(b""), 0).headers  # nobody can guess it and end a part
 
 
 def test_names_are_quoted_as_browsers_do() -> None:

@@ -113,7 +113,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"acl": ""}, "acl must be one of"),
     ({"storage_class": "standard"}, "storage_class must be one of"),
     ({"metadata": {"Tag": "v"}}, "metadata: 'Tag' must be"),
-    ({"metadata": {"a:b": "v"}}, "metadata: "),
+    ({"metadata": {"a_b": "v"}}, "metadata: "),
     ({"metadata": {"a\n": "v"}}, "metadata: "),
     ({"metadata": {"": "v"}}, "metadata: "),
     ({"metadata": {"oss-wsgi": "v"}}, "this server's own receipt"),

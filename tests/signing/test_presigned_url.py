@@ -171,6 +171,20 @@ def test_the_text_that_v1_signs_has_the_sub_resources_alone() -> None:
     assert string_to_sign_v1("GET", "/b/k", "123", {"other": "x"}, {}) == "GET\n\n\n123\n/b/k"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("append", "callback", "callback-var", "objectMeta", "partNumber", "position", "security-token", "symlink"),
+        *("tagging", "uploadId", "uploads", "versionId", "x-oss-process", "x-oss-traffic-limit", "response-expires"),
+        *("response-cache-control", "response-content-disposition", "response-content-encoding"),
+        *("response-content-language", "response-content-type"),
+    ],
+)
+def test_nobody_can_change_a_sub_resource_of_a_v1_url(name: str) -> None:
+    texts = {string_to_sign_v1("GET", "/b/k", "123", query, {}) for query in ({}, {name: "1"}, {name: "2"})}
+    assert len(texts) == 3
+
+
 def test_a_v1_url_has_the_key_the_expiry_the_token_and_the_whole_query() -> None:
     query = {"uploadId": "U", "other": "a b/c", "名": "中"}
     url = sign_url_v1(Credentials(ID, SECRET, TOKEN), "GET", HOST, "b", "a", now=NOW, expires=60, query=query)
@@ -242,6 +256,16 @@ def test_no_url_outlives_its_access_key() -> None:
     assert (url.expire, parameters(url)["x-oss-expires"], provider.calls) == (NOW + 30, "30", 1)
     with pytest.raises(CredentialsError):
         presigner(provider, clock=lambda: NOW + 30).presign("GET", "a", expires=600)
+
+
+def test_each_url_has_the_key_that_the_provider_has_then() -> None:
+    provider = Provider(Credentials("STS.1", SECRET, TOKEN))
+    signer = presigner(provider)
+    for key_id in ("STS.1", "STS.2"):
+        provider.credentials = Credentials(key_id, SECRET, TOKEN)
+        url = signer.presign("GET", "a", expires=600)
+        assert parameters(url)["x-oss-credential"].startswith(f"{key_id}/")
+    assert url.payload()["key"] == "a"
 
 
 def test_a_key_that_was_asked_for_before_is_not_asked_for_again() -> None:

@@ -250,9 +250,11 @@ def test_a_callback_that_is_not_required_is_not_pinned() -> None:
 
 
 def test_the_callback_reports_custom_variables() -> None:
-    form = presigner(callback_url=CALLBACK).presign(Grant(custom={"order_id": "7"}), filename="a.png")
-    body = json.loads(base64.b64decode(form.fields["callback"]))["callbackBody"]
-    assert body.endswith("&x:order_id=${x:order_id}")
+    urls = f"{CALLBACK};https://b.example.com/cb"
+    form = presigner(callback_url=urls).presign(Grant(custom={"order_id": "7"}), filename="a.png")
+    callback = json.loads(base64.b64decode(form.fields["callback"]))
+    assert callback["callbackUrl"] == urls
+    assert callback["callbackBody"].endswith("&x:order_id=${x:order_id}")
     assert ("eq", "x:order_id", "7") in conditions(form)
 
 

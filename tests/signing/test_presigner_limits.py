@@ -155,7 +155,8 @@ def test_only_parts_take_more_than_5_gb(multipart: bool, largest: int | None) ->
 
 
 def test_an_upload_in_parts_stores_what_a_form_would() -> None:
-    grant = Grant(dir="u/", acl="private", storage_class="IA", metadata={"tag": "v", "empty": ""}, max_size=9)
+    fields = {"acl": "private", "storage_class": "IA", "content_disposition": "inline"}
+    grant = Grant(dir="u/", metadata={"tag": "v", "empty": ""}, max_size=9, **fields)  # type: ignore[arg-type]
     target = presigner().parts_target(grant, filename="a.mp4", content_type="Video/MP4; x=y", size=None)
     assert target == (
         f"u/20241203/{RANDOM}.mp4",
@@ -166,6 +167,7 @@ def test_an_upload_in_parts_stores_what_a_form_would() -> None:
             "x-oss-forbid-overwrite": "true",
             "x-oss-object-acl": "private",
             "x-oss-storage-class": "IA",
+            "Content-Disposition": "inline",
             "x-oss-meta-tag": "v",
         },
     )
@@ -177,9 +179,9 @@ def test_parts_without_a_type_are_bytes_that_a_browser_downloads() -> None:
     assert target.sizes == (5, 5)
 
 
-@pytest.mark.parametrize("content_types", [None, ["text/html"]])
+@pytest.mark.parametrize("content_types", [None, ["text/html", "text/css"]])
 def test_parts_are_of_an_allowed_type(content_types: list[str] | None) -> None:
-    signer = presigner(upload_content_types=("image/png",))
+    signer = presigner(upload_content_types=("image/png", "image/gif"))
     grant = Grant(content_types=content_types)
     allowed, other = ("image/png", "text/html") if content_types is None else ("text/html", "image/png")
     assert signer.parts_target(grant, filename="a", content_type=allowed, size=None).content_types == [allowed]

@@ -9,7 +9,7 @@ import pytest
 import webob
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
-from oss_wsgi.testing import ExistingAppClient, multipart, oss_upload
+from oss_wsgi.testing import ExistingAppClient, FrozenClock, UploadClient, multipart, oss_upload
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
 
@@ -56,6 +56,25 @@ def test_the_type_follows_from_the_name_unless_it_is_given(filename: str, conten
     upload, _ = oss_upload(legacy, filename, b"meow", content_type=content_type, user="eric")
     assert upload is not None
     assert upload.mime_type == sent
+
+
+def test_a_client_reads_tickets_with_the_secret_and_the_clock_of_its_application() -> None:
+    settings = {
+        "ticket_secret": ("a secret of the application, long enough",),
+        "session_token": "of-sts",
+    }
+    options: dict[str, Any] = {"authorize": lambda _: Grant("eric"), "clock": FrozenClock(), "prefix": "/上传"}
+    with UploadClient(legacy, settings, mount="/站", **options) as client:
+        assert client.upload("a.txt", b"x").json == {"Status": "Ok"}
+    assert [upload.user for upload in client.uploads] == ["eric"]
+
+
+def test_a_client_uses_the_settings_of_its_oss(tmp_path: Path) -> None:
+    oss = InProcessOSS("other-bucket", "cn-beijing", directory=tmp_path / "oss", key_bits=1024)
+    with UploadClient(legacy, oss=oss, authorize=lambda _: Grant("eric")) as client:
+        client.upload("a.txt", b"x")
+        assert client.bucket.head(client.uploads[0].object or "") is not None
+    assert (client.uploads[0].bucket, client.settings.region) == ("other-bucket", "cn-beijing")
 
 
 def test_a_grant_for_one_type_refuses_others() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from oss_wsgi.bucket import BucketClient, StoredPart
-from oss_wsgi.exceptions import BucketUnreachableError, NotStoredError
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import InProcessBucket
 
@@ -64,6 +64,19 @@ def test_an_upload_in_parts_begins_and_ends(oss: LocalOSS, bucket: InProcessBuck
     bucket.abort("big", other)
     with pytest.raises(NotStoredError):
         bucket.list_parts("big", other)
+
+
+def test_an_upload_in_parts_that_forbids_overwriting_is_refused(oss: LocalOSS, bucket: InProcessBucket) -> None:
+    forbid = {"x-oss-forbid-overwrite": "true"}
+    with pytest.raises(BucketRefusedError):
+        bucket.begin("b", forbid)
+    upload_id = bucket.begin("b", {})
+    with oss.storage.bucket(oss.bucket).incoming() as incoming:
+        incoming.write(b"other")
+        etag = incoming.commit_part(oss.storage.bucket(oss.bucket).upload("b", upload_id), 1, now=NOW).etag
+    with pytest.raises(BucketRefusedError):
+        bucket.complete("b", upload_id, [(1, etag)], forbid)
+    bucket.complete("b", upload_id, [(1, etag)], {})
 
 
 def test_a_request_can_be_made_to_fail_and_all_are_recorded(bucket: InProcessBucket) -> None:

@@ -114,6 +114,7 @@ def test_only_callbacks_and_their_headers_are_recorded(tmp_path: Path) -> None:
     client = callbacks(tmp_path)
     client.get("/")
     client.post("/login", {"password": "swordfish"})
+    client.get("/", headers=CallbackSigner().headers("/", b""))
     assert list(tmp_path.iterdir()) == []
     cookie: dict[str, str | None] = {"Cookie": "session=swordfish"}
     assert post_callback(client, b"a=b", CallbackSigner(), target="/cb", headers=cookie).text == "legacy"
