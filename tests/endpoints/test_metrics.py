@@ -178,6 +178,9 @@ def test_a_ledger_that_cannot_be_counted_is_left_out(metrics: Metrics, caplog: p
         def __len__(self) -> int:
             raise OSError("the disk is away")
 
+        def load(self, name: str) -> str | None:
+            raise OSError("the disk is away")
+
     app = client(Metrics(), ledger=Broken(clock=time.time))
     assert caplog.records == [], "nobody has asked yet"
     text = app.get("/oss/metrics").text

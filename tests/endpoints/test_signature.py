@@ -120,6 +120,7 @@ def test_a_malformed_parameter_is_400_with_a_sentence(query: str, code: str) -> 
     ("query", "grant", "code"),
     [
         ("?filename=a&size=11", Grant(max_size=10), "size_not_allowed"),
+        ("?filename=a&size=" + "9" * 15, Grant(max_size=10), "size_not_allowed"),
         ("?filename=a&content_type=text/html", Grant(content_types=["image/png"]), "content_type_not_allowed"),
     ],
 )

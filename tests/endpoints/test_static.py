@@ -115,6 +115,19 @@ def test_head_and_other_methods(site: webtest.TestApp) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
+def test_what_a_middleware_adds_to_the_headers_is_in_its_own_response_only() -> None:
+    counts: list[int] = []
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        counts.append(len(headers))
+        headers.append(("X-Own", "1"))
+
+    file = StaticFile("a.js", b"x")
+    for _ in range(2):
+        file({"REQUEST_METHOD": "GET"}, start)
+    assert counts[0] == counts[1]
+
+
 def test_a_mount_without_its_slash_is_redirected(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
