@@ -65,10 +65,15 @@ def test_params_are_a_form_that_is_stored_and_reported(site: Site) -> None:
 def test_the_size_of_params_is_pinned_where_the_page_tells_it(site: Site) -> None:
     import base64
 
-    fields = site.ask("GET", "/s3/params?filename=a&metadata[size]=5&other=1&other=2").json["fields"]
+    fields = site.ask("GET", "/s3/params?filename=a&type=&metadata[size]=5&other=1&other=2").json["fields"]
     assert ["content-length-range", 5, 5] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
     fields = site.ask("GET", "/s3/params?filename=a&metadata[size]=XL").json["fields"]
     assert ["content-length-range", 0, 1048576000] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
+
+
+def test_params_of_an_exact_name_need_no_filename(make: Callable[..., Site]) -> None:
+    site = make(authorize=lambda request: Grant(key="u/a.png"))
+    assert site.ask("GET", "/s3/params").json["fields"]["key"] == "u/a.png"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import webtest
@@ -147,6 +148,7 @@ def test_a_file_alone_is_at_its_own_path_only() -> None:
     response = webtest.TestApp(lambda environ, start: file({**environ, "PATH_INFO": ""}, start)).get("/")
     assert response.text == "x"
     assert "Vary" not in response.headers, "no page of another origin may load it"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 
 def test_a_file_may_be_overridden_and_a_file_as_root_is_refused(tmp_path: Path) -> None:
