@@ -266,6 +266,7 @@ def test_the_scope_is_the_one_that_came_and_headers_with_an_underscore_are_none_
 
     scope = run(requests())
     assert seen[0].environ["asgi.scope"] is scope
+    assert seen[0].environ["oss_wsgi.threads"] == 20
     assert seen[0].headers["X-Forwarded-User"] == "eric"
     assert seen[0].remote_addr == "192.0.2.1"
 
@@ -684,6 +685,7 @@ def test_an_unknown_scope_is_an_error() -> None:
         ({"forward_callback": True}, TypeError, "leave forward_callback out"),
         ({"time_limit": 0}, ValueError, "time_limit must be more than 0 seconds, not 0"),
         ({"time_limit": "4"}, ValueError, "time_limit must be more than 0 seconds"),
+        ({"time_limit": True}, ValueError, "time_limit must be more than 0 seconds"),
         ({"time_limit": float("nan")}, ValueError, "time_limit must be more than 0 seconds"),
         ({"threads": 0}, ValueError, "threads must be a number of at least 1, not 0"),
         ({"threads": 2.5}, ValueError, "threads must be a number"),
