@@ -729,6 +729,7 @@ def test_a_sweep_runs_handlers_on_the_loop_that_awaits_it() -> None:
     lost = _Lost()
 
     async def sweep() -> None:
+        assert (await lost.app.reconcile(until=0, dry_run=True)).counts["untold"] == 1
         report = await lost.app.reconcile(until=0)
         assert report.counts["recovered"] == 1
         assert lost.loops == [asyncio.get_running_loop()]
