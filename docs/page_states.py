@@ -9,6 +9,7 @@ import base64
 import os
 import struct
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,15 @@ def photo(color: tuple[int, int, int], edge: int = 48) -> bytes:
     return packed
 
 
-def files() -> list[dict[str, Any]]:
-    """Return ten files for the file chooser."""
-    made = []
+def write_files(folder: Path) -> list[Path]:
+    """Write ten files for the file chooser, and return their paths."""
     for number, name in enumerate(NAMES):
-        content = (photo(PHOTOS[name]) if name in PHOTOS else b"").ljust(240_000 + 61_000 * number, b"\0")
-        kind = "image/png" if name in PHOTOS else "application/octet-stream"
-        made.append({"name": name, "mimeType": kind, "buffer": content})
-    return made
+        content = photo(PHOTOS[name]) if name in PHOTOS else b""
+        (folder / name).write_bytes(content.ljust(240_000 + 61_000 * number, b"\0"))
+    return [folder / name for name in NAMES]
 
 
-def states_of(page: Any, url: str) -> list[bytes]:
+def states_of(page: Any, url: str, files: list[Path]) -> list[bytes]:
     """Bring the page into each state, and return their photographs."""
     held: list[Any] = []
     counted: list[str] = []
@@ -86,7 +85,7 @@ def states_of(page: Any, url: str) -> list[bytes]:
     page.goto(url)
     page.locator("#limits:not([hidden])").wait_for(state="attached")
     shots = [page.screenshot()]
-    page.locator("#file").set_input_files(files())
+    page.locator("#file").set_input_files(files)
     page.locator("#upload").click()
     page.locator("[data-state=stored]").nth(3).wait_for()
     while len(held) < 3:
@@ -108,14 +107,19 @@ def states_of(page: Any, url: str) -> list[bytes]:
 
 def photograph(folder: Path) -> None:
     """Write ``states-light.png`` and ``states-dark.png``."""
-    with running_server(OSS_MULTIPART="off") as server, chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        running_server(OSS_MULTIPART="off") as server,
+        chromium() as browser,
+    ):
+        files = write_files(Path(temporary))
         for scheme, ground, line in (("light", "#ffffff", "#d8dce2"), ("dark", "#000000", "#2f353d")):
             shots = {}
             for width, height in WIDTHS.items():
                 viewport = {"width": width, "height": height}
                 phone = {"is_mobile": True, "has_touch": True} if width == 360 else {}
                 context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", **phone)
-                shots[width] = states_of(context.new_page(), f"{server.url}/")
+                shots[width] = states_of(context.new_page(), f"{server.url}/", files)
                 context.close()
             columns = ""
             for number in range(len(STATES)):

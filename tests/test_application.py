@@ -287,9 +287,11 @@ def test_a_misrouted_callback_is_logged_with_the_fix(caplog: pytest.LogCaptureFi
     app({**sent, **misrouted, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
     assert "fastcgi_param PATH_INFO" in caplog.text
     caplog.clear()
+    sent["REQUEST_METHOD"] = misrouted["REQUEST_METHOD"] = "POST"
+    app(dict(misrouted), lambda status, headers, exc_info=None: lambda data: None)
+    assert caplog.text == "", "it is no callback"
     for path in (f"/{'x' * 4096}/oss/callback", "/oss/callback/of/another"):
-        environ = {**sent, **misrouted, "REQUEST_METHOD": "POST", "REQUEST_URI": path}
-        app(environ, lambda status, headers, exc_info=None: lambda data: None)
+        app({**sent, **misrouted, "REQUEST_URI": path}, lambda status, headers, exc_info=None: lambda data: None)
     assert caplog.text == "", "nobody fills the log with a path of his own"
     assert client().post("/oss/callback", BODY, headers=headers).status_int == 200
     assert "does not reach" not in caplog.text

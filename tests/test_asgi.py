@@ -253,7 +253,7 @@ def test_authorize_sees_the_scope_with_the_session() -> None:
 
 def test_the_scope_is_the_one_that_came_and_headers_with_an_underscore_are_none_of_wsgi() -> None:
     seen: list[Any] = []
-    app = application(authorize=lambda request: seen.append(request))
+    app = application(authorize=lambda request: seen.append(request), threads=7)
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -266,7 +266,7 @@ def test_the_scope_is_the_one_that_came_and_headers_with_an_underscore_are_none_
 
     scope = run(requests())
     assert seen[0].environ["asgi.scope"] is scope
-    assert seen[0].environ["oss_wsgi.threads"] == 20
+    assert seen[0].environ["oss_wsgi.threads"] == 7
     assert seen[0].headers["X-Forwarded-User"] == "eric"
     assert seen[0].remote_addr == "192.0.2.1"
 
@@ -678,6 +678,11 @@ def test_an_unknown_scope_is_an_error() -> None:
         run(ask(application(), "GET", "/oss/health", type="mqtt"))
 
 
+class Async:
+    async def __call__(self, argument: object) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -693,6 +698,7 @@ def test_an_unknown_scope_is_an_error() -> None:
         ({"prefix": "oss"}, ValueError, "A prefix must be like '/uploads'"),
         ({"nonsense": 1}, TypeError, "nonsense"),
         ({"confirm": asyncio.sleep}, TypeError, "confirm must be a plain function: only authorize and on_upload may"),
+        ({"confirm": Async()}, TypeError, "confirm must be a plain function"),
         ({"settings": Settings()}, SettingsError, "OSS_BUCKET"),
     ],
 )

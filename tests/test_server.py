@@ -17,10 +17,18 @@ from urllib.parse import quote, urlsplit
 import pytest
 import webtest
 
-from oss_wsgi.testing import multipart
-
 from .support.forks import run
-from .support.running_server import FREE_PORTS, REAL_BUCKET, SERVER, clean_environ, running_server
+from .support.running_server import (
+    FREE_PORTS,
+    REAL_BUCKET,
+    SERVER,
+    clean_environ,
+    fetch,
+    running_server,
+    send,
+    signed,
+    upload,
+)
 from .support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -65,12 +73,7 @@ def test_another_prefix_moves_the_endpoints() -> None:
     with running_server("--prefix", prefix) as server:
         with urllib.request.urlopen(f"{server.url}/") as page:
             assert f'data-server-url="{quote(prefix[1:])}/signature"'.encode() in page.read()
-        with urllib.request.urlopen(f"{server.url}{quote(prefix)}/signature?filename=a.txt") as response:
-            form = json.load(response)
-        content_type, body = multipart(form["fields"], "a.txt", b"hello")
-        request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
-        with urllib.request.urlopen(request) as answer:
-            assert json.load(answer) == {"Status": "Ok"}
+        assert upload(server.url, quote(prefix)) == {"Status": "Ok"}
 
 
 def test_the_log_can_be_json() -> None:
@@ -91,20 +94,8 @@ def test_the_log_can_be_json() -> None:
     assert accessed["seconds"] > 0
 
 
-def test_metrics_have_a_port_of_their_own() -> None:
-    with running_server("--metrics-listen", "127.0.0.1:0") as server:
-        get(f"{server.url}/oss/signature?filename=a.txt")
-        (port,) = (line for line in server.lines if line.startswith("Metrics at "))
-        with urllib.request.urlopen(port.removeprefix("Metrics at ").rstrip(".\n")) as answer:
-            assert b"oss_wsgi_signatures_issued_total 1.0" in answer.read()
-        with pytest.raises(urllib.error.HTTPError) as refusal:
-            get(f"{server.url}/oss/metrics")
-        assert refusal.value.code == 404
-        refusal.value.close()
-
-
 @pytest.mark.parametrize("arguments", [(), ("--processes", "2")], ids=["one process", "the parent of two"])
-def test_the_metrics_port_holds_few_connections(arguments: tuple[str, ...]) -> None:
+def test_metrics_have_a_port_of_their_own_which_holds_few_connections(arguments: tuple[str, ...]) -> None:
     with running_server("--metrics-listen", "127.0.0.1:0", *arguments) as server, contextlib.ExitStack() as stack:
         (line,) = (line for line in server.lines if line.startswith("Metrics at "))
         url = line.removeprefix("Metrics at ").rstrip(".\n")
@@ -113,8 +104,11 @@ def test_the_metrics_port_holds_few_connections(arguments: tuple[str, ...]) -> N
             stack.enter_context(socket.create_connection((address.hostname, address.port), 60)) for _ in range(60)
         ]
         wait_until(lambda: sum(map(is_closed, clients)) >= 50)
-        with urllib.request.urlopen(url) as answer:
-            assert answer.status == 200
+        signed(server.url)
+        wait_until(lambda: b"oss_wsgi_signatures_issued_total 1.0" in fetch(url))
+        with pytest.raises(urllib.error.HTTPError, match="404") as refusal:
+            get(f"{server.url}/oss/metrics")
+        refusal.value.close()
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -134,8 +128,7 @@ def test_a_taken_metrics_port_is_an_error() -> None:
 
 def test_with_a_bucket_there_is_no_local_oss() -> None:
     with running_server("--local-dir", "unused", **REAL_BUCKET, OSS_ALLOW_ANONYMOUS="on") as server:
-        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:
-            answer = json.load(response)
+        answer = signed(server.url)
         output = server.log("OSS_CALLBACK_URL is not set")
     assert answer["host"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
     assert answer["callback"] == ""
@@ -146,29 +139,19 @@ def test_with_a_bucket_there_is_no_local_oss() -> None:
 
 def test_local_overrides_a_configured_bucket() -> None:
     with running_server("--local", **REAL_BUCKET) as server:
-        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:
-            answer = json.load(response)
+        answer = signed(server.url)
     assert answer["host"].startswith("http://127.0.0.1:")
     assert answer["host"].endswith("/examplebucket")
     assert answer["accessid"] == "LTAI5tExampleKeyId000001"
 
 
-@pytest.mark.parametrize("arguments", [(), ("--processes", "2")], ids=["one", "two"])
-def test_files_in_the_local_oss_are_private_and_the_page_gets_a_signed_link(
-    arguments: tuple[str, ...], tmp_path: Path
-) -> None:
-    shared = ("--local-dir", str(tmp_path / "files")) if arguments else ()
-    with running_server(*arguments, *shared) as server:
-        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=cat.txt") as response:
-            form = json.load(response)
-        content_type, body = multipart(form["fields"], "cat.txt", b"meow")
-        with urllib.request.urlopen(
-            urllib.request.Request(form["url"], body, {"Content-Type": content_type})
-        ) as response:
-            assert json.load(response) == {"Status": "Ok"}
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_files_in_the_local_oss_are_private_and_the_page_gets_a_signed_link(count: str, tmp_path: Path) -> None:
+    with running_server("--processes", count, "--local-dir", str(tmp_path / "files")) as server:
+        form = signed(server.url)
+        assert send(form, b"meow") == {"Status": "Ok"}
         key = form["fields"]["key"]
-        with urllib.request.urlopen(f"{server.url}/link/{key}") as response:
-            assert response.read() == b"meow"
+        assert fetch(f"{server.url}/link/{key}") == b"meow"
         with pytest.raises(urllib.error.HTTPError, match="403") as refusal:
             get(f"{form['host']}/{key}")
         refusal.value.close()

@@ -194,7 +194,6 @@ class _Call:
         self.headers: Headers = []
 
     def __call__(self, transaction: object | None) -> StoredResponse:
-        self.response, self.headers = None, []
         environ = self._environ.copy()  # the application may change it, and be called again
         if transaction is not None:
             environ[UPLOAD_KEY] = replace(environ[UPLOAD_KEY], transaction=transaction)

@@ -578,6 +578,7 @@ class LedgerContract:
         with handling(ledger, identity("t3", object="user/7"), BlockingHandler()):
             assert set(ledger.known(asked)) == handled
         assert set(ledger.known(asked)) == {*handled, ("user/7", "5B3C")}
+        assert set(ledger.known(asked[:1])) == set(), "only pairs that were asked for are returned"
         assert set(ledger.known([])) == set()
 
     def test_check_succeeds_and_stores_nothing(self, ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,22 +248,30 @@ ADD_MANY = """async () => {
   window.batches = [];
   const count = (records) => batches.push(records.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0));
   new MutationObserver(count).observe(document.getElementById("rows"), { childList: true });
-  const start = performance.now();
   input.dispatchEvent(new Event("change"));
-  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-  return performance.now() - start;
 }"""
+#: Returns how many frames it took.
 SCROLL = """async () => {
-  const frames = [];
-  let last = performance.now();
+  let frames = 0;
   for (let y = 0; y < document.body.scrollHeight; y += 700) {
     scrollTo(0, y);
     await new Promise(requestAnimationFrame);
-    frames.push(performance.now() - last);
-    last = performance.now();
+    frames += 1;
   }
   return frames;
 }"""
+
+
+def work_of(page: UploadPage) -> Callable[[], float]:
+    """Return a function that returns the seconds that the page's main thread has computed, whatever else is running."""
+    session = page.page.context.new_cdp_session(page.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def seconds() -> float:
+        metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+        return float(metrics["TaskDuration"])
+
+    return seconds
 
 
 def memory_of(page: UploadPage) -> dict[str, int]:
@@ -276,19 +285,21 @@ def memory_of(page: UploadPage) -> dict[str, int]:
 
 
 def test_a_thousand_files_of_50_mib(page: UploadPage) -> None:
-    """A busy machine gets generous ends; what a frame does is counted."""
+    """What a frame does is counted, and what it computes is measured without the time in which it waits."""
     empty = memory_of(page)
-    took = page.page.evaluate(ADD_MANY)
+    seconds = work_of(page)
+    page.page.evaluate(ADD_MANY)
     expect(page.rows).to_have_count(1000)
     expect(page.summary).to_have_text("1,000 files ready · 52.4 GB")
-    assert took < 5000
+    assert seconds() < 5
     assert max(page.page.evaluate("batches")) <= 25, "as many as fill a window"
     added = memory_of(page)
     assert added["Nodes"] - empty["Nodes"] < 60 * 1000
     assert added["JSHeapUsedSize"] - empty["JSHeapUsedSize"] < 8 * 1000**2
     for _ in range(2):
+        before = seconds()
         frames = page.page.evaluate(SCROLL)
-        assert sorted(frames)[len(frames) // 2] < 250
+        assert (seconds() - before) / frames < 0.1
     scrolled = memory_of(page)
     assert scrolled["Nodes"] < added["Nodes"] * 1.05
     assert scrolled["JSHeapUsedSize"] < added["JSHeapUsedSize"] + 2 * 1000**2

@@ -124,7 +124,7 @@ def test_what_the_body_leaves_out_or_empty_is_none(body: bytes) -> None:
     [
         b'{"imageInfo":{"width":7,"height":"8","format":"png"}}',
         b'{"imageInfo.width":7,"imageInfo.height":"8","imageInfo.format":"png"}',
-        b'{"width":"7","height":8,"format":"png"}',
+        b'{"width":"7","height":8,"format":"png","imageInfo":{"width":1,"height":1,"format":"gif"}}',
         b"imageInfo.width=7&imageInfo.height=8&imageInfo.format=png&width=&height=&format=",
     ],
     ids=["nested", "dotted", "flat", "form"],

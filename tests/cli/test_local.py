@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import signal
@@ -20,7 +19,7 @@ from oss_wsgi.local.command_line import parser
 from oss_wsgi.serving.until_stopped import CannotStartError
 
 from ..support.absent import skip_or_fail
-from ..support.running_server import clean_environ
+from ..support.running_server import clean_environ, signed
 from .command import COMMAND, oss_wsgi, running
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +107,7 @@ def test_the_lines_for_oss_wsgi_can_be_pasted(tmp_path: Path) -> None:
 def access_key_of_serve(*arguments: str) -> str:
     """Start `serve`, and return the ID of the access key that signs its forms."""
     with running("serve", "--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0", *arguments) as (url, _):
-        with urllib.request.urlopen(f"{url}/oss/signature?filename=a.txt") as response:
-            return str(json.load(response)["fields"]["x-oss-credential"]).partition("/")[0]
+        return str(signed(url)["fields"]["x-oss-credential"]).partition("/")[0]
 
 
 def test_the_access_key_of_serve_is_kept_with_the_objects(tmp_path: Path) -> None:

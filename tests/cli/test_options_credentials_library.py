@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ..support.deployment import ORIGIN, Deployment
+from ..support.running_server import signed
 from .command import oss_wsgi, running
 from .key_service import NO_KEY, deployed_with_temporary_key
 
@@ -41,8 +41,7 @@ def test_an_application_signs_with_the_librarys_key(temporary: Deployment, tmp_p
     )
     environ = temporary.environ | {"PYTHONPATH": str(tmp_path), "OSS_CREDENTIALS_LIBRARY": "on"}
     with running("serve", "--listen", "127.0.0.1:0", "--app", "shop:application", **environ) as (url, _):
-        with urllib.request.urlopen(f"{url}/oss/signature?filename=a.txt") as response:
-            form = json.load(response)
+        form = signed(url)
     assert (form["accessid"], form["security_token"]) == ("STS.Example", "token")
 
 

@@ -108,7 +108,8 @@ def test_errors_of_upload_end_with_the_fix(tmp_path: Path, deployment: Deploymen
     output = oss_wsgi(*command, "http://127.0.0.1:1/oss/signature", status=1).stdout
     assert "cannot be reached: Connection refused" in output and "--endpoint, such as" in output
     with deployed(tmp_path / "b", settings={"OSS_UPLOAD_MAX_SIZE": "2"}) as small:
-        assert "OSS_UPLOAD_MAX_SIZE" in oss_wsgi(*command, small.signature, status=1).stdout
+        output = oss_wsgi(*command, small.signature, status=1).stdout
+    assert "5 bytes" in output and "OSS_UPLOAD_MAX_SIZE" in output and "--headers-from" not in output
     with deployed(tmp_path / "c", settings={"OSS_ACCESS_KEY_SECRET": "another"}) as other:
         assert "OSS_ACCESS_KEY_SECRET" in oss_wsgi(*command, other.signature, status=1).stdout
     with deployed(tmp_path / "d", settings={"OSS_ALLOW_ANONYMOUS": "off"}) as closed:

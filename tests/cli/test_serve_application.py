@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,10 +20,10 @@ import pytest
 import webob
 
 from oss_wsgi.cli.serve_application import CallbackWatch
-from oss_wsgi.testing import UploadClient, multipart
+from oss_wsgi.testing import UploadClient
 
 from ..support.forks import start
-from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, fetch, send, serving, signed, upload
 from ..support.waiting import wait_until
 from .command import oss_wsgi
 
@@ -74,19 +72,6 @@ def served(folder: Path, *arguments: str, **environ: str) -> Iterator[RunningSer
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, *arguments]
     with serving(command, clean_environ(PYTHONPATH=str(ROOT), **environ), folder) as running:
         yield running
-
-
-def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers or {}), timeout=60) as response:
-        assert response.status == 200
-        return bytes(response.read())
-
-
-def upload(url: str, prefix: str = "/oss") -> Any:
-    """Upload a file as a page does, and return the application's answer."""
-    form = json.loads(fetch(f"{url}{prefix}/signature?filename=a.txt"))
-    content_type, body = multipart(form["fields"], "a.txt", b"hello")
-    return json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
 
 
 def test_an_upload_reaches_the_application_through_the_local_oss(folder: Path) -> None:
@@ -192,13 +177,11 @@ def application(environ, start_response):
 def test_a_callback_finds_a_thread_where_middleware_hides_what_it_is(folder: Path) -> None:
     (folder / "hidden.py").write_text(HIDDEN)
     with served(folder, "--app", "hidden:application") as running, ThreadPoolExecutor(9) as clients:
-        form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
+        form = signed(running.url)
         pages = [clients.submit(fetch, f"{running.url}/") for _ in range(8)]
         try:
             wait_until(lambda: running.log().count("begun") == 8)
-            content_type, body = multipart(form["fields"], "a.txt", b"hello")
-            answer = json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
-            assert answer["name"].startswith("users/eric/")
+            assert send(form)["name"].startswith("users/eric/")
             assert not any(page.done() for page in pages)
         finally:
             (folder / "go").touch()
@@ -209,7 +192,7 @@ def test_a_real_bucket_starts_no_local_oss(folder: Path) -> None:
     real = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_TICKET_SECRET": "s" * 32}
     real |= {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "secret"}
     with served(folder, "--app", "shop:application", **real) as running:
-        form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
+        form = signed(running.url)
         assert form["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
         assert "local OSS" not in running.log()
         assert "OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback" in running.log("YOUR-HOST")
@@ -266,9 +249,7 @@ def test_credentials_of_the_applications_own_need_no_key_in_the_settings(folder:
     (folder / "shop.py").write_text(source)
     real = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
     with served(folder, "--app", "shop:application", **real) as running:
-        assert json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))["url"].startswith(
-            "https://examplebucket."
-        )
+        assert signed(running.url)["url"].startswith("https://examplebucket.")
 
 
 def test_settings_of_the_applications_own_are_spoken_of(folder: Path) -> None:
@@ -339,7 +320,7 @@ def test_a_change_restarts_the_application_and_leaves_the_local_oss(folder: Path
         os.replace(folder / "shop.new", folder / "shop.py")
         wait_until(lambda: fetch(f"{running.url}/") == b"TWO")
         assert "shop.py changed; reloading" in running.log("reloading")
-        form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
+        form = signed(running.url)
         local_oss, _, bucket = form["url"].rpartition("/")
         assert fetch(f"{local_oss}/_inspect/content?bucket={bucket}&key={stored}") == b"hello"
         assert upload(running.url)["Status"] == "Ok"

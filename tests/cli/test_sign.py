@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from oss_wsgi.testing import multipart
 
 from ..support.absent import skip_or_fail
-from ..support.deployment import Deployment, deployed
+from ..support.deployment import Deployment
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
@@ -120,15 +119,6 @@ def test_curl_fails_when_the_file_is_too_large_and_shows_why(deployment: Deploym
     assert run.returncode == 22
     assert "<Code>EntityTooLarge</Code>" in run.stdout
     assert "HTTP status 400" in run.stderr
-
-
-@pytest.mark.servers
-def test_curl_fails_when_the_form_has_expired_and_shows_why(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("hello")
-    with deployed(tmp_path, oss={"clock": lambda: time.time() + 600}) as deployment:
-        run = run_as_shell(oss_wsgi("sign", "a.txt", "--curl", **deployment.environ).stdout, tmp_path)
-    assert run.returncode == 22
-    assert "Policy expired" in run.stdout
 
 
 @pytest.mark.servers

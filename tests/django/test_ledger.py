@@ -18,11 +18,13 @@ from oss_wsgi.ledger.place import place_of_file
 from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 
 from ..ledger import unwritable
-from ..ledger.test_sql import emptied
+from ..ledger.test_sql import cleared, emptied, emptied_server
 from ..support.databases import Server
 from . import project
 
 pytestmark = pytest.mark.slow
+
+__all__ = ["emptied_server"]  # a fixture
 
 project.configure()
 
@@ -64,11 +66,10 @@ class Contract(LedgerContract):
     server_name: ClassVar[str]
 
     @pytest.fixture(autouse=True)
-    def database(self, request: pytest.FixtureRequest) -> None:
-        server: Server = request.getfixturevalue(self.server_name)
-        self.url = server.url
-        emptied(server.url)
-        use(project.database(server.url))
+    def database(self, emptied_server: Server) -> None:
+        self.url = emptied_server.url
+        cleared(self.url)
+        use(project.database(self.url))
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         return DjangoLedger(clock=clock, wait_timeout=wait_timeout)

@@ -259,7 +259,7 @@ def test_a_second_look_may_raise_a_response_of_its_own() -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_what_a_raised_response_says_of_itself_stays() -> None:
+def test_what_a_raised_response_says_of_itself_stays(caplog: pytest.LogCaptureFixture) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise webob.exc.HTTPForbidden(headers={"Cache-control": "private"})
 
@@ -267,6 +267,7 @@ def test_what_a_raised_response_says_of_itself_stays() -> None:
     response = get_response(webob.Request.blank("/"), refusal)
     assert response.headers.getall("Cache-Control") == ["private"]
     assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert "reason=not_authorized " in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -297,6 +298,8 @@ def test_a_request_that_is_tried_again_counts_once() -> None:
     for environ in (first, first, environ_of(environ={"oss_wsgi.again": Again()}), environ_of(), environ_of()):
         assert gate.rate_refusal("eric", environ) is None
     assert seen == ["user:eric"] * 4
+    assert gate.rate_refusal(None, environ_of(environ={"REMOTE_ADDR": "192.0.2.7"}), ticket="t1") is None
+    assert seen[4:] == ["address:192.0.2.7"], "so does a ticket of nobody"
 
 
 @pytest.mark.parametrize(

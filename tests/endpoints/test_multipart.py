@@ -377,6 +377,7 @@ def test_an_exception_of_the_bucket_client_is_a_refusal_that_a_page_can_read(
     monkeypatch.setattr(site.bucket, "list_parts", lambda key, upload_id: {}[key])
     answer = site.complete(file, headers=FROM_PAGES)
     assert refused(answer, 500, "internal_server_error")
+    assert file.key not in answer.text
     assert readable(answer)
     assert reason(caplog) == "multipart_failed"
     assert caplog.records[-1].exc_info
@@ -566,6 +567,7 @@ def test_a_sweep_finds_what_was_completed_and_not_told(site: Site) -> None:
 
 def test_parts_carry_a_receipt_although_forms_carry_none(make: Callable[..., Site]) -> None:
     site = make({"receipts": False})
+    assert not any(RECEIPT_NAME in name for name in site.ask("GET", "/signature?filename=a").json["fields"])
     file = site.upload()
     assert site.complete(file).status_int == site.complete(file).status_int == 200
     stored = site.bucket.head(file.key)
@@ -755,7 +757,8 @@ def test_observers_and_metrics_see_steps_and_no_ticket(make: Callable[..., Site]
     assert (facts["object"], facts["user"], facts["upload_method"]) == (file.key, "eric", "MULTIPART")
     assert (facts["expires"], facts["url"]) == (int(NOW) + 7 * 24 * 3600, site.oss.host)
     assert [(reason, status) for reason, status, _ in refusals] == [("parts_missing", 409)]
-    assert refusals[0][2]["path"] == "/oss/s3/multipart/***/complete"
+    shown = [refusals[0][2][name] for name in ("path", "user", "object")]
+    assert shown == ["/oss/s3/multipart/***/complete", "eric", file.key]
     _, text = metrics.text()
     assert file.id not in text.decode() + str(refusals) + str(issued)
     for step, outcome in [

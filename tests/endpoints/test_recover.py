@@ -331,8 +331,11 @@ def test_observers_and_metrics_count_it(make: Callable[..., Site]) -> None:
     from oss_wsgi import Metrics
 
     metrics = Metrics()
-    refusals: list[tuple[str, int]] = []
-    site = make(metrics=metrics, on_refused=lambda reason, status, facts: refusals.append((reason, status)))
+    refusals: list[tuple[str, int, Any]] = []
+    site = make(
+        metrics=metrics,
+        on_refused=lambda reason, status, facts: refusals.append((reason, status, facts.get("object"))),
+    )
     site.lose()
     site.recover("garbage")
     site.recover()
@@ -340,7 +343,7 @@ def test_observers_and_metrics_count_it(make: Callable[..., Site]) -> None:
     text = metrics.text()[1].decode()
     for line in ('outcome="ticket_altered"} 1.0', 'outcome="recovered"} 1.0', 'outcome="repeated"} 1.0'):
         assert f"oss_wsgi_recovered_total{{{line}" in text
-    assert refusals == [("ticket_altered", 403)]
+    assert refusals == [("ticket_altered", 403, None)], "whose object it is, only a ticket says"
 
 
 def test_a_confirm_of_the_applications_own_still_decides(make: Callable[..., Site]) -> None:

@@ -91,8 +91,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert "Traceback" not in log.read_text()
 
 
-def test_the_page_uploads_and_the_row_is_in_the_database(site: Site) -> None:
+def test_the_page_uploads_and_the_row_is_in_the_database(site: Site, tmp_path: Path) -> None:
     before = site.rows()
+    sizes = {"cat.png": 4, "large.bin": 20 * 1024 * 1024}
+    for name, size in sizes.items():
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
     with chromium() as browser:
         page = browser.new_page(locale="en-GB")
         complaints: list[str] = []
@@ -102,18 +106,14 @@ def test_the_page_uploads_and_the_row_is_in_the_database(site: Site) -> None:
         page.fill("input[name=user]", "eric")
         page.fill("input[name=password]", "wonderland")
         page.click("button")
-        files = [
-            {"name": "cat.png", "mimeType": "image/png", "buffer": b"meow"},
-            {"name": "large.bin", "mimeType": "application/octet-stream", "buffer": bytes(20 * 1024 * 1024)},
-        ]
-        page.set_input_files("#file", files)
+        page.set_input_files("#file", [tmp_path / name for name in sizes])
         wait_until(lambda: len(site.rows()) == len(before) + 2, site.log.read_text)
         page.goto(site.url)
         shown = page.inner_text("ul")
         page.context.close()
     assert [complaint for complaint in complaints if "404" not in complaint] == []  # there is no favicon
     rows = site.rows()
-    assert sorted(size for _, _, size in rows)[-2:] == [4, 20 * 1024 * 1024]
+    assert sorted(size for _, _, size in rows)[-2:] == [*sizes.values()]
     assert all(name.startswith("users/eric/") and user == "eric" and name in shown for name, user, _ in rows)
 
 

@@ -35,8 +35,26 @@ def emptied(url: str) -> None:
     engine.dispose()
 
 
+def cleared(url: str) -> None:
+    """Delete the rows of an earlier test; the tables stay, which takes half of the time of making them anew."""
+    engine = engine_from(url, threads=1, wait_timeout=60.0)
+    with engine.begin() as connection:
+        for table in sqlalchemy.inspect(connection).get_table_names():
+            if table in TABLES:
+                connection.exec_driver_sql(f"DELETE FROM {table}")
+    engine.dispose()
+
+
+@pytest.fixture(scope="class")
+def emptied_server(request: pytest.FixtureRequest) -> Server:
+    """Return the server of a class of tests, without tables."""
+    server: Server = request.getfixturevalue(request.cls.server_name)
+    emptied(server.url)
+    return server
+
+
 class Contract(LedgerContract):
-    """The contract on a real server; the tables are made anew for each test."""
+    """The contract on a real server; the first test of a class makes the tables."""
 
     server_name: ClassVar[str]
     url: str
@@ -44,10 +62,9 @@ class Contract(LedgerContract):
     direct_url: str | None = None
 
     @pytest.fixture(autouse=True)
-    def database(self, request: pytest.FixtureRequest) -> None:
-        server: Server = request.getfixturevalue(self.server_name)
-        self.url = server.url
-        emptied(self.url)
+    def database(self, emptied_server: Server) -> None:
+        self.url = emptied_server.url
+        cleared(self.url)
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         return SQLLedger(self.url, clock=clock, wait_timeout=wait_timeout, threads=16)

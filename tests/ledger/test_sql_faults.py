@@ -229,8 +229,9 @@ def test_racing_objects_have_as_many_effects_as_answers(server: Server, level: s
 
 
 @BOTH
-def test_a_handler_that_loses_a_conflict_is_called_again(server: Server) -> None:
-    """The handler answers 500, as an endpoint does for an exception: the ledger knows of the conflict all the same."""
+@pytest.mark.parametrize("raises", [False, True], ids=["answers 500", "raises"])
+def test_a_handler_that_loses_a_conflict_is_called_again(server: Server, raises: bool) -> None:
+    """It answers 500 as an endpoint does for an exception: the ledger knows of the conflict all the same."""
     with closing_engine(server, isolation_level="SERIALIZABLE") as engine:
         ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=60.0)
         barrier = threading.Barrier(2)
@@ -244,6 +245,8 @@ def test_a_handler_that_loses_a_conflict_is_called_again(server: Server) -> None
                     barrier.wait(60)
                 return insert(connection)
             except sqlalchemy.exc.SQLAlchemyError:
+                if raises:
+                    raise
                 return FAILURE
 
         running_calls = [Call(ledger, identity(f"t{number}"), handle) for number in range(2)]
@@ -540,12 +543,20 @@ def test_a_process_killed_in_its_handler_lets_go_of_the_upload(server: Server, l
 
 @BOTH
 def test_a_stopped_process_keeps_its_upload_and_the_others_are_refused(server: Server) -> None:
+    """Statements of the application's own may wait longer than the test."""
     process = start_handling(server)
     os.kill(process.pid, signal.SIGSTOP)
-    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger:
+    command = "SET innodb_lock_wait_timeout = 3000"
+    options = {} if "postgresql" in server.url else {"connect_args": {"init_command": command}}
+    with (
+        closing_engine(server, **options) as engine,
+        SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger,
+    ):
         refused = Handler(FAILURE)
-        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
-            ledger.run_once(identity(), refused)
+        sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=1.0)
+        for each in (ledger, sharing):
+            with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                each.run_once(identity(), refused)
         os.kill(process.pid, signal.SIGCONT)
         assert process.communicate("\n")[0] == "200 OK\n"
         assert ledger.run_once(identity(), refused) == SUCCESS
@@ -850,15 +861,24 @@ def test_a_server_that_reads_another_language_may_be_used(server: Server, query:
 
 
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)
-def test_mysqls_statements_store_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mysqls_statements_store_too(server: Server, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """MariaDB understands them, and MySQL has no package to test with."""
     kind = own_transaction("pymysql")
     monkeypatch.setattr(kind, "is_mariadb", property(lambda self: False, lambda self, value: None), raising=False)
-    with SQLLedger(server.url, clock=LedgerClock()) as ledger:
+
+    def stop_commits(transaction: object) -> StoredResponse:
+        for stage in ("START", "BLOCK_COMMIT"):
+            other.exec_driver_sql(f"BACKUP STAGE {stage}")
+        return SUCCESS
+
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger, engine.connect() as other:
         for ticket in ("t1", "t2"):
             assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
             assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
         assert len(ledger) == 2
+        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the answer"):
+            ledger.run_once(identity("t3"), stop_commits)
+        other.exec_driver_sql("BACKUP STAGE END")
 
 
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)

@@ -41,6 +41,7 @@ from oss_wsgi.testing.ledger_contract import (
 
 from ..support.ledger_programs import POSIX, ROOT, output, start
 from ..support.sqlite_statements import Statements
+from ..support.waiting import wait_until
 from . import unwritable
 
 
@@ -493,6 +494,15 @@ def test_responses_that_come_during_a_commit_are_written_together(
     written = statements.connections[-1]
     assert written.execute("PRAGMA synchronous").fetchone() == (2,)
     assert written.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_threads_whose_responses_another_one_commits_go_on(ledger: SQLiteLedger, statements: Statements) -> None:
+    ledger.check()
+    handlers = [Handler() for _ in range(8)]
+    with statements.held("COMMIT", lambda: Call(ledger, identity("first"), Handler())) as first:
+        calls = [Call(ledger, identity(f"t{number}"), handler) for number, handler in enumerate(handlers)]
+        wait_until(lambda: all(handler.calls for handler in handlers))
+    assert [call.outcome() for call in (first, *calls)] == [SUCCESS] * 9
 
 
 def test_a_thread_that_is_interrupted_while_it_commits_holds_up_nobody(

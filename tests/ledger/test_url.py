@@ -32,6 +32,7 @@ def test_a_path_is_no_url(text: str) -> None:
         ("mysql://app:pass-word@db/", "must name the database"),
         ("postgresql://app:pass-word@db:port/shop", "must have a host and a port"),
         ("postgresql://app:pass-word@[db/shop", "must have a host and a port"),
+        ("postgresql://app:pass-word@x@db/shop", "must have a host and a port"),
         ("redis://app:1/pass-word@db/0", "must have a host and a port"),
         ("redis://app:1?pass-word@db/0", "must have a host and a port"),
         ("redis://app:1#pass-word@db/0", "must have a host and a port"),

@@ -16,6 +16,7 @@ import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier, PublicKeyStore, Upload
 from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.endpoints.callback import CallbackEndpoint
 from oss_wsgi.testing import CallbackSigner, FrozenClock
 from oss_wsgi.wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from oss_wsgi.wsgi.observers import RequestFacts
@@ -240,6 +241,14 @@ def test_the_readmes_curl_command_shows_whether_headers_arrive(caplog: pytest.Lo
     del headers["Authorization"]
     assert post(client(), "/oss/callback", b"x=1", headers).status_int == 403
     assert "reason=authorization_missing" in caplog.text
+
+
+def test_a_verifier_of_the_users_own_may_wait() -> None:
+    class Own(CallbackVerifier):
+        pass
+
+    guards = [CallbackGuard(CallbackEndpoint(), verifier()) for verifier in (CallbackVerifier, Own)]
+    assert [guard.is_nonblocking("POST", "", {"X_OSS_PUB_KEY_URL": OSS_KEY_URL}) for guard in guards] == [True, False]
 
 
 # Configured callback URLs

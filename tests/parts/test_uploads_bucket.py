@@ -208,7 +208,7 @@ def test_an_object_that_exists_and_stays_is_said_and_other_refusals_are_osss(sit
 
 def test_an_id_is_good_for_its_object_in_its_bucket(site: Uploads) -> None:
     text = site.uploads.begin(Grant(key="u/a"), filename=None).id
-    for other, key in ((site, "u/b"), (Uploads("another-bucket"), "u/a")):
+    for other, key in ((site, "u/b"), (site, "u/ab"), (Uploads("another-bucket"), "u/a")):
         with pytest.raises(UnverifiedError) as raised:
             other.uploads.open(text, key)
         assert raised.value.reason == "parts_mismatch"
@@ -378,6 +378,7 @@ def test_what_oss_answers_counts_unless_another_page_was_first(
         site.uploads.complete(opened, CLAIMED)
     assert raised.value.reason == reason
     assert len(site.ledger.expected) == 1, "whoever finds an object later must know what it has to be"
+    assert bool(site.ledger.asked) == (answer is SILENT), "after an answer nothing is unsettled"
 
 
 def test_a_head_that_is_refused_does_not_hide_what_oss_refused(site: Uploads) -> None:

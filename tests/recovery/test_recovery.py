@@ -80,7 +80,7 @@ def callback_field(body: object) -> str:
     [
         lambda ticket: ticket,
         lambda ticket: callback_field(f"ticket={ticket}"),
-        lambda ticket: callback_field(f"object=${{object}}&ticket={ticket}"),
+        lambda ticket: callback_field(f"object=${{object}}&myticket=another&ticket={ticket}"),
         lambda ticket: callback_field(f"ticket={ticket}&object=${{object}}"),
         lambda ticket: callback_field(f'{{"ticket":"{ticket}"}}'),
         lambda ticket: callback_field(f'{{"object":${{object}}, "ticket" : "{ticket}"}}'),

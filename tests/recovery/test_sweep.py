@@ -622,7 +622,11 @@ def test_a_sweep_that_was_stopped_long_ago_reaches_behind_the_ledgers_memory_onl
     site.clock.advance(30 * 24 * HOUR)
     for number in range(10):
         site.upload(lost=False, name=f"{number}.png")  # the ledger forgets what has expired
-    report = site.reconcile(known=known)
+    ages: list[float] = []
+    report = site.reconcile(
+        known=known, progress=lambda report: ages.append(site.application.oldest_untold_seconds() or 0)
+    )
+    assert (max(ages) <= 7 * 24 * HOUR) == (known is None), "nobody waits for what no sweep looks at"
     assert (report.resumed, report.since) == (True, begin if known else site.clock() - 7 * 24 * HOUR)
     assert len(site.uploads) == handled + 10
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from oss_wsgi.serving import listeners
 from oss_wsgi.serving.listeners import inherited_sockets, listening_socket, local_url
 from oss_wsgi.serving.until_stopped import CannotStartError
 
-from ..support.running_server import SERVER, clean_environ
+from ..support.running_server import SERVER, clean_environ, fetch
 
 pytestmark = pytest.mark.slow
 
@@ -115,8 +114,7 @@ def test_server_py_serves_the_application_and_the_metrics_on_inherited_sockets()
             assert re.match(rf"Open http://127\.0\.0\.1:{own.getsockname()[1]}/ ", line)
             for listener, path, text in ((own, "/oss/health", b"ok"), (metrics, "/metrics", b"# HELP ")):
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
-                with urllib.request.urlopen(url, timeout=60) as response:
-                    assert text in response.read()
+                assert text in fetch(url)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
         assert process.returncode == 0

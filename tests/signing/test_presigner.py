@@ -398,8 +398,8 @@ def test_cached_fields_never_leak_into_another_form(requests: list[Any]) -> None
     provider = Provider(Credentials(ID, SECRET))
     cached = presigner(provider, lambda: now[0])
     # All presigners share them, the fresh ones too.
-    names = [name for module in (policy, presigner_module, v4) for name in vars(module).values()]
-    caches = [name for name in names if hasattr(name, "cache_clear")]
+    modules = policy, presigner_module, v4
+    caches = [value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")]
     for grant, filename, content_type, now[0], provider.credentials in requests:
         arguments = {"filename": filename, "content_type": content_type}
         if filename is None and grant.has_fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -10,10 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from oss_wsgi.testing import multipart
 
 from .forks import start
 
@@ -100,3 +104,24 @@ def serving(
         reader.join(timeout=60)
         process.stdout.close()
     assert status == 0, "".join(lines)
+
+
+def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers or {}), timeout=60) as response:
+        assert response.status == 200
+        return bytes(response.read())
+
+
+def signed(url: str, prefix: str = "/oss", filename: str = "a.txt") -> dict[str, Any]:
+    return dict(json.loads(fetch(f"{url}{prefix}/signature?filename={filename}")))
+
+
+def send(form: dict[str, Any], data: bytes = b"hello") -> Any:
+    """Send a file with its form, and return the application's answer."""
+    content_type, body = multipart(form["fields"], "a.txt", data)
+    return json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
+
+
+def upload(url: str, prefix: str = "/oss") -> Any:
+    """Upload a file as a page does, and return the application's answer."""
+    return send(signed(url, prefix))

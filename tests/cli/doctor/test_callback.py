@@ -103,14 +103,6 @@ def shorter(app: Any) -> Any:
             id="mod_wsgi withholds the header",
         ),
         pytest.param(
-            lambda app: changing(SERVER_SOFTWARE="Apache/2.4", GATEWAY_INTERFACE="CGI/1.1", **{"wsgi.run_once": True})(
-                without("HTTP_AUTHORIZATION")(app)
-            ),
-            "Authorization does not arrive behind Apache CGI",
-            "CGIPassAuth On",
-            id="CGI withholds the header",
-        ),
-        pytest.param(
             changing(HTTP_AUTHORIZATION="Basic abc"),
             "Authorization arrives changed behind wsgiref",
             "OSS sends the header once and bare: look for a rule",
@@ -134,10 +126,7 @@ def shorter(app: Any) -> Any:
         ),
         pytest.param(changing(REQUEST_METHOD="PUT"), "POST arrives as PUT", "Find the redirect", id="another method"),
         pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
-        pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
-        pytest.param(saying("200 OK"), "answers 200, but does not report", "Another application answers", id="a page"),
-        pytest.param(saying("200 OK", body=b"{}"), "answers 200, but", "Another application", id="another's JSON"),
-        pytest.param(saying("503 No"), "answers 503, but", "does not reach the application", id="no back end"),
+        pytest.param(saying("200 OK", body=b'{"a": 1}'), "answers 200, but", "Another application", id="JSON"),
         pytest.param(
             saying("200 OK", ("Content-Encoding", "gzip")), "compressed (gzip)", "Switch compression", id="compressed"
         ),
@@ -167,9 +156,7 @@ def test_a_lost_content_type_or_a_parameter_of_it_is_green(tmp_path: Path) -> No
     ("front", "path"),
     [
         pytest.param(moving("/oss", ""), "/callback", id="stripped"),
-        pytest.param(moving("/oss", "/app/oss"), "/app/oss/callback", id="added"),
         pytest.param(moving("/oss/callback", "/oss/callback/"), "/oss/callback/", id="a slash at the end"),
-        pytest.param(moving("/oss/callback", "/OSS/CALLBACK"), "/OSS/CALLBACK", id="in capitals"),
     ],
 )
 def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(front: Front, path: str, tmp_path: Path) -> None:
@@ -284,7 +271,6 @@ def answered(
         pytest.param(answered(status=201), "red", "the status is 201", id="another status"),
         pytest.param(answered(complete=False), "red", "ends too early, after 2 bytes", id="cut"),
         pytest.param(answered(body=b"NaN"), "red", "not JSON", id="not a number"),
-        pytest.param(answered(body=b"\xef\xbb\xbf{}"), "red", "not JSON", id="a BOM"),
         pytest.param(answered(length=False), "red", "no Content-Length", id="in chunks"),
         pytest.param(answered(body=b'"' + b"x" * 2**20 + b'"'), "red", "over 1 MB", id="too long"),
     ],

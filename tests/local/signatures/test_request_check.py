@@ -51,11 +51,10 @@ def test_each_scheme_signs_for_one_object_key_and_token(version, expires):
         check_request_signature(without_token, ADDRESS, account, REGION, NOW)
 
 
-@pytest.mark.parametrize("query", ["", "Expires=1", "security-token=a", "x-oss-process=a", "signature=a"])
-@pytest.mark.parametrize("authorization", ["", " ", None])
-def test_a_request_without_a_signature_is_anonymous(authorization, query):
-    environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": query}
-    assert check(environ if authorization is None else {**environ, "HTTP_AUTHORIZATION": authorization}) is None
+@pytest.mark.parametrize("query", ["Expires=1", "security-token=a", "x-oss-process=a", "signature=a"])
+def test_a_request_without_a_signature_is_anonymous(query):
+    for authorization in ({}, {"HTTP_AUTHORIZATION": ""}, {"HTTP_AUTHORIZATION": " "}):
+        assert check({"REQUEST_METHOD": "GET", "QUERY_STRING": query, **authorization}) is None
 
 
 @pytest.mark.parametrize("query", ["OSSAccessKeyId=ak", "Signature=s", "x-oss-signature=0", "x-oss-credential=ak"])

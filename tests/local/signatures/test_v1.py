@@ -87,10 +87,9 @@ def header_refusal(environ, **options):
     return raised.value
 
 
-@pytest.mark.parametrize("query", ["", "acl&x=1", "uploadId=%2F&partNumber=1"])
 @pytest.mark.parametrize("style", STYLES)
-def test_a_header_of_the_sdk_is_accepted_in_every_style(style, query):
-    check_header(sign("v1", "PUT", style=style, query=query, headers=HEADERS))
+def test_a_header_of_the_sdk_is_accepted_in_every_style(style):
+    check_header(sign("v1", "PUT", style=style, query="x=1&uploadId=%2F&partNumber=1", headers=HEADERS))
 
 
 def test_x_oss_date_replaces_date():
@@ -196,10 +195,9 @@ def test_the_published_urls_are_accepted(key, query, headers, token, expires, si
     assert query_refusal(environ, address=Address("bucket", "k"), account=account, now=expires).ec == "0002-00000040"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 @pytest.mark.parametrize("style", STYLES)
-def test_a_url_of_the_sdk_is_accepted_in_every_style(style, method):
-    check_query(sign("v1", method, style=style, expires=60))
+def test_a_url_of_the_sdk_is_accepted_in_every_style(style):
+    check_query(sign("v1", "PUT", style=style, expires=60))
 
 
 def test_a_url_expires():
