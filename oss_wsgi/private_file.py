@@ -15,21 +15,21 @@ from pathlib import Path
 if sys.platform == "win32":
     import msvcrt
 
-    def lock(descriptor: int, *, wait: bool = False) -> bool:
+    def lock(descriptor: int) -> bool:
         """Lock an open file until it is closed, or its process ends; return False if another descriptor has it."""
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
         return True
 else:
     import fcntl
 
-    def lock(descriptor: int, *, wait: bool = False) -> bool:
+    def lock(descriptor: int) -> bool:
         """Lock an open file until it is closed, or its process ends; return False if another descriptor has it."""
         # Not lockf: a process loses its lockf locks when it closes any other descriptor of the file.
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -56,11 +56,11 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
 
 
 @contextlib.contextmanager
-def file_lock(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a private file while the with block runs; yield whether the lock was acquired."""
+def file_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
+    """Hold the lock of a private file while the with block runs; yield whether it was free."""
     descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
-        yield lock(descriptor, wait=wait)
+        yield lock(descriptor)
     finally:
         os.close(descriptor)
 

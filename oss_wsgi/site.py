@@ -209,7 +209,7 @@ def _lead_to_object(
         is_near = False
     if not (key and is_near and environ["REQUEST_METHOD"] in ("GET", "HEAD")):
         return not_found(log, environ, start_response)
-    headers = [("Location", links(key)), ("Content-Length", "0"), ("Cache-Control", "no-store"), *SECURITY_HEADERS]
+    headers = [("Location", links(key)), ("Content-Length", "0"), *SECURITY_HEADERS]
     start_response("303 See Other", headers)
     return []
 

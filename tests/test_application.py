@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ import webtest
 from oss_wsgi import (
     AccessLog,
     AuthorizationPassthrough,
+    Credentials,
     DirectUpload,
     Dispatcher,
     Grant,
@@ -27,7 +29,7 @@ from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import LocalOSS
-from oss_wsgi.testing import CallbackSigner, callback_body
+from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 from oss_wsgi.testing.local_oss import InProcessBucket
 
 from .support.callbacks import new_report, post_callback
@@ -50,6 +52,19 @@ def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.TestApp:
     settings = Settings(**{**VALUES, **(values or {})})
     return webtest.TestApp(DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options}))
+
+
+def test_one_client_asks_the_bucket_with_the_same_credentials_and_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def bucket(settings: Settings, **options: Any) -> Any:
+        made.append(options)
+        return SimpleNamespace(**dict.fromkeys(("begin", "list_parts", "complete", "abort"), print))
+
+    monkeypatch.setattr("oss_wsgi.sdk.bucket.SDKBucket", bucket)
+    options = {"credentials": StaticCredentialsProvider(Credentials("id", "secret")), "clock": FrozenClock()}
+    client({"recover": True, "multipart": True}, **options)
+    assert made == [options]
 
 
 @pytest.mark.parametrize("path", ["/", "/ossified", "/x/oss/signature", "/oss.html"])
@@ -180,6 +195,12 @@ def test_the_view_sees_an_authorization_that_the_server_hid() -> None:
     assert answer.text == hidden["REDIRECT_HTTP_AUTHORIZATION"]
 
 
+@pytest.mark.parametrize(("is_confirmed", "status"), [(True, 200), (False, 403)])
+def test_a_forwarded_callback_is_confirmed_first(is_confirmed: bool, status: int) -> None:
+    app = client(forward_callback=True, confirm=lambda upload: is_confirmed)
+    assert post_callback(app, BODY, SIGNER, expect_errors=True).status_int == status
+
+
 def test_forwarding_and_a_handler_contradict_each_other() -> None:
     with pytest.raises(ValueError, match="forward_callback"):
         client(forward_callback=True, on_upload=lambda upload: None)
@@ -269,8 +290,8 @@ def test_a_misrouted_callback_is_logged_with_the_fix(caplog: pytest.LogCaptureFi
     sent["REQUEST_METHOD"] = misrouted["REQUEST_METHOD"] = "POST"
     app(dict(misrouted), lambda status, headers, exc_info=None: lambda data: None)
     assert caplog.text == "", "it is no callback"
-    misrouted["REQUEST_URI"] = f"/{'x' * 4096}/oss/callback"
-    app({**sent, **misrouted}, lambda status, headers, exc_info=None: lambda data: None)
+    for path in (f"/{'x' * 4096}/oss/callback", "/oss/callback/of/another"):
+        app({**sent, **misrouted, "REQUEST_URI": path}, lambda status, headers, exc_info=None: lambda data: None)
     assert caplog.text == "", "nobody fills the log with a path of his own"
     assert client().post("/oss/callback", BODY, headers=headers).status_int == 200
     assert "does not reach" not in caplog.text

@@ -690,6 +690,7 @@ class Async:
         ({"forward_callback": True}, TypeError, "leave forward_callback out"),
         ({"time_limit": 0}, ValueError, "time_limit must be more than 0 seconds, not 0"),
         ({"time_limit": "4"}, ValueError, "time_limit must be more than 0 seconds"),
+        ({"time_limit": True}, ValueError, "time_limit must be more than 0 seconds"),
         ({"time_limit": float("nan")}, ValueError, "time_limit must be more than 0 seconds"),
         ({"threads": 0}, ValueError, "threads must be a number of at least 1, not 0"),
         ({"threads": 2.5}, ValueError, "threads must be a number"),
@@ -734,6 +735,7 @@ def test_a_sweep_runs_handlers_on_the_loop_that_awaits_it() -> None:
     lost = _Lost()
 
     async def sweep() -> None:
+        assert (await lost.app.reconcile(until=0, dry_run=True)).counts["untold"] == 1
         report = await lost.app.reconcile(until=0)
         assert report.counts["recovered"] == 1
         assert lost.loops == [asyncio.get_running_loop()]

@@ -316,7 +316,7 @@ def test_credentials_that_expire_before_the_retry_time_are_used_no_longer(source
 
 def test_credentials_without_an_expiration_are_rechecked(source: Source, clock: FrozenClock) -> None:
     source.lifetime = None
-    provider = refreshing(source, clock, recheck=300.0)
+    provider = refreshing(source, clock)
     clock.now += 299
     assert key(provider) == "id-1"
     clock.now += 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.http import essence, is_encodable, json_object, runs_in_browsers, urlencoded_pairs
@@ -113,6 +113,7 @@ ODD_TEXT = st.lists(st.sampled_from([*"ab&=+%20F;é猫\x00 ", "%2F", "%25"])).ma
 
 @pytest.mark.slow
 @given(text=st.one_of(st.text(st.characters(exclude_categories=["Cs"])), ODD_TEXT))
+@example(text="%252F=%252F&%2525")
 def test_pairs_are_those_of_the_standard_library(text: str) -> None:
     try:
         expected = parse_qsl(text, keep_blank_values=True, errors="strict")

@@ -290,6 +290,7 @@ def test_a_secret_of_a_few_letters_is_not_masked_in_words() -> None:
         (f"GET /a/{V4_SIGNATURE}/b", f"GET /a/{MASK}/b"),
         (f"512 bits, SHA-256 {V4_SIGNATURE}", f"512 bits, SHA-256 {V4_SIGNATURE}"),
         ("Authorization: Basic dXNlcjpwYXNz", f"Authorization: {MASK}"),
+        ("Authorization: Bearer abcd.efgh", f"Authorization: {MASK}"),
         (f"[('Signature', '{V1_SIGNATURE}')]", f"[('Signature', '{MASK}')]"),
         ("('OSS_ACCESS_KEY_SECRET', 'swordfish')", f"('OSS_ACCESS_KEY_SECRET', '{MASK}')"),
         (f'name="Signature"\r\n\r\n{V1_SIGNATURE}\r\n--', f'name="Signature"\r\n\r\n{MASK}\r\n--'),

@@ -231,6 +231,15 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
     assert loaded == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
 
 
+def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
+    callables = ("authorize", "on_upload", "confirm", "on_issued", "on_refused")
+    loaded: list[Any] = []
+    monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(options) or app)
+    lines = [f"{name} = tests.test_paste_deploy:save" for name in callables]
+    ini.app("\n".join([FILTERED, "prefix = /up", "forward_callback = on", *lines]))
+    assert loaded == [{"prefix": "/up", "forward_callback": True, **dict.fromkeys(callables, save)}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "problem"),
@@ -246,6 +255,7 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
         ("zzz = x", "zzz is not a setting, remove it."),
         ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of an environment variable: use the key upload_dir."),
         ("app = x", "app is not a setting"),
+        ("forward_callback = on", "forward_callback is not a setting"),
         ("prefix = oss", "A prefix must be like '/uploads'"),
         ("authorize = nonsense", "authorize must be like package.module:callable, not 'nonsense'."),
         ("authorize = no.such:thing", "authorize must name what can be imported (ModuleNotFoundError: No module"),

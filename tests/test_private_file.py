@@ -83,6 +83,12 @@ def test_a_file_that_may_not_be_narrowed_is_said(
     monkeypatch.setattr("oss_wsgi.private_file.os.chmod", refuse)
     os.close(open_private(path, os.O_RDONLY))
     assert "chmod 600" in caplog.text
+    caplog.clear()
+    monkeypatch.undo()
+    path.chmod(0o400)
+    monkeypatch.setattr("oss_wsgi.private_file.os.chmod", refuse)
+    os.close(open_private(path, os.O_RDONLY))
+    assert caplog.records == [], "nobody else can read it"
 
 
 def test_a_folder_becomes_private_and_a_missing_one_is_ignored(tmp_path: Path) -> None:
@@ -127,11 +133,11 @@ def test_a_lock_is_free_once_its_holder_closes_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     descriptor = open_private(path, NEW)
     assert lock(descriptor)
-    with file_lock(path, wait=False) as acquired:
+    with file_lock(path) as acquired:
         assert acquired is False
     os.close(descriptor)
-    with file_lock(path, wait=False) as acquired:
+    with file_lock(path) as acquired:
         assert acquired is True
-        with file_lock(path, wait=False) as acquired_twice:
+        with file_lock(path) as acquired_twice:
             assert acquired_twice is False
     assert mode(path) == 0o600

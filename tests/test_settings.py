@@ -252,9 +252,13 @@ def test_a_missing_bucket_or_key_is_an_error_when_used() -> None:
 
 def test_secrets_lists_all_secrets_of_the_settings() -> None:
     loaded = Settings(
-        access_key_id="id", access_key_secret="s1", session_token="s2", ticket_secret=["3" * 32, "4" * 32]
+        access_key_id="id",
+        access_key_secret="s1",
+        session_token="s2",
+        ticket_secret=["3" * 32, "4" * 32],
+        ledger="redis://app:s5@127.0.0.1/0",
     )
-    assert loaded.secrets() == ["s1", "s2", "3" * 32, "4" * 32]
+    assert loaded.secrets() == ["s1", "s2", "3" * 32, "4" * 32, "s5"]
     assert Settings().secrets() == []
 
 

@@ -15,6 +15,7 @@ USUAL = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
 HOST = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
 INTERNAL = "https://examplebucket.oss-cn-hangzhou-internal.aliyuncs.com"
 ACCELERATED = "https://examplebucket.oss-accelerate.aliyuncs.com"
+OVERSEAS = "https://examplebucket.oss-accelerate-overseas.aliyuncs.com"
 BEIJING = "https://oss-cn-beijing.aliyuncs.com"
 SECRET = "swordfish-0123456789-0123456789-0123456789"
 
@@ -41,6 +42,7 @@ def only_problem(**environ: str) -> str:
         ({**USUAL, "OSS_REGION": "oss-cn-hangzhou"}, HOST),
         ({**USUAL, "OSS_ENDPOINT": "http://oss-cn-hangzhou.aliyuncs.com"}, HOST.replace("https", "http")),
         ({**USUAL, "OSS_ENDPOINT": "https://oss-accelerate.aliyuncs.com"}, ACCELERATED),
+        ({**USUAL, "OSS_ENDPOINT": OVERSEAS.replace("examplebucket.", "")}, OVERSEAS),
         ({**USUAL, "OSS_ENDPOINT": "https://oss.example.com:8443"}, "https://examplebucket.oss.example.com:8443"),
         ({**USUAL, "OSS_HOST": "https://upload.example.com"}, "https://upload.example.com"),
         ({**USUAL, "OSS_HOST": "http://127.0.0.1:8081/examplebucket/"}, "http://127.0.0.1:8081/examplebucket"),
@@ -152,7 +154,10 @@ def test_a_password_in_an_address_is_refused_and_not_shown(name: str) -> None:
         ("OSS_UPLOAD_MAX_SIZE", "5368709121", "Larger files go in parts: set OSS_MULTIPART=on."),
         ("OSS_PART_SIZE", "102399", "OSS_PART_SIZE must be 102400 to 5368709120 bytes (100 KB to 5 GB), not 102399."),
         ("OSS_PART_SIZE", "5368709121", "OSS_PART_SIZE must be 102400 to 5368709120 bytes"),
+        ("OSS_LEDGER_KEEP", "0", "OSS_LEDGER_KEEP must be 1 second to 10 years, not 0 s."),
+        ("OSS_LEDGER_KEEP", "3661d", "OSS_LEDGER_KEEP must be 1 second to 10 years"),
         ("OSS_UPLOAD_CONTENT_TYPES", "image/png,image/*", "no wildcards or parameters, not 'image/*'."),
+        ("OSS_UPLOAD_CONTENT_TYPES", "image/png;q=1", "no wildcards or parameters, not 'image/png;q=1'."),
         ("OSS_UPLOAD_NAMES", "random", "OSS_UPLOAD_NAMES must be unique or original, not 'random'."),
         ("OSS_TICKET_SECRET", "x" * 31, "OSS_TICKET_SECRET must be at least 32 characters long"),
         ("OSS_TICKET_SECRET", f"{SECRET},short", "OSS_TICKET_SECRET must be at least 32 characters long"),
@@ -162,6 +167,7 @@ def test_a_password_in_an_address_is_refused_and_not_shown(name: str) -> None:
         ("OSS_ALLOWED_ORIGINS", "https://app.example.com,*", "'*', which means every origin: remove the others."),
         ("OSS_TRUSTED_KEYS", "http://a.example/k.pem", "OSS_TRUSTED_KEYS must be KEY_URL=PEM_FILE pairs"),
         ("OSS_TRUSTED_KEYS", "a.example/k.pem=k.pem", "OSS_TRUSTED_KEYS must name each key by its URL"),
+        ("OSS_TRUSTED_KEYS", "ftp://a.example/k=k.pem", "OSS_TRUSTED_KEYS must name each key by its URL"),
         ("OSS_TRUSTED_KEYS", "http://a/k=1.pem,http://a/k=2.pem", "OSS_TRUSTED_KEYS names a key URL twice: keep one."),
         ("OSS_ACCESS_KEY_ID", "LTAI", "OSS_ACCESS_KEY_SECRET must be set too"),
         ("OSS_ACCESS_KEY_SECRET", SECRET, "OSS_ACCESS_KEY_ID must be set too"),
@@ -171,6 +177,14 @@ def test_a_password_in_an_address_is_refused_and_not_shown(name: str) -> None:
 )
 def test_an_invalid_value_is_refused(variable: str, text: str, problem: str) -> None:
     assert problem in only_problem(**{variable: text})
+
+
+def test_the_least_and_the_most_of_each_limit_are_accepted() -> None:
+    least = {"upload_expires": 1, "upload_max_size": 1, "part_size": 102_400, "ledger_keep": 1}
+    most = {"upload_expires": 604_800, "upload_max_size": 5 * 1024**3, "part_size": 5 * 1024**3}
+    for values in (least, {**most, "ledger_keep": 3660 * 86_400}):
+        made = Settings(**values)  # type: ignore[arg-type]
+        assert {name: getattr(made, name) for name in values} == values
 
 
 @pytest.mark.parametrize("value", [0, -1, 604801], ids=repr)

@@ -26,6 +26,17 @@ def test_the_pages_policy_allows_only_its_own_host() -> None:
     assert "unsafe" not in policy
     assert 'data-server-url="oss/signature"' in response.text
     assert page.get("/upload.js").content_type == "text/javascript"
+    local = UploadPage(Settings(**VALUES, host="http://127.0.0.1:8081/examplebucket"))
+    assert (
+        "connect-src 'self' http://127.0.0.1:8081;"
+        in webtest.TestApp(local).get("/").headers["Content-Security-Policy"]
+    )
+
+
+@pytest.mark.parametrize(("recover", "url"), [(False, ""), (True, "oss/recover")])
+def test_the_page_asks_for_lost_reports_only_where_the_server_answers(recover: bool, url: str) -> None:
+    page = webtest.TestApp(UploadPage(Settings(**VALUES, recover=recover)))
+    assert f'data-recover-url="{url}"' in page.get("/").text
 
 
 def test_the_page_finds_the_signature_under_another_prefix() -> None:
@@ -95,7 +106,7 @@ def test_the_page_takes_colors_for_light_and_dark() -> None:
 
 
 def test_the_page_shows_a_logo(tmp_path: Path) -> None:
-    logo = tmp_path / "Our logo.svg"
+    logo = tmp_path / "Our logo.SVG"
     logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     page = webtest.TestApp(UploadPage(Settings(**VALUES), logo=logo))
     assert '<img class="logo" src="logo.svg" alt="">' in page.get("/").text
@@ -141,5 +152,7 @@ def test_links_lead_this_machine_alone_to_signed_urls(path: str, address: str, l
     app = webtest.TestApp(page, extra_environ={"REMOTE_ADDR": address})
     response = app.get(path, status=303 if location else 404)
     assert response.headers.get("Location") == location
+    assert response.headers.getall("Cache-Control") == ["no-store"]
+    app.post(path, status=404)
     assert 'data-link-url="link"' in app.get("/").text
     assert "data-link-url" not in webtest.TestApp(UploadPage(Settings(**VALUES))).get("/").text

@@ -102,6 +102,10 @@ def test_parts_are_checked_once_a_second(caplog: pytest.LogCaptureFixture) -> No
     clock.advance(0.2)
     app.get("/", status=503)
     assert part.looks == 2
+    slow = client(ReadinessEndpoint({"part": part, "slow": lambda: clock.advance(5)}, clock=clock))
+    for _ in range(2):
+        slow.get("/", status=503)
+    assert part.looks == 3
 
 
 def test_during_a_check_other_requests_get_the_previous_result() -> None:

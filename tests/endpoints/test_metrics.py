@@ -178,7 +178,12 @@ def test_a_ledger_that_cannot_be_counted_is_left_out(metrics: Metrics, caplog: p
         def __len__(self) -> int:
             raise OSError("the disk is away")
 
-    text = client(Metrics(), ledger=Broken(clock=time.time)).get("/oss/metrics").text
+        def load(self, name: str) -> str | None:
+            raise OSError("the disk is away")
+
+    app = client(Metrics(), ledger=Broken(clock=time.time))
+    assert caplog.records == [], "nobody has asked yet"
+    text = app.get("/oss/metrics").text
     assert "oss_wsgi_key_fetches_total" in text
     assert "oss_wsgi_ledger_uploads" not in text
     assert "could not be counted: OSError" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ import pytest
 import webob
 import webob.exc
 
-from oss_wsgi import Grant, Metrics, RateLimit, Upload
+from oss_wsgi import Grant, MemoryLedger, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 
@@ -65,10 +66,15 @@ def test_params_are_a_form_that_is_stored_and_reported(site: Site) -> None:
 def test_the_size_of_params_is_pinned_where_the_page_tells_it(site: Site) -> None:
     import base64
 
-    fields = site.ask("GET", "/s3/params?filename=a&metadata[size]=5&other=1&other=2").json["fields"]
+    fields = site.ask("GET", "/s3/params?filename=a&type=&metadata[size]=5&other=1&other=2").json["fields"]
     assert ["content-length-range", 5, 5] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
     fields = site.ask("GET", "/s3/params?filename=a&metadata[size]=XL").json["fields"]
     assert ["content-length-range", 0, 1048576000] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
+
+
+def test_params_of_an_exact_name_need_no_filename(make: Callable[..., Site]) -> None:
+    site = make(authorize=lambda request: Grant(key="u/a.png"))
+    assert site.ask("GET", "/s3/params").json["fields"]["key"] == "u/a.png"
 
 
 @pytest.mark.parametrize(
@@ -709,12 +715,26 @@ def test_off_is_a_404_that_says_so(make: Callable[..., Site], caplog: pytest.Log
 
 
 def test_the_limits_say_from_what_size_parts_are_used(make: Callable[..., Site]) -> None:
-    limits = make({"part_size": PART, "upload_max_size": 6 * GIGABYTE}).ask("GET", "/limits").json
+    site = make({"part_size": PART, "upload_max_size": 6 * GIGABYTE}, authorize=granting())
+    assert site.begin("film.mp4").answer["part_size"] == PART
+    limits = site.ask("GET", "/limits").json
     assert limits["methods"] == ["post", "put", "multipart"]
     assert (limits["multipart_from"], limits["part_size"], limits["max_size"]) == (PART, PART, 6 * GIGABYTE)
     limits = make({"multipart": False}).ask("GET", "/limits").json
     assert "multipart" not in limits["methods"]
     assert limits["multipart_from"] is limits["part_size"] is None
+
+
+def test_the_checksum_is_expected_as_long_as_the_ledger_keeps_what_was_handled(make: Callable[..., Site]) -> None:
+    class Expecting(MemoryLedger):
+        def expect(self, ticket: str, checksum: int, expires: int) -> None:
+            until.append(expires)
+
+    until: list[int] = []
+    for keep in (3600, 9000):
+        site = make({"ledger_keep": keep}, authorize=granting(), ledger=Expecting(clock=time.time))
+        assert site.complete(site.upload()).status_int == 200
+    assert until[1] - until[0] == 9000 - 3600
 
 
 def test_observers_and_metrics_see_steps_and_no_ticket(make: Callable[..., Site]) -> None:

@@ -138,6 +138,15 @@ def test_callers_with_a_full_bucket_are_forgotten_first() -> None:
     assert passed(limit, "c", 1) == passed(limit, "d", 1) == 0
 
 
+def test_by_default_10_000_callers_are_remembered_and_a_tenth_is_forgotten_at_once() -> None:
+    limit = RateLimit(1, 60, clock=FrozenClock())
+    for number in range(10_000):
+        assert limit(str(number)) is None
+    assert limit("0") is not None
+    assert limit("another") is None
+    assert [limit(who) is None for who in ("0", "999", "1000")] == [True, True, False]
+
+
 def test_max_callers_may_be_one() -> None:
     limit = RateLimit(1, 60, clock=FrozenClock(), max_callers=1)
     assert [limit("a"), limit("b")] == [None, None]

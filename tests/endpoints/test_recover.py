@@ -257,13 +257,16 @@ def test_a_page_of_a_listed_origin_sends_a_preflight_and_reads_each_answer(make:
     assert len(site.uploads) == 1
 
 
-def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(make: Callable[..., Site]) -> None:
+def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(
+    make: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[str] = []
 
     def rate_limit(who: str) -> float | None:
         seen.append(who)
         return 7.0 if len(seen) > 2 else None
 
+    caplog.set_level(logging.INFO)
     site = make(rate_limit=rate_limit)
     site.lose()
     assert site.recover("garbage").status_int == 403
@@ -273,6 +276,7 @@ def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(make
     assert (answer.status_int, answer.headers["Retry-After"]) == (429, "7")
     assert len(site.client.bucket.requests) == asked  # type: ignore[attr-defined]
     assert seen == ["user:eric"] * 3
+    assert (caplog.records[-1].user, caplog.records[-1].object) == ("eric", site.fields["key"])  # type: ignore[attr-defined]
 
 
 # In the application.

@@ -120,6 +120,7 @@ def test_a_malformed_parameter_is_400_with_a_sentence(query: str, code: str) -> 
     ("query", "grant", "code"),
     [
         ("?filename=a&size=11", Grant(max_size=10), "size_not_allowed"),
+        ("?filename=a&size=" + "9" * 15, Grant(max_size=10), "size_not_allowed"),
         ("?filename=a&content_type=text/html", Grant(content_types=["image/png"]), "content_type_not_allowed"),
     ],
 )
@@ -233,8 +234,10 @@ def test_a_star_allows_any_origin_without_cookies(origin: str) -> None:
     assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
     names = {name for name in response.headers if name.startswith("Access-Control")}
     assert names == {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers"}
-    preflight = RootClient(allowed_origins=["*"]).app.options("/sign", headers={"Origin": origin})
+    requested = {"Origin": origin, "Access-Control-Request-Headers": "x-requested-with"}
+    preflight = RootClient(allowed_origins=["*"]).app.options("/sign", headers=requested)
     assert preflight.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+    assert preflight.headers["Access-Control-Allow-Headers"] == "x-requested-with"
     assert "Access-Control-Expose-Headers" not in preflight.headers
 
 

@@ -91,7 +91,7 @@ def test_observers_learn_of_a_put_without_its_signature() -> None:
     grant = Grant(user="eric")
     app = client(authorize=lambda request: grant, on_issued=lambda grant, facts: issued.append((grant, facts)))
     signed = sign(app).json
-    sign(app, method="post")
+    sign(app, method="Post")
     (put_grant, put), (_, form) = issued
     assert put_grant is grant
     assert (put["upload_method"], put["object"], put["expires"]) == ("PUT", signed["key"], signed["expire"])

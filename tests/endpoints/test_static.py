@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import webtest
@@ -115,6 +116,19 @@ def test_head_and_other_methods(site: webtest.TestApp) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
+def test_what_a_middleware_adds_to_the_headers_is_in_its_own_response_only() -> None:
+    counts: list[int] = []
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        counts.append(len(headers))
+        headers.append(("X-Own", "1"))
+
+    file = StaticFile("a.js", b"x")
+    for _ in range(2):
+        file({"REQUEST_METHOD": "GET"}, start)
+    assert counts[0] == counts[1]
+
+
 def test_a_mount_without_its_slash_is_redirected(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
@@ -134,6 +148,7 @@ def test_a_file_alone_is_at_its_own_path_only() -> None:
     response = webtest.TestApp(lambda environ, start: file({**environ, "PATH_INFO": ""}, start)).get("/")
     assert response.text == "x"
     assert "Vary" not in response.headers, "no page of another origin may load it"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 
 def test_a_file_may_be_overridden_and_a_file_as_root_is_refused(tmp_path: Path) -> None:

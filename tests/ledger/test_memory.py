@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError
+from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError, TicketUsedError
 from oss_wsgi.ledger import base
 from oss_wsgi.ledger.base import StoredResponse, note
 from oss_wsgi.ledger.memory import MemoryLedger
@@ -218,6 +218,23 @@ def test_by_default_it_holds_10_000_responses_and_16_mib(clock: LedgerClock) -> 
         assert len(ledger) == number
         ledger.run_once(identity(f"t{number}"), Handler(StoredResponse("200 OK", "", b"x" * 1024 * 1024)))
     assert len(ledger) == 16
+
+
+def test_a_note_is_kept_as_long_as_it_says(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    note(ledger, "a", "mark", int(NOW) + 2 * MARGIN)
+    for _ in range(3 * MARGIN // (2 * MAX_STEP)):
+        clock.advance(MAX_STEP)
+        ledger.run_once(identity("another"), Handler(FAILURE))
+    assert ledger.known([("a", "mark")]) == {("a", "mark")}
+
+
+def test_no_object_of_a_ticket_for_several_is_overwritten_where_that_is_forbidden(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    upload = identity(object="a", max_objects=3)._replace(forbid_overwrite=True)
+    assert ledger.run_once(upload, Handler()) == SUCCESS
+    with pytest.raises(TicketUsedError):
+        ledger.run_once(upload._replace(etag="another"), Handler())
 
 
 def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> None:

@@ -207,6 +207,16 @@ ledger.close()
     assert set(path.parent.iterdir()) == {path, lock_file(path)}
 
 
+def test_what_is_being_handled_stays_locked_though_the_ledger_is_closed(path: Path) -> None:
+    clock = LedgerClock()
+    with SQLiteLedger(path, clock=clock) as ledger, SQLiteLedger(path, clock=clock, wait_timeout=0.02) as another:
+        with handling(ledger, identity(), BlockingHandler()):
+            ledger.close()
+            with pytest.raises(LedgerUnavailableError):
+                another.run_once(identity(), Handler())
+        assert another.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
 @pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("has_byte_locks", [True, False], ids=["bytes", "lock files"])

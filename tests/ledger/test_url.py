@@ -91,9 +91,9 @@ def test_the_password_is_a_secret_of_the_settings() -> None:
 @pytest.mark.parametrize(
     ("url", "package", "extra"),
     [
-        ("postgresql://app:pass-word@db/shop", "sqlalchemy", "postgresql"),
+        ("postgres://app:pass-word@db/shop", "sqlalchemy", "postgresql"),
         ("postgresql://app:pass-word@db/shop", "psycopg", "postgresql"),
-        ("mysql://app:pass-word@db/shop", "sqlalchemy", "mysql"),
+        ("mariadb://app:pass-word@db/shop", "sqlalchemy", "mysql"),
         ("mysql://app:pass-word@db/shop", "pymysql", "mysql"),
     ],
 )

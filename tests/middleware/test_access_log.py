@@ -37,7 +37,7 @@ def test_the_record_has_the_request_and_its_facts(caplog: pytest.LogCaptureFixtu
 def test_an_application_without_a_response_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answer = AccessLog(lambda environ, start_response: [], clock=lambda: 0.0)(
-        {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *arguments: lambda data: None
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": ""}, lambda *arguments: lambda data: None
     )
     answer.close()  # type: ignore[attr-defined]
     (record,) = caplog.records

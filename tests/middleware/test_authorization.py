@@ -52,7 +52,7 @@ def test_a_usable_header_is_never_changed() -> None:
     assert "oss_wsgi.authorization_source" not in environ
 
 
-@pytest.mark.parametrize("junk", ["", " \t", "(null)", "$1", "%{HTTP:Authorization}"])
+@pytest.mark.parametrize("junk", ["", " \t", "(null)", "$0", "$1", "%{HTTP:Authorization}"])
 def test_an_unexpanded_placeholder_does_not_hide_the_value(junk: str) -> None:
     environ = seen({"HTTP_AUTHORIZATION": junk, "REDIRECT_HTTP_AUTHORIZATION": f" {BARE}\r\n"})
     assert environ["HTTP_AUTHORIZATION"] == BARE

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import webtest
 
-from oss_wsgi import Dispatcher
+from oss_wsgi import AccessLog, Dispatcher
+from oss_wsgi.endpoints.gate import readable
 from oss_wsgi.middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path
 from oss_wsgi.wsgi.observers import Observers, facts_of
 from oss_wsgi.wsgi.questions import WouldWaitError
@@ -185,6 +187,35 @@ def test_a_subtree_names_its_requests_for_the_observers() -> None:
     for path in ("/s3/a", "/s3/b"):
         call(app, path)
     assert responses == ["s3/first"]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda app: AccessLog(app, clock=lambda: 0.0),
+        lambda app: PathRouter(named("legacy"), "/oss", {"": app}, Observers(clock=lambda: 0.0)),
+        lambda app: readable(app, {"*"}, "GET"),
+    ],
+    ids=["AccessLog", "PathRouter", "CORS"],
+)
+def test_what_is_written_and_an_error_after_the_start_reach_the_server(wrap: Callable[[Any], Any]) -> None:
+    started: list[tuple[str, Any]] = []
+    written: list[bytes] = []
+
+    def failing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(b"begun")
+        try:
+            raise OSError("no")
+        except OSError:
+            start_response("500 Internal Server Error", [], sys.exc_info())
+        return []
+
+    def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+        started.append((status[:3], exc_info and exc_info[0]))
+        return written.append
+
+    list(wrap(failing)({**ENVIRON, "PATH_INFO": "/oss"}, start))
+    assert (started, written) == ([("200", None), ("500", OSError)], [b"begun"])
 
 
 def test_at_original_path_restores_the_path() -> None:

@@ -355,12 +355,16 @@ class Transactional:
         responses = [handle("first"), handle("second"), StoredResponse("200 OK", "text/plain", b"stored")]
         return responses[self.returned]
 
+    def known(self, pairs: Any) -> set[Any]:
+        return set()
+
 
 def test_the_handler_gets_the_ledgers_transaction_and_others_none() -> None:
     view = View()
-    post(webtest.TestApp(OncePerUpload(view, Transactional(1))))
+    for upload in (UPLOAD, replace(UPLOAD, recovered=True)):
+        post(webtest.TestApp(OncePerUpload(view, Transactional(1))), upload)
     post(client(view))
-    assert [upload.transaction for upload in view.uploads] == ["first", "second", None]
+    assert [upload.transaction for upload in view.uploads] == ["first", "second", "first", "second", None]
     assert "first" not in repr(view.uploads[0])
 
 

@@ -32,6 +32,14 @@ def test_what_is_not_ours_counts_as_empty_and_is_replaced(path: Path, text: str)
     assert load_state(CheckpointFile(path), "one") == {"place": 1}
 
 
+def test_a_relative_path_is_that_of_the_beginning(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    file = CheckpointFile(path.name)
+    monkeypatch.chdir("/")
+    file.save("one", "text")
+    assert path.exists()
+
+
 @POSIX
 def test_the_file_is_this_users_alone(path: Path) -> None:
     CheckpointFile(path).save("one", "text")

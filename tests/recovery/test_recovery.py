@@ -421,4 +421,10 @@ def test_a_page_loses_what_ledger_and_application_know(caplog: pytest.LogCapture
     with pytest.raises(LedgerUnavailableError) as raised:
         told.lost(None, known=lambda pairs: 1 / 0).unknown(page)
     assert raised.value.reason == "known_failed"
+
+    def interrupted(pairs: object) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        told.lost(None, known=interrupted).unknown(page)
     assert "ZeroDivisionError" in caplog.text

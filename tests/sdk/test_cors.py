@@ -70,6 +70,11 @@ READS_AND_PUTS = Rule(("*",), ("GET", "PUT"), ("*",), ())
         ),
         pytest.param([READS_AND_PUTS], [PARTS, READS_AND_PUTS], id="before a rule that hides the ETag"),
         pytest.param(
+            [replace(PARTS, methods=("POST",)), READS_AND_PUTS],
+            [PARTS, replace(PARTS, methods=("POST",)), READS_AND_PUTS],
+            id="one of the methods is not enough",
+        ),
+        pytest.param(
             [replace(PARTS, origins=("http://a.example",)), OTHER],
             [replace(PARTS, origins=("http://a.example", PAGE)), OTHER],
             id="ours gets another origin",

@@ -124,7 +124,7 @@ def file_name(key: str, token: str) -> str:
 
 
 def _is_dead(process_folder: Path) -> bool:
-    with suppress(FileNotFoundError), file_lock(process_folder / LOCK_NAME, wait=False) as is_dead:
+    with suppress(FileNotFoundError), file_lock(process_folder / LOCK_NAME) as is_dead:
         return is_dead
     return False  # it has just ended by itself
 
