@@ -21,7 +21,7 @@ def send(port: int, target: str, body: bytes, headers: dict[str, str]) -> tuple[
     """Send a POST request and return the status and the body of the response, parsed if it is JSON."""
     all_headers = {"Host": f"127.0.0.1:{port}", **headers, "Content-Length": str(len(body)), "Connection": "close"}
     head = f"POST {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=180) as connection:
         # A server may answer and reset the connection before it has read the body: its response counts all the same.
         with contextlib.suppress(ConnectionError):
             connection.sendall(head.encode("latin-1") + b"\r\n" + body)
