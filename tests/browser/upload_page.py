@@ -55,6 +55,7 @@ class UploadPage:
         self.questions: list[str] = []
         self.stored_parts: list[str] = []
         self._expected: tuple[str, ...] = ()
+        page.set_default_timeout(120_000)  # the usual 30 s are too short beside twenty busy processes
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._on_request)
