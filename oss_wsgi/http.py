@@ -81,7 +81,7 @@ def urldecoded(text: str) -> str:
     return text
 
 
-def json_object(body: bytes) -> dict[str, Any] | None:
+def json_object(body: str | bytes) -> dict[str, Any] | None:
     """Return the members of a JSON object; None for any other text, and if a text in it cannot be UTF-8."""
     try:
         members = json.loads(body)

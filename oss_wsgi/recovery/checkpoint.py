@@ -42,7 +42,7 @@ class CheckpointFile:
 
 def load_state(store: Ledger | CheckpointFile, name: str) -> State:
     """Return the last state saved under a name, in a ledger for all processes that share it; {} if it is damaged."""
-    return json_object((store.load(name) or "").encode()) or {}
+    return json_object(store.load(name) or "") or {}
 
 
 def save_state(store: Ledger | CheckpointFile, name: str, state: State) -> None:

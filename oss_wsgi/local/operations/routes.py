@@ -173,8 +173,9 @@ def find_operation(request: Request) -> Operation:
         raise _no_operation(request)
     names, operation = chosen
     # An unknown name may ask for another operation, perhaps for one that changes much less than this one.
+    known = {*names.split(), *operation.parameters.split(), *SIGNATURE_PARAMETERS}
     for other in request.query:
-        if other not in (*names.split(), *operation.parameters.split(), *SIGNATURE_PARAMETERS):
+        if other not in known:
             raise not_implemented(f"?{other} in {operation.name}")
     check_version(request.query.get(_VERSION, ""))
     for header in NOT_KEPT:
