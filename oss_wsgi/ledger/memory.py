@@ -222,7 +222,7 @@ class MemoryLedger(LoopLedger):
                 del self._tickets[entry.ticket]
             return
         checksums = self._checksums.get(entry.ticket, set())
-        if entry.checksum in checksums:  # there is none once the upload is handled
+        if entry.checksum in checksums:  # a handled upload has removed it
             checksums.remove(entry.checksum)
             self._expected_count -= 1
             if not checksums:

@@ -39,7 +39,7 @@ def place_of_server(scheme: str, host: object, port: object, name: object) -> Pl
 
 
 def place_of_file(path: str | os.PathLike[str]) -> Place | None:
-    """Return the place of a file, the same in all containers that mount it; None if there is none."""
+    """Return the place of a file, the same in all containers that mount it; None for a missing file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

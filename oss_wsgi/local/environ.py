@@ -144,7 +144,7 @@ def arrival(environ: Mapping[str, Any], now: float) -> float:
 
 
 def http_time(text: str) -> float | None:
-    """Return the Unix seconds of a date in a header; None if it is none."""
+    """Return the Unix seconds of a date in a header; None if it is not a date."""
     try:
         moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

@@ -27,7 +27,7 @@ class CallbackKey:
 
     @classmethod
     def from_pem(cls, text: str) -> CallbackKey:
-        """Return the key in a PEM text; raise ValueError if there is none."""
+        """Return the key in a PEM text; raise ValueError for a text without one."""
         key = serialization.load_pem_private_key(text.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(key, rsa.RSAPrivateKey):
             raise ValueError("not an RSA key")

@@ -54,7 +54,7 @@ def rpc_parameters(environ: Mapping[str, Any]) -> Parameters | None:
 
 
 def assume_role(method: str, parameters: Parameters, account: Account, now: float, request_id: str) -> Response:
-    """Return a temporary key, or why there is none, in the format that the parameters choose."""
+    """Return a temporary key, or why it is refused, in the format that the parameters choose."""
     try:
         _check_operation(parameters)
         _check_signature(method, parameters, account, now)

@@ -157,7 +157,7 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
 def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
     """Return an object and its content.
 
-    :raises OSSError: the request may not read it (it is told the same if the object is missing), or there is none.
+    :raises OSSError: the object is missing, or the request may not read it, which then does not hear whether it exists.
     """
     opened = request.storage.open(request.key)
     try:
