@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and file modes are POSIX's")
 _PROLOGUE = """
 import os, sys
+from oss_wsgi.ledger import sqlite_file
+sqlite_file.BUSY_SECONDS = 60.0  # a process, or a disk, of a busy machine may stand still for longer than 1.5 seconds
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 def identity(number): return UploadIdentity(f"t{number}", "object", "etag", 1733228232)
