@@ -240,6 +240,7 @@ def test_a_connection_that_opens_too_late_is_not_used(
     too_late, closed = threading.Event(), threading.Event()
 
     def connect_late(connection: http.client.HTTPSConnection) -> None:
+        connection.timeout = DEADLINE  # the whole call is late, not its socket
         connect(connection)
         assert too_late.wait(DEADLINE)
 
