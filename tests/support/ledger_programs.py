@@ -13,7 +13,8 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and f
 _PROLOGUE = """
 import os, sys
 from oss_wsgi.ledger import sqlite_file
-sqlite_file.BUSY_SECONDS = 60.0  # a process, or a disk, of a busy machine may stand still for longer than 1.5 seconds
+# Before `sqlite` takes it: a process, or a disk, of a busy machine may stand still for longer than 1.5 seconds.
+sqlite_file.BUSY_SECONDS = 60.0
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 def identity(number): return UploadIdentity(f"t{number}", "object", "etag", 1733228232)

@@ -154,7 +154,7 @@ def check_parameters(names: Iterable[str]) -> None:
 
 
 def operation_name(address: Address, method: str, parameters: Iterable[str], *, is_copy: bool) -> str:
-    """Return the name of the operation that a request asks for; the method if there is none."""
+    """Return the name of the operation that a request asks for; the method if no operation fits."""
     chosen = _choose(address, method, parameters, is_copy=is_copy)
     return chosen[1].name if chosen else method
 

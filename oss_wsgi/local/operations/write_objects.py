@@ -165,7 +165,7 @@ def described(request: Request) -> tuple[str, str, dict[str, str]]:
 
 @contextmanager
 def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
-    """Open the object that a request copies; raise OSSError if there is none, or a condition does not hold."""
+    """Open the object that a request copies; raise OSSError if it is missing, or a condition does not hold."""
     bucket, key = _source(request)
     request.check_right("oss:GetObject", bucket, key)
     opened = request.oss.storage.bucket(bucket).open(key)

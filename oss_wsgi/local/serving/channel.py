@@ -100,7 +100,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     It closes only its writing half and discards what still arrives. A full close would reset the connection, and a
     client that is still sending would not see the response.
 
-    Its server has two members of ours: `spool`, and `tls_context`, None without HTTPS.
+    Its server has two attributes more than waitress's: `spool`, and `tls_context`, which is None without HTTPS.
     """
 
     task_class = Task

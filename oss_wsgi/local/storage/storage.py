@@ -111,7 +111,7 @@ class Bucket:
         return row is not None
 
     def delete(self, key: str) -> bool:
-        """Delete an object; return False when there is none."""
+        """Delete an object; return False if it is missing."""
         values = (self.name, key.encode())
         with self.changes() as (connection, replaced):
             replaced += connection.execute(_FILE_OF_OBJECT, values).fetchall()
@@ -171,7 +171,7 @@ class Bucket:
         return upload
 
     def upload(self, key: str, upload_id: str) -> MultipartUpload:
-        """Return an upload in progress; raise OSSError 404 NoSuchUpload if there is none."""
+        """Return an upload in progress; raise OSSError 404 NoSuchUpload if it is missing."""
         statement = "SELECT record FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
         rows = self._index.read(statement, self.name, key.encode(), upload_id)
         if not rows:
@@ -213,7 +213,7 @@ class Bucket:
         return content
 
     def abort(self, upload: MultipartUpload) -> None:
-        """End an upload and delete its parts; raise OSSError 404 NoSuchUpload if there is none."""
+        """End an upload and delete its parts; raise OSSError 404 NoSuchUpload if it is missing."""
         with self.changes() as (connection, replaced):
             self.check_in_progress(connection, upload)
             replaced += self.delete_upload(connection, upload)
