@@ -67,6 +67,9 @@ AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
+_MARK, _BACK_TO_MARK = Statement.fixed("SAVEPOINT oss_wsgi"), Statement.fixed("ROLLBACK TO SAVEPOINT oss_wsgi")
+#: In place of an answer; a larger row would be stored elsewhere by PostgreSQL.
+_PROBE = {"status": b"", "content_type": b"", "body": bytes(1500)}
 
 
 class Transaction(ABC):
@@ -90,6 +93,16 @@ class Transaction(ABC):
         """Lock the row of an upload; return whether it is new."""
         locked = self.run(self.statements.claim, key)
         return locked.affected == 1 if self.statements.family == "mysql" else bool(locked.rows[0][0] == 0)
+
+    def before_handler(self) -> None:
+        """Do what a handler in this transaction needs."""
+        return
+
+    def probe(self, key: Mapping[str, Any]) -> None:
+        """Store a row in the place of an upload's answer, and undo that."""
+        self.run(_MARK, {})
+        self.run(self.statements.store, {**key, **_PROBE})
+        self.run(_BACK_TO_MARK, {})
 
     @abstractmethod
     def store(self, answer: Mapping[str, Any]) -> None:
@@ -186,7 +199,7 @@ class SharedTransaction(Transaction):
         """Restore the handler's limit of waits, and mark the transaction, to notice afterwards if it was ended."""
         self.restore_wait()
         try:
-            self._execute("SAVEPOINT oss_wsgi")
+            self.run(_MARK, {})
         except Exception as error:
             if meaning_of(error) is Meaning.ENDED:
                 raise SettingsError(AUTOCOMMIT) from error
@@ -232,8 +245,10 @@ class TransactionalLedger(OnceLedger):
     """The base of the ledgers in SQL databases.
 
     A claim inserts a row, or updates it if it exists. That locks the row, so that others wait for it, and shows whether
-    the database can store at all. The transaction stays open while the handler runs, and stores the response. When a
-    process dies, the database itself ends its transaction; no clock is needed for that.
+    the database can store at all. A full disk may have room for the lock alone, so a probe takes the response's place
+    for a moment, before a process's first upload and after each failure. The transaction stays open while the handler
+    runs, and stores the response. When a process dies, the database itself ends its transaction; no clock is needed for
+    that.
 
     A response is deleted when two conditions are met. The caller's clock is past its ``expires``. The database's clock
     has moved, since the response was stored, by the rest of the ticket's lifetime and 24 hours more. So a clock that is
@@ -244,6 +259,8 @@ class TransactionalLedger(OnceLedger):
         super().__init__(wait_timeout)
         self._clock = clock
         self._is_checked = False
+        #: Whether the last response could be stored, and nothing has failed since.
+        self._is_proven = False
         self._checking = threading.Lock()
         self._stored = 0
         self._must_delete = False
@@ -326,6 +343,7 @@ class TransactionalLedger(OnceLedger):
         raise unavailable from error
 
     def _count_stored(self) -> None:
+        self._is_proven = True
         self._stored += 1
         if self._stored % DELETE_EVERY == 0:
             self._must_delete = True
@@ -371,7 +389,7 @@ class TransactionalLedger(OnceLedger):
         self._do(lambda transaction: transaction.run(transaction.statements.save, parameters))
 
     def check(self) -> None:
-        """Write the row of a lock and roll back; LedgerUnavailableError when that fails."""
+        """Store a probe and roll back; LedgerUnavailableError when that fails."""
         self._do(_try_to_store, end=_undo)
 
     def __len__(self) -> int:
@@ -496,6 +514,7 @@ class TransactionalLedger(OnceLedger):
         meaning = meaning_of(error)
         if meaning is Meaning.BUSY:
             return ledger_busy_error(self._wait_timeout)
+        self._is_proven = False
         if meaning is not Meaning.UNAVAILABLE:
             self._is_checked = False  # the tables may be gone or replaced
         return LedgerUnavailableError("ledger_unavailable", f"the ledger's database {doing}: {text_of(error)}")
@@ -554,13 +573,15 @@ class _RowClaim(Claim):
         self._is_open = True
 
     def handle(self, handle: Handle) -> StoredResponse:
-        shared = self._shared
+        ledger, transaction, shared = self._ledger, self._transaction, self._shared
+        try:
+            transaction.before_handler()
+            if not ledger._is_proven:
+                transaction.probe(self._answer)
+        except Exception as error:
+            ledger._judge(error)
         if shared is None:
             return handle(None)
-        try:
-            shared.before_handler()
-        except Exception as error:
-            self._ledger._judge(error)
         try:
             with shared.handling():
                 response = handle(shared.handed)
@@ -599,9 +620,10 @@ class _RowClaim(Claim):
 
 
 def _try_to_store(transaction: Transaction) -> None:
-    """Write the row of a lock that no other call uses; the caller rolls it back."""
-    identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
-    transaction.lock(key_of(identity, 0))
+    """Lock and store an upload that no other call uses; the caller rolls that back."""
+    key = key_of(UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0), 0)
+    transaction.lock(key)
+    transaction.probe(key)
 
 
 def _text_name(name: str) -> bytes:

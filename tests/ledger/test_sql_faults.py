@@ -386,13 +386,20 @@ REFUSALS = {
     "postgresql": (
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$",
-        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_tickets FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE TRIGGER refuse BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION refuse()",
     ),
     "mysql": (
-        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_tickets FOR EACH ROW "
+        "CREATE TRIGGER refuse BEFORE INSERT ON {} FOR EACH ROW "
         "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'No space left on device'",
     ),
 }
+
+
+def fill_disk(engine: Engine, table: str) -> None:
+    """Let the server refuse new rows of a table, as it does where its disk has no room for more of them."""
+    with engine.begin() as connection:
+        for statement in REFUSALS[engine.dialect.name]:
+            connection.exec_driver_sql(statement.format(table))
 
 
 def assert_cannot_store(ledger: SQLLedger, reason: str) -> None:
@@ -408,10 +415,37 @@ def assert_cannot_store(ledger: SQLLedger, reason: str) -> None:
 def test_a_full_disk_refuses_before_the_handler(engine: Engine, ledger: SQLLedger, kind: str) -> None:
     ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
     ledger.run_once(identity(), Handler())
-    with engine.begin() as connection:
-        for statement in REFUSALS[engine.dialect.name]:
-            connection.exec_driver_sql(statement)
+    fill_disk(engine, "oss_wsgi_tickets")
     assert_cannot_store(ledger, "No space left on device")
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_a_disk_with_room_for_locks_alone_refuses_before_the_handler(
+    engine: Engine, ledger: SQLLedger, kind: str
+) -> None:
+    fill_disk(engine, "oss_wsgi_answers")
+    ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    assert_cannot_store(ledger, "No space left on device")
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_a_disk_that_becomes_full_costs_one_handler(engine: Engine, ledger: SQLLedger, kind: str) -> None:
+    ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    ledger.run_once(identity(), Handler())
+    fill_disk(engine, "oss_wsgi_answers")
+    handler = Handler()
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailableError, match="No space left on device"):
+            ledger.run_once(identity("new"), handler)
+    assert handler.calls == 1
+    assert_cannot_store(ledger, "No space left on device")
+    with engine.begin() as connection:
+        on_table = " ON oss_wsgi_answers" if engine.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP TRIGGER refuse{on_table}")
+    assert ledger.run_once(identity("new"), handler) == SUCCESS
+    assert (handler.calls, len(ledger)) == (2, 2)
 
 
 def test_a_standby_refuses_before_the_handler(server: Server, engine: Engine, ledger: SQLLedger) -> None:
