@@ -259,7 +259,10 @@ class RedisLedger(OnceLedger):
         self._server.close()
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
-        return _RedisClaim(self, identity).look()
+        pair = _digest(identity.object, identity.etag)
+        with self._server_must_answer():
+            found = self._server.run(_LOOK, [self._responses(identity.ticket)], [pair])
+        return None if found is None else _unpacked(found)
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         claim = _RedisClaim(self, identity)
@@ -364,6 +367,10 @@ class RedisLedger(OnceLedger):
         fsync = set(self._server.ask_each("config_get", "appendfsync"))
         if fsync == {"always"}:
             return 0  # with `always` the server writes to its disk before it answers
+        if "no" in fsync:
+            line = "%s has appendfsync no, so a crash may forget the last uploads handled: set `appendfsync always`"
+            log.warning(line, self.url)
+            return 0  # WAITAOF would wait in vain
         if "everysec" in fsync:
             log.warning(
                 "%s has appendfsync everysec, so each upload waits up to a second for its disk: set `appendfsync "
@@ -417,15 +424,6 @@ class _RedisClaim(Claim):
             checksums = {int(each) for each in rest[2].split(b",") if each}
             self._is_locked, self.found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
         return bool(verdict != b"busy")
-
-    def look(self) -> StoredResponse | None:
-        """Return the stored response, without a lock."""
-        ledger = self._ledger
-        try:
-            found = ledger._server.run(_LOOK, (ledger._responses(self._identity.ticket),), (self._pair,))
-        except server_errors() as error:
-            raise ledger._unavailable(error) from None
-        return None if found is None else _unpacked(found)
 
     def handle(self, handle: Handle) -> StoredResponse:
         with self._ledger._leases.renewing(self._lock):

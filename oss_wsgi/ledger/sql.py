@@ -19,9 +19,6 @@ from .sql_session import IdleSessions, OwnTransaction, Watch, own_transaction
 from .sql_tables import Statements
 from .transactional import AUTOCOMMIT, SharedTransaction, Transaction, TransactionalLedger
 
-#: The number of threads for which a ledger has connections by default.
-DEFAULT_THREADS = 8
-
 _REFUSED = (
     "a handler must not commit: the ledger commits its work together with the upload's answer, so that both or none "
     "are stored. Leave out the commit; begin_nested makes a savepoint"
@@ -54,7 +51,8 @@ class SQLLedger(TransactionalLedger):
         URL of SQLAlchemy, as a text or as its URL; or an Engine.
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. MySQL counts whole seconds.
-    :param threads: how many threads use the ledger: the pool has a connection for each thread, and some for sweeps.
+    :param threads: for how many threads there are connections, beside three for sweeps; more threads wait for one.
+        None: each thread that needs one gets one.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class SQLLedger(TransactionalLedger):
         *,
         clock: Callable[[], float],
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
-        threads: int = DEFAULT_THREADS,
+        threads: int | None = None,
     ) -> None:
         super().__init__(clock=clock, wait_timeout=wait_timeout)
         self._is_ours = not isinstance(url_or_engine, Engine)

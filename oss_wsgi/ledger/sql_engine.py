@@ -37,8 +37,8 @@ _PREPARE_AFTER = 1
 _PYMYSQL_FLAGS = 2 | 65536
 
 
-def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine:
-    """Return an engine for a URL, with a connection for each thread and some for sweeps.
+def engine_from(text: str | URL, *, threads: int | None, wait_timeout: float) -> Engine:
+    """Return an engine for a URL, with a connection for each thread and some for sweeps; None: for all that ask.
 
     Raises SettingsError, which shows no password, for a malformed URL and for a driver that is not installed.
     """
@@ -49,8 +49,8 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="READ COMMITTED",
-            # Without overflow: a call that waits hears of each connection that comes back.
-            pool_size=threads + _MORE_CONNECTIONS,
+            # Without overflow: a call that waits hears of each connection that comes back. 0 sets no limit.
+            pool_size=0 if threads is None else threads + _MORE_CONNECTIONS,
             max_overflow=0,
             pool_timeout=wait_timeout,
             pool_recycle=RECYCLE_SECONDS,

@@ -23,7 +23,8 @@ class Meaning(enum.Enum):
 
     CONFLICT = "another transaction won: run it again"
     DUPLICATE = "the row exists"
-    BUSY = "a lock or a connection was not free in time"
+    BUSY = "a lock was not free in time"
+    NO_CONNECTION = "no connection was free in time"
     NO_TABLE = "the table does not exist"
     EXISTS = "another process has made the index"
     ENDED = "the transaction was ended before"
@@ -41,7 +42,7 @@ def meaning_of(error: BaseException) -> Meaning | None:
     if "TransactionManagementError" in names:
         return Meaning.ABORTED
     if "TimeoutError" in names:  # SQLAlchemy's pool
-        return Meaning.BUSY
+        return Meaning.NO_CONNECTION
     code = _code(error)
     text = str(_original(error))
     for codes, meaning in (

@@ -22,6 +22,7 @@ from .base import (
     OnceLedger,
     StoredResponse,
     UploadIdentity,
+    busy_error,
     held_error,
     ledger_busy_error,
 )
@@ -49,7 +50,7 @@ T = TypeVar("T")
 _TRIES = 12
 #: Seconds for which even a call that must not wait is run again.
 _LEAST_PATIENCE = 0.5
-#: One of this many calls that store a response deletes expired rows: twice as many rows as come in.
+#: One of this many stored responses also deletes expired rows: twice as many rows as come in.
 DELETE_EVERY = 512
 EXACT_COUNT = 100_000
 #: Seconds between statements in a transaction that only holds a lock, because servers end idle transactions.
@@ -67,8 +68,7 @@ AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
-_MARK, _BACK_TO_MARK = Statement.fixed("SAVEPOINT oss_wsgi"), Statement.fixed("ROLLBACK TO SAVEPOINT oss_wsgi")
-#: In place of an answer; a larger row would be stored elsewhere by PostgreSQL.
+#: What is stored to try it; PostgreSQL would store a larger row elsewhere.
 _PROBE = {"status": b"", "content_type": b"", "body": bytes(1500)}
 
 
@@ -85,24 +85,10 @@ class Transaction(ABC):
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
 
-    def shared(self) -> SharedTransaction | None:
-        """Return this transaction if the handler works in it."""
-        return None
-
     def lock(self, key: Mapping[str, Any]) -> bool:
         """Lock the row of an upload; return whether it is new."""
         locked = self.run(self.statements.claim, key)
         return locked.affected == 1 if self.statements.family == "mysql" else bool(locked.rows[0][0] == 0)
-
-    def before_handler(self) -> None:
-        """Do what a handler in this transaction needs."""
-        return
-
-    def probe(self, key: Mapping[str, Any]) -> None:
-        """Store a row in the place of an upload's answer, and undo that."""
-        self.run(_MARK, {})
-        self.run(self.statements.store, {**key, **_PROBE})
-        self.run(_BACK_TO_MARK, {})
 
     @abstractmethod
     def store(self, answer: Mapping[str, Any]) -> None:
@@ -167,10 +153,6 @@ class SharedTransaction(Transaction):
         self._execute = execute
         self._end = end
 
-    def shared(self) -> SharedTransaction:
-        """Return this transaction."""
-        return self
-
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
         result = self._execute(statement.text, statement.bound(parameters))
@@ -199,7 +181,7 @@ class SharedTransaction(Transaction):
         """Restore the handler's limit of waits, and mark the transaction, to notice afterwards if it was ended."""
         self.restore_wait()
         try:
-            self.run(_MARK, {})
+            self._execute("SAVEPOINT oss_wsgi")
         except Exception as error:
             if meaning_of(error) is Meaning.ENDED:
                 raise SettingsError(AUTOCOMMIT) from error
@@ -245,10 +227,9 @@ class TransactionalLedger(OnceLedger):
     """The base of the ledgers in SQL databases.
 
     A claim inserts a row, or updates it if it exists. That locks the row, so that others wait for it, and shows whether
-    the database can store at all. A full disk may have room for the lock alone, so a probe takes the response's place
-    for a moment, before a process's first upload and after each failure. The transaction stays open while the handler
-    runs, and stores the response. When a process dies, the database itself ends its transaction; no clock is needed for
-    that.
+    the database can store at all. A full disk may have room for this row alone, so a probe with the size of a response
+    comes before a process's first upload and after each failure. The transaction stays open while the handler runs, and
+    stores the response. When a process dies, the database itself ends its transaction; no clock is needed for that.
 
     A response is deleted when two conditions are met. The caller's clock is past its ``expires``. The database's clock
     has moved, since the response was stored, by the rest of the ticket's lifetime and 24 hours more. So a clock that is
@@ -262,7 +243,6 @@ class TransactionalLedger(OnceLedger):
         #: Whether the last response could be stored, and nothing has failed since.
         self._is_proven = False
         self._checking = threading.Lock()
-        self._stored = 0
         self._must_delete = False
 
     @abstractmethod
@@ -312,6 +292,8 @@ class TransactionalLedger(OnceLedger):
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         if not self._is_checked:
             self._prepare()
+        if not self._is_proven:
+            self.check()  # not in the claim's transaction, whose locks last as long as the handler
         key = key_of(identity, self._clock())
         try:
             transaction = self._begin()
@@ -326,6 +308,8 @@ class TransactionalLedger(OnceLedger):
                 transaction.roll_back(error)
                 raise
         except Exception as error:
+            if patience <= 0 and meaning_of(error) is Meaning.BUSY:
+                raise busy_error() from error
             self._judge(error)
         return _RowClaim(self, transaction, key, found)
 
@@ -342,10 +326,10 @@ class TransactionalLedger(OnceLedger):
             raise _AgainError(unavailable, was_cut=True) from error
         raise unavailable from error
 
-    def _count_stored(self) -> None:
+    def _note_stored(self) -> None:
         self._is_proven = True
-        self._stored += 1
-        if self._stored % DELETE_EVERY == 0:
+        # Not by a count: a process that ends after a few uploads would never delete anything.
+        if random.random() * DELETE_EVERY < 1:  # noqa: S311
             self._must_delete = True
 
     # What others ask.
@@ -514,6 +498,9 @@ class TransactionalLedger(OnceLedger):
         meaning = meaning_of(error)
         if meaning is Meaning.BUSY:
             return ledger_busy_error(self._wait_timeout)
+        if meaning is Meaning.NO_CONNECTION:
+            hint = "no connection to the ledger's database was free in time: its pool has too few for these threads"
+            return LedgerUnavailableError("ledger_busy", hint)
         self._is_proven = False
         if meaning is not Meaning.UNAVAILABLE:
             self._is_checked = False  # the tables may be gone or replaced
@@ -554,6 +541,8 @@ def _find(transaction: Transaction, identity: UploadIdentity, key: Mapping[str, 
     checksums: set[int] = set()
     if identity.checksum is not None:
         checksums = {number % (1 << 64) for (number,) in run(statements.expected, key).rows}
+        if checksums:
+            run(statements.forget_expected, key)  # undone with the transaction, unless it stores a response
     return Found(None, bool(has_object), objects, checksums)
 
 
@@ -569,19 +558,17 @@ class _RowClaim(Claim):
         self._transaction = transaction
         self._answer = key
         self.found = found
-        self._shared = transaction.shared()
+        self._shared = transaction if isinstance(transaction, SharedTransaction) else None
         self._is_open = True
 
     def handle(self, handle: Handle) -> StoredResponse:
-        ledger, transaction, shared = self._ledger, self._transaction, self._shared
-        try:
-            transaction.before_handler()
-            if not ledger._is_proven:
-                transaction.probe(self._answer)
-        except Exception as error:
-            ledger._judge(error)
+        shared = self._shared
         if shared is None:
             return handle(None)
+        try:
+            shared.before_handler()
+        except Exception as error:
+            self._ledger._judge(error)
         try:
             with shared.handling():
                 response = handle(shared.handed)
@@ -608,7 +595,7 @@ class _RowClaim(Claim):
                 raise self._again() from error
             self._ledger._judge(error, "did not say whether it has stored the answer", may_repeat=False)
         self._is_open = False
-        self._ledger._count_stored()
+        self._ledger._note_stored()
         return response
 
     def end(self, error: BaseException | None) -> None:
@@ -623,7 +610,7 @@ def _try_to_store(transaction: Transaction) -> None:
     """Lock and store an upload that no other call uses; the caller rolls that back."""
     key = key_of(UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0), 0)
     transaction.lock(key)
-    transaction.probe(key)
+    transaction.run(transaction.statements.store, {**key, **_PROBE})
 
 
 def _text_name(name: str) -> bytes:

@@ -69,13 +69,12 @@ def shown(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = None, **options: Any) -> Ledger:
+def ledger_from(text: str, *, clock: Callable[[], float], **options: Any) -> Ledger:
     """Open the ledger that a path or a URL names.
 
     Raises SettingsError, which shows no password, for a ledger that cannot be used or a driver that is not installed.
 
     :param clock: returns Unix seconds.
-    :param threads: how many threads use the ledger.
     :param options: further options of the ledger's class, such as ``wait_timeout``.
     """
     match = _SCHEME.match(text)
@@ -93,9 +92,9 @@ def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = 
 
         return RedisLedger(text, clock=clock, **options)
     try:
-        from .sql import DEFAULT_THREADS, SQLLedger
+        from .sql import SQLLedger
     except ModuleNotFoundError as error:
         name = (error.name or "a package").partition(".")[0]
         fix = f"pip install 'oss-wsgi[{_SQL[kind]}]'"
         raise SettingsError(f"OSS_LEDGER={shown(text)} needs {name}: {fix}.") from None
-    return SQLLedger(text, clock=clock, threads=threads or DEFAULT_THREADS, **options)
+    return SQLLedger(text, clock=clock, **options)

@@ -468,6 +468,15 @@ def test_an_upload_waits_for_the_disk(kind_folder: tuple[str, Path], caplog: pyt
                 assert syncs(server) == before
 
 
+def test_an_upload_does_not_wait_where_the_server_leaves_its_disk_to_the_system(
+    kind_folder: tuple[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(*kind_folder, "--appendfsync", "no") as server, RedisLedger(server.url) as ledger:
+        assert "set `appendfsync always`" in caplog.text
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
+        assert syncs(server) == 0
+
+
 def test_a_server_without_a_disk_is_named_in_the_log(redis: Server, caplog: pytest.LogCaptureFixture) -> None:
     with redis.client() as client:
         client.config_set("appendonly", "no")

@@ -42,7 +42,7 @@ from oss_wsgi.ledger.sql_errors import Meaning, meaning_of, text_of
         (sqlite3.OperationalError("disk I/O error"), Meaning.UNAVAILABLE),
         (sqlite3.OperationalError("no such table: oss_wsgi_answers"), Meaning.NO_TABLE),
         (sqlite3.IntegrityError("UNIQUE constraint failed"), Meaning.DUPLICATE),
-        (sqlalchemy.exc.TimeoutError("QueuePool limit"), Meaning.BUSY),
+        (sqlalchemy.exc.TimeoutError("QueuePool limit"), Meaning.NO_CONNECTION),
         (TransactionManagementError("You can't execute queries until the end"), Meaning.ABORTED),
         (ConnectionResetError(), Meaning.UNAVAILABLE),
         (KeyError("a handler's own"), None),

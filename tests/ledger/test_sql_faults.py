@@ -73,7 +73,8 @@ class closing_engine:  # noqa: N801
 
     def __init__(self, server: Server, **options: Any) -> None:
         url = sqlalchemy.make_url(server.url)
-        self.engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]), pool_size=20, **options)
+        options = {"pool_size": 20, **options}
+        self.engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]), **options)
 
     def __enter__(self) -> Engine:
         return self.engine
@@ -517,6 +518,30 @@ def test_more_threads_than_connections_take_turns(server: Server) -> None:
 
 
 @BOTH
+def test_each_thread_has_a_connection(server: Server) -> None:
+    handlers = [BlockingHandler() for _ in range(24)]
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=60.0) as ledger:
+        calls = [Call(ledger, identity(f"t{number}"), handler) for number, handler in enumerate(handlers)]
+        assert all(handler.started.wait(60) for handler in handlers)
+        for handler in handlers:
+            handler.release.set()
+        assert [call.outcome() for call in calls] == [SUCCESS] * 24
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["engine", "sharing"])
+def test_a_pool_without_a_free_connection_is_named(server: Server, kind: str) -> None:
+    with closing_engine(server, pool_size=1, max_overflow=0, pool_timeout=0.01) as engine:
+        is_shared = kind == "sharing"
+        clock = LedgerClock()
+        ledger = SQLLedger.sharing(engine.begin, clock=clock) if is_shared else SQLLedger(engine, clock=clock)
+        with handling(ledger, identity("t1"), BlockingHandler()) as call:
+            with pytest.raises(LedgerUnavailableError, match="ledger_busy: no connection to the ledger's database"):
+                ledger.run_once(identity("t2"), Handler(FAILURE))
+        assert (call.outcome(), ledger.run_once(identity("t2"), Handler())) == (SUCCESS, SUCCESS)
+
+
+@BOTH
 def test_close_closes_all_connections_in_the_end(server: Server, engine: Engine) -> None:
     def connections() -> set[int]:
         query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -604,7 +629,7 @@ def test_a_call_that_may_not_wait_does_not_wait_for_another_process(server: Serv
     sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=300.0)
     with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=300.0) as ledger:
         for each in (ledger, sharing):
-            with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            with pytest.raises(LedgerUnavailableError, match="handles an upload of this ticket: ask again"):
                 each.run_once(identity()._replace(may_wait=False), Handler(FAILURE))
     process.communicate("\n")
 
@@ -681,6 +706,19 @@ def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> N
         for ledger in (one, two):
             with pytest.raises(TicketUsedError):
                 ledger.run_once(identity(object="one more", max_objects=4), Handler())
+
+
+@BOTH
+def test_what_was_expected_leaves_no_row_behind(engine: Engine, ledger: SQLLedger) -> None:
+    def rows() -> int:
+        with engine.connect() as connection:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM oss_wsgi_checksums").scalar_one())
+
+    for checksum in (7, 8):
+        ledger.expect("t1", checksum, NOW + 300)
+    upload = identity()._replace(checksum=7)
+    assert (ledger.run_once(upload, Handler(FAILURE)), rows()) == (FAILURE, 2)
+    assert (ledger.run_once(upload, Handler()), rows()) == (SUCCESS, 0)
 
 
 @BOTH

@@ -768,7 +768,9 @@ def test_where_space_is_short_a_probe_comes_before_each_handler(path: Path, monk
         ledger.run_once(identity("before"), Handler())
         monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=4096))
         handler = Handler()
-        with unwritable.files(), pytest.raises(LedgerUnavailableError):
-            ledger.run_once(identity(), handler)
-        assert handler.calls == 0
+        for may_wait in (True, False):
+            with unwritable.files(), pytest.raises(LedgerUnavailableError):
+                ledger.run_once(identity(may_wait=may_wait), handler)
+            assert handler.calls == 0
+            assert ledger.run_once(identity("between"), Handler()) == SUCCESS
         assert ledger.run_once(identity(), handler) == SUCCESS
