@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
+from types import FrameType
 from typing import Any
 
 from ..application import DirectUpload
@@ -83,14 +88,20 @@ def run(arguments: Namespace) -> int:
     try:
         application = _application(arguments)
         _check_memory(application, dry_run=arguments.dry_run)
-        with progress("Sweeping", 1.0, arguments.environ, _BAR) as show:
+        with progress("Sweeping", 1.0, arguments.environ, _BAR) as show, _noted_signals() as signals:
+
+            def note(so_far: Reconciliation) -> None:
+                show(so_far.progress, f"{so_far.listed} objects, {so_far.recovered} recovered")
+                if signals:
+                    raise KeyboardInterrupt(*signals)
+
             report = application.reconcile(
                 since=arguments.since,
                 until=arguments.until,
                 dry_run=arguments.dry_run,
                 prefixes=arguments.prefix,
                 checkpoint=arguments.checkpoint,
-                progress=lambda so_far: show(so_far.progress, f"{so_far.listed} objects, {so_far.recovered} recovered"),
+                progress=note,
             )
     except (BucketError, LedgerUnavailableError, SweepRunningError, OSError) as error:
         message = getattr(error, "hint", None) or str(error)
@@ -105,6 +116,29 @@ def run(arguments: Namespace) -> int:
     else:
         _print(report)
     return 1 if report.left else 0
+
+
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """Note the signals that come: what they raise in a handler counts as the handler's failure, and ends nothing."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()  # only this thread may set handlers
+    handlers = {number: signal.getsignal(number) for number in numbers if is_main}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        before[number](number, frame)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
 
 
 def _application(arguments: Namespace) -> DirectUpload:

@@ -85,14 +85,15 @@ local function mark(key, counts, ticket, expires)
 end
 """
 
-# A lock that has expired still counts if no object of the ticket was stored meanwhile. The response is written first
-# and the lock deleted last, because a server without memory stops the script at a write.
+# The handler has run, so this must not fail for memory: that is asked only before a script's first write, and the first
+# one here needs none. A lock that has expired still counts if no object of the ticket was stored meanwhile.
 _STORE = Script.of(
     f"""{_MARKING}
 local pair, object, token, response, expires, count, ticket = unpack(ARGV)
-local owner = redis.call('GET', KEYS[1])
-if owner ~= token and (owner or (redis.call('HGET', KEYS[2], 'n') or '0') ~= count) then
-    return redis.call('HGET', KEYS[2], 'r' .. pair) or 'lost'
+redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[1]))
+local owner, stored = redis.call('GET', KEYS[1]), redis.call('HGET', KEYS[2], 'r' .. pair)
+if owner ~= token and (owner or stored or (redis.call('HGET', KEYS[2], 'n') or '0') ~= count) then
+    return stored or 'lost'
 end
 if redis.call('HSET', KEYS[2], 'r' .. pair, response, 'o' .. object, '') == 2 then
     redis.call('HINCRBY', KEYS[2], 'n', 1)
@@ -242,11 +243,16 @@ class RedisLedger(OnceLedger):
             raise LedgerUnavailableError("ledger_unavailable", self._lost("sweep"))
 
     def check(self) -> None:
-        """Write a key that expires at once; LedgerUnavailableError if that fails, or if the server evicts keys."""
+        """Lock, store and forget an upload that no call uses; LedgerUnavailableError as well if the server evicts keys.
+
+        The server's ACL may forbid a command that only storing needs.
+        """
+        claim = _RedisClaim(self, UploadIdentity(f"check {token_bytes(8).hex()}", "", "", 0))
         with self._server_must_answer():
             try:
-                self._server.client.set(f"{self._prefix}:check", b"", px=1)
                 self._check_policy()
+                claim.lock()
+                claim.try_to_store()
             except SettingsError as error:
                 raise LedgerUnavailableError("ledger_unavailable", str(error)) from error
 
@@ -428,6 +434,14 @@ class _RedisClaim(Claim):
     def handle(self, handle: Handle) -> StoredResponse:
         with self._ledger._leases.renewing(self._lock):
             return super().handle(handle)
+
+    def try_to_store(self) -> None:
+        """Store an empty response, without a mark, and delete it. Raises the errors of ``server_errors``."""
+        server, keys = self._ledger._server, [self._lock.key, self._ledger._responses(self._identity.ticket)]
+        try:
+            server.run(_STORE, keys, (self._pair, self._object, self._lock.token, b"", 0, "0", b""))
+        finally:
+            server.client.delete(*keys)
 
     def store(self, response: StoredResponse) -> StoredResponse:
         ledger, identity = self._ledger, self._identity

@@ -127,7 +127,7 @@ class SQLiteLedger(LoopLedger):
     ) -> None:
         self._clock = clock
         try:
-            self._path = Path(path).absolute()
+            self._path = Path(os.path.realpath(path))  # by another name there would be another file of locks
             make_file(self._path)
             self._writer = _Connection(self._path, 0.0)
             self._reader = _Connection(self._path, BUSY_SECONDS)

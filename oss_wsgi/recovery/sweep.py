@@ -173,10 +173,11 @@ class Sweep:
             self._unseen_since = max(since, last.until)
             oldest = last.oldest_untold
             if oldest is not None and oldest >= self.not_before:
-                # The last sweep could not deliver this object, and it may be before this sweep's window.
+                # The last sweep could not deliver this object and perhaps later ones: the window has all that it looked
+                # at since then.
                 self._unseen_since = min(oldest, self._unseen_since)
-                self.report.since = min(oldest, since)
-                self._segments = [Segment(self.report.since, until)]
+                self.report.since, self.report.until = min(oldest, since), max(until, last.until)
+                self._segments = [Segment(self.report.since, self.report.until)]
             return
         covered = max(min(segment.until for segment in segments), self.not_before)
         end = max(until, last.until)

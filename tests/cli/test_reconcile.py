@@ -193,6 +193,18 @@ def test_a_sweep_that_is_killed_again_and_again_goes_on_and_handles_nothing_twic
     assert (again["counts"]["known"], again["counts"]["recovered"], again["resumed"]) == (12, 0, False)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_in_a_handler_ends_the_sweep_which_goes_on_later(project: Project, number: signal.Signals) -> None:
+    lost = project.lose(3)
+    script = project.folder / "shop.py"
+    begin = f"def save(upload):\n    if 'INTERRUPT' in os.environ: os.kill(os.getpid(), {number})"
+    script.write_text(script.read_text().replace("def save(upload):", begin))
+    project.run(status=128 + number, INTERRUPT="1")
+    assert project.told() == []
+    project.run()
+    assert project.told() == lost
+
+
 def test_two_sweeps_at_once_handle_each_upload_once(project: Project) -> None:
     lost = project.lose(6)
     processes = [project.start(PAUSE="0.2") for _ in range(2)]

@@ -504,6 +504,22 @@ def test_a_server_that_evicts_keys_is_refused(server: Server, ledger: RedisLedge
             client.acl_deluser("modest")
 
 
+@pytest.mark.parametrize("command", ["hmget", "set", "hset", "hincrby", "hdel", "expire", "ttl", "time", "del"])
+def test_a_right_that_is_missing_is_found_by_a_check(server: Server, command: str) -> None:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "modest", "on", "~*", "+@all", f"-{command}", ">word")
+        with RedisLedger(server.url.replace("//", "//modest:word@")) as ledger:
+            with pytest.raises(LedgerUnavailableError, match=f"(?i){command}"):
+                ledger.check()
+        client.acl_deluser("modest")
+
+
+def test_a_check_leaves_no_key(server: Server, ledger: RedisLedger) -> None:
+    ledger.check()
+    with server.client() as client:
+        assert list(client.scan_iter("*")) == []
+
+
 def test_the_rights_that_the_documentation_names_suffice(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     rights = ["~oss-wsgi:*", "+@read", "+@write", "+@scripting", "+@connection", "+info", "+time"]
     with server.client() as client:
@@ -567,21 +583,58 @@ def test_a_server_that_cannot_write_refuses_before_the_handler(
         assert ledger.run_once(identity("t1"), handler) == SUCCESS, "what was stored is still found"
 
 
-def test_a_response_that_no_longer_fits_is_an_error_and_its_lock_ends(server: Server, ledger: RedisLedger) -> None:
+def calling(act: Callable[[], object]) -> Handler:
+    """Return a handler that does something before it returns its response."""
+
+    class Acting(Handler):
+        def __call__(self, transaction: object = None) -> StoredResponse:
+            act()
+            return super().__call__(transaction)
+
+    return Acting()
+
+
+def test_a_server_that_becomes_full_in_a_handler_stores_its_response(server: Server, ledger: RedisLedger) -> None:
     with server.client() as client:
-
-        class Filling(Handler):
-            def __call__(self, transaction: object = None) -> StoredResponse:
-                client.config_set("maxmemory", "1mb")
-                return super().__call__(transaction)
-
         try:
+            handler = calling(lambda: client.config_set("maxmemory", "1mb"))
+            assert ledger.run_once(identity(), handler) == SUCCESS
             with pytest.raises(LedgerUnavailableError, match="maxmemory"):
-                ledger.run_once(identity(), Filling())
-            assert not client.exists("oss-wsgi:{t1}:l")
+                ledger.run_once(identity("t2"), Handler(FAILURE))
         finally:
             client.config_set("maxmemory", "0")
-    assert ledger.run_once(identity(), Handler()) == SUCCESS
+    assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+    assert len(ledger) == 1
+
+
+def test_a_response_that_cannot_be_stored_is_an_error_and_its_lock_ends(server: Server) -> None:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "modest", "on", "~*", "+@all", ">word")
+        with RedisLedger(server.url.replace("//", "//modest:word@")) as ledger:
+            with pytest.raises(LedgerUnavailableError, match="hset"):
+                ledger.run_once(
+                    identity(), calling(lambda: client.execute_command("ACL", "SETUSER", "modest", "-hset"))
+                )
+            assert not client.exists("oss-wsgi:{t1}:l")
+            client.execute_command("ACL", "SETUSER", "modest", "+hset")
+            assert ledger.run_once(identity(), Handler()) == SUCCESS
+        client.acl_deluser("modest")
+
+
+def test_a_late_response_does_not_replace_the_stored_one(server: Server, ledger: RedisLedger) -> None:
+    """The ticket has a response for another ETag of the object, so the number of its objects stays the same."""
+    late, other = StoredResponse("200 OK", "", b"late"), StoredResponse("200 OK", "", b"other")
+    with RedisLedger(server.url) as another, server.client() as client:
+        ledger.run_once(identity(etag="before"), Handler())
+
+        def lose_lock() -> None:
+            client.delete("oss-wsgi:{t1}:l")  # as its lease would, had the process stood still
+            assert another.run_once(identity(), Handler(other)) == other
+
+        handler = calling(lose_lock)
+        handler.result = late
+        assert ledger.run_once(identity(), handler) == other
+        assert another.run_once(identity(), Handler(FAILURE)) == other
 
 
 def test_forgotten_scripts_are_sent_again(server: Server, ledger: RedisLedger) -> None:

@@ -763,6 +763,15 @@ def test_a_ticket_is_stored_in_16_bytes_and_any_text_is_one(path: Path, ledger: 
     assert kept == [bytes.fromhex("6a1c" * 8), *tickets[1:]]
 
 
+def test_links_to_one_file_are_one_ledger(path: Path, ledger: SQLiteLedger, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    with SQLiteLedger(link, clock=LedgerClock()) as other, ledger.hold("sweep"):
+        with pytest.raises(SweepRunningError), other.hold("sweep"):
+            pytest.fail("it is held")
+    assert sorted(tmp_path.glob("link.db*")) == [link]
+
+
 def test_where_space_is_short_a_probe_comes_before_each_handler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SQLiteLedger(path, clock=LedgerClock()) as ledger:
         ledger.run_once(identity("before"), Handler())

@@ -122,6 +122,18 @@ def test_what_a_sweep_could_not_hand_over_is_tried_again_behind_the_next_ones_wi
     assert site.application.reconcile(since="26h", until=0).since == site.clock() - 26 * HOUR
 
 
+def test_a_sweep_of_earlier_days_does_not_forget_what_another_could_not_hand_over(site: Site) -> None:
+    site.failing.add(site.upload())
+    site.clock.advance(26 * HOUR)
+    assert site.reconcile().left == {"failed": 1}
+    site.clock.advance(26 * HOUR)
+    report = site.application.reconcile(since="7d", until="3d")
+    assert (report.left, report.until) == ({"failed": 1}, site.clock() - 26 * HOUR)
+    assert site.application.oldest_untold_seconds() == 52 * HOUR
+    site.failing.clear()
+    assert site.reconcile().recovered == 1
+
+
 def test_what_is_older_than_the_ledgers_memory_is_not_tried_again(site: Site) -> None:
     site.failing.add(site.upload())
     assert site.reconcile().failed == 1
