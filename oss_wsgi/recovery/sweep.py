@@ -21,8 +21,9 @@ from .recovery import LostUploads, Outcome
 
 PAGE = 1000
 SAMPLES = 10
-#: How many HEAD requests in a row may fail before the sweep gives up.
-_MAX_FAILURES = 3
+#: How many HEAD requests in a row may fail before the sweep gives up: where OSS cannot be reached, and where it refuses
+#: all from the beginning, as a policy of the bucket may do for one folder.
+_MAX_FAILURES, _MAX_REFUSALS = 3, PAGE
 #: With more characters in all sample names, a checkpoint leaves the samples out: a ledger stores 64 KiB under a name.
 _MAX_SAMPLES_LENGTH = 10_000
 
@@ -238,11 +239,12 @@ class Sweep:
         except BucketError as error:
             # Until a first HEAD is answered, a refusal may mean that the key lacks the right to all objects.
             is_of_all = not self._has_answered and error.reason != "bucket_failed"
-            if isinstance(error, BucketUnreachableError) or is_of_all:
+            is_away = isinstance(error, BucketUnreachableError)
+            if is_away or is_of_all:
                 if not self._failures:
                     self._before_failures = list(self._segments), deepcopy(self.report)
                 self._failures.append(error)
-                if len(self._failures) >= _MAX_FAILURES:
+                if len(self._failures) >= (_MAX_FAILURES if is_away else _MAX_REFUSALS):
                     self._give_up(error)
             return "unavailable", error.reason
         if reason != "name_unreachable":

@@ -796,6 +796,21 @@ def test_a_key_that_may_not_head_is_told_however_few_objects_there_are(site: Sit
     assert (report.recovered, report.left, report.listed) == (count, {}, count)
 
 
+def test_a_folder_that_the_bucket_refuses_does_not_keep_others_from_being_handled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        site.put(f"private/{number}")
+    key = site.upload()
+    refusing(site, lambda name: name.startswith("private/"), "AccessDenied")
+    report = site.reconcile(prefixes=[""])
+    assert ([str(upload.object) for upload in site.uploads], report.left) == ([key], {"unavailable": 6})
+    site.upload()
+    monkeypatch.setattr("oss_wsgi.recovery.sweep._MAX_REFUSALS", 6)
+    with pytest.raises(BucketRefusedError):
+        site.reconcile(prefixes=[""])
+
+
 def test_an_object_that_cannot_be_asked_for_does_not_keep_others_from_being_handled(site: Site) -> None:
     site.put("a/secret")
     lost = [site.upload(name=f"{number}.png") for number in range(3)]
