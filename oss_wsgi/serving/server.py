@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 #: How many connections the loop answers before it sends to them, and accepts in a turn.
 BATCH_SIZE = 64
 
-#: How many are accepted in a turn where other processes accept from the same socket: one must not take all.
+#: How many are accepted in a turn where other processes accept from the same socket, and nothing says how many they
+#: have: one must not take all.
 SHARED_BATCH_SIZE = 4
 
 # Seconds in which a turn reads small requests, and seconds in which it reads long ones; at least one of each.
@@ -535,13 +536,14 @@ class Server:
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
-        """Accept a few; for the next connections the kernel wakes the process that has waited longest.
+        """Accept some; for the next connections the kernel wakes the process that has waited longest.
 
         If another process has fewer connections, leave new ones to that process for a moment.
         """
         room = SHARED_BATCH_SIZE
         if self._share is not None:
-            room = min(room, self._share.room(len(self.connections), self.now))
+            # Not a few at a time: what one turn has accepted, a ledger commits together.
+            room = min(BATCH_SIZE, self._share.room(len(self.connections), self.now))
             if room <= 0:
                 self._stop_listening()
                 self._accept_again = self.now + _LEAVING_SECONDS
