@@ -19,6 +19,10 @@ _NESTED = (
     "A DjangoLedger commits its transaction itself, so it cannot handle an upload within atomic(): with "
     "ATOMIC_REQUESTS put @transaction.non_atomic_requests before the view that calls it."
 )
+_MANUAL = (
+    "Django's database has 'AUTOCOMMIT': False, so atomic() commits nothing, and neither the handler's work nor the "
+    "upload's response would be stored: leave this setting out."
+)
 
 
 class DjangoLedger(TransactionalLedger):
@@ -70,6 +74,8 @@ class DjangoLedger(TransactionalLedger):
         connection = connections[self._using]
         # Outside Django's own requests nobody else closes a connection that the server has cut, or that is too old.
         connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block and not connection.get_autocommit():
+            raise SettingsError(_MANUAL)
         atomic = transaction.atomic(using=self._using, durable=True)
         try:
             atomic.__enter__()

@@ -83,7 +83,7 @@ class SQLLedger(TransactionalLedger):
             self.close()
             problem = error.hint.removeprefix("the ledger's database cannot be used: ")
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {problem}.") from None
-        except (TypeError, ValueError) as error:
+        except (AttributeError, OSError, TypeError, ValueError) as error:
             self.close()
             if not self._is_ours:
                 raise
@@ -137,15 +137,16 @@ class SQLLedger(TransactionalLedger):
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
-        if self._engine is not None:
+        if self._engine is not None and self._is_ours:
             self._watch.stop()
             self._dispose()
 
     def _dispose(self) -> None:
-        if self._engine is not None and self._is_ours:
-            idle, self._idle = self._idle, IdleSessions(self._clock)
-            idle.close()
-            self._engine.dispose()
+        """Close all connections that no call uses."""
+        assert self._engine is not None  # noqa: S101
+        idle, self._idle = self._idle, IdleSessions(self._clock)
+        idle.close()
+        self._engine.dispose()
 
     def _after_fork(self, *, is_child: bool) -> None:
         super()._after_fork(is_child=is_child)
@@ -183,7 +184,8 @@ class SQLLedger(TransactionalLedger):
         kind = own_transaction(engine.dialect.driver) if self._is_ours else OwnTransaction
         kept: dict[str, Any] = {"watch": self._watch, "idle": self._idle} if self._is_ours else {}
         is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
-        return kind(taken, driver, statements, self._dispose, is_mariadb=is_mariadb, **kept)
+        wait = self._wait_timeout
+        return kind(taken, driver, statements, self._dispose, is_mariadb=is_mariadb, wait_timeout=wait, **kept)
 
 
 class _SQLAlchemyTransaction(SharedTransaction):

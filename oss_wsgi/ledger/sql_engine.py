@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import sqlalchemy
@@ -65,7 +66,9 @@ def engine_from(text: str | URL, *, threads: int | None, wait_timeout: float) ->
         if module and module != error.name:
             fix = f"install it, or write {url.get_backend_name()}:// for {module}, which {fix} brings"
         raise SettingsError(f"The ledger {url.drivername}:// needs {error.name}: {fix}.") from None
-    except sqlalchemy.exc.SQLAlchemyError as error:
+    except SettingsError:
+        raise
+    except (sqlalchemy.exc.SQLAlchemyError, TypeError, ValueError) as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
     set_up = _set_up_postgresql if url.get_backend_name() == "postgresql" else _set_up_mysql
     event.listen(engine, "connect", lambda connection, record: set_up(connection, record.info, wait_timeout))
@@ -85,7 +88,8 @@ def _checked_url(text: str | URL) -> URL:
         raise SettingsError(_MALFORMED) from None
     url = url.set(drivername=url.drivername.lower())
     url = url.set(drivername=DRIVERS.get(url.drivername, (url.drivername,))[0])
-    if "@" in (url.host or ""):  # SQLAlchemy ends a password at the first @
+    # SQLAlchemy ends a password at the first @, and the host at a /, ? or # in it.
+    if "@" in (url.host or "") or (isinstance(text, str) and re.search("//.*[/?#][^=]*@", text)):
         raise SettingsError(_MALFORMED)
     check_backend(url.get_backend_name())
     return url

@@ -33,7 +33,7 @@ class Meaning(enum.Enum):
 
 
 def meaning_of(error: BaseException) -> Meaning | None:
-    """Return what a database error means, or None for any other error."""
+    """Return what a database error means, or None for any other error: it is the application's."""
     if isinstance(error, (ConnectionError, TimeoutError)):
         return Meaning.UNAVAILABLE
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -56,6 +56,8 @@ def meaning_of(error: BaseException) -> Meaning | None:
     ):
         if code in codes:
             return meaning
+    if isinstance(code, str) and code.startswith("23"):
+        return None  # a deferred constraint of the application's
     if "sqlite" in type(_original(error)).__module__:
         return _meaning_for_sqlite(text)
     return Meaning.UNAVAILABLE

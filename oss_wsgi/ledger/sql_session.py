@@ -25,14 +25,14 @@ _DONE, _ROWS, _IDLE = 1, 2, 0
 _PREPARED = "oss_wsgi.prepared"
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
 _NUMBERS = count()
-#: Number of a PostgreSQL type -> how its text is read: bool, bytea and integers.
-_READERS: dict[int, Callable[[str], Any]] = {
-    16: lambda text: text == "t",
-    17: lambda text: bytes.fromhex(text[2:]),
-    20: int,
-    21: int,
-    23: int,
-}
+
+
+def _integer(value: bytes) -> int:
+    return int.from_bytes(value, "big", signed=True)
+
+
+#: Number of a PostgreSQL type -> how its binary form is read: bool, bytea and integers. All others are texts.
+_READERS: dict[int, Callable[[bytes], Any]] = {16: any, 17: bytes, 20: _integer, 21: _integer, 23: _integer}
 
 
 class OwnTransaction(Transaction):
@@ -44,6 +44,7 @@ class OwnTransaction(Transaction):
     :param driver: the driver's connection in it.
     :param idle: where the session waits for the next transaction; without it, it goes back to the pool.
     :param on_cut: called when the connection is broken, because the others may be broken too.
+    :param wait_timeout: seconds for which a statement waits for the server at most.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class OwnTransaction(Transaction):
         on_cut: Callable[[], None],
         *,
         is_mariadb: bool,
+        wait_timeout: float,
         watch: Watch | None = None,
         idle: IdleSessions | None = None,
     ) -> None:
         super().__init__(statements)
         self.is_mariadb = is_mariadb
+        self._wait_timeout = wait_timeout
         self.idle_since = 0.0
         self._taken = taken
         self._idle = idle
@@ -75,7 +78,10 @@ class OwnTransaction(Transaction):
     def begin(self) -> None:
         """Begin a transaction."""
         self._is_open = True
-        self._patience = PEER_SECONDS
+        self._limit(self._wait_timeout)
+
+    def _limit(self, seconds: float) -> None:
+        self._patience = min(PEER_SECONDS, math.ceil(seconds))
 
     def leave(self) -> None:
         """Give the session back to the pool."""
@@ -89,7 +95,7 @@ class OwnTransaction(Transaction):
 
     def limit_wait(self, seconds: float) -> None:
         """Limit the waits for locks, unless the session limits them already, and the waits for the server."""
-        self._patience = min(PEER_SECONDS, math.ceil(seconds))
+        self._limit(seconds)
         if self._info.get(SESSION_WAIT) != seconds:
             super().limit_wait(seconds)
 
@@ -171,7 +177,7 @@ class LibpqTransaction(OwnTransaction):
         values = statement.bound(parameters)
         sent = [each if isinstance(each, bytes) else str(each).encode() for each in values]
         formats = [isinstance(each, bytes) for each in values]
-        arguments = _numbered(statement.text), sent, None, formats
+        arguments = _numbered(statement.text), sent, None, formats, 1
         return _rows(self._limited(self._patience, self._libpq.exec_params, *arguments))
 
     def lock(self, key: Mapping[str, Any]) -> bool:
@@ -222,10 +228,10 @@ def _rows(result: Any) -> Rows:
     """Return the rows of a libpq result. Raises psycopg's error for a failed one."""
     if _checked(result).status == _DONE:
         return Rows(result.command_tuples or 0, [])
-    readers = [(column, _READERS.get(result.ftype(column), str)) for column in range(result.nfields)]
+    readers = [(column, _READERS.get(result.ftype(column), bytes.decode)) for column in range(result.nfields)]
     raw = result.get_value
     rows = [
-        tuple([None if (value := raw(row, column)) is None else read(value.decode()) for column, read in readers])
+        tuple([None if (value := raw(row, column)) is None else read(value) for column, read in readers])
         for row in range(result.ntuples)
     ]
     return Rows(len(rows), rows)

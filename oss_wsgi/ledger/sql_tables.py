@@ -327,9 +327,15 @@ class Statements:
         """Delete the rows with the given keys."""
         return self.compiled(delete(each).where(tuple_(*each.primary_key).in_(list(keys))))
 
-    def delete_locks(self, expired: Collection[bytes]) -> Statement:
-        """Delete the locks of the given tickets."""
-        return self.compiled(delete(tickets).where(tickets.c.ticket.in_(list(expired))))
+    def free_locks(self, expired: Collection[bytes]) -> Statement:
+        """Lock those locks of the given tickets that nobody holds."""
+        free = select(*tickets.primary_key).where(tickets.c.ticket.in_(list(expired)))
+        return self.compiled(free.with_for_update(skip_locked=True))
+
+    def delete_locks(self, keys: Collection[Sequence[Any]]) -> Statement:
+        """Delete the locks with the given keys, but none of a ticket with a response: without it that seems new."""
+        is_used = select(answers.c.ticket).where(answers.c.ticket == tickets.c.ticket).exists()
+        return self.compiled(delete(tickets).where(tuple_(*tickets.primary_key).in_(list(keys)), ~is_used))
 
     def creation(self) -> list[str]:
         """Return the statements that make the tables if they do not exist.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import secrets
 import threading
@@ -279,8 +280,13 @@ class TransactionalLedger(OnceLedger):
                 return act(*arguments)
             except _AgainError as again:
                 is_late = abs(self._clock() - began) > max(seconds, _LEAST_PATIENCE)
-                if is_late or attempt >= (2 if again.was_cut else _TRIES):
-                    raise again.error from again.__cause__
+                last = again.error if is_late or attempt >= (2 if again.was_cut else _TRIES) else None
+                cause = again.__cause__
+            if last is not None:
+                try:
+                    raise last from cause
+                finally:
+                    del last, cause  # or the frame keeps the connection out of its pool until garbage is collected
             # The other transactions can end meanwhile.
             threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
         raise AssertionError
@@ -299,9 +305,9 @@ class TransactionalLedger(OnceLedger):
             transaction = self._begin()
             try:
                 transaction.limit_wait(patience)
-                if patience <= 0 and transaction.statements.family == "mysql":
+                if patience <= 0 and transaction.statements.family == "mysql" and not transaction.is_mariadb:
                     # MySQL waits at least a second for a lock. This statement fails at once if another transaction has
-                    # the row.
+                    # the row. (At REPEATABLE READ it also locks the gap where new tickets go.)
                     transaction.run(transaction.statements.lock_at_once, key)
                 found = _find(transaction, identity, key, is_new=transaction.lock(key))
             except BaseException as error:
@@ -449,7 +455,9 @@ class TransactionalLedger(OnceLedger):
         """Make the tables at the first use, and compare their version. Raises LedgerUnavailableError."""
         if self._is_checked:
             return
-        with self._checking:
+        if not self._checking.acquire(timeout=self._wait_timeout):
+            raise LedgerUnavailableError("ledger_unavailable", "the ledger's database does not answer another call")
+        try:
             if self._is_checked:
                 return
             version = self._do(_version, end=_undo, is_prepared=False)
@@ -463,6 +471,8 @@ class TransactionalLedger(OnceLedger):
                     "the release of oss-wsgi that made them, or a newer one",
                 )
             self._is_checked = True
+        finally:
+            self._checking.release()
 
     # What has expired.
 
@@ -486,7 +496,9 @@ class TransactionalLedger(OnceLedger):
                     transaction.run(transaction.statements.delete(table, keys), {})
                 if keys and table is answers:
                     expired = {ticket for ticket, _ in keys}
-                    transaction.run(transaction.statements.delete_locks(expired), {})
+                    free = transaction.run(transaction.statements.free_locks(expired), {}).rows
+                    if free:  # nobody can store a response of these tickets now
+                        transaction.run(transaction.statements.delete_locks(free), {})
                 deleted += len(keys)
             return deleted
 
@@ -549,7 +561,7 @@ def _find(transaction: Transaction, identity: UploadIdentity, key: Mapping[str, 
 class _RowClaim(Claim):
     """A claim by a locked row."""
 
-    __slots__ = ("_answer", "_is_open", "_ledger", "_shared", "_transaction", "found")
+    __slots__ = ("_answer", "_is_open", "_ledger", "_process", "_shared", "_transaction", "found")
 
     def __init__(
         self, ledger: TransactionalLedger, transaction: Transaction, key: dict[str, Any], found: Found
@@ -560,6 +572,7 @@ class _RowClaim(Claim):
         self.found = found
         self._shared = transaction if isinstance(transaction, SharedTransaction) else None
         self._is_open = True
+        self._process = os.getpid()
 
     def handle(self, handle: Handle) -> StoredResponse:
         shared = self._shared
@@ -593,13 +606,19 @@ class _RowClaim(Claim):
             self._is_open = False
             if self._shared is not None and self._shared.has_conflict:
                 raise self._again() from error
+            if meaning_of(error) is Meaning.DUPLICATE:
+                stored = self._ledger._do(lambda looking: _response_of(looking, answer))
+                if stored is None:
+                    raise  # a deferred constraint of the handler's own tables
+                return stored  # the row of the lock was deleted by hand
             self._ledger._judge(error, "did not say whether it has stored the answer", may_repeat=False)
         self._is_open = False
         self._ledger._note_stored()
         return response
 
     def end(self, error: BaseException | None) -> None:
-        if self._is_open:
+        # In a child that the handler forked, the connection is its parent's.
+        if self._is_open and self._process == os.getpid():
             self._transaction.roll_back(None if self._shared is None else error)  # else the handler's own error
 
     def _again(self) -> _AgainError:

@@ -56,7 +56,7 @@ def _closed_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def use(entry: dict[str, Any]) -> None:
     """Let Django's default database be another one."""
     connections.close_all()
-    entry = {**connections.settings["default"], "CONN_HEALTH_CHECKS": False, "OPTIONS": {}, **entry}
+    entry = {**connections.settings["default"], "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False, "OPTIONS": {}, **entry}
     connections.settings["default"] = entry
     with contextlib.suppress(AttributeError):  # this thread has none yet
         del connections["default"]
@@ -203,6 +203,14 @@ def test_its_place_is_that_of_the_database(tmp_path: Path) -> None:
 def test_a_database_that_django_does_not_know_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"one of 'default'.*, not 'nowhere'"):
         DjangoLedger("nowhere", clock=LedgerClock())
+
+
+def test_a_database_that_commits_nothing_by_itself_is_refused(tmp_path: Path) -> None:
+    use({**project.sqlite(tmp_path / "django.db"), "AUTOCOMMIT": False})
+    handler = Handler()
+    with pytest.raises(SettingsError, match="'AUTOCOMMIT': False"):
+        DjangoLedger(clock=LedgerClock()).run_once(identity(), handler)
+    assert handler.calls == 0
 
 
 def test_a_ledger_within_the_applications_transaction_is_refused(tmp_path: Path) -> None:

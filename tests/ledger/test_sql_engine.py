@@ -30,6 +30,13 @@ pytestmark = pytest.mark.fast
             "mysql://u:p@swordfish@127.0.0.1:1/app",
             "percent-encode each character of the password that is not a letter or digit",
         ),
+        *(
+            (url, "percent-encode each character of the password that is not a letter or digit")
+            for url in ("postgresql://u:p@a/swordfish@127.0.0.1:1/app", "mysql://u:p@a?swordfish@127.0.0.1:1/app")
+        ),
+        ("mysql://u@127.0.0.1:1/app?connect_timeout=swordfish", "ValueError for mysql+pymysql"),
+        ("mysql://u@127.0.0.1:1/app?charset=swordfish", "//127.0.0.1:1/app cannot be used"),
+        ("mysql://u@127.0.0.1:1/app?ssl_ca=/swordfish", "//127.0.0.1:1/app cannot be used"),
         ("postgresql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
         ("mysql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
         ("mysql://u@127.0.0.1:1/app?nonsense=swordfish", "unexpected keyword argument 'nonsense'"),

@@ -45,6 +45,7 @@ from oss_wsgi.ledger.sql_errors import Meaning, meaning_of, text_of
         (sqlalchemy.exc.TimeoutError("QueuePool limit"), Meaning.NO_CONNECTION),
         (TransactionManagementError("You can't execute queries until the end"), Meaning.ABORTED),
         (ConnectionResetError(), Meaning.UNAVAILABLE),
+        (psycopg.errors.ForeignKeyViolation(), None),
         (KeyError("a handler's own"), None),
         (ValueError(), None),
     ],

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.sql_session import own_transaction
 from oss_wsgi.ledger.sql_tables import EXPIRING, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
+from oss_wsgi.ledger.transactional import SharedTransaction
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
     NOW,
@@ -640,6 +641,8 @@ def test_a_call_that_may_not_wait_does_not_wait_a_servers_least_time(
 ) -> None:
     """MySQL's is a second; here it is longer than the test."""
     process = start_handling(server)
+    for kind in (own_transaction("pymysql"), SharedTransaction):
+        monkeypatch.setattr(kind, "is_mariadb", property(lambda self: False, lambda self, value: None), raising=False)
     monkeypatch.setattr(transactional.Transaction, "whole_seconds", lambda self, seconds: 300)
     sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
     with SQLLedger(server.url, clock=LedgerClock()) as ledger:
@@ -647,6 +650,17 @@ def test_a_call_that_may_not_wait_does_not_wait_a_servers_least_time(
             with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
                 each.run_once(identity()._replace(may_wait=False), Handler(FAILURE))
     process.communicate("\n")
+
+
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_a_browsers_request_holds_up_no_other_ticket(server: Server) -> None:
+    """The server's default isolation level, REPEATABLE READ, has locks of the gaps between rows."""
+    with closing_engine(server) as engine:
+        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+        ledger.run_once(identity("a"), Handler())
+        with handling(ledger, identity("b", may_wait=False), BlockingHandler()):
+            for may_wait in (True, False):
+                assert ledger.run_once(identity(f"c {may_wait}", may_wait=may_wait), Handler()) == SUCCESS
 
 
 @BOTH
@@ -757,6 +771,30 @@ def test_a_response_is_deleted_when_both_clocks_have_passed(server: Server, engi
         assert ledger.delete_expired() > 0
         assert len(ledger) == 1
         assert ledger.run_once(identity("valid", expires=NOW + 10 * 86_400), Handler(FAILURE)) == SUCCESS
+
+
+@BOTH
+def test_a_response_that_is_still_valid_keeps_the_lock_of_its_ticket(server: Server, engine: Engine) -> None:
+    """A response that recovery stores is valid for longer than the ticket's other ones."""
+    clock, longer = LedgerClock(), identity(etag="2", expires=NOW + 36_000)
+    with SQLLedger(server.url, clock=clock, wait_timeout=60.0) as ledger:
+        ledger.run_once(identity(etag="1"), Handler())
+        ledger.run_once(longer, Handler())
+        move(engine, MARGIN + 3600)
+        clock.advance(3600)
+        assert (ledger.delete_expired(), len(ledger)) == (1, 1)
+        assert ledger.run_once(longer, Handler(FAILURE)) == SUCCESS
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_a_stored_response_is_found_where_the_lock_was_deleted(engine: Engine, ledger: SQLLedger, kind: str) -> None:
+    ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    ledger.run_once(identity(), Handler())
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM oss_wsgi_tickets")
+    handler = Handler(StoredResponse("200 OK", "", b"another"))
+    assert (ledger.run_once(identity(), handler), handler.calls) == (SUCCESS, 1)
 
 
 @BOTH
@@ -968,6 +1006,48 @@ def test_names_that_differ_in_case_are_two_objects(ledger: SQLLedger) -> None:
     ledger.run_once(identity("t", object="A.PNG", max_objects=2), handler)
     ledger.run_once(identity("T", object="a.png", max_objects=2), handler)
     assert handler.calls == 2
+
+
+def test_bytes_are_read_however_the_server_writes_them_as_text(server: Server) -> None:
+    url = sqlalchemy.make_url(server.url).set(query={"options": "-c bytea_output=escape"})
+    with SQLLedger(url, clock=LedgerClock()) as ledger:
+        for handler in (Handler(), Handler(FAILURE)):
+            assert ledger.run_once(identity(), handler) == SUCCESS
+        ledger.save("a", "\\x猫")
+        assert ledger.load("a") == "\\x猫"
+        assert ledger.known([("user/猫 1.png", "5B3C")])
+
+
+@pytest.mark.parametrize("constraint", ["UNIQUE (name)", "FOREIGN KEY (other) REFERENCES others (name)"])
+def test_a_deferred_constraint_of_the_handlers_is_its_own_error(engine: Engine, constraint: str) -> None:
+    with engine.begin() as connection:
+        for text in ("others (name text PRIMARY KEY)", f"own (name text, other text, {constraint} INITIALLY DEFERRED)"):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {text.partition(' ')[0]} CASCADE")
+            connection.exec_driver_sql(f"CREATE TABLE {text}".replace(") INITIALLY", ") DEFERRABLE INITIALLY"))
+        connection.exec_driver_sql("INSERT INTO own (name) VALUES ('one')")
+    calls = []
+
+    def handle(connection: Connection) -> StoredResponse:
+        calls.append(connection.exec_driver_sql("INSERT INTO own VALUES ('one', 'none')"))
+        return SUCCESS
+
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        ledger.run_once(identity(), handle)
+    assert (len(calls), len(ledger)) == (1, 0)
+
+
+@BOTH
+def test_an_applications_engine_is_used_again_after_a_restart(request: pytest.FixtureRequest, server: Server) -> None:
+    kind = "postgresql" if "postgresql" in server.url else "mariadb"
+    with running(kind) as own, closing_engine(own) as engine:
+        ledger = SQLLedger(engine, clock=LedgerClock())
+        with ExitStack() as stack:  # so that there are six connections
+            for number in range(6):
+                stack.enter_context(handling(ledger, identity(f"before {number}"), BlockingHandler()))
+        own.restart()
+        for number in range(4):
+            assert ledger.run_once(identity(f"after {number}"), Handler()) == SUCCESS
 
 
 def test_a_server_that_cannot_be_reached_is_a_setting_error_without_the_password(server: Server) -> None:
