@@ -178,8 +178,13 @@ class SQLLedger(TransactionalLedger):
         engine, statements = self._engine, self._statements
         assert engine is not None  # noqa: S101
         assert statements is not None  # noqa: S101
-        # An application's engine sets up its sessions only through a Connection.
-        taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
+        try:
+            # An application's engine sets up its sessions only through a Connection.
+            taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
+        except Exception as error:
+            if meaning_of(error) is Meaning.UNAVAILABLE:  # a pooled connection was cut, perhaps as all others
+                self._dispose()
+            raise
         driver = (taken if self._is_ours else taken.connection).driver_connection
         kind = own_transaction(engine.dialect.driver) if self._is_ours else OwnTransaction
         kept: dict[str, Any] = {"watch": self._watch, "idle": self._idle} if self._is_ours else {}
