@@ -65,18 +65,19 @@ class SQLLedger(TransactionalLedger):
     ) -> None:
         super().__init__(clock=clock, wait_timeout=wait_timeout)
         self._is_ours = not isinstance(url_or_engine, Engine)
+        self._watch, self._idle = Watch(), IdleSessions(clock)
+        weakref.finalize(self, self._watch.stop)
         if isinstance(url_or_engine, Engine):
             check_backend(url_or_engine.dialect.name)
             engine: Engine = url_or_engine.execution_options(isolation_level="READ COMMITTED")
         elif isinstance(url_or_engine, (str, URL)):
-            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
+            limited = self._watch.limited
+            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout, limited=limited)
         else:
             raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
         self._engine: Engine | None = engine
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
         self._statements: Statements | None = Statements(engine.dialect.name)
-        self._watch, self._idle = Watch(), IdleSessions(clock)
-        weakref.finalize(self, self._watch.stop)
         try:
             self._prepare()
         except LedgerUnavailableError as error:
@@ -153,7 +154,8 @@ class SQLLedger(TransactionalLedger):
         if is_child and self._engine is not None:
             # To drop the parent's sessions takes a lock of their pool, which a thread of the parent may have held.
             self._of_parent = self._idle
-            self._watch, self._idle = Watch(), IdleSessions(self._clock)
+            self._idle = IdleSessions(self._clock)
+            self._watch.reset()
             if self._is_ours:
                 self._engine.dispose(close=False)  # the connections belong to the parent
 

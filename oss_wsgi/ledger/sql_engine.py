@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy
@@ -38,8 +39,17 @@ _PREPARE_AFTER = 1
 _PYMYSQL_FLAGS = 2 | 65536
 
 
-def engine_from(text: str | URL, *, threads: int | None, wait_timeout: float) -> Engine:
+def _unlimited(connection: Any, seconds: int, act: Callable[..., object], *arguments: Any) -> object:
+    return act(*arguments)
+
+
+def engine_from(
+    text: str | URL, *, threads: int | None, wait_timeout: float, limited: Callable[..., object] = _unlimited
+) -> Engine:
     """Return an engine for a URL, with a connection for each thread and some for sweeps; None: for all that ask.
+
+    ``limited`` calls a function that uses a driver's connection, for a number of seconds at most: a pooler may keep the
+    first statement of a session waiting.
 
     Raises SettingsError, which shows no password, for a malformed URL and for a driver that is not installed.
     """
@@ -71,7 +81,11 @@ def engine_from(text: str | URL, *, threads: int | None, wait_timeout: float) ->
     except (sqlalchemy.exc.SQLAlchemyError, TypeError, ValueError) as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
     set_up = _set_up_postgresql if url.get_backend_name() == "postgresql" else _set_up_mysql
-    event.listen(engine, "connect", lambda connection, record: set_up(connection, record.info, wait_timeout))
+
+    def connected(connection: Any, record: Any) -> None:
+        limited(connection, math.ceil(wait_timeout), set_up, connection, record.info, wait_timeout)
+
+    event.listen(engine, "connect", connected)
     return engine
 
 

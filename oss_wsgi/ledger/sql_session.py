@@ -69,9 +69,9 @@ class OwnTransaction(Transaction):
         self._info = taken.info
         self._driver = driver
         self._cursor = self._driver.cursor()
-        #: Calls the driver, for at most so many seconds. PyMySQL, without fileno, has a limit of its own.
+        #: Calls the driver, for at most so many seconds.
         self._limited: Callable[..., Any] = _unlimited
-        if watch is not None and hasattr(driver, "fileno"):
+        if watch is not None:
             self._limited = partial(watch.limited, driver)
         self.begin()
 
@@ -332,6 +332,10 @@ class Watch:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all statements and the thread, in a forked child: they are the parent's."""
         self._ticks = 0
         self._running: dict[Any, int] = {}
         self._ended = threading.Event()
@@ -339,6 +343,8 @@ class Watch:
 
     def limited(self, connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call ``act``, and cut the driver's connection if that takes longer than ``seconds``, exact to a second."""
+        if not hasattr(connection, "fileno"):  # PyMySQL's
+            return act(*arguments)
         self._running[connection] = self._ticks + seconds + 1
         if self._thread is None:
             self._ended = threading.Event()

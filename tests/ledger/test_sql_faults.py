@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -1035,6 +1035,21 @@ def test_a_deferred_constraint_of_the_handlers_is_its_own_error(engine: Engine, 
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         ledger.run_once(identity(), handle)
     assert (len(calls), len(ledger)) == (1, 0)
+
+
+@BOTH
+def test_a_new_session_is_set_up_within_a_limit(server: Server) -> None:
+    """A pooler accepts a connection, and may keep its first statement waiting for two minutes."""
+    limits = []
+
+    def limited(connection: object, seconds: int, act: Callable[..., object], *arguments: object) -> None:
+        limits.append(seconds)
+        act(*arguments)
+
+    engine = engine_from(server.url, threads=1, wait_timeout=7.0, limited=limited)
+    engine.connect().close()
+    engine.dispose()
+    assert limits == [7]
 
 
 @BOTH
