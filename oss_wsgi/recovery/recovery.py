@@ -296,8 +296,9 @@ class LostUploads:
         except HandlerCommittedError:
             log.exception("on_orphan ended or broke the ledger's transaction; it will be called again")
         except LedgerUnavailableError as error:
-            if error.reason != "ledger_busy":  # another thread or process is calling on_orphan
+            if error.reason != "ledger_busy":
                 raise
+            return "unavailable", error.reason  # another thread or process is calling on_orphan, which may yet raise
         return outcome, reason
 
 
