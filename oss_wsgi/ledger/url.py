@@ -11,6 +11,7 @@ from ..exceptions import SettingsError
 from .base import Ledger
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_WITHOUT_SCHEME = re.compile(r"[^/\\\s@]+:[^/\\\s]*@")
 _REDIS = {"redis", "rediss", "valkey", "valkeys"}
 _SQL = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _EXPECTED = "a path, or a URL that begins with postgresql://, mysql://, redis:// or rediss://"
@@ -25,6 +26,10 @@ def check_ledger(text: str) -> None:
     """Raise ValueError, with neither user nor password, for a text that names no ledger."""
     match = _SCHEME.match(text)
     if match is None:
+        if _WITHOUT_SCHEME.match(text):  # as a path, it would be shown with its password
+            raise ValueError(
+                f"must be {_EXPECTED}, not one without its beginning; for a file of this name write ./ before it"
+            )
         return
     kind = match[1].lower().partition("+")[0]
     if kind not in _REDIS and kind not in _SQL:
@@ -59,12 +64,12 @@ def passwords_in(text: str) -> list[str]:
 
 def shown(text: str) -> str:
     """Return a ledger's path, or its URL without user, password and query; only the scheme if no ledger has the URL."""
-    if not is_url(text):
-        return text
     try:
         check_ledger(text)
     except ValueError:
-        return f"{text.partition('://')[0]}://..."
+        return f"{text.partition('://')[0]}://..." if is_url(text) else "..."
+    if not is_url(text):
+        return text
     parts = urlsplit(text)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -77,15 +82,15 @@ def ledger_from(text: str, *, clock: Callable[[], float], **options: Any) -> Led
     :param clock: returns Unix seconds.
     :param options: further options of the ledger's class, such as ``wait_timeout``.
     """
+    try:
+        check_ledger(text)
+    except ValueError as error:
+        raise SettingsError(f"OSS_LEDGER {error}.") from None
     match = _SCHEME.match(text)
     if match is None:
         from .sqlite import SQLiteLedger  # imported here because SQLite takes a megabyte
 
         return SQLiteLedger(text, clock=clock, **options)
-    try:
-        check_ledger(text)
-    except ValueError as error:
-        raise SettingsError(f"OSS_LEDGER {error}.") from None
     kind = match[1].lower().partition("+")[0]
     if kind in _REDIS:
         from .redis import RedisLedger

@@ -15,7 +15,7 @@ from oss_wsgi.testing.ledger_contract import LedgerClock
 URL = "postgresql://app:p%40ss@db.example:5432/shop?sslmode=require"
 
 
-@pytest.mark.parametrize("text", ["ledger.db", "/var/lib/ledger.db", "C:\\ledger.db", "what?password=x.db"])
+@pytest.mark.parametrize("text", ["ledger.db", "/var/lib/ledger.db", "C:\\ledger.db", "C:\\a@b.db", "./a:b@c.db", "what?password=x.db"])
 def test_a_path_is_no_url(text: str) -> None:
     assert not is_url(text)
     check_ledger(text)
@@ -27,6 +27,7 @@ def test_a_path_is_no_url(text: str) -> None:
     ("text", "problem"),
     [
         ("http://app:pass-word@db/shop", "must be a path, or a URL that begins with postgresql://"),
+        ("app:pass-word@db/shop", "must be a path, or a URL .* not one without its beginning"),
         ("postgresql://app:pass-word@db", "must name the database"),
         ("mysql://app:pass-word@db/", "must name the database"),
         ("postgresql://app:pass-word@db:port/shop", "must have a host and a port"),
