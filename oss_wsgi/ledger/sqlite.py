@@ -8,11 +8,13 @@ itself, or lets a thread do it if the disk is slow. Beside the file are SQLite's
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
 import re
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import LedgerUnavailableError, SettingsError
+from ..private_file import open_private
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     IN_LOOP,
@@ -38,9 +41,14 @@ from .base import (
     ledger_busy_error,
 )
 from .place import Place, place_of_file
-from .process_lock import PLACES, file_at, locks_beside
+from .process_lock import FileLocks
 from .sqlite_file import BUSY_SECONDS, begin, connect, make_file, narrow_files
 from .steady_time import SteadyTime
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +89,8 @@ _KNOWN_PAIRS = 500
 _SELECT_KNOWN = "SELECT object, etag FROM answers WHERE upload IN ({})"
 _SAVE = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
+#: How many places there are for claims, and again for names.
+_PLACES = 1 << 62
 _HALF = 1 << 32
 _TICKET_ID = re.compile("[0-9a-f]{32}")
 #: Seconds between two tries to lock a place that another process holds.
@@ -135,7 +145,7 @@ class SQLiteLedger(LoopLedger):
                 begin(self._writer.opened(), BUSY_SECONDS)  # connecting alone would accept a read-only file
                 narrow_files(self._path)  # others may have been able to read it
                 self._writer.close()
-            self._locks = locks_beside(self._path)
+            self._locks = _locks_beside(self._path)
             self._locks.close()
         except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
@@ -224,7 +234,7 @@ class SQLiteLedger(LoopLedger):
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         locked = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
-        place = self._locks.place(_hash(locked, 8) % PLACES)
+        place = self._locks.place(_hash(locked, 8) % _PLACES)
         try:
             if not self._locks.try_lock(place):
                 self._wait_for(place, patience)
@@ -251,7 +261,7 @@ class SQLiteLedger(LoopLedger):
 
     @contextmanager
     def _hold(self, name: str) -> Iterator[None]:
-        place = self._locks.place(_hash(name, 8) % PLACES, is_name=True)
+        place = self._locks.place(_hash(name, 8) % _PLACES, is_name=True)
         try:
             has_lock = self._locks.try_lock(place)
         except OSError as error:
@@ -572,13 +582,13 @@ class _Connection:
         """Return the connection. Raises OSError, ValueError and sqlite3.Error."""
         if self._connection is not None:
             try:
-                if file_at(self._path) == self._file:
+                if _file_at(self._path) == self._file:
                     return self._connection
             except FileNotFoundError:
                 pass
             self.close()  # nobody would find what is written to the old file
         connection = connect(self._path, self._busy_seconds)
-        self._connection, self._file = connection, file_at(self._path)
+        self._connection, self._file = connection, _file_at(self._path)
         return connection
 
     def roll_back(self) -> None:
@@ -671,6 +681,118 @@ class _SQLiteClaim(Claim, Pending):
         self._ledger._locks.unlock(self._place)
 
 
+class ByteLocks:
+    """Locks of bytes in the file ``path``: open file description locks, which all threads of a process share.
+
+    ``lockf`` is no alternative: two ledgers of one process would share its locks, and lose them whenever any descriptor
+    of the file is closed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._file = 0, 0
+        self._held: set[int] = set()
+        self._mutex = threading.Lock()
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def place(self, number: int, *, is_name: bool = False) -> int:
+        """Return the offset for a hash; names and uploads never share an offset."""
+        return number + _PLACES * is_name
+
+    def try_lock(self, place: int) -> bool:
+        """Lock a byte; return False if another call or process holds it."""
+        with self._mutex:
+            if place in self._held:  # two hashes are equal; the kernel would lock it twice and unlock it once
+                return False
+            while True:
+                if self._descriptor < 0:
+                    self._open()
+                has_lock = _set_lock(self._descriptor, fcntl.F_WRLCK, place)
+                try:
+                    if _file_at(self._path) == self._file:
+                        break
+                except FileNotFoundError:
+                    pass
+                self._open()  # other processes do not see locks of a removed file
+            if has_lock:
+                self._held.add(place)
+            return has_lock
+
+    def unlock(self, place: int) -> None:
+        """Unlock a byte."""
+        with self._mutex:
+            self._held.discard(place)
+            if self._descriptor >= 0:
+                _set_lock(self._descriptor, fcntl.F_UNLCK, place)
+
+    def close(self) -> None:
+        """Close the file, unless locks are held."""
+        with self._mutex:
+            if not self._held:
+                self._close()
+
+    def before_fork(self) -> None:
+        """Block all calls until ``after_fork``."""
+        self._mutex.acquire()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Allow calls again. A child closes its inherited file, because it would keep its parent's locks alive."""
+        if is_child:
+            self._close()
+            self._held.clear()
+        self._mutex.release()
+
+    def _open(self) -> None:
+        """Open the file that is there now, and lock all held places in it that nobody else has locked meanwhile."""
+        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            for place in self._held:
+                _set_lock(descriptor, fcntl.F_WRLCK, place)
+            status = os.fstat(descriptor)
+            if os.geteuid() == 0:  # as SQLite does: root may look after another user's ledger, who must keep access
+                owner = os.stat(self._path.removesuffix("-lock"))
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._close()
+        self._descriptor, self._file = descriptor, (status.st_dev, status.st_ino)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _set_lock(descriptor: int, kind: int, place: int) -> bool:
+    """Lock or unlock a byte; return False if another descriptor has locked it."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, place, 1, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _locks_beside(path: Path) -> ByteLocks | FileLocks:
+    """Return the kind of locks that this system has."""
+    name, place = f"{path}-lock", 2 * _PLACES - 1
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        return FileLocks(name)
+    locks = ByteLocks(name)
+    try:
+        locks.try_lock(place)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return FileLocks(name)  # a kernel that imitates Linux, without these locks
+    locks.unlock(place)
+    return locks
+
+
 def _free_bytes(path: Path) -> float:
     """Return how many bytes are free on a file's disk; infinity if that is unknown."""
     try:
@@ -678,6 +800,12 @@ def _free_bytes(path: Path) -> float:
     except (AttributeError, OSError):  # Windows; or the file is gone
         return math.inf
     return disk.f_bavail * disk.f_frsize
+
+
+def _file_at(path: str | Path) -> tuple[int, int]:
+    """Return device and inode of the file at a path, which change when the file is replaced."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _ticket(ticket: str) -> str | bytes:
