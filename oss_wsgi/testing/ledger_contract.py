@@ -496,9 +496,9 @@ class LedgerContract:
         ledger.run_once(identity("before"), Handler())
         upload, handler = identity(max_objects=max_objects), Handler()
         with self.unwritable(ledger):
-            for _ in range(3):
+            for may_wait in (True, False, True):
                 with pytest.raises(LedgerUnavailableError):
-                    ledger.run_once(upload, handler)
+                    ledger.run_once(upload._replace(may_wait=may_wait), handler)
             assert handler.calls <= 1, (
                 "only the first report may reach the handler before the store shows that it cannot be written to"
             )
