@@ -29,7 +29,7 @@ from .place import Place
 #: Seconds to wait for another call that handles the same upload; OSS gives up after 5.
 DEFAULT_WAIT_TIMEOUT = 4.0
 
-#: The part of ``wait_timeout`` for waiting within this process; the rest is for waiting for other processes afterwards.
+#: A call first waits in this process for at most this part of ``wait_timeout``, then for other processes.
 _SHARE_OF_GATE = 0.9
 
 
