@@ -20,11 +20,11 @@ from .sql_tables import Statements
 from .transactional import AUTOCOMMIT, SharedTransaction, Transaction, TransactionalLedger
 
 _REFUSED = (
-    "a handler must not commit: the ledger commits its work together with the upload's answer, so that both or none "
+    "a handler must not commit: the ledger commits its work together with the upload's response, so that both or none "
     "are stored. Leave out the commit; begin_nested makes a savepoint"
 )
 _NOT_COMMITTED = (
-    "The context manager of begin did not commit, so that neither the handler's work nor the upload's answer is "
+    "The context manager of begin did not commit, so that neither the handler's work nor the upload's response is "
     "stored: pass engine.begin or sessionmaker(engine).begin, not engine.connect or the sessionmaker itself."
 )
 _SHARED = "oss_wsgi.shared"

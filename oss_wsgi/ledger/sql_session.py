@@ -105,7 +105,7 @@ class OwnTransaction(Transaction):
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
 
     def store(self, answer: Mapping[str, Any]) -> None:
-        """Store the answer of an upload, and commit."""
+        """Store the response of an upload, and commit."""
         self.run(self.statements.store, answer)
         self.commit()
 
@@ -146,7 +146,7 @@ class PyMySQLTransaction(OwnTransaction):
         return bool(self._driver.query(self.statements.claim.filled(key)) == 1)
 
     def store(self, answer: Mapping[str, Any]) -> None:
-        """Store the answer of an upload and commit, in one message."""
+        """Store the response of an upload and commit, in one message."""
         text = self.statements.store.filled(answer)
         if self.is_mariadb:
             # A block has one answer; two would wake the thread twice.
@@ -190,7 +190,7 @@ class LibpqTransaction(OwnTransaction):
         return bool(self._send(text).get_value(0, 0) == b"0")
 
     def store(self, answer: Mapping[str, Any]) -> None:
-        """Store the answer of an upload and commit, in one message if the statement is prepared."""
+        """Store the response of an upload and commit, in one message if the statement is prepared."""
         if not self._may_prepare:
             super().store(answer)
             return

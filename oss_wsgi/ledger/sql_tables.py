@@ -103,7 +103,7 @@ answers = Table(
     Index("oss_wsgi_answers_forget_after", "forget_after"),
     **_INNODB,
 )
-#: The CRC-64 that uploads in parts must have. ``answers`` is the ticket's number of answers when the row was written:
+#: The CRC-64 that uploads in parts must have. ``answers`` is the ticket's number of responses when the row was written:
 #: the row no longer counts once there are more.
 checksums = Table(
     "oss_wsgi_checksums",
@@ -264,8 +264,8 @@ class Statements:
         of_upload = answers.c.upload == bindparam("upload")
         self.find = compiled(select(answers.c.object, answers.c.etag, *response).where(of_ticket, of_upload))
         is_object = case((answers.c.object == bindparam("object"), literal_column("1")), else_=literal_column("0"))
-        #: Selects how many objects of a ticket have an answer, and whether this object has one: 1, 0, or NULL without
-        #: answers.
+        #: Selects how many objects of a ticket have a response, and whether this object has one: 1, 0, or NULL without
+        #: responses.
         self.count_objects = compiled(
             select(func.count(answers.c.object.distinct()), func.max(is_object)).where(of_ticket)
         )
@@ -320,7 +320,7 @@ class Statements:
         }
 
     def known(self, uploads: Collection[int]) -> Statement:
-        """Select object and ETag of the answers with the given hashes."""
+        """Select object and ETag of the responses with the given hashes."""
         return self.compiled(select(answers.c.object, answers.c.etag).where(answers.c.upload.in_(list(uploads))))
 
     def delete(self, each: Table, keys: Collection[Sequence[Any]]) -> Statement:
@@ -407,7 +407,7 @@ class Statements:
         return upsert.inline() if returned is None else upsert.returning(returned)
 
     def _estimate(self) -> Any:
-        """Select the estimated number of answers, without reading them, if the database has an estimate."""
+        """Select the estimated number of responses, without reading them, if the database has an estimate."""
         if self.family == "postgresql":
             relations: FromClause = table("pg_class", column("oid"), column("reltuples"))
             rows = cast(relations.c.reltuples, BigInteger)

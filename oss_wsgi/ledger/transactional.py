@@ -59,7 +59,7 @@ PING_SECONDS = 8.0
 
 _COMMITTED = (
     "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so its "
-    "work and the upload's answer could not be stored together: leave out the commit, because the ledger commits both"
+    "work and the upload's response could not be stored together: leave out the commit, because the ledger commits both"
 )
 _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "
@@ -67,7 +67,7 @@ _BROKEN = (
 )
 AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
-    "the upload's answer cannot be stored together: give it an engine with another isolation level."
+    "the upload's response cannot be stored together: give it an engine with another isolation level."
 )
 #: What is stored to try it; PostgreSQL would store a larger row elsewhere.
 _PROBE = {"status": b"", "content_type": b"", "body": bytes(1500)}
@@ -93,7 +93,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def store(self, answer: Mapping[str, Any]) -> None:
-        """Store the answer of an upload, and commit."""
+        """Store the response of an upload, and commit."""
 
     @abstractmethod
     def commit(self) -> None:
@@ -160,7 +160,7 @@ class SharedTransaction(Transaction):
         return Rows(result.rowcount, [tuple(row) for row in result.fetchall()] if statement.returns_rows else [])
 
     def store(self, answer: Mapping[str, Any]) -> None:
-        """Store the answer, and commit. Raises HandlerCommittedError if the handler ended the transaction."""
+        """Store the response, and commit. Raises HandlerCommittedError if the handler ended the transaction."""
         self._after_handler()
         self.run(self.statements.store, answer)
         self.commit()
@@ -611,7 +611,7 @@ class _RowClaim(Claim):
                 if stored is None:
                     raise  # a deferred constraint of the handler's own tables
                 return stored  # the row of the lock was deleted by hand
-            self._ledger._judge(error, "did not say whether it has stored the answer", may_repeat=False)
+            self._ledger._judge(error, "did not say whether it has stored the response", may_repeat=False)
         self._is_open = False
         self._ledger._note_stored()
         return response

@@ -311,7 +311,7 @@ def test_a_commit_whose_end_is_unknown_is_unavailable_and_the_next_call_finds_th
             proxy.cut_after = b"COMMIT"
             return SUCCESS
 
-        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the answer"):
+        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the response"):
             ledger.run_once(identity(), handle)
         again = Handler()
         assert ledger.run_once(identity(), again if kind == "own" else insert) == SUCCESS
@@ -977,7 +977,7 @@ def test_mysqls_statements_store_too(server: Server, engine: Engine, monkeypatch
             assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
             assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
         assert len(ledger) == 2
-        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the answer"):
+        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the response"):
             ledger.run_once(identity("t3"), stop_commits)
         other.exec_driver_sql("BACKUP STAGE END")
 
