@@ -574,10 +574,10 @@ def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:
     return settings.ticket_secret or [secrets.token_hex(32)]
 
 
-def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:
-    """Open the settings' ledger, or make one in memory."""
+def ledger_of(settings: Settings, clock: Callable[[], float] = time.time, *, threads: int | None = None) -> Ledger:
+    """Open the settings' ledger, with connections for ``threads`` threads, or make one in memory."""
     if settings.ledger is not None:
-        return ledger_from(settings.ledger, clock=clock)
+        return ledger_from(settings.ledger, clock=clock, threads=threads)
     log.warning(
         "OSS_LEDGER is not set: handled uploads are remembered only in this process's memory, so after a restart or in "
         "another process the same report is handled again"

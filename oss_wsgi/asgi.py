@@ -8,12 +8,14 @@ import inspect
 import logging
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import wait
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .application import DirectUpload as WSGIDirectUpload
+from .application import ledger_of
 from .settings import Settings
 from .wsgi.responses import THREADS_KEY, not_found
 
@@ -82,6 +84,11 @@ class DirectUpload:
         **options: Any,
     ) -> None:
         _check(settings, time_limit, threads, options)
+        if options.get("ledger") is None:
+            settings.bucket_and_host()
+            if options.get("credentials") is None and not settings.credentials_library:
+                settings.credentials()  # raises for a missing key, before the ledger opens a file
+            options["ledger"] = ledger_of(settings, options.get("clock", time.time), threads=2 * threads)
         self._time_limit = time_limit
         self._threads = threads
         self._last_loop: asyncio.AbstractEventLoop | None = None

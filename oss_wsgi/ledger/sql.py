@@ -19,6 +19,9 @@ from .sql_session import IdleSessions, OwnTransaction, Watch, own_transaction
 from .sql_tables import Statements
 from .transactional import AUTOCOMMIT, SharedTransaction, Transaction, TransactionalLedger
 
+#: The number of threads for which a ledger has connections by default.
+DEFAULT_THREADS = 8
+
 _REFUSED = (
     "a handler must not commit: the ledger commits its work together with the upload's response, so that both or none "
     "are stored. Leave out the commit; begin_nested makes a savepoint"
@@ -52,7 +55,6 @@ class SQLLedger(TransactionalLedger):
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. MySQL counts whole seconds.
     :param threads: for how many threads there are connections, beside three for sweeps; more threads wait for one.
-        None: each thread that needs one gets one.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class SQLLedger(TransactionalLedger):
         *,
         clock: Callable[[], float],
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
-        threads: int | None = None,
+        threads: int = DEFAULT_THREADS,
     ) -> None:
         super().__init__(clock=clock, wait_timeout=wait_timeout)
         self._is_ours = not isinstance(url_or_engine, Engine)
@@ -184,7 +186,9 @@ class SQLLedger(TransactionalLedger):
             # An application's engine sets up its sessions only through a Connection.
             taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
         except Exception as error:
-            if meaning_of(error) is Meaning.UNAVAILABLE:  # a pooled connection was cut, perhaps as all others
+            # A pooled connection was cut, perhaps as all others; or else a new one was refused.
+            was_cut = meaning_of(error) is Meaning.UNAVAILABLE and getattr(error, "connection_invalidated", True)
+            if was_cut and not self._is_ours:
                 self._dispose()
             raise
         driver = (taken if self._is_ours else taken.connection).driver_connection

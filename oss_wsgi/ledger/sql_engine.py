@@ -44,9 +44,9 @@ def _unlimited(connection: Any, seconds: int, act: Callable[..., object], *argum
 
 
 def engine_from(
-    text: str | URL, *, threads: int | None, wait_timeout: float, limited: Callable[..., object] = _unlimited
+    text: str | URL, *, threads: int, wait_timeout: float, limited: Callable[..., object] = _unlimited
 ) -> Engine:
-    """Return an engine for a URL, with a connection for each thread and some for sweeps; None: for all that ask.
+    """Return an engine for a URL, with a connection for each thread and some for sweeps.
 
     ``limited`` calls a function that uses a driver's connection, for a number of seconds at most: a pooler may keep the
     first statement of a session waiting.
@@ -60,8 +60,8 @@ def engine_from(
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="READ COMMITTED",
-            # Without overflow: a call that waits hears of each connection that comes back. 0 sets no limit.
-            pool_size=0 if threads is None else threads + _MORE_CONNECTIONS,
+            # No overflow: a waiting call gets each connection that is returned.
+            pool_size=threads + _MORE_CONNECTIONS,
             max_overflow=0,
             pool_timeout=wait_timeout,
             pool_recycle=RECYCLE_SECONDS,
@@ -103,7 +103,8 @@ def _checked_url(text: str | URL) -> URL:
     url = url.set(drivername=url.drivername.lower())
     url = url.set(drivername=DRIVERS.get(url.drivername, (url.drivername,))[0])
     # SQLAlchemy ends a password at the first @, and the host at a /, ? or # in it.
-    if "@" in (url.host or "") or (isinstance(text, str) and re.search("//.*[/?#][^=]*@", text)):
+    is_cut = isinstance(text, str) and re.search(r"//[^@]*[/?#][^=]*@|[?&][^=&]*@", text)
+    if is_cut or "@" in f"{url.host}{url.database}":
         raise SettingsError(_MALFORMED)
     check_backend(url.get_backend_name())
     return url

@@ -61,7 +61,7 @@ class OwnTransaction(Transaction):
     ) -> None:
         super().__init__(statements)
         self.is_mariadb = is_mariadb
-        self._wait_timeout = wait_timeout
+        self._patience = min(PEER_SECONDS, math.ceil(wait_timeout))
         self.idle_since = 0.0
         self._taken = taken
         self._idle = idle
@@ -78,10 +78,6 @@ class OwnTransaction(Transaction):
     def begin(self) -> None:
         """Begin a transaction."""
         self._is_open = True
-        self._limit(self._wait_timeout)
-
-    def _limit(self, seconds: float) -> None:
-        self._patience = min(PEER_SECONDS, math.ceil(seconds))
 
     def leave(self) -> None:
         """Give the session back to the pool."""
@@ -94,8 +90,7 @@ class OwnTransaction(Transaction):
                 close()
 
     def limit_wait(self, seconds: float) -> None:
-        """Limit the waits for locks, unless the session limits them already, and the waits for the server."""
-        self._limit(seconds)
+        """Limit the waits for locks, unless the session limits them already."""
         if self._info.get(SESSION_WAIT) != seconds:
             super().limit_wait(seconds)
 

@@ -276,11 +276,9 @@ class Statements:
         note = _parameters("ticket", "checksum", "answers", "expires")
         note["forget_after"] = forget_after
         self.expect = compiled(self._upsert(checksums, note, {"answers": bindparam("answers_now")}))
-        is_of_ticket = checksums.c.ticket == bindparam("ticket")
-        self.forget_expected = compiled(delete(checksums).where(is_of_ticket))
         self.expected = compiled(
             select(checksums.c.checksum).where(
-                is_of_ticket,
+                checksums.c.ticket == bindparam("ticket"),
                 checksums.c.answers == select(func.count()).select_from(answers).where(of_ticket).scalar_subquery(),
             )
         )

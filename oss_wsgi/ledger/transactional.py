@@ -35,6 +35,7 @@ from .sql_tables import (
     Statement,
     Statements,
     answers,
+    checksums,
     decoded,
     encoded,
     hash_of,
@@ -299,7 +300,7 @@ class TransactionalLedger(OnceLedger):
         if not self._is_checked:
             self._prepare()
         if not self._is_proven:
-            self.check()  # not in the claim's transaction, whose locks last as long as the handler
+            self._try_to_store(patience)  # not in the claim's transaction: its locks last as long as the handler
         key = key_of(identity, self._clock())
         try:
             transaction = self._begin()
@@ -380,7 +381,14 @@ class TransactionalLedger(OnceLedger):
 
     def check(self) -> None:
         """Store a probe and roll back; LedgerUnavailableError when that fails."""
-        self._do(_try_to_store, end=_undo)
+        self._try_to_store(self._wait_timeout)
+
+    def _try_to_store(self, patience: float) -> None:
+        def attempt(transaction: Transaction) -> None:
+            transaction.limit_wait(patience)
+            _try_to_store(transaction)
+
+        self._do(attempt, end=_undo)
 
     def __len__(self) -> int:
         """Return the number of stored responses; from 100,000 on, the database's estimate."""
@@ -550,12 +558,10 @@ def _find(transaction: Transaction, identity: UploadIdentity, key: Mapping[str, 
             return Found(response)
     run, statements = transaction.run, transaction.statements
     ((objects, has_object),) = run(statements.count_objects, key).rows
-    checksums: set[int] = set()
+    expected: set[int] = set()
     if identity.checksum is not None:
-        checksums = {number % (1 << 64) for (number,) in run(statements.expected, key).rows}
-        if checksums:
-            run(statements.forget_expected, key)  # undone with the transaction, unless it stores a response
-    return Found(None, bool(has_object), objects, checksums)
+        expected = {number % (1 << 64) for (number,) in run(statements.expected, key).rows}
+    return Found(None, bool(has_object), objects, expected)
 
 
 class _RowClaim(Claim):
@@ -599,7 +605,10 @@ class _RowClaim(Claim):
         transaction, answer = self._transaction, self._answer
         answer |= {"status": encoded(response.status), "content_type": encoded(response.content_type)}
         answer["body"] = response.body
+        expected = [(answer["ticket"], signed(checksum)) for checksum in self.found.checksums]
         try:
+            if expected:
+                transaction.run(transaction.statements.delete(checksums, expected), {})
             transaction.store(answer)
         except Exception as error:
             transaction.roll_back(error)

@@ -74,12 +74,13 @@ def shown(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def ledger_from(text: str, *, clock: Callable[[], float], **options: Any) -> Ledger:
+def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = None, **options: Any) -> Ledger:
     """Open the ledger that a path or a URL names.
 
     Raises SettingsError, which shows no password, for a ledger that cannot be used or a driver that is not installed.
 
     :param clock: returns Unix seconds.
+    :param threads: how many threads use the ledger.
     :param options: further options of the ledger's class, such as ``wait_timeout``.
     """
     try:
@@ -97,9 +98,9 @@ def ledger_from(text: str, *, clock: Callable[[], float], **options: Any) -> Led
 
         return RedisLedger(text, clock=clock, **options)
     try:
-        from .sql import SQLLedger
+        from .sql import DEFAULT_THREADS, SQLLedger
     except ModuleNotFoundError as error:
         name = (error.name or "a package").partition(".")[0]
         fix = f"pip install 'oss-wsgi[{_SQL[kind]}]'"
         raise SettingsError(f"OSS_LEDGER={shown(text)} needs {name}: {fix}.") from None
-    return SQLLedger(text, clock=clock, **options)
+    return SQLLedger(text, clock=clock, threads=threads or DEFAULT_THREADS, **options)

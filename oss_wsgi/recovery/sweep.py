@@ -239,12 +239,12 @@ class Sweep:
         except BucketError as error:
             # Until a first HEAD is answered, a refusal may mean that the key lacks the right to all objects.
             is_of_all = not self._has_answered and error.reason != "bucket_failed"
-            is_away = isinstance(error, BucketUnreachableError)
-            if is_away or is_of_all:
+            if isinstance(error, BucketUnreachableError) or is_of_all:
                 if not self._failures:
                     self._before_failures = list(self._segments), deepcopy(self.report)
                 self._failures.append(error)
-                if len(self._failures) >= (_MAX_FAILURES if is_away else _MAX_REFUSALS):
+                times_away = sum(isinstance(each, BucketUnreachableError) for each in self._failures)
+                if times_away >= _MAX_FAILURES or len(self._failures) >= _MAX_REFUSALS:
                     self._give_up(error)
             return "unavailable", error.reason
         if reason != "name_unreachable":

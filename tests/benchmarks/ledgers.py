@@ -106,7 +106,7 @@ def calls(ledger: Ledger) -> Callable[[], Act]:
 
 
 @contextlib.contextmanager
-def subjects(kind: str, rows: list[int]) -> Iterator[list[Subject]]:
+def subjects(kind: str, rows: list[int], threads: int) -> Iterator[list[Subject]]:
     """Start what a kind of ledger needs, and yield the subjects to measure."""
     with contextlib.ExitStack() as stack:
         if kind == "memory":
@@ -123,7 +123,7 @@ def subjects(kind: str, rows: list[int]) -> Iterator[list[Subject]]:
                 "mariadb": ("--innodb-buffer-pool-size=1G", "--innodb-log-file-size=2G", "--max-connections=300"),
             }[kind]
             server = stack.enter_context(running(kind, *options))
-            yield [_bare_sql(server.url), *(_sql_subject(kind, server.url, count, stack) for count in rows)]
+            yield [_bare_sql(server.url), *(_sql_subject(kind, server.url, count, threads, stack) for count in rows)]
 
 
 def _sqlite_subjects(folder: str, rows: list[int], stack: contextlib.ExitStack) -> list[Subject]:
@@ -192,14 +192,14 @@ def _bare_sql(url: str) -> Subject:
     return Subject("bare insert", 0, make)
 
 
-def _sql_subject(kind: str, url: str, rows: int, stack: contextlib.ExitStack) -> Subject:
+def _sql_subject(kind: str, url: str, rows: int, threads: int, stack: contextlib.ExitStack) -> Subject:
     engine = engine_from(url, threads=1, wait_timeout=3600.0).execution_options(isolation_level="AUTOCOMMIT")
     database = f"rows_{rows}"
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {database}")
     engine.dispose()
     url = f"{url.removesuffix('/app')}/{database}"
-    ledger = ledger_from(url, clock=time.time)
+    ledger = ledger_from(url, clock=time.time, threads=threads)
     stack.callback(ledger.close)
     engine = engine_from(url, threads=1, wait_timeout=3600.0).execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -291,7 +291,7 @@ def main() -> None:
     for kind in kinds:
         if kind in ("redis", "valkey") and importlib.util.find_spec("oss_wsgi.ledger.redis") is None:
             continue
-        with subjects(kind, arguments.rows) as found:
+        with subjects(kind, arguments.rows, max(arguments.connections)) as found:
             for connections in arguments.connections:
                 _print(found, connections, arguments)
         if kind == "sqlite" and arguments.clients:

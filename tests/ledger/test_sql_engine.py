@@ -95,3 +95,15 @@ def test_a_setting_whose_password_is_not_encoded_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="percent-encode") as raised:
         check_ledger(url)
     assert "swordfish" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@h/db?sslrootcert=/etc/ssl/me@corp.pem",
+        "mysql://u:p@h/db?ssl_ca=/home/a@b/ca.pem&charset=utf8mb4",
+        "postgresql://u:p@/db?host=/run/pg@14",
+    ],
+)
+def test_a_parameter_of_a_url_may_have_any_character(url: str) -> None:
+    engine_from(url, threads=1, wait_timeout=4.0).dispose()

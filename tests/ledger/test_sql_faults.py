@@ -441,6 +441,17 @@ def test_a_disk_that_becomes_full_costs_one_handler(engine: Engine, ledger: SQLL
     assert (handler.calls, len(ledger)) == (2, 2)
 
 
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_a_probe_waits_no_longer_than_its_call(engine: Engine, ledger: SQLLedger, kind: str) -> None:
+    ledger.check()
+    ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    with engine.connect() as other:
+        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")  # a probe without a limit would succeed
+        other.exec_driver_sql("LOCK TABLE oss_wsgi_tickets IN EXCLUSIVE MODE")
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            ledger.run_once(identity(may_wait=False), Handler(FAILURE))
+
+
 def test_a_standby_refuses_before_the_handler(server: Server, engine: Engine, ledger: SQLLedger) -> None:
     ledger.run_once(identity(), Handler())
     ledger.close()
@@ -512,7 +523,7 @@ def test_more_threads_than_connections_take_turns(server: Server) -> None:
 @BOTH
 def test_each_thread_has_a_connection(server: Server) -> None:
     handlers = [BlockingHandler() for _ in range(24)]
-    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=60.0) as ledger:
+    with SQLLedger(server.url, clock=LedgerClock(), threads=24, wait_timeout=60.0) as ledger:
         calls = [Call(ledger, identity(f"t{number}"), handler) for number, handler in enumerate(handlers)]
         assert all(handler.started.wait(60) for handler in handlers)
         for handler in handlers:
@@ -724,6 +735,17 @@ def test_what_was_expected_leaves_no_row_behind(engine: Engine, ledger: SQLLedge
     upload = identity()._replace(checksum=7)
     assert (ledger.run_once(upload, Handler(FAILURE)), rows()) == (FAILURE, 2)
     assert (ledger.run_once(upload, Handler()), rows()) == (SUCCESS, 0)
+
+
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_an_upload_in_parts_holds_up_no_other(server: Server) -> None:
+    """At REPEATABLE READ, the server's default, deleting also locks the gaps between rows."""
+    with closing_engine(server) as engine:
+        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+        ledger.expect("t1", 7, NOW + 300)
+        with handling(ledger, identity()._replace(checksum=7), BlockingHandler()):
+            ledger.expect("t2", 8, NOW + 300)
+            assert ledger.run_once(identity("t2")._replace(checksum=8), Handler()) == SUCCESS
 
 
 @BOTH
@@ -1026,6 +1048,26 @@ def test_a_deferred_constraint_of_the_handlers_is_its_own_error(engine: Engine, 
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         ledger.run_once(identity(), handle)
     assert (len(calls), len(ledger)) == (1, 0)
+
+
+@BOTH
+def test_a_server_that_refuses_one_connection_more_keeps_those_that_work(server: Server) -> None:
+    limit = ("-cmax_connections=14",) if "postgresql" in server.url else ("--max-connections=10",)
+    with running("postgresql" if "postgresql" in server.url else "mariadb", *limit) as own:
+        with closing_engine(own, pool_size=30) as engine, ThreadPoolExecutor(30) as threads:
+            disposed = []
+            sqlalchemy.event.listen(engine, "engine_disposed", disposed.append)
+            ledger = SQLLedger(engine, clock=LedgerClock())
+
+            def report(number: int) -> object:
+                try:
+                    return ledger.run_once(identity(f"t{number}"), lambda transaction: SUCCESS)
+                except LedgerUnavailableError as error:
+                    return error.reason
+
+            outcomes = set(threads.map(report, range(300)))
+            assert SUCCESS in outcomes <= {SUCCESS, "ledger_unavailable"}
+            assert disposed == []
 
 
 @BOTH

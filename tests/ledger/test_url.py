@@ -9,6 +9,7 @@ import pytest
 
 from oss_wsgi import Settings
 from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.ledger.sql import DEFAULT_THREADS
 from oss_wsgi.ledger.url import check_ledger, is_url, ledger_from, passwords_in, shown
 from oss_wsgi.testing.ledger_contract import LedgerClock
 
@@ -62,18 +63,22 @@ def test_a_url_that_names_a_ledger_is_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "ledger"),
+    ("text", "ledger", "more"),
     [
-        ("ledger.db", "sqlite.SQLiteLedger"),
-        ("VALKEY://h", "redis.RedisLedger"),
-        ("mysql+pymysql://h/shop", "sql.SQLLedger"),
+        ("ledger.db", "sqlite.SQLiteLedger", {}),
+        ("VALKEY://h", "redis.RedisLedger", {}),
+        ("mysql+pymysql://h/shop", "sql.SQLLedger", {"threads": 3}),
     ],
 )
-def test_a_ledger_is_opened_with_what_its_class_takes(monkeypatch: pytest.MonkeyPatch, text: str, ledger: str) -> None:
+def test_a_ledger_is_opened_with_what_its_class_takes(
+    monkeypatch: pytest.MonkeyPatch, text: str, ledger: str, more: dict[str, int]
+) -> None:
     clock = LedgerClock()
     monkeypatch.setattr(f"oss_wsgi.ledger.{ledger}", lambda *arguments, **options: (arguments, options))
-    opened: Any = ledger_from(text, clock=clock, wait_timeout=2.0)
-    assert opened == ((text,), {"clock": clock, "wait_timeout": 2.0})
+    opened: Any = ledger_from(text, clock=clock, threads=3, wait_timeout=2.0)
+    assert opened == ((text,), {"clock": clock, "wait_timeout": 2.0, **more})
+    opened = ledger_from(text, clock=clock)
+    assert opened[1] == {"clock": clock, **dict.fromkeys(more, DEFAULT_THREADS)}
 
 
 def test_the_password_is_a_secret_of_the_settings() -> None:

@@ -79,7 +79,7 @@ def _check_ledger(named: str) -> Iterator[Finding]:
             yield error(f"the ledger {named!r} cannot be created in its folder", fix)
         return
     try:
-        with contextlib.closing(ledger_from(named, clock=time.time)) as ledger:
+        with contextlib.closing(ledger_from(named, clock=time.time, threads=1)) as ledger:
             ledger.check()
             place = getattr(ledger, "place", None)
     except (SettingsError, LedgerUnavailableError) as cause:
