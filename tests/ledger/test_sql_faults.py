@@ -446,7 +446,8 @@ def test_a_probe_waits_no_longer_than_its_call(engine: Engine, ledger: SQLLedger
     ledger.check()
     ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
     with engine.connect() as other:
-        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")  # a probe without a limit would succeed
+        # A probe without a limit would succeed after this.
+        other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")
         other.exec_driver_sql("LOCK TABLE oss_wsgi_tickets IN EXCLUSIVE MODE")
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
             ledger.run_once(identity(may_wait=False), Handler(FAILURE))

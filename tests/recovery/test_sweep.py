@@ -805,6 +805,17 @@ def test_a_folder_that_the_bucket_refuses_does_not_keep_others_from_being_handle
     refusing(site, lambda name: name.startswith("private/"), "AccessDenied")
     report = site.reconcile(prefixes=[""])
     assert ([str(upload.object) for upload in site.uploads], report.left) == ([key], {"unavailable": 6})
+    refused, moments = site.bucket.head, [UNREACHABLE]
+
+    def head(name: str) -> Any:
+        if moments and not name.startswith("private/"):
+            raise moments.pop()
+        return refused(name)
+
+    site.upload()
+    site.bucket.head = head  # type: ignore[method-assign]
+    assert site.reconcile(prefixes=[""]).left == {"unavailable": 7}, "one moment without an answer ends nothing"
+    assert site.reconcile(prefixes=[""]).recovered == 1
     site.upload()
     monkeypatch.setattr("oss_wsgi.recovery.sweep._MAX_REFUSALS", 6)
     with pytest.raises(BucketRefusedError):
