@@ -812,9 +812,11 @@ def test_a_folder_that_the_bucket_refuses_does_not_keep_others_from_being_handle
             raise moments.pop()
         return refused(name)
 
-    site.upload()
+    for _ in range(2):
+        site.upload()
     site.bucket.head = head  # type: ignore[method-assign]
-    assert site.reconcile(prefixes=[""]).left == {"unavailable": 7}, "one moment without an answer ends nothing"
+    report = site.reconcile(prefixes=[""])
+    assert (report.recovered, report.left) == (1, {"unavailable": 7}), "one moment without an answer ends nothing"
     assert site.reconcile(prefixes=[""]).recovered == 1
     site.upload()
     monkeypatch.setattr("oss_wsgi.recovery.sweep._MAX_REFUSALS", 6)
