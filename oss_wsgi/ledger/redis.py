@@ -397,7 +397,7 @@ class _Lock(NamedTuple):
 class _RedisClaim(Claim):
     """An upload whose place a key locks, or whose stored response was found instead."""
 
-    __slots__ = ("_identity", "_is_locked", "_ledger", "_lock", "_object", "_pair", "asked_at", "found")
+    __slots__ = ("_identity", "_is_locked", "_keys", "_ledger", "_lock", "_object", "_pair", "asked_at", "found")
 
     def __init__(self, ledger: RedisLedger, identity: UploadIdentity) -> None:
         self._ledger = ledger
@@ -405,6 +405,7 @@ class _RedisClaim(Claim):
         self._object, self._pair = _digest(identity.object), _digest(identity.object, identity.etag)
         of_object = "" if identity.max_objects == 1 else f":{self._object.hex()}"
         self._lock = _Lock(f"{ledger._prefix}:{{{identity.ticket}}}:l{of_object}", token_bytes(12))
+        self._keys = [self._lock.key, ledger._responses(identity.ticket)]
         self._is_locked = False
         self.found = NOTHING_FOUND
         #: The server's time in seconds, if the place was locked.
@@ -412,10 +413,10 @@ class _RedisClaim(Claim):
 
     def lock(self) -> bool:
         """Lock the place and find what is stored, in one round trip; return False if another call has the lock."""
-        ledger, (key, token, _) = self._ledger, self._lock
-        keys = key, ledger._responses(self._identity.ticket)
+        ledger = self._ledger
+        arguments = self._pair, self._object, self._lock.token, ledger._lease
         try:
-            answer = ledger._server.run(_LOCK, keys, (self._pair, self._object, token, ledger._lease))
+            answer = ledger._server.run(_LOCK, self._keys, arguments)
         except server_errors() as error:
             raise ledger._unavailable(error) from None
         if answer is None:  # the server knows nothing of the ticket
@@ -437,22 +438,21 @@ class _RedisClaim(Claim):
 
     def try_to_store(self) -> None:
         """Store an empty response, without a mark, and delete it. Raises the errors of ``server_errors``."""
-        server, keys = self._ledger._server, [self._lock.key, self._ledger._responses(self._identity.ticket)]
+        server = self._ledger._server
         try:
-            server.run(_STORE, keys, (self._pair, self._object, self._lock.token, b"", 0, "0", b""))
+            server.run(_STORE, self._keys, (self._pair, self._object, self._lock.token, b"", 0, "0", b""))
         finally:
-            server.client.delete(*keys)
+            server.client.delete(*self._keys)
 
     def store(self, response: StoredResponse) -> StoredResponse:
         ledger, identity = self._ledger, self._identity
-        keys = [self._lock.key, ledger._responses(identity.ticket)]
         marks = [ledger._mark(self._pair), ledger._counts(self._pair)]
         ticket, objects = _digest(identity.ticket)[:4], str(self.found.objects)
         arguments = self._pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
         name, line = repr(identity.object), "%s was handled, but the ledger cannot store that: %s"
         is_cluster = ledger._server.is_cluster  # in a cluster the marks are on other servers
         try:
-            answer = ledger._write(_STORE, keys if is_cluster else keys + marks, arguments, name)
+            answer = ledger._write(_STORE, self._keys if is_cluster else self._keys + marks, arguments, name)
             if is_cluster and answer != b"lost":
                 ledger._server.run(_MARK, marks, (ticket, identity.expires))
         except server_errors() as error:

@@ -39,12 +39,13 @@ _PREPARE_AFTER = 1
 _PYMYSQL_FLAGS = 2 | 65536
 
 
-def _unlimited(connection: Any, seconds: int, act: Callable[..., object], *arguments: Any) -> object:
+def unlimited(connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
+    """Call ``act``, as ``Watch.limited`` does, without a limit."""
     return act(*arguments)
 
 
 def engine_from(
-    text: str | URL, *, threads: int, wait_timeout: float, limited: Callable[..., object] = _unlimited
+    text: str | URL, *, threads: int, wait_timeout: float, limited: Callable[..., object] = unlimited
 ) -> Engine:
     """Return an engine for a URL, with a connection for each thread and some for sweeps.
 

@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
-from .sql_engine import PEER_SECONDS, RECYCLE_SECONDS, SESSION_WAIT
+from .sql_engine import PEER_SECONDS, RECYCLE_SECONDS, SESSION_WAIT, unlimited
 from .sql_errors import Meaning, meaning_of
 from .sql_tables import Rows, Statement, Statements
 from .transactional import Transaction
@@ -70,9 +70,7 @@ class OwnTransaction(Transaction):
         self._driver = driver
         self._cursor = self._driver.cursor()
         #: Calls the driver, for at most so many seconds.
-        self._limited: Callable[..., Any] = _unlimited
-        if watch is not None:
-            self._limited = partial(watch.limited, driver)
+        self._limited = partial(unlimited if watch is None else watch.limited, driver)
         self.begin()
 
     def begin(self) -> None:
@@ -250,10 +248,6 @@ def _numbered(text: str) -> bytes:
     """Return a statement with libpq's parameters, $1 and so on."""
     numbers = count(1)
     return re.sub("%s", lambda match: f"${next(numbers)}", text).encode()
-
-
-def _unlimited(seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
-    return act(*arguments)
 
 
 def own_transaction(driver: str) -> type[OwnTransaction]:

@@ -351,7 +351,7 @@ class TransactionalLedger(OnceLedger):
             return set()
 
         def look(transaction: Transaction) -> list[tuple[Any, ...]]:
-            _try_to_store(transaction)
+            _store_probe(transaction)
             return transaction.run(transaction.statements.known([hash_of(*pair) for pair in asked]), {}).rows
 
         found = ((bytes(name), bytes(etag)) for name, etag in self._do(look, end=_undo))
@@ -386,7 +386,7 @@ class TransactionalLedger(OnceLedger):
     def _try_to_store(self, patience: float) -> None:
         def attempt(transaction: Transaction) -> None:
             transaction.limit_wait(patience)
-            _try_to_store(transaction)
+            _store_probe(transaction)
 
         self._do(attempt, end=_undo)
 
@@ -634,7 +634,7 @@ class _RowClaim(Claim):
         return _AgainError(ledger_busy_error(self._ledger._wait_timeout))
 
 
-def _try_to_store(transaction: Transaction) -> None:
+def _store_probe(transaction: Transaction) -> None:
     """Lock and store an upload that no other call uses; the caller rolls that back."""
     key = key_of(UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0), 0)
     transaction.lock(key)

@@ -372,9 +372,8 @@ def test_a_statement_that_a_lock_kept_from_being_prepared_is_prepared_later(serv
 
 
 @BOTH
-def test_a_server_that_restarts_is_used_again(request: pytest.FixtureRequest, server: Server) -> None:
-    kind = "postgresql" if server.url.startswith("postgresql") else "mariadb"
-    with running(kind) as own, SQLLedger(own.url, clock=LedgerClock(), wait_timeout=60.0) as ledger:
+def test_a_server_that_restarts_is_used_again(server: Server) -> None:
+    with running(server.kind) as own, SQLLedger(own.url, clock=LedgerClock(), wait_timeout=60.0) as ledger:
         with handling(ledger, identity("t1"), BlockingHandler()):  # so that there are two connections
             ledger.check()
         own.restart()
@@ -1053,8 +1052,8 @@ def test_a_deferred_constraint_of_the_handlers_is_its_own_error(engine: Engine, 
 
 @BOTH
 def test_a_server_that_refuses_one_connection_more_keeps_those_that_work(server: Server) -> None:
-    limit = ("-cmax_connections=14",) if "postgresql" in server.url else ("--max-connections=10",)
-    with running("postgresql" if "postgresql" in server.url else "mariadb", *limit) as own:
+    limit = {"postgresql": "-cmax_connections=14", "mariadb": "--max-connections=10"}[server.kind]
+    with running(server.kind, limit) as own:
         with closing_engine(own, pool_size=30) as engine, ThreadPoolExecutor(30) as threads:
             disposed = []
             sqlalchemy.event.listen(engine, "engine_disposed", disposed.append)
@@ -1087,9 +1086,8 @@ def test_a_new_session_is_set_up_within_a_limit(server: Server) -> None:
 
 
 @BOTH
-def test_an_applications_engine_is_used_again_after_a_restart(request: pytest.FixtureRequest, server: Server) -> None:
-    kind = "postgresql" if "postgresql" in server.url else "mariadb"
-    with running(kind) as own, closing_engine(own) as engine:
+def test_an_applications_engine_is_used_again_after_a_restart(server: Server) -> None:
+    with running(server.kind) as own, closing_engine(own) as engine:
         ledger = SQLLedger(engine, clock=LedgerClock())
         with ExitStack() as stack:  # so that there are six connections
             for number in range(6):

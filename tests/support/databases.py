@@ -44,6 +44,7 @@ class Server:
     """A server that runs in a process of its own."""
 
     def __init__(self, kind: str, *options: str) -> None:
+        self.kind = kind
         command = [sys.executable, "-m", "tests.support.databases", kind, *options]
         # In a session of its own it hears no Ctrl-C, and can stop the server.
         self._process = subprocess.Popen(
