@@ -137,7 +137,7 @@ class InProcessBucket:
             return _stored(self._bucket.complete(upload, chosen, now=now, forbid_overwrite=forbid))
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Remove an upload and its parts; do nothing if there is none."""
+        """Remove an upload and its parts; do nothing if it is missing."""
         self._ask("abort", key)
         with contextlib.suppress(OSSError):
             self._bucket.abort(self._bucket.upload(key, upload_id))

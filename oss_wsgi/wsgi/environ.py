@@ -151,7 +151,7 @@ def request_target(environ: WSGIEnvironment) -> bytes:
 
 
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
-    """Return the environ key that holds the raw target, and its bytes; if there is none, None and the decoded path."""
+    """Return the environ key of the raw target, and the target's bytes; without a key, None and the decoded path."""
     for key in ("RAW_URI", "REQUEST_URI"):
         text = environ.get(key)
         if text and isinstance(text, str):

@@ -466,7 +466,7 @@ class Storage:
             return connection.execute(statement, (name, now)).rowcount == 1
 
     def bucket(self, name: str) -> Bucket:
-        """Return a bucket; raise OSSError 404 NoSuchBucket if there is none."""
+        """Return a bucket; raise OSSError 404 NoSuchBucket if it is missing."""
         rows = self._index.read("SELECT name, created, settings FROM buckets WHERE name = ?", name)
         if not rows:
             raise no_such_bucket(name)
