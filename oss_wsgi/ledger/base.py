@@ -19,7 +19,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from secrets import token_hex
+from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
@@ -428,9 +428,11 @@ class Gate(ForkAware):
 def note(ledger: Ledger, name: str, mark: str, expires: int, *, may_wait: bool = True) -> None:
     """Store a note about an object, which ``known`` finds afterwards by ``mark`` instead of an ETag.
 
-    The note has a ticket of its own, so it waits for no upload and uses up no ticket. Raises LedgerUnavailableError.
+    The note has a ticket of its own, so it waits for no upload and uses up no ticket. The same note is stored once.
+    Raises LedgerUnavailableError.
     """
-    identity = UploadIdentity(f"{expires:08x}{token_hex(12)}", name, mark, expires, may_wait=may_wait)
+    digest = blake2b(f"{name}\n{mark}".encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    identity = UploadIdentity(f"{expires:08x}{digest}", name, mark, expires, may_wait=may_wait)
     ledger.run_once(identity, lambda transaction: _NOTED)
 
 

@@ -195,6 +195,9 @@ class _Call:
 
     def __call__(self, transaction: object | None) -> StoredResponse:
         environ = self._environ.copy()  # the application may change it, and be called again
+        if self.response is not None and FACTS_KEY in environ:
+            facts = facts_of(environ)
+            facts.reason = facts.refused = None  # of the response that another transaction has undone
         if transaction is not None:
             environ[UPLOAD_KEY] = replace(environ[UPLOAD_KEY], transaction=transaction)
         body_input = environ.get("wsgi.input")

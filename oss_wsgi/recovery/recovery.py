@@ -262,7 +262,11 @@ class LostUploads:
             return "known", None
         if self.dry_run:
             return "untold", None
-        delivered = self.deliver(upload)
+        try:
+            delivered = self.deliver(upload)
+        except (Exception, SystemExit):  # from the application's own view; no server is around it here
+            log.exception("the application raised for %r: the upload does not count as handled", upload.object)
+            return "failed", "handler_failed"
         outcome = _outcome_of(delivered)
         line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")

@@ -180,18 +180,25 @@ class Sweep:
                 self.report.since, self.report.until = min(oldest, since), max(until, last.until)
                 self._segments = [Segment(self.report.since, self.report.until)]
             return
-        covered = max(min(segment.until for segment in segments), self.not_before)
-        end = max(until, last.until)
-        self._segments = [each._replace(since=max(each.since, self.not_before), until=end) for each in segments]
-        # In the part that the stopped sweep had listed, older objects were left out, and newer ones may have come.
-        for first, final in (since, last.since), (covered, end):
-            whole = [each for each in self._segments if each.prefix == 0 and not each.after]
-            is_ahead = any(each.since <= first and final <= each.until for each in whole)
-            if first < final and not is_ahead:
-                self._segments.append(Segment(first, final))
-        last.since, last.until, last.resumed = min(segment.since for segment in self._segments), end, True
+        first, covered = max(last.since, self.not_before), max(last.until, self.not_before)
+        kept = [each for each in segments if each.until >= self.not_before]
+        self._segments = [each._replace(since=max(each.since, self.not_before)) for each in kept]
+        # The segments, with those that are done, have each name of the stopped sweep's window once.
+        if since < first:
+            self._add(since, first)
+        if covered < until:
+            self._add(covered, until)
+        last.since, last.until, last.resumed = min(since, first), max(covered, until), True
         self.report = last
         self._unseen_since = max(unseen_since, self.not_before)
+
+    def _add(self, since: float, until: float) -> None:
+        """Add a time to a segment beside it that has not begun, or else as a segment."""
+        for number, each in enumerate(self._segments):
+            if each.prefix == 0 and not each.after and (each.until == since or each.since == until):
+                self._segments[number] = Segment(min(each.since, since), max(each.until, until))
+                return
+        self._segments.append(Segment(since, until))
 
     def run(self) -> Reconciliation:
         """Do all segments, and return the report.

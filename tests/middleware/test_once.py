@@ -27,6 +27,7 @@ from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.wsgi.observers import RequestFacts
 from oss_wsgi.wsgi.questions import WouldWaitError
+from oss_wsgi.wsgi.responses import refuse
 
 NOW = 1733227932
 UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
@@ -103,6 +104,21 @@ def test_a_repeated_report_is_one_in_the_facts() -> None:
         app.post("/", b"", extra_environ={"oss_wsgi.upload": UPLOAD, "oss_wsgi.facts": facts})
         reasons.append(facts.reason)
     assert reasons == [None, "repeated"]
+
+
+@pytest.mark.parametrize("returned", [1, 2], ids=["last call", "stored"])
+def test_a_call_that_is_made_again_leaves_no_refusal_in_the_facts(returned: int) -> None:
+    def view(environ: dict[str, Any], start_response: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            return refuse(logging.getLogger(), environ, start_response, 500, "handler_failed", "")
+        return View()(environ, start_response)
+
+    calls: list[int] = []
+    facts = RequestFacts()
+    app = webtest.TestApp(OncePerUpload(view, Transactional(returned)))
+    app.post("/", b"", extra_environ={"oss_wsgi.upload": UPLOAD, "oss_wsgi.facts": facts})
+    assert (len(calls), facts.reason, facts.refused) == (2, [None, "repeated"][returned - 1], None)
 
 
 def test_a_stored_response_has_the_headers_of_data() -> None:
@@ -240,6 +256,14 @@ def test_what_the_ledger_refuses_is_refused_and_noted_of_a_prefix_form(
     if is_noted:
         assert ledger.asked[1].ticket != "T1", "it uses no ticket up"
         assert ledger.asked[1].expires == NOW + 300
+
+
+def test_a_report_that_is_refused_again_and_again_is_one_note() -> None:
+    ledger = MemoryLedger(clock=FrozenClock(NOW))
+    app = webtest.TestApp(OncePerUpload(View("500 No"), ledger))
+    for etag in ("1", "1", "2", "1"):
+        post(app, replace(UPLOAD, etag=etag, by_prefix=True))
+    assert len(ledger) == 2
 
 
 class Settled(Pending):

@@ -20,12 +20,13 @@ def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 class Site:
     """An application whose uploads are reported or lost, at times that the test chooses."""
 
-    def __init__(self, settings: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, settings: dict[str, Any] | None = None, app: Any = legacy, **options: Any) -> None:
         self.clock = FrozenClock(NOW)
         self.uploads: list[Upload] = []
         self.failing: set[str | None] = set()
-        options = {"on_upload": self.save, **options}
-        self.client = UploadClient(legacy, settings, clock=self.clock, **options)
+        if not options.get("forward_callback"):
+            options = {"on_upload": self.save, **options}
+        self.client = UploadClient(app, settings, clock=self.clock, **options)
         self.application = self.client.direct_upload
         assert isinstance(self.client.bucket, InProcessBucket)
         self.bucket = self.client.bucket

@@ -20,6 +20,7 @@ from oss_wsgi.exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
     LedgerUnavailableError,
+    NotDeliveredError,
     SettingsError,
     SweepRunningError,
 )
@@ -28,7 +29,8 @@ from oss_wsgi.recovery import sweep
 from oss_wsgi.recovery.sweep import Reconciliation, moments
 from oss_wsgi.testing import FrozenClock
 
-from .site import NOW, Site
+from .site import NOW, Site, legacy
+from .test_reconciler_events import event, message
 
 HOUR = 3600
 UNREACHABLE = BucketUnreachableError("bucket_unreachable", "no route")
@@ -108,6 +110,25 @@ def test_a_handler_that_fails_is_left_for_the_next_sweep(site: Site) -> None:
     site.failing.clear()
     assert site.reconcile().recovered == 1
     assert site.application.oldest_untold_seconds() == 0
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit])
+def test_a_view_that_raises_fails_for_its_upload_alone(
+    make: Callable[..., Site], raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["oss_wsgi.upload"].object == keys[0]:
+            raise raised("its own problem")
+        return legacy(environ, start_response)
+
+    site = make(app=view, forward_callback=True)
+    keys = sorted(site.upload() for _ in range(3))
+    report = site.reconcile()
+    assert (report.failed, report.recovered, report.samples) == (1, 2, {"failed": keys[:1]})
+    assert report.reasons == {"handler_failed": 1}
+    assert "its own problem" in caplog.text
+    with pytest.raises(NotDeliveredError, match="handler_failed"):
+        site.application.handle_event(message(event(keys[0])))
 
 
 def test_what_a_sweep_could_not_hand_over_is_tried_again_behind_the_next_ones_window(site: Site) -> None:
@@ -482,6 +503,20 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert sorted(str(upload.object) for upload in site.uploads) == names
     assert report.no_receipt == 1, "it was stored behind the resumed sweep's back"
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
+
+
+def test_what_was_stored_meanwhile_behind_the_place_of_a_stopped_sweep_counts_once(site: Site) -> None:
+    for name in ("a", "m", "z"):
+        site.put(f"user-dir-prefix/{name}")
+    site.clock.advance(60)
+    with pytest.raises(KilledError):
+        site.reconcile(progress=killing_at(site, 1))
+    site.clock.advance(60)
+    for name in ("b", "n"):
+        site.put(f"user-dir-prefix/{name}")
+    site.clock.advance(60)
+    report = site.reconcile()
+    assert (report.resumed, report.listed, report.no_receipt) == (True, 5, 5)
 
 
 def test_a_sweep_that_is_stopped_between_two_prefixes_looks_again_at_the_first(site: Site) -> None:
