@@ -101,8 +101,9 @@ _LEAST_PATIENCE = 0.2
 _LOOK_SECONDS = 10
 #: How many expired rows a commit deletes, and how many more for each response, while some are left.
 _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
-#: Bytes that a probe writes, and bytes on the disk below which each call writes a probe before its handler.
-_PROBE_BYTES, _PLENTY_BYTES = 16_384, 16 * 1024 * 1024
+#: Bytes that a probe writes. With fewer free bytes on the disk than the second, each call writes a probe before its
+#: handler, and a log longer than the third is cut after a commit.
+_PROBE_BYTES, _PLENTY_BYTES, _LONG_LOG_BYTES = 16_384, 16 * 1024 * 1024, 1024 * 1024
 #: A loop commits by itself while a commit takes fewer seconds than the first; the second is its wait for other
 #: processes.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
@@ -401,6 +402,14 @@ class SQLiteLedger(LoopLedger):
         # One slow commit may come from a busy processor, not from a slow disk, so it counts for a quarter.
         self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
         self._is_proven = True
+        if _free_bytes(self._path) < _PLENTY_BYTES:
+            self._cut_log(connection)
+
+    def _cut_log(self, connection: sqlite3.Connection) -> None:
+        """Write a long log to the tables and free its space, before the disk is so full that this cannot be done."""
+        with suppress(*_ERRORS):
+            if os.path.getsize(f"{self._path}-wal") > _LONG_LOG_BYTES:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _is_due(self) -> bool:
         time = self._time

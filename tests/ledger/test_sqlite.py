@@ -406,6 +406,20 @@ for number in range(2):
     assert lines[3:] == ["1 ledger_unavailable", "0 ledger_unavailable", "1 stored"]
 
 
+def test_the_log_is_cut_before_it_fills_the_disk(
+    path: Path, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, lengths = StoredResponse("200 OK", "", bytes(256 * 1024)), []
+    for free in (1 << 30, 1 << 20):
+        monkeypatch.setattr(sqlite, "_free_bytes", lambda path, free=free: free)
+        for number in range(16):
+            ledger.run_once(identity(f"{free} {number}"), Handler(large))
+            lengths.append(os.path.getsize(f"{path}-wal"))
+    assert lengths[15] > 16 * 256 * 1024, "one long log costs less"
+    assert max(lengths[16:]) < 2 * 1024 * 1024
+    assert len(ledger) == 32
+
+
 @pytest.fixture
 def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up a locked file after few tries instead of two seconds."""
