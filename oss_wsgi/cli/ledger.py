@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MisuseError(f"{error.name} is not installed: pip install 'oss-wsgi[postgresql]'.") from None
     print(f"-- The tables of a ledger of oss-wsgi, version {VERSION}, for {_DATABASES[scheme]}.")
-    print("BEGIN;")
+    print("START TRANSACTION;")
     for statement in Statements(scheme).creation():
         print(f"{statement};")
     print("COMMIT;")

@@ -135,8 +135,9 @@ class SQLLedger(TransactionalLedger):
         if self._engine is None:
             return None
         url = self._engine.url
-        host = url.host or url.query.get("host")
-        return place_of_server(url.get_backend_name(), host, url.port, url.database)
+        hosts, ports = (url.normalized_query.get(name, ()) for name in ("host", "port"))
+        host = url.host or ",".join(sorted(",".join(hosts).split(",")))
+        return place_of_server(url.get_backend_name(), host, url.port or ",".join(ports), url.database)
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
@@ -196,7 +197,15 @@ class SQLLedger(TransactionalLedger):
         kept: dict[str, Any] = {"watch": self._watch, "idle": self._idle} if self._is_ours else {}
         is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
         wait = self._wait_timeout
-        return kind(taken, driver, statements, self._dispose, is_mariadb=is_mariadb, wait_timeout=wait, **kept)
+        made = kind(taken, driver, statements, self._dispose, is_mariadb=is_mariadb, wait_timeout=wait, **kept)
+        cut, self._watch.cut = self._watch.cut, []
+        if cut:
+            try:
+                made.run(statements.end_waits(cut), {})
+            except BaseException as error:
+                made.roll_back(error)
+                raise
+        return made
 
 
 class _SQLAlchemyTransaction(SharedTransaction):

@@ -157,6 +157,7 @@ def _set_up_postgresql(connection: Any, info: dict[str, Any], wait_timeout: floa
             info[SESSION_WAIT] = wait_timeout
             settings["lock_timeout"] = max(1, math.ceil(wait_timeout * 1000))
             settings["standard_conforming_strings"] = 1
+            settings["idle_in_transaction_session_timeout"] = 0  # a transaction is idle while a handler or sweep works
             if is_psycopg:
                 connection.prepare_threshold = _PREPARE_AFTER
         for name, value in settings.items():
@@ -169,6 +170,8 @@ def _set_up_mysql(connection: Any, info: dict[str, Any], wait_timeout: float) ->
     is_mariadb = "MariaDB" in connection.get_server_info()
     seconds = max(0 if is_mariadb else 1, math.floor(wait_timeout))
     info[SESSION_WAIT] = wait_timeout
-    idle = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
+    limits = {"innodb_lock_wait_timeout": seconds}
+    idle = ("idle_transaction_timeout", "idle_write_transaction_timeout") if is_mariadb else ("wait_timeout",)
+    limits |= dict.fromkeys(idle, PEER_SECONDS)
     with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {PEER_SECONDS}")
+        cursor.execute("SET " + ", ".join(f"SESSION {name} = {limit}" for name, limit in limits.items()))

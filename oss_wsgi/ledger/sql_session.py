@@ -329,6 +329,8 @@ class Watch:
         self._running: dict[Any, int] = {}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        #: The sessions that were cut, by their numbers.
+        self.cut: list[int] = []
 
     def limited(self, connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call ``act``, and cut the driver's connection if that takes longer than ``seconds``, exact to a second."""
@@ -357,3 +359,4 @@ class Watch:
                     self._running.pop(connection, None)
                     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
                         duplicate.shutdown(socket.SHUT_RDWR)
+                        self.cut.append(connection.info.backend_pid)

@@ -321,6 +321,13 @@ class Statements:
         """Select object and ETag of the responses with the given hashes."""
         return self.compiled(select(answers.c.object, answers.c.etag).where(answers.c.upload.in_(list(uploads))))
 
+    def end_waits(self, sessions: Collection[int]) -> Statement:
+        """End those of PostgreSQL's sessions that wait for a standby: they do not notice that their client is gone."""
+        activity = table("pg_stat_activity", column("pid"), column("usename"), column("wait_event"))
+        pid, user, event = activity.c
+        waits = event == literal_column("'SyncRep'"), user == literal_column("current_user")
+        return self.compiled(select(func.pg_terminate_backend(pid)).where(pid.in_(list(sessions)), *waits))
+
     def delete(self, each: Table, keys: Collection[Sequence[Any]]) -> Statement:
         """Delete the rows with the given keys."""
         return self.compiled(delete(each).where(tuple_(*each.primary_key).in_(list(keys))))

@@ -72,6 +72,7 @@ AUTOCOMMIT = (
 )
 #: What is stored to try it; PostgreSQL would store a larger row elsewhere.
 _PROBE = {"status": b"", "content_type": b"", "body": bytes(1500)}
+_PROBE_NAME = b"probe"
 
 
 class Transaction(ABC):
@@ -242,6 +243,7 @@ class TransactionalLedger(OnceLedger):
         super().__init__(wait_timeout)
         self._clock = clock
         self._is_checked = False
+        self._had_tables = False
         #: Whether the last response could be stored, and nothing has failed since.
         self._is_proven = False
         self._checking = threading.Lock()
@@ -315,8 +317,8 @@ class TransactionalLedger(OnceLedger):
                 transaction.roll_back(error)
                 raise
         except Exception as error:
-            if patience <= 0 and meaning_of(error) is Meaning.BUSY:
-                raise busy_error() from error
+            if meaning_of(error) is Meaning.BUSY:  # another call's lock, unlike where the response is stored
+                raise (busy_error() if patience <= 0 else ledger_busy_error(self._wait_timeout)) from error
             self._judge(error)
         return _RowClaim(self, transaction, key, found)
 
@@ -380,15 +382,23 @@ class TransactionalLedger(OnceLedger):
         self._do(lambda transaction: transaction.run(transaction.statements.save, parameters))
 
     def check(self) -> None:
-        """Store a probe and roll back; LedgerUnavailableError when that fails."""
+        """Store a probe and roll back, and commit another one; LedgerUnavailableError when that fails."""
         self._try_to_store(self._wait_timeout)
 
     def _try_to_store(self, patience: float) -> None:
-        def attempt(transaction: Transaction) -> None:
+        def store(transaction: Transaction) -> None:
             transaction.limit_wait(patience)
             _store_probe(transaction)
 
-        self._do(attempt, end=_undo)
+        def save(transaction: Transaction) -> None:
+            transaction.limit_wait(patience)
+            probe = secrets.token_bytes(8)
+            transaction.run(transaction.statements.save, {"name": _PROBE_NAME, "text": probe, "text_now": probe})
+            transaction.restore_wait()
+
+        self._do(store, end=_undo)
+        self._do(save)  # where a standby is missing, a server may refuse nothing but keep a COMMIT waiting
+        self._is_proven = True
 
     def __len__(self) -> int:
         """Return the number of stored responses; from 100,000 on, the database's estimate."""
@@ -470,6 +480,8 @@ class TransactionalLedger(OnceLedger):
                 return
             version = self._do(_version, end=_undo, is_prepared=False)
             if version is None:
+                if self._had_tables:
+                    log.warning("The ledger's tables are gone and are made anew: uploads can be handled twice.")
                 self._do(_make_tables, is_prepared=False)
                 version = self._do(_version, end=_undo, is_prepared=False)
             if version != VERSION:
@@ -478,7 +490,7 @@ class TransactionalLedger(OnceLedger):
                     f"the ledger's tables have version {version}, and this program uses version {VERSION}: install "
                     "the release of oss-wsgi that made them, or a newer one",
                 )
-            self._is_checked = True
+            self._is_checked = self._had_tables = True
         finally:
             self._checking.release()
 
@@ -516,13 +528,11 @@ class TransactionalLedger(OnceLedger):
 
     def _unavailable(self, error: BaseException, doing: str = "cannot be used") -> LedgerUnavailableError:
         meaning = meaning_of(error)
-        if meaning is Meaning.BUSY:
-            return ledger_busy_error(self._wait_timeout)
         if meaning is Meaning.NO_CONNECTION:
             hint = "no connection to the ledger's database was free in time: its pool has too few for these threads"
             return LedgerUnavailableError("ledger_busy", hint)
         self._is_proven = False
-        if meaning is not Meaning.UNAVAILABLE:
+        if meaning not in (Meaning.UNAVAILABLE, Meaning.BUSY):
             self._is_checked = False  # the tables may be gone or replaced
         return LedgerUnavailableError("ledger_unavailable", f"the ledger's database {doing}: {text_of(error)}")
 
@@ -620,7 +630,9 @@ class _RowClaim(Claim):
                 if stored is None:
                     raise  # a deferred constraint of the handler's own tables
                 return stored  # the row of the lock was deleted by hand
-            self._ledger._judge(error, "did not say whether it has stored the response", may_repeat=False)
+            is_locked = meaning_of(error) is Meaning.BUSY  # a table, by somebody else
+            doing = "did not store the response" if is_locked else "did not say whether it has stored the response"
+            self._ledger._judge(error, doing, may_repeat=False)
         self._is_open = False
         self._ledger._note_stored()
         return response

@@ -365,8 +365,12 @@ def test_a_statement_that_a_lock_kept_from_being_prepared_is_prepared_later(serv
             other.exec_driver_sql("LOCK TABLE oss_wsgi_answers IN EXCLUSIVE MODE")
             return SUCCESS
 
-        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+        with pytest.raises(LedgerUnavailableError, match=r"did not store the response: .* lock timeout"):
             ledger.run_once(identity(), handle)
+        handler = Handler()
+        with pytest.raises(LedgerUnavailableError, match=r"cannot be used: .* due to lock timeout"):
+            ledger.run_once(identity(), handler)
+        assert handler.calls == 0, "after a failure a probe comes first"
         other.rollback()
         assert ledger.run_once(identity(), Handler()) == SUCCESS
 
@@ -442,13 +446,13 @@ def test_a_disk_that_becomes_full_costs_one_handler(engine: Engine, ledger: SQLL
 
 @pytest.mark.parametrize("kind", ["own", "sharing"])
 def test_a_probe_waits_no_longer_than_its_call(engine: Engine, ledger: SQLLedger, kind: str) -> None:
-    ledger.check()
     ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    ledger.load("")  # makes the tables
     with engine.connect() as other:
         # A probe without a limit would succeed after this.
         other.exec_driver_sql("SET idle_in_transaction_session_timeout = '30s'")
         other.exec_driver_sql("LOCK TABLE oss_wsgi_tickets IN EXCLUSIVE MODE")
-        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+        with pytest.raises(LedgerUnavailableError, match="due to lock timeout"):
             ledger.run_once(identity(may_wait=False), Handler(FAILURE))
 
 
@@ -463,6 +467,26 @@ def test_a_standby_refuses_before_the_handler(server: Server, engine: Engine, le
         with engine.begin() as connection:
             connection.exec_driver_sql("SET TRANSACTION READ WRITE")
             connection.exec_driver_sql("ALTER DATABASE app RESET default_transaction_read_only")
+
+
+def test_a_commit_that_waits_for_a_standby_leaves_no_session_and_the_next_handler_is_refused() -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    options = "-csynchronous_standby_names=away", "-csynchronous_commit=local"
+    with running("postgresql", *options) as own, closing_engine(own, isolation_level="AUTOCOMMIT") as engine:
+        with SQLLedger(own.url, clock=LedgerClock(), wait_timeout=1.0) as ledger, engine.connect() as other:
+            handler = Handler()
+            ledger.check()
+            other.exec_driver_sql("ALTER DATABASE app SET synchronous_commit = on")
+            ledger.close()  # new sessions take it over
+            for doing in ("did not say whether it has stored", "cannot be used"):
+                with pytest.raises(LedgerUnavailableError, match=doing):
+                    ledger.run_once(identity(), handler)
+            assert handler.calls == 1
+            wait_until(lambda: other.exec_driver_sql(waiting).scalar_one() == 1)
+            other.exec_driver_sql("ALTER DATABASE app RESET synchronous_commit")
+            ledger.close()
+            assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS, "it was stored"
+            wait_until(lambda: other.exec_driver_sql(waiting).scalar_one() == 0)
 
 
 # Locks of sweeps.
