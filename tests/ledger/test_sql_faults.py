@@ -31,7 +31,7 @@ from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.sql_session import own_transaction
-from oss_wsgi.ledger.sql_tables import EXPIRING, Statements, answers
+from oss_wsgi.ledger.sql_tables import EXPIRING, TABLES, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.ledger.transactional import SharedTransaction
 from oss_wsgi.testing.ledger_contract import (
@@ -487,6 +487,33 @@ def test_a_commit_that_waits_for_a_standby_leaves_no_session_and_the_next_handle
             ledger.close()
             assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS, "it was stored"
             wait_until(lambda: other.exec_driver_sql(waiting).scalar_one() == 0)
+
+
+@BOTH
+def test_tables_that_were_dropped_are_made_anew_with_a_warning(
+    engine: Engine, ledger: SQLLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger.run_once(identity(), Handler())
+    assert caplog.records == []
+    with engine.begin() as connection:
+        for table in TABLES:
+            table.drop(connection)
+    with pytest.raises(LedgerUnavailableError):
+        ledger.run_once(identity(), Handler())
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
+    assert [record.getMessage() for record in caplog.records if "made anew" in record.getMessage()]
+
+
+def test_several_hosts_are_one_place_in_any_order(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oss_wsgi.ledger.sql.place_of_server", lambda *parts: parts)
+    url = sqlalchemy.make_url(server.url)
+    places = []
+    for ports in (url.port, 1), (1, url.port):
+        hosts = [f"127.0.0.1:{port}" for port in ports]
+        several = url._replace(host=None, port=None).update_query_dict({"host": hosts})
+        with SQLLedger(several, clock=LedgerClock()) as ledger:
+            places.append(ledger.place)
+    assert places[0] == places[1]
 
 
 # Locks of sweeps.
