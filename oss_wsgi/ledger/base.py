@@ -139,7 +139,7 @@ class Ledger(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise LedgerUnavailableError if no upload could be handled now; keep nothing stored."""
+        """Raise LedgerUnavailableError if no upload could be handled now; store no upload."""
         ...
 
     def close(self) -> None:

@@ -230,9 +230,10 @@ class TransactionalLedger(OnceLedger):
     """The base of the ledgers in SQL databases.
 
     A claim inserts a row, or updates it if it exists. That locks the row, so that others wait for it, and shows whether
-    the database can store at all. A full disk may have room for this row alone, so a probe with the size of a response
-    comes before a process's first upload and after each failure. The transaction stays open while the handler runs, and
-    stores the response. When a process dies, the database itself ends its transaction; no clock is needed for that.
+    the database can store at all. A full disk may have room for this row alone, and a server that misses its standby
+    lets only a COMMIT wait. So two probes, one of them committed, come before a process's first upload and after each
+    failure. The transaction stays open while the handler runs, and stores the response. When a process dies, the
+    database itself ends its transaction; no clock is needed for that.
 
     A response is deleted when two conditions are met. The caller's clock is past its ``expires``. The database's clock
     has moved, since the response was stored, by the rest of the ticket's lifetime and 24 hours more. So a clock that is
