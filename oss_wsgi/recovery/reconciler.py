@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Protocol
 from urllib.parse import unquote, unquote_plus
 
@@ -97,16 +98,17 @@ class Reconciler:
         prefixes = distinct(self.prefixes if prefixes is None else prefixes)
         store: Ledger | CheckpointFile = self.ledger if checkpoint is None else CheckpointFile(checkpoint)
         place = f"{self._name} {hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:16]}"
-        untold_since = load_state(self.ledger, self._name)
+        left = self._left_by_sweeps()
 
         def save(state: State) -> None:
-            nonlocal untold_since
+            nonlocal left
             if dry_run:
                 return
             save_state(store, place, state)
-            if untold_since != {"untold_since": sweep.untold_since}:  # the server's metrics know no file
-                untold_since = {"untold_since": sweep.untold_since}
-                save_state(self.ledger, self._name, untold_since)
+            now_left = sweep.left_beside(left or {})
+            if now_left != left:  # the server's metrics know no file
+                left = now_left
+                save_state(self.ledger, self._name, {"untold_since": left})
 
         with nullcontext() if dry_run else self.ledger.hold(self._name):
             sweep = Sweep(
@@ -145,12 +147,18 @@ class Reconciler:
 
     def oldest_untold_seconds(self) -> float | None:
         """Return the age of the oldest upload that may not be handed over; 0 if none, None before the first sweep."""
+        left = self._left_by_sweeps()
+        if not left:
+            return None if left is None else 0.0
+        return max(0.0, self.clock() - min(left.values()))  # 0 for a clock that was set back
+
+    def _left_by_sweeps(self) -> dict[str, float] | None:
+        """Return what ``Sweep.left_beside`` returned last, without damaged values; None before the first sweep."""
         state = load_state(self.ledger, self._name)
         if "untold_since" not in state:
             return None
-        since = state["untold_since"]
-        # A clock that was set back, or a damaged value, counts as 0.
-        return max(0.0, self.clock() - since) if isinstance(since, int | float) else 0.0
+        left = state["untold_since"] if isinstance(state["untold_since"], dict) else {}
+        return {name: since for name, since in left.items() if isinstance(since, int | float) and isfinite(since)}
 
     def _handle_event(self, event: UploadEvent) -> EventOutcome:
         if event.bucket != self._bucket or event.name not in UPLOAD_EVENTS:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -290,14 +291,22 @@ class Sweep:
             report["samples"] = {}
         self.save({"report": report, "segments": self._segments, "unseen_since": self._unseen_since})
 
-    @property
-    def untold_since(self) -> float | None:
-        """When the oldest upload was stored that may not have been handed over; None if all were.
+    def left_beside(self, others: Mapping[str, float]) -> dict[str, float]:
+        """Return when the oldest upload was stored that may not have been handed over, for each sweep that left one.
 
-        While a sweep is not finished, this is the end of the last finished sweep's window.
+        The keys are the sweeps' prefixes, as a JSON list. While a sweep is not finished, it has left what came after
+        the last finished sweep's window. ``others`` are those of other sweeps; a finished sweep has also looked for
+        what they left in its window under its prefixes.
         """
         moments = [self.report.oldest_untold, self._unseen_since if self._segments else None]
-        return min((moment for moment in moments if moment is not None), default=None)
+        own = [moment for moment in moments if moment is not None]
+        kept = {name: since for name, since in others.items() if self._segments or not self._has_seen(name, since)}
+        kept.pop(json.dumps(self.prefixes), None)
+        return {**kept, json.dumps(self.prefixes): min(own)} if own else kept
+
+    def _has_seen(self, prefixes: str, since: float) -> bool:
+        covered = all(each.startswith(tuple(self.prefixes)) for each in json.loads(prefixes))
+        return covered and self.report.since <= since
 
 
 def _read(state: State) -> tuple[Reconciliation, list[Segment], float]:

@@ -155,6 +155,35 @@ def test_a_sweep_of_earlier_days_does_not_forget_what_another_could_not_hand_ove
     assert site.reconcile().recovered == 1
 
 
+def test_the_age_of_what_was_left_is_kept_by_sweeps_of_other_prefixes(site: Site) -> None:
+    site.failing.add(site.upload())
+    site.clock.advance(60)
+    own, other, every = ["user-dir-prefix/"], ["other/"], ["", "other/"]
+    ages = []
+    for prefixes in own, other, every:
+        site.reconcile(prefixes=prefixes)
+        ages.append(site.application.oldest_untold_seconds())
+    site.failing.clear()
+    for prefixes in other, own, every:
+        site.reconcile(prefixes=prefixes)
+        ages.append(site.application.oldest_untold_seconds())
+    assert ages == [60, 60, 60, 60, 60, 0], "the sweep of all names looks again by itself"
+
+
+def test_a_sweep_of_all_names_ends_the_age_of_what_it_has_looked_at_under_a_prefix(site: Site) -> None:
+    site.failing.add(site.upload())
+    site.clock.advance(2 * HOUR)
+    site.reconcile(prefixes=["user-dir-prefix/"])
+    site.failing.clear()
+    site.application.reconcile(since="1h", until=0, prefixes=[""])
+    assert site.application.oldest_untold_seconds() == 2 * HOUR
+    with pytest.raises(KilledError):
+        site.reconcile(prefixes=[""], progress=killing_at(site, 0))
+    assert site.application.oldest_untold_seconds() == 2 * HOUR
+    site.reconcile(prefixes=[""])
+    assert site.application.oldest_untold_seconds() == 0
+
+
 def test_what_is_older_than_the_ledgers_memory_is_not_tried_again(site: Site) -> None:
     site.failing.add(site.upload())
     assert site.reconcile().failed == 1
