@@ -203,6 +203,7 @@ class SQLLedger(TransactionalLedger):
             try:
                 made.run(statements.end_waits(cut), {})
             except BaseException as error:
+                self._watch.cut += cut
                 made.roll_back(error)
                 raise
         return made

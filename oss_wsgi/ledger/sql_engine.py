@@ -171,7 +171,8 @@ def _set_up_mysql(connection: Any, info: dict[str, Any], wait_timeout: float) ->
     seconds = max(0 if is_mariadb else 1, math.floor(wait_timeout))
     info[SESSION_WAIT] = wait_timeout
     limits = {"innodb_lock_wait_timeout": seconds}
-    idle = ("idle_transaction_timeout", "idle_write_transaction_timeout") if is_mariadb else ("wait_timeout",)
+    kinds = ("", "readonly_", "write_")
+    idle = [f"idle_{kind}transaction_timeout" for kind in kinds] if is_mariadb else ["wait_timeout"]
     limits |= dict.fromkeys(idle, PEER_SECONDS)
     with connection.cursor() as cursor:
         cursor.execute("SET " + ", ".join(f"SESSION {name} = {limit}" for name, limit in limits.items()))

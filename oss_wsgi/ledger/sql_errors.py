@@ -24,6 +24,7 @@ class Meaning(enum.Enum):
     CONFLICT = "another transaction won: run it again"
     DUPLICATE = "the row exists"
     BUSY = "a lock was not free in time"
+    WRITING = "another transaction writes to SQLite's file"
     NO_CONNECTION = "no connection was free in time"
     NO_TABLE = "the table does not exist"
     EXISTS = "another process has made the index"
@@ -72,7 +73,7 @@ def text_of(error: BaseException) -> str:
 
 def _meaning_for_sqlite(text: str) -> Meaning:
     if "locked" in text:
-        return Meaning.BUSY
+        return Meaning.WRITING
     if "UNIQUE" in text:
         return Meaning.DUPLICATE
     if "no such savepoint" in text:

@@ -357,6 +357,7 @@ class Watch:
             for connection, last in list(self._running.items()):
                 if self._ticks > last and self._running.get(connection) == last:
                     self._running.pop(connection, None)
+                    with suppress(Exception):
+                        self.cut.append(connection.info.backend_pid)  # before the call ends, and with it the session
                     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
                         duplicate.shutdown(socket.SHUT_RDWR)
-                        self.cut.append(connection.info.backend_pid)

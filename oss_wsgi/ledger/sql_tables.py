@@ -286,6 +286,7 @@ class Statements:
         self.save = compiled(self._upsert(texts, _parameters("name", "text"), {"text": bindparam("text_now")}))
         of_name = texts.c.name == bindparam("name")
         self.load = compiled(select(texts.c.text).where(of_name))
+        self.forget = compiled(delete(texts).where(of_name))
         self.hold = compiled(
             select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
             if self.family == "postgresql"

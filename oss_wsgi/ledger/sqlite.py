@@ -374,6 +374,7 @@ class SQLiteLedger(LoopLedger):
             connection = self._begin(seconds)
             yield connection
             self._commit(connection)
+            self._cut_log(connection)
         except _ERRORS as error:
             self._is_proven = False
             self._writer.close()  # a connection to a read-only file stays read-only
@@ -402,13 +403,17 @@ class SQLiteLedger(LoopLedger):
         # One slow commit may come from a busy processor, not from a slow disk, so it counts for a quarter.
         self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
         self._is_proven = True
-        if _free_bytes(self._path) < _PLENTY_BYTES:
-            self._cut_log(connection)
+
+    def _must_cut_log(self) -> bool:
+        """Return whether the log is long and the disk so full that the log may soon not go into the tables."""
+        with suppress(OSError):
+            return _free_bytes(self._path) < _PLENTY_BYTES and os.path.getsize(f"{self._path}-wal") > _LONG_LOG_BYTES
+        return False
 
     def _cut_log(self, connection: sqlite3.Connection) -> None:
-        """Write a long log to the tables and free its space, before the disk is so full that this cannot be done."""
-        with suppress(*_ERRORS):
-            if os.path.getsize(f"{self._path}-wal") > _LONG_LOG_BYTES:
+        """Write the log to the tables and free its space, if it must be cut."""
+        if self._must_cut_log():
+            with suppress(*_ERRORS):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _is_due(self) -> bool:
@@ -460,6 +465,8 @@ class SQLiteLedger(LoopLedger):
                 connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
                 batch = self._take()
                 self._store(connection, batch)
+                if seconds is None:  # else it would hold up a loop
+                    self._cut_log(connection)
         except _ERRORS as error:
             if seconds is None:
                 self._writer.close()
@@ -555,7 +562,7 @@ class SQLiteLedger(LoopLedger):
             self._in_thread(self._commit_waiting)
             return
         self._commit_waiting(_LOOP_WAIT)
-        if self._since_checkpoint > _CHECKPOINT_EVERY:
+        if self._since_checkpoint > _CHECKPOINT_EVERY or self._must_cut_log():
             self._since_checkpoint = 0
             self._in_thread(self._checkpoint)
 
@@ -571,7 +578,9 @@ class SQLiteLedger(LoopLedger):
     def _checkpoint(self) -> None:
         """Write the log to the tables; threads that commit wait meanwhile, but no loop does."""
         with self._writer.lock, suppress(*_ERRORS):
-            self._writer.opened().execute("PRAGMA wal_checkpoint").fetchall()
+            connection = self._writer.opened()
+            connection.execute("PRAGMA wal_checkpoint").fetchall()
+            self._cut_log(connection)
 
 
 class _Connection:

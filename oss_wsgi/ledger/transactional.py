@@ -72,7 +72,6 @@ AUTOCOMMIT = (
 )
 #: What is stored to try it; PostgreSQL would store a larger row elsewhere.
 _PROBE = {"status": b"", "content_type": b"", "body": bytes(1500)}
-_PROBE_NAME = b"probe"
 
 
 class Transaction(ABC):
@@ -318,7 +317,8 @@ class TransactionalLedger(OnceLedger):
                 transaction.roll_back(error)
                 raise
         except Exception as error:
-            if meaning_of(error) is Meaning.BUSY:  # another call's lock, unlike where the response is stored
+            # Another call's lock, unlike where the response is stored.
+            if meaning_of(error) in (Meaning.BUSY, Meaning.WRITING):
                 raise (busy_error() if patience <= 0 else ledger_busy_error(self._wait_timeout)) from error
             self._judge(error)
         return _RowClaim(self, transaction, key, found)
@@ -383,7 +383,7 @@ class TransactionalLedger(OnceLedger):
         self._do(lambda transaction: transaction.run(transaction.statements.save, parameters))
 
     def check(self) -> None:
-        """Store a probe and roll back, and commit another one; LedgerUnavailableError when that fails."""
+        """Store a probe and roll back, and commit one that is deleted; LedgerUnavailableError when that fails."""
         self._try_to_store(self._wait_timeout)
 
     def _try_to_store(self, patience: float) -> None:
@@ -393,8 +393,9 @@ class TransactionalLedger(OnceLedger):
 
         def save(transaction: Transaction) -> None:
             transaction.limit_wait(patience)
-            probe = secrets.token_bytes(8)
-            transaction.run(transaction.statements.save, {"name": _PROBE_NAME, "text": probe, "text_now": probe})
+            probe = {"name": b"probe " + secrets.token_bytes(8), "text": b"", "text_now": b""}
+            transaction.run(transaction.statements.save, probe)
+            transaction.run(transaction.statements.forget, probe)
             transaction.restore_wait()
 
         self._do(store, end=_undo)
@@ -529,6 +530,8 @@ class TransactionalLedger(OnceLedger):
 
     def _unavailable(self, error: BaseException, doing: str = "cannot be used") -> LedgerUnavailableError:
         meaning = meaning_of(error)
+        if meaning is Meaning.WRITING:
+            return ledger_busy_error(self._wait_timeout)
         if meaning is Meaning.NO_CONNECTION:
             hint = "no connection to the ledger's database was free in time: its pool has too few for these threads"
             return LedgerUnavailableError("ledger_busy", hint)

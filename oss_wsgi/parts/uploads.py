@@ -12,6 +12,7 @@ from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
+    LedgerUnavailableError,
     MalformedRequestError,
     NotStoredError,
     NotYoursError,
@@ -266,7 +267,11 @@ class PartUploads:
         """Note in the ledger, for all processes, that OSS was told to join the parts and did not answer."""
         now = int(self.clock())
         expires = now + 2 * UNSETTLED_SECONDS
-        note(self.ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
+        try:
+            note(self.ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
+        except LedgerUnavailableError as error:
+            if error.reason != "ledger_busy":  # else another request stores the same note just now
+                raise
 
     def _is_unanswered(self, opened: PartsTicket) -> bool:
         """Return whether any process noted a moment ago that OSS did not answer."""

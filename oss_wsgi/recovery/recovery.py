@@ -22,6 +22,7 @@ from ..exceptions import (
     LedgerUnavailableError,
     NotStoredError,
     NotYoursError,
+    SettingsError,
     UnverifiedError,
 )
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
@@ -264,6 +265,8 @@ class LostUploads:
             return "untold", None
         try:
             delivered = self.deliver(upload)
+        except SettingsError:
+            raise
         except (Exception, SystemExit):  # from the application's own view; no server is around it here
             log.exception("the application raised for %r: the upload does not count as handled", upload.object)
             return "failed", "handler_failed"

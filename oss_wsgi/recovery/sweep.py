@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import datetime, timedelta, timezone
-from math import isfinite
+from math import inf, isfinite, nextafter
 from typing import Any, NamedTuple, NoReturn
 
 from ..bucket import ListedObject
@@ -186,9 +186,9 @@ class Sweep:
         self._segments = [each._replace(since=max(each.since, self.not_before)) for each in kept]
         # The segments, with those that are done, have each name of the stopped sweep's window once.
         if since < first:
-            self._add(since, first)
+            self._add(since, nextafter(first, -inf))
         if covered < until:
-            self._add(covered, until)
+            self._add(nextafter(covered, inf), until)
         last.since, last.until, last.resumed = min(since, first), max(covered, until), True
         self.report = last
         self._unseen_since = max(unseen_since, self.not_before)
@@ -196,7 +196,8 @@ class Sweep:
     def _add(self, since: float, until: float) -> None:
         """Add a time to a segment beside it that has not begun, or else as a segment."""
         for number, each in enumerate(self._segments):
-            if each.prefix == 0 and not each.after and (each.until == since or each.since == until):
+            is_beside = nextafter(each.until, inf) == since or nextafter(each.since, -inf) == until
+            if each.prefix == 0 and not each.after and is_beside:
                 self._segments[number] = Segment(min(each.since, since), max(each.until, until))
                 return
         self._segments.append(Segment(since, until))

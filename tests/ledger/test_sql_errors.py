@@ -37,7 +37,7 @@ from oss_wsgi.ledger.sql_errors import Meaning, meaning_of, text_of
         (pymysql.err.OperationalError(1305, "SAVEPOINT oss_wsgi does not exist"), Meaning.ENDED),
         (pymysql.err.IntegrityError(1062, "Duplicate entry"), Meaning.DUPLICATE),
         (pymysql.err.OperationalError(2013, "Lost connection"), Meaning.UNAVAILABLE),
-        (sqlite3.OperationalError("database is locked"), Meaning.BUSY),
+        (sqlite3.OperationalError("database is locked"), Meaning.WRITING),
         (sqlite3.OperationalError("no such savepoint: oss_wsgi"), Meaning.ENDED),
         (sqlite3.OperationalError("disk I/O error"), Meaning.UNAVAILABLE),
         (sqlite3.OperationalError("no such table: oss_wsgi_answers"), Meaning.NO_TABLE),

@@ -490,6 +490,14 @@ def test_a_commit_that_waits_for_a_standby_leaves_no_session_and_the_next_handle
 
 
 @BOTH
+def test_calls_that_must_not_wait_are_not_refused_for_each_others_probes(server: Server, ledger: SQLLedger) -> None:
+    ledger.load("")  # makes the tables
+    with SQLLedger(server.url, clock=LedgerClock()) as fresh:
+        calls = [Call(fresh, identity(f"t{number}", may_wait=False), Handler()) for number in range(8)]
+        assert [call.outcome() for call in calls] == [SUCCESS] * 8
+
+
+@BOTH
 def test_tables_that_were_dropped_are_made_anew_with_a_warning(
     engine: Engine, ledger: SQLLedger, caplog: pytest.LogCaptureFixture
 ) -> None:

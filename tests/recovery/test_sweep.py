@@ -131,6 +131,17 @@ def test_a_view_that_raises_fails_for_its_upload_alone(
         site.application.handle_event(message(event(keys[0])))
 
 
+def test_a_ledger_that_is_used_wrongly_ends_the_sweep(make: Callable[..., Site]) -> None:
+    class Misused(MemoryLedger):
+        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+            raise SettingsError("share another engine")
+
+    site = make(ledger=Misused(clock=lambda: NOW))
+    site.upload()
+    with pytest.raises(SettingsError, match="share another engine"):
+        site.reconcile()
+
+
 def test_what_a_sweep_could_not_hand_over_is_tried_again_behind_the_next_ones_window(site: Site) -> None:
     key = site.upload()
     site.failing.add(key)
@@ -537,7 +548,8 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
 def test_what_was_stored_meanwhile_behind_the_place_of_a_stopped_sweep_counts_once(site: Site) -> None:
     for name in ("a", "m", "z"):
         site.put(f"user-dir-prefix/{name}")
-    site.clock.advance(60)
+        site.clock.advance(60)
+    site.put("user-dir-prefix/zz")  # at the end of the window
     with pytest.raises(KilledError):
         site.reconcile(progress=killing_at(site, 1))
     site.clock.advance(60)
@@ -545,7 +557,7 @@ def test_what_was_stored_meanwhile_behind_the_place_of_a_stopped_sweep_counts_on
         site.put(f"user-dir-prefix/{name}")
     site.clock.advance(60)
     report = site.reconcile()
-    assert (report.resumed, report.listed, report.no_receipt) == (True, 5, 5)
+    assert (report.resumed, report.listed, report.no_receipt) == (True, 6, 6)
 
 
 def test_a_sweep_that_is_stopped_between_two_prefixes_looks_again_at_the_first(site: Site) -> None:
