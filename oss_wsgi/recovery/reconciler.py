@@ -98,7 +98,7 @@ class Reconciler:
         prefixes = distinct(self.prefixes if prefixes is None else prefixes)
         store: Ledger | CheckpointFile = self.ledger if checkpoint is None else CheckpointFile(checkpoint)
         place = f"{self._name} {hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:16]}"
-        left = self._left_by_sweeps()
+        left: dict[str, float] | None = None
 
         def save(state: State) -> None:
             nonlocal left
@@ -111,6 +111,7 @@ class Reconciler:
                 save_state(self.ledger, self._name, {"untold_since": left})
 
         with nullcontext() if dry_run else self.ledger.hold(self._name):
+            left = self._left_by_sweeps()  # here, where no other sweep changes it
             sweep = Sweep(
                 lost,
                 prefixes,

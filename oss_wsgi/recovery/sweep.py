@@ -299,15 +299,19 @@ class Sweep:
         the last finished sweep's window. ``others`` are those of other sweeps; a finished sweep has also looked for
         what they left in its window under its prefixes.
         """
+        own = json.dumps(self.prefixes)
+        left = {name: since for name, since in others.items() if name != own and not self._has_seen(name, since)}
         moments = [self.report.oldest_untold, self._unseen_since if self._segments else None]
-        own = [moment for moment in moments if moment is not None]
-        kept = {name: since for name, since in others.items() if self._segments or not self._has_seen(name, since)}
-        kept.pop(json.dumps(self.prefixes), None)
-        return {**kept, json.dumps(self.prefixes): min(own)} if own else kept
+        oldest = min((moment for moment in moments if moment is not None), default=None)
+        return left if oldest is None else {**left, own: oldest}
 
     def _has_seen(self, prefixes: str, since: float) -> bool:
-        covered = all(each.startswith(tuple(self.prefixes)) for each in json.loads(prefixes))
-        return covered and self.report.since <= since
+        """Return whether this sweep is finished and has looked under the prefixes at that time, or they are damaged."""
+        try:
+            is_covered = all(each.startswith(tuple(self.prefixes)) for each in json.loads(prefixes))
+        except (AttributeError, TypeError, ValueError):
+            return True
+        return is_covered and not self._segments and self.report.since <= since
 
 
 def _read(state: State) -> tuple[Reconciliation, list[Segment], float]:

@@ -674,7 +674,16 @@ def test_a_damaged_state_is_begun_anew_with_a_warning(
     assert warned == (["WARNING"] if state.endswith("}") else []), "what is no JSON object counts as no state"
 
 
-@pytest.mark.parametrize("state", ["5", "{", '{"untold_since": "x"}', '{"untold_since": NaN}'])
+@pytest.mark.parametrize(
+    "state",
+    [
+        "5",
+        "{",
+        '{"untold_since": "x"}',
+        '{"untold_since": NaN}',
+        '{"untold_since": {"[]": NaN}}',
+    ],
+)
 def test_a_damaged_state_of_a_bucket_is_begun_anew(make: Callable[..., Site], state: str) -> None:
     ledger = MemoryLedger(clock=lambda: NOW)
     ledger.save("sweep examplebucket", state)
@@ -682,6 +691,16 @@ def test_a_damaged_state_of_a_bucket_is_begun_anew(make: Callable[..., Site], st
     site.upload()
     assert not site.application.oldest_untold_seconds()
     assert site.reconcile(prefixes=[""]).recovered == 1
+
+
+@pytest.mark.parametrize("prefixes", ["x", "[5]", "5"])
+def test_an_age_of_damaged_prefixes_ends_with_the_next_sweep(make: Callable[..., Site], prefixes: str) -> None:
+    ledger = MemoryLedger(clock=lambda: NOW)
+    ledger.save("sweep examplebucket", json.dumps({"untold_since": {prefixes: NOW - 60}}))
+    site = make(ledger=ledger)
+    site.upload()
+    assert site.reconcile(prefixes=[""]).recovered == 1
+    assert site.application.oldest_untold_seconds() == 0
 
 
 def test_a_sweep_with_long_samples_fits_into_a_ledger(make: Callable[..., Site]) -> None:
