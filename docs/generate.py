@@ -24,10 +24,10 @@ else:
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from local_oss.command_line import parser as local_parser
 from oss_wsgi import DirectUpload, Grant, Metrics, Upload
 from oss_wsgi.cli.main import command_parser
 from oss_wsgi.explanations.rows import heading_of, rows
-from oss_wsgi.local.command_line import parser as local_parser
 from oss_wsgi.settings import TABLE as SETTINGS
 
 DOCS = Path(__file__).parent

@@ -12,7 +12,8 @@ import pytest
 
 # Every pytest run in this environment imports this file, so it imports the package only in the fixtures.
 if TYPE_CHECKING:
-    from .local import LocalOSSServer
+    from local_oss import LocalOSSServer
+
     from .testing import Uploaded
     from .testing.local_oss import InProcessOSS
 
@@ -29,7 +30,7 @@ def local_oss(tmp_path: Path) -> Iterator[InProcessOSS]:
 @pytest.fixture
 def local_oss_server(tmp_path: Path) -> Iterator[LocalOSSServer]:
     """A local OSS on a free port of 127.0.0.1, at ``local_oss_server.url``; it sends callbacks over HTTP."""
-    from .local import CORSRule, LocalOSS, LocalOSSServer
+    from local_oss import CORSRule, LocalOSS, LocalOSSServer
 
     rules = [CORSRule(["*"], allowed_methods=("GET", "HEAD", "POST", "PUT", "DELETE"))]
     with LocalOSS(directory=tmp_path / "local-oss-server", cors_rules=rules) as oss:

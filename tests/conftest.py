@@ -42,7 +42,7 @@ NEEDS = {
         "ledger/test_sql_faults.py",
         "ledger/test_sql_killed_processes.py",
     ),
-    "sdks": ("examples/test_mini_programs.py", "local/sdks"),
+    "sdks": ("examples/test_mini_programs.py", "local_oss/sdks"),
     "bundles": ("examples/test_kubernetes_examples.py", "packaging"),
     "soak": (
         "integration/test_restarts.py",
@@ -176,11 +176,11 @@ sys.addaudithook(_refuse)
 @pytest.fixture(scope="session", autouse=True)
 def _one_key_and_patience() -> Iterator[None]:
     """Let every local OSS have the same callback key, and wait longer for an application than OSS's 5 seconds."""
-    from oss_wsgi.local.options import Options
+    from local_oss.options import Options
 
     from .support.callbacks import shared_key
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("oss_wsgi.local.application.CallbackKey", SimpleNamespace(generate=shared_key))
+        patch.setattr("local_oss.application.CallbackKey", SimpleNamespace(generate=shared_key))
         patch.setitem(Options.__init__.__kwdefaults__, "callback_timeout", 60.0)  # type: ignore[misc]
         yield

@@ -41,6 +41,7 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
+HOUSES = ("oss_wsgi", "local_oss")
 #: What a copy of the checkout does without.
 JUNK = shutil.ignore_patterns(".venv*", ".git", ".hypothesis", "build", "dist", "_build", "__pycache__", ".*_cache")
 OPTIONS = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
@@ -302,7 +303,7 @@ class InPlace:
             return True
         functions: dict[types.CodeType, list[types.FunctionType]] = {}
         for thing in gc.get_objects():  # isinstance would wake lazy ones, Django's settings among them
-            if type(thing) is functools._lru_cache_wrapper and str(thing.__module__).startswith("oss_wsgi."):
+            if type(thing) is functools._lru_cache_wrapper and str(thing.__module__).partition(".")[0] in HOUSES:
                 self.caches.append(thing)
             if type(thing) is types.FunctionType and thing.__code__.co_filename == str(self.path):
                 functions.setdefault(thing.__code__, []).append(thing)
@@ -404,7 +405,7 @@ class InPlace:
 def libraries(tests: list[str]) -> list[str]:
     """Return the names of the modules that the tests import and that are not ours."""
     pytest.main([*OPTIONS, "--collect-only", *tests])
-    return [name for name in sys.modules if name.partition(".")[0] not in ("oss_wsgi", "tests", "examples", "conftest")]
+    return [name for name in sys.modules if name.partition(".")[0] not in (*HOUSES, "tests", "examples", "conftest")]
 
 
 def work(module: str, mutants: list[Mutant], tests: list[str], *, quick: bool) -> None:
@@ -439,9 +440,10 @@ def work(module: str, mutants: list[Mutant], tests: list[str], *, quick: bool) -
 
 def tests_of(module: Path) -> list[str]:
     """Return the tests of a module's room, and the other files that import the module and are not slow as a whole."""
-    parts = module.relative_to("oss_wsgi").with_suffix("").parts
-    name = ".".join(("oss_wsgi", *parts))
-    room = Path("tests", *parts[:-1]) if len(parts) > 1 else None
+    house, *parts = module.with_suffix("").parts
+    name = ".".join((house, *parts))
+    place = [house, *parts[:-1]] if house == "local_oss" else parts[:-1]
+    room = Path("tests", *place) if place else None
     from .conftest import SLOW_FOLDERS, SLOW_MODULE, is_within, need_of
 
     found = [str(room)] if room is not None and (ROOT / room).is_dir() else []
@@ -456,7 +458,7 @@ def tests_of(module: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("module", type=Path, help="a file of oss_wsgi/")
+    parser.add_argument("module", type=Path, help="a file of oss_wsgi/ or local_oss/")
     parser.add_argument("tests", nargs="*", help="files or folders; by default those of the same room")
     parser.add_argument("--lines", default="1-1000000", metavar="FIRST-LAST,...", help="plant bugs in these lines only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")

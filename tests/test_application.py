@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 import webtest
 
+from local_oss import LocalOSS
 from oss_wsgi import (
     AccessLog,
     AuthorizationPassthrough,
@@ -28,7 +29,6 @@ from oss_wsgi import (
 from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 from oss_wsgi.testing.local_oss import InProcessBucket
 

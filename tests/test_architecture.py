@@ -15,15 +15,20 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "oss_wsgi"
+PRODUCT = ROOT / "oss_wsgi"
+STAND_IN = ROOT / "local_oss"
 TESTS = ROOT / "tests"
 
 
 def module_name(path: Path) -> str:
-    return ".".join(("oss_wsgi", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+def modules_of(house: Path) -> list[str]:
+    return [module_name(path) for path in sorted(house.rglob("*.py"))]
+
+
+MODULES = {module_name(path): path for house in (PRODUCT, STAND_IN) for path in sorted(house.rglob("*.py"))}
 
 #: These make the whole: they may know the clock, the environment, webob and waitress.
 JOINTS = (
@@ -38,7 +43,7 @@ def room(*names: str) -> list[str]:
     return [name for name in MODULES if name in prefixes or name.startswith(tuple(f"{p}." for p in prefixes))]
 
 
-CORE = sorted(set(MODULES) - set(room(*JOINTS, "middleware", "endpoints", "local")) - {"oss_wsgi"})
+CORE = sorted(set(modules_of(PRODUCT)) - set(room(*JOINTS, "middleware", "endpoints")) - {"oss_wsgi"})
 
 
 @functools.cache
@@ -98,8 +103,8 @@ def attributes(name: str) -> list[ast.Attribute]:
 
 
 def test_the_core_imports_no_webob_no_waitress_and_no_room_above_it() -> None:
-    above = ("middleware", "endpoints", "application", "site", "serving", "cli", "testing", "local")
-    assert offences(CORE, "webob", "waitress", *(f"oss_wsgi.{name}" for name in above)) == []
+    above = ("middleware", "endpoints", "application", "site", "serving", "cli", "testing")
+    assert offences(CORE, "webob", "waitress", "local_oss", *(f"oss_wsgi.{name}" for name in above)) == []
     assert offences(room("signing", "callback", "ledger"), "oss_wsgi.wsgi") == []
 
 
@@ -112,7 +117,7 @@ def test_the_core_calls_no_clock() -> None:
 def test_only_the_command_line_and_paste_deploy_read_the_environment() -> None:
     readers = {
         name
-        for name in MODULES
+        for name in modules_of(PRODUCT)
         if imported_from(name, "os.environ", "os.environb", "os.getenv", "os.getenvb")
         or any(
             node.attr in {"getenv", "getenvb", "environb"}
@@ -132,17 +137,17 @@ def test_only_the_key_fetcher_opens_a_socket_in_the_core() -> None:
 
 
 def test_middleware_and_endpoints_know_neither_each_other_nor_what_joins_them() -> None:
-    joints = ("oss_wsgi.application", "oss_wsgi.site", "oss_wsgi.local", "oss_wsgi.testing")
+    joints = ("oss_wsgi.application", "oss_wsgi.site", "oss_wsgi.testing")
     assert offences(room("middleware"), "oss_wsgi.endpoints", *joints) == []
     assert offences(room("endpoints"), "oss_wsgi.middleware", *joints) == []
 
 
-def test_production_imports_neither_local_nor_testing() -> None:
-    production = sorted(set(MODULES) - set(room("local", "testing", "pytest_plugin")))
+def test_production_imports_neither_the_stand_in_nor_testing() -> None:
+    production = sorted(set(modules_of(PRODUCT)) - set(room("testing", "pytest_plugin")))
     assert offences(production, "oss_wsgi.testing") == []
-    starters = {offence.partition(" ")[0] for offence in offences(production, "oss_wsgi.local")}
+    starters = {offence.partition(" ")[0] for offence in offences(production, "local_oss")}
     assert starters == {"oss_wsgi.cli.local"}
-    code = "import sys, oss_wsgi.cli.main, server; print('oss_wsgi.local' in sys.modules)"
+    code = "import sys, oss_wsgi.cli.main, server; print('local_oss' in sys.modules)"
     environ = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
     environ |= {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "secret"}
     command, environ = [sys.executable, "-c", code], {**os.environ, **environ}
@@ -150,29 +155,23 @@ def test_production_imports_neither_local_nor_testing() -> None:
     assert process.stdout == "False\n", "loaded only by the command that starts it"
 
 
-#: What `local/` may use of the package: what is not OSS's protocol, for a misreading of that would pass every test.
-SHARED_WITH_LOCAL = (
-    "oss_wsgi.local",
-    "oss_wsgi.explanations",
-    "oss_wsgi.private_file",
-    "oss_wsgi.threads",
-    "oss_wsgi.serving",
-    "oss_wsgi.parts.crc64",
-)
+#: What the stand-in may use of the product: not OSS's protocol, because a shared misreading would pass every test.
+SHARED = ("oss_wsgi.explanations", "oss_wsgi.private_file", "oss_wsgi.threads", "oss_wsgi.serving")
 
 
-def test_local_shares_no_code_of_the_protocol_that_it_checks() -> None:
-    imported = {name for module in room("local") for name in imports(module) if name.startswith("oss_wsgi.")}
-    allowed = tuple(f"{name}." for name in SHARED_WITH_LOCAL)
-    assert [name for name in sorted(imported) if not f"{name}.".startswith(allowed)] == []
-    protocol = room(*(f"local.{name}" for name in ("signatures", "forms", "callbacks")))
-    assert [name for name in offences(protocol, "oss_wsgi") if "-> oss_wsgi.local" not in name] == []
+def test_the_stand_in_shares_no_code_of_the_protocol_that_it_checks() -> None:
+    imported = {name for module in modules_of(STAND_IN) for name in imports(module, type_checking=True)}
+    allowed = tuple(f"{name}." for name in SHARED)
+    ours = sorted(name for name in imported if f"{name}.".startswith("oss_wsgi."))
+    assert [name for name in ours if not f"{name}.".startswith(allowed)] == []
+    protocol = tuple(f"local_oss.{name}" for name in ("signatures", "forms", "callbacks"))
+    assert offences([name for name in MODULES if name.startswith(protocol)], "oss_wsgi") == []
 
 
 def test_only_the_application_knows_a_url_path() -> None:
     paths = ("/oss", "/signature", "/callback", "/health", "/health/ready", "/metrics")
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    for name in sorted(set(MODULES) - set(room("local")) - {"oss_wsgi.application"}):
+    for name in sorted(set(modules_of(PRODUCT)) - {"oss_wsgi.application"}):
         nodes = list(ast.walk(tree_of(name)))
         docstrings = {ast.get_docstring(node, clean=False) for node in nodes if isinstance(node, documented)}
         texts = {node.value for node in nodes if isinstance(node, ast.Constant)} - docstrings
@@ -180,7 +179,7 @@ def test_only_the_application_knows_a_url_path() -> None:
 
 
 def test_no_module_imports_from_the_facade() -> None:
-    for name in sorted(set(MODULES) - {"oss_wsgi"}):
+    for name in sorted(set(modules_of(PRODUCT)) - {"oss_wsgi"}):
         package_depth = name.count(".") + (MODULES[name].name == "__init__.py")
         for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.ImportFrom):
@@ -194,7 +193,7 @@ def test_no_module_imports_itself_through_others() -> None:
     graph = {
         name: {imported for imported in imports(name, type_checking=True) if imported in MODULES} - {name}
         for name in MODULES
-        if name != "oss_wsgi"  # the façade imports all rooms, and no room imports it
+        if name not in ("oss_wsgi", "local_oss")  # a façade imports its rooms, and no room imports it
     }
     done: set[str] = set()
 
@@ -210,7 +209,7 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def test_a_stranger_finds_the_rooms_at_a_glance() -> None:
-    for folder in (PACKAGE, PACKAGE / "local"):
+    for folder in (PRODUCT, STAND_IN):
         assert len(list(folder.glob("*.py"))) <= MAX_MODULES_AT_A_TOP, folder.name
     assert max(name.count(".") for name in MODULES) <= 3, "three levels at the most"
     words = {word for name in MODULES for part in name.split(".") for word in part.split("_")}
@@ -222,8 +221,8 @@ def test_a_stranger_finds_the_rooms_at_a_glance() -> None:
 
 
 def test_the_top_level_holds_what_the_design_lists() -> None:
-    listed = {"oss_wsgi", "static", "tests", "docs", "examples", "server.py", "setup.cfg", "pyproject.toml"}
-    listed |= {"README.zh-CN.md"}
+    listed = {"oss_wsgi", "local_oss", "static", "tests", "docs", "examples", "server.py", "setup.cfg"}
+    listed |= {"pyproject.toml", "README.zh-CN.md"}
     listed |= {"README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "MANIFEST.in"}
     made_by_tools = {"build", "dist", "node_modules"}
     names = {p.name for p in ROOT.iterdir() if not p.name.startswith((".", "__")) and p.suffix != ".egg-info"}
@@ -234,7 +233,8 @@ def test_tests_mirror_the_package() -> None:
     """A test file in a room of the package is named for a module there, or for a module and an aspect of it."""
     for path in sorted(TESTS.rglob("test_*.py")):
         assert re.search(r"^ *def test_", path.read_text("utf-8"), re.MULTILINE), f"{path.name} tests nothing"
-        folder = PACKAGE / path.parent.relative_to(TESTS)
+        place = path.parent.relative_to(TESTS)
+        folder = ROOT / place if place.parts[:1] == ("local_oss",) else PRODUCT / place
         if path.parent != TESTS and folder.is_dir():
             modules = {module.stem.strip("_") for module in folder.glob("*.py")}
             subject = path.stem.removeprefix("test_")

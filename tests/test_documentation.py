@@ -17,7 +17,8 @@ from oss_wsgi.cli.options import server_parser
 from .support.absent import skip_or_fail
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "oss_wsgi"
+#: What the paths of the architecture begin with is left out for the product, as in its imports.
+HOUSES = {ROOT / "oss_wsgi": "", ROOT / "local_oss": "local_oss/"}
 #: Sentences for people: each local link in them leads somewhere.
 DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "_build" not in path.parts)
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -31,11 +32,13 @@ def first_sentence(path: Path) -> str:
 
 
 def test_the_architecture_lists_each_room_and_module_in_its_own_words() -> None:
-    rooms = [path for path in sorted(PACKAGE.rglob("__init__.py")) if path.parent != PACKAGE]
-    modules = [path for path in sorted(PACKAGE.glob("*.py")) if not path.name.startswith("__")]
-    rows = {f"| `{room.parent.relative_to(PACKAGE).as_posix()}/` | {first_sentence(room)} |" for room in rooms}
-    rows |= {f"| `{module.name}` | {first_sentence(module)} |" for module in modules}
-    assert rows - set(ARCHITECTURE.splitlines()) == set()
+    for house, prefix in HOUSES.items():
+        rooms = [path for path in sorted(house.rglob("__init__.py")) if path.parent != house]
+        modules = [path for path in sorted(house.glob("*.py")) if not path.name.startswith("__")]
+        folders = {room: room.parent.relative_to(house).as_posix() for room in rooms}
+        rows = {f"| `{prefix}{folder}/` | {first_sentence(room)} |" for room, folder in folders.items()}
+        rows |= {f"| `{prefix}{module.name}` | {first_sentence(module)} |" for module in modules}
+        assert rows - set(ARCHITECTURE.splitlines()) == set()
 
 
 @pytest.mark.parametrize("text", [ARCHITECTURE, CONTRIBUTING], ids=["architecture", "contributing"])
@@ -43,7 +46,7 @@ def test_the_files_that_a_document_names_exist(text: str) -> None:
     names = re.findall(r"`([a-z_./]+(?:\.py|\.md|/))`|^ {4,}([a-z_/]+\.py)", text, re.MULTILINE)
     paths = {path for pair in names for path in pair if path}
     assert len(paths) >= 10
-    assert {path for path in paths if not any((base / path).exists() for base in (ROOT, PACKAGE))} == set()
+    assert {path for path in paths if not any((base / path).exists() for base in (ROOT, ROOT / "oss_wsgi"))} == set()
 
 
 def test_the_options_of_the_server_are_those_of_its_help() -> None:

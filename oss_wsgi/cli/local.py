@@ -30,7 +30,7 @@ LOCAL_REGION = "cn-hangzhou"
 
 
 def add(subparsers: Any) -> None:
-    from ..local.command_line import parser
+    from local_oss.command_line import parser
 
     options = parser()
     example = "Example: oss-wsgi local --bucket my-bucket --cors http://localhost:3000."
@@ -47,7 +47,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the local OSS cannot start."""
-    from ..local.__main__ import serve
+    from local_oss.__main__ import serve
 
     return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
 
@@ -116,7 +116,7 @@ def start_local_oss(
     :param listener: of the application.
     :raises CannotStartError: the extra is missing, or the folder or the port cannot be used.
     """
-    from ..local.__main__ import start
+    from local_oss.__main__ import start
 
     callback_url = None
     if settings.callback_url is None:
@@ -156,7 +156,7 @@ def _callback_url_of(listener: socket.socket, prefix: str) -> str:
 
 def _options_of(settings: Settings, arguments: Namespace, page: str) -> Namespace:
     """Return options of the local OSS for the settings; pages of the origin ``page`` may send forms to it."""
-    from ..local.command_line import parser
+    from local_oss.command_line import parser
 
     options = parser().parse_args([])
     options.listen, options.directory = arguments.local_listen, arguments.local_dir

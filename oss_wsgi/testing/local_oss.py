@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from local_oss import LocalOSS
+from local_oss.errors import OSSError, file_already_exists
+from local_oss.object_headers import forbids_overwrite, object_headers
+from local_oss.operations.multipart import MIN_PART_SIZE
+from local_oss.storage.index import StoredObject as LocalObject
+from local_oss.storage.storage import Bucket
+
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..exceptions import BucketError, BucketRefusedError, NotStoredError
-from ..local import LocalOSS
-from ..local.errors import OSSError, file_already_exists
-from ..local.object_headers import forbids_overwrite, object_headers
-from ..local.operations.multipart import MIN_PART_SIZE
-from ..local.storage.index import StoredObject as LocalObject
-from ..local.storage.storage import Bucket
 from ..private_file import open_private
 from .callbacks import APPLICATION_URL, TICKET_SECRET
 

@@ -18,9 +18,9 @@ import sys
 import time
 from typing import Any
 
+from local_oss import LocalOSS, LocalOSSServer
 from oss_wsgi import DirectUpload, SDKBucket, Settings
 from oss_wsgi.callback.ticket import TicketBook
-from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.parts.ticket import PartsBook
 from oss_wsgi.testing.clients import get_response
 

@@ -27,9 +27,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from local_oss import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.endpoints.static import StaticSite
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.serving import make_server
 from tests.support.chromium import chromium
 

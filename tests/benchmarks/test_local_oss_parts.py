@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.account import Account
-from tests.local.sdk_signer import signed_headers
+from local_oss.environ import Address
+from local_oss.signatures.account import Account
+from tests.local_oss.sdk_signer import signed_headers
 
 MIB = int(os.environ.get("LOCAL_OSS_PARTS_MIB", "256"))
 PART_SIZE = 16 * 1024 * 1024
@@ -38,7 +38,7 @@ ROOM = 48
 ID, SECRET = "benchmark", "benchmark-secret"
 SERVER = f"""
 import sys
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from local_oss import LocalOSS, LocalOSSServer
 oss = LocalOSS(directory=sys.argv[1], access_key_id="{ID}", access_key_secret="{SECRET}")
 server = LocalOSSServer(oss)
 server.start()

@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
+from local_oss import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 
 from ..support.chromium import ARGUMENTS, chromium_path

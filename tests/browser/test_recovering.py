@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local_oss import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi import PublicKeyStore, Settings, Upload
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.serving import make_server
 from oss_wsgi.site import site
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from local_oss.errors import OSSError
 from oss_wsgi.cli.codes_in_text import FoundCode, find_codes
 from oss_wsgi.explanations.rows import APPLICATION, OSS
-from oss_wsgi.local.errors import OSSError
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 from oss_wsgi.wsgi.responses import log_refusal
 

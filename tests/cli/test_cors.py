@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.local import CORSRule
+from local_oss import CORSRule
 
 from ..support.deployment import ORIGIN, Deployment, deployed
 from ..support.running_server import clean_environ

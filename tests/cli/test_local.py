@@ -1,4 +1,4 @@
-"""`oss-wsgi local`: a local OSS, with the options of `python -m oss_wsgi.local`."""
+"""`oss-wsgi local`: a local OSS, with the options of `python -m local_oss`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from local_oss import LocalOSS
+from local_oss.command_line import parser
 from oss_wsgi.cli.local import local_environ
-from oss_wsgi.local import LocalOSS
-from oss_wsgi.local.command_line import parser
 from oss_wsgi.serving.until_stopped import CannotStartError
 
 from ..support.absent import skip_or_fail

@@ -52,8 +52,8 @@ def test_each_command_has_help_with_an_example_and_takes_no_secret_as_an_option(
 def test_the_console_script_is_this_main() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    script = setup["options.entry_points"]["console_scripts"].strip()
-    assert script == "oss-wsgi = oss_wsgi.__main__:main"
+    scripts = setup["options.entry_points"]["console_scripts"].split("\n")
+    assert {"oss-wsgi = oss_wsgi.__main__:main", "local-oss = local_oss.__main__:main"} <= set(scripts)
     code = "import sys; from oss_wsgi.__main__ import main; sys.argv[0] = 'oss-wsgi'; sys.exit(main())"
     run = subprocess.run([sys.executable, "-c", code, "serve", "--prefix", "oss"], capture_output=True, text=True)
     assert (run.returncode, run.stderr[:15]) == (2, "oss-wsgi serve:")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import webob
 
-from oss_wsgi.local import LocalOSS
+from local_oss import LocalOSS
 from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 

@@ -224,7 +224,7 @@ def forbidden() -> dict[str, str]:
 def chinese_texts() -> dict[str, str]:
     """Return every text with Chinese words, by the file: pages and their code, the upload page, programs, examples."""
     files = [ROOT / "README.zh-CN.md"]
-    for folder in ("docs/zh-CN", "docs/pictures", "static", "oss_wsgi", "examples"):
+    for folder in ("docs/zh-CN", "docs/pictures", "static", "oss_wsgi", "local_oss", "examples"):
         files += [path for path in (ROOT / folder).rglob("*") if path.suffix in WRITTEN]
     others = {path for path in ROOT.glob("static/languages/*.js") if path.stem != "zh-CN"}
     texts = {path: path.read_text(encoding="utf-8") for path in files if path not in {*others, CHINESE / "terms.md"}}
@@ -243,7 +243,7 @@ def test_each_term_has_one_word() -> None:
 def test_each_text_in_chinese_is_read() -> None:
     named = {"README.zh-CN.md", "docs/zh-CN/texts.toml", "docs/pictures/flow-light.zh-CN.svg", "static/upload.js"}
     named |= {f"oss_wsgi/{name}" for name in ("explanations/rows.toml", "explanations/zh.toml")}
-    named |= {"static/languages/zh-CN.js", "oss_wsgi/local/inspector/inspector.js"}
+    named |= {"static/languages/zh-CN.js", "local_oss/inspector/inspector.js"}
     named |= {"examples/mini-programs/oss-upload.js", *NAMES}
     assert named - chinese_texts().keys() == set()
 

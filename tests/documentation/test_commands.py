@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from local_oss.command_line import parser as local_parser
 from oss_wsgi.cli.main import command_parser
-from oss_wsgi.local.command_line import parser as local_parser
 
 from .blocks import ROOT, pages
 
 SPAN = re.compile(r"`((?:oss-wsgi|python -m) [^`]+)`")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 #: Modules with a parser of their own that can be imported without running it.
-PARSERS = {"oss_wsgi": command_parser, "oss_wsgi.local": local_parser}
+PARSERS = {"oss_wsgi": command_parser, "local_oss": local_parser}
 
 
 def spans(text: str) -> list[str]:
@@ -83,7 +83,7 @@ def test_each_command_in_a_sentence_exists() -> None:
         "oss-wsgi doctor --only cors --origin https://app.example.com",
         "oss-wsgi doctor --only no-such-check",
         "oss-wsgi cors prnt https://app.example.com",
-        "python -m oss_wsgi.local --no-such-option",
+        "python -m local_oss --no-such-option",
         "python -m oss_wsgi.no_such_module",
         "python -m tests.benchmarks.servers --no-such-option",
     ],

@@ -12,9 +12,9 @@ from types import ModuleType
 import pytest
 
 import oss_wsgi
-from oss_wsgi.local import LocalOSS
-from oss_wsgi.local.command_line import parser as local_parser
-from oss_wsgi.local.operations import routes
+from local_oss import LocalOSS
+from local_oss.command_line import parser as local_parser
+from local_oss.operations import routes
 from oss_wsgi.settings import TABLE, Settings
 
 from ..support.scripts import load

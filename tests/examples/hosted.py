@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from oss_wsgi.local import LocalOSSServer
+from local_oss import LocalOSSServer
 from oss_wsgi.testing import multipart
 
 from ..servers.apache import wait_for_cgi_daemon

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from oss_wsgi.local import LocalOSSServer
+from local_oss import LocalOSSServer
 from oss_wsgi.testing import CallbackSigner
 
 from ..servers.site import Site

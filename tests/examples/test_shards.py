@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import webob
 
+from local_oss import LocalOSS
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
-from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing.clients import get_response, multipart
 from oss_wsgi.testing.local_oss import environ_for
 from tests.support.deployment import not_found

@@ -11,7 +11,8 @@ import pytest
 
 from oss_wsgi.explanations.languages import accepted_language, catalogue_texts, in_language, language_of
 
-PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "oss_wsgi"
 #: What `doctor`, `explain`, `serve`, `cors`, `upload` and the window of the local OSS write.
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
@@ -24,7 +25,7 @@ MODULES = (
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
     *(
-        PACKAGE / "local" / "inspector" / f"{name}.py"
+        ROOT / "local_oss" / "inspector" / f"{name}.py"
         for name in ("access", "exchange_page", "inspector", "outcome", "pages", "signature_mistakes")
     ),
 )
@@ -292,7 +293,8 @@ def test_texts_are_translated_with_what_stands_in_them(text: str, translation: s
 
 @pytest.mark.slow
 def test_no_entry_is_left_of_a_text_that_is_gone() -> None:
-    paths = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("templates/*.html")]
+    houses = (PACKAGE, ROOT / "local_oss")
+    paths = [path for house in houses for pattern in ("*.py", "templates/*.html") for path in house.rglob(pattern)]
     written = {text for path in paths if path.suffix == ".py" for text in all_texts(path)}
     written |= {entry for text in written for entry in [*WHOLE.get(text, ()), *expected(text), *sentences(text)]}
     written |= {f"{{1}} {text}" for text in written}

@@ -34,9 +34,10 @@ from oss_wsgi.explanations.rows import (
 from oss_wsgi.recovery.sweep import OUTCOMES
 from oss_wsgi.wsgi.responses import STATUSES
 
-PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "oss_wsgi"
 FILE = PACKAGE / "explanations" / "rows.toml"
-WORDS = (PACKAGE.parent / "static" / "languages" / "en.js").read_text(encoding="utf-8")
+WORDS = (ROOT / "static" / "languages" / "en.js").read_text(encoding="utf-8")
 KINDS = (*CODE_KINDS, "status", "line", "sentence", "difference", "server", "route")
 TABLE = rows(*CODE_KINDS)
 CODES = {row.code for row in TABLE}
@@ -146,13 +147,12 @@ def test_the_hint_of_a_refusal_is_its_row() -> None:
 @functools.cache
 def trees(*, local: bool) -> dict[str, ast.Module]:
     """Return the trees of the local OSS's modules or of production's, by the module's name within the package."""
-    modules = {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))
-    }
+    house = ROOT / "local_oss" if local else PACKAGE
+    modules = {".".join(path.relative_to(house).with_suffix("").parts): path for path in sorted(house.rglob("*.py"))}
     return {
         name.removesuffix(".__init__"): ast.parse(path.read_text(encoding="utf-8"))
         for name, path in modules.items()
-        if name.startswith("local.") == local and not name.startswith(("cli.", "testing."))
+        if not name.startswith(("cli.", "testing."))
     }
 
 
@@ -329,7 +329,7 @@ def sent_by(sender: str) -> set[int]:
 
 @pytest.mark.slow
 def test_every_status_of_the_local_oss_has_a_row() -> None:
-    statuses = statuses_in(PACKAGE / "local", {"OSSError", "Response"})
+    statuses = statuses_in(ROOT / "local_oss", {"OSSError", "Response"})
     assert {200, 203, 304, 403, 409, 411, 503} <= statuses
     assert statuses - sent_by(OSS) == set()
     # A part of an object is no constant there; a real OSS alone has buckets in other regions.

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import webtest
 
+from local_oss.storage.storage import Incoming
 from oss_wsgi import Grant, Upload
-from oss_wsgi.local.storage.storage import Incoming
 
-from ..local.callbacks.test_image_info import png
+from ..local_oss.callbacks.test_image_info import png
 from ..recovery.site import legacy
 from ..support.linted_client import LintedClient
 

@@ -81,7 +81,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_sdist_has_everything_that_the_checkout_has(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    folders = ("oss_wsgi", "static", "tests", "docs", "examples")
+    folders = ("oss_wsgi", "local_oss", "static", "tests", "docs", "examples")
     files = {path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()}
     made = {"__pycache__", "_build"}
     kept = {path.as_posix() for path in files if not made & {*path.parts} and path.suffix != ".sqlite3"}
@@ -94,17 +94,20 @@ def test_the_sdist_has_everything_that_the_checkout_has(sdist: Path) -> None:
 def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
-    assert {"oss_wsgi/static/languages/de.js", "oss_wsgi/static/upload.d.ts"} <= set(names)
-    inspector = {f"oss_wsgi/local/inspector/{name}" for name in ("inspector.css", "inspector.js", "icon.svg")}
-    templates = (ROOT / "oss_wsgi" / "local" / "inspector" / "templates").iterdir()
+    assert {"oss_wsgi/static/languages/de.js", "oss_wsgi/static/upload.d.ts", "local_oss/py.typed"} <= set(names)
+    inspector = {f"local_oss/inspector/{name}" for name in ("inspector.css", "inspector.js", "icon.svg")}
+    templates = (ROOT / "local_oss" / "inspector" / "templates").iterdir()
     data = {path.relative_to(ROOT).as_posix() for path in templates}
     data |= {f"oss_wsgi/explanations/{name}.toml" for name in ("rows", "zh")}
     assert inspector | data <= set(names)
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "oss_wsgi").rglob("*.py")}
+    houses = ("oss_wsgi", "local_oss")
+    modules = {path.relative_to(ROOT).as_posix() for house in houses for path in (ROOT / house).rglob("*.py")}
     assert modules - {"oss_wsgi/static/__init__.py"} - set(names) == set()
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
-    assert b"oss-wsgi = oss_wsgi.__main__:main" in zipfile.ZipFile(wheel).read(entry_points)
-    assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
+    commands = zipfile.ZipFile(wheel).read(entry_points)
+    assert b"oss-wsgi = oss_wsgi.__main__:main" in commands
+    assert b"local-oss = local_oss.__main__:main" in commands
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi", "local_oss"}
 
 
 def test_the_installed_wheel_serves_the_page_and_signs(python: Path, tmp_path: Path) -> None:

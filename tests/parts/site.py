@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import webob
 
+from local_oss import LocalOSS
 from oss_wsgi import DirectUpload, Grant, PublicKeyStore, SDKBucket, Settings, Upload
 from oss_wsgi.bucket import BucketClient
-from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.testing.clients import get_response
 from oss_wsgi.testing.local_oss import InProcessBucket

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import webob
 
+from local_oss import LocalOSS
 from oss_wsgi.bucket import ListedObject, StoredObject, StoredPart
 from oss_wsgi.endpoints.multipart import step_of
 from oss_wsgi.exceptions import BucketUnreachableError, SettingsError
-from oss_wsgi.local import LocalOSS
 from oss_wsgi.parts.uploads import BegunUpload
 from oss_wsgi.testing.local_oss import InProcessBucket
 

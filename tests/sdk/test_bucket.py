@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from local_oss import LocalOSS, LocalOSSServer
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.bucket import BucketClient, StoredPart
 from oss_wsgi.credentials import Credentials, RefreshingCredentialsProvider, StaticCredentialsProvider
@@ -23,7 +24,6 @@ from oss_wsgi.exceptions import (
     NotStoredError,
     SettingsError,
 )
-from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.sdk.bucket import SDKBucket
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import UploadClient

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from local_oss import LocalOSS, LocalOSSServer
 from oss_wsgi import CallbackEndpoint, CallbackGuard, CallbackVerifier, PostPresigner, PublicKeyStore, Settings, Upload
 from oss_wsgi.callback.confirm import confirmed
 from oss_wsgi.credentials import Credentials
@@ -25,7 +26,6 @@ from oss_wsgi.exceptions import (
     NotConfirmedError,
     SettingsError,
 )
-from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.sdk.confirmation import SDKConfirmation
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import multipart

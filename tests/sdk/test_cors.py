@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from oss_wsgi.local import CORSRule
-from oss_wsgi.local.cors import CORS, read_rules
+from local_oss import CORSRule
+from local_oss.cors import CORS, read_rules
 from oss_wsgi.sdk.cors import Rule, as_xml, origin_problem, with_origins
 
 PAGE = "https://new.example.com"

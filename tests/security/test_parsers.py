@@ -20,9 +20,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from webtest.lint import middleware as lint
 
+from local_oss.errors import OSSError
+from local_oss.forms.policy import parse_policy
 from oss_wsgi import Grant
-from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.policy import parse_policy
 from oss_wsgi.object_names import MAX_KEY_BYTES
 from oss_wsgi.signing.v1 import signature
 from oss_wsgi.testing import multipart

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from webtest import TestApp, TestResponse
 
+from local_oss import LocalOSS
+from local_oss.signatures.v1 import SUB_RESOURCES as THEIR_SUB_RESOURCES
 from oss_wsgi.credentials import Credentials
-from oss_wsgi.local import LocalOSS
-from oss_wsgi.local.signatures.v1 import SUB_RESOURCES as THEIR_SUB_RESOURCES
 from oss_wsgi.signing.presigned_url import SUB_RESOURCES, PresignedURL, sign_url_v1, sign_url_v4
 
 from .forms import HOST, ID, NOW, SECRET, TOKEN

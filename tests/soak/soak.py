@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
-from oss_wsgi.local import LocalOSS
+from local_oss import LocalOSS
 from oss_wsgi.testing.clients import multipart
 from oss_wsgi.testing.local_oss import InProcessBucket
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 import webtest
 
+from local_oss.callbacks.signing_key import CallbackKey
 from oss_wsgi.callback.ticket import TicketBook
-from oss_wsgi.local.callbacks.signing_key import CallbackKey
 from oss_wsgi.testing import CallbackSigner
 
 

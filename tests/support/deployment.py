@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_oss import CORSRule, LocalOSS
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.local import CORSRule, LocalOSS
 from oss_wsgi.testing.local_oss import environ_for
 
 from .server_threads import serving_application, serving_oss

@@ -183,10 +183,8 @@ def fork_programs() -> None:
     import alibabacloud_oss_v2  # noqa: F401
 
     import oss_wsgi.cli.main
-    import oss_wsgi.local.command_line
-    import oss_wsgi.local.options
     import oss_wsgi.testing  # noqa: F401
-    from oss_wsgi.local import LocalOSS, LocalOSSServer  # noqa: F401
+    from local_oss import LocalOSS, LocalOSSServer  # noqa: F401
 
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as messages:

@@ -9,7 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from oss_wsgi.local import LocalOSS, LocalOSSServer
+from local_oss import LocalOSS, LocalOSSServer
 
 
 @contextmanager

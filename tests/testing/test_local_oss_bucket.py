@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from local_oss import LocalOSS
 from oss_wsgi.bucket import BucketClient, StoredPart
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError
-from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import InProcessBucket
 
 NOW = 1733227932.0

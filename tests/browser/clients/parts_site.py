@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local_oss import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi import DirectUpload, PublicKeyStore, Settings, Upload
 from oss_wsgi.endpoints.static import StaticSite
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.serving import make_server
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from local_oss import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi import DirectUpload, PublicKeyStore, Settings, Upload
 from oss_wsgi.endpoints.static import StaticSite
-from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from local_oss import CORSRule
 from oss_wsgi.cli.doctor import oss
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.cli.http_client import Response
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.local import CORSRule
 
 from ...support.deployment import ORIGIN, Deployment, deployed
 from ...support.running_server import REAL_BUCKET

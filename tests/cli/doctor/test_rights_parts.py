@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from local_oss import CORSRule
+from local_oss.operations.lifecycle import read_rules
 from oss_wsgi.cli.doctor import rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.cli.sdk_client import SDKClient
 from oss_wsgi.exceptions import BucketRefusedError
-from oss_wsgi.local import CORSRule
-from oss_wsgi.local.operations.lifecycle import read_rules
 from oss_wsgi.settings import Settings
 
 from ...support.deployment import ORIGIN, Deployment, deployed

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from local_oss.errors import insufficient_storage
 from oss_wsgi import SQLiteLedger, Upload
 from oss_wsgi.cli.doctor.context import CheckContext
 from oss_wsgi.cli.doctor.write import check_write
 from oss_wsgi.cli.terminal import MisuseError
-from oss_wsgi.local.errors import insufficient_storage
 from oss_wsgi.testing import UploadClient
 
 from ...support.deployment import Deployment, deployed, not_found

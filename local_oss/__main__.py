@@ -1,0 +1,111 @@
+"""The command `local-oss`, which is also `python -m local_oss`: run the local OSS until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from oss_wsgi.explanations.languages import in_language, spoken_language
+from oss_wsgi.serving.listeners import cannot_listen_error
+from oss_wsgi.serving.until_stopped import (
+    CannotStartError,
+    is_urgent,
+    run_until_stopped,
+    signals_deferred,
+    wait_for_signal,
+)
+
+from .command_line import PROGRAM, greeting, parser
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from .application import LocalOSS
+
+BUCKET = "local-bucket"
+#: The methods that `--cors` allows: an SDK in a page uses them all.
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+
+EXPOSED = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM, SIGHUP or Ctrl-C; return exit status 0 then, 2 if it cannot start."""
+    arguments = parser().parse_args(argv)
+    arguments.environ = os.environ
+    return run_until_stopped(PROGRAM, lambda stack: serve(arguments, stack))
+
+
+def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
+    """Serve until a signal ends it, and greet in the language of ``arguments.environ``. Raises CannotStartError.
+
+    What must be undone at the end goes onto the stack.
+    """
+    try:
+        with signals_deferred():  # or a folder stays that is made and not yet on the stack
+            oss = start(arguments, stack)
+    except ModuleNotFoundError as error:
+        raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
+    language = spoken_language(arguments.environ)
+    for line in greeting(oss, arguments):
+        print(in_language(line, language), flush=True)
+    wait_for_signal()
+
+
+def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--") -> LocalOSS:
+    """Start serving in a thread of its own and return; closing the stack ends it.
+
+    :param prefix: of the options that errors name: those of `serve` are `--local-dir` and `--local-listen`.
+
+    :raises CannotStartError: an argument is wrong, or the port is taken.
+    :raises ModuleNotFoundError: the extra is missing.
+    """
+    from . import CORSRule, LocalOSS, LocalOSSServer
+    from .kept_keys import DamagedKeysError
+    from .options import Options
+
+    if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
+        raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
+    if arguments.reset_keys and not arguments.directory:
+        raise CannotStartError("--reset makes new keys in the folder of --dir: give --dir DIR too.")
+    bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
+    options = {each.name: getattr(arguments, each.name) for each in fields(Options) if hasattr(arguments, each.name)}
+    rules = [CORSRule(arguments.cors, METHODS, expose_headers=EXPOSED)] if arguments.cors else []
+    try:
+        oss = LocalOSS(**{**options, "bucket": bucket, "cors_rules": rules, "cnames": dict(arguments.cnames)})
+        stack.enter_context(oss)
+        for name in others:
+            oss.create_bucket(name)
+        names = [bucket.name for bucket in oss.storage.buckets()]
+        for host, name in arguments.cnames:
+            if name not in names:
+                raise CannotStartError(
+                    f"--cname {host}={name}: there is no such bucket, only {', '.join(names)}. Add --bucket {name}."
+                )
+    except ValueError as error:
+        option = f"{prefix}dir" if isinstance(error, DamagedKeysError) else "--bucket"
+        raise CannotStartError(f"{option}: {error}.") from error
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CannotStartError(f"{prefix}dir: {arguments.directory!r} cannot be used: {reason}.") from error
+    host, port = arguments.listen
+    try:
+        server = LocalOSSServer(oss, host, port, tls=arguments.tls)
+    except ValueError as error:
+        raise CannotStartError(f"--tls: {error}.") from error
+    except OSError as error:
+        if error.filename:
+            raise CannotStartError(f"--tls: {error.filename!r} cannot be used: {error.strerror}.") from error
+        raise cannot_listen_error(f"{prefix}listen", host, port, error) from error
+    stack.callback(server.stop, is_urgent)
+    server.start()
+    return oss
+
+
+if __name__ == "__main__":
+    sys.exit(main())

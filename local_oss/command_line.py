@@ -1,0 +1,230 @@
+"""The options of `local-oss`, and what it prints when it is ready."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from oss_wsgi.serving.option_types import address, count, positive_seconds
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from .application import LocalOSS
+
+PROGRAM = "local-oss"
+
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; `oss-wsgi local` has its options too. Those of `LocalOSS` have its names."""
+    options = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Run a local OSS for development and tests on a port of this machine. Every option has a default.",
+        epilog="Other users of this machine can see the command line: give no AccessKey secret that you use elsewhere.",
+        allow_abbrev=False,
+    )
+    add = options.add_argument
+    add("--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="default: %(default)s")
+    add(
+        "--tls",
+        action="store_true",
+        help="serve HTTPS with a certificate of its own for 127.0.0.1 and localhost, kept in --dir",
+    )
+    add(
+        "--dir", dest="directory", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder"
+    )
+    add(
+        "--bucket",
+        action="append",
+        metavar="NAME",
+        help="may be repeated; requests that name no bucket use the first; default: local-bucket",
+    )
+    add(
+        "--acl",
+        choices=("private", "public-read"),
+        default="private",
+        help="of the buckets: who may read objects without a signature; default: %(default)s",
+    )
+    add(
+        "--cname",
+        dest="cnames",
+        type=cname,
+        action="append",
+        default=[],
+        metavar="HOST=BUCKET",
+        help="bind a host name to a bucket; may be repeated",
+    )
+    add("--region", type=region, default="cn-hangzhou", metavar="REGION", help="default: %(default)s")
+    add("--access-key-id", metavar="ID", help="default: made at start, kept in --dir")
+    add("--access-key-secret", metavar="SECRET", help="default: made at start and printed, kept in --dir")
+    add("--security-token", metavar="TOKEN", help="make the key temporary: refuse it without this token")
+    add(
+        "--cors",
+        type=origin,
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin read responses; '*' for any; may be repeated; default: none",
+    )
+    add("--test-mode", action="store_true", help="let requests ask for faults with the header x-oss-local-fault: NAME")
+    add(
+        "--log",
+        action="store_const",
+        const=_print_line,
+        help="print each upload as one line: stored, callback, and what went wrong",
+    )
+    inspector = options.add_mutually_exclusive_group().add_argument
+    inspector(
+        "--no-inspector",
+        dest="inspector",
+        action="store_false",
+        help="serve no pages at / and /_inspect that show requests and objects",
+    )
+    inspector(
+        "--open-inspector",
+        dest="inspector",
+        action="store_const",
+        const="everywhere",
+        help="show those pages to other machines too, and let them act",
+    )
+    add(
+        "--reset",
+        dest="reset_keys",
+        action="store_true",
+        help="with --dir: make a new access key and callback key; keep the objects",
+    )
+    choice = options.add_argument_group("where OSS's documentation is silent or contradicts itself").add_argument
+    choice("--strict", action="store_true", help="refuse form fields that the policy does not name")
+    choice("--exact-field-names", action="store_true", help="refuse form fields that are not spelled as documented")
+    choice(
+        "--space-as-plus", action="store_true", help="in callbacks of the form type, write a space in a value as '+'"
+    )
+    choice(
+        "--refuse-private-callback",
+        dest="allow_private_callback",
+        action="store_false",
+        help="call only public addresses, as the real OSS does",
+    )
+    choice(
+        "--callback-timeout",
+        type=positive_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="wait this long for each callback URL; default: %(default)s",
+    )
+    choice(
+        "--max-cors-rules",
+        type=count,
+        default=10,
+        metavar="NUMBER",
+        help="accept at most this many rules for a bucket by ?cors; default: %(default)s",
+    )
+    return options
+
+
+def origin(text: str) -> str:
+    """Parse an origin as browsers send it; with a slash at the end it would match no page."""
+    if not _ORIGIN.fullmatch(text) or text.count("*") > 1 or text.endswith("//*"):
+        raise argparse.ArgumentTypeError(f"must be '*' or an origin such as http://localhost:3000, not {text!r}")
+    return text
+
+
+def region(text: str) -> str:
+    if not re.fullmatch("[a-z0-9-]+", text):
+        raise argparse.ArgumentTypeError(f"must be like cn-hangzhou, not {text!r}")
+    return text
+
+
+def cname(text: str) -> tuple[str, str]:
+    """Parse `HOST=BUCKET`; the port of a request does not matter."""
+    host, equals, bucket = text.partition("=")
+    if not (equals and bucket and re.fullmatch(r"[\w.-]+", host)):
+        raise argparse.ArgumentTypeError(f"must be HOST=BUCKET, such as img.example.com=my-bucket, not {text!r}")
+    return host, bucket
+
+
+def _print_line(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # such as `--log | head`; the server goes on
+        print(line, flush=True)
+
+
+def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
+    """Yield the lines to print at start; they show a secret only if it was made here."""
+    secret = "as given" if arguments.access_key_secret else oss.access_key_secret
+    token = ", security token as given" if arguments.security_token else ""
+    folder = (
+        os.path.abspath(arguments.directory)
+        if arguments.directory
+        else "a temporary folder, removed at the end (--dir DIR)"
+    )
+    names = ", ".join(bucket.name for bucket in oss.storage.buckets())
+    opened = f" Open {oss.url}/ to see each request, and what is stored." if arguments.inspector else ""
+    yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}.{opened}"
+    yield f"AccessKey ID {oss.access_key_id}, secret {secret}{token}."
+    yield f"Objects go to {folder}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
+    if arguments.tls:
+        yield f"Let clients trust its certificate, {_certificate(oss)}, by SSL_CERT_FILE, REQUESTS_CA_BUNDLE or such."
+    if arguments.cnames:
+        yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cnames)}."
+    if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
+        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * (
+            arguments.inspector == "everywhere"
+        )
+        told = f"anyone who can connect can {', and '.join(acts)}" if acts else "only its access key reads and writes"
+        yield f"It listens beyond this machine: {told}."
+    made = None if arguments.access_key_secret else oss.access_key_secret
+    yield from _client_examples(oss, made, is_temporary=bool(arguments.security_token))
+    yield "Ctrl-C ends it."
+
+
+def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:
+    url, bucket, region = oss.url, oss.bucket, oss.region
+    auth = 'oss2.StsAuth(ID, SECRET, TOKEN, auth_version="v4")' if is_temporary else "oss2.AuthV4(ID, SECRET)"
+    yield f"Clients, with that ID and SECRET{' and TOKEN' if is_temporary else ''}:"
+    yield f"  forms    POST {oss.host}, callbacks signed with {oss.public_key_url}"
+    yield f'  oss2     oss2.Bucket({auth}, "{url}", "{bucket}", region="{region}")'
+    yield f'  oss-v2   cfg.endpoint, cfg.region, cfg.use_path_style = "{url}", "{region}", True'
+    yield (
+        f'  ali-oss  new OSS({{endpoint: "{url}", bucket: "{bucket}", region: "oss-{region}", authorizationV4: true, '
+        f"accessKeyId: ID, accessKeySecret: SECRET{', stsToken: TOKEN' if is_temporary else ''}}})"
+    )
+    yield (
+        f"  ossutil  ossutil ls oss://{bucket} -e {url} --region {region} --addressing-style path "
+        f"-i {oss.access_key_id} -k SECRET{' -t TOKEN' if is_temporary else ''}"
+    )
+    yield f"  curl     {_curl(oss)} {oss.host}/NAME, if everybody may read (--acl public-read)"
+    yield from _oss_wsgi_lines(oss, secret, is_temporary=is_temporary)
+
+
+def _oss_wsgi_lines(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:
+    """Yield lines to paste into another shell: then `oss-wsgi sign`, and an application, use this local OSS."""
+    yield "oss-wsgi, or an application with it: paste these lines into its shell:"
+    yield f"  {_curl(oss)} -so oss-key.pem {oss.public_key_url}"
+    yield (
+        f"  export OSS_BUCKET={oss.bucket} OSS_REGION={oss.region} OSS_HOST={oss.host} "
+        f'OSS_TRUSTED_KEYS="{oss.public_key_url}=$PWD/oss-key.pem" '
+        f"OSS_ACCESS_KEY_ID={oss.access_key_id}{f' OSS_ACCESS_KEY_SECRET={secret}' if secret else ''}"
+    )
+    # Lines that wait for what is typed would read the lines below them.
+    given = ["OSS_ACCESS_KEY_SECRET"] * (not secret) + ["OSS_SESSION_TOKEN"] * is_temporary
+    if given:
+        reads = "; ".join(f"printf '{name}: '; read -r {name}" for name in given)
+        yield f"  {reads}; export {' '.join(given)}"
+    yield "An application on port 8080 needs this too: export OSS_CALLBACK_URL=http://127.0.0.1:8080/oss/callback"
+
+
+def _curl(oss: LocalOSS) -> str:
+    return f"curl --cacert {shlex.quote(_certificate(oss))}" if oss.url.startswith("https:") else "curl"
+
+
+def _certificate(oss: LocalOSS) -> str:
+    from .serving.tls import CERTIFICATE_FILE
+
+    return str((oss.directory / CERTIFICATE_FILE).absolute())

@@ -1,0 +1,195 @@
+"""One exchange from top to bottom: what came, what was checked, what was stored, who was called, what was answered."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from oss_wsgi.explanations.languages import ENGLISH
+from oss_wsgi.explanations.rows import find
+
+from ..callbacks.parameters import parse_callback
+from ..errors import ErrorText, OSSError, Response
+from ..forms.policy import (
+    Condition,
+    SizeRange,
+    compared_values,
+    holds,
+    not_named,
+    parse_condition,
+    parse_policy,
+    parse_policy_json,
+)
+from ..xml_document import iso_time
+from .exchange import Exchange
+from .markup import Page
+from .masks import HIDDEN, Masks
+from .outcome import outcome, reason
+from .signature_mistakes import difference
+
+MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"), None: ("quiet", "–", "not compared")}
+#: A value of more characters than this is not shown again if the condition already says it.
+_LONG = 80
+
+#: A condition of a policy; whether it holds, None where nothing could be compared, such as the size of a file that was
+#: not read; and what it was compared with.
+Line = tuple[str, bool | None, str]
+
+
+def exchange_page(
+    page: Page,
+    exchange: Exchange,
+    masks: Masks,
+    *,
+    strict: bool,
+    related: Iterable[tuple[str, str]],
+    **beside: Any,
+) -> Response:
+    """Return the page of an exchange.
+
+    :param strict: every field has to be named by the policy, as LocalOSS(strict=True) asks.
+    :param related: links to other exchanges of the same upload, and their words.
+    :param beside: the list that stands beside it, where the window has room, and the ways to send its callback again.
+    """
+    why, fix = reason(exchange)
+    if page.language != ENGLISH and exchange.error and not fix:
+        row = find(exchange.error.ec) or find(exchange.error.code)  # the message, which is OSS's, is English
+        why, fix = (why, fix) if row is None else (f"{page.say(why)} {page.say(row.meaning)}", row.fix)
+    is_mismatch = bool(exchange.error and exchange.error.code == "SignatureDoesNotMatch")
+    has_policy = exchange.fields is not None and bool(exchange.fields.get("policy"))
+    return page.response(
+        "exchange.html",
+        exchange=exchange,
+        masks=masks,
+        outcome=outcome,
+        why=why,
+        fix=fix,
+        link=page.link(f"/requests/{exchange.id}"),
+        related=list(related),
+        callback=_callback(exchange),
+        mismatch=_mismatch(exchange, exchange.error) if is_mismatch and exchange.error else None,
+        signature=_signature(exchange) if has_policy else None,
+        policy=_policy(exchange, strict=strict) if has_policy else None,
+        marks=MARKS,
+        **beside,
+    )
+
+
+def _callback(exchange: Exchange) -> list[tuple[str, str]]:
+    """Return the members of a form's callback; none if it has no valid one."""
+    try:
+        callback = parse_callback((exchange.fields or {}).get("callback", ""))
+    except OSSError:
+        return []
+    if not callback:
+        return []
+    urls = ", ".join(f"{url.origin}{url.target}" for url in callback.urls)
+    return [("callbackUrl", urls), ("callbackBody", callback.body), ("callbackBodyType", callback.body_type)]
+
+
+def _signature(exchange: Exchange) -> dict[str, Any]:
+    fields, error = exchange.fields or {}, exchange.error
+    return {
+        "version": "V4" if "x-oss-signature-version" in fields else "V1",
+        "failed": bool(error and (error.ec.startswith("0002-") or error.code == "InvalidAccessKeyId")),
+        "rows": [
+            ("Signed by", fields.get("x-oss-credential") or fields.get("ossaccesskeyid", "")),
+            ("String to sign", fields["policy"]),
+            ("Signature", fields.get("x-oss-signature") or fields.get("signature", "")),
+        ],
+    }
+
+
+def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
+    provided, computed = error.members.get("SignatureProvided", ""), exchange.computed
+    index = difference(provided, computed)
+    lengths = "" if len(provided) == len(computed) else f"; {len(provided)} characters, not {len(computed)}"
+    names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
+    return {
+        "texts": [(words, error.members[name]) for name, words in names.items() if name in error.members],
+        "signatures": [
+            ("Received", provided[:index], provided[index:]),
+            ("Computed", computed[:index], computed[index:]),
+        ],
+        "where": f"from character {index + 1}{lengths}",
+    }
+
+
+def _policy(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
+    """Return the policy with a condition on each line, and what came of each condition if the policy is one."""
+    source = (exchange.fields or {}).get("policy", "")
+    lines: list[Line] = []
+    try:
+        decoded = base64.b64decode(source, validate=True).decode()
+    except ValueError:
+        decoded = f"(not Base64) {source}"
+    else:
+        try:
+            document = parse_policy_json(decoded.encode())
+            decoded = _indented(document)
+            lines = list(_lines(document, exchange, strict=strict))
+        except (OSSError, AttributeError, KeyError, TypeError):
+            pass  # no policy, whose text is shown as it is
+    wrong = [line for line in lines if line[1] is False]
+    refused = exchange.error if exchange.error and exchange.error.code == "InvalidPolicyDocument" else None
+    if refused:
+        fact = refused.message
+    elif wrong:
+        fact = f"{len(wrong)} of {len(lines)} conditions {'does' if len(wrong) == 1 else 'do'} not hold"
+    else:
+        fact = f"{len(lines)} conditions hold" if lines else "not read"
+    return {"fact": fact, "failed": bool(wrong or refused), "lines": lines, "decoded": decoded}
+
+
+def _indented(document: Mapping[str, Any]) -> str:
+    conditions = ",\n    ".join(_json(condition) for condition in document["conditions"])
+    members = [f"  {_json(name)}: {_json(value)}" for name, value in document.items() if name != "conditions"]
+    members.append(f'  "conditions": [\n    {conditions}\n  ]')
+    return "{\n" + ",\n".join(members) + "\n}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(document: Mapping[str, Any], exchange: Exchange, *, strict: bool) -> Iterator[Line]:
+    """Yield a line for the expiration, for each condition, and for each field that one had to name, and does not."""
+    fields = exchange.fields or {}
+    policy = parse_policy(fields["policy"])
+    values = compared_values(fields, bucket=exchange.bucket, file_type=exchange.file_type)
+    expired = exchange.started > policy.expiration or bool(exchange.error and exchange.error.ec == "0006-00000213")
+    yield f"expiration {document['expiration']}", not expired, f"arrived {iso_time(exchange.started)}"
+    for raw in document["conditions"]:
+        condition = parse_condition(raw)
+        if isinstance(condition, SizeRange):
+            yield _json(raw), *_size(condition, exchange)
+        else:
+            yield _json(raw), *_value(condition, values.get(condition.name.lower()))
+    for name in not_named(policy, fields, strict=strict):
+        yield f"(no condition names {name})", False, HIDDEN if "security-token" in name else fields[name]
+
+
+def _value(condition: Condition, value: str | None) -> tuple[bool, str]:
+    if value is None:
+        return False, f"the form has no {condition.name}"
+    if "security-token" in condition.name.lower():  # in JSON, so that the name beside the value would not hide it
+        shown = HIDDEN
+    elif value == condition.operand and len(value) > _LONG:
+        shown = f"the same {len(value)} characters"
+    else:
+        shown = value or "(empty)"
+    return holds(condition, value), shown
+
+
+def _size(limit: SizeRange, exchange: Exchange) -> tuple[bool | None, str]:
+    code = exchange.error.code if exchange.error else ""
+    if exchange.stored:
+        size = exchange.stored.size
+        return limit.minimum <= size <= limit.maximum, f"{size} bytes"
+    if code == "EntityTooLarge":
+        return False, "the file is larger"
+    if code == "EntityTooSmall" and exchange.error:
+        return False, f"{exchange.error.members.get('ProposedSize', '')} bytes"
+    return None, "the file was not read"
