@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 
-from ..private_file import lock, make_private_folder, open_private
+from ..private_file import lock, make_own_folder, open_private
 
 _FILES = 1024
 
@@ -20,7 +20,7 @@ class FileLocks:
         self._folder = f"{path}s"
         self._held: dict[int, int] = {}
         self._mutex = threading.Lock()
-        make_private_folder(self._folder)
+        make_own_folder(self._folder)
 
     def place(self, number: int, *, is_name: bool = False) -> int:
         """Return the place for a hash; names and uploads never share a place."""
@@ -28,13 +28,13 @@ class FileLocks:
 
     def try_lock(self, place: int) -> bool:
         """Lock a place; return False if another call or process holds it."""
-        make_private_folder(self._folder)
+        make_own_folder(self._folder)
         path = os.path.join(self._folder, f"{place:04}")
         while True:
-            descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+            descriptor = open_private(path, os.O_RDWR | os.O_CREAT, like=self._folder)
             try:
                 has_lock = lock(descriptor)
-                is_current = os.path.samestat(os.fstat(descriptor), os.stat(path))
+                is_current = os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
             except FileNotFoundError:
                 is_current = False
             except BaseException:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import LedgerUnavailableError, SettingsError
-from ..private_file import open_private
+from ..private_file import UnsafeFileError, open_private, real_path
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     IN_LOOP,
@@ -138,7 +138,7 @@ class SQLiteLedger(LoopLedger):
     ) -> None:
         self._clock = clock
         try:
-            self._path = Path(os.path.realpath(path))  # by another name there would be another file of locks
+            self._path = Path(real_path(path))  # by another name there would be another file of locks
             make_file(self._path)
             self._writer = _Connection(self._path, 0.0)
             self._reader = _Connection(self._path, BUSY_SECONDS)
@@ -148,6 +148,8 @@ class SQLiteLedger(LoopLedger):
                 self._writer.close()
             self._locks = _locks_beside(self._path)
             self._locks.close()
+        except UnsafeFileError as error:
+            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {error}.") from error
         except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
             fix = "The user of this process must be able to write this file and to make files in its folder"
@@ -766,14 +768,11 @@ class ByteLocks:
 
     def _open(self) -> None:
         """Open the file that is there now, and lock all held places in it that nobody else has locked meanwhile."""
-        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
+        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT, like=self._path.removesuffix("-lock"))
         try:
             for place in self._held:
                 _set_lock(descriptor, fcntl.F_WRLCK, place)
             status = os.fstat(descriptor)
-            if os.geteuid() == 0:  # as SQLite does: root may look after another user's ledger, who must keep access
-                owner = os.stat(self._path.removesuffix("-lock"))
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
         except BaseException:
             os.close(descriptor)
             raise
@@ -821,8 +820,8 @@ def _free_bytes(path: Path) -> float:
 
 
 def _file_at(path: str | Path) -> tuple[int, int]:
-    """Return device and inode of the file at a path, which change when the file is replaced."""
-    status = os.stat(path)
+    """Return device and inode of the file at a path, which change when the file is replaced, by a link too."""
+    status = os.lstat(path)
     return status.st_dev, status.st_ino
 
 

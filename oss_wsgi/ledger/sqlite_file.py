@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from ..private_file import narrow, open_private
+from ..private_file import check_private, narrow, open_private, sqlite_files
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
 _VERSION = 1
@@ -51,8 +51,8 @@ def make_file(path: Path) -> None:
 
 def narrow_files(path: Path) -> None:
     """Let only the owner read the file, and SQLite's files beside it, which have its mode."""
-    for side_file in ("", "-wal", "-shm"):
-        narrow(f"{path}{side_file}")
+    for file in sqlite_files(path):
+        narrow(file)
 
 
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
@@ -60,8 +60,10 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
     SQLite itself waits for ``busy_seconds`` while the file is locked.
 
-    Raises sqlite3.Error, and ValueError for a file that is not a ledger of this version.
+    Raises sqlite3.Error, UnsafeFileError, and ValueError for a file that is not a ledger of this version.
     """
+    for file in sqlite_files(path):
+        check_private(file)
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..http import json_object
 from ..ledger.base import Ledger
-from ..private_file import write_private
+from ..private_file import UnsafeFileError, open_private, write_private
 
 #: A stored state: JSON values by name.
 State = dict[str, Any]
@@ -25,7 +25,10 @@ class CheckpointFile:
         self._path = Path(os.path.abspath(path))
 
     def load(self, name: str) -> str | None:
-        """Return the last text saved under a name; a damaged file, or another program's, counts as empty."""
+        """Return the last text saved under a name; a damaged file, or another program's, counts as empty.
+
+        Raises UnsafeFileError, which is an OSError, for a link and for anything else but a regular file.
+        """
         text = self._texts().get(name)
         return text if isinstance(text, str) else None
 
@@ -35,7 +38,10 @@ class CheckpointFile:
 
     def _texts(self) -> State:
         try:
-            return json_object(self._path.read_bytes()) or {}
+            with open(self._path, "rb", opener=open_private) as file:
+                return json_object(file.read()) or {}
+        except UnsafeFileError:
+            raise
         except OSError:
             return {}
 

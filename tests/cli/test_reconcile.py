@@ -22,6 +22,7 @@ from local_oss import LocalOSS
 from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
+from ..support.foreign_files import AS_ROOT, NOBODY, plant, victim_of
 from ..support.forks import run, start
 from ..support.running_server import clean_environ
 from ..support.server_threads import serving_oss
@@ -225,6 +226,29 @@ def test_without_an_application_the_settings_of_the_server_are_used(project: Pro
     assert "2 recovered" in run.stdout
     assert "2 known" in oss_wsgi(*arguments, cwd=tmp_path, **environ).stdout
     assert "no bucket is set: name your application" in oss_wsgi(*arguments, status=2).stderr
+
+
+@AS_ROOT
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+@pytest.mark.parametrize("end", ["-lock", "-wal", "-shm"])
+def test_root_gives_no_file_away_that_the_services_user_put_beside_the_ledger(
+    project: Project, tmp_path: Path, end: str, kind: str
+) -> None:
+    """The ledger and its folder belong to the service's user; the sweep is root's."""
+    folder, victim = tmp_path / "of the service", victim_of(tmp_path)
+    folder.mkdir()
+    ledger, before = folder / "ledger.db", victim.state()
+    project.run("--dry-run", OSS_LEDGER=str(ledger))
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    project.run("--dry-run", OSS_LEDGER=str(ledger))
+    assert {path.stat().st_uid for path in folder.iterdir()} == {NOBODY}
+    Path(f"{ledger}{end}").unlink(missing_ok=True)
+    plant(kind, Path(f"{ledger}{end}"), victim)
+    swept = run([*SWEEP, "--dry-run"], clean_environ(**{**project.environ, "OSS_LEDGER": str(ledger)}), project.folder)
+    assert swept.returncode != 0
+    assert f"ledger.db{end}' {'is a symbolic link' if kind == 'link' else 'has 2 names'}" in swept.stderr
+    assert victim.state() == before
 
 
 def test_a_known_that_fails_is_shown_with_its_traceback(project: Project) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from oss_wsgi.ledger.process_lock import FileLocks
+from oss_wsgi.private_file import UnsafeFileError
+
+from ..support.foreign_files import AS_ROOT, NOBODY, plant, victim_of
 
 
 def test_names_and_uploads_have_files_of_their_own(tmp_path: Path) -> None:
@@ -45,6 +48,41 @@ def test_a_lock_file_that_was_removed_is_made_again(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(os, "stat", remove)
     assert locks.try_lock(place)
     assert not FileLocks(f"{tmp_path}/x-lock").try_lock(place)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_what_is_in_the_place_of_the_folder_or_of_a_file_is_refused(tmp_path: Path, kind: str) -> None:
+    folder, victim = tmp_path / "x-locks", victim_of(tmp_path)
+    locks, before = FileLocks(f"{tmp_path}/x-lock"), victim.state()
+    place = locks.place(7)
+    plant(kind, folder / "0007", victim)
+    with pytest.raises(UnsafeFileError, match="not a regular file"):
+        locks.try_lock(place)
+    (folder / "0007").unlink()
+    folder.rmdir()
+    plant(kind, folder, victim)
+    with pytest.raises(OSError, match="folder"):
+        locks.try_lock(place)
+    with pytest.raises(OSError, match="folder"):
+        FileLocks(f"{tmp_path}/x-lock")
+    assert victim.state() == before
+
+
+def test_a_link_to_a_folder_gets_no_lock_file(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o755)
+    (tmp_path / "x-locks").symlink_to("theirs")
+    with pytest.raises(UnsafeFileError, match="x-locks' is a symbolic link, not a folder"):
+        FileLocks(f"{tmp_path}/x-lock").try_lock(7)
+    assert os.listdir(tmp_path / "theirs") == []
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o755
+
+
+@AS_ROOT
+def test_root_makes_a_lock_file_for_the_owner_of_the_folder(tmp_path: Path) -> None:
+    locks = FileLocks(f"{tmp_path}/x-lock")
+    os.chown(tmp_path / "x-locks", NOBODY, NOBODY)
+    assert locks.try_lock(7)
+    assert (tmp_path / "x-locks" / "0007").stat().st_uid == NOBODY
 
 
 def test_a_child_closes_its_copies_of_locks_once(tmp_path: Path) -> None:

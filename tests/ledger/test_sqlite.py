@@ -39,6 +39,7 @@ from oss_wsgi.testing.ledger_contract import (
     let_time_pass,
 )
 
+from ..support.foreign_files import AS_ROOT, NOBODY
 from ..support.ledger_programs import POSIX, ROOT, output, start
 from ..support.sqlite_statements import Statements
 from ..support.waiting import wait_until
@@ -151,9 +152,9 @@ def test_what_cannot_be_locked_is_not_handled(path: Path, ledger: SQLiteLedger) 
     ledger.check()
     lock_file(path).unlink()
     lock_file(path).mkdir()
-    with pytest.raises(LedgerUnavailableError, match="Is a directory"):
+    with pytest.raises(LedgerUnavailableError, match="is a folder, not a regular file"):
         ledger.run_once(identity(), Handler(AssertionError()))
-    with pytest.raises(LedgerUnavailableError, match="Is a directory"), ledger.hold("a"):
+    with pytest.raises(LedgerUnavailableError, match="is a folder, not a regular file"), ledger.hold("a"):
         pytest.fail("nothing holds it")
 
 
@@ -288,13 +289,17 @@ def test_a_lock_file_that_is_gone_is_made_again_with_its_locks(
                     other.run_once(identity(ticket), Handler())
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes files for others")
-def test_root_makes_the_lock_file_for_the_owner_of_the_ledger(path: Path, ledger: SQLiteLedger) -> None:
-    os.chown(path, 65534, 65534)
-    lock_file(path).unlink()
+@AS_ROOT
+@pytest.mark.parametrize("is_there", [False, True])
+def test_root_makes_the_lock_file_for_the_owner_of_the_ledger(path: Path, is_there: bool) -> None:
+    """A lock file that is there keeps its owner: it may be any file of root's."""
+    SQLiteLedger(path, clock=LedgerClock()).close()
+    os.chown(path, NOBODY, NOBODY)
+    if not is_there:
+        lock_file(path).unlink()
     with SQLiteLedger(path, clock=LedgerClock()) as of_root:
         of_root.check()
-    assert lock_file(path).stat().st_uid == 65534
+    assert lock_file(path).stat().st_uid == (0 if is_there else NOBODY)
 
 
 @POSIX

@@ -17,6 +17,7 @@ from oss_wsgi.ledger import sqlite_file
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 
+from ..support.foreign_files import AS_ROOT, KINDS, NOBODY, plant, victim_of
 from ..support.ledger_programs import POSIX, output, start
 
 
@@ -81,8 +82,76 @@ def test_another_applications_database_is_refused_unchanged(path: Path) -> None:
 
 def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "missing" / "ledger.db")
-    assert "unable to open" in refusal(tmp_path)
+    assert "is a folder, not a regular file" in refusal(tmp_path)
     assert "null" in refusal(f"{tmp_path}/a\0b")
+
+
+@POSIX
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["-lock", "-wal", "-shm", "-journal"])
+def test_what_another_user_put_beside_the_ledger_is_refused_unchanged(tmp_path: Path, end: str, kind: str) -> None:
+    """As root: the ledger belongs to another user, whose SQLite files root would give to that user."""
+    folder, victim = tmp_path / "of the service", victim_of(tmp_path)
+    folder.mkdir()
+    path, before = folder / "ledger.db", victim.state()
+    SQLiteLedger(path, clock=LedgerClock()).close()
+    if os.geteuid() == 0:
+        for file in (folder, *folder.iterdir()):
+            os.chown(file, NOBODY, NOBODY)
+    Path(f"{path}{end}").unlink(missing_ok=True)
+    plant(kind, Path(f"{path}{end}"), victim)
+    message = refusal(path)
+    assert f"'{path}{end}' " in message
+    assert KINDS[kind] in message
+    assert "must be able to write" not in message, "another fix"
+    assert victim.state() == before
+    assert not victim.path.with_name("missing").exists()
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["hard link", "pipe"])
+def test_a_ledger_that_is_no_regular_file_with_one_name_is_refused(tmp_path: Path, kind: str) -> None:
+    victim, path = victim_of(tmp_path), tmp_path / "ledger.db"
+    before = victim.state()
+    plant(kind, path, victim)
+    assert KINDS[kind] in refusal(path)
+    assert victim.state() == before
+
+
+@POSIX
+@pytest.mark.parametrize("end", ["", "-lock", "-wal"])
+def test_a_link_that_comes_while_the_ledger_is_open_is_not_followed(tmp_path: Path, end: str) -> None:
+    victim, path, handler = victim_of(tmp_path), tmp_path / "ledger.db", Handler()
+    before = victim.state()
+    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+        ledger.run_once(identity(), handler)
+        ledger.close()
+        Path(f"{path}{end}").unlink(missing_ok=True)
+        plant("link", Path(f"{path}{end}"), victim)
+        with pytest.raises(LedgerUnavailableError, match=f"'{path}{end}' is a symbolic link"):
+            ledger.run_once(identity("t2"), handler)
+    assert (handler.calls, victim.state()) == (1, before)
+
+
+@AS_ROOT
+def test_root_follows_a_link_to_the_ledger_only_if_it_is_roots(tmp_path: Path, path: Path) -> None:
+    SQLiteLedger(path, clock=LedgerClock()).close()
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    SQLiteLedger(link, clock=LedgerClock()).close()
+    os.lchown(link, NOBODY, NOBODY)
+    assert "is a symbolic link of user 65534" in refusal(link)
+
+
+@AS_ROOT
+def test_root_leaves_the_rights_of_another_users_ledger(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    SQLiteLedger(path, clock=LedgerClock()).close()
+    path.chmod(0o644)
+    os.chown(path, NOBODY, NOBODY)
+    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+        ledger.run_once(identity(), Handler())
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (NOBODY, 0o644)
+    assert "let its owner run chmod 600" in caplog.text
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.private_file import UnsafeFileError
 from oss_wsgi.recovery.checkpoint import CheckpointFile, load_state, save_state
+from tests.support.foreign_files import KINDS, plant, victim_of
 from tests.support.ledger_programs import POSIX
 
 
@@ -38,6 +40,19 @@ def test_a_relative_path_is_that_of_the_beginning(path: Path, monkeypatch: pytes
     monkeypatch.chdir("/")
     file.save("one", "text")
     assert path.exists()
+
+
+@POSIX
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_another_user_put_in_its_place_is_refused_unchanged(tmp_path: Path, path: Path, kind: str) -> None:
+    victim = victim_of(tmp_path)
+    victim.path.write_text('{"one": "{}"}')
+    before = victim.state()
+    plant(kind, path, victim)
+    for use in (lambda: CheckpointFile(path).load("one"), lambda: CheckpointFile(path).save("one", "text")):
+        with pytest.raises(UnsafeFileError, match=KINDS[kind]):
+            use()
+    assert victim.state() == before
 
 
 @POSIX
