@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from oss_wsgi.explanations.languages import in_language, spoken_language
+from oss_wsgi.private_file import UnsafeFileError
 from oss_wsgi.serving.listeners import cannot_listen_error
 from oss_wsgi.serving.until_stopped import (
     CannotStartError,
@@ -96,7 +97,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--")
     host, port = arguments.listen
     try:
         server = LocalOSSServer(oss, host, port, tls=arguments.tls)
-    except ValueError as error:
+    except (ValueError, UnsafeFileError) as error:
         raise CannotStartError(f"--tls: {error}.") from error
     except OSError as error:
         if error.filename:

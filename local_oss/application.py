@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
+from oss_wsgi.private_file import narrow_folder
+
 from .bodies import content_length
 from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender, HTTPTransport, WSGITransport
@@ -95,7 +97,7 @@ class LocalOSS(Service):
         self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
         if is_temporary:
             end.callback(shutil.rmtree, self.directory, ignore_errors=True)
-            self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
+            narrow_folder(self.directory)  # the umask may have taken even the owner's rights
         self.faults = Faults()
         self.storage = Storage(self.directory)
         end.callback(self.storage.close)

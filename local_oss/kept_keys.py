@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from oss_wsgi.private_file import make_private_folder, open_private, write_private
+from oss_wsgi.private_file import make_private_folder, open_own, write_private
 
 from .callbacks.signing_key import CallbackKey
 
@@ -41,7 +41,7 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
 
     :param bits: the size of the callback key; one of another size is replaced.
     :param reset: make new ones.
-    :raises OSError: the file cannot be read or written.
+    :raises OSError: the file cannot be read or written, or (UnsafeFileError) another user owns it or may write to it.
     :raises DamagedKeysError: the file holds no keys.
     """
     path = directory / FILE
@@ -59,7 +59,7 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
 
 def _read(path: Path) -> Keys | None:
     try:
-        with open(path, encoding="ascii", opener=open_private) as file:
+        with open(path, encoding="ascii", opener=open_own) as file:
             text = file.read()
     except FileNotFoundError:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from oss_wsgi.private_file import write_private
+from oss_wsgi.private_file import open_own, write_private
 
 #: The certificate with its key, which only the server reads, and the certificate alone, which clients are to trust.
 KEY_FILE = ".tls.pem"
@@ -36,12 +37,13 @@ _RECORD_SIZE = 16 * 1024
 def server_context(directory: Path) -> ssl.SSLContext:
     """Return the context of a server with the certificate of a folder, made where it has none that lasts a month.
 
-    :raises OSError: the files cannot be read or written.
+    :raises OSError: the files cannot be read or written, or (UnsafeFileError) another user owns the one with the key or
+        may write to it.
     :raises ValueError: the file holds no certificate with its key.
     """
     path = directory / KEY_FILE
     now = datetime.now(timezone.utc)
-    if not path.exists():
+    if not os.path.lexists(path):
         write_private(path, _new_certificate(now), replace=False)
     elif _certificate(path).not_valid_after_utc < now + _RENEWED_AHEAD:
         write_private(path, _new_certificate(now), replace=True)
@@ -121,7 +123,8 @@ class TLSSocket:
 
 def _certificate(path: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        with open(path, "rb", opener=open_own) as file:
+            return x509.load_pem_x509_certificate(file.read())
     except ValueError:
         raise _unusable(path) from None
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from oss_wsgi.private_file import check_own, sqlite_files
 from oss_wsgi.threads import ForkAware
 
 #: The folder of parts, which belong to no bucket's folder until their upload is completed.
@@ -128,7 +129,7 @@ def from_text(kind: type[Record], text: str) -> Record:
 
 
 class IndexDatabase(ForkAware):
-    """The connections of this process to a database, which several processes may share."""
+    """The connections of this process to a database, which several processes of one user may share."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -188,6 +189,8 @@ class IndexDatabase(ForkAware):
         return connection
 
     def _connect(self) -> sqlite3.Connection:
+        for file in sqlite_files(self._path):  # the index decides which files are read, served and removed
+            check_own(file)
         connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # a commit waits for no disk

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..callback.secret_file import MIN_TICKET_SECRET
 from ..ledger.url import is_url
-from ..private_file import open_private, write_private
+from ..private_file import open_own, write_private
 from ..sdk.bucket import has_sdk
 from ..serving.listeners import local_url
 from ..serving.until_stopped import CannotStartError, run_until_stopped, signals_deferred
@@ -89,9 +89,9 @@ def _stored_secret(lasting: str) -> str:
     """
     path = f"{os.path.abspath(lasting)}.ticket-secret"
     try:
-        if not os.path.exists(path):
+        if not os.path.lexists(path):
             write_private(Path(path), secrets.token_hex(32), replace=False)
-        with open(path, encoding="ascii", opener=open_private) as file:
+        with open(path, encoding="ascii", opener=open_own) as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"

@@ -19,7 +19,7 @@ from local_oss.storage.storage import Bucket
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..exceptions import BucketError, BucketRefusedError, NotStoredError
-from ..private_file import open_private
+from ..private_file import open_own
 from .callbacks import APPLICATION_URL, TICKET_SECRET
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def environ_for(
     :param url: where the application is served; with an ``InProcessOSS`` any URL will do.
     """
     key_file = Path(folder) / "local-oss-key.pem"
-    with open(key_file, "w", encoding="ascii", opener=open_private) as file:
+    with open(key_file, "w", encoding="ascii", opener=open_own) as file:
         file.write(oss.public_key_pem)
     return {
         "OSS_BUCKET": oss.bucket,

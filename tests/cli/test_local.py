@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -19,6 +20,7 @@ from oss_wsgi.cli.local import local_environ
 from oss_wsgi.serving.until_stopped import CannotStartError
 
 from ..support.absent import skip_or_fail
+from ..support.foreign_files import AS_ROOT, KINDS, NOBODY, plant, victim_of
 from ..support.running_server import clean_environ, signed
 from .command import COMMAND, oss_wsgi, running
 
@@ -129,6 +131,26 @@ def test_those_who_start_at_the_same_time_keep_one_ticket_secret(tmp_path: Path)
         for number in range(20):
             assert len(set(pool.map(start, [str(number)] * 8))) == 1
     assert {path.suffix for path in tmp_path.iterdir()} == {".ticket-secret"}
+
+
+@AS_ROOT
+def test_a_ticket_secret_of_another_user_is_refused_with_the_owner(tmp_path: Path) -> None:
+    secret = tmp_path / "files.ticket-secret"
+    local_environ({}, str(tmp_path / "files"))
+    os.chown(secret, NOBODY, NOBODY)
+    with pytest.raises(CannotStartError, match=r"ticket-secret' belongs to user 65534.*, or set OSS_TICKET_SECRET\."):
+        local_environ({}, str(tmp_path / "files"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_regular_file_with_one_name_is_no_ticket_secret(tmp_path: Path, kind: str) -> None:
+    victim, secret = victim_of(tmp_path), tmp_path / "files.ticket-secret"
+    victim.path.write_text("0" * 64)
+    before = victim.state()
+    plant(kind, secret, victim)
+    with pytest.raises(CannotStartError, match=KINDS[kind]):
+        local_environ({}, str(tmp_path / "files"))
+    assert victim.state() == before
 
 
 def test_a_ledger_in_a_missing_folder_is_named_with_its_path(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
+import os
 import stat
 import sys
 
 import pytest
 
 from local_oss.kept_keys import FILE, DamagedKeysError, kept_keys
+from oss_wsgi.private_file import UnsafeFileError
 
 from ..support.callbacks import shared_key
+from ..support.foreign_files import AS_ROOT, KINDS, NOBODY, plant, victim_of
 from .stored import put
 
 
@@ -70,6 +73,54 @@ def test_a_damaged_file_says_what_to_do(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     with pytest.raises(DamagedKeysError, match="remove it, and new ones are made"):
         keys_of(tmp_path)
+
+
+@AS_ROOT
+def test_keys_that_another_user_planted_are_refused_with_the_owner_and_the_fix(make_oss, tmp_path):
+    directory = tmp_path / "objects"
+    make_oss().close()
+    directory.chmod(0o777)
+    for path in (directory, directory / FILE):
+        os.chown(path, NOBODY, NOBODY)
+    for options in ({}, {"reset_keys": True}):
+        with pytest.raises(UnsafeFileError, match=r"\.keys\.json' belongs to user 65534") as raised:
+            make_oss(**options)
+        assert "let root run `chown 0 " in str(raised.value)
+
+
+@AS_ROOT
+def test_the_owner_of_the_folder_alone_is_no_reason(make_oss, tmp_path):
+    directory = tmp_path / "objects"
+    first = make_oss()
+    first.close()
+    directory.chmod(0o777)
+    os.chown(directory, NOBODY, NOBODY)
+    assert make_oss().access_key_id == first.access_key_id
+
+
+def test_keys_that_others_may_write_are_refused(tmp_path):
+    keys_of(tmp_path)
+    (tmp_path / FILE).chmod(0o620)
+    with pytest.raises(UnsafeFileError, match="can be changed by other users"):
+        keys_of(tmp_path)
+
+
+def test_keys_that_others_could_only_read_are_used(tmp_path):
+    first = keys_of(tmp_path)
+    (tmp_path / FILE).chmod(0o644)
+    assert keys_of(tmp_path).access_key_id == first.access_key_id
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_regular_file_with_one_name_holds_no_keys(tmp_path, kind):
+    victim = victim_of(tmp_path)
+    before = victim.state()
+    plant(kind, tmp_path / FILE, victim)
+    with pytest.raises(UnsafeFileError, match=KINDS[kind]):
+        keys_of(tmp_path)
+    assert victim.state() == before
+    assert not (tmp_path / "missing").exists()
 
 
 def test_no_secret_is_in_a_repr(tmp_path):

@@ -20,6 +20,7 @@ from local_oss.__main__ import serve
 from local_oss.command_line import parser
 from oss_wsgi.serving.until_stopped import CannotStartError
 
+from ..support.foreign_files import AS_ROOT, NOBODY
 from ..support.forks import run, start
 from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
 
@@ -207,6 +208,18 @@ def test_damaged_keys_are_reported_in_one_sentence(tmp_path):
     (tmp_path / ".keys.json").write_text("{}")
     assert "--dir: " in (message := refused("--dir", str(tmp_path)))
     assert "holds no keys" in message
+
+
+@AS_ROOT
+@pytest.mark.parametrize("name", [".keys.json", ".index.sqlite3", ".tls.pem"])
+def test_what_another_user_put_into_the_folder_is_named_with_the_owner_in_one_sentence(tmp_path, name):
+    with running("--tls", "--dir", str(tmp_path)):
+        pass
+    os.chown(tmp_path / name, NOBODY, NOBODY)
+    message = refused("--tls", "--dir", str(tmp_path), "--listen", "127.0.0.1:0")
+    assert ("--tls: '" if name == ".tls.pem" else f"--dir: '{tmp_path}' cannot be used: '") in message
+    assert f"{name}' belongs to user 65534" in message
+    assert "let root run `chown 0 " in message
 
 
 def test_the_log_is_one_line_an_upload():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import webob
 import webtest
 
 from oss_wsgi import DirectUpload, Settings
+from oss_wsgi.private_file import UnsafeFileError
 from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
+
+from ..support.foreign_files import KINDS, plant, victim_of
 
 
 def test_the_settings_name_the_oss_and_trust_its_key(tmp_path: Path) -> None:
@@ -20,6 +24,23 @@ def test_the_settings_name_the_oss_and_trust_its_key(tmp_path: Path) -> None:
     ((url, key_file),) = settings.trusted_keys
     assert (url, Path(key_file).read_text(encoding="ascii")) == (oss.public_key_url, oss.public_key_pem)
     oss.close()
+
+
+def test_the_key_is_written_over_no_file_that_another_user_may_have_put_there(tmp_path: Path) -> None:
+    victim = victim_of(tmp_path)
+    before = victim.state()
+    key_file = tmp_path / "local-oss-key.pem"
+    with InProcessOSS(directory=tmp_path / "oss", key_bits=1024) as oss:
+        for kind in KINDS:
+            plant(kind, key_file, victim)
+            with pytest.raises(UnsafeFileError, match=KINDS[kind]):
+                environ_for(oss, tmp_path)
+            key_file.rmdir() if kind == "folder" else key_file.unlink()
+        environ_for(oss, tmp_path)
+        key_file.chmod(0o666)
+        with pytest.raises(UnsafeFileError, match="can be changed by other users"):
+            environ_for(oss, tmp_path)
+    assert victim.state() == before
 
 
 def test_without_an_application_callbacks_fail_with_502(tmp_path: Path) -> None:

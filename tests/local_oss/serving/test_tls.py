@@ -1,6 +1,7 @@
 import base64
 import contextlib
 import datetime
+import os
 import socket
 import ssl
 import stat
@@ -12,7 +13,9 @@ import pytest
 from cryptography import x509
 
 from local_oss.serving.tls import CERTIFICATE_FILE, KEY_FILE, server_context
+from oss_wsgi.private_file import UnsafeFileError
 
+from ...support.foreign_files import AS_ROOT, KINDS, NOBODY, plant, victim_of
 from ...support.server_threads import serving_oss
 from ..form_client import BOUNDARY, callback_field, form, policy, sign_v1
 from ..socket_client import TIMEOUT, put_headers, read_to_end
@@ -157,6 +160,40 @@ def test_a_certificate_that_ends_within_a_month_is_replaced(tmp_path, monkeypatc
     server_context(tmp_path)
     new = (tmp_path / CERTIFICATE_FILE).read_bytes()
     assert x509.load_pem_x509_certificate(new).not_valid_after_utc > end + datetime.timedelta(days=700)
+
+
+@AS_ROOT
+def test_a_certificate_of_another_user_is_refused(tmp_path):
+    server_context(tmp_path)
+    os.chown(tmp_path / KEY_FILE, NOBODY, NOBODY)
+    with pytest.raises(UnsafeFileError, match="belongs to user 65534"):
+        server_context(tmp_path)
+
+
+def test_a_certificate_that_others_may_write_is_refused(tmp_path):
+    server_context(tmp_path)
+    (tmp_path / KEY_FILE).chmod(0o660)
+    with pytest.raises(UnsafeFileError, match="can be changed by other users"):
+        server_context(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_regular_file_with_one_name_is_no_certificate(tmp_path, kind):
+    victim = victim_of(tmp_path)
+    before = victim.state()
+    plant(kind, tmp_path / KEY_FILE, victim)
+    with pytest.raises(UnsafeFileError, match=KINDS[kind]):
+        server_context(tmp_path)
+    assert victim.state() == before
+
+
+def test_the_public_certificate_replaces_a_link_and_not_what_it_leads_to(tmp_path):
+    victim = victim_of(tmp_path)
+    before = victim.state()
+    plant("link", tmp_path / CERTIFICATE_FILE, victim)
+    server_context(tmp_path)
+    assert not (tmp_path / CERTIFICATE_FILE).is_symlink()
+    assert victim.state() == before
 
 
 @pytest.mark.parametrize("kind", ["no certificate", "no key", "another's key"])
