@@ -2,11 +2,13 @@
 
     <directory>/<bucket>/照片-4f0c1b2a9d3e5f60.png       the content of an object
     <directory>/.incoming/<process>/                      files that one process is writing
+    <directory>/.incoming/<process>/.owner                names of files that it is moving or removing
 
 A file moves to its folder before the transaction that names it in the index ends, and is removed after the one that
-names it no longer. So at whatever moment a process is killed, the index names whole files only. What the killed process
-left is removed by the next one that starts. Nothing waits for the disk: this is a tool for development, and a loss of
-power may damage the objects of the last seconds.
+names it no longer. So at whatever moment a process is killed, the index names whole files only. The next process that
+starts removes what the killed one was writing, and of the files that it noted those that the index does not name. It
+touches no other file, whatever its name looks like: a person may keep files in these folders too. Nothing waits for the
+disk: this is a tool for development, and a loss of power may damage the objects of the last seconds.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ import re
 import secrets
 import shutil
 import sqlite3
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from oss_wsgi.private_file import file_lock, lock, make_private_folder, narrow_folder, open_private
+from oss_wsgi.private_file import file_lock, lock, make_own_folder, open_own, open_private
 
 from .index import IndexDatabase, named_files
 
@@ -29,8 +33,50 @@ LOCK_NAME = ".owner"
 CHUNK_SIZE = 1024 * 1024
 MAX_STEM_SIZE = 120
 
-#: The end of a name of `file_name`.
-_TOKEN = re.compile(r"-[0-9a-f]{16}(\.[^.]*)?\Z")
+_PROCESS = re.compile("[0-9a-f]{16}")
+#: A folder, and a name of `file_name`.
+_NOTE = re.compile(r"(?!\.\.?/)([^/]+)/([^/]*-[0-9a-f]{16}(?:\.[^./]*)?)")
+
+
+class Notes:
+    """The files that a process is moving or removing, as lines of a file that end at a zero byte.
+
+    At other times there is no line. Writing the zero costs a third of cutting the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.process = os.getpid()
+        self.file = open(path, "x+b", buffering=0, opener=open_private)  # noqa: SIM115 - closed by BlobFolder
+        self._lock = threading.Lock()
+        self._under_way = 0
+
+    @classmethod
+    def read(cls, path: Path) -> list[tuple[str, str]]:
+        """Return what a killed process noted."""
+        with open(path, "rb", opener=open_own) as file:
+            lines = file.read().partition(b"\0")[0].decode(errors="replace").split("\n")
+        return [(match[1], match[2]) for line in lines if (match := _NOTE.fullmatch(line))]
+
+    @contextmanager
+    def hold(self, files: Iterable[tuple[str, str]]) -> Iterator[None]:
+        """Note files while the with block runs."""
+        text = "".join(f"{folder}/{name}\n" for folder, name in files)
+        with self._lock:
+            self._under_way += 1
+            # Without a note, on a full disk, the worst is a file that stays if this process is killed now.
+            with suppress(OSError, ValueError):
+                self.file.write(f"{text}\0".encode())
+                self.file.seek(-1, os.SEEK_CUR)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                if not self._under_way:
+                    with suppress(OSError, ValueError):  # the latter after `close`
+                        self.file.seek(0)
+                        self.file.write(b"\0")
+                        self.file.seek(0)
 
 
 class BlobFolder:
@@ -39,14 +85,14 @@ class BlobFolder:
     def __init__(self, directory: Path, index: IndexDatabase) -> None:
         self._directory = directory
         self._incoming = directory / ".incoming"
-        _private_folder(self._incoming)
+        make_own_folder(self._incoming)
         self.process_folder = self._incoming / secrets.token_hex(8)
         # Processes start one at a time: a folder that is made but not yet locked looks like that of a dead process.
         with index.transaction() as connection:
             self._clear_dead_folders(connection)
-            _private_folder(self.process_folder)
-            self._lock = open_private(self.process_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            lock(self._lock)
+            make_own_folder(self.process_folder)
+            self._owner = self._notes = Notes(self.process_folder / LOCK_NAME)
+            lock(self._owner.file.fileno())
 
     def create(self) -> BinaryIO:
         """Create a file for new content, or for a request's body; its `name` is its path."""
@@ -56,10 +102,16 @@ class BlobFolder:
         path = getattr(file, "name", None)
         return isinstance(path, str) and os.path.dirname(path) == str(self.process_folder)
 
+    def noted(self, files: Iterable[tuple[str, str]]) -> AbstractContextManager[None]:
+        """Note files, as folder and name, that are moved or removed in a with block, which begins in a transaction."""
+        if self._notes.process != os.getpid():  # a forked child, whose parent goes on writing to the inherited file
+            self._notes = Notes(self.process_folder / f"{LOCK_NAME}-{secrets.token_hex(8)}")
+        return self._notes.hold(files)
+
     def publish(self, path: Path, folder: str, name: str) -> Path:
         """Move a file of `create` to a folder, in the transaction that names it."""
         target = self._directory / folder
-        _private_folder(target)
+        make_own_folder(target)
         return path.rename(target / name)
 
     def open(self, folder: str, name: str) -> BinaryIO | None:
@@ -77,23 +129,30 @@ class BlobFolder:
             (self._directory / folder).rmdir()
 
     def close(self) -> None:
-        lock, self._lock = self._lock, -1
-        if lock < 0:  # closed before, and the number may be another file's now
+        if self._owner.file.closed:
             return
-        with suppress(OSError):  # another process that starts now, or somebody by hand, has removed the folder
-            os.close(lock)
-            (self.process_folder / LOCK_NAME).unlink()
-            self.process_folder.rmdir()
+        self._notes.file.close()
+        self._owner.file.close()
+        if self._notes.process == os.getpid():  # a forked child leaves its parent's file
+            with suppress(OSError):  # another process that starts now, or somebody by hand, has removed the folder
+                os.unlink(self._notes.file.name)
+                self.process_folder.rmdir()
 
     def _clear_dead_folders(self, connection: sqlite3.Connection) -> None:
-        """Remove what killed processes left: their folders, and files that the index does not name."""
-        dead = [folder for folder in self._incoming.iterdir() if folder.is_dir() and _is_dead(folder)]
-        if not dead:
-            return
-        named = named_files(connection)
-        for path in self._directory.glob("*/*"):
-            if _TOKEN.search(path.name) and path.name not in named and path.is_file():
-                path.unlink(missing_ok=True)
+        """Remove what killed processes left: their folders, and files that they noted and the index does not name."""
+        with os.scandir(self._incoming) as entries:
+            folders = [entry for entry in entries if _PROCESS.fullmatch(entry.name)]
+        dead = [Path(folder) for folder in folders if folder.is_dir(follow_symlinks=False) and _is_dead(Path(folder))]
+        noted = [
+            file
+            for process_folder in dead
+            for path in process_folder.glob(f"{LOCK_NAME}*")
+            for file in Notes.read(path)
+        ]
+        named = named_files(connection) if noted else set()
+        for folder, name in noted:
+            if name not in named:
+                self.remove(folder, name)
         for process_folder in dead:
             shutil.rmtree(process_folder, ignore_errors=True)
 
@@ -128,9 +187,3 @@ def _is_dead(process_folder: Path) -> bool:
     with suppress(FileNotFoundError), file_lock(process_folder / LOCK_NAME) as is_dead:
         return is_dead
     return False  # it has just ended by itself
-
-
-def _private_folder(path: Path) -> None:
-    """Make a folder with mode 700; one that exists gets it too."""
-    make_private_folder(path)
-    narrow_folder(path)

@@ -8,14 +8,14 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from fastcrc import crc64
 
-from oss_wsgi.private_file import make_private_folder, narrow, narrow_folder, open_private
+from oss_wsgi.private_file import make_private_folder, narrow, narrow_folder, open_private, sqlite_files
 
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
 from .blob_folder import CHUNK_SIZE, BlobFolder, copy_bytes, file_name
@@ -229,14 +229,17 @@ class Bucket:
         :param incoming: new content that the index names from now on, in `folder`.
         """
         replaced: list[tuple[str, str]] = []
-        with self._index.transaction() as connection:
-            yield connection, replaced
-            if incoming and incoming.path:
-                incoming.path = self._blobs.publish(incoming.path, folder, incoming.name)
-        if incoming:
-            incoming.is_stored = True
-        for file in replaced:
-            self._blobs.remove(*file)
+        with ExitStack() as noted:
+            with self._index.transaction() as connection:
+                yield connection, replaced
+                new = [(folder, incoming.name)] if incoming and incoming.path else []
+                noted.enter_context(self._blobs.noted([*new, *replaced]))
+                if incoming and incoming.path:
+                    incoming.path = self._blobs.publish(incoming.path, folder, incoming.name)
+            if incoming:
+                incoming.is_stored = True
+            for file in replaced:
+                self._blobs.remove(*file)
 
     def check_exists(self, connection: sqlite3.Connection) -> None:
         if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
@@ -451,8 +454,8 @@ class Storage:
             os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         self._index = IndexDatabase(str(path))
         try:
-            for side_file in ("", "-wal", "-shm"):  # of an index that others could read until now
-                narrow(f"{path}{side_file}")
+            for file in sqlite_files(path):  # of an index that others could read until now
+                narrow(file)
             for folder in (PARTS, *(name for (name,) in self._index.read("SELECT name FROM buckets"))):
                 narrow_folder(directory / folder)
             self.blobs = BlobFolder(directory, self._index)

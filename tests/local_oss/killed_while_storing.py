@@ -3,9 +3,9 @@
     python -m tests.local_oss.killed_while_storing FOLDER started|running
 
 A step is a statement of SQLite, or a file opened, moved or removed. For each process the program prints one line of
-JSON: the step, the states that another storage finds afterwards, and the files that belong to no object. The other
-storage is opened after the kill ("started"), or was already open on the same folder ("running"). The program
-ends with the first process that is not killed.
+JSON: the step, the states that another storage finds afterwards, the files that belong to no object, and those of a
+person that are gone. The other storage is opened after the kill ("started"), or was already open on the same folder
+("running"). The program ends with the first process that is not killed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from local_oss.storage.storage import Bucket, Storage
 
 from ..support.sqlite_statements import Statements
 from .stored import NOW, content, put
+
+#: Files of a person beside those of the local OSS, with names that look like its own.
+OF_A_PERSON = ("dist/app-0123456789abcdef.js", "examplebucket/a-0123456789abcdef", ".parts/-0123456789abcdef")
 
 AUDITED = {"os.rename", "os.remove", "open"}
 
@@ -53,6 +56,9 @@ def prepare(directory: Path) -> Storage:
     put(bucket, "a", b"old")
     put(bucket, "b", b"old")
     put_part(bucket, bucket.begin("c", "text/plain", {}, now=NOW).id, b"old")
+    for name in OF_A_PERSON:
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).touch()
     return storage
 
 
@@ -96,7 +102,9 @@ def garbage(storage: Storage, directory: Path) -> list[str]:
     known = {stored.file for stored in bucket.page()[0]}
     known |= {part.file for upload in bucket.uploads() for part in bucket.parts(upload)[0]}
     others = (".index.", ".owner")
+    kept = [directory / name for name in OF_A_PERSON]
     paths = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(others)]
+    paths = [path for path in paths if path not in kept]
     assert {path.name for path in paths} >= known
     return [path.name for path in paths if path.name not in known or ".incoming" in path.parts]
 
@@ -126,7 +134,9 @@ def main(folder: Path, running: bool) -> None:
         after.close()
         files += os.listdir(directory / ".incoming")
         step = (folder / f"{last}.log").read_text()
-        print(json.dumps({"step": step, "status": status, "states": states, "garbage": files}), flush=True)
+        lost = [name for name in OF_A_PERSON if not (directory / name).exists()]
+        report = {"step": step, "status": status, "states": states, "garbage": files, "lost": lost}
+        print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":
