@@ -42,11 +42,11 @@ from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path, native_path
+from .middleware.found_request import FoundRequest
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
-from .recovery.delivery import Delivery
 from .recovery.events import EventOutcome
 from .recovery.reconciler import Reconciler
 from .recovery.recovery import Known, OnOrphan, Recovery
@@ -234,9 +234,13 @@ class DirectUpload:
 
         self._recovery = recovery
         receiver = _forward(app, prefix, confirm) if forward_callback else CallbackEndpoint(on_upload, confirm=confirm)
-        self._once = OncePerUpload(receiver, self.ledger, keep_seconds=settings.ledger_keep)
         url = self._callback_urls[0] if self._callback_urls else None
-        self._delivery = Delivery(self._once, self._callback_path, url, with_body=forward_callback)
+        self._once = OncePerUpload(
+            receiver,
+            self.ledger,
+            keep_seconds=settings.ledger_keep,
+            request_for=FoundRequest(self._callback_path, url),
+        )
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
         self._build()
 
@@ -247,7 +251,7 @@ class DirectUpload:
         self._reconciler = Reconciler(
             settings,
             self._recovery,
-            self._delivery,
+            self._once.deliver,
             self.ledger,
             prefixes=[settings.upload_dir] if self._gate_options["authorize"] is None else [""],
             known=self._known,
@@ -394,7 +398,7 @@ class DirectUpload:
         if not self.settings.recover:
             return recovery_is_off
         origins, rate_limit = self.settings.allowed_origins, self._gate_options["rate_limit"]
-        return RecoverEndpoint(self._recovery(), self._delivery, allowed_origins=origins, rate_limit=rate_limit)
+        return RecoverEndpoint(self._recovery(), self._once.deliver, allowed_origins=origins, rate_limit=rate_limit)
 
     def _readiness(self) -> WSGIApplication:
         ledger = self.ledger
@@ -420,7 +424,7 @@ class DirectUpload:
             uploads,
             self._presigner,
             Gate(**self._gate_options),
-            self._delivery,
+            self._once.deliver,
             bucket=self._bucket,
             address=self._host,
             clock=self._clock,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .application import DirectUpload as WSGIDirectUpload
 from .application import ledger_of
 from .settings import Settings
-from .wsgi.responses import THREADS_KEY, not_found
+from .wsgi.facts import facts_of
+from .wsgi.responses import THREADS_KEY
 
 try:
     from a2wsgi import WSGIMiddleware
@@ -271,7 +272,7 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
 
 def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Refuse a request outside the prefix."""
-    return not_found(log, environ, start_response)
+    return facts_of(environ).not_found(log, start_response)
 
 
 def _paths(scope: Scope) -> tuple[str, str]:

@@ -76,6 +76,22 @@ class OutsideGrantError(UploadRequestError):
     """Raised when the grant does not cover the file of a signature request."""
 
 
+class NotAuthorizedError(ReasonedError):
+    """Raised when ``authorize``, or a setting, refuses what a request asks for."""
+
+
+class TooManyRequestsError(ReasonedError):
+    """Raised when a caller asks too often; ``seconds`` is how long it must wait."""
+
+    def __init__(self, reason: str, hint: str, *, seconds: int) -> None:
+        super().__init__(reason, hint)
+        self.seconds = seconds
+
+
+class CallableFailedError(ReasonedError):
+    """Raised when a callable of the application raised, or returned what it must not; an exception is the cause."""
+
+
 class CallbackError(ReasonedError):
     """Raised when a callback is refused."""
 
@@ -119,6 +135,14 @@ class LedgerUnavailableError(CallbackError):
 
 class HandlerCommittedError(CallbackError):
     """Raised when a handler ends or breaks the transaction in which the ledger stores the response."""
+
+
+class HandlerFailedError(CallbackError):
+    """Raised when ``on_upload`` raised, or returned what it must not; its exception is the cause."""
+
+
+class NotGuardedError(CallbackError):
+    """Raised when an application that answers verified uploads gets a request without one."""
 
 
 class NotConfirmedError(CallbackError):

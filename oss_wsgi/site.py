@@ -18,7 +18,8 @@ from .endpoints.static import StaticSite, shipped_folder
 from .explanations.rows import hint_of
 from .middleware.dispatcher import check_prefix
 from .settings import Settings
-from .wsgi.responses import SECURITY_HEADERS, not_found, refuse
+from .wsgi.facts import facts_of
+from .wsgi.responses import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -60,7 +61,7 @@ def application_for(environ: Mapping[str, str]) -> WSGIApplication:
 
 def _refuse_unconfigured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     hint = hint_of("not_configured")
-    return refuse(log, environ, start_response, 503, "not_configured", hint, message="Not configured.")
+    return facts_of(environ).refuse(log, start_response, 503, "not_configured", hint, message="Not configured.")
 
 
 class UploadPage(StaticSite):
@@ -208,7 +209,7 @@ def _lead_to_object(
     except ValueError:
         is_near = False
     if not (key and is_near and environ["REQUEST_METHOD"] in ("GET", "HEAD")):
-        return not_found(log, environ, start_response)
+        return facts_of(environ).not_found(log, start_response)
     headers = [("Location", links(key)), ("Content-Length", "0"), *SECURITY_HEADERS]
     start_response("303 See Other", headers)
     return []

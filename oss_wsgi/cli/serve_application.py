@@ -15,7 +15,7 @@ from ..http import essence
 from ..ledger.memory import MemoryLedger
 from ..serving.bounds import default_file_bytes
 from ..serving.inheritance import Inheritance
-from ..wsgi.observers import RequestFacts, facts_of
+from ..wsgi.facts import RequestFacts, facts_of
 from ..wsgi.questions import pass_on
 from .http_server import check_shared
 from .load_application import load_application

@@ -8,22 +8,24 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..callback.confirm import Confirm, confirmed
-from ..callback.upload import UPLOAD_KEY, Upload
-from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse, refuse_error
+from ..callback.upload import Upload
+from ..exceptions import CallbackError, HandlerFailedError
+from ..ledger.base import StoredResponse
+from ..wsgi.facts import facts_of
+from ..wsgi.uploads import UploadHandler, guarded_upload, respond
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _MAX_RESPONSE_BYTES = 1024 * 1024  # protocol.md 8.9
-_OK = b'{"Status": "Ok"}'
-#: The answer to the test upload of `oss-wsgi doctor --write`.
-_NOT_CALLED = b'{"Status": "Ok", "handler": "not called"}'
+_OK = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
+#: The response to the test upload of `oss-wsgi doctor --write`.
+NOT_CALLED = StoredResponse("200 OK", "application/json", b'{"Status": "Ok", "handler": "not called"}')
 
 log = logging.getLogger(__name__)
 
 
-class CallbackEndpoint:
+class CallbackEndpoint(UploadHandler):
     """Application behind ``CallbackGuard``: passes the upload to ``on_upload``, and returns the JSON that OSS relays.
 
     The response is 200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds. The
@@ -45,39 +47,41 @@ class CallbackEndpoint:
         self._confirm = confirm
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        facts = facts_of(environ)
         if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
+            return facts.not_found(log, start_response)
         if environ["REQUEST_METHOD"] != "POST":
-            return method_not_allowed(log, environ, start_response, "POST")
-        upload = environ.get(UPLOAD_KEY)
-        if not isinstance(upload, Upload):
-            hint = "put CallbackGuard around CallbackEndpoint: it adds the verified upload to the environ"
-            return refuse(log, environ, start_response, 500, "not_guarded", hint)
+            return facts.method_not_allowed(log, start_response, "POST")
         try:
-            if self._confirm is not None:
-                upload = confirmed(self._confirm, upload)
-        except (NotConfirmedError, ConfirmationUnavailableError) as error:
-            return refuse_error(log, environ, start_response, error)
+            return respond(self.handle(guarded_upload(environ, "CallbackEndpoint")), start_response)
+        except CallbackError as error:
+            return facts.refuse_error(log, start_response, error)
+
+    def handle(self, upload: Upload) -> StoredResponse:
+        """Pass an upload to ``on_upload``, and return the response.
+
+        Raises NotConfirmedError, ConfirmationUnavailableError; HandlerFailedError from what ``on_upload`` raised.
+        """
+        if self._confirm is not None:
+            upload = confirmed(self._confirm, upload)
         try:
             if upload.skips_handler:
-                body = _NOT_CALLED
-            else:
-                body = _OK if self._on_upload is None else _response_body(self._on_upload(upload))
+                return NOT_CALLED
+            return _OK if self._on_upload is None else _response_to(self._on_upload(upload))
         except BaseException as error:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: a handler must not end the server's thread or the
             # process, nor leave a connection without a response. Signals raise nothing here: server.py handles them
             # without raising. Python itself raises only KeyboardInterrupt, in the main thread of a server that handles
             # no SIGINT; there the request fails and the next Ctrl-C ends the server.
             hint = f"on_upload raised {type(error).__name__}: the upload does not count as handled"
-            return refuse(log, environ, start_response, 500, "handler_failed", hint, exc_info=error)
-        return json_bytes(environ, start_response, 200, body)
+            raise HandlerFailedError("handler_failed", hint) from error
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: only without ``on_upload`` and ``confirm``."""
         return self._on_upload is None and self._confirm is None
 
 
-def _response_body(members: object) -> bytes:
+def _response_to(members: object) -> StoredResponse:
     """Return the response of a handler that returned ``members``."""
     if members is not None and not isinstance(members, dict):
         raise TypeError(f"on_upload must return a dict or None, not {type(members).__name__}")
@@ -86,4 +90,4 @@ def _response_body(members: object) -> bytes:
     body = json.dumps({"Status": "Ok", **members}, allow_nan=False).encode()
     if len(body) > _MAX_RESPONSE_BYTES:
         raise ValueError("on_upload returned more than 1 MB of JSON, which OSS does not relay")
-    return body
+    return StoredResponse("200 OK", "application/json", body)

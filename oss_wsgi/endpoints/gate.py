@@ -6,24 +6,22 @@ import functools
 import inspect
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..exceptions import CredentialsError, GrantError, OSSWSGIError, ReasonedError, UploadRequestError
+from ..exceptions import (
+    CallableFailedError,
+    GrantError,
+    NotAuthorizedError,
+    OSSWSGIError,
+    SettingsError,
+    TooManyRequestsError,
+)
 from ..explanations.rows import hint_of
 from ..signing.grant import Grant
 from ..wsgi.environ import with_authorization
-from ..wsgi.responses import (
-    SECURITY_HEADERS,
-    Headers,
-    again_of,
-    log_refusal,
-    method_not_allowed,
-    not_found,
-    refuse,
-    refuse_error,
-    status_of,
-)
+from ..wsgi.facts import RequestFacts, facts_of
+from ..wsgi.responses import SECURITY_HEADERS, Headers, again_of
 from .rate_limit import RateLimit
 from .slots import Slot
 
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _ANYTHING = Grant()
+_MESSAGES = {"origin_foreign": "A page of this origin may not ask here."}
+_NO_MESSAGES: Mapping[str, str] = {}
 _PREFLIGHT_SECONDS = "600"
 _MAX_LOGGED = 200  # characters of a header
 
@@ -63,43 +63,38 @@ class Gate:
         #: Whether the gate never waits. A RateLimit never waits; the user's own callables may.
         self.is_nonblocking = authorize is None and isinstance(rate_limit, RateLimit | None)
 
-    def grant(self, environ: WSGIEnvironment, slot: Slot | None = None) -> Grant | WSGIApplication:
-        """Return the grant of a request, or an application that refuses it.
+    def grant(self, environ: WSGIEnvironment, slot: Slot | None = None) -> Grant:
+        """Return the grant of a request, and count the rate, and the request's slot for the grant's user.
 
-        Also counts the request's slot for the grant's user. Raises SlotsTakenError.
+        Raises ReasonedError, or AnsweredError for a response of ``authorize`` itself.
         """
         if self._authorize is not None:
             grant = self._authorize(environ)
-            if not isinstance(grant, Grant):
-                return grant
         elif self._allow_anonymous:
             grant = _ANYTHING
         else:
-            return _refusal(403, "anonymous", hint_of("anonymous"))
-        return self.rate_refusal(grant.user, environ, slot) or grant
+            raise NotAuthorizedError("anonymous", hint_of("anonymous"))
+        self.count(grant.user, environ, slot)
+        return grant
 
-    def second_look(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
+    def second_look(self, user: str | None, environ: WSGIEnvironment) -> None:
         """Ask an ``authorize`` that takes ``user`` whether the ticket's user may finish an upload.
 
-        Returns None, or an application that refuses the request, also if the grant names another user. `rate_refusal`
-        counts the rate.
+        `count` counts the rate. Raises ReasonedError, also if the grant names another user, and AnsweredError.
         """
         if self._authorize is None or not self._authorize.takes_user:
-            return None
+            return
         grant = self._authorize(environ, user)
-        if not isinstance(grant, Grant):
-            return grant
         if grant.user is not None and grant.user != user:
             hint = f"authorize returned a Grant for user {grant.user!r}, but user {user!r} began this upload"
-            return _refusal(403, "not_authorized", hint)
-        return None
+            raise NotAuthorizedError("not_authorized", hint)
 
-    def rate_refusal(
+    def count(
         self, user: str | None, environ: WSGIEnvironment, slot: Slot | None = None, ticket: str | None = None
-    ) -> WSGIApplication | None:
-        """Return an application that refuses the user, or else the address, for asking too often; None otherwise.
+    ) -> None:
+        """Count a request for the rate limit, by its user or else its address; its slot for the user and the ticket.
 
-        Also counts the request's slot for the user and for the ticket's ID. Raises SlotsTakenError.
+        Raises TooManyRequestsError, SlotsTakenError, and CallableFailedError from the rate limit itself.
         """
         if slot is not None:
             for caller in (ticket and f"ticket:{ticket}", user and f"user:{user}"):
@@ -107,50 +102,71 @@ class Gate:
                     slot.share(caller)
         again = again_of(environ)
         if self._rate_limit is None or (again is not None and again.is_counted):
-            return None
+            return
         if again is not None:
             again.is_counted = True
         who = f"user:{user}" if user else f"address:{environ.get('REMOTE_ADDR') or ''}"
         try:
             wait = self._rate_limit(who)
             if wait is None:
-                return None
+                return
             if isinstance(wait, bool) or not wait > 0:
                 raise ValueError(f"rate_limit must return None or more than 0 seconds, not {wait!r}")
             seconds = math.ceil(wait)
         except BaseException as error:  # SystemExit too: `endpoints.callback` says why
             hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
-            return _refusal(500, "rate_limit_failed", hint, error)
-        message = f"Too many requests: try again in {seconds} s."
-        headers = [("Retry-After", str(seconds))]
-        return _refusal(429, "too_many_requests", f"{who} asks too often", message=message, headers=headers)
+            raise CallableFailedError("rate_limit_failed", hint) from error
+        raise TooManyRequestsError("too_many_requests", f"{who} asks too often", seconds=seconds)
 
-    def admit(
-        self, logger: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, methods: str
-    ) -> tuple[StartResponse, Iterable[bytes] | None]:
-        """Return a ``start_response`` that adds CORS, and the response if the request ends here, else None.
+    def answer(
+        self,
+        logger: logging.Logger,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        methods: str,
+        respond: Callable[[RequestFacts, WSGIEnvironment, StartResponse], Iterable[bytes]],
+        messages: Mapping[str, str] = _NO_MESSAGES,
+    ) -> Iterable[bytes]:
+        """Answer a request by ``respond``, with CORS; refuse it if ``respond`` raises one of our errors.
 
-        A request ends here if it is for a path below the endpoint's, has another method, is a preflight, or comes from
-        a page of another origin.
+        The request ends here if it is for a path below the endpoint's, has another method, is a preflight, or comes
+        from a page of another origin.
 
         :param methods: text of ``Allow``, such as ``GET, HEAD, OPTIONS``.
+        :param messages: what a browser is told, by the reason of an error.
         """
+        facts = facts_of(environ)
         if self.allowed_origins:
             start_response = with_cors(environ, start_response, self.allowed_origins, methods)
         if environ.get("PATH_INFO"):
-            return start_response, not_found(logger, environ, start_response)
+            return facts.not_found(logger, start_response)
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             start_response("204 No Content", [("Allow", methods), *SECURITY_HEADERS])
-            return start_response, []
+            return []
         if method not in methods.split(", "):
-            return start_response, method_not_allowed(logger, environ, start_response, methods)
-        source = foreign_origin(environ, self.allowed_origins)
-        return start_response, None if source is None else _refuse_foreign(source, environ, start_response)
+            return facts.method_not_allowed(logger, start_response, methods)
+        try:
+            check_origin(environ, self.allowed_origins)
+            return respond(facts, environ, start_response)
+        except AnsweredError as answered:
+            return answered.app(environ, start_response)
+        except SettingsError:  # misuse, whose traceback says where
+            raise
+        except OSSWSGIError as error:
+            return facts.refuse_error(logger, start_response, error, messages={**_MESSAGES, **messages})
+
+
+class AnsweredError(Exception):
+    """Raised when ``authorize`` answers a request by itself: ``app`` is its response."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        super().__init__("authorize has answered the request")
+        self.app = app
 
 
 class _Authorizer:
-    """Calls ``authorize`` with a webob.Request, and returns its grant, or a WSGI application that refuses."""
+    """Calls ``authorize`` with a webob.Request, and returns its grant. Raises ReasonedError and AnsweredError."""
 
     def __init__(self, authorize: Callable[..., Grant | None]) -> None:
         # Imported here because WebOb is needed only here, and warns about `cgi` when imported.
@@ -167,7 +183,7 @@ class _Authorizer:
         """Return whether the callable takes the user of a ticket beside the request."""
         return self._user_parameter is not None
 
-    def __call__(self, environ: WSGIEnvironment, user: str | None = None) -> Grant | WSGIApplication:
+    def __call__(self, environ: WSGIEnvironment, user: str | None = None) -> Grant:
         try:
             request = self._request_class(with_authorization(environ))
             parameter = self._user_parameter
@@ -179,17 +195,17 @@ class _Authorizer:
                 grant = self._authorize(request, user)
         except self._exception_class as response:  # a webob.exc is a WSGI application
             status = response.wsgi_response.status_int
-            log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(response).__name__}")
-            return _with_security_headers(response)
+            facts_of(environ).log_refusal(log, status, "not_authorized", f"authorize raised {type(response).__name__}")
+            raise AnsweredError(_with_security_headers(response)) from None
         except GrantError:
             raise
         except BaseException as error:  # SystemExit too: `endpoints.callback` says why
-            return _refusal(500, "authorize_failed", f"authorize raised {type(error).__name__}", error)
+            raise CallableFailedError("authorize_failed", f"authorize raised {type(error).__name__}") from error
         if grant is None:
-            return _refusal(403, "not_authorized", "authorize returned None")
+            raise NotAuthorizedError("not_authorized", "authorize returned None")
         if not isinstance(grant, Grant):
             hint = f"authorize must return a Grant or None, not {type(grant).__name__}"
-            return _refusal(500, "authorize_failed", hint)
+            raise CallableFailedError("authorize_failed", hint)
         return grant
 
 
@@ -265,27 +281,6 @@ def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
     return application
 
 
-def _refusal(
-    status: int,
-    reason: str,
-    hint: str,
-    error: BaseException | None = None,
-    *,
-    message: str | None = None,
-    headers: Headers | None = None,
-) -> WSGIApplication:
-    return lambda environ, start_response: refuse(
-        log, environ, start_response, status, reason, hint, message=message, headers=headers, exc_info=error
-    )
-
-
-def _refuse_foreign(source: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse a page of another origin with 403; ``source`` is what `foreign_origin` returned."""
-    hint = f"the request comes from another site, {source}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
-    message = "A page of this origin may not ask here."
-    return refuse(log, environ, start_response, 403, "origin_foreign", hint, code="origin_foreign", message=message)
-
-
 def with_cors(
     environ: WSGIEnvironment, start_response: StartResponse, allowed_origins: Collection[str], methods: str
 ) -> StartResponse:
@@ -333,8 +328,8 @@ def readable(app: WSGIApplication, allowed_origins: Collection[str], methods: st
     return application
 
 
-def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
-    """Describe the foreign page that sent a request; None for our own page, an allowed one, or no page.
+def check_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> None:
+    """Raise NotAuthorizedError for a request from a page of another origin, unless it is allowed.
 
     Browsers send ``Sec-Fetch-Site`` over https and to loopback, and no script can change it. Where it is missing (old
     browsers, plain http, programs other than browsers), an ``Origin`` must be allowed or name the requested host. Over
@@ -345,12 +340,14 @@ def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | 
     site = environ.get("HTTP_SEC_FETCH_SITE") or ""
     origin = environ.get("HTTP_ORIGIN") or ""
     if site in ("same-origin", "none") or not (site or origin):  # "none": the visitor typed the address
-        return None
+        return
     if origin and ("*" in allowed or origin.lower() in allowed):
-        return None
+        return
     if not site and _names_host(origin, environ.get("HTTP_HOST") or ""):
-        return None
-    return f"origin {origin[:_MAX_LOGGED]!r}" if origin else f"a link or an element ({site[:_MAX_LOGGED]!r}, no origin)"
+        return
+    page = f"origin {origin[:_MAX_LOGGED]!r}" if origin else f"a link or an element ({site[:_MAX_LOGGED]!r}, no origin)"
+    hint = f"the request comes from another site, {page}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
+    raise NotAuthorizedError("origin_foreign", hint)
 
 
 def _names_host(origin: str, host: str) -> bool:
@@ -362,18 +359,3 @@ def _names_host(origin: str, host: str) -> bool:
 
 def _without_default_port(authority: str) -> str:
     return authority.removesuffix(":80").removesuffix(":443")
-
-
-def refuse_failed(
-    log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, error: OSSWSGIError
-) -> Iterable[bytes]:
-    """Refuse a request that failed; a browser is told only what is wrong with its own request."""
-    if isinstance(error, ReasonedError):
-        message = error.hint if isinstance(error, UploadRequestError) else None
-        return refuse_error(log, environ, start_response, error, message=message)
-    status, hint = status_of(error), str(error)
-    if isinstance(error, GrantError):
-        return refuse(log, environ, start_response, status, "grant_refused", hint)
-    if isinstance(error, CredentialsError):
-        return refuse(log, environ, start_response, status, "credentials_unavailable", hint)
-    return refuse(log, environ, start_response, status, "not_signed", hint)

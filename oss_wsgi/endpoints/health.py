@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..exceptions import OSSWSGIError
-from ..wsgi.responses import json_response, method_not_allowed, not_found
+from ..wsgi.facts import facts_of
+from ..wsgi.responses import json_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -23,9 +24,9 @@ class HealthEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
+            return facts_of(environ).not_found(log, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, _ALLOWED)
+            return facts_of(environ).method_not_allowed(log, start_response, _ALLOWED)
         return json_response(environ, start_response, 200, {"status": "ok"})
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
@@ -57,9 +58,9 @@ class ReadinessEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
+            return facts_of(environ).not_found(log, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, _ALLOWED)
+            return facts_of(environ).method_not_allowed(log, start_response, _ALLOWED)
         # A server of `make_server` sets this when it is about to stop.
         failing = ["draining"] if environ.get("oss_wsgi.draining") else self._failing_parts()
         if not failing:

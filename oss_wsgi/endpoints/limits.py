@@ -6,12 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ..exceptions import GrantError
-from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.facts import RequestFacts
 from ..wsgi.responses import json_response
-from .gate import Gate, refuse_failed
+from .gate import Gate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -45,18 +43,12 @@ class LimitsEndpoint:
         self._part_size = part_size
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
-        if response is not None:
-            return response
-        try:
-            grant = self._gate.grant(environ)
-            if not isinstance(grant, Grant):
-                return grant(environ, start_response)
-            if FACTS_KEY in environ:
-                facts_of(environ).user = grant.user
-            limits = self._presigner.limits(grant)
-        except GrantError as error:
-            return refuse_failed(log, environ, start_response, error)
+        return self._gate.answer(log, environ, start_response, _ALLOWED, self._tell)
+
+    def _tell(self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        grant = self._gate.grant(environ)
+        facts.user = grant.user
+        limits = self._presigner.limits(grant)
         payload = {
             "max_size": limits.max_size,
             "min_size": limits.min_size,

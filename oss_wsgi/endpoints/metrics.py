@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..callback.public_keys import PublicKeyStore
 from ..exceptions import SettingsError
 from ..ledger.base import Ledger
-from ..wsgi.responses import SECURITY_HEADERS, method_not_allowed, not_found
+from ..wsgi.facts import facts_of
+from ..wsgi.responses import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -174,9 +175,9 @@ class MetricsEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
+            return facts_of(environ).not_found(log, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, "GET, HEAD")
+            return facts_of(environ).method_not_allowed(log, start_response, "GET, HEAD")
         content_type, body = self._metrics.text()
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *SECURITY_HEADERS]
         start_response("200 OK", headers)

@@ -12,24 +12,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from ..callback.upload import plain_etag
-from ..exceptions import MalformedRequestError, OSSWSGIError, PartsError
+from ..exceptions import CallableFailedError, MalformedRequestError, OSSWSGIError, ReasonedError
 from ..explanations.rows import hint_of
 from ..http import json_object
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
-from ..recovery.delivery import Delivery
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.environ import MAX_BODY_BYTES as USUAL_BODY_BYTES
 from ..wsgi.environ import query_pairs, read_body
-from ..wsgi.observers import Observers, facts_of
-from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
-from .gate import Gate, readable, refuse_failed
+from ..wsgi.facts import RequestFacts, ask_again, facts_of
+from ..wsgi.observers import Observers
+from ..wsgi.responses import json_response, read_response, status_of
+from ..wsgi.uploads import respond
+from .gate import AnsweredError, Gate, readable
 from .slots import SLOTS, Slot
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from ..wsgi.uploads import Deliver
 
 #: Longest body that is read: the list of 10,000 parts has 700 KB.
 MAX_BODY_BYTES = 1024 * 1024
@@ -44,6 +47,7 @@ _MESSAGES = {
     "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
     "file_exists": "There is a file of this name already.",
     "upload_gone": "This upload no longer exists: begin again.",
+    "crc64_mismatch": "The file was damaged in storage: send it again.",
     "upload_unsettled": "The upload is just being completed: ask again.",
 }
 
@@ -123,6 +127,7 @@ class MultipartEndpoint:
 
     :param gate: asks ``authorize`` for forms and for uploads that begin, and counts the rate of each step except the
     URL of a part. An ``authorize`` that takes ``user`` is asked again before an upload is completed.
+    :param deliver: passes a completed upload through the ledger to the application.
     :param address: what the object's URL begins with.
     :param clock: returns Unix seconds.
     :param observers: called for each form and each upload that begins.
@@ -133,7 +138,7 @@ class MultipartEndpoint:
         uploads: PartUploads,
         presigner: PostPresigner,
         gate: Gate,
-        delivery: Delivery,
+        deliver: Deliver,
         *,
         bucket: str,
         address: str,
@@ -143,12 +148,12 @@ class MultipartEndpoint:
         self._uploads = uploads
         self._presigner = presigner
         self._gate = gate
-        self._delivery = delivery
+        self._deliver = deliver
         self._bucket = bucket
         self._address = address
         self._clock = clock
         self._observers = observers
-        self._unknown_path = readable(functools.partial(not_found, log), gate.allowed_origins, _ANY_METHOD)
+        self._unknown_path = readable(_no_step, gate.allowed_origins, _ANY_METHOD)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         facts_of(environ)  # the copies below share them
@@ -169,47 +174,52 @@ class MultipartEndpoint:
         step = step_of(environ["REQUEST_METHOD"], path)
         if step is None:
             return self._unknown_path(environ, start_response)
-        environ = {**environ, "SCRIPT_NAME": below + path, "PATH_INFO": ""}
-        start_response, response = self._gate.admit(log, environ, start_response, _METHODS[step.name])
-        if response is not None:
-            return response
-        try:
-            if step.name in _ONLY_SIGN:
-                return self._take(step, None, below, environ, start_response)
-            with SLOTS.hold(environ) as slot:
-                return self._take(step, slot, below, environ, start_response)
-        except PartsError as error:
-            return refuse_error(log, environ, start_response, error, message=_MESSAGES[error.reason])
-        except OSSWSGIError as error:
-            return refuse_failed(log, environ, start_response, error)
-        except Exception as error:  # from the bucket's client or the application's own view
-            hint = f"the bucket_client, or the view that answers callbacks, raised {type(error).__name__}"
-            return refuse(log, environ, start_response, 500, "multipart_failed", hint, exc_info=error)
+        moved = {**environ, "SCRIPT_NAME": below + path, "PATH_INFO": ""}
+        take = functools.partial(self._take, step, below)
+        return self._gate.answer(log, moved, start_response, _METHODS[step.name], take, _MESSAGES)
 
     def _take(
         self,
         step: _Step,
+        below: str,
+        facts: RequestFacts,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        """Take a step; hold a slot for it unless it only signs."""
+        try:
+            if step.name in _ONLY_SIGN:
+                return self._take_in_slot(step, None, below, facts, environ, start_response)
+            with SLOTS.hold(environ) as slot:
+                return self._take_in_slot(step, slot, below, facts, environ, start_response)
+        except (OSSWSGIError, AnsweredError):
+            raise
+        except Exception as error:  # from the bucket's client or the application's own view
+            hint = f"the bucket_client, or the view that answers callbacks, raised {type(error).__name__}"
+            raise CallableFailedError("multipart_failed", hint) from error
+
+    def _take_in_slot(
+        self,
+        step: _Step,
         slot: Slot | None,
         below: str,
+        facts: RequestFacts,
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         if step.name == "params":
-            return self._params(environ, start_response)
+            return self._params(facts, environ, start_response)
         if step.name == "begin":
-            return self._begin(slot, environ, start_response)
+            return self._begin(slot, facts, environ, start_response)
         body = read_body(environ, MAX_BODY_BYTES) if step.name == "complete" else b""
         key = _query(environ).get("key")
         if not key:
             raise MalformedRequestError("key_malformed", "Send the upload's key exactly once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
-        facts = facts_of(environ)
         facts.user, facts.object = opened.ticket.user, key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
-        refusal = self._gate.rate_refusal(opened.ticket.user, environ, slot, opened.ticket.id)
-        if refusal is not None:
-            return refusal(environ, start_response)
+        self._gate.count(opened.ticket.user, environ, slot, opened.ticket.id)
         if step.name == "list":
             parts = self._uploads.list(opened)
             payload = [
@@ -221,18 +231,15 @@ class MultipartEndpoint:
         if step.name == "abort":
             return self._abort(opened, beside, environ, start_response)
         claimed = _claimed_parts(body)
-        refusal = self._gate.second_look(opened.ticket.user, _with_body(environ, body))
-        if refusal is not None:
-            return refusal(environ, start_response)
+        self._gate.second_look(opened.ticket.user, _with_body(environ, body))
         return self._complete(opened, claimed, beside, environ, start_response)
 
-    def _params(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _params(
+        self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         parameters = _query(environ)
         filename = parameters.get("filename")
         grant = self._gate.grant(environ)
-        if not isinstance(grant, Grant):
-            return grant(environ, start_response)
-        facts = facts_of(environ)
         facts.user = grant.user
         if filename is None and grant.key is None:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
@@ -243,7 +250,7 @@ class MultipartEndpoint:
             size=_digits(parameters.get("metadata[size]")),
         )
         facts.object = form.fields["key"]
-        self._issued(grant, form.expire, "POST", environ)
+        self._issued(grant, form.expire, "POST", facts)
         payload = {
             "method": "POST",
             "url": form.url,
@@ -253,7 +260,9 @@ class MultipartEndpoint:
         }
         return json_response(environ, start_response, 200, payload)
 
-    def _begin(self, slot: Slot | None, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _begin(
+        self, slot: Slot | None, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
         body = read_body(environ, MAX_BODY_BYTES)
         members = _members(body)
         filename, content_type = _text(members, "filename"), _text(members, "type")
@@ -263,16 +272,13 @@ class MultipartEndpoint:
             size = _digits(metadata.get("size")) if isinstance(metadata, dict) else None
         environ = _with_body(environ, body)
         grant = self._gate.grant(environ, slot)
-        if not isinstance(grant, Grant):
-            return grant(environ, start_response)
-        facts = facts_of(environ)
         facts.user = grant.user
         grant = self._presigner.in_folder(grant, _text(members, "relative_path"))
         begun = self._uploads.begin(
             grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
         )
         facts.object = begun.key
-        self._issued(grant, begun.expire, "MULTIPART", environ)
+        self._issued(grant, begun.expire, "MULTIPART", facts)
         payload = {
             "key": begun.key,
             "uploadId": begun.id,
@@ -284,9 +290,9 @@ class MultipartEndpoint:
         }
         return json_response(environ, start_response, 200, payload)
 
-    def _issued(self, grant: Grant, expires_at: int, method: str, environ: WSGIEnvironment) -> None:
+    def _issued(self, grant: Grant, expires_at: int, method: str, facts: RequestFacts) -> None:
         if self._observers is not None:
-            issued = {**facts_of(environ).fields(environ), "expires": expires_at, "url": self._address}
+            issued = {**facts.fields(), "expires": expires_at, "url": self._address}
             if method != "POST":
                 issued["upload_method"] = method
             self._observers.issued(grant, issued)
@@ -307,11 +313,15 @@ class MultipartEndpoint:
     ) -> Iterable[bytes]:
         upload = self._uploads.abort(opened)
         if upload is not None:
-            delivered = self._delivery(upload, beside)
-            # The ledger could not be asked. The client aborts again, and the application gets the upload then.
-            if delivered.status.startswith("503"):
-                start_response(delivered.status, delivered.headers)
-                return [delivered.body]
+            try:
+                response, _, headers = self._deliver(upload, beside)
+            except ReasonedError as error:
+                if status_of(error) == 503:  # the client aborts again, and the application gets the upload then
+                    raise
+                facts_of(environ).log_refusal(log, status_of(error), error.reason, error.hint, error.__cause__)
+            else:
+                if response.status.startswith("503"):
+                    return respond(response, start_response, headers)
         # Whether or not the application has accepted the upload, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
@@ -323,18 +333,21 @@ class MultipartEndpoint:
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        upload, key = self._uploads.complete(opened, claimed), opened.key
-        delivered = self._delivery(upload, beside)
-        if not delivered.is_success:
-            start_response(delivered.status, delivered.headers)
-            return [delivered.body]
+        key = opened.key
+        response, _, headers = self._deliver(self._uploads.complete(opened, claimed), beside)
+        if not response.is_success:
+            return respond(response, start_response, headers)
         payload = {
             "location": f"{self._address}/{quote(key)}",
             "bucket": self._bucket,
             "key": key,
-            "answer": _json_or_text(delivered.body),
+            "answer": _json_or_text(response.body),
         }
         return json_response(environ, start_response, 200, payload)
+
+
+def _no_step(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return facts_of(environ).not_found(log, start_response)
 
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
@@ -342,7 +355,7 @@ def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
-        return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
+        return facts_of(environ).refuse(log, start_response, 404, "multipart_off", hint, message=message)
 
     origins = frozenset(origin.lower() for origin in allowed_origins)
     return functools.partial(_with_message, readable(respond, origins, _ANY_METHOD))

@@ -6,21 +6,24 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, RecoveryError, SlotsTakenError
+from ..exceptions import MalformedRecoveryError
 from ..http import json_object
-from ..recovery.delivery import Delivery
 from ..recovery.recovery import Recovery
 from ..wsgi.environ import read_body
-from ..wsgi.observers import facts_of
-from ..wsgi.responses import ask_again, not_found, refuse_error
+from ..wsgi.facts import RequestFacts, ask_again, facts_of
+from ..wsgi.uploads import respond
 from .gate import Gate
-from .slots import SLOTS, Slot
+from .slots import SLOTS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from ..wsgi.uploads import Deliver
+
 MAX_BODY_BYTES = 16 * 1024
 _ALLOWED = "POST, OPTIONS"
+
+_MESSAGES = {"not_stored": "The file is not stored: it may be sent again."}
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class RecoverEndpoint:
     The endpoint waits for OSS and for the application's handler, so it never runs in a server's loop, and it holds a
     slot.
 
+    :param deliver: passes the upload through the ledger to the application.
     :param allowed_origins: as of ``SignatureEndpoint``.
     :param rate_limit: as of ``SignatureEndpoint``, with the user of the ticket; it counts only requests with a ticket.
     """
@@ -47,57 +51,41 @@ class RecoverEndpoint:
     def __init__(
         self,
         recovery: Recovery,
-        delivery: Delivery,
+        deliver: Deliver,
         *,
         allowed_origins: Sequence[str] = (),
         rate_limit: Callable[[str], float | None] | None = None,
     ) -> None:
         self._recovery = recovery
-        self._delivery = delivery
+        self._deliver = deliver
         self._gate = Gate(allowed_origins=allowed_origins, rate_limit=rate_limit)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
-        if response is not None:
-            return response
         try:
-            with SLOTS.hold(environ) as slot:
-                return self._recover(slot, environ, start_response)
-        except SlotsTakenError as error:
-            return refuse_error(log, environ, start_response, error)
+            return self._gate.answer(log, environ, start_response, _ALLOWED, self._recover, _MESSAGES)
         finally:
             ask_again(environ)
 
-    def _recover(self, slot: Slot, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        try:
+    def _recover(self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with SLOTS.hold(environ) as slot:
             proof, key = _proof_and_key(environ)
             ticket = self._recovery.open(proof, key)
-            facts = facts_of(environ)
             facts.user, facts.object = ticket.user, key
-            refusal = self._gate.rate_refusal(ticket.user, environ, slot, ticket.id)
-            if refusal is not None:
-                return refusal(environ, start_response)
+            self._gate.count(ticket.user, environ, slot, ticket.id)
             upload, oss_request_id = self._recovery.find(ticket, key)
-        except NotStoredError as error:
-            message = "The file is not stored: it may be sent again."
-            return refuse_error(log, environ, start_response, error, message=message)
-        except (CallbackError, RecoveryError) as error:
-            return refuse_error(log, environ, start_response, error)
-        delivered = self._delivery(upload, environ)
-        if delivered.is_success:
+            response, is_repeated, headers = self._deliver(upload, environ)
+        if response.is_success:
             line = "recovered: outcome=%s request_id=%s head_request_id=%s"
-            status = int(delivered.status[:3])
-            extra = {**facts.fields(environ), "oss_request_id": oss_request_id, "status": status}
-            outcome = "repeated" if delivered.reason == "repeated" else "handled"
-            log.info(line, outcome, facts.id(environ), oss_request_id or "-", extra=extra)
-        start_response(delivered.status, delivered.headers)
-        return [delivered.body]
+            extra = {**facts.fields(), "oss_request_id": oss_request_id, "status": int(response.status[:3])}
+            outcome = "repeated" if is_repeated else "handled"
+            log.info(line, outcome, facts.id, oss_request_id or "-", extra=extra)
+        return respond(response, start_response, headers)
 
 
 def recovery_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Refuse with 404 instead of a ``RecoverEndpoint``; the log names the setting that turns it on."""
     hint = "OSS_RECOVER is off: pages cannot ask for an upload whose report was lost; set OSS_RECOVER=on"
-    return not_found(log, environ, start_response, hint)
+    return facts_of(environ).not_found(log, start_response, hint)
 
 
 def _proof_and_key(environ: WSGIEnvironment) -> tuple[str, str]:

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..exceptions import MalformedRequestError, OSSWSGIError
+from ..exceptions import MalformedRequestError
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
 from ..wsgi.environ import query_pairs
-from ..wsgi.observers import FACTS_KEY, Observers, facts_of
+from ..wsgi.facts import RequestFacts
+from ..wsgi.observers import Observers
 from ..wsgi.responses import json_bytes
-from .gate import Gate, refuse_failed
+from .gate import Gate
 
 if TYPE_CHECKING:
     import webob
@@ -76,36 +77,23 @@ class SignatureEndpoint:
         self._signs_without_waiting = self._gate.is_nonblocking and presigner.is_nonblocking
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
-        if response is not None:
-            return response
-        try:
-            return self._sign(environ, start_response)
-        except OSSWSGIError as error:
-            return refuse_failed(log, environ, start_response, error)
+        return self._gate.answer(log, environ, start_response, _ALLOWED, self._sign)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: true if no callable of the user decides or signs."""
         return method == "GET" and self._signs_without_waiting
 
-    def _sign(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _sign(self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         parameters = _parameters(environ)
         grant = self._gate.grant(environ)
-        if not isinstance(grant, Grant):
-            return grant(environ, start_response)
-        try:
-            signed = self._signed(grant, parameters)
-        except Exception:
-            facts_of(environ).user = grant.user
-            raise
-        if self._observers is not None or FACTS_KEY in environ:
-            facts = facts_of(environ)
-            facts.user, facts.object = grant.user, signed.key
-            if self._observers is not None:
-                issued = {**facts.fields(environ), "expires": signed.expire, "url": self._presigner.url}
-                if signed.method != "POST":
-                    issued["upload_method"] = signed.method
-                self._observers.issued(grant, issued)
+        facts.user = grant.user
+        signed = self._signed(grant, parameters)
+        facts.object = signed.key
+        if self._observers is not None:
+            issued = {**facts.fields(), "expires": signed.expire, "url": self._presigner.url}
+            if signed.method != "POST":
+                issued["upload_method"] = signed.method
+            self._observers.issued(grant, issued)
         return json_bytes(environ, start_response, 200, signed.json())
 
     def _signed(self, grant: Grant, parameters: Mapping[str, str]) -> PresignedPost | PresignedURL:

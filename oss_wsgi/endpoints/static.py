@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from ..wsgi.responses import Headers, method_not_allowed, not_found
+from ..wsgi.facts import facts_of
+from ..wsgi.responses import Headers
 from .gate import with_cors
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _File(NamedTuple):
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to GET and HEAD with the file, or with 304 if the client has it already."""
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, "GET, HEAD")
+            return facts_of(environ).method_not_allowed(log, start_response, "GET, HEAD")
         if _matches(environ.get("HTTP_IF_NONE_MATCH") or "", self.etag):
             headers = [header for header in self.headers if header[0] not in ("Content-Type", "Content-Length")]
             start_response("304 Not Modified", headers)
@@ -141,7 +142,7 @@ class StaticSite:
             return []
         file = self._files.get(path or "/")
         if file is None:
-            return not_found(log, environ, start_response)
+            return facts_of(environ).not_found(log, start_response)
         return file.respond(environ, start_response)
 
 
@@ -163,7 +164,7 @@ class StaticFile:
         if self._allowed_origins:
             start_response = with_cors(environ, start_response, self._allowed_origins, "GET, HEAD")
         if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
+            return facts_of(environ).not_found(log, start_response)
         return self._file.respond(environ, start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:

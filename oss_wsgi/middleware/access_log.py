@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..log_format import cut
-from ..wsgi.observers import facts_of, shown_path
+from ..wsgi.facts import facts_of
 from ..wsgi.questions import pass_on
 from ..wsgi.responses import ClosingBody
 
@@ -47,11 +47,6 @@ class _Entry:
     """The line of one request, written when its response ends."""
 
     def __init__(self, environ: WSGIEnvironment, clock: Callable[[], float]) -> None:
-        # Read these before the call, because an application may change its environ.
-        self._address = environ.get("REMOTE_ADDR") or "-"
-        self._method = environ["REQUEST_METHOD"]
-        self._path = shown_path(environ)
-        self._environ = environ
         self._facts = facts_of(environ)
         self._clock = clock
         self._start = clock()
@@ -60,12 +55,12 @@ class _Entry:
 
     def write(self) -> None:
         seconds = self._clock() - self._start
-        fields = self._facts.fields(self._environ)
-        fields |= {"method": self._method, "path": self._path, "bytes": self.sent, "seconds": round(seconds, 6)}
+        fields = self._facts.fields() | {"bytes": self.sent, "seconds": round(seconds, 6)}
         if self.status.isdigit():
             fields["status"] = int(self.status)
         line = "%s %s %r %s %d bytes %.1f ms"
-        values = self._address, self._method, cut(self._path), self.status, self.sent, seconds * 1000
+        path = cut(self._facts.path)
+        values = fields.get("address", "-"), fields.get("method"), path, self.status, self.sent, seconds * 1000
         log.info(line, *values, extra=fields)
 
 

@@ -16,9 +16,8 @@ from ..exceptions import CallbackError, UnverifiedError
 from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback
-from ..wsgi.observers import FACTS_KEY, facts_of
+from ..wsgi.facts import facts_of
 from ..wsgi.questions import nonblocking_test
-from ..wsgi.responses import method_not_allowed, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -79,14 +78,15 @@ class CallbackGuard:
         self._pinned_key_urls = verifier.pinned_key_urls() if is_own else frozenset()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        facts = facts_of(environ)
         if environ["REQUEST_METHOD"] != "POST":
-            return method_not_allowed(log, environ, start_response, "POST")
+            return facts.method_not_allowed(log, start_response, "POST")
         try:
             upload = self.verify(environ)
         except CallbackError as error:
             diagnose = _DIAGNOSES.get(error.reason)
             hint = error.hint if diagnose is None else f"{error.hint}; {diagnose(environ)}"
-            return refuse_error(log, environ, start_response, error, hint)
+            return facts.refuse_error(log, start_response, error, hint=hint)
         environ = {
             **environ,
             UPLOAD_KEY: upload,
@@ -148,9 +148,8 @@ class CallbackGuard:
                     self._on_mismatch(upload.with_ticket(ticket), environ)
                 raise
             upload = upload.with_ticket(ticket)
-        if FACTS_KEY in environ:
-            facts = facts_of(environ)
-            facts.user, facts.object = upload.user, upload.object
+        facts = facts_of(environ)
+        facts.user, facts.object = upload.user, upload.object
         return upload
 
     def _configured_target(self, received: ReceivedCallback) -> bytes | None:

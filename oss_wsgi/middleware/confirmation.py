@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..callback.confirm import Confirm, confirmed
-from ..callback.upload import UPLOAD_KEY, Upload
-from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import refuse, refuse_error
+from ..callback.upload import UPLOAD_KEY
+from ..exceptions import CallbackError
+from ..wsgi.facts import facts_of
+from ..wsgi.uploads import guarded_upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,12 +34,8 @@ class Confirmation:
         self._confirm = confirm
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        upload = environ.get(UPLOAD_KEY)
-        if not isinstance(upload, Upload):
-            hint = "put CallbackGuard around Confirmation: it adds the verified upload to the environ"
-            return refuse(log, environ, start_response, 500, "not_guarded", hint)
         try:
-            upload = confirmed(self._confirm, upload)
-        except (NotConfirmedError, ConfirmationUnavailableError) as error:
-            return refuse_error(log, environ, start_response, error)
+            upload = confirmed(self._confirm, guarded_upload(environ, "Confirmation"))
+        except CallbackError as error:
+            return facts_of(environ).refuse_error(log, start_response, error)
         return self._app({**environ, UPLOAD_KEY: upload}, start_response)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wsgi.environ import MAX_BODY_BYTES
-from ..wsgi.observers import Observers, facts_of
+from ..wsgi.facts import facts_of
+from ..wsgi.observers import Observers
 from ..wsgi.questions import (
     BodyLimit,
     CallbackTest,
@@ -19,7 +19,7 @@ from ..wsgi.questions import (
     callback_test,
     nonblocking_test,
 )
-from ..wsgi.responses import ClosingBody, not_found
+from ..wsgi.responses import ClosingBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -173,13 +173,17 @@ class PathRouter(_Router):
             prefix + path: own(path, Subtree(endpoint, lambda method, rest: "")) for path, endpoint in endpoints.items()
         }
         self._subtrees = {prefix + path: own(path, subtree) for path, subtree in (subtrees or {}).items()}
-        self._nothing = own("", Subtree(functools.partial(not_found, log), lambda method, rest: None))
+        self._nothing = own("", Subtree(_no_endpoint, lambda method, rest: None))
 
     def _find(self, path: str) -> _Mount:
         if not is_below(path, self._prefix):
             return self._app
         end = path.find("/", len(self._prefix) + 1)
         return self._subtrees.get(path if end < 0 else path[:end], self._nothing)
+
+
+def _no_endpoint(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    return facts_of(environ).not_found(log, start_response)
 
 
 def _observed(app: WSGIApplication, name_of: Step, observers: Observers) -> WSGIApplication:
@@ -199,7 +203,7 @@ def _observed(app: WSGIApplication, name_of: Step, observers: Observers) -> WSGI
 
         def observe() -> None:
             if facts.reason is not None and facts.refused is not None:
-                observers.refused(facts.reason, facts.refused, facts.fields(environ))
+                observers.refused(facts.reason, facts.refused, facts.fields())
             if timed and name is not None:
                 observers.answered(name, status, observers.clock() - started, facts.reason)
 

@@ -1,119 +1,167 @@
-"""The one way by which an upload without a callback reaches the application that receives callbacks."""
+"""The one way to the application's handler, on which reports, pages, uploads in parts, sweeps and events all go."""
 
 from __future__ import annotations
 
-import io
-import sys
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, unquote_to_bytes, urlencode, urlsplit
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
 
-from ..callback.parameters import FORM
-from ..callback.upload import UPLOAD_KEY, Upload
-from ..http import DEFAULT_PORTS
-from ..wsgi.environ import header
-from ..wsgi.observers import FACTS_KEY, facts_of
-from ..wsgi.responses import Headers, read_response
+from ..callback.ticket import COMPLETE_OPERATION
+from ..callback.upload import Upload
+from ..exceptions import LedgerUnavailableError, NotYoursError, PartsCorruptError
+from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity, note
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
-
-#: Environ keys that a delivery takes from the browser's request: those of the server, and the request's ID.
-_OF_THE_SERVER = (
-    "SERVER_NAME",
-    "SERVER_PORT",
-    "SERVER_PROTOCOL",
-    "HTTP_HOST",
-    "HTTP_X_REQUEST_ID",
-    "wsgi.version",
-    "wsgi.url_scheme",
-    "wsgi.errors",
-    "wsgi.multithread",
-    "wsgi.multiprocess",
-    "wsgi.run_once",
-)
+#: Handles an upload, and returns what OSS or the page gets. It is called again, with another transaction in the
+#: upload, when a transaction of a database has won against the ledger's.
+Handler = Callable[[Upload], StoredResponse]
 
 
 class Delivered(NamedTuple):
-    """The application's response to an upload: status line, headers and body.
+    """The response to an upload.
 
-    ``reason`` is the reason of a refusal, ``repeated`` for a stored response, None if the application handled it now.
+    ``is_repeated`` says that the upload was handled before, and this is its stored response. ``headers`` are those of
+    the application's own view, if it has handled the upload now.
     """
 
-    status: str
-    headers: Headers
-    body: bytes
-    reason: str | None
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the upload counts as handled: any 2xx."""
-        return self.status[:1] == "2"
+    response: StoredResponse
+    is_repeated: bool = False
+    headers: Sequence[tuple[str, str]] | None = None
 
 
 class Delivery:
-    """Calls ``app``, the ledger's middleware behind ``CallbackGuard``, with an upload whose callback did not come.
+    """Has each upload handled once; ticket, object and ETag identify an upload.
 
-    Pages, sweeps, events and uploads in parts all use it. ``app`` gets the same request as from a verified callback:
-    POST to the callback's path, the upload in the environ, and a body in the usual form. All of it is made from the
-    upload. From the request of the person whose page asks, ``app`` gets only the server's name, port and scheme, Host,
-    X-Request-ID and wsgi.errors: no address, no login of any kind, and no key of a middleware.
+    An upload counts as handled once a handler has returned a 2xx response, which the ledger stores. After any other
+    response, an exception, or the end of the process in between, the next report of the upload is handled again.
 
-    :param path: PATH_INFO of the callback endpoint, prefix included, as WSGI has it (UTF-8 read as latin-1).
-    :param url: the callback's public URL, checked, for requests that no browser sends; None means localhost.
-    :param with_body: make a body, because the application's own view answers and may read it; our endpoint reads only
-    the upload.
+    An upload that was found in the bucket is refused if OSS has reported its object and ETag with another ticket:
+    anybody who may read an object can copy its receipt, but not the ticket of another form. For that, the ledger also
+    notes a prefix form's report that is refused or whose handler fails. A found upload is also refused if another ETag
+    of its ticket was handled, even if the form allowed overwriting the object.
+
+    :param keep_seconds: how long a response is remembered after the ticket has expired: as long as sweeps look for
+        uploads whose report was lost.
     """
 
-    def __init__(self, app: WSGIApplication, path: str, url: str | None, *, with_body: bool = True) -> None:
-        self._app = app
-        self._path = path
-        self._with_body = with_body
-        parts = urlsplit(url or f"http://localhost{quote(path.encode('latin-1'))}")
-        own_path = unquote_to_bytes(parts.path).decode("latin-1")
-        self._own = {
-            "SCRIPT_NAME": own_path if own_path.endswith(path) else path,
-            "SERVER_NAME": parts.hostname,
-            "SERVER_PORT": str(parts.port or DEFAULT_PORTS[parts.scheme]),
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "HTTP_HOST": parts.netloc,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": parts.scheme,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-        }
+    def __init__(self, ledger: Ledger, *, keep_seconds: int = 0) -> None:
+        self._ledger = ledger
+        self._keep_seconds = keep_seconds
+        self._begin_once = ledger.begin_once if isinstance(ledger, LoopLedger) else None
 
-    def __call__(self, upload: Upload, asked: WSGIEnvironment | None = None) -> Delivered:
-        """Deliver an upload, and return the application's response.
+    def handle(self, upload: Upload, handler: Handler, *, may_wait: bool = True) -> Delivered:
+        """Return the stored response of an upload, or else what ``handler`` returns.
 
-        ``asked`` is the environ of the browser's request for the upload, at a path in the same folder as the
-        callback's. A browser asks again by itself, so its upload never waits in the ledger for another call. The
-        request's facts get the user, the object and the reason.
+        ``may_wait`` is False for a browser's request, which never waits for another call: the browser asks again.
+
+        Raises TicketUsedError, NotYoursError, PartsCorruptError, HandlerCommittedError, LedgerUnavailableError, and
+        whatever ``handler`` raises.
         """
-        if asked is None:
-            environ: WSGIEnvironment = {**self._own, "wsgi.errors": sys.stderr}
-        else:
-            facts = facts_of(asked)
-            facts.address = header(asked, "REMOTE_ADDR")  # only for the log: a handler would expect OSS's
-            facts.may_wait = False
-            environ = {name: asked[name] for name in _OF_THE_SERVER if name in asked}
-            parent = asked["SCRIPT_NAME"].rpartition("/")[0]
-            environ |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", FACTS_KEY: facts}
-        body = _body(upload) if self._with_body else b""
-        environ |= {
-            "REQUEST_METHOD": "POST",
-            "PATH_INFO": "",
-            "QUERY_STRING": "",
-            "CONTENT_TYPE": FORM,
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": io.BytesIO(body),
-            UPLOAD_KEY: upload,
-        }
-        facts = facts_of(environ)
-        facts.user, facts.object = upload.user, upload.object
-        return Delivered(*read_response(self._app, environ), facts.reason)
+        identity = self._identity(upload, may_wait)
+        call = _Call(handler, upload)
+        try:
+            response = self._ledger.run_once(identity, self._handle_of(identity, call, upload))
+        except PartsCorruptError:
+            raise
+        except Exception:
+            self.note_refused(upload)
+            raise
+        if not response.is_success:
+            self.note_refused(upload)
+        return Delivered(response, response is not call.response)
+
+    def begin(self, upload: Upload, handler: Handler) -> Delivered | PendingDelivery | None:
+        """Do what ``handle`` does, but without waiting; return None if that has to wait, for ``handle`` in a thread.
+
+        A pending delivery must be settled. With a ledger that no server's loop may call, this waits.
+        """
+        if self._begin_once is None:
+            return self.handle(upload, handler)
+        identity = self._identity(upload, may_wait=True)
+        call = _Call(handler, upload)
+        try:
+            response = self._begin_once(identity, self._handle_of(identity, call, upload))
+        except PartsCorruptError:
+            raise
+        except Exception:
+            if upload.by_prefix:  # to note that it was refused
+                return None
+            raise
+        if isinstance(response, Pending):
+            return PendingDelivery(response, call)
+        if response is None or (upload.by_prefix and not response.is_success):
+            return None
+        return Delivered(response, response is not call.response)
+
+    def note_refused(self, upload: Upload) -> None:
+        """Note in the ledger that a prefix form's upload was reported but not handled; ignore other uploads."""
+        if upload.by_prefix:
+            identity = self._identity(upload, may_wait=True)
+            with suppress(LedgerUnavailableError):
+                note(self._ledger, identity.object, _refused(identity.etag), identity.expires)
+
+    def _identity(self, upload: Upload, may_wait: bool) -> UploadIdentity:
+        return UploadIdentity(
+            upload.ticket_id or "",
+            upload.object or "",
+            upload.etag or "",
+            (upload.ticket_until or 0) + self._keep_seconds,
+            # A receipt is for one upload, so another ETag of its object cannot be found by the same receipt.
+            upload.forbid_overwrite or upload.recovered,
+            upload.max_objects,
+            upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
+            may_wait,
+        )
+
+    def _handle_of(self, identity: UploadIdentity, call: _Call, upload: Upload) -> Handle:
+        """Return what the ledger calls: the handler, or a refusal. LedgerUnavailableError if that is unknown."""
+        if upload.recovered:
+            etags = identity.etag, _refused(identity.etag)
+            if self._ledger.known([(identity.object, etag) for etag in etags]):
+                return _refuse_anothers
+        return call
 
 
-def _body(upload: Upload) -> bytes:
-    members = [(name, value) for name, value in upload.members.items() if isinstance(value, str)]
-    return urlencode(members, safe=":", quote_via=quote).encode()
+class PendingDelivery:
+    """A response that is being stored: nobody may get it until ``settle`` has returned True."""
+
+    __slots__ = ("_call", "_pending", "settle")
+
+    def __init__(self, pending: Pending, call: _Call) -> None:
+        self._pending = pending
+        self._call = call
+        self.settle = pending.settle
+
+    def result(self) -> Delivered:
+        """Return the response, after ``settle``. Raises LedgerUnavailableError if it was not stored."""
+        response = self._pending.result()
+        return Delivered(response, response is not self._call.response)
+
+
+class _Call:
+    """The handler for the ledger. ``response`` is that of the last call; the ledger may return another one."""
+
+    __slots__ = ("_handler", "_upload", "response")
+
+    def __init__(self, handler: Handler, upload: Upload) -> None:
+        self._handler = handler
+        self._upload = upload
+        self.response: StoredResponse | None = None
+
+    def __call__(self, transaction: object | None) -> StoredResponse:
+        upload = self._upload if transaction is None else replace(self._upload, transaction=transaction)
+        self.response = self._handler(upload)
+        return self.response
+
+
+def _refused(etag: str) -> str:
+    """Return the mark that replaces the ETag in the note of a refused report."""
+    return f"refused {etag}"
+
+
+def _refuse_anothers(transaction: object | None) -> StoredResponse:
+    """Refuse a found upload, because its object and ETag were reported with another ticket."""
+    hint = (
+        "this object and ETag were reported with another ticket: somebody copied the object's receipt, or sent it again"
+    )
+    raise NotYoursError("not_yours", hint)

@@ -15,11 +15,12 @@ from typing import Protocol
 from urllib.parse import unquote, unquote_plus
 
 from ..bucket import ListedObject
+from ..callback.upload import Upload
 from ..exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
 from ..ledger.base import Ledger
 from ..settings import Settings
 from .checkpoint import CheckpointFile, State, load_state, save_state
-from .delivery import Delivery
+from .delivery import Delivered
 from .events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
 from .recovery import Known, LostUploads, OnOrphan, Recovery
 from .sweep import Reconciliation, Sweep, distinct, moments
@@ -43,7 +44,7 @@ class Reconciler:
 
     :param recovery: returns the Recovery that asks the bucket. It is called only when the bucket must be asked, so a
         server that never sweeps needs no client of the bucket.
-    :param delivery: passes an upload through the ledger to the application.
+    :param deliver: passes an upload through the ledger to the application.
     :param prefixes: the prefixes that a sweep lists by default.
     :param known: as for ``DirectUpload``, like ``on_orphan``.
     :param clock: returns Unix seconds.
@@ -51,7 +52,7 @@ class Reconciler:
 
     settings: Settings
     recovery: Callable[[], Recovery]
-    delivery: Delivery
+    deliver: Callable[[Upload], Delivered]
     ledger: Ledger
     _: KW_ONLY
     prefixes: Sequence[str]
@@ -186,7 +187,7 @@ class Reconciler:
     ) -> LostUploads:
         return LostUploads(
             self.recovery(),
-            self.delivery,
+            self.deliver,
             self.ledger,
             known=known,
             on_orphan=self.on_orphan if on_orphan is None else on_orphan,

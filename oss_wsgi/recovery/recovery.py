@@ -18,11 +18,16 @@ from ..callback.ticket import RECEIPT_NAME, Receipt, ReceiptBook, Ticket, Ticket
 from ..callback.upload import Upload
 from ..exceptions import (
     BucketRefusedError,
+    CallbackError,
+    ConfirmationUnavailableError,
     HandlerCommittedError,
     LedgerUnavailableError,
+    NotConfirmedError,
     NotStoredError,
     NotYoursError,
+    PartsCorruptError,
     SettingsError,
+    TicketUsedError,
     UnverifiedError,
 )
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
@@ -35,6 +40,9 @@ OnOrphan = Callable[[Upload], object]
 #: The outcome of one object, and the reason if it was not handled.
 Outcome = tuple[str, str | None]
 
+#: What can never be handled, and what another try may handle.
+_REFUSALS = (TicketUsedError, NotYoursError, NotConfirmedError, PartsCorruptError)
+_UNDECIDED = (LedgerUnavailableError, ConfirmationUnavailableError)
 _UNREACHABLE: Outcome = "refused", "name_unreachable"
 #: Replaces an object's name in the ledger's entry of an orphan; a hash of object and ETag replaces the ETag.
 _ORPHAN = "oss_wsgi orphan"
@@ -263,19 +271,32 @@ class LostUploads:
             return "known", None
         if self.dry_run:
             return "untold", None
+        refusal = None
         try:
-            delivered = self.deliver(upload)
-        except SettingsError:
+            outcome, reason = self._deliver(upload)
+        except _REFUSALS as error:
+            outcome, reason, refusal = "refused", error.reason, error.hint
+        line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
+        log.info(line, outcome, upload.object, upload.user, reason, head_request_id or "-")
+        return (outcome, reason) if refusal is None else self._refuse(upload, reason, refusal)
+
+    def _deliver(self, upload: Upload) -> Outcome:
+        """Have an upload handled; log what failed, since no server is around it. Raises what is in ``_REFUSALS``."""
+        try:
+            response, is_repeated, _ = self.deliver(upload)
+        except (SettingsError, *_REFUSALS):
             raise
-        except (Exception, SystemExit):  # from the application's own view; no server is around it here
+        except CallbackError as error:
+            level = logging.WARNING if error.__cause__ is None else logging.ERROR
+            line = "recover failed for %r: reason=%s hint=%r"
+            log.log(level, line, upload.object, error.reason, error.hint, exc_info=error.__cause__)
+            return "unavailable" if isinstance(error, _UNDECIDED) else "failed", error.reason
+        except (Exception, SystemExit):  # from the application's own view
             log.exception("the application raised for %r: the upload does not count as handled", upload.object)
             return "failed", "handler_failed"
-        outcome = _outcome_of(delivered)
-        line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
-        log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
-        if outcome == "refused":
-            return self._refuse(upload, delivered.reason, "the application refused it")
-        return outcome, delivered.reason
+        if response.is_success:
+            return ("known", "repeated") if is_repeated else ("recovered", None)
+        return "unavailable" if response.status.startswith("503") else "failed", None
 
     def _refuse(self, orphan: Upload, reason: str | None, hint: str) -> Outcome:
         """Call ``on_orphan`` for an upload that can never be handled: return ``refused``, or ``settled`` later."""
@@ -307,12 +328,3 @@ class LostUploads:
                 raise
             return "unavailable", error.reason  # another thread or process is calling on_orphan, which may yet raise
         return outcome, reason
-
-
-def _outcome_of(delivered: Delivered) -> str:
-    """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
-    if delivered.is_success:
-        return "known" if delivered.reason == "repeated" else "recovered"
-    if delivered.reason in ("ticket_used", "not_yours", "not_confirmed", "crc64_mismatch"):
-        return "refused"
-    return "unavailable" if delivered.status.startswith("503") else "failed"

@@ -14,7 +14,8 @@ from ..callback.recording import Recording
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..private_file import make_private_folder, open_private
-from ..wsgi.environ import ReceivedCallback, request_id
+from ..wsgi.environ import ReceivedCallback
+from ..wsgi.facts import facts_of
 from .callbacks import FrozenClock
 from .clients import ask
 
@@ -110,7 +111,7 @@ class CallbackRecorder:
             return
         headers = _callback_headers(environ, received.authorization)
         recording = Recording(received.target.decode(), headers, received.body, now)
-        path = self._folder / f"callback-{now:.6f}-{request_id(environ)}.json"
+        path = self._folder / f"callback-{now:.6f}-{facts_of(environ).oss_request_id}.json"
         with open(path, "x", encoding="utf-8", opener=open_private) as file:
             file.write(recording.to_json())
         log.info("a callback was recorded: %s", path)

@@ -43,7 +43,6 @@ _MAX_QUERY = 16 * 1024
 _BLANKS = " \t\r\n"
 _UNEXPANDED = frozenset({"(null)", *(f"${number}" for number in range(10))})
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class ReceivedCallback(NamedTuple):
@@ -95,12 +94,6 @@ def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
     except ValueError:
         hint = f"The query must be percent-encoded UTF-8, with {most} parameters and {_MAX_QUERY} characters at most."
         raise MalformedRequestError("query_malformed", hint) from None
-
-
-def request_id(environ: WSGIEnvironment) -> str:
-    """Return OSS's request ID, for the log; ``-`` if it is missing or malformed."""
-    text = header(environ, "HTTP_X_OSS_REQUEST_ID")
-    return text if _REQUEST_ID.fullmatch(text) else "-"
 
 
 def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:

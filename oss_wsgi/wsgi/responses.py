@@ -1,16 +1,13 @@
-"""JSON responses, and refusals, which tell little to the client and more to the log, or ask for another try."""
+"""JSON responses, the status of each error, and readers of other applications' responses."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .. import exceptions as errors
-from .environ import request_id
-from .observers import facts_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,6 +23,9 @@ STATUSES: dict[type[BaseException], int] = {
     errors.UploadRequestError: 403,
     errors.MalformedRequestError: 400,
     errors.OutsideGrantError: 403,
+    errors.NotAuthorizedError: 403,
+    errors.TooManyRequestsError: 429,
+    errors.CallableFailedError: 500,
     errors.CallbackError: 403,
     errors.MalformedCallbackError: 400,
     errors.LengthRequiredError: 411,
@@ -36,6 +36,8 @@ STATUSES: dict[type[BaseException], int] = {
     errors.TicketUsedError: 409,
     errors.LedgerUnavailableError: 503,
     errors.HandlerCommittedError: 500,
+    errors.HandlerFailedError: 500,
+    errors.NotGuardedError: 500,
     errors.NotConfirmedError: 403,
     errors.ConfirmationUnavailableError: 503,
     errors.PartsError: 500,
@@ -53,31 +55,10 @@ STATUSES: dict[type[BaseException], int] = {
     errors.SweepRunningError: 503,
 }
 
-_MESSAGES = {
-    400: "The request is malformed.",
-    403: "Not allowed.",
-    404: "There is nothing here.",
-    405: "This method is not allowed here.",
-    409: "This conflicts with an earlier request.",
-    411: "Content-Length is required.",
-    413: "The body is too large.",
-    429: "Too many requests.",
-    500: "The server failed to handle this.",
-    503: "This cannot be done right now; try again later.",
-}
-
-_LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
-# Anybody can cause any number of these, so they are logged at INFO.
-_QUIET = "slots_taken"
-
-# PublicKeyStore pauses this long after a failed fetch; the other causes of 503 end sooner.
-_RETRY_LATER = ("Retry-After", "10")
-_RETRY_SOON = ("Retry-After", "1")
-
 #: The reasons of a 503 that end as soon as another request has ended.
 SOON = frozenset({"slots_taken", "ledger_busy", "upload_unsettled"})
 # OSS may have been unreachable only briefly.
-_PASSING = SOON | {"bucket_unreachable"}
+PASSING = SOON | {"bucket_unreachable"}
 
 #: Environ key of the number of the server's threads.
 THREADS_KEY = "oss_wsgi.threads"
@@ -94,8 +75,6 @@ SECURITY_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 _JSON_HEADERS = (("Content-Type", "application/json"), *SECURITY_HEADERS)
-#: Python 3.13 renamed this status; clients see the same code with every Python.
-_CODES = {413: "request_entity_too_large"}
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -117,93 +96,6 @@ def json_response(
 def status_of(error: BaseException) -> int:
     """Return the status of an error by ``STATUSES``; 500 for any other error."""
     return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)
-
-
-def log_refusal(
-    log: logging.Logger,
-    environ: WSGIEnvironment,
-    status: int,
-    reason: str,
-    hint: str,
-    exc_info: BaseException | None = None,
-) -> None:
-    """Log one line with the reason, the hint and OSS's request ID, and note the refusal in the request's facts.
-
-    With ``exc_info`` the line has the traceback of that exception.
-    """
-    facts = facts_of(environ)
-    facts.reason, facts.refused = reason, status
-    line = "refused: status=%d reason=%s hint=%r request_id=%s"
-    extra = {**facts.fields(environ), "status": status}
-    level = logging.INFO if reason == _QUIET else _LEVELS.get(status, logging.WARNING)
-    log.log(level, line, status, reason, hint, request_id(environ), exc_info=exc_info, extra=extra)
-
-
-def refuse(
-    log: logging.Logger,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    status: int,
-    reason: str,
-    hint: str,
-    *,
-    code: str | None = None,
-    message: str | None = None,
-    headers: Headers | None = None,
-    exc_info: BaseException | None = None,
-) -> Iterable[bytes]:
-    """Log a refusal, and respond with ``{"error": {"code", "message"}}``.
-
-    The response is generic, unless ``code`` and ``message`` say what a browser may know. 503 has a Retry-After.
-    """
-    if status == 503:
-        headers = [*(headers or ()), _RETRY_SOON if reason in SOON else _RETRY_LATER]
-    log_refusal(log, environ, status, reason, hint, exc_info)
-    generic = HTTPStatus(status)
-    message = message or _MESSAGES.get(status) or f"{generic.phrase}."
-    error = {"code": code or _CODES.get(status) or generic.name.lower(), "message": message}
-    return json_response(environ, start_response, status, {"error": error}, headers)
-
-
-def refuse_error(
-    log: logging.Logger,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    error: errors.ReasonedError,
-    hint: str | None = None,
-    *,
-    message: str | None = None,
-) -> Iterable[bytes]:
-    """Refuse with the status and the reason of an error, and with ``hint`` or else the error's own.
-
-    A browser gets ``message`` with the reason as its code; without ``message``, the generic response. The log gets the
-    traceback of an exception in the user's own ``confirm``.
-    """
-    status, reason, hint = status_of(error), error.reason, error.hint if hint is None else hint
-    code = None if message is None else reason
-    cause = error.__cause__ if reason == "confirm_failed" else None
-    return refuse(log, environ, start_response, status, reason, hint, code=code, message=message, exc_info=cause)
-
-
-def method_not_allowed(
-    log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, allowed: str
-) -> Iterable[bytes]:
-    """Refuse a method with 405; ``allowed`` is the text of the Allow header."""
-    hint = f"this endpoint allows only {allowed}"
-    return refuse(
-        log, environ, start_response, 405, "method_not_allowed", hint, message=f"Allowed here: {allowed}.",
-        headers=[("Allow", allowed)],
-    )  # fmt: skip
-
-
-def not_found(
-    log: logging.Logger,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    hint: str = "there is no endpoint at this path",
-) -> Iterable[bytes]:
-    """Refuse a path with 404."""
-    return refuse(log, environ, start_response, 404, "not_found", hint)
 
 
 def read_response(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, Headers, bytes]:
@@ -278,15 +170,3 @@ def again_of(environ: WSGIEnvironment) -> Again | None:
     """Return the request's `Again`; None if the server gives no other try."""
     again = environ.get(AGAIN_KEY)
     return again if isinstance(again, Again) else None
-
-
-def ask_again(environ: WSGIEnvironment) -> None:
-    """Ask for another try, if the server offers one and the request was refused for a reason that ends soon.
-
-    The end of any other request gives a waiting request its try.
-    """
-    again, facts = again_of(environ), facts_of(environ)
-    if again is not None:
-        is_passing = facts.refused == 503 and facts.reason in _PASSING
-        again.is_asked = is_passing and again.is_offered
-        again.frees_others = not is_passing

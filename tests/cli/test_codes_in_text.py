@@ -12,7 +12,7 @@ from local_oss.errors import OSSError
 from oss_wsgi.cli.codes_in_text import FoundCode, find_codes
 from oss_wsgi.explanations.rows import APPLICATION, OSS
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
-from oss_wsgi.wsgi.responses import log_refusal
+from oss_wsgi.wsgi.facts import facts_of
 
 XML = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -91,7 +91,7 @@ def test_a_line_of_our_log_is_read(formatter: type[logging.Formatter]) -> None:
     handler.emit = records.append  # type: ignore[method-assign]
     log.addHandler(handler)
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/oss/callback"}
-    log_refusal(log, environ, 409, "ticket_used", "the ticket was used for another object, status=200")
+    facts_of(environ).log_refusal(log, 409, "ticket_used", "the ticket was used for another object, status=200")
     line = formatter(Masker()).format(records[0])  # type: ignore[call-arg]
     assert codes(line) == ["ticket_used"]
 

@@ -24,8 +24,8 @@ def test_an_ec_number_is_explained_with_a_fix_and_a_source() -> None:
 
 
 def test_a_reason_is_explained_with_the_modules_that_emit_it() -> None:
-    output = oss_wsgi("explain", "not_guarded").stdout
-    assert "oss_wsgi.endpoints.callback; oss_wsgi.middleware.confirmation; oss_wsgi.middleware.once" in output
+    output = oss_wsgi("explain", "credentials_unavailable").stdout
+    assert "oss_wsgi.sdk.bucket; oss_wsgi.sdk.confirmation; oss_wsgi.wsgi.facts" in output
 
 
 def test_an_unknown_code_fails_and_lists_similar_codes() -> None:

@@ -12,13 +12,14 @@ import webob
 import webob.exc
 
 from oss_wsgi import Grant, RateLimit
-from oss_wsgi.endpoints.gate import Gate, readable, refuse_failed
+from oss_wsgi.endpoints.gate import Gate, readable
 from oss_wsgi.endpoints.slots import SLOTS
 from oss_wsgi.exceptions import CredentialsError, GrantError, OSSWSGIError, PolicyError
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.testing.clients import get_response
 from oss_wsgi.wsgi.responses import Again
 
+LOG = logging.getLogger("oss_wsgi.tests")
 PAGES = "https://pages.example.com"
 
 
@@ -28,9 +29,18 @@ def environ_of(method: str = "POST", path: str = "", environ: dict[str, Any] | N
     return {**request.environ, "PATH_INFO": path, **(environ or {})}
 
 
-def refused(refusal: Any) -> tuple[int, str]:
-    """Return the status of an application that refuses, and the code that a browser gets."""
-    response = get_response(webob.Request.blank("/"), refusal)
+def answered(act: Callable[[], object]) -> webob.Response:
+    """Return the response to a request in which ``act`` raises."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        return Gate().answer(LOG, {**environ, "PATH_INFO": ""}, start_response, "GET", lambda *_: act())
+
+    return get_response(webob.Request.blank("/"), app)
+
+
+def refused(act: Callable[[], object]) -> tuple[int, str]:
+    """Return the status of the response, and the code that a browser gets."""
+    response = answered(act)
     return response.status_int, response.json["error"]["code"]
 
 
@@ -139,7 +149,7 @@ def asked_again(authorize: Any, session: str = "eric", user: str | None = "eric"
 def test_an_authorize_that_takes_the_user_looks_again(authorize: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert Gate(authorize=authorize).grant(environ_of()) == Grant(user="eric")
     assert asked_again(authorize) is None
-    assert refused(asked_again(authorize, "mallory")) == (403, "forbidden")
+    assert refused(lambda: asked_again(authorize, "mallory")) == (403, "forbidden")
     assert "reason=not_authorized " in caplog.text
 
 
@@ -217,7 +227,7 @@ def test_a_ticket_without_a_user_is_asked_for_as_at_first() -> None:
     assert asked_again(authorize, user=None) is None
     assert asked_again(authorize, user="eric") is None
     assert seen == ["nobody named", "eric"]
-    assert refused(asked_again(lambda request, user=None: Grant(user="eric"), user=None)) == (403, "forbidden")
+    assert refused(lambda: asked_again(lambda request, user=None: Grant(user="eric"), user=None)) == (403, "forbidden")
 
 
 def test_what_a_decorator_fills_in_is_no_user() -> None:
@@ -246,7 +256,7 @@ def test_what_takes_any_name_is_asked_without_a_user_at_first() -> None:
 
 @pytest.mark.parametrize("authorize", [lambda request: 1 / 0, lambda request: "eric"], ids=["it raises", "no grant"])
 def test_an_authorize_that_fails_is_named_in_the_log(authorize: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert refused(Gate(authorize=authorize).grant(environ_of())) == (500, "internal_server_error")
+    assert refused(lambda: Gate(authorize=authorize).grant(environ_of())) == (500, "internal_server_error")
     assert "reason=authorize_failed " in caplog.text
 
 
@@ -254,7 +264,7 @@ def test_a_second_look_may_raise_a_response_of_its_own() -> None:
     def authorize(request: webob.Request, user: str | None = None) -> Grant:
         raise webob.exc.HTTPUnauthorized
 
-    response = get_response(webob.Request.blank("/"), asked_again(authorize))
+    response = answered(lambda: asked_again(authorize))
     assert response.status_int == 401
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -263,8 +273,7 @@ def test_what_a_raised_response_says_of_itself_stays(caplog: pytest.LogCaptureFi
     def authorize(request: webob.Request) -> Grant:
         raise webob.exc.HTTPForbidden(headers={"Cache-control": "private"})
 
-    refusal: Any = Gate(authorize=authorize).grant(environ_of())
-    response = get_response(webob.Request.blank("/"), refusal)
+    response = answered(lambda: Gate(authorize=authorize).grant(environ_of()))
     assert response.headers.getall("Cache-Control") == ["private"]
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert "reason=not_authorized " in caplog.text
@@ -285,7 +294,7 @@ def test_a_gate_waits_only_for_what_is_the_users_own(options: dict[str, Any], no
 
 
 def test_a_gate_that_nobody_has_opened_is_closed() -> None:
-    assert refused(Gate().grant(environ_of())) == (403, "forbidden")
+    assert refused(lambda: Gate().grant(environ_of())) == (403, "forbidden")
 
 
 # The rate, and slots.
@@ -296,9 +305,9 @@ def test_a_request_that_is_tried_again_counts_once() -> None:
     gate = Gate(allow_anonymous=True, rate_limit=seen.append)
     first = environ_of(environ={"oss_wsgi.again": Again()})
     for environ in (first, first, environ_of(environ={"oss_wsgi.again": Again()}), environ_of(), environ_of()):
-        assert gate.rate_refusal("eric", environ) is None
+        gate.count("eric", environ)
     assert seen == ["user:eric"] * 4
-    assert gate.rate_refusal(None, environ_of(environ={"REMOTE_ADDR": "192.0.2.7"}), ticket="t1") is None
+    gate.count(None, environ_of(environ={"REMOTE_ADDR": "192.0.2.7"}), ticket="t1")
     assert seen[4:] == ["address:192.0.2.7"], "so does a ticket of nobody"
 
 
@@ -314,7 +323,7 @@ def test_a_request_that_is_tried_again_counts_once() -> None:
 def test_a_slot_counts_for_user_and_ticket(user: str | None, ticket: str | None, callers: set[str]) -> None:
     environ = environ_of(environ={"REMOTE_ADDR": "192.0.2.7"})
     with SLOTS.hold(environ) as slot:
-        assert Gate(allow_anonymous=True).rate_refusal(user, environ, slot, ticket) is None
+        Gate(allow_anonymous=True).count(user, environ, slot, ticket)
         assert slot.callers == callers | {"address:192.0.2.7"}
 
 
@@ -363,8 +372,10 @@ def test_what_answers_any_path_is_readable_for_listed_pages_only() -> None:
 def test_what_cannot_be_signed_is_refused_with_the_reason_in_the_log(
     error: OSSWSGIError, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = logging.getLogger("oss_wsgi.tests")
-    answer = get_response(webob.Request.blank("/"), lambda environ, start: refuse_failed(log, environ, start, error))
+    def act() -> None:
+        raise error
+
+    answer = answered(act)
     assert answer.status_int == status
     assert f"reason={reason} " in caplog.text
     assert str(error) in caplog.text

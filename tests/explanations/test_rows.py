@@ -212,8 +212,8 @@ def emitters() -> dict[str, set[str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 names = [parameter.arg for parameter in (*node.args.args, *node.args.kwonlyargs)]
-                if "reason" in names and names[0] != "self":
-                    positions[node.name] = names.index("reason")
+                if "reason" in names and node.name != "__init__":
+                    positions[node.name] = names.index("reason") - (names[0] == "self")
     found: defaultdict[str, set[str]] = defaultdict(set)
     for name, tree in trees(local=False).items():
         for node in ast.walk(tree):
@@ -279,10 +279,10 @@ def test_a_reason_of_several_modules_does_not_blame_one_of_them() -> None:
 
 
 def test_a_row_that_blames_one_of_several_modules_is_recognised() -> None:
-    guarded = REASON_ROWS["not_guarded"]
-    assert len(guarded.by) == 3
-    row = replace(guarded, meaning="Confirmation was called without CallbackGuard.", fix="Add CallbackGuard.")
-    assert blamed_modules(row) == {"middleware.confirmation"}
+    several = REASON_ROWS["credentials_unavailable"]
+    assert len(several.by) == 3
+    row = replace(several, meaning="SDKBucket has no access key now.", fix="Check the provider.")
+    assert blamed_modules(row) == {"sdk.bucket"}
 
 
 def test_each_outcome_of_a_sweep_has_a_row() -> None:

@@ -10,7 +10,7 @@ import pytest
 import webtest
 
 from oss_wsgi import AccessLog
-from oss_wsgi.wsgi.observers import facts_of
+from oss_wsgi.wsgi.facts import facts_of
 
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:

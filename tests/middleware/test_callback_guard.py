@@ -19,7 +19,7 @@ from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.endpoints.callback import CallbackEndpoint
 from oss_wsgi.testing import CallbackSigner, FrozenClock
 from oss_wsgi.wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
-from oss_wsgi.wsgi.observers import RequestFacts
+from oss_wsgi.wsgi.facts import RequestFacts
 
 from ..support.callbacks import post_callback
 
@@ -347,7 +347,7 @@ def test_a_verified_mismatch_is_told_where_the_object_is_the_tickets(members: di
     mismatches: list[tuple[Upload, dict[str, Any]]] = []
     book = TicketBook(["t" * 32], clock=lambda: NOW)
     app = client(tickets=book, on_mismatch=lambda upload, environ: mismatches.append((upload, environ)))
-    facts = RequestFacts()
+    facts = RequestFacts({"REQUEST_METHOD": "POST"})
     post(app, "/oss/callback", report(book.issue(**ISSUED), **members), extra_environ={"oss_wsgi.facts": facts})
     assert [upload.user for upload, _ in mismatches] == told
     assert [environ["REQUEST_METHOD"] for _, environ in mismatches] == ["POST"] * len(told)

@@ -12,7 +12,8 @@ import webtest
 from oss_wsgi import AccessLog, Dispatcher
 from oss_wsgi.endpoints.gate import readable
 from oss_wsgi.middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path
-from oss_wsgi.wsgi.observers import Observers, facts_of
+from oss_wsgi.wsgi.facts import facts_of
+from oss_wsgi.wsgi.observers import Observers
 from oss_wsgi.wsgi.questions import WouldWaitError
 
 

@@ -25,9 +25,8 @@ from oss_wsgi.ledger.base import Handle, Pending, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
-from oss_wsgi.wsgi.observers import RequestFacts
+from oss_wsgi.wsgi.facts import RequestFacts, facts_of
 from oss_wsgi.wsgi.questions import WouldWaitError
-from oss_wsgi.wsgi.responses import refuse
 
 NOW = 1733227932
 UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
@@ -100,7 +99,7 @@ def test_a_repeated_report_is_one_in_the_facts() -> None:
     app = client(View())
     reasons = []
     for _ in range(2):
-        facts = RequestFacts()
+        facts = RequestFacts({})
         app.post("/", b"", extra_environ={"oss_wsgi.upload": UPLOAD, "oss_wsgi.facts": facts})
         reasons.append(facts.reason)
     assert reasons == [None, "repeated"]
@@ -111,11 +110,11 @@ def test_a_call_that_is_made_again_leaves_no_refusal_in_the_facts(returned: int)
     def view(environ: dict[str, Any], start_response: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
-            return refuse(logging.getLogger(), environ, start_response, 500, "handler_failed", "")
+            return facts_of(environ).refuse(logging.getLogger(), start_response, 500, "handler_failed", "")
         return View()(environ, start_response)
 
     calls: list[int] = []
-    facts = RequestFacts()
+    facts = RequestFacts({"REQUEST_METHOD": "POST"})
     app = webtest.TestApp(OncePerUpload(view, Transactional(returned)))
     app.post("/", b"", extra_environ={"oss_wsgi.upload": UPLOAD, "oss_wsgi.facts": facts})
     assert (len(calls), facts.reason, facts.refused) == (2, [None, "repeated"][returned - 1], None)
@@ -203,35 +202,6 @@ class Noting:
 
 
 @pytest.mark.parametrize(
-    ("upload", "facts", "changes"),
-    [
-        ({}, {}, {}),
-        ({"by_prefix": True}, {}, {}),
-        ({"max_objects": 7}, {}, {"max_objects": 7}),
-        ({"forbid_overwrite": True}, {}, {"forbid_overwrite": True}),
-        ({"recovered": True}, {}, {"forbid_overwrite": True}),
-        ({"crc64": 7, "operation": "CompleteMultipartUpload"}, {}, {"checksum": 7}),
-        ({"crc64": 7, "operation": "PostObject"}, {}, {}),
-        ({"object": None, "etag": None}, {}, {"object": "", "etag": ""}),
-        ({}, {"may_wait": True}, {}),
-        ({}, {"may_wait": False}, {"may_wait": False}),
-    ],
-    ids=str,
-)
-def test_the_ledger_is_asked_for_the_upload_and_keeps_it_beyond_the_ticket(
-    upload: dict[str, Any], facts: dict[str, bool], changes: dict[str, Any]
-) -> None:
-    ledger = Noting()
-    environ: dict[str, Any] = {"oss_wsgi.upload": replace(UPLOAD, **upload)}
-    if facts:
-        environ["oss_wsgi.facts"] = RequestFacts()
-        environ["oss_wsgi.facts"].may_wait = facts["may_wait"]
-    webtest.TestApp(OncePerUpload(View(), ledger, keep_seconds=3600)).post("/", b"", extra_environ=environ)
-    expected = UploadIdentity("T1", "user/a.txt", "5D41", NOW + 300 + 3600)
-    assert ledger.asked == [expected._replace(**changes)]
-
-
-@pytest.mark.parametrize(
     ("error", "status", "code"),
     [
         (LedgerUnavailableError("ledger_unavailable", "the disk is full"), 503, "service_unavailable"),
@@ -310,7 +280,8 @@ STORED = StoredResponse("200 OK", "text/plain", b"stored")
 def test_a_loop_holds_a_pending_response_until_it_is_decided(outcome: Any, status: str) -> None:
     pending = Settled(outcome)
     held, statuses, body = ask_in_loop(InLoop(pending), View())
-    assert (held, statuses) == ([pending], [])
+    assert (len(held), statuses) == (1, [])
+    assert held[0].settle(lambda: None)
     content = b"".join(body)
     assert statuses == [status]
     assert (content == b"stored") is (outcome is STORED)
@@ -443,3 +414,25 @@ def test_a_found_upload_that_was_handled_with_another_ticket_is_refused_and_its_
     assert post(app, replace(found, ticket_id="T2")).status_int == 409
     assert post(app, replace(found, ticket_id="T2", etag="another")).status_int == 200
     assert len(view.uploads) == 2
+
+
+def test_a_found_upload_reaches_a_view_by_the_request_that_is_made_for_it() -> None:
+    view = View()
+    made: list[Any] = []
+
+    def request_for(upload: Upload, asked: Any) -> dict[str, Any]:
+        made.append(asked)
+        return webtest.TestRequest.blank("/made", POST=b"").environ
+
+    once = OncePerUpload(view, MemoryLedger(clock=FrozenClock(NOW)), request_for=request_for)
+    found, asked = replace(UPLOAD, recovered=True), {"REQUEST_METHOD": "POST"}
+    first, again = once.deliver(found, asked), once.deliver(found)
+    assert (first.response, first.is_repeated) == (again.response, False)
+    assert (again.is_repeated, again.headers) == (True, None)
+    assert dict(first.headers or ())["X-Call"] == "1"
+    assert (view.uploads, made) == ([found], [asked, None])
+
+
+def test_a_view_without_a_request_is_named() -> None:
+    with pytest.raises(TypeError, match="needs request_for"):
+        OncePerUpload(View(), MemoryLedger(clock=FrozenClock(NOW))).deliver(UPLOAD)

@@ -1,195 +1,82 @@
-"""What a handler sees of a recovered upload: data made from the upload, and nothing about the person who asks."""
+"""Delivery: each upload is handled once, and which uploads the ledger takes for one."""
 
 from __future__ import annotations
 
-import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from oss_wsgi import Upload
+from oss_wsgi.exceptions import NotYoursError
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
+from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.recovery.delivery import Delivery
-from oss_wsgi.wsgi.observers import FACTS_KEY, facts_of
+from oss_wsgi.testing import FrozenClock
 
-UPLOAD = Upload(
-    object="u/猫.png",
-    size=5,
-    user="eric",
-    members={"filename": "u/猫.png", "size": "5", "x:n": 7, "x:m": "a b"},
-    recovered=True,
-)
-#: What servers, gateways, middleware and frameworks put into the environ of a person who is logged in.
-LOGIN = {
-    "HTTP_COOKIE": "session=1",
-    "HTTP_AUTHORIZATION": "Basic x",
-    "HTTP_X_REMOTE_USER": "mallory",
-    "HTTP_X_FORWARDED_USER": "mallory",
-    "HTTP_X_FORWARDED_FOR": "203.0.113.7",
-    "REDIRECT_HTTP_AUTHORIZATION": "Basic x",
-    "REDIRECT_REMOTE_USER": "mallory",
-    "REMOTE_USER": "mallory",
-    "REMOTE_ADDR": "203.0.113.7",
-    "REMOTE_IDENT": "mallory",
-    "AUTH_TYPE": "Basic",
-    "SSL_CLIENT_S_DN": "CN=mallory",
-    "SSL_CLIENT_CERT": "-----BEGIN",
-    "OIDC_CLAIM_sub": "mallory",
-    "MELLON_user": "mallory",
-    "beaker.session": {"user": "mallory"},
-    "werkzeug.session": {"user": "mallory"},
-    "repoze.who.identity": {"user": "mallory"},
-    "paste.auth_tkt.set_user": print,
-    "webob.adhoc_attrs": {"user": "mallory"},
-    "asgi.scope": {"user": "mallory"},
-    "oss_wsgi.authorization_source": "REDIRECT_HTTP_AUTHORIZATION",
-    "RAW_URI": "/oss/recover?token=1",
-    "REQUEST_URI": "/oss/recover?token=1",
-}
+NOW = 1733227932
+UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
+OK = StoredResponse("200 OK", "application/json", b"{}")
 
 
-def request(**more: Any) -> dict[str, Any]:
-    """Return the environ of a page's request, as waitress makes it."""
-    return {
-        "REQUEST_METHOD": "POST",
-        "SCRIPT_NAME": "/site/oss/recover",
-        "PATH_INFO": "",
-        "QUERY_STRING": "token=1",
-        "CONTENT_TYPE": "application/json",
-        "CONTENT_LENGTH": "2",
-        "SERVER_NAME": "app",
-        "SERVER_PORT": "8080",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "SERVER_SOFTWARE": "waitress",
-        "HTTP_HOST": "app.example.com",
-        "HTTP_X_REQUEST_ID": "page-7",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https",
-        "wsgi.input": io.BytesIO(b"{}"),
-        "wsgi.errors": io.StringIO(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        **more,
-    }
+class Noting(MemoryLedger):
+    """A ledger that notes what it is asked."""
 
+    def __init__(self) -> None:
+        super().__init__(clock=FrozenClock(NOW))
+        self.asked: list[UploadIdentity] = []
 
-def seen(environ: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the environ in which a handler gets an upload: for a page's request, or for a sweep."""
-    found: list[dict[str, Any]] = []
-
-    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        found.append(environ)
-        start_response("200 OK", [])
-        return [b"{}"]
-
-    delivery = Delivery(handler, "/oss/callback", "https://app.example.com/site/oss/callback")
-    delivered = delivery(UPLOAD, environ)
-    assert (delivered.status, delivered.body, delivered.is_success) == ("200 OK", b"{}", True)
-    return found[0]
-
-
-def test_nothing_of_the_asking_persons_request_reaches_the_handler() -> None:
-    asked = request(**LOGIN)
-    assert not LOGIN.keys() & seen(asked).keys()
-    assert seen(asked).keys() == seen(request()).keys(), "whatever else is in the request"
-    assert "mallory" not in str(seen(asked))
-
-
-def test_a_sweep_and_a_page_bring_the_same_keys() -> None:
-    assert seen(request()).keys() - seen(None).keys() == {"HTTP_X_REQUEST_ID"}
-    assert seen(None).keys() <= seen(request()).keys()
-
-
-def test_urls_and_log_lines_can_be_made_from_what_is_passed() -> None:
-    asked = request(REMOTE_ADDR="203.0.113.7")
-    facts = facts_of(asked)
-    environ = seen(asked)
-    passed = ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme", "wsgi.errors", "HTTP_X_REQUEST_ID")
-    assert [environ[name] for name in passed] == [asked[name] for name in passed]
-    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/site/oss/callback", "", "")
-    assert environ[FACTS_KEY] is facts
-    assert (facts.user, facts.object) == ("eric", "u/猫.png")
-    assert facts.fields(environ)["address"] == "203.0.113.7"
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.asked.append(identity)
+        return super().run_once(identity, handle)
 
 
 @pytest.mark.parametrize(
-    ("path", "url", "expected"),
+    ("upload", "may_wait", "changes"),
     [
-        ("/oss/callback", None, ("/oss/callback", "http", "localhost", "80", "localhost")),
-        (
-            "/oss/callback",
-            "https://app.example.com/site/oss/callback",
-            ("/site/oss/callback", "https", "app.example.com", "443", "app.example.com"),
-        ),
-        (
-            "/oss/callback",
-            "http://app.example.com:8080/elsewhere",
-            ("/oss/callback", "http", "app.example.com", "8080", "app.example.com:8080"),
-        ),
-        (
-            "/猫/callback".encode().decode("latin-1"),
-            "http://app.example.com/%E7%8C%AB/callback",
-            ("/猫/callback".encode().decode("latin-1"), "http", "app.example.com", "80", "app.example.com"),
-        ),
-        (
-            "/猫/callback".encode().decode("latin-1"),
-            None,
-            ("/猫/callback".encode().decode("latin-1"), "http", "localhost", "80", "localhost"),
-        ),
+        ({}, True, {}),
+        ({}, False, {"may_wait": False}),
+        ({"by_prefix": True}, True, {}),
+        ({"max_objects": 7}, True, {"max_objects": 7}),
+        ({"forbid_overwrite": True}, True, {"forbid_overwrite": True}),
+        ({"recovered": True}, True, {"forbid_overwrite": True}),
+        ({"crc64": 7, "operation": "CompleteMultipartUpload"}, True, {"checksum": 7}),
+        ({"crc64": 7, "operation": "PostObject"}, True, {}),
+        ({"object": None, "etag": None}, True, {"object": "", "etag": ""}),
     ],
-    ids=["no URL", "behind a proxy", "another path", "Chinese", "Chinese without a URL"],
+    ids=str,
 )
-def test_without_a_request_the_callbacks_url_says_where_it_arrives(
-    path: str, url: str | None, expected: tuple[str, ...]
+def test_the_ledger_is_asked_for_the_upload_and_keeps_it_beyond_the_ticket(
+    upload: dict[str, Any], may_wait: bool, changes: dict[str, Any]
 ) -> None:
-    found: dict[str, Any] = {}
-
-    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        found.update(environ)
-        start_response("200 OK", [])
-        return []
-
-    Delivery(handler, path, url)(UPLOAD)
-    names = ("SCRIPT_NAME", "wsgi.url_scheme", "SERVER_NAME", "SERVER_PORT", "HTTP_HOST")
-    assert tuple(found[name] for name in names) == expected
-    assert (found["SERVER_PROTOCOL"], found["wsgi.version"], found["PATH_INFO"]) == ("HTTP/1.1", (1, 0), "")
-    flags = ("wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")
-    assert [found[name] for name in flags] == [True, True, False]
-    assert found["wsgi.errors"].writable()
+    ledger = Noting()
+    Delivery(ledger, keep_seconds=3600).handle(replace(UPLOAD, **upload), lambda upload: OK, may_wait=may_wait)
+    expected = UploadIdentity("T1", "user/a.txt", "5D41", NOW + 300 + 3600)
+    assert ledger.asked == [expected._replace(**changes)]
 
 
-@pytest.mark.parametrize("environ", [None, request()], ids=["sweep", "page"])
-def test_only_a_browser_waits_for_nobody(environ: dict[str, Any] | None) -> None:
-    assert seen(environ)[FACTS_KEY].may_wait is (environ is None)
+def test_a_repeated_upload_is_one() -> None:
+    delivery, uploads = Delivery(MemoryLedger(clock=FrozenClock(NOW))), []
+
+    def handler(upload: Upload) -> StoredResponse:
+        uploads.append(upload)
+        return OK
+
+    assert [delivery.handle(UPLOAD, handler) for _ in range(2)] == [(OK, False, None), (OK, True, None)]
+    assert uploads == [UPLOAD]
 
 
-@pytest.mark.parametrize(("status", "is_success"), [("201 Created", True), ("500 No", False), ("", False)])
-def test_what_the_application_answers_is_returned_with_the_reason(status: str, is_success: bool) -> None:
-    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        facts_of(environ).reason = "a_reason"
-        if status:
-            start_response(status, [("X-Own", "1")])
-        return [b"an", b"swer"]
+def test_a_handler_that_raises_leaves_the_upload_unhandled_and_a_prefix_forms_report_noted() -> None:
+    ledger = MemoryLedger(clock=FrozenClock(NOW))
+    delivery = Delivery(ledger)
+    reported = replace(UPLOAD, by_prefix=True)
 
-    delivered = Delivery(handler, "/oss/callback", None)(UPLOAD)
-    headers = [("X-Own", "1")] if status else []
-    assert delivered == (status, headers, b"answer", "a_reason")
-    assert delivered.is_success is is_success
+    def failing(upload: Upload) -> StoredResponse:
+        raise ValueError("no")
 
-
-@pytest.mark.parametrize("environ", [None, request()], ids=["sweep", "page"])
-def test_method_and_body_are_those_of_a_callback(environ: dict[str, Any] | None) -> None:
-    found = seen(environ)
-    body = found["wsgi.input"].read()
-    assert (found["REQUEST_METHOD"], found["CONTENT_LENGTH"]) == ("POST", str(len(body)))
-    assert found["CONTENT_TYPE"] == "application/x-www-form-urlencoded"
-    assert body == b"filename=u%2F%E7%8C%AB.png&size=5&x:m=a%20b"
-    assert found["oss_wsgi.upload"] is UPLOAD
-
-
-def test_a_handler_that_reads_no_body_gets_none() -> None:
-    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
-        return [environ["CONTENT_LENGTH"].encode(), environ["wsgi.input"].read()]
-
-    assert Delivery(handler, "/oss/callback", None, with_body=False)(UPLOAD).body == b"0"
+    with pytest.raises(ValueError, match="no"):
+        delivery.handle(reported, failing)
+    assert ledger.known([("user/a.txt", "5D41")]) == set()
+    with pytest.raises(NotYoursError):
+        delivery.handle(replace(UPLOAD, ticket_id="T2", recovered=True), lambda upload: OK)
+    assert delivery.handle(reported, lambda upload: OK).response == OK

@@ -16,10 +16,15 @@ from oss_wsgi.bucket import ListedObject, StoredObject
 from oss_wsgi.callback.ticket import NewTicket, ReceiptBook, TicketBook, new_ticket
 from oss_wsgi.exceptions import (
     BucketRefusedError,
+    ConfirmationUnavailableError,
     HandlerCommittedError,
+    HandlerFailedError,
     LedgerUnavailableError,
+    NotConfirmedError,
     NotStoredError,
     NotYoursError,
+    PartsCorruptError,
+    TicketUsedError,
     UnverifiedError,
 )
 from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
@@ -28,6 +33,7 @@ from oss_wsgi.recovery.recovery import LostUploads, Recovery
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932
+OK = StoredResponse("200 OK", "application/json", b"{}")
 SECRET = "a secret of at least 32 characters"
 KEY = "u/猫.png"
 TICKETS = TicketBook([SECRET], clock=FrozenClock(NOW))
@@ -216,7 +222,7 @@ def test_an_upload_that_is_refused_is_told_with_the_error(changes: dict[str, Any
 class Told:
     """What a handler, an ``on_orphan`` and a ``known`` are told."""
 
-    def __init__(self, delivered: Delivered = Delivered("200 OK", [], b"", None)) -> None:  # noqa: B008 - immutable
+    def __init__(self, delivered: Delivered | BaseException = Delivered(OK)) -> None:  # noqa: B008 - immutable
         self.delivered = delivered
         self.uploads: list[Upload] = []
         self.orphans: list[Upload] = []
@@ -224,6 +230,8 @@ class Told:
 
     def deliver(self, upload: Upload) -> Delivered:
         self.uploads.append(upload)
+        if isinstance(self.delivered, BaseException):
+            raise self.delivered
         return self.delivered
 
     def lost(self, answer: Any, *, known: Any = None, dry_run: bool = False, orphans: bool = True) -> LostUploads:
@@ -241,26 +249,48 @@ class Told:
 LISTED = ListedObject(KEY, 5, "5B3C", NOW + 10.0)
 
 
+def answered(status: str, is_repeated: bool = False) -> Delivered:
+    return Delivered(StoredResponse(status, "", b""), is_repeated)
+
+
 @pytest.mark.parametrize(
-    ("status", "reason", "outcome"),
+    ("delivered", "outcome"),
     [
-        ("200 OK", None, "recovered"),
-        ("204 No Content", None, "recovered"),
-        ("200 OK", "repeated", "known"),
-        ("409 Conflict", "ticket_used", "refused"),
-        ("409 Conflict", "not_yours", "refused"),
-        ("403 Forbidden", "not_confirmed", "refused"),
-        ("500 Internal Server Error", "crc64_mismatch", "refused"),
-        ("503 Service Unavailable", "ledger_unavailable", "unavailable"),
-        ("500 Internal Server Error", "handler_failed", "failed"),
-        ("404 Not Found", None, "failed"),
+        (answered("200 OK"), ("recovered", None)),
+        (answered("204 No Content"), ("recovered", None)),
+        (answered("200 OK", True), ("known", "repeated")),
+        (TicketUsedError("ticket_used", ""), ("refused", "ticket_used")),
+        (NotYoursError("not_yours", ""), ("refused", "not_yours")),
+        (NotConfirmedError("not_confirmed", ""), ("refused", "not_confirmed")),
+        (PartsCorruptError("crc64_mismatch", ""), ("refused", "crc64_mismatch")),
+        (LedgerUnavailableError("ledger_unavailable", ""), ("unavailable", "ledger_unavailable")),
+        (ConfirmationUnavailableError("oss_unreachable", ""), ("unavailable", "oss_unreachable")),
+        (HandlerFailedError("handler_failed", ""), ("failed", "handler_failed")),
+        (HandlerCommittedError("handler_committed", ""), ("failed", "handler_committed")),
+        (answered("404 Not Found"), ("failed", None)),
+        (answered("503 Service Unavailable"), ("unavailable", None)),
+        (ValueError("a view raised"), ("failed", "handler_failed")),
+        (SystemExit(1), ("failed", "handler_failed")),
     ],
+    ids=str,
 )
-def test_the_outcome_is_what_the_application_answered(status: str, reason: str | None, outcome: str) -> None:
-    told = Told(Delivered(status, [], b"", reason))
-    assert told.lost(stored(a_ticket())).handle(LISTED) == (outcome, reason)
+def test_the_outcome_is_what_became_of_the_upload(
+    delivered: Delivered | BaseException, outcome: tuple[str, str | None]
+) -> None:
+    told = Told(delivered)
+    assert told.lost(stored(a_ticket())).handle(LISTED) == outcome
     assert [(upload.object, upload.recovered) for upload in told.uploads] == [(KEY, True)]
-    assert [orphan.object for orphan in told.orphans] == ([KEY] if outcome == "refused" else [])
+    assert [orphan.object for orphan in told.orphans] == ([KEY] if outcome[0] == "refused" else [])
+
+
+def test_what_a_handler_raised_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    failed = HandlerFailedError("handler_failed", "on_upload raised ValueError")
+    failed.__cause__ = ValueError("the reason")
+    assert Told(failed).lost(stored(a_ticket())).handle(LISTED)[0] == "failed"
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert record.exc_info is not None
+    assert record.exc_info[1] is failed.__cause__
+    assert "reason=handler_failed" in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -388,7 +418,7 @@ def test_only_a_ledger_that_cannot_tell_ends_it(
 
 def test_each_outcome_is_a_line_with_the_id_of_the_head(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "oss_wsgi")
-    told = Told(Delivered("409 Conflict", [], b"", "ticket_used"))
+    told = Told(TicketUsedError("ticket_used", "for another object"))
     for request_id in ("REQUEST", None):
         told.lost(stored(a_ticket(), request_id=request_id)).handle(LISTED)
     done, refused, without_id = (record.getMessage() for record in caplog.records)

@@ -17,13 +17,13 @@ from oss_wsgi import AccessLog
 from oss_wsgi.callback.public_keys import load_public_key
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.callback.url import callback_url_problems, target_of, without_password
-from oss_wsgi.endpoints.gate import foreign_origin
+from oss_wsgi.endpoints.gate import check_origin
 from oss_wsgi.exceptions import CallbackError
 from oss_wsgi.http import essence, urldecoded, urlencoded_pairs
 from oss_wsgi.object_names import original_name, unique_name
 from oss_wsgi.wsgi.diagnosis import missed_path, missing_authorization, several_values, wrong_signature
-from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, read_body, request_id, usable
-from oss_wsgi.wsgi.observers import facts_of
+from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, read_body, usable
+from oss_wsgi.wsgi.facts import RequestFacts
 
 from ..support.linear import MARGIN, slowdown
 
@@ -111,10 +111,10 @@ READERS: dict[str, Callable[[str], object]] = {
     "authorization": lambda text: (find_authorization({"HTTP_AUTHORIZATION": text}), usable(text)),
     "length": lambda text: read_body(environ(CONTENT_LENGTH=text, HTTP_TRANSFER_ENCODING=text), 10),
     "identifiers": lambda text: (
-        request_id({"HTTP_X_OSS_REQUEST_ID": text}),
-        facts_of({}).id({"HTTP_X_REQUEST_ID": text}),
+        RequestFacts({"HTTP_X_OSS_REQUEST_ID": text}).oss_request_id,
+        RequestFacts({"HTTP_X_REQUEST_ID": text}).id,
     ),
-    "origin": lambda text: foreign_origin({"HTTP_ORIGIN": text, "HTTP_HOST": text, "HTTP_SEC_FETCH_SITE": text}, ()),
+    "origin": lambda text: check_origin({"HTTP_ORIGIN": text, "HTTP_HOST": text, "HTTP_SEC_FETCH_SITE": text}, ()),
     "form": lambda text: Upload.parse(text.encode(), FORM),
     "own form": lambda text: Upload.parse(f"bucket={text}&object={text}&etag={text}".encode(), FORM),
     "JSON": lambda text: Upload.parse(text.encode(), JSON),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from typing import Any
 
 import pytest
 import webtest
 
-from oss_wsgi import AccessLog, DirectUpload, Grant, Settings, Upload
+from oss_wsgi import AccessLog, DirectUpload, Grant, Settings
 from oss_wsgi.testing import CallbackSigner, UploadClient, callback_body
-from oss_wsgi.wsgi.observers import FACTS_KEY, Observers, RequestFacts, facts_of
+from oss_wsgi.wsgi.observers import Observers
 
 from ..support.callbacks import post_callback
 
@@ -157,85 +156,6 @@ def test_a_whole_upload_works_with_observers() -> None:
         assert upload_client.upload("cat.png", b"123456", content_type="image/png").json == {"Status": "Ok"}
     assert [facts["user"] for _, facts in observers.issued] == ["eric"]
     assert observers.refused == []
-
-
-@pytest.mark.parametrize("sent", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
-def test_a_well_formed_request_id_is_used(sent: str) -> None:
-    assert RequestFacts().id({"HTTP_X_REQUEST_ID": sent}) == sent
-
-
-@pytest.mark.parametrize("sent", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
-def test_a_malformed_request_id_is_replaced(sent: str | None) -> None:
-    assert re.fullmatch("[0-9a-f]{16}", RequestFacts().id({"HTTP_X_REQUEST_ID": sent} if sent is not None else {}))
-
-
-def test_a_random_id_belongs_to_one_request() -> None:
-    environ: dict[str, object] = {}
-    first = facts_of(environ).id(environ)
-    assert facts_of(dict(environ)).id(environ) == first
-    assert facts_of({}).id({}) != first
-
-
-def test_fields_hold_only_what_is_known() -> None:
-    facts = RequestFacts()
-    assert facts.may_wait
-    facts.user = "eric"
-    environ = {
-        "HTTP_X_REQUEST_ID": "r1",
-        "HTTP_X_OSS_REQUEST_ID": "674EF4EC",
-        "REQUEST_METHOD": "POST",
-        "SCRIPT_NAME": "/oss",
-        "PATH_INFO": "/callback",
-        "QUERY_STRING": "token=swordfish",
-        "REMOTE_ADDR": "192.0.2.1",
-        "HTTP_COOKIE": "swordfish",
-    }
-    assert facts.fields(environ) == {
-        "request_id": "r1",
-        "oss_request_id": "674EF4EC",
-        "address": "192.0.2.1",
-        "method": "POST",
-        "path": "/oss/callback",
-        "user": "eric",
-    }
-    assert set(RequestFacts().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
-    facts.address = "192.0.2.9"
-    del environ["REMOTE_ADDR"]
-    assert facts.fields(environ)["address"] == "192.0.2.9"
-
-
-@pytest.mark.parametrize("end", ["", "/7", "/complete"])
-def test_the_path_is_shown_without_the_id_of_an_upload_in_parts(end: str) -> None:
-    for sealed, shown in (("aZ9_-" * 60, "***"), ("0" * 64, "0" * 64)):
-        environ = {"SCRIPT_NAME": "/oss", "PATH_INFO": f"/s3/multipart/{sealed}{end}"}
-        assert RequestFacts().fields(environ)["path"] == f"/oss/s3/multipart/{shown}{end}"
-
-
-def test_a_new_context_takes_user_and_object_from_the_upload() -> None:
-    environ: dict[str, Any] = {"oss_wsgi.upload": Upload(object="a.txt", user="eric")}
-    assert (facts_of(environ).user, facts_of(environ).object) == ("eric", "a.txt")
-    assert facts_of({"oss_wsgi.upload": "forged"}).user is None
-
-
-def test_without_a_listener_no_context_is_made() -> None:
-    environs: list[dict[str, Any]] = []
-
-    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        environs.append(environ)
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
-        return [b"{}"]
-
-    def allow(request: Any) -> Grant:
-        environs.append(request.environ)
-        return GRANT
-
-    options: dict[str, Any] = {"authorize": allow, "public_keys": SIGNER.public_keys, "forward_callback": True}
-    app = webtest.TestApp(DirectUpload(view, SETTINGS, **options))
-    body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
-    for _ in range(2):
-        post_callback(app, body, SIGNER)
-    assert len(environs) == 2
-    assert not any(FACTS_KEY in environ for environ in environs)
 
 
 def test_the_access_log_has_user_and_object_of_a_verified_callback(caplog: pytest.LogCaptureFixture) -> None:

@@ -22,20 +22,7 @@ from oss_wsgi import (
     exceptions,
 )
 from oss_wsgi.testing import CallbackSigner
-from oss_wsgi.wsgi.observers import facts_of
-from oss_wsgi.wsgi.responses import (
-    AGAIN_KEY,
-    STATUSES,
-    Again,
-    ClosingBody,
-    ask_again,
-    method_not_allowed,
-    not_found,
-    read_response,
-    refuse,
-    refuse_error,
-    status_of,
-)
+from oss_wsgi.wsgi.responses import ClosingBody, read_response, status_of
 
 from ..endpoints.test_signature import SETTINGS
 
@@ -72,6 +59,11 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.PartsCorruptError: 500,
     exceptions.PartsError: 500,
     exceptions.RecoveryError: 500,
+    exceptions.NotAuthorizedError: 403,
+    exceptions.TooManyRequestsError: 429,
+    exceptions.CallableFailedError: 500,
+    exceptions.HandlerFailedError: 500,
+    exceptions.NotGuardedError: 500,
     exceptions.CallbackError: 403,
     exceptions.VerificationError: 403,
     exceptions.UploadRequestError: 403,
@@ -101,113 +93,6 @@ def test_an_error_and_its_subclasses_have_one_status() -> None:
         own = subclass(error)
         for kind in (error, own, subclass(own)):
             assert status_of(kind.__new__(kind)) == status, kind
-
-
-def refusing(error: Exception, refuse_with: Any = refuse_error) -> webtest.TestResponse:
-    app = webtest.TestApp(lambda environ, start_response: refuse_with(log, environ, start_response, error))
-    return app.get("/", expect_errors=True)
-
-
-@pytest.mark.parametrize(
-    "error", {ERRORS[error]: error for error in REASONED}.values(), ids=lambda error: error.__name__
-)
-def test_a_refusal_logs_the_reason_and_tells_the_client_nothing(
-    error: type[Exception], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    response = refusing(subclass(error)("own_reason", "own hint"))
-    assert response.status_int == ERRORS[error]
-    assert "own" not in response.text
-    (record,) = caplog.records
-    message = f"refused: status={ERRORS[error]} reason=own_reason hint='own hint' request_id=-"
-    assert record.getMessage() == message
-    assert (record.reason, record.status) == ("own_reason", ERRORS[error])  # type: ignore[attr-defined]
-
-
-def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    for reason in ("confirm_failed", "oss_unreachable"):
-        error = exceptions.ConfirmationUnavailableError(reason, "no")
-        error.__cause__ = ValueError("why")
-        assert refusing(error).status_int == 503
-    failed, unreachable = caplog.records
-    assert failed.exc_info is not None
-    assert unreachable.exc_info is None
-
-
-@pytest.mark.parametrize(
-    ("status", "reason", "level", "retry_after"),
-    [
-        *[(status, "some_reason", "WARNING", None) for status in (400, 403, 409, 411, 413)],
-        *[(status, "some_reason", "INFO", None) for status in (404, 405, 429)],
-        (500, "some_reason", "ERROR", None),
-        (503, "some_reason", "WARNING", "10"),
-        (503, "slots_taken", "INFO", "1"),
-        *[(503, reason, "WARNING", "1") for reason in ("ledger_busy", "upload_unsettled")],
-    ],
-)
-def test_a_refusal_says_when_to_come_back_and_strangers_fill_no_log_with_warnings(
-    status: int, reason: str, level: str, retry_after: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    environ: dict[str, Any] = {}
-
-    def application(request: dict[str, Any], start_response: Any) -> Any:
-        environ.update(request)
-        return refuse(log, environ, start_response, status, reason, "hint", headers=[("X-Own", "1")])
-
-    response = webtest.TestApp(application).get("/", status=status)
-    assert (response.headers.get("Retry-After"), response.headers["X-Own"]) == (retry_after, "1")
-    assert [record.levelname for record in caplog.records] == [level]
-    assert (facts_of(environ).reason, facts_of(environ).refused) == (reason, status)
-    assert (response.json["error"]["code"] == "request_entity_too_large") == (status == 413)
-
-
-def test_a_path_or_a_method_that_is_not_there_is_refused_to_head_as_to_get(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-    def wrong_method(*arguments: Any) -> Any:
-        return method_not_allowed(*arguments, "POST, OPTIONS")
-
-    for refuse_with, status, reason in ((wrong_method, 405, "method_not_allowed"), (not_found, 404, "not_found")):
-        app = webtest.TestApp(lambda environ, start_response, call=refuse_with: call(log, environ, start_response))
-        answer, head = app.get("/", status=status), app.head("/", status=status)
-        assert [vars(record)["reason"] for record in caplog.records[-2:]] == [reason] * 2
-        assert answer.json["error"]["code"] == reason
-        assert answer.headers.get("Allow") == ("POST, OPTIONS" if status == 405 else None)
-        assert ("POST, OPTIONS" in answer.json["error"]["message"]) == (status == 405)
-        assert (head.body, head.content_length) == (b"", len(answer.body))
-
-
-def test_a_browser_is_told_what_it_may_know_and_the_log_the_hint(caplog: pytest.LogCaptureFixture) -> None:
-    def refuse_with(*arguments: Any) -> Any:
-        return refuse_error(*arguments, "another hint", message="Own.")
-
-    error = exceptions.NotYoursError("own_reason", "own hint")
-    assert refusing(error, refuse_with).json == {"error": {"code": "own_reason", "message": "Own."}}
-    assert "another hint" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("status", "reason", "ends_soon"),
-    [
-        *[(503, reason, True) for reason in ("slots_taken", "ledger_busy", "upload_unsettled", "bucket_unreachable")],
-        (503, "bucket_refused", False),
-        (409, "ledger_busy", False),
-        (None, None, False),
-    ],
-)
-def test_another_try_is_asked_for_where_the_server_offers_it_and_the_cause_ends_soon(
-    status: int | None, reason: str | None, ends_soon: bool
-) -> None:
-    for is_offered in (True, False):
-        again = Again()
-        assert not (again.is_offered or again.is_asked or again.frees_others or again.is_counted)
-        again.is_offered = is_offered
-        environ: dict[str, Any] = {AGAIN_KEY: again}
-        facts_of(environ).refused, facts_of(environ).reason = status, reason
-        ask_again(environ)
-        assert (again.is_asked, again.frees_others) == (is_offered and ends_soon, not ends_soon)
-    ask_again({AGAIN_KEY: "forged"})
 
 
 class Body(list[bytes]):
@@ -305,14 +190,3 @@ def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception], code: s
     response = app.get("/", expect_errors=True)
     assert response.status_int == ERRORS[error]
     assert response.json["error"]["code"] == code
-
-
-def test_changing_a_status_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STATUSES, exceptions.TicketUsedError, 410)
-
-    def application(environ: dict[str, Any], start_response: Any) -> Any:
-        error = subclass(exceptions.TicketUsedError)("ticket_used", "the ticket was used")
-        return refuse_error(log, environ, start_response, error)
-
-    response = webtest.TestApp(application).get("/", status=410)
-    assert response.json == {"error": {"code": "gone", "message": "Gone."}}
