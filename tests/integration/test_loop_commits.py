@@ -13,12 +13,28 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi import AccessLog, DirectUpload, Metrics, SQLiteLedger
+from oss_wsgi import AccessLog, DirectUpload, Metrics, Settings, SQLiteLedger
 from oss_wsgi.serving import make_server
-from oss_wsgi.testing import FrozenClock
+from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
+from ..support.example_settings import EXAMPLE
 from ..support.sqlite_statements import Statements
-from .test_walks import SETTINGS, SIGNER, callback_request
+
+SIGNER = CallbackSigner()
+SETTINGS = Settings(**EXAMPLE, ticket_secret=("the ticket secret of these tests",), allow_anonymous=True)
+SIGNATURE = "/oss/signature?filename=cat.png&content_type=image/png&size=5"
+
+
+def callback_request() -> bytes:
+    """Return a signed report of a new upload."""
+    import webtest
+
+    issuing = DirectUpload(lambda environ, start: [], SETTINGS, public_keys=SIGNER.public_keys)
+    body = callback_body(webtest.TestApp(issuing).get(SIGNATURE).json, size=5, mime_type="image/png")
+    headers = {"Host": "app.example.com", **SIGNER.headers("/oss/callback", body), "Content-Length": str(len(body))}
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(["POST /oss/callback HTTP/1.1", *lines, "", ""]).encode() + body
+
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from oss_wsgi.callback.public_keys import load_public_key
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.callback.url import callback_url_problems, target_of, without_password
 from oss_wsgi.endpoints.gate import check_origin
-from oss_wsgi.exceptions import CallbackError
+from oss_wsgi.exceptions import OSSWSGIError
 from oss_wsgi.http import essence, urldecoded, urlencoded_pairs
 from oss_wsgi.object_names import original_name, unique_name
 from oss_wsgi.wsgi.diagnosis import missed_path, missing_authorization, several_values, wrong_signature
@@ -75,7 +75,7 @@ def without_error(function: Callable[[Any], object]) -> Callable[[Any], None]:
     """Return a function that ignores the refusals of another."""
 
     def call(value: Any) -> None:
-        with suppress(CallbackError, ValueError):
+        with suppress(OSSWSGIError, ValueError):
             function(value)
 
     return call

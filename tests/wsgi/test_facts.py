@@ -239,3 +239,17 @@ def test_facts_keep_no_environ_alive() -> None:
     finally:
         gc.enable()
     assert facts.fields()["method"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("given_id", "logged"),
+    [
+        ("674EF4EC0000000000000001", "674EF4EC0000000000000001"),
+        ("", "-"),
+        ("a\nb", "-"),
+        ("x" * 65, "-"),
+        ("<script>", "-"),
+    ],
+)
+def test_only_a_well_formed_request_id_reaches_the_log(given_id: str, logged: str) -> None:
+    assert RequestFacts({"HTTP_X_OSS_REQUEST_ID": given_id}).oss_request_id == logged
