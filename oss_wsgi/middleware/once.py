@@ -62,17 +62,16 @@ class OncePerUpload:
         try:
             upload = guarded_upload(environ, "OncePerUpload", needs_ticket=True)
             handler = self._app.handle if isinstance(self._app, UploadHandler) else View(self._app, environ)
-            if HOLD_KEY not in environ:
-                return _respond(self._delivery.handle(upload, handler), upload, handler, facts, start_response)
-            begun = self._delivery.begin(upload, handler)
+            deliver = self._delivery.begin if HOLD_KEY in environ else self._delivery.handle
+            delivered = deliver(upload, handler)
         except (CallbackError, NotYoursError, PartsCorruptError) as error:
             return facts.refuse_error(log, start_response, error, messages=_MESSAGES)
-        if begun is None:
+        if delivered is None:
             raise WouldWaitError
-        if isinstance(begun, Delivered):
-            return _respond(begun, upload, handler, facts, start_response)
-        environ[HOLD_KEY](begun)
-        return _respond_later(begun, upload, handler, facts, start_response)
+        if isinstance(delivered, PendingDelivery):
+            environ[HOLD_KEY](delivered)
+            return _respond_later(delivered, upload, handler, facts, start_response)
+        return _respond(delivered, upload, handler, facts, start_response)
 
     def deliver(self, upload: Upload, asked: WSGIEnvironment | None = None) -> Delivered:
         """Deliver an upload that was found in the bucket, and return the response.
