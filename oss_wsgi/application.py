@@ -6,7 +6,6 @@ import contextlib
 import functools
 import inspect
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -306,7 +305,6 @@ class DirectUpload:
         prefixes: Sequence[str] | None = None,
         known: Known | None = None,
         on_orphan: OnOrphan | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Reconciliation:
         """Sweep the bucket: handle each upload that was stored between ``since`` and ``until`` and is not known yet.
 
@@ -314,19 +312,19 @@ class DirectUpload:
         Unix seconds). Uploads after ``until`` are left alone, because their callbacks may still arrive. A sweep deletes
         nothing.
 
-        Only objects with a receipt are handled. One sweep runs at a time. After a sweep was killed, the next one with
-        the same prefixes continues where it stopped.
+        Only objects with a receipt are handled, in the caller's thread; up to eight threads ask the bucket meanwhile.
+        One sweep runs at a time. After a sweep was killed, the next one with the same prefixes lists its window again;
+        the ledger knows what was handled, and which objects have no receipt.
 
         :param dry_run: handle nothing; count uploads that would be handled as ``untold``.
         :param progress: called with the report after each page and each object that needed a HEAD.
         :param prefixes: of the object names; by default OSS_UPLOAD_DIR. With an ``authorize``, which may grant any
             name, the default is the whole bucket.
         :param known: replaces the constructor's ``known``; ``on_orphan`` replaces the constructor's too.
-        :param checkpoint: file that stores how far the sweep got; by default the ledger stores it.
 
         Raises SettingsError if ``since`` is further back than the ledger remembers (OSS_LEDGER_KEEP) and there is no
         ``known``; ValueError for a malformed window; SweepRunningError; BucketError and LedgerUnavailableError, after
-        which the next sweep continues where this one stopped.
+        which the next sweep lists the window again.
         """
         return self._reconciler.reconcile(
             since,
@@ -336,7 +334,6 @@ class DirectUpload:
             prefixes=prefixes,
             known=known,
             on_orphan=on_orphan,
-            checkpoint=checkpoint,
         )
 
     @property

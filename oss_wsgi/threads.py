@@ -1,14 +1,19 @@
-"""A time limit for a whole call in a thread, and hooks around a fork, which copies locks but no threads."""
+"""Calls in threads, with a time limit or ahead of time, and hooks around a fork, which copies locks but no threads."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from typing import TypeVar
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -22,6 +27,41 @@ def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) 
     Socket and SDK timeouts limit each step, not the call. So a daemon thread runs the function, and the caller stops
     waiting after the limit.
     """
+    _, future = _begin(function, thread_name)
+    wait([future], timeout=seconds)
+    if not future.done():
+        raise TimeLimitError(f"no result within {seconds} s")
+    return future.result()
+
+
+@contextmanager
+def calls_ahead(
+    function: Callable[[A], T], arguments: Iterable[A], *, limit: int, thread_name: str
+) -> Iterator[Callable[[], T]]:
+    """Call ``function`` with each argument, in order and up to ``limit`` at once, each in a daemon thread.
+
+    Yields a callable that waits for the next result, and returns it or raises what the function raised. No more than
+    ``limit`` calls are ahead of it. The end of the with block waits for the calls that have begun.
+    """
+    left = iter(arguments)
+    begun: deque[tuple[threading.Thread, Future[T]]] = deque()
+
+    def next_result() -> T:
+        begun.extend(_begin(partial(function, each), thread_name) for each in islice(left, limit - len(begun)))
+        thread, future = begun[0]
+        thread.join()
+        begun.popleft()
+        return future.result()
+
+    try:
+        yield next_result
+    finally:
+        for thread, _ in begun:
+            thread.join()
+
+
+def _begin(function: Callable[[], T], thread_name: str) -> tuple[threading.Thread, Future[T]]:
+    """Run a function in a daemon thread."""
     future: Future[T] = Future()
 
     def work() -> None:
@@ -30,11 +70,9 @@ def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) 
         except BaseException as error:  # SystemExit too: otherwise the caller would wait for the whole limit
             future.set_exception(error)
 
-    threading.Thread(target=work, daemon=True, name=thread_name).start()
-    wait([future], timeout=seconds)
-    if not future.done():
-        raise TimeLimitError(f"no result within {seconds} s")
-    return future.result()
+    thread = threading.Thread(target=work, daemon=True, name=thread_name)
+    thread.start()
+    return thread, future
 
 
 class ForkAware:

@@ -309,6 +309,12 @@ class TicketBook:
         )  # fmt: skip
         return ticket, day, added
 
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with the secrets and ``keep_seconds``: what did not open before may open then."""
+        ids = b"".join(secret.id for secret in self._secrets.current())  # each ticket begins with such an ID
+        return f"{ids.hex()} {self._keep_seconds}"
+
     def seal(self, ticket: NewTicket) -> str:
         """Return a ticket sealed under the first secret and today's key."""
         nonce, plain = ticket
@@ -390,6 +396,11 @@ class ReceiptBook:
         if operation != POST_OBJECT or custom or metadata:
             ticket = ticket.with_members(operation, dict(custom or {}), _fingerprints(metadata or {}))
         return self._receipts.seal(ticket)
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with the secrets and ``keep_seconds``: what did not open before may open then."""
+        return self._receipts.fingerprint
 
     def open(self, text: str | None) -> Receipt:
         """Open ``text``, the object's metadata ``oss-wsgi``, and return the receipt; None means that it has none.

@@ -70,9 +70,6 @@ def add(subparsers: Any) -> None:
         help="look only at object names with this prefix; may be repeated; default: OSS_UPLOAD_DIR, or all names if "
         "there is an authorize",
     )
-    parser.add_argument(
-        "--checkpoint", metavar="FILE", help="records where a stopped sweep continues; default: the ledger records it"
-    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings(parser)
     parser.set_defaults(run=run)
@@ -100,7 +97,6 @@ def run(arguments: Namespace) -> int:
                 until=arguments.until,
                 dry_run=arguments.dry_run,
                 prefixes=arguments.prefix,
-                checkpoint=arguments.checkpoint,
                 progress=note,
             )
     except (BucketError, LedgerUnavailableError, SweepRunningError, OSError) as error:
@@ -179,8 +175,7 @@ def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:
 
 def _print(report: Reconciliation) -> None:
     window = f"from {_moment(report.since)} to {_moment(report.until)}"
-    resumed = ", going on where the last sweep was stopped" if report.resumed else ""
-    print(f"{report.listed} objects were stored {window}{resumed}.")
+    print(f"{report.listed} objects were stored {window}.")
     for outcome in OUTCOMES:
         count = report.counts[outcome]
         if count:

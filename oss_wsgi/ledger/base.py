@@ -109,9 +109,17 @@ class Ledger(Protocol):
         ...
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of up to 1,000 pairs of object and ETag have a stored response, with any ticket.
+        """Return which of up to 1,000 pairs of object and ETag have a stored response, with any ticket, or were noted.
 
         An upload that is being handled is not known yet. Raises LedgerUnavailableError when the ledger cannot be asked.
+        """
+        ...
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        """Note up to 1,000 pairs of object and mark, durably and in one write, at least until ``expires``.
+
+        ``known`` then returns a pair as if its mark were an ETag. A note is no upload: it uses up no ticket, waits for
+        no upload, removes no response, and ``len`` does not count it. Raises LedgerUnavailableError.
         """
         ...
 
@@ -167,7 +175,6 @@ class Found(NamedTuple):
 NOTHING_FOUND = Found(None)
 #: The patience of a server's loop: it waits for no lock at all, not even for locks that are held for a moment.
 IN_LOOP = -1.0
-_NOTED = StoredResponse("200 OK", "", b"")
 
 
 class Pending(ABC):
@@ -425,15 +432,13 @@ class Gate(ForkAware):
                 turn.release()
 
 
-def note(ledger: Ledger, name: str, mark: str, expires: int, *, may_wait: bool = True) -> None:
-    """Store a note about an object, which ``known`` finds afterwards by ``mark`` instead of an ETag.
-
-    The note has a ticket of its own, so it waits for no upload and uses up no ticket. The same note is stored once.
-    Raises LedgerUnavailableError.
-    """
-    digest = blake2b(f"{name}\n{mark}".encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-    identity = UploadIdentity(f"{expires:08x}{digest}", name, mark, expires, may_wait=may_wait)
-    ledger.run_once(identity, lambda transaction: _NOTED)
+def digest(*texts: str) -> bytes:
+    """Return a digest of texts, 16 bytes."""
+    hashed = blake2b(digest_size=16)
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        hashed.update(b"%d:" % len(raw) + raw)
+    return hashed.digest()
 
 
 def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:

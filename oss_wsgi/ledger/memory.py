@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from .base import (
     StoredResponse,
     UploadIdentity,
     decide,
+    digest,
 )
 from .place import Place, place_of_memory
 from .steady_time import SteadyTime
@@ -36,7 +38,7 @@ class MemoryLedger(LoopLedger):
     A response is removed when its ticket has expired, as ``SteadyTime`` describes: a clock that jumps removes nothing.
     With more than ``max_uploads`` responses, or more than ``max_bytes`` in their bodies, the responses that expire
     soonest are removed earlier. If the ticket of such a response is still valid, its upload can be handled a second
-    time, so the log warns once.
+    time, so the log warns once. Notes have a room of their own: with more than ``max_notes``, some are removed earlier.
 
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for a call that handles the same upload, or another upload of a
@@ -49,12 +51,14 @@ class MemoryLedger(LoopLedger):
         clock: Callable[[], float],
         max_uploads: int = 10_000,
         max_bytes: int = 16 * 1024 * 1024,
+        max_notes: int = 200_000,
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
     ) -> None:
         super().__init__(wait_timeout)
         self._clock = clock
         self._max_uploads = max_uploads
         self._max_bytes = max_bytes
+        self._max_notes = max_notes
         # The responses of each ticket, by object and ETag; and the expected checksums of uploads in parts.
         self._tickets: dict[str, dict[str, dict[str, StoredResponse]]] = {}
         self._checksums: dict[str, set[int]] = {}
@@ -64,6 +68,8 @@ class MemoryLedger(LoopLedger):
         self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
         self._texts: dict[str, str] = {}
+        # The digests of notes, by the hours at whose end their ``expires`` and their steady time have passed.
+        self._notes: dict[tuple[int, int], set[bytes]] = {}
         self._time: SteadyTime | None = None
         self._count = 0
         self._expected_count = 0
@@ -94,7 +100,23 @@ class MemoryLedger(LoopLedger):
                 if name in names
                 for etag in responses
             }
-        return stored & asked
+            self._remove_expired_notes()
+            notes = list(self._notes.values())
+            marks = {digest(*pair): pair for pair in asked} if notes else {}
+            noted = {pair for mark, pair in marks.items() if any(mark in each for each in notes)}
+        return stored & asked | noted
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        """Note pairs of object and mark, as ``Ledger.note`` describes."""
+        with self._lock:
+            self._remove_expired_notes()
+            hours = math.ceil(expires / 3600), math.ceil(self._look_at_clock().forget_after(expires) / 3600)
+            self._notes.setdefault(hours, set()).update(digest(*pair) for pair in pairs)
+            while sum(map(len, self._notes.values())) > self._max_notes:
+                soonest = min(self._notes)
+                self._notes[soonest].pop()
+                if not self._notes[soonest]:
+                    del self._notes[soonest]
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
@@ -198,6 +220,12 @@ class MemoryLedger(LoopLedger):
         time = self._look_at_clock()
         while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
             self._remove_soonest()
+
+    def _remove_expired_notes(self) -> None:
+        time = self._look_at_clock()
+        now = time.clock / 3600, time.seconds / 3600
+        for hours in [hours for hours in self._notes if hours[0] < now[0] and hours[1] < now[1]]:
+            del self._notes[hours]
 
     def _soonest(self) -> UploadIdentity:
         return self._by_expiry[self._expiries[0]][0]

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from secrets import token_bytes
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from .base import (
     StoredResponse,
     UploadIdentity,
     busy_error,
+    digest,
     held_error,
     ledger_busy_error,
 )
@@ -107,6 +107,16 @@ return false
 )
 
 _MARK = Script.of(f"{_MARKING} mark(KEYS[1], KEYS[2], ARGV[1], ARGV[2])")
+
+# KEYS: marks of pairs.
+_NOTE = Script.of(
+    f"""{_LIFE}
+for _, key in ipairs(KEYS) do
+    redis.call('SETNX', key, '')
+    keep(key, life(ARGV[1]))
+end
+"""
+)
 
 _EXPECT = Script.of(
     f"""{_LIFE}
@@ -218,9 +228,18 @@ class RedisLedger(OnceLedger):
         with self._server_must_answer():
             pipeline = self._server.client.pipeline(transaction=False)
             for name, etag in asked:
-                pipeline.exists(self._mark(_digest(name, etag)))
+                pipeline.exists(self._mark(digest(name, etag)))
             found = pipeline.execute()
         return {pair for pair, exists in zip(asked, found, strict=True) if exists}
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        """Note pairs of object and mark, as ``Ledger.note`` describes."""
+        by_slot: dict[bytes, list[str]] = {}
+        for pair in {digest(*pair) for pair in pairs}:
+            by_slot.setdefault(pair[:1] if self._server.is_cluster else b"", []).append(self._mark(pair))
+        with self._server_must_answer():
+            for keys in by_slot.values():
+                self._write(_NOTE, keys, (expires,), f"{len(keys)} notes")
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
@@ -265,7 +284,7 @@ class RedisLedger(OnceLedger):
         self._server.close()
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
-        pair = _digest(identity.object, identity.etag)
+        pair = digest(identity.object, identity.etag)
         with self._server_must_answer():
             found = self._server.run(_LOOK, [self._responses(identity.ticket)], [pair])
         return None if found is None else _unpacked(found)
@@ -402,7 +421,7 @@ class _RedisClaim(Claim):
     def __init__(self, ledger: RedisLedger, identity: UploadIdentity) -> None:
         self._ledger = ledger
         self._identity = identity
-        self._object, self._pair = _digest(identity.object), _digest(identity.object, identity.etag)
+        self._object, self._pair = digest(identity.object), digest(identity.object, identity.etag)
         of_object = "" if identity.max_objects == 1 else f":{self._object.hex()}"
         self._lock = _Lock(f"{ledger._prefix}:{{{identity.ticket}}}:l{of_object}", token_bytes(12))
         self._keys = [self._lock.key, ledger._responses(identity.ticket)]
@@ -447,7 +466,7 @@ class _RedisClaim(Claim):
     def store(self, response: StoredResponse) -> StoredResponse:
         ledger, identity = self._ledger, self._identity
         marks = [ledger._mark(self._pair), ledger._counts(self._pair)]
-        ticket, objects = _digest(identity.ticket)[:4], str(self.found.objects)
+        ticket, objects = digest(identity.ticket)[:4], str(self.found.objects)
         arguments = self._pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
         name, line = repr(identity.object), "%s was handled, but the ledger cannot store that: %s"
         is_cluster = ledger._server.is_cluster  # in a cluster the marks are on other servers
@@ -536,15 +555,6 @@ class _Leases:
                     message = self._server.message(error)
                     log.warning("locks cannot be renewed on %s now: %s", self._server.shown, message)
                 has_failed = True
-
-
-def _digest(*texts: str) -> bytes:
-    """Return a digest of texts, 16 bytes."""
-    digest = blake2b(digest_size=16)
-    for text in texts:
-        raw = text.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(raw) + raw)
-    return digest.digest()
 
 
 def _packed(response: StoredResponse) -> bytes:

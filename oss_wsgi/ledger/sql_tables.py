@@ -116,6 +116,16 @@ checksums = Table(
     Index("oss_wsgi_checksums_forget_after", "forget_after"),
     **_INNODB,
 )
+#: The notes: ``note`` is a digest of object and mark.
+notes = Table(
+    "oss_wsgi_notes",
+    _metadata,
+    Column("note", _bytes(16), primary_key=True),
+    Column("expires", BigInteger, primary_key=True, autoincrement=False),
+    Column("forget_after", BigInteger, nullable=False),
+    Index("oss_wsgi_notes_forget_after", "forget_after"),
+    **_INNODB,
+)
 #: The texts that sweeps save, and in MySQL the locks that sweeps hold.
 texts = Table(
     "oss_wsgi_texts",
@@ -131,9 +141,9 @@ schema = Table(
     Column("version", Integer, nullable=False),
     **_INNODB,
 )
-TABLES = (tickets, answers, checksums, texts, schema)
+TABLES = (tickets, answers, checksums, notes, texts, schema)
 #: The tables whose rows expire.
-EXPIRING = (answers, checksums)
+EXPIRING = (answers, checksums, notes)
 
 
 def key_of(identity: UploadIdentity, now: float) -> dict[str, Any]:
@@ -322,6 +332,18 @@ class Statements:
         """Select object and ETag of the responses with the given hashes."""
         return self.compiled(select(answers.c.object, answers.c.etag).where(answers.c.upload.in_(list(uploads))))
 
+    def note(self, digests: Collection[bytes], expires: int, seconds: int) -> Statement:
+        """Store notes, and keep them for some seconds of the database's clock."""
+        numbers = {
+            "expires": literal_column(str(expires)),
+            "forget_after": self._clock() + literal_column(str(seconds)),
+        }
+        return self.compiled(self._upsert(notes, [{"note": each, **numbers} for each in digests], {}))
+
+    def noted(self, digests: Collection[bytes]) -> Statement:
+        """Select those of the digests that are notes."""
+        return self.compiled(select(notes.c.note).where(notes.c.note.in_(list(digests))))
+
     def end_waits(self, sessions: Collection[int]) -> Statement:
         """End those of PostgreSQL's sessions that wait for a standby: they do not notice that their client is gone."""
         activity = table("pg_stat_activity", column("pid"), column("usename"), column("wait_event"))
@@ -393,11 +415,11 @@ class Statements:
     def _upsert(
         self,
         each: Table,
-        values: Mapping[str, Any],
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         changes: Mapping[str, Any],
         returned: ColumnElement[Any] | None = None,
     ) -> Any:
-        """Insert a row, or change the row with its key. Return a column of the row, except in MySQL."""
+        """Insert rows, or change those with their keys. Return a column of the row, except in MySQL."""
         if self.family == "mysql":
             made = mysql.insert(each).values(values)
             key = next(iter(each.primary_key))

@@ -37,6 +37,7 @@ from .base import (
     StoredResponse,
     UploadIdentity,
     busy_error,
+    digest,
     held_error,
     ledger_busy_error,
 )
@@ -73,6 +74,13 @@ ON CONFLICT (ticket, name) DO UPDATE SET value = value + 1, forget_after = max(f
 """
 _EXPECT = "INSERT OR REPLACE INTO notes (ticket, name, value, expires, forget_after) VALUES (?, ?, NULL, ?, ?)"
 _FORGET_EXPECTED = "DELETE FROM notes WHERE ticket = ? AND name <> 'objects'"
+# Notes of pairs stand beside those of tickets, under a ticket's ID that no ticket has.
+_NOTE = """
+INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES ('', ?, NULL, ?, ?)
+ON CONFLICT (ticket, name) DO UPDATE SET expires = max(expires, excluded.expires),
+    forget_after = max(forget_after, excluded.forget_after)
+"""
+_SELECT_NOTED = "SELECT name FROM notes WHERE ticket = '' AND name IN ({})"
 _SELECT_TIME = "SELECT seconds, clock FROM steady_time"
 _STORE_TIME = "REPLACE INTO steady_time VALUES (1, ?, ?)"
 # Only the first rows are examined. If they are still valid by the clock, later rows wait.
@@ -188,13 +196,24 @@ class SQLiteLedger(LoopLedger):
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
-        asked = set(pairs)
-        uploads = [_upload(*pair) for pair in asked]
-        stored: set[tuple[str, str]] = set()
-        for first in range(0, len(uploads), _KNOWN_PAIRS):
-            some = uploads[first : first + _KNOWN_PAIRS]
-            stored.update(self._fetch(_SELECT_KNOWN.format(",".join("?" * len(some))), some))
-        return stored & asked  # another upload may have the same hash
+        asked = list(set(pairs))
+        known: set[tuple[str, str]] = set()
+        for first in range(0, len(asked), _KNOWN_PAIRS):
+            some = asked[first : first + _KNOWN_PAIRS]
+            places = ",".join("?" * len(some))
+            stored = self._fetch(_SELECT_KNOWN.format(places), [_upload(*pair) for pair in some])
+            known.update({*stored} & {*some})  # another upload may have the same hash
+            noted = {digest(*pair): pair for pair in some}
+            known.update(noted[mark] for (mark,) in self._fetch(_SELECT_NOTED.format(places), [*noted]))
+        return known
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        """Note pairs of object and mark, as ``Ledger.note`` describes."""
+        with self._writing() as connection:
+            until = self._forget_after(expires)
+            noted = connection.executemany(_NOTE, [(digest(*pair), expires, until) for pair in pairs]).rowcount
+            if self._is_behind and self._time is not None:
+                self._delete_expired(connection, self._time, noted)
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""

@@ -24,6 +24,7 @@ from .base import (
     StoredResponse,
     UploadIdentity,
     busy_error,
+    digest,
     held_error,
     ledger_busy_error,
 )
@@ -352,13 +353,27 @@ class TransactionalLedger(OnceLedger):
         asked = {(encoded(name), encoded(etag)): (name, etag) for name, etag in pairs}
         if not asked:
             return set()
+        marks = {digest(*pair): pair for pair in asked.values()}
 
-        def look(transaction: Transaction) -> list[tuple[Any, ...]]:
+        def look(transaction: Transaction) -> set[tuple[str, str]]:
             _store_probe(transaction)
-            return transaction.run(transaction.statements.known([hash_of(*pair) for pair in asked]), {}).rows
+            run, statements = transaction.run, transaction.statements
+            rows = run(statements.known([hash_of(*pair) for pair in asked]), {}).rows
+            stored = ((bytes(name), bytes(etag)) for name, etag in rows)
+            noted = {marks[bytes(mark)] for (mark,) in run(statements.noted(marks), {}).rows}
+            return noted.union(asked[pair] for pair in stored if pair in asked)
 
-        found = ((bytes(name), bytes(etag)) for name, etag in self._do(look, end=_undo))
-        return {asked[pair] for pair in found if pair in asked}
+        return self._do(look, end=_undo)
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        """Note pairs of object and mark, as ``Ledger.note`` describes."""
+        marks = sorted({digest(*pair) for pair in pairs})  # in one order, or two that note at once wait for each other
+        if not marks:
+            return
+        seconds = seconds_until(expires, self._clock())
+        self._do(lambda transaction: transaction.run(transaction.statements.note(marks, int(expires), seconds), {}))
+        if random.random() * DELETE_EVERY < len(marks):  # noqa: S311
+            self._delete_quietly()
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""

@@ -12,7 +12,6 @@ from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
-    LedgerUnavailableError,
     MalformedRequestError,
     NotStoredError,
     NotYoursError,
@@ -25,7 +24,7 @@ from ..exceptions import (
     UploadGoneError,
     UploadUnsettledError,
 )
-from ..ledger.base import Ledger, note
+from ..ledger.base import Ledger
 from ..recovery.recovery import Recovery
 from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
@@ -266,12 +265,7 @@ class PartUploads:
     def _note_unanswered(self, opened: PartsTicket) -> None:
         """Note in the ledger, for all processes, that OSS was told to join the parts and did not answer."""
         now = int(self.clock())
-        expires = now + 2 * UNSETTLED_SECONDS
-        try:
-            note(self.ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
-        except LedgerUnavailableError as error:
-            if error.reason != "ledger_busy":  # else another request stores the same note just now
-                raise
+        self.ledger.note([(opened.key, _unanswered(opened, now))], now + 2 * UNSETTLED_SECONDS)
 
     def _is_unanswered(self, opened: PartsTicket) -> bool:
         """Return whether any process noted a moment ago that OSS did not answer."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..callback.ticket import COMPLETE_OPERATION
 from ..callback.upload import Upload
 from ..exceptions import LedgerUnavailableError, NotYoursError, PartsCorruptError
-from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity, note
+from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity
 
 #: Handles an upload, and returns what OSS or the page gets. It is called again, with another transaction in the
 #: upload, when a transaction of a database has won against the ledger's.
@@ -98,7 +98,7 @@ class Delivery:
         if upload.by_prefix:
             identity = self._identity(upload, may_wait=True)
             with suppress(LedgerUnavailableError):
-                note(self._ledger, identity.object, _refused(identity.etag), identity.expires)
+                self._ledger.note([(identity.object, _refused(identity.etag))], identity.expires)
 
     def _identity(self, upload: Upload, may_wait: bool) -> UploadIdentity:
         return UploadIdentity(

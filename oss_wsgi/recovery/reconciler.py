@@ -1,29 +1,29 @@
-"""The reconciler: it runs sweeps, with their window and checkpoint, and handles events."""
+"""The reconciler: it runs sweeps, one at a time, keeps what they have reached, and handles events."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
-from math import isfinite
-from typing import Protocol
+from math import inf
+from typing import Protocol, cast
 from urllib.parse import unquote, unquote_plus
 
 from ..bucket import ListedObject
 from ..callback.upload import Upload
 from ..exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
+from ..http import json_object
 from ..ledger.base import Ledger
 from ..settings import Settings
-from .checkpoint import CheckpointFile, State, load_state, save_state
 from .delivery import Delivered
 from .events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
 from .recovery import Known, LostUploads, OnOrphan, Recovery
-from .sweep import Reconciliation, Sweep, distinct, moments
+from .sweep import Reconciliation, Sweep
+from .window import State, distinct, moments, next_sweep, untold_beside, untold_by_sweeps
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,6 @@ class Reconciler:
         prefixes: Sequence[str] | None,
         known: Known | None,
         on_orphan: OnOrphan | None,
-        checkpoint: str | os.PathLike[str] | None,
     ) -> Reconciliation:
         """Sweep the bucket, as ``DirectUpload.reconcile`` describes."""
         if isinstance(prefixes, str):
@@ -97,34 +96,40 @@ class Reconciler:
             )
         lost = self._lost_uploads(known, on_orphan, now - window[0], dry_run=dry_run)
         prefixes = distinct(self.prefixes if prefixes is None else prefixes)
-        store: Ledger | CheckpointFile = self.ledger if checkpoint is None else CheckpointFile(checkpoint)
         place = f"{self._name} {hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:16]}"
-        left: dict[str, float] | None = None
-
-        def save(state: State) -> None:
-            nonlocal left
-            if dry_run:
-                return
-            save_state(store, place, state)
-            now_left = sweep.left_beside(left or {})
-            if now_left != left:  # the server's metrics know no file
-                left = now_left
-                save_state(self.ledger, self._name, {"untold_since": left})
-
+        not_before = min(window[0], now - keep) if known is None else 0.0
         with nullcontext() if dry_run else self.ledger.hold(self._name):
-            left = self._left_by_sweeps()  # here, where no other sweep changes it
-            sweep = Sweep(
+            last = None if dry_run else State.read(self.ledger.load(place))
+            state = next_sweep(last, *window, not_before)
+            report = Reconciliation(cast("float", state.since), state.until, dry_run)
+            untold = self._untold_by_sweeps()  # here, where no other sweep changes it
+
+            def save(state: State, seen_since: float) -> None:
+                nonlocal untold
+                if dry_run:
+                    return
+                self.ledger.save(place, state.text())
+                now_untold = untold_beside(untold or {}, prefixes, state.untold_since, seen_since)
+                if now_untold != untold:
+                    untold = now_untold
+                    self.ledger.save(self._name, json.dumps({"untold_since": untold}))
+
+            def save_running() -> None:
+                oldest = state.told if report.oldest_untold is None else min(state.told, report.oldest_untold)
+                save(state._replace(told=oldest), inf)
+
+            save_running()
+            Sweep(
                 lost,
                 prefixes,
-                Reconciliation(*window, dry_run),
-                {} if dry_run else load_state(store, place),
-                save=save,
+                report,
+                save=save_running,
+                clock=self.clock,
                 progress=progress,
-                not_before=min(window[0], now - keep) if known is None else 0.0,
                 skip_old_days=self.settings.upload_names == "unique",
                 sharded=self.settings.name_shards,
-            )
-            report = sweep.run()
+            ).run()
+            save(state.finished(report.oldest_untold), report.since)
         log.info("sweep: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
         if self.counters is not None and not dry_run:
             self.counters.on_reconciled(report.counts)
@@ -149,18 +154,15 @@ class Reconciler:
 
     def oldest_untold_seconds(self) -> float | None:
         """Return the age of the oldest upload that may not be handed over; 0 if none, None before the first sweep."""
-        left = self._left_by_sweeps()
-        if not left:
-            return None if left is None else 0.0
-        return max(0.0, self.clock() - min(left.values()))  # 0 for a clock that was set back
+        untold = self._untold_by_sweeps()
+        if not untold:
+            return None if untold is None else 0.0
+        return max(0.0, self.clock() - min(untold.values()))  # 0 for a clock that was set back
 
-    def _left_by_sweeps(self) -> dict[str, float] | None:
-        """Return what ``Sweep.left_beside`` returned last, without damaged values; None before the first sweep."""
-        state = load_state(self.ledger, self._name)
-        if "untold_since" not in state:
-            return None
-        left = state["untold_since"] if isinstance(state["untold_since"], dict) else {}
-        return {name: since for name, since in left.items() if isinstance(since, int | float) and isfinite(since)}
+    def _untold_by_sweeps(self) -> dict[str, float] | None:
+        """Return since when something may be untold for each list of prefixes; None before the first sweep."""
+        state = json_object(self.ledger.load(self._name) or "") or {}
+        return untold_by_sweeps(state["untold_since"]) if "untold_since" in state else None
 
     def _handle_event(self, event: UploadEvent) -> EventOutcome:
         if event.bucket != self._bucket or event.name not in UPLOAD_EVENTS:

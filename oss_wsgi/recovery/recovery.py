@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, cast
 
 from ..bucket import BucketClient, ListedObject, StoredObject
@@ -43,7 +44,13 @@ Outcome = tuple[str, str | None]
 #: What can never be handled, and what another try may handle.
 _REFUSALS = (TicketUsedError, NotYoursError, NotConfirmedError, PartsCorruptError)
 _UNDECIDED = (LedgerUnavailableError, ConfirmationUnavailableError)
+KNOWN: Outcome = "known", None
 _UNREACHABLE: Outcome = "refused", "name_unreachable"
+#: The outcome of an object whose receipt is missing or does not open, by the reason.
+LOOKED_AT = {
+    "receipt_missing": "no_receipt",
+    **dict.fromkeys(("receipt_foreign", "receipt_altered", "receipt_expired"), "foreign"),
+}
 #: Replaces an object's name in the ledger's entry of an orphan; a hash of object and ETag replaces the ETag.
 _ORPHAN = "oss_wsgi orphan"
 _TOLD = StoredResponse("200 OK", "", b"")
@@ -105,7 +112,7 @@ class Recovery:
         Raises NotStoredError; NotYoursError unless the object's receipt is this ticket's; UnverifiedError if the ticket
         does not allow the stored object; BucketError.
         """
-        return self.accept(self._head(key), ticket, recovered=recovered)
+        return self.accept(self.head(key), ticket, recovered=recovered)
 
     def accept(self, stored: StoredObject, ticket: Ticket, *, recovered: bool) -> FoundUpload:
         """Return the upload of a ticket whose object is ``stored``; raises as ``find`` does."""
@@ -123,10 +130,14 @@ class Recovery:
         Raises NotStoredError; UnverifiedError for an invalid receipt (``receipt_...``) or one that does not allow the
         stored object (``ticket_mismatch``); BucketError.
         """
-        stored = self._head(key)
+        return self.accept_by_receipt(self.head(key))
+
+    def accept_by_receipt(self, stored: StoredObject) -> FoundUpload:
+        """Return the upload of an object with its own receipt; raises as ``find_by_receipt`` does."""
         return self._checked(stored, self.receipts.open(stored.metadata.get(RECEIPT_NAME)))
 
-    def _head(self, key: str) -> StoredObject:
+    def head(self, key: str) -> StoredObject:
+        """Return the object stored under a name, in any thread. Raises NotStoredError and BucketError."""
         if not 0 < len(key.encode("utf-8", "replace")) <= MAX_KEY_BYTES:
             raise NotStoredError("not_stored", f"no such object: a name has 1 to {MAX_KEY_BYTES} bytes")
         stored = self.bucket.head(key)
@@ -230,10 +241,39 @@ class LostUploads:
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
             raise LedgerUnavailableError("known_failed", hint) from error
 
-    def handle_listed(self, listed: ListedObject) -> Outcome:
+    def looked_at(self, page: Sequence[ListedObject]) -> dict[str, Outcome]:
+        """Return the outcomes, by name, of those objects of a page that ``note`` has noted."""
+        found: dict[str, Outcome] = {}
+        for reason, outcome in LOOKED_AT.items():
+            pairs = [(listed.key, self._mark(listed, reason)) for listed in page if listed.key not in found]
+            if pairs:
+                found.update((name, (outcome, reason)) for name, _ in self.ledger.known(pairs))
+        return found
+
+    def note(self, looked_at: Sequence[tuple[ListedObject, str]]) -> None:
+        """Note objects whose receipt is missing or does not open, and the reason: the next sweeps do not ask again."""
+        if looked_at and not self.dry_run:
+            pairs = [(listed.key, self._mark(listed, reason)) for listed, reason in looked_at]
+            self.ledger.note(pairs, self.remember_until)
+
+    def _mark(self, listed: ListedObject, reason: str) -> str:
+        """Return the mark of an object that was looked at.
+
+        An object that is stored again, or copied onto itself with a receipt, has another time; other secrets, or a
+        longer memory, may open the receipt.
+        """
+        secrets = "" if reason == "receipt_missing" else self._secrets
+        return f"{reason} {self.recovery.bucket_name} {listed.etag} {listed.last_modified} {secrets}"
+
+    @cached_property
+    def _secrets(self) -> str:
+        # Read once: a receipt that the secrets of now open must not be noted as one that those of a moment ago did not.
+        return self.recovery.receipts.fingerprint
+
+    def handle_listed(self, listed: ListedObject, head: Callable[[], StoredObject] | None = None) -> Outcome:
         """Do what ``handle`` does, for a listed object, which exists even if no request can name it."""
         try:
-            outcome, reason = self.handle(listed)
+            outcome, reason = self.handle(listed, head)
         except BucketRefusedError as error:
             if error.code != "SignatureDoesNotMatch":  # the same key could list, so it is right
                 raise
@@ -248,12 +288,16 @@ class LostUploads:
             return self._refuse(orphan, unreachable.reason, unreachable.hint)
         return outcome, reason
 
-    def handle(self, listed: ListedObject) -> Outcome:
-        """Handle one object that the ledger does not know; return its outcome and the reason. Raises BucketError."""
+    def handle(self, listed: ListedObject, head: Callable[[], StoredObject] | None = None) -> Outcome:
+        """Handle one object that the ledger does not know; return its outcome and the reason. Raises BucketError.
+
+        ``head`` returns what ``Recovery.head`` does; it is not called for a name that nobody can ask for.
+        """
         if has_dot_segment(listed.key):  # not ours: such names are never signed
             return _UNREACHABLE
         try:
-            upload, head_request_id = self.recovery.find_by_receipt(listed.key)
+            stored = self.recovery.head(listed.key) if head is None else head()
+            upload, head_request_id = self.recovery.accept_by_receipt(stored)
         except NotStoredError:
             return "gone", None
         except BucketRefusedError as error:
@@ -261,14 +305,12 @@ class LostUploads:
                 raise
             return _UNREACHABLE
         except UnverifiedError as error:
-            if error.reason == "receipt_missing":
-                return "no_receipt", error.reason
-            if error.reason.startswith("receipt_"):
-                return "foreign", error.reason
+            if error.reason in LOOKED_AT:
+                return LOOKED_AT[error.reason], error.reason
             return self._refuse(cast("Upload", error.upload), error.reason, error.hint)  # set by `Recovery`
         etag = upload.etag or ""
         if etag != listed.etag and not self.unknown([listed._replace(etag=etag)]):
-            return "known", None
+            return KNOWN
         if self.dry_run:
             return "untold", None
         refusal = None

@@ -488,6 +488,26 @@ class LedgerContract:
         ledger.close()
         assert (ledger.load("a"), ledger.load("b"), len(ledger)) == ("", "other", 0)
 
+    def test_what_is_noted_is_known_and_is_no_upload(self, ledger: Ledger) -> None:
+        pairs = {("user/猫 1.png", f"mark {number}") for number in range(1000)}
+        ledger.note(pairs, NOW + 300)
+        ledger.note(pairs, NOW + 300)
+        ledger.note([], NOW + 300)
+        assert set(ledger.known(pairs)) == pairs
+        assert set(ledger.known([("user/猫 1.png", "5B3C"), ("user/猫", "mark 1"), ("user/猫 1.png", "mark")])) == set()
+        assert len(ledger) == 0
+        assert_handled(ledger, identity())
+        ledger.close()
+        assert set(ledger.known([("user/猫 1.png", "5B3C"), ("user/猫 1.png", "mark 7")])) == {
+            ("user/猫 1.png", "5B3C"), ("user/猫 1.png", "mark 7"),
+        }  # fmt: skip
+
+    def test_a_note_is_kept_until_it_expires(self, ledger: Ledger, clock: LedgerClock) -> None:
+        for expires in (NOW + 100_000, NOW + 100):
+            ledger.note([("a", "mark")], expires)
+        let_time_pass(ledger, clock, 100_000)
+        assert set(ledger.known([("a", "mark")])) == {("a", "mark")}
+
     # A store that cannot be written to.
 
     @pytest.mark.parametrize("max_objects", [1, 3])

@@ -13,7 +13,7 @@ import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, PartsCorruptError, TicketUsedError
 from oss_wsgi.ledger import base
-from oss_wsgi.ledger.base import StoredResponse, note
+from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
 from oss_wsgi.testing.ledger_contract import (
@@ -96,14 +96,6 @@ def test_a_turn_that_was_waited_for_is_taken(clock: LedgerClock) -> None:
     assert ledger.begin_once(identity(), Handler()) is None
     handler.release.set()
     assert call.outcome() == SUCCESS
-
-
-def test_notes_of_one_second_use_up_no_ticket(clock: LedgerClock) -> None:
-    ledger = MemoryLedger(clock=clock)
-    pairs = [("a", "mark"), ("b", "mark"), ("b", "another mark")]
-    for name, mark in pairs:
-        note(ledger, name, mark, NOW + 60)
-    assert ledger.known([*pairs, ("a", "another mark")]) == set(pairs)
 
 
 def fill(ledger: MemoryLedger) -> MemoryLedger:
@@ -220,13 +212,23 @@ def test_by_default_it_holds_10_000_responses_and_16_mib(clock: LedgerClock) -> 
     assert len(ledger) == 16
 
 
-def test_a_note_is_kept_as_long_as_it_says(clock: LedgerClock) -> None:
+def test_notes_are_forgotten_some_time_after_they_expire(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock)
-    note(ledger, "a", "mark", int(NOW) + 2 * MARGIN)
-    for _ in range(3 * MARGIN // (2 * MAX_STEP)):
-        clock.advance(MAX_STEP)
-        ledger.run_once(identity("another"), Handler(FAILURE))
-    assert ledger.known([("a", "mark")]) == {("a", "mark")}
+    ledger.note([("a", "mark")], NOW + 300)
+    ledger.note([("b", "mark")], NOW + 10 * MARGIN)
+    assert ledger.known([("a", "mark"), ("b", "mark")]) == {("a", "mark"), ("b", "mark")}
+    let_time_pass(ledger, clock, 2 * MARGIN)
+    assert ledger.known([("a", "mark"), ("b", "mark")]) == {("b", "mark")}
+
+
+def test_more_notes_than_fit_remove_no_response_and_no_later_note(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=2, max_notes=100)
+    ledger.run_once(identity("t1"), Handler())
+    ledger.note([("later", "mark")], NOW + 90_000)
+    ledger.note([(f"{number}", "mark") for number in range(1000)], NOW + 300)
+    assert len(ledger.known((f"{number}", "mark") for number in range(1000))) == 99
+    assert ledger.known([("later", "mark")])
+    assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
 
 
 def test_no_object_of_a_ticket_for_several_is_overwritten_where_that_is_forbidden(clock: LedgerClock) -> None:

@@ -190,6 +190,7 @@ class Noting:
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
         self.asked: list[UploadIdentity] = []
+        self.noted: list[tuple[str, str, int]] = []
 
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         self.asked.append(identity)
@@ -199,6 +200,11 @@ class Noting:
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         return set()
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        self.noted += [(*pair, expires) for pair in pairs]
+        if self.errors:
+            raise self.errors.pop(0)
 
 
 @pytest.mark.parametrize(
@@ -222,18 +228,17 @@ def test_what_the_ledger_refuses_is_refused_and_noted_of_a_prefix_form(
     assert f"reason={error.reason} " in caplog.text
     assert error.hint not in answer.text
     is_noted = by_prefix and not isinstance(error, PartsCorruptError)
-    assert [identity.object for identity in ledger.asked] == ["user/a.txt"] * (2 if is_noted else 1)
-    if is_noted:
-        assert ledger.asked[1].ticket != "T1", "it uses no ticket up"
-        assert ledger.asked[1].expires == NOW + 300
+    assert ledger.noted == [("user/a.txt", "refused 5D41", NOW + 300)] * is_noted
 
 
-def test_a_report_that_is_refused_again_and_again_is_one_note() -> None:
-    ledger = MemoryLedger(clock=FrozenClock(NOW))
+def test_reports_that_are_refused_again_and_again_remove_nothing_that_was_handled() -> None:
+    ledger = MemoryLedger(clock=FrozenClock(NOW), max_uploads=2)
+    post(webtest.TestApp(OncePerUpload(View(), ledger)))
     app = webtest.TestApp(OncePerUpload(View("500 No"), ledger))
-    for etag in ("1", "1", "2", "1"):
-        post(app, replace(UPLOAD, etag=etag, by_prefix=True))
-    assert len(ledger) == 2
+    for etag in ("1", "1", "2", "3", "1"):
+        post(app, replace(UPLOAD, ticket_id="T2", etag=etag, by_prefix=True))
+    assert len(ledger) == 1
+    assert ledger.known([("user/a.txt", "5D41"), ("user/a.txt", "refused 1")])
 
 
 class Settled(Pending):

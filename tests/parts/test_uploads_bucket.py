@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +24,6 @@ from oss_wsgi.exceptions import (
     UploadGoneError,
     UploadUnsettledError,
 )
-from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.parts import crc64
 from oss_wsgi.parts.ticket import PartsBook, PartsTicket
 from oss_wsgi.parts.uploads import UNSETTLED_SECONDS, PartUploads
@@ -51,16 +50,17 @@ class Noting(MemoryLedger):
 
     def __init__(self, clock: FrozenClock) -> None:
         super().__init__(clock=clock)
-        self.asked: list[UploadIdentity] = []
+        self.noted: list[tuple[str, str, int]] = []
         self.expected: list[tuple[str, int, int]] = []
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         self.expected.append((ticket, checksum, expires))
         super().expect(ticket, checksum, expires)
 
-    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-        self.asked.append(identity)
-        return super().run_once(identity, handle)
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        pairs = list(pairs)
+        self.noted += [(*pair, expires) for pair in pairs]
+        super().note(pairs, expires)
 
 
 class Uploads:
@@ -378,7 +378,7 @@ def test_what_oss_answers_counts_unless_another_page_was_first(
         site.uploads.complete(opened, CLAIMED)
     assert raised.value.reason == reason
     assert len(site.ledger.expected) == 1, "whoever finds an object later must know what it has to be"
-    assert bool(site.ledger.asked) == (answer is SILENT), "after an answer nothing is unsettled"
+    assert bool(site.ledger.noted) == (answer is SILENT), "after an answer nothing is unsettled"
 
 
 def test_a_head_that_is_refused_does_not_hide_what_oss_refused(site: Uploads) -> None:
@@ -397,8 +397,8 @@ def test_after_no_answer_nobody_can_tell_for_a_moment(site: Uploads, seconds: in
     site.parts, site.completed = parts(PART, 5), SILENT
     with pytest.raises(BucketUnreachableError):
         site.uploads.complete(opened, CLAIMED)
-    (noted,) = site.ledger.asked
-    assert (noted.object, noted.expires, noted.may_wait) == ("u/a.mp4", int(site.clock.now) + 60, False)
+    ((name, _, expires),) = site.ledger.noted
+    assert (name, expires) == ("u/a.mp4", int(site.clock.now) + 60)
     site.clock.now += seconds
     site.parts = GONE
     for ask in (lambda: site.uploads.list(opened), lambda: site.uploads.complete(opened, CLAIMED)):

@@ -59,6 +59,7 @@ class PlainLedger:
         self.gate = Gate(wait_timeout)
         self.responses: dict[tuple[str, str, str], Entry] = {}
         self.checksums: dict[tuple[str, int], Entry] = {}
+        self.notes: dict[tuple[str, str], Entry] = {}
         self.texts: dict[str, str] = {}
         self.held: set[str] = set()
         self.time = SteadyTime.started(clock())
@@ -112,7 +113,7 @@ class PlainLedger:
 
     def forget_expired(self) -> None:
         self.time = self.time.at(self.clock())
-        for entries in (self.responses, self.checksums):
+        for entries in (self.responses, self.checksums, self.notes):
             for key in [key for key, entry in entries.items() if self.is_over(entry)]:
                 del entries[key]  # type: ignore[attr-defined]
 
@@ -121,7 +122,14 @@ class PlainLedger:
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         with self.lock:
-            return set(pairs) & {(name, etag) for _, name, etag in self.responses}
+            return set(pairs) & {*self.notes, *((name, etag) for _, name, etag in self.responses)}
+
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        with self.lock:
+            for pair in pairs:
+                before = self.notes.get(pair, Entry(None, 0, 0))
+                until = self.time.forget_after(expires)
+                self.notes[pair] = Entry(None, max(expires, before.expires), max(until, before.forget_after))
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         with self.lock:
@@ -590,6 +598,26 @@ class KnowsByTheObjectAlone(PlainLedger):
         return {pair for pair in pairs if pair[0] in objects}
 
 
+@fails("test_what_is_noted_is_known_and_is_no_upload")
+class CountsNotes(PlainLedger):
+    def __len__(self) -> int:
+        return super().__len__() + len(self.notes)
+
+
+@fails("test_what_is_noted_is_known_and_is_no_upload")
+class NotesUseTicketsUp(PlainLedger):
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        for name, mark in pairs:
+            self.store(UploadIdentity("t1", name, mark, expires), ledger_contract.SUCCESS)
+
+
+@fails("test_a_note_is_kept_until_it_expires")
+class KeepsTheLastExpiryOfANote(PlainLedger):
+    def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        for pair in pairs:
+            self.notes[pair] = Entry(None, expires, expires)
+
+
 @fails("test_check_succeeds_and_stores_nothing")
 class ChecksByStoring(PlainLedger):
     def check(self) -> None:
@@ -599,5 +627,6 @@ class ChecksByStoring(PlainLedger):
 @fails("test_a_closed_ledger_opens_again_with_its_responses")
 class ForgetsWhenClosed(PlainLedger):
     def close(self) -> None:
+        self.notes.clear()
         self.responses.clear()
         self.checksums.clear()
