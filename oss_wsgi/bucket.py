@@ -50,9 +50,10 @@ class StoredPart(NamedTuple):
 class BucketClient(Protocol):
     """A client of one bucket. ``SDKBucket`` uses the official SDK; any object with these methods works.
 
-    Each call ends within a time limit of its own. Threads may share a client. Each method raises BucketUnreachableError
-    when OSS does not answer in time, and BucketRefusedError when it refuses; that error names the right that the access
-    key lacks. (A client with ``head`` and ``list`` alone is enough for recover, reconcile and events.)
+    Each call ends within a time limit of its own. Several threads may call at once: a sweep calls ``head`` in up to
+    eight. Each method raises BucketUnreachableError when OSS does not answer in time, and BucketRefusedError when it
+    refuses; that error names the right that the access key lacks. (A client with ``head`` and ``list`` alone is enough
+    for recover, reconcile and events.)
     """
 
     def head(self, key: str) -> StoredObject | None:

@@ -112,7 +112,7 @@ _MARK = Script.of(f"{_MARKING} mark(KEYS[1], KEYS[2], ARGV[1], ARGV[2])")
 _NOTE = Script.of(
     f"""{_LIFE}
 for _, key in ipairs(KEYS) do
-    redis.call('SETNX', key, '')
+    redis.call('SET', key, '', 'NX')
     keep(key, life(ARGV[1]))
 end
 """

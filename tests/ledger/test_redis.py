@@ -98,6 +98,13 @@ class OnServer:
         ledger.run_once(identity("valid", object="valid", expires=valid), Handler())
         assert sum(86_400 + 4900 < each <= 86_400 + 5000 for each in seconds_left(self.nodes)) == 2
 
+    def test_a_note_ends_some_time_after_it_expires(self, ledger: Any) -> None:
+        with self.nodes[0].client() as client:
+            now = int(client.time()[0])
+        for expires in (now + 5000, now + 100):
+            ledger.note([("a", "mark"), ("b", "mark")], expires)
+        assert all(86_400 + 4900 < each <= 86_400 + 5000 for each in seconds_left(self.nodes))
+
 
 def seconds_left(nodes: list[Server]) -> list[float]:
     """Return the seconds until each key ends by itself, without those of locks and counts."""

@@ -859,6 +859,31 @@ def test_a_response_is_deleted_when_both_clocks_have_passed(server: Server, engi
 
 
 @BOTH
+def test_a_note_is_deleted_when_both_clocks_have_passed(server: Server, engine: Engine) -> None:
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock) as ledger:
+        ledger.note([("a", "mark"), ("b", "mark")], NOW + 300)
+        ledger.note([("b", "mark")], NOW + 10 * 86_400)
+        move(engine, 300 + MARGIN + 60)
+        assert ledger.delete_expired() == 0, "by the caller's clock they are valid"
+        clock.advance(301)
+        assert ledger.delete_expired() == 2
+        assert ledger.known([("a", "mark"), ("b", "mark")]) == {("b", "mark")}
+
+
+@BOTH
+def test_many_notes_delete_what_has_expired(server: Server, engine: Engine) -> None:
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock) as ledger:
+        ledger.note([(f"{number}", "old") for number in range(1000)], NOW + 300)
+        move(engine, 300 + MARGIN + 60)
+        clock.advance(301)
+        ledger.note([(f"{number}", "new") for number in range(1000)], NOW + 3000)
+        assert not ledger.known((f"{number}", "old") for number in range(1000))
+        assert len(ledger.known((f"{number}", "new") for number in range(1000))) == 1000
+
+
+@BOTH
 def test_a_response_that_is_still_valid_keeps_the_lock_of_its_ticket(server: Server, engine: Engine) -> None:
     """A response that recovery stores is valid for longer than the ticket's other ones."""
     clock, longer = LedgerClock(), identity(etag="2", expires=NOW + 36_000)

@@ -615,6 +615,21 @@ def test_a_response_that_one_time_calls_valid_stays(
     assert rows(path, f"SELECT COUNT(*) FROM answers WHERE expires = {expires}") == [(10,)]
 
 
+def test_expired_notes_are_deleted_as_fast_as_notes_come(path: Path) -> None:
+    clock = LedgerClock()
+    with SQLiteLedger(path, clock=clock) as ledger:
+        ledger.note([(f"{number}", "old") for number in range(1000)], NOW - 10 * MARGIN)
+        ledger.note([("valid", "mark")], NOW + 10 * MARGIN)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE steady_time SET seconds = seconds + ?", (MARGIN + 1,))
+            connection.commit()
+        clock.advance(60)
+        for number in range(5):
+            ledger.note([(f"{number} {other}", "mark") for other in range(100)], NOW + 300)
+        assert rows(path, f"SELECT COUNT(*) FROM notes WHERE expires < {NOW}") == [(0,)]
+        assert ledger.known([("valid", "mark"), ("0", "old")]) == {("valid", "mark")}
+
+
 @pytest.mark.slow
 def test_the_count_of_a_ticket_is_deleted_after_its_responses(path: Path) -> None:
     clock = LedgerClock()

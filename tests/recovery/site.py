@@ -50,7 +50,8 @@ class Site:
 
     def put(self, key: str, data: bytes = b"x", headers: dict[str, str] | None = None) -> None:
         """Store an object, as another program with its own keys does."""
-        with self.client.local_oss.storage.bucket("examplebucket").incoming() as incoming:
+        oss = self.client.local_oss
+        with oss.storage.bucket(oss.bucket).incoming() as incoming:
             incoming.write(data)
             incoming.commit(key, "image/png", headers or {}, now=self.clock())
 
