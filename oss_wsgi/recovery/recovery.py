@@ -124,16 +124,12 @@ class Recovery:
             raise NotYoursError("not_yours", "the object's receipt belongs to another ticket")
         return self._checked(stored, receipt, recovered=recovered)  # its ticket is the same, sealed once more
 
-    def find_by_receipt(self, key: str) -> FoundUpload:
+    def accept_by_receipt(self, stored: StoredObject) -> FoundUpload:
         """Return the upload that an object's own receipt describes.
 
-        Raises NotStoredError; UnverifiedError for an invalid receipt (``receipt_...``) or one that does not allow the
-        stored object (``ticket_mismatch``); BucketError.
+        Raises UnverifiedError for an invalid receipt (``receipt_...``) or one that does not allow the stored object
+        (``ticket_mismatch``).
         """
-        return self.accept_by_receipt(self.head(key))
-
-    def accept_by_receipt(self, stored: StoredObject) -> FoundUpload:
-        """Return the upload of an object with its own receipt; raises as ``find_by_receipt`` does."""
         return self._checked(stored, self.receipts.open(stored.metadata.get(RECEIPT_NAME)))
 
     def head(self, key: str) -> StoredObject:

@@ -177,7 +177,7 @@ def test_what_head_does_not_say_is_none(content_type: str | None) -> None:
 def test_a_name_that_oss_cannot_have_is_not_asked_for(key: str) -> None:
     recovery = recovery_of(AssertionError("asked"))
     with pytest.raises(NotStoredError) as raised:
-        recovery.find_by_receipt(key)
+        recovery.head(key)
     assert raised.value.reason == "not_stored"
 
 
@@ -185,7 +185,7 @@ def test_a_name_that_oss_cannot_have_is_not_asked_for(key: str) -> None:
 def test_an_object_that_oss_does_not_hold_is_not_stored(key: str) -> None:
     recovery = recovery_of(None)
     with pytest.raises(NotStoredError) as raised:
-        recovery.find_by_receipt(key)
+        recovery.head(key)
     bucket: Any = recovery.bucket
     assert (raised.value.reason, bucket.asked) == ("not_stored", [key])
 
@@ -210,7 +210,7 @@ def test_an_object_without_the_tickets_receipt_is_somebody_elses(metadata: dict[
 )
 def test_an_upload_that_is_refused_is_told_with_the_error(changes: dict[str, Any]) -> None:
     with pytest.raises(UnverifiedError) as raised:
-        recovery_of(stored(a_ticket(), **changes)).find_by_receipt(KEY)
+        recovery_of(None).accept_by_receipt(stored(a_ticket(), **changes))
     upload = raised.value.upload
     assert isinstance(upload, Upload)
     assert (upload.object, upload.user, raised.value.reason) == (changes.get("key", KEY), "eric", "ticket_mismatch")
