@@ -134,8 +134,8 @@ class Sweep:
         self._failures: list[BucketError] = []
         self._has_answered = False
 
-    def run(self) -> Reconciliation:
-        """List everything, and return the report.
+    def run(self) -> None:
+        """List everything, and fill the report.
 
         Raises BucketError if OSS gave no answer about so many objects that the window must be swept again, and whatever
         else a callable raises.
@@ -153,7 +153,6 @@ class Sweep:
         if refusals:
             raise refusals[-1]
         self.report.progress = 1.0
-        return self.report
 
     def _sweep(self, prefix: str) -> None:
         after = ""

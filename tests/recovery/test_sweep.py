@@ -368,6 +368,7 @@ def test_prefixes_that_cover_each_other_are_listed_once(site: Site) -> None:
     report = site.reconcile(prefixes=["b/", "a/b/", "a/", "b/"], progress=lambda report: shares.append(report.progress))
     assert report.listed == 3
     assert set(shares) == {0.0, 0.5, 1.0}
+    assert site.reconcile(prefixes=[]).progress == 1.0
     with pytest.raises(TypeError, match="not the text 'a/'"):
         site.reconcile(prefixes="a/")
 
@@ -656,39 +657,28 @@ def test_a_sweep_that_was_stopped_long_ago_reaches_behind_the_ledgers_memory_onl
     assert len(site.uploads) == handled + 10
 
 
-def test_a_bucket_that_stays_unreachable_ends_the_sweep_which_asks_again_for_all_of_it(site: Site) -> None:
-    for number in range(6):
-        site.upload(name=f"{number}.png")
-    original = site.bucket.head
-    asked: list[str] = []
+def test_a_bucket_that_is_unreachable_three_times_ends_the_sweep_and_the_next_asks_again(site: Site) -> None:
+    keys = sorted(site.upload(name=f"{number}.png") for number in range(6))
+    failing(site, keys[2:5], UNREACHABLE)
+    with pytest.raises(BucketUnreachableError):
+        site.reconcile()
+    assert [upload.object for upload in site.uploads] == keys[:2]
+    report = site.reconcile()
+    assert (report.recovered, report.known, report.left) == (4, 2, {})
+    assert [upload.object for upload in site.uploads] == keys
+
+
+def failing(site: Site, names: Iterable[str], error: Exception) -> None:
+    """Let the bucket fail at the first HEAD of some objects."""
+    original, left = site.bucket.head, set(names)
 
     def head(key: str) -> Any:
-        asked.append(key)
-        if len(asked) > 2:
-            raise UNREACHABLE
+        if key in left:
+            left.remove(key)
+            raise error
         return original(key)
 
     site.bucket.head = head  # type: ignore[method-assign]
-    with pytest.raises(BucketUnreachableError):
-        site.reconcile()
-    assert len(site.uploads) == 2
-    site.bucket.head = original  # type: ignore[method-assign]
-    report = site.reconcile()
-    assert (report.recovered, report.known, report.left) == (4, 2, {})
-    assert len({upload.object for upload in site.uploads}) == len(site.uploads) == 6
-
-
-def unreachable(site: Site, failures: int) -> Callable[[str], Any]:
-    """Return a HEAD to which OSS does not answer the first few times."""
-    original = site.bucket.head
-    left = [UNREACHABLE] * failures
-
-    def head(key: str) -> Any:
-        if left:
-            raise left.pop()
-        return original(key)
-
-    return head
 
 
 @pytest.mark.parametrize("method", ["head", "list"])
@@ -723,11 +713,9 @@ def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
         stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
         assert stored is not None
         site.put(key, b"HELLO", {**stored.headers})
-    original = site.bucket.head
-    site.bucket.head = unreachable(site, failures=9)  # type: ignore[method-assign]
+    failing(site, lost, UNREACHABLE)
     with pytest.raises(BucketUnreachableError):
         site.reconcile()
-    site.bucket.head = original  # type: ignore[method-assign]
     report = site.reconcile()
     assert (report.listed, report.known, sum(report.counts.values())) == (6, 2, 6)
 
@@ -739,22 +727,15 @@ def test_a_sweep_that_fails_counts_no_object_twice(site: Site) -> None:
         (UNREACHABLE, "no"),
         (BucketRefusedError("bucket_refused", "no right"), "yes no no no"),
         (BucketRefusedError("bucket_failed", "the SDK raised"), "no no no no yes"),
+        (BucketRefusedError("bucket_failed", "the SDK raised"), "no no no"),
     ],
-    ids=["two moments and one", "a moment alone", "refused after an answer", "whatever fails of single objects"],
+    ids=["two moments and one", "a moment alone", "refused after an answer", "whatever fails of some", "of all"],
 )
 def test_objects_that_cannot_be_asked_for_are_counted_and_the_sweep_goes_on(
     site: Site, error: Exception, answers: str
 ) -> None:
-    original, left = site.bucket.head, answers.split()
-    for number in range(len(left)):
-        site.upload(name=f"{number}.png")
-
-    def head(key: str) -> Any:
-        if left and left.pop(0) == "no":
-            raise error
-        return original(key)
-
-    site.bucket.head = head  # type: ignore[method-assign]
+    keys = sorted(site.upload(name=f"{number}.png") for number in range(len(answers.split())))
+    failing(site, [key for key, answer in zip(keys, answers.split(), strict=True) if answer == "no"], error)
     failed = answers.count("no")
     report = site.reconcile()
     assert (report.recovered, report.left) == (answers.count("yes"), {"unavailable": failed})
@@ -796,16 +777,8 @@ def test_a_folder_that_the_bucket_refuses_does_not_keep_others_from_being_handle
     refusing(site, lambda name: name.startswith("private/"), "AccessDenied")
     report = site.reconcile(prefixes=[""])
     assert ([str(upload.object) for upload in site.uploads], report.left) == ([key], {"unavailable": 6})
-    refused, moments = site.bucket.head, [UNREACHABLE]
-
-    def head(name: str) -> Any:
-        if moments and not name.startswith("private/"):
-            raise moments.pop()
-        return refused(name)
-
-    for _ in range(2):
-        site.upload()
-    site.bucket.head = head  # type: ignore[method-assign]
+    lost = sorted(site.upload() for _ in range(2))
+    failing(site, lost[:1], UNREACHABLE)
     report = site.reconcile(prefixes=[""])
     assert (report.recovered, report.left) == (1, {"unavailable": 7}), "one moment without an answer ends nothing"
     assert site.reconcile(prefixes=[""]).recovered == 1
@@ -1051,13 +1024,16 @@ class Counting(SQLiteLedger):
     """A ledger in a file that counts how often it writes."""
 
     writes = 0
+    noted = 0
 
     def save(self, name: str, text: str) -> None:
         self.writes += 1
         super().save(name, text)
 
     def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
+        pairs = list(pairs)
         self.writes += 1
+        self.noted += len(pairs)
         super().note(pairs, expires)
 
 
@@ -1080,6 +1056,7 @@ def test_only_the_first_sweep_asks_for_objects_without_a_valid_receipt(
         site.put(f"user-dir-prefix/{number:02}")
     for name in ("altered", "copied"):
         site.put(f"user-dir-prefix/{name}", b"x", {"x-oss-meta-oss-wsgi": "altered"})
+    site.upload()
     reports, heads, writes = [], [], []
     for _ in range(3):
         site.bucket.requests.clear()
@@ -1089,8 +1066,8 @@ def test_only_the_first_sweep_asks_for_objects_without_a_valid_receipt(
         writes.append(ledger.writes)
         site.clock.advance(HOUR)
     ledger.close()
-    assert heads == [100, 0, 0]
-    assert writes == [6, 4, 4], "two pages of notes; before and after, the state and the age"
+    assert (heads, ledger.noted) == ([101, 0, 0], 100)
+    assert writes == [7, 4, 4], "three pages of notes; before and after, the state and the age"
     for report in reports:
         assert report.left == {"no_receipt": 98, "foreign": 2}
         assert report.reasons == {"receipt_missing": 98, "receipt_altered": 2}
@@ -1190,14 +1167,20 @@ def test_a_ledger_that_cannot_note_ends_the_sweep_and_the_next_one_asks_again(ma
     assert len(site.heads()) == 2
 
 
-def test_a_long_sweep_saves_at_most_once_a_second(make: Callable[..., Site], tmp_path: Path) -> None:
+def test_a_long_sweep_saves_at_most_once_a_second(
+    make: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = Counting(tmp_path / "ledger.db", clock=lambda: NOW)
     site = make(ledger=ledger)
     for number in range(100):
         site.put(f"user-dir-prefix/{number:02}")
     site.reconcile(progress=lambda report: site.clock.advance(0.1))
-    ledger.close()
     assert 15 <= ledger.writes <= 26, "in ten seconds, the state and the notes; and at both ends"
+    ledger.writes = 0
+    monkeypatch.setattr(sweep, "PAGE", 5)
+    site.reconcile(progress=lambda report: site.clock.advance(0.5))
+    assert 9 <= ledger.writes <= 16, "nothing is asked for, and each page takes half a second"
+    ledger.close()
 
 
 # Several HEADs at once.

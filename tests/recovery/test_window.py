@@ -49,8 +49,9 @@ def test_no_state_is_none_without_a_word(caplog: pytest.LogCaptureFixture) -> No
         (swept(10, 25), (25, 30, 20)),
         (swept(15, 50), (50, 30, 20)),
         (swept(10, 25, left=12), (12, 30, 12)),
-        (swept(10, 25, left=25), (25, 30, 20)),
+        (swept(10, 15, left=15), (15, 30, 15)),
         (swept(10, 50, left=12), (12, 50, 12)),
+        (swept(3, 6, left=5), (5, 30, 5)),
         (swept(3, 6, left=4), (20, 30, 20)),
         (State(15, 18, 10), (15, 30, 10)),
         (State(15, 50, 10), (15, 50, 10)),
@@ -59,7 +60,13 @@ def test_no_state_is_none_without_a_word(caplog: pytest.LogCaptureFixture) -> No
     ],
     ids=[
         *("the first", "after one that told all", "of earlier days", "something left", "the last moment left"),
-        *("left by one of later days", "left too long ago", "killed", "killed with a later window"),
+        *(
+            "left by one of later days",
+            "left just in time",
+            "left too long ago",
+            "killed",
+            "killed with a later window",
+        ),
         *("killed with a shorter window", "killed long ago"),
     ],
 )
@@ -71,6 +78,7 @@ def test_a_sweep_of_earlier_days_does_not_undo_what_was_told(caplog: pytest.LogC
     told = swept(50, 60)
     earlier = next_sweep(told, 20, 30, 0).finished(None)
     assert earlier == told
+    assert 60 < earlier.told < 60.001
     assert next_sweep(earlier, 55, 70, 0) == (60, 70, 55)
     assert caplog.records == []
 
@@ -80,6 +88,7 @@ def test_a_sweep_of_earlier_days_does_not_undo_what_was_told(caplog: pytest.LogC
     [
         (State(20, 30, 20), 20),
         (State(30, 30, 20), 30),
+        (State(50, 30, 20), 50),
         (swept(20, 30), None),
         (swept(20, 30, left=25), 25),
         (swept(20, 30, left=30), 30),
@@ -95,12 +104,12 @@ def test_a_time_that_nobody_looks_at_is_logged(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_finished_sweep_ends_what_others_left_below_its_prefixes_and_in_its_window() -> None:
-    others = {'["a/b/"]': 20.0, '["a/", "c/"]': 20.0, '["a/x/"]': 5.0, "x": 1.0, "[5]": 1.0}
+    others = {'["a/b/"]': 10.0, '["a/", "c/"]': 20.0, '["a/x/"]': 5.0, "x": 1.0, "[5]": 1.0}
     kept = {'["a/", "c/"]': 20.0, '["a/x/"]': 5.0}
     assert untold_beside(others, ["a/"], None, 10) == kept
     assert untold_beside(others, ["a/"], 15, 10) == {**kept, '["a/"]': 15}
     assert untold_beside({'["a/"]': 5.0}, ["a/"], None, 10) == {}
-    assert untold_beside(others, ["a/"], 15, float("inf")) == {'["a/b/"]': 20.0, **kept, '["a/"]': 15}
+    assert untold_beside(others, ["a/"], 15, float("inf")) == {'["a/b/"]': 10.0, **kept, '["a/"]': 15}
 
 
 def test_damaged_moments_are_left_out() -> None:
