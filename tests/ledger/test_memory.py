@@ -228,6 +228,8 @@ def test_more_notes_than_fit_remove_no_response_and_no_later_note(clock: LedgerC
     ledger.note([(f"{number}", "mark") for number in range(1000)], NOW + 300)
     assert len(ledger.known((f"{number}", "mark") for number in range(1000))) == 99
     assert ledger.known([("later", "mark")])
+    ledger.note([(f"{number}", "much later") for number in range(1000)], NOW + 900_000)
+    assert len(ledger.known((f"{number}", "much later") for number in range(1000))) == 100
     assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
 
 

@@ -1101,6 +1101,7 @@ def test_a_receipt_that_did_not_open_is_asked_for_again_with_other_secrets_or_a_
     ledger = MemoryLedger(clock=lambda: NOW)
     site = make({"ticket_secret": (SECRET,)}, ledger=ledger)
     site.upload()
+    site.put("user-dir-prefix/a")
     if "ledger_keep" in change:
         site.clock.advance(8 * 24 * HOUR)
     settings = {"ticket_secret": (SECRET if "ledger_keep" in change else OTHER_SECRET,)}
@@ -1111,9 +1112,10 @@ def test_a_receipt_that_did_not_open_is_asked_for_again_with_other_secrets_or_a_
         return other.reconcile(since="20d")
 
     for _ in range(2):
-        assert swept(settings).foreign == 1
-    assert len(site.heads()) == 1
-    assert swept({**settings, **change}).recovered == 1
+        assert swept(settings).left == {"foreign": 1, "no_receipt": 1}
+    assert len(site.heads()) == 2
+    report = swept({**settings, **change})
+    assert (report.recovered, report.no_receipt, len(site.heads())) == (1, 1, 3)
 
 
 def test_an_application_may_know_what_a_sweep_has_looked_at(site: Site) -> None:
