@@ -74,13 +74,13 @@ ON CONFLICT (ticket, name) DO UPDATE SET value = value + 1, forget_after = max(f
 """
 _EXPECT = "INSERT OR REPLACE INTO notes (ticket, name, value, expires, forget_after) VALUES (?, ?, NULL, ?, ?)"
 _FORGET_EXPECTED = "DELETE FROM notes WHERE ticket = ? AND name <> 'objects'"
-# Notes of pairs stand beside those of tickets, under a ticket's ID that no ticket has.
+# Notes of pairs stand beside those of tickets, under a number, which is no ticket's ID.
 _NOTE = """
-INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES ('', ?, NULL, ?, ?)
+INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES (0, ?, NULL, ?, ?)
 ON CONFLICT (ticket, name) DO UPDATE SET expires = max(expires, excluded.expires),
     forget_after = max(forget_after, excluded.forget_after)
 """
-_SELECT_NOTED = "SELECT name FROM notes WHERE ticket = '' AND name IN ({})"
+_SELECT_NOTED = "SELECT name FROM notes WHERE ticket = 0 AND name IN ({})"
 _SELECT_TIME = "SELECT seconds, clock FROM steady_time"
 _STORE_TIME = "REPLACE INTO steady_time VALUES (1, ?, ?)"
 # Only the first rows are examined. If they are still valid by the clock, later rows wait.
