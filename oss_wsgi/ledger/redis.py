@@ -235,11 +235,15 @@ class RedisLedger(OnceLedger):
     def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
         """Note pairs of object and mark, as ``Ledger.note`` describes."""
         by_slot: dict[bytes, list[str]] = {}
-        for pair in {digest(*pair) for pair in pairs}:
-            by_slot.setdefault(pair[:1] if self._server.is_cluster else b"", []).append(self._mark(pair))
         with self._server_must_answer():
+            is_cluster = self._server.is_cluster
+            for mark in {digest(*pair) for pair in pairs}:
+                by_slot.setdefault(mark[:1] if is_cluster else b"", []).append(self._mark(mark))
             for keys in by_slot.values():
-                self._write(_NOTE, keys, (expires,), f"{len(keys)} notes")
+                if is_cluster:  # to wait for the disk at each slot would take minutes
+                    self._server.run(_NOTE, keys, (expires,))
+                else:
+                    self._write(_NOTE, keys, (expires,), f"{len(keys)} notes")
 
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""

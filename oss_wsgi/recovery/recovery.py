@@ -47,7 +47,7 @@ _UNDECIDED = (LedgerUnavailableError, ConfirmationUnavailableError)
 KNOWN: Outcome = "known", None
 _UNREACHABLE: Outcome = "refused", "name_unreachable"
 #: The outcome of an object whose receipt is missing or does not open, by the reason.
-LOOKED_AT = {
+WITHOUT_RECEIPT = {
     "receipt_missing": "no_receipt",
     **dict.fromkeys(("receipt_foreign", "receipt_altered", "receipt_expired"), "foreign"),
 }
@@ -237,33 +237,33 @@ class LostUploads:
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
             raise LedgerUnavailableError("known_failed", hint) from error
 
-    def looked_at(self, page: Sequence[ListedObject]) -> dict[str, Outcome]:
+    def noted(self, page: Sequence[ListedObject]) -> dict[str, Outcome]:
         """Return the outcomes, by name, of those objects of a page that ``note`` has noted."""
         found: dict[str, Outcome] = {}
-        for reason, outcome in LOOKED_AT.items():
+        for reason, outcome in WITHOUT_RECEIPT.items():
             pairs = [(listed.key, self._mark(listed, reason)) for listed in page if listed.key not in found]
             if pairs:
                 found.update((name, (outcome, reason)) for name, _ in self.ledger.known(pairs))
         return found
 
     def note(self, looked_at: Sequence[tuple[ListedObject, str]]) -> None:
-        """Note objects whose receipt is missing or does not open, and the reason: the next sweeps do not ask again."""
+        """Note objects without a valid receipt, each with the reason, so that no sweep asks OSS for them again."""
         if looked_at and not self.dry_run:
             pairs = [(listed.key, self._mark(listed, reason)) for listed, reason in looked_at]
             self.ledger.note(pairs, self.remember_until)
 
     def _mark(self, listed: ListedObject, reason: str) -> str:
-        """Return the mark of an object that was looked at.
+        """Return the mark of an object without a valid receipt; it changes when the object may have got a valid one.
 
-        An object that is stored again, or copied onto itself with a receipt, has another time; other secrets, or a
-        longer memory, may open the receipt.
+        An object that is stored again, or copied onto itself with other metadata, has another time. Other secrets, or a
+        longer memory, may open a receipt.
         """
         secrets = "" if reason == "receipt_missing" else self._secrets
         return f"{reason} {self.recovery.bucket_name} {listed.etag} {listed.last_modified} {secrets}"
 
     @cached_property
     def _secrets(self) -> str:
-        # Read once: a receipt that the secrets of now open must not be noted as one that those of a moment ago did not.
+        # Read once for all objects: if the secrets change meanwhile, the next sweep asks again.
         return self.recovery.receipts.fingerprint
 
     def handle_listed(self, listed: ListedObject, head: Callable[[], StoredObject] | None = None) -> Outcome:
@@ -301,8 +301,8 @@ class LostUploads:
                 raise
             return _UNREACHABLE
         except UnverifiedError as error:
-            if error.reason in LOOKED_AT:
-                return LOOKED_AT[error.reason], error.reason
+            if error.reason in WITHOUT_RECEIPT:
+                return WITHOUT_RECEIPT[error.reason], error.reason
             return self._refuse(cast("Upload", error.upload), error.reason, error.hint)  # set by `Recovery`
         etag = upload.etag or ""
         if etag != listed.etag and not self.unknown([listed._replace(etag=etag)]):

@@ -15,7 +15,7 @@ from ..exceptions import BucketError, BucketRefusedError, BucketUnreachableError
 from ..object_names import has_dot_segment
 from ..settings_check import MAX_EXPIRES
 from ..threads import calls_ahead
-from .recovery import KNOWN, LOOKED_AT, LostUploads, Outcome
+from .recovery import KNOWN, WITHOUT_RECEIPT, LostUploads, Outcome
 
 PAGE = 1000
 SAMPLES = 10
@@ -45,8 +45,8 @@ class Reconciliation:
 
     ``since`` and ``until`` bound the window, in Unix seconds. ``listed`` counts its objects, ``samples`` names up to 10
     for each outcome except the good ones, ``reasons`` counts the reason codes of objects that were not handled.
-    ``oldest_untold`` is when the oldest failed or unavailable object was stored, in Unix seconds. ``progress`` is
-    the share of prefixes that is done, 0 to 1.
+    ``oldest_untold`` is when the oldest failed or unavailable object was stored, in Unix seconds. ``progress`` is the
+    share of prefixes that is done, 0 to 1.
     """
 
     since: float
@@ -128,7 +128,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self._saved_at = self.clock()
-        #: The objects that were looked at in vain since the ledger noted the last ones, with the reasons.
+        #: Objects without a valid receipt that the ledger has not noted yet, with the reasons.
         self._looked_at: list[tuple[ListedObject, str]] = []
         #: The errors of HEAD requests that failed in a row.
         self._failures: list[BucketError] = []
@@ -165,13 +165,13 @@ class Sweep:
     def _handle_page(self, page: Sequence[ListedObject]) -> None:
         inside = [listed for listed in page if self.report.since <= listed.last_modified <= self.report.until]
         unknown = self.lost.unknown(inside)
-        looked_at = self.lost.looked_at(unknown)
-        asked = dict.fromkeys(listed.key for listed in unknown if listed.key not in looked_at)
+        noted = self.lost.noted(unknown)
+        asked = dict.fromkeys(listed.key for listed in unknown if listed.key not in noted)
         names, head = filterfalse(has_dot_segment, asked), self.lost.recovery.head
         with calls_ahead(head, names, limit=_HEADS, thread_name="oss_wsgi-sweep") as next_head:
             for listed in inside:
                 is_asked = listed.key in asked
-                outcome, reason = self._handle(listed, next_head) if is_asked else looked_at.get(listed.key, KNOWN)
+                outcome, reason = self._handle(listed, next_head) if is_asked else noted.get(listed.key, KNOWN)
                 self.report.listed += 1
                 self.report.add(outcome, listed, reason)
                 if is_asked:
@@ -195,7 +195,7 @@ class Sweep:
         if reason != "name_unreachable":
             self._failures.clear()
             self._has_answered = True
-        if reason in LOOKED_AT:
+        if reason in WITHOUT_RECEIPT:
             self._looked_at.append((listed, reason))
         return outcome, reason
 
