@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from .sdk.credentials import SDKCredentialsProvider as SDKCredentialsProvider
     from .settings import Settings as Settings
     from .signing.grant import Grant as Grant
-    from .signing.policy import PostPolicy as PostPolicy
     from .signing.presigned_url import PresignedURL as PresignedURL
     from .signing.presigned_url import URLPresigner as URLPresigner
     from .signing.presigner import PostPresigner as PostPresigner
@@ -78,7 +77,6 @@ _MODULES = {
     "MetricsEndpoint": ".endpoints.metrics",
     "OSSWSGIError": ".exceptions",
     "OncePerUpload": ".middleware.once",
-    "PostPolicy": ".signing.policy",
     "PostPresigner": ".signing.presigner",
     "PresignedPost": ".signing.presigner",
     "PresignedURL": ".signing.presigned_url",

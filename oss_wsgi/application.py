@@ -107,9 +107,9 @@ class DirectUpload:
     :param app: your application: it gets every path that is not below ``prefix``, unchanged.
     :param settings: bucket, key and limits, as ``Settings.from_environ(os.environ)`` reads them.
     :param prefix: the path below which the endpoints are; ``""`` where something else mounts them.
-    :param authorize: ``(webob.Request) -> Grant | None``: returns what this request may upload; None refuses. A
-        callable that also takes ``user`` is called again, with the ticket's user, before an upload in parts is
-        completed.
+    :param authorize: ``(webob.Request) -> Grant | None``: returns what this request may upload; None refuses.
+    :param may_complete: ``(user: str | None) -> bool``: called with the ticket's user before an upload in parts is
+        completed, which may be days after ``authorize`` granted it; False refuses, and the parts stay.
     :param on_upload: ``(Upload) -> dict | None``: called with each verified upload; adds members to the JSON response.
     :param forward_callback: pass a verified callback on to ``app``, whose own view answers it and finds the upload
         in ``environ["oss_wsgi.upload"]``.
@@ -160,6 +160,7 @@ class DirectUpload:
         *,
         prefix: str = DEFAULT_PREFIX,
         authorize: Callable[[webob.Request], Grant | None] | None = None,
+        may_complete: Callable[[str | None], bool] | None = None,
         on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
         forward_callback: bool = False,
         confirm: Confirm | None = None,
@@ -181,7 +182,7 @@ class DirectUpload:
                 "forward_callback passes reports to the application's own view, so on_upload is never "
                 "called: leave one of them out."
             )
-        for name, function in (("authorize", authorize), ("on_upload", on_upload)):
+        for name, function in (("authorize", authorize), ("may_complete", may_complete), ("on_upload", on_upload)):
             if inspect.iscoroutinefunction(function):
                 raise TypeError(
                     f"{name} is an async function: write a plain one, or mount "
@@ -203,6 +204,7 @@ class DirectUpload:
             "allowed_origins": settings.allowed_origins,
             "rate_limit": rate_limit,
         }
+        self._may_complete = may_complete
         self._credentials = credentials
         self._on_issued = on_issued
         self._on_refused = on_refused
@@ -420,7 +422,7 @@ class DirectUpload:
         endpoint = MultipartEndpoint(
             uploads,
             self._presigner,
-            Gate(**self._gate_options),
+            Gate(**self._gate_options, may_complete=self._may_complete),
             self._once.deliver,
             bucket=self._bucket,
             address=self._host,

@@ -1,4 +1,4 @@
-"""DirectUpload for Starlette, FastAPI and other ASGI applications: ``authorize`` and ``on_upload`` may be async."""
+"""DirectUpload for Starlette, FastAPI and other ASGI applications: callables such as ``on_upload`` may be async."""
 
 from __future__ import annotations
 
@@ -59,14 +59,15 @@ class DirectUpload:
     It answers as ``oss_wsgi.DirectUpload`` does and takes the same keywords, apart from ``forward_callback``. The
     endpoints are at ``/signature``, ``/callback`` and so on below the mount; every other path there is 404.
 
-    ``authorize`` and ``on_upload`` may be ``async def``: then they run on the application's own event loop. Plain
-    functions run in a thread, as do all other callables. The request of ``authorize`` has the scope, and with it the
-    session, in ``request.environ["asgi.scope"]``. A Starlette ``HTTPException`` that it raises is the response.
+    ``authorize``, ``may_complete`` and ``on_upload`` may be ``async def``: then they run on the application's own event
+    loop. Plain functions run in a thread, as do all other callables. The request of ``authorize`` has the scope, and
+    with it the session, in ``request.environ["asgi.scope"]``. A Starlette ``HTTPException`` that ``authorize`` or
+    ``may_complete`` raises is the response.
 
     OSS's reports have threads of their own, so a slow ``authorize`` does not delay them.
 
-    :param time_limit: seconds that an async ``authorize`` or ``on_upload`` may take. After that it is cancelled, and
-        the request fails with TimeoutError. OSS waits 5 seconds for the response to a report.
+    :param time_limit: seconds that an async callable may take. After that it is cancelled, and the request fails with
+        TimeoutError. OSS waits 5 seconds for the response to a report.
     :param threads: the number of threads that answer OSS's reports; as many more answer browsers.
     :param options: further options of ``oss_wsgi.DirectUpload``.
 
@@ -79,6 +80,7 @@ class DirectUpload:
         *,
         prefix: str = "",
         authorize: Callable[[webob.Request], Grant | Awaitable[Grant | None] | None] | None = None,
+        may_complete: Callable[[str | None], bool | Awaitable[bool]] | None = None,
         on_upload: Callable[[Upload], dict[str, Any] | Awaitable[dict[str, Any] | None] | None] | None = None,
         time_limit: float = 4.0,
         threads: int = 20,
@@ -98,8 +100,9 @@ class DirectUpload:
             _nothing,
             settings,
             prefix=prefix,
-            authorize=None if authorize is None else self._plain(authorize, "authorize"),
-            on_upload=None if on_upload is None else self._plain(on_upload, "on_upload"),
+            authorize=self._plain(authorize, "authorize"),
+            may_complete=self._plain(may_complete, "may_complete"),
+            on_upload=self._plain(on_upload, "on_upload"),
             **options,
         )
         respond: Any = self._respond  # a2wsgi has its own types for WSGI
@@ -167,18 +170,17 @@ class DirectUpload:
         }
         return self.wsgi(environ, start_response)
 
-    def _plain(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def _plain(self, function: Callable[[Any], Any] | None, name: str) -> Callable[[Any], Any] | None:
         """Return a plain function that does what ``function`` does, even if that is ``async def``."""
-        if isinstance(function, functools.partial):  # keep the partial: the gate reads its arguments
-            return functools.partial(self._plain(function.func, name), *function.args, **function.keywords)
+        if function is None:
+            return None
 
-        @functools.wraps(function, updated=())  # do not copy what marks a function as async
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(argument: Any) -> Any:
             try:
-                result = function(*arguments, **named)
+                result = function(argument)
                 if not inspect.isawaitable(result):
                     return result
-                if getattr(arguments[0], "transaction", None) is not None:
+                if getattr(argument, "transaction", None) is not None:
                     _close(result)
                     raise TypeError(
                         f"{name} is async, but only this thread can use the ledger's transaction: make it a "
@@ -186,7 +188,7 @@ class DirectUpload:
                     )
                 return self._wait_for(result, name)
             except Exception as error:
-                response = _response_of(error) if name == "authorize" else None
+                response = None if name == "on_upload" else _response_of(error)
                 if response is None:
                     raise
                 raise response from error
@@ -267,7 +269,9 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
         raise TypeError("There is no WSGI application to forward the callback to: leave forward_callback out.")
     for name, option in options.items():
         if inspect.iscoroutinefunction(option) or inspect.iscoroutinefunction(getattr(option, "__call__", None)):  # noqa: B004
-            raise TypeError(f"{name} must be a plain function: only authorize and on_upload may be async def.")
+            raise TypeError(
+                f"{name} must be a plain function: only authorize, may_complete and on_upload may be async def."
+            )
 
 
 def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

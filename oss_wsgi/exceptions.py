@@ -26,7 +26,7 @@ class CredentialsError(OSSWSGIError):
 
 
 class PolicyError(OSSWSGIError, ValueError):
-    """Raised for a policy or a callback configuration that OSS would refuse."""
+    """Raised for a configuration of callbacks that OSS would refuse."""
 
 
 class PresignError(OSSWSGIError, ValueError):

@@ -53,8 +53,8 @@ def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **loc
     """Make the filter ``egg:oss_wsgi``: DirectUpload over ``app``.
 
     Its keys are the names of ``Settings``, whose values are read like those of the environment variables; ``prefix``;
-    ``authorize``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused`` (``package.module:callable``); and
-    ``forward_callback`` (on or off).
+    ``authorize``, ``may_complete``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused``
+    (``package.module:callable``); and ``forward_callback`` (on or off).
     The value ``env:NAME`` stands for the environment variable NAME. ``[DEFAULT]`` holds no settings.
 
     Raises SettingsError with a sentence for each problem, unknown keys and unset variables included.
@@ -130,6 +130,7 @@ def _imported(value: str) -> Callable[..., Any]:
 _OPTIONS: dict[str, Callable[[str], Any]] = {
     "prefix": text,
     "authorize": _imported,
+    "may_complete": _imported,
     "on_upload": _imported,
     "forward_callback": switch,
     "confirm": _imported,

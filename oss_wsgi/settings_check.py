@@ -22,7 +22,8 @@ MAX_PARTS = 10_000
 MIN_PART_BYTES = 100 * 1024
 MAX_PART_BYTES = 5 * 1024**3
 MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
-MAX_EXPIRES = 7 * 24 * 3600  # protocol.md 5.4
+#: The most seconds for which a form or a URL may be valid: OSS refuses a longer V4 signature (protocol.md 5.4).
+MAX_EXPIRES = 7 * 24 * 3600
 MAX_LEDGER_KEEP = 3660 * 24 * 3600
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")

@@ -155,7 +155,7 @@ def test_without_a_prefix_no_request_changes_the_environ_of_the_server() -> None
     assert environ["SCRIPT_NAME"] == before["SCRIPT_NAME"]
 
 
-@pytest.mark.parametrize("name", ["authorize", "on_upload"])
+@pytest.mark.parametrize("name", ["authorize", "may_complete", "on_upload"])
 def test_an_async_function_is_refused_and_its_place_named(name: str) -> None:
     async def function(argument: object) -> None:
         raise AssertionError

@@ -326,27 +326,42 @@ def test_a_function_may_hide_that_it_is_async() -> None:
     assert run(report(application(on_upload=lambda upload: Saver()(upload)))).json["user"] is None
 
 
-@pytest.mark.parametrize(("filled_in", "expected"), [({}, [None, "eric"]), ({"user": "root"}, ["root"])])
-def test_an_async_authorize_gets_its_second_look(filled_in: dict[str, str], expected: list[str | None]) -> None:
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(True, 409), (False, 403), (None, 500), (starlette.exceptions.HTTPException(410), 410), (LookupError("x"), 500)],
+    ids=str,
+)
+def test_may_complete_is_asked_before_an_upload_in_parts_is_completed(is_async: bool, answer: Any, status: int) -> None:
     asked: list[str | None] = []
 
-    async def allow(request: Any, user: str | None = None) -> Grant:
+    def decide(user: str | None) -> Any:
         asked.append(user)
-        return Grant(user="eric")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def decide_async(user: str | None) -> Any:
+        return decide(user)
 
     values = {"multipart": True, "recover": True}
     site = Site(values)
     app = application(
-        values, authorize=functools.partial(allow, **filled_in), bucket_client=site.bucket, clock=site.clock
+        values,
+        authorize=lambda request: Grant(user="eric"),
+        may_complete=decide_async if is_async else decide,
+        bucket_client=site.bucket,
+        clock=site.clock,
     )
 
-    async def requests() -> None:
+    async def complete() -> int:
         begin = json.dumps({"filename": "a", "type": "image/png", "metadata": {"name": "a"}, "size": 9}).encode()
         begun = (await ask(app, "POST", "/oss/s3/multipart", begin)).json
-        await ask(app, "POST", f"/oss/s3/multipart/{begun['uploadId']}/complete?key={begun['key']}", b'{"parts": []}')
+        path = f"/oss/s3/multipart/{begun['uploadId']}/complete?key={begun['key']}"
+        return (await ask(app, "POST", path, b'{"parts": []}')).status
 
-    run(requests())
-    assert asked == expected
+    assert run(complete()) == status, "409: no part was sent"
+    assert asked == ["eric"]
 
 
 @pytest.mark.slow
@@ -697,7 +712,7 @@ class Async:
         ({"threads": True}, ValueError, "threads must be a number"),
         ({"prefix": "oss"}, ValueError, "A prefix must be like '/uploads'"),
         ({"nonsense": 1}, TypeError, "nonsense"),
-        ({"confirm": asyncio.sleep}, TypeError, "confirm must be a plain function: only authorize and on_upload may"),
+        ({"confirm": asyncio.sleep}, TypeError, "confirm must be a plain function: only authorize, may_"),
         ({"confirm": Async()}, TypeError, "confirm must be a plain function"),
         ({"settings": Settings()}, SettingsError, "OSS_BUCKET"),
     ],

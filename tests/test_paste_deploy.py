@@ -232,7 +232,7 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
 
 
 def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
-    callables = ("authorize", "on_upload", "confirm", "on_issued", "on_refused")
+    callables = ("authorize", "may_complete", "on_upload", "confirm", "on_issued", "on_refused")
     loaded: list[Any] = []
     monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(options) or app)
     lines = [f"{name} = tests.test_paste_deploy:save" for name in callables]

@@ -229,42 +229,16 @@ class TicketBook:
         self._max_text = max_text
         self._keep_seconds = keep_seconds
 
-    def issue(
-        self,
-        *,
-        bucket: str,
-        key: str | None,
-        prefix: str,
-        sizes: tuple[int, int],
-        content_types: Sequence[str],
-        expires: int,
-        user: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        forbid_overwrite: bool = False,
-        max_objects: int = 1,
-        filename: str | None = None,
-    ) -> str:
+    def issue(self, *, expires: int, **allowed: Any) -> str:
         """Return a new ticket, sealed; the text consists of letters, digits, ``-`` and ``_``.
 
-        ``sizes`` are the smallest and the largest in bytes, ``expires`` the policy's Unix seconds; for the rest see
-        ``Ticket``. ``forbid_overwrite`` is used only with ``key``, ``max_objects`` only without. A ``filename`` of more
-        than 255 bytes of UTF-8 is cut.
+        :param expires: when the signature expires, in Unix seconds.
+        :param allowed: what the signature allows: ``bucket``, ``key``, ``prefix``, ``sizes`` (the smallest and the
+            largest, in bytes) and ``content_types``, each of which is required, and ``user``, ``data``,
+            ``forbid_overwrite`` (used only with a key), ``max_objects`` (used only without) and ``filename`` (cut to
+            255 bytes of UTF-8). ``Ticket`` explains them.
         """
-        return self.seal(
-            new_ticket(
-                bucket=bucket,
-                key=key,
-                prefix=prefix,
-                sizes=sizes,
-                content_types=content_types,
-                expires_at=expires,
-                user=user,
-                data=data,
-                forbid_overwrite=forbid_overwrite,
-                max_objects=max_objects,
-                filename=filename,
-            )
-        )
+        return self.seal(new_ticket(expires_at=expires, **allowed))
 
     def open(self, text: object) -> Ticket:
         """Return the ticket that was sealed as ``text``.

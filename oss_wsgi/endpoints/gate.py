@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import (
     CallableFailedError,
@@ -34,6 +32,9 @@ _MESSAGES = {"origin_foreign": "A page of this origin may not ask here."}
 _NO_MESSAGES: Mapping[str, str] = {}
 _PREFLIGHT_SECONDS = "600"
 _MAX_LOGGED = 200  # characters of a header
+# For the log, if a callable raises TypeError, as one with other parameters does.
+_ABOUT_AUTHORIZE = "it gets the request alone; may_complete says who may complete an upload in parts"
+_ABOUT_COMPLETE = "it gets the ticket's user alone"
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,14 @@ log = logging.getLogger(__name__)
 class Gate:
     """Decides who may use an endpoint, and what each request may upload. Endpoints may share a gate.
 
-    ``SignatureEndpoint`` explains the parameters.
+    ``SignatureEndpoint`` explains the parameters, and ``DirectUpload`` ``may_complete``.
     """
 
     def __init__(
         self,
         *,
         authorize: Callable[[webob.Request], Grant | None] | None = None,
+        may_complete: Callable[[str | None], bool] | None = None,
         allow_anonymous: bool = False,
         allowed_origins: Sequence[str] = (),
         rate_limit: Callable[[str], float | None] | None = None,
@@ -56,7 +58,8 @@ class Gate:
             raise TypeError(f"allow_anonymous must be True or False, not {allow_anonymous!r}.")
         if isinstance(allowed_origins, str):  # '*' in the text "https://*.example.com" is true
             raise TypeError(f"allowed_origins must be a list of origins, not the text {allowed_origins!r}.")
-        self._authorize = _Authorizer(authorize) if authorize is not None else None
+        self._authorize = None if authorize is None else _Question("authorize", authorize, _ABOUT_AUTHORIZE, GrantError)
+        self._may_complete = None if may_complete is None else _Question("may_complete", may_complete, _ABOUT_COMPLETE)
         self._allow_anonymous = allow_anonymous
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
         self._rate_limit = rate_limit
@@ -69,7 +72,12 @@ class Gate:
         Raises ReasonedError, or AnsweredError for a response of ``authorize`` itself.
         """
         if self._authorize is not None:
-            grant = self._authorize(environ)
+            grant = self._authorize(self._authorize.request(environ), environ)
+            if grant is None:
+                raise NotAuthorizedError("not_authorized", "authorize returned None")
+            if not isinstance(grant, Grant):
+                hint = f"authorize must return a Grant or None, not {type(grant).__name__}"
+                raise CallableFailedError("authorize_failed", hint)
         elif self._allow_anonymous:
             grant = _ANYTHING
         else:
@@ -77,17 +85,19 @@ class Gate:
         self.count(grant.user, environ, slot)
         return grant
 
-    def second_look(self, user: str | None, environ: WSGIEnvironment) -> None:
-        """Ask an ``authorize`` that takes ``user`` whether the ticket's user may finish an upload.
+    def check_completion(self, user: str | None, environ: WSGIEnvironment) -> None:
+        """Ask ``may_complete`` whether this user's upload in parts may be completed; `count` counts the rate.
 
-        `count` counts the rate. Raises ReasonedError, also if the grant names another user, and AnsweredError.
+        Raises ReasonedError, or AnsweredError for a response of ``may_complete`` itself.
         """
-        if self._authorize is None or not self._authorize.takes_user:
+        if self._may_complete is None:
             return
-        grant = self._authorize(environ, user)
-        if grant.user is not None and grant.user != user:
-            hint = f"authorize returned a Grant for user {grant.user!r}, but user {user!r} began this upload"
-            raise NotAuthorizedError("not_authorized", hint)
+        answer = self._may_complete(user, environ)
+        if not isinstance(answer, bool):
+            hint = f"may_complete must return True or False, not {type(answer).__name__}"
+            raise CallableFailedError("may_complete_failed", hint)
+        if not answer:
+            raise NotAuthorizedError("not_authorized", "may_complete returned False")
 
     def count(
         self, user: str | None, environ: WSGIEnvironment, slot: Slot | None = None, ticket: str | None = None
@@ -158,113 +168,51 @@ class Gate:
 
 
 class AnsweredError(Exception):
-    """Raised when ``authorize`` answers a request by itself: ``app`` is its response."""
+    """Raised when ``authorize`` or ``may_complete`` answers a request by itself: ``app`` is its response."""
 
     def __init__(self, app: WSGIApplication) -> None:
-        super().__init__("authorize has answered the request")
+        super().__init__("a callable of the application has answered the request")
         self.app = app
 
 
-class _Authorizer:
-    """Calls ``authorize`` with a webob.Request, and returns its grant. Raises ReasonedError and AnsweredError."""
+class _Question:
+    """Asks a callable of the application, ``authorize`` or ``may_complete``, and returns what it returns.
 
-    def __init__(self, authorize: Callable[..., Grant | None]) -> None:
+    Raises AnsweredError if the callable raises a ``webob.exc``, and CallableFailedError if it raises anything else.
+
+    :param advice: is added to the log if the callable raises TypeError.
+    :param passing: errors that are raised as they are.
+    """
+
+    def __init__(self, name: str, ask: Callable[[Any], Any], advice: str, *passing: type[BaseException]) -> None:
         # Imported here because WebOb is needed only here, and warns about `cgi` when imported.
         import webob
         import webob.exc
 
-        self._authorize = authorize
+        self._name = name
+        self._ask = ask
+        self._advice = advice
+        self._passing = passing
         self._request_class = webob.Request
         self._exception_class = webob.exc.HTTPException
-        self._user_parameter = _user_parameter(authorize)
 
-    @property
-    def takes_user(self) -> bool:
-        """Return whether the callable takes the user of a ticket beside the request."""
-        return self._user_parameter is not None
+    def request(self, environ: WSGIEnvironment) -> webob.Request:
+        """Return the request that ``authorize`` gets."""
+        return self._request_class(with_authorization(environ))
 
-    def __call__(self, environ: WSGIEnvironment, user: str | None = None) -> Grant:
+    def __call__(self, argument: Any, environ: WSGIEnvironment) -> Any:
         try:
-            request = self._request_class(with_authorization(environ))
-            parameter = self._user_parameter
-            if parameter is None or (user is None and not parameter.is_required):
-                grant = self._authorize(request)
-            elif parameter.by_name:
-                grant = self._authorize(request, user=user)
-            else:
-                grant = self._authorize(request, user)
+            return self._ask(argument)
         except self._exception_class as response:  # a webob.exc is a WSGI application
-            status = response.wsgi_response.status_int
-            facts_of(environ).log_refusal(log, status, "not_authorized", f"authorize raised {type(response).__name__}")
+            status, hint = response.wsgi_response.status_int, f"{self._name} raised {type(response).__name__}"
+            facts_of(environ).log_refusal(log, status, "not_authorized", hint)
             raise AnsweredError(_with_security_headers(response)) from None
-        except GrantError:
+        except self._passing:
             raise
         except BaseException as error:  # SystemExit too: `endpoints.callback` says why
-            raise CallableFailedError("authorize_failed", f"authorize raised {type(error).__name__}") from error
-        if grant is None:
-            raise NotAuthorizedError("not_authorized", "authorize returned None")
-        if not isinstance(grant, Grant):
-            hint = f"authorize must return a Grant or None, not {type(grant).__name__}"
-            raise CallableFailedError("authorize_failed", hint)
-        return grant
-
-
-class _UserParameter(NamedTuple):
-    """How ``authorize`` takes the user of a ticket: by name or as the second argument, and whether it is required."""
-
-    by_name: bool
-    is_required: bool
-
-
-def _user_parameter(authorize: Callable[..., Any]) -> _UserParameter | None:
-    """Return how a callable takes the user of a ticket, or None if it does not.
-
-    A callable takes the user if it has a parameter named ``user``, a second parameter without a default, or ``**``
-    after a parameter for the request. Parameters that a decorator or a ``functools.partial`` fills in do not count. A
-    wrapper with ``(*arguments, **named)`` is judged by the signature of the function that ``functools.wraps`` names.
-    """
-    if isinstance(authorize, functools.partial) and "user" in authorize.keywords:
-        return None
-    try:
-        outer, inner = inspect.signature(authorize, follow_wrapped=False), inspect.signature(authorize)
-    except (TypeError, ValueError):  # a callable written in C
-        return None
-    parameter = _named_or_second(outer) or _named_or_second(inner) or _rest(inner)
-    if parameter is None:
-        return None
-    is_required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-    # Python 3.13.0 would bind a positional-only parameter with a default by its name.
-    takes_name = parameter.name == "user" and parameter.kind is not parameter.POSITIONAL_ONLY
-    if (takes_name or parameter.kind is parameter.VAR_KEYWORD) and _can_be_called(outer, None, user=None):
-        return _UserParameter(True, is_required)
-    is_second = parameter in _positional(inner)[1:2] or parameter in _positional(outer)[1:2]
-    return _UserParameter(False, is_required) if is_second and _can_be_called(outer, None, None) else None
-
-
-def _named_or_second(signature: inspect.Signature) -> inspect.Parameter | None:
-    """Return the parameter named ``user`` after the request's, or else a second one without a default."""
-    for parameter in list(signature.parameters.values())[1:]:
-        if parameter.name == "user" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            return parameter
-    return next((second for second in _positional(signature)[1:2] if second.default is second.empty), None)
-
-
-def _rest(signature: inspect.Signature) -> inspect.Parameter | None:
-    """Return the ``**`` of a callable that names a parameter for the request."""
-    rests = (rest for rest in signature.parameters.values() if rest.kind is rest.VAR_KEYWORD)
-    return next(rests, None) if _positional(signature) else None
-
-
-def _positional(signature: inspect.Signature) -> list[inspect.Parameter]:
-    return [each for each in signature.parameters.values() if each.kind <= each.POSITIONAL_OR_KEYWORD]
-
-
-def _can_be_called(signature: inspect.Signature, *arguments: Any, **named: Any) -> bool:
-    try:
-        signature.bind(*arguments, **named)
-    except TypeError:
-        return False
-    return True
+            advice = f" ({self._advice})" if isinstance(error, TypeError) else ""
+            hint = f"{self._name} raised {type(error).__name__}{advice}"
+            raise CallableFailedError(f"{self._name}_failed", hint) from error
 
 
 def _with_security_headers(app: WSGIApplication) -> WSGIApplication:

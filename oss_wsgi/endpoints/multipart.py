@@ -125,8 +125,8 @@ class MultipartEndpoint:
     ``params`` and the URL of a part holds a slot. No step waits for another request: it responds 503 with Retry-After,
     and the client asks again.
 
-    :param gate: asks ``authorize`` for forms and for uploads that begin, and counts the rate of each step except the
-    URL of a part. An ``authorize`` that takes ``user`` is asked again before an upload is completed.
+    :param gate: asks ``authorize`` for forms and for uploads that begin, and ``may_complete`` before an upload is
+        completed, and counts the rate of each step except the URL of a part.
     :param deliver: passes a completed upload through the ledger to the application.
     :param address: what the object's URL begins with.
     :param clock: returns Unix seconds.
@@ -231,12 +231,10 @@ class MultipartEndpoint:
         if step.name == "abort":
             return self._abort(opened, beside, environ, start_response)
         claimed = _claimed_parts(body)
-        self._gate.second_look(opened.ticket.user, _with_body(environ, body))
+        self._gate.check_completion(opened.ticket.user, environ)
         return self._complete(opened, claimed, beside, environ, start_response)
 
-    def _params(
-        self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def _params(self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         parameters = _query(environ)
         filename = parameters.get("filename")
         grant = self._gate.grant(environ)

@@ -34,14 +34,14 @@ from . import crc64
 from .ticket import PartsBook, PartsTicket, fitting_part_size, part_count
 
 #: Seconds that an upload in parts may take, pauses included: after these days the lifecycle rule removes its parts.
-UPLOAD_SECONDS = 7 * 24 * 3600
+UPLOAD_LIFETIME = 7 * 24 * 3600
 
 #: If OSS does not answer when told to join the parts, the upload is unsettled for this many seconds, or up to twice as
 #: many.
 UNSETTLED_SECONDS = 30
 
 #: Seconds for which the URL of a part is valid: sending must begin before its end.
-PART_SECONDS = 3600
+PART_URL_LIFETIME = 3600
 
 # OSS keeps the type from the beginning of the upload, and ignores a part's type.
 _OF_A_WHOLE_FILE = {"Content-Type": "application/octet-stream"}
@@ -131,7 +131,7 @@ class PartUploads:
             hint = f"The part_size must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB)."
             raise MalformedRequestError("part_size_malformed", hint)
         target = self.presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
-        expires_at = int(self.clock()) + UPLOAD_SECONDS
+        expires_at = int(self.clock()) + UPLOAD_LIFETIME
         ticket = new_ticket(
             bucket=self.recovery.bucket_name,
             key=target.key,
@@ -192,7 +192,7 @@ class PartUploads:
             headers = {"content-length": str(length)}
         signed = tuple(headers or ())
         return self.urls.presign(
-            "PUT", opened.key, expires=PART_SECONDS, query=query, headers=headers, additional_headers=signed
+            "PUT", opened.key, expires=PART_URL_LIFETIME, query=query, headers=headers, additional_headers=signed
         )
 
     def list(self, opened: PartsTicket) -> Sequence[StoredPart]:

@@ -16,10 +16,8 @@ from ..exceptions import PresignError
 from ..http import is_encodable
 from ..object_names import MAX_KEY_BYTES
 from ..settings import Settings
+from ..settings_check import MAX_EXPIRES
 from . import v1, v4
-
-#: The most seconds for which a signed URL may be valid: OSS refuses a longer V4 signature.
-MAX_SECONDS = 7 * 24 * 3600
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
@@ -325,8 +323,8 @@ def _method(method: str) -> str:
 
 
 def _check(expires: int, query: Mapping[str, str] | None, own: frozenset[str]) -> None:
-    if not (isinstance(expires, int) and 1 <= expires <= MAX_SECONDS):
-        raise PresignError(f"expires must be 1 to {MAX_SECONDS} seconds (7 days), not {expires!r}.")
+    if not (isinstance(expires, int) and 1 <= expires <= MAX_EXPIRES):
+        raise PresignError(f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {expires!r}.")
     if query and not own.isdisjoint(query):
         names = ", ".join(sorted(own.intersection(query)))
         raise PresignError(f"The query must not have {names}: the signature adds it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii as quoted
@@ -56,26 +57,19 @@ class PresignedPost:
         return self.fields["key"]
 
     def payload(self) -> dict[str, Any]:
-        """Return the members of the endpoint's JSON.
+        """Return the members of ``json()``.
 
-        ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next seven are for clients of
+        ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next six are for clients of
         signature V1. The ``x_oss_*`` names, ``version`` and ``security_token`` are for OSS's samples for V4.
         """
-        first = {"method": self.method, "url": self.url, "fields": self.fields, "headers": {}, "expire": self.expire}
-        return {**first, **self._texts()}
+        members: dict[str, Any] = json.loads(self.json())
+        return members
 
     def json(self) -> bytes:
-        """Return ``payload()`` as ASCII JSON, the same bytes as from ``json.dumps``."""
-        text = (
-            f'{{"method": "POST", "url": {quoted(self.url)}, "fields": {{{_json_members(self.fields)}}}, '
-            f'"headers": {{}}, "expire": {self.expire}, {_json_members(self._texts())}}}'
-        )
-        return text.encode()
-
-    def _texts(self) -> dict[str, str]:
-        """Return the members of the JSON for clients that know only their own signature version."""
+        """Return the endpoint's JSON, in ASCII."""
         fields = self.fields
-        members = {
+        # For clients that know only their own signature version.
+        texts = {
             "accessid": self.access_key_id,
             "host": self.url,
             "policy": fields["policy"],
@@ -84,14 +78,18 @@ class PresignedPost:
             "dir": self.dir,
         }
         if "x-oss-signature" in fields:
-            members |= {
+            texts |= {
                 "x_oss_signature_version": fields["x-oss-signature-version"],
                 "version": fields["x-oss-signature-version"],
                 "x_oss_credential": fields["x-oss-credential"],
                 "x_oss_date": fields["x-oss-date"],
                 "security_token": fields.get("x-oss-security-token", ""),
             }
-        return members
+        text = (
+            f'{{"method": "POST", "url": {quoted(self.url)}, "fields": {{{_json_members(fields)}}}, '
+            f'"headers": {{}}, "expire": {self.expire}, {_json_members(texts)}}}'
+        )
+        return text.encode()
 
 
 def _json_members(texts: Mapping[str, str]) -> str:

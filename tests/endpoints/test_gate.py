@@ -44,229 +44,120 @@ def refused(act: Callable[[], object]) -> tuple[int, str]:
     return response.status_int, response.json["error"]["code"]
 
 
-# Authorize.
-
-
-def second_look(request: webob.Request, user: str | None = None) -> Grant | None:
-    session = request.headers.get("X-Session", "eric")
-    return Grant(user=session) if user in (None, session) else None
-
-
-def second_look_by_keyword(request: webob.Request, *, user: str | None = None) -> Grant | None:
-    return second_look(request, user)
-
-
-def second_look_of_another_name(request: webob.Request, ticket_user: str | None) -> Grant | None:
-    return second_look(request, ticket_user)
-
-
-def careless(request: webob.Request, user: str | None = None) -> Grant:
-    return Grant(user=request.headers.get("X-Session", "eric"))
-
-
-def by_any_name(request: webob.Request, **named: Any) -> Grant | None:
-    return second_look(request, **named)
-
-
-def behind_others(request: webob.Request, limit: int = 5, user: str | None = None) -> Grant | None:
-    return second_look(request, user)
-
-
-def by_place_only(request: webob.Request, user: str | None = None, /) -> Grant | None:
-    return second_look(request, user)
-
-
-def with_a_database(database: str, request: webob.Request, user: str | None = None) -> Grant | None:
-    assert database == "database"
-    return second_look(request, user)
-
-
-class Account:
-    def __call__(self, request: webob.Request, user: str | None = None) -> Grant | None:
-        return second_look(request, user)
-
-    def allow(self, request: webob.Request, *, user: str | None = None) -> Grant | None:
-        return second_look(request, user)
-
-    def allow_more(self, request: webob.Request, **named: Any) -> Grant | None:
-        return second_look(request, **named)
-
-    @classmethod
-    def allow_all(cls, request: webob.Request, user: str | None = None) -> Grant | None:
-        return second_look(request, user)
-
-
-@functools.wraps(second_look)
-def passed_on(*arguments: Any, **named: Any) -> Grant | None:
-    return second_look(*arguments, **named)
-
-
-@functools.wraps(second_look)
-def passed_on_by_place(request: webob.Request, *arguments: Any) -> Grant | None:
-    return second_look(request, *arguments)
+# Authorize, and may_complete.
 
 
 def plain(request: webob.Request) -> Grant:
     return Grant(user="eric")
 
 
-@functools.wraps(plain)
-def added_by_a_decorator(request: webob.Request, user: str | None = None) -> Grant | None:
-    return plain(request) and second_look(request, user)
-
-
-@functools.wraps(plain)
-def added_of_another_name(request: webob.Request, ticket_user: str | None) -> Grant | None:
-    return second_look(request, ticket_user)
-
-
-TAKING = {
-    "second": second_look,
-    "keyword": second_look_by_keyword,
-    "another_name": second_look_of_another_name,
-    "careless": careless,
-    "any_name": by_any_name,
-    "behind_others": behind_others,
-    "by_place_only": by_place_only,
-    "partial": functools.partial(with_a_database, "database"),
-    "partial_by_name": functools.partial(behind_others, limit=7),
-    "object": Account(),
-    "method": Account().allow,
-    "method_any_name": Account().allow_more,
-    "class_method": Account.allow_all,
-    "passed_on": passed_on,
-    "passed_on_by_place": passed_on_by_place,
-    "added_by_a_decorator": added_by_a_decorator,
-    "added_of_another_name": added_of_another_name,
-}
-
-
-def asked_again(authorize: Any, session: str = "eric", user: str | None = "eric") -> Any:
-    return Gate(authorize=authorize).second_look(user, environ_of(X_Session=session))
-
-
-@pytest.mark.parametrize("authorize", TAKING.values(), ids=TAKING)
-def test_an_authorize_that_takes_the_user_looks_again(authorize: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert Gate(authorize=authorize).grant(environ_of()) == Grant(user="eric")
-    assert asked_again(authorize) is None
-    assert refused(lambda: asked_again(authorize, "mallory")) == (403, "forbidden")
-    assert "reason=not_authorized " in caplog.text
-
-
-def options_without_user(request: webob.Request, limit: int = 5, *, folder: str = "u/") -> Grant:
-    assert (limit, folder) == (5, "u/")
-    return Grant(user="eric")
-
-
-@functools.wraps(plain)
-def any_that_is_passed_on(*arguments: Any, **named: Any) -> Grant:
-    return plain(*arguments, **named)
-
-
-def passed_on_unseen(*arguments: Any, **named: Any) -> Grant:
-    return plain(*arguments, **named)
-
-
-def of_a_user(request: webob.Request, user: str) -> Grant:
-    assert user == "filled in"
-    return Grant(user="eric")
-
-
-class Plain:
-    def __call__(self, request: webob.Request) -> Grant:
-        return plain(request)
-
-    def allow(self, request: webob.Request) -> Grant:
-        return plain(request)
-
-
-def third_by_place_only(request: webob.Request, limit: int = 5, user: str | None = None, /) -> Grant:
-    assert (limit, user) == (5, None), "it cannot be given alone"
-    return Grant(user="eric")
-
-
-def request_called_user(user: webob.Request) -> Grant:
-    return plain(user)
-
-
-NOT_TAKING = {
-    "plain": plain,
-    "options": options_without_user,
-    "partial": functools.partial(options_without_user, limit=5),
-    "filled_in": functools.partial(of_a_user, user="filled in"),
-    "object": Plain(),
-    "method": Plain().allow,
-    "passed_on": any_that_is_passed_on,
-    "passed_on_unseen": passed_on_unseen,
-    "third_by_place_only": third_by_place_only,
-    "request_called_user": request_called_user,
-}
-
-
-@pytest.mark.parametrize("authorize", NOT_TAKING.values(), ids=NOT_TAKING)
-def test_an_authorize_that_takes_no_user_is_not_asked_again(authorize: Any) -> None:
-    assert Gate(authorize=authorize).grant(environ_of()) == Grant(user="eric")
-    assert asked_again(authorize, "mallory") is None
-
-
-def test_a_gate_without_authorize_looks_once() -> None:
-    assert Gate(allow_anonymous=True).second_look("eric", environ_of()) is None
-
-
-def test_a_grant_for_nobody_lets_anybody_finish() -> None:
-    assert asked_again(lambda request, user=None: Grant()) is None
-
-
-def test_a_ticket_without_a_user_is_asked_for_as_at_first() -> None:
+def test_authorize_gets_the_request_and_nothing_else() -> None:
     seen: list[Any] = []
 
-    def authorize(request: webob.Request, user: str = "nobody named") -> Grant:
-        seen.append(user)
-        return Grant()
+    def authorize(*arguments: Any, **named: Any) -> Grant:
+        seen.append((arguments, named))
+        return Grant(user="eric")
 
-    assert asked_again(authorize, user=None) is None
-    assert asked_again(authorize, user="eric") is None
-    assert seen == ["nobody named", "eric"]
-    assert refused(lambda: asked_again(lambda request, user=None: Grant(user="eric"), user=None)) == (403, "forbidden")
-
-
-def test_what_a_decorator_fills_in_is_no_user() -> None:
-    def with_session(function: Callable[[webob.Request, str], Grant]) -> Callable[[webob.Request], Grant]:
-        return functools.wraps(function)(lambda request: function(request, request.headers.get("X-Session", "eric")))
-
-    @with_session
-    def authorize(request: webob.Request, session: str) -> Grant:
-        return Grant(user=session)
-
-    assert Gate(authorize=authorize).grant(environ_of(X_Session="eric")) == Grant(user="eric")
-    assert asked_again(authorize, "mallory") is None
+    gate = Gate(authorize=authorize, may_complete=lambda user: True)
+    environ = environ_of()
+    assert gate.grant(environ) == Grant(user="eric")
+    gate.check_completion("eric", environ)
+    ((arguments, named),) = seen
+    assert (len(arguments), named) == (1, {})
+    assert arguments[0].environ is environ
 
 
-def test_what_takes_any_name_is_asked_without_a_user_at_first() -> None:
-    seen: list[dict[str, Any]] = []
-
-    def authorize(request: webob.Request, **named: Any) -> Grant:
-        seen.append(named)
-        return Grant()
-
-    Gate(authorize=authorize).grant(environ_of())
-    assert asked_again(authorize) is None
-    assert seen == [{}, {"user": "eric"}]
+def test_authorize_refuses_by_none(caplog: pytest.LogCaptureFixture) -> None:
+    assert refused(lambda: Gate(authorize=lambda request: None).grant(environ_of())) == (403, "forbidden")
+    assert "reason=not_authorized hint='authorize returned None'" in caplog.text
 
 
-@pytest.mark.parametrize("authorize", [lambda request: 1 / 0, lambda request: "eric"], ids=["it raises", "no grant"])
-def test_an_authorize_that_fails_is_named_in_the_log(authorize: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert refused(lambda: Gate(authorize=authorize).grant(environ_of())) == (500, "internal_server_error")
-    assert "reason=authorize_failed " in caplog.text
+@pytest.mark.parametrize("user", ["eric", None])
+def test_may_complete_gets_the_tickets_user_and_decides(user: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def may_complete(*arguments: Any) -> bool:
+        seen.append(arguments)
+        return len(seen) > 1
+
+    gate = Gate(authorize=plain, may_complete=may_complete)
+    assert refused(lambda: gate.check_completion(user, environ_of())) == (403, "forbidden")
+    assert "reason=not_authorized hint='may_complete returned False'" in caplog.text
+    gate.check_completion(user, environ_of())
+    assert seen == [(user,), (user,)]
 
 
-def test_a_second_look_may_raise_a_response_of_its_own() -> None:
-    def authorize(request: webob.Request, user: str | None = None) -> Grant:
-        raise webob.exc.HTTPUnauthorized
+def test_without_may_complete_everybody_completes_what_began() -> None:
+    Gate(authorize=lambda request: None).check_completion("eric", environ_of())
 
-    response = answered(lambda: asked_again(authorize))
+
+#: What a gate does with one of the application's callables, by its parameter.
+ASKED: dict[str, Callable[[Any], Any]] = {
+    "authorize": lambda function: Gate(authorize=function).grant(environ_of()),
+    "may_complete": lambda function: Gate(may_complete=function).check_completion("eric", environ_of()),
+}
+
+
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def function(argument: Any) -> Any:
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("error", [LookupError("x"), SystemExit(), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_a_callable_that_fails_is_named_in_the_log(
+    name: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert refused(lambda: ASKED[name](raising(error))) == (500, "internal_server_error")
+    assert f"reason={name}_failed hint='{name} raised {type(error).__name__}'" in caplog.text
+    assert "in function" in caplog.text, "the traceback"
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"), [("authorize", [True, "eric", {}]), ("may_complete", [None, 0, 1, "no", Grant()])]
+)
+def test_an_answer_of_another_type_is_an_error(name: str, answers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    for answer in answers:
+        assert refused(functools.partial(ASKED[name], lambda argument, answer=answer: answer)) == (
+            500,
+            "internal_server_error",
+        )
+        assert f"reason={name}_failed hint='{name} must return " in caplog.messages[-1]
+        assert caplog.messages[-1].partition("' request_id")[0].endswith(f", not {type(answer).__name__}")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("authorize", "(it gets the request alone; may_complete says who may complete an upload in parts)"),
+        ("may_complete", "(it gets the ticket's user alone)"),
+    ],
+)
+def test_the_log_says_what_a_callable_with_other_parameters_gets(
+    name: str, advice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def function(argument: Any, user: str) -> None:
+        raise AssertionError
+
+    assert refused(lambda: ASKED[name](function))[0] == 500
+    assert f"{name} raised TypeError {advice}" in caplog.messages[-1]
+    assert "missing 1 required positional argument: 'user'" in caplog.text
+
+
+def test_only_a_grant_may_be_contradictory() -> None:
+    with pytest.raises(GrantError):
+        ASKED["authorize"](raising(GrantError("x")))
+    assert refused(lambda: ASKED["may_complete"](raising(GrantError("x"))))[0] == 500
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_callable_may_raise_a_response_of_its_own(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    response = answered(lambda: ASKED[name](raising(webob.exc.HTTPUnauthorized())))
     assert response.status_int == 401
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert f"status=401 reason=not_authorized hint='{name} raised HTTPUnauthorized'" in caplog.text
 
 
 def test_what_a_raised_response_says_of_itself_stays(caplog: pytest.LogCaptureFixture) -> None:

@@ -219,18 +219,34 @@ def test_authorize_is_asked_for_a_beginning_only(make: Callable[..., Site]) -> N
     assert calls == ["/oss/s3/multipart"]
 
 
-def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site]) -> None:
-    def look_again(request: webob.Request, user: str | None = None) -> Grant | None:
-        assert json.loads(request.environ["wsgi.input"].read(int(request.environ["CONTENT_LENGTH"])))
-        session = request.headers.get("X-Session", "eric")
-        return Grant(user=session) if user in (None, session) else None
+@pytest.mark.parametrize("user", ["eric", None])
+def test_may_complete_is_asked_before_an_upload_is_completed(make: Callable[..., Site], user: str | None) -> None:
+    members, asked = {user}, []
 
-    site = make(authorize=look_again)
-    file = site.upload()
-    assert refused(site.complete(file, headers={"X-Session": "mallory"}), 403, "forbidden")
+    def may_complete(ticket_user: str | None) -> bool:
+        asked.append(ticket_user)
+        return ticket_user in members
+
+    site = make(authorize=lambda request: Grant(user=user), may_complete=may_complete)
+    file, other = site.upload(), site.begin()
+    assert site.list(file).status_int == site.sign(file, 1).status_int == site.abort(other).status_int == 200
+    assert asked == [], "nothing else asks"
+    members.clear()
+    assert refused(site.complete(file), 403, "forbidden")
     assert (site.stored, site.unfinished) == ([], 1), "the parts stay"
+    members.add(user)
     assert site.complete(file).status_int == 200
-    assert site.uploads[0].user == "eric"
+    assert site.uploads[0].user == user
+    members.clear()
+    assert refused(site.complete(file), 403, "forbidden"), "a completed one is asked about again"
+    assert asked == [user] * 3
+
+
+def test_a_may_complete_that_fails_joins_nothing(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    site = make(may_complete=lambda user: None)
+    file = site.upload()
+    assert refused(site.complete(file), 500, "internal_server_error")
+    assert (reason(caplog), site.stored) == ("may_complete_failed", [])
 
 
 def test_nobody_begins_without_authorize(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:

@@ -165,14 +165,18 @@ def slots_are_free() -> bool:
         return False
 
 
-def test_the_slot_is_held_while_authorize_runs_and_oss_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_slot_is_held_while_callables_run_and_oss_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     free: list[bool] = []
 
-    def authorize(request: webob.Request, user: str | None = None) -> Grant:
+    def authorize(request: webob.Request) -> Grant:
         free.append(slots_are_free())
         return Grant(user="eric")
 
-    site = Site(authorize=authorize)
+    def may_complete(user: str | None) -> bool:
+        free.append(slots_are_free())
+        return True
+
+    site = Site(authorize=authorize, may_complete=may_complete)
     file = site.upload()
     original = site.bucket.list_parts
 

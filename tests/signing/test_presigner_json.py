@@ -19,7 +19,9 @@ from tests.signing.forms import CALLBACK, HOST, ID, NOW, SCOPE, SECRET, TOKEN, p
 @pytest.mark.parametrize("token", [None, "Token+/=="])
 @pytest.mark.parametrize("callback_url", [None, "https://app.example.com/oss/callback"])
 @pytest.mark.parametrize("filename", [None, '猫".png'])
-def test_json_is_the_payload(version: str, token: str | None, callback_url: str | None, filename: str | None) -> None:
+def test_json_is_written_as_json_dumps_writes_it(
+    version: str, token: str | None, callback_url: str | None, filename: str | None
+) -> None:
     signer = presigner(
         tickets=TicketBook(["t" * 32], clock=lambda: NOW),
         signature_version=version,
@@ -30,8 +32,7 @@ def test_json_is_the_payload(version: str, token: str | None, callback_url: str 
     exact = Grant(metadata={"a": 'é"\\'}, custom={"b": "</script>"})
     grant = exact if filename else Grant(dir='用户\u2003"x/')
     form = signer.presign(grant, filename=filename)
-    assert json.loads(form.json()) == form.payload()
-    assert list(json.loads(form.json())["fields"]) == list(form.fields), "in the order to send"
+    assert list(form.payload()["fields"].items()) == list(form.fields.items()), "in the order to send"
     assert form.json() == json.dumps(form.payload()).encode()
 
 
@@ -40,6 +41,8 @@ def test_json_is_the_payload(version: str, token: str | None, callback_url: str 
 def test_any_text_is_escaped_as_json(values: list[str]) -> None:
     fields = {"key": values[0], "policy": "cA==", "Signature": f"s{values[1]}"}
     form = PresignedPost(values[2], fields, 1733228232, values[3], values[0])
+    payload = form.payload()
+    assert (payload["fields"], payload["url"], payload["dir"]) == (fields, values[2], values[3])
     assert form.json() == json.dumps(form.payload()).encode()
 
 
@@ -85,9 +88,7 @@ def test_the_payload_serves_the_clients_of_v4(token: str | None) -> None:
 
 def test_the_payload_has_no_secret() -> None:
     form = presigner(session_token=TOKEN, callback_url=CALLBACK).presign(filename="猫.png")
-    text = json.dumps(form.payload())
-    assert json.loads(text) == form.payload()
-    assert SECRET not in text
+    assert SECRET not in form.json().decode()
 
 
 def test_the_host_has_no_trailing_slash() -> None:

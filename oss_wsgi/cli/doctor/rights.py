@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, NotStoredError
-from ...parts.uploads import UPLOAD_SECONDS
+from ...parts.uploads import UPLOAD_LIFETIME
 from ...sdk.bucket import SDKBucket, has_sdk
 from ..sdk_client import REINSTALL_SDK, SDKClient, SDKRefusedError
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
@@ -24,7 +24,7 @@ Right = tuple[str, str, Callable[[SDKBucket], object]]
 ABSENT = "oss-wsgi-doctor-looks-for-nothing"
 #: An upload ID that OSS does not know.
 _NO_UPLOAD = "0" * 32
-_UPLOAD_DAYS = UPLOAD_SECONDS // 86400
+_UPLOAD_DAYS = UPLOAD_LIFETIME // 86400
 
 #: How far back `oss-wsgi reconcile` looks unless it is told otherwise, in seconds.
 SWEEP_SECONDS = 26 * 3600
