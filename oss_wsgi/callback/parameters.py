@@ -40,12 +40,9 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 _PLACEHOLDER = "-the-ticket-"
 
 
-def body_template(body_type: str = FORM, custom: Iterable[str] = ()) -> str:
-    """Return a ``callbackBody`` of a type with all VARIABLES and the custom variables ``x:<name>``."""
+def body_template(custom: Iterable[str] = ()) -> str:
+    """Return a ``callbackBody`` of type FORM with all VARIABLES and the custom variables ``x:<name>``."""
     variables = {**VARIABLES, **{name: name for name in custom}}
-    if body_type == JSON:
-        # OSS inserts JSON values, and quotes texts itself: no quotes around the variables (protocol.md 7.3).
-        return "{" + ",".join(f"{json.dumps(name)}:${{{variable}}}" for name, variable in variables.items()) + "}"
     return "&".join(f"{name}=${{{variable}}}" for name, variable in variables.items())
 
 

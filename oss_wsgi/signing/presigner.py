@@ -385,7 +385,7 @@ class PostPresigner:
         if ticketed is None:
             return None, None
         if grant.custom:
-            body = body_template(custom=[f"x:{name}" for name in grant.custom])
+            body = body_template(f"x:{name}" for name in grant.custom)
             ticketed = TicketedCallback(CallbackParameters(ticketed.parameters.url, body))
         if self._tickets is None:
             return ticketed.parameters.encode(), None
