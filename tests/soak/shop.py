@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import oss_wsgi.application
-from oss_wsgi import DirectUpload, Settings, Upload
+from oss_wsgi import DirectUpload, OncePerUpload, Settings, Upload
 from oss_wsgi.endpoints.callback import CallbackEndpoint
-from oss_wsgi.recovery.delivery import Delivery
+from oss_wsgi.recovery.delivery import Delivered
 
 from .tables import BREAK, DATABASE, SLOW_SECONDS, connect
 
@@ -43,8 +42,8 @@ def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 if os.environ.get(BREAK):
-    oss_wsgi.application.Delivery = (  # type: ignore[misc, assignment]
-        lambda once, *rest, **options: Delivery(CallbackEndpoint(save), *rest, **options)
+    OncePerUpload.deliver = (  # type: ignore[method-assign]
+        lambda once, upload, asked=None: Delivered(CallbackEndpoint(save).handle(upload))
     )
 
 application = DirectUpload(page, Settings.from_environ(os.environ), on_upload=save)
