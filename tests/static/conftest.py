@@ -1,0 +1,104 @@
+"""Runs the tests that are written in JavaScript: `test_*.js`, each of whose `test(claim, act)` is a test of pytest.
+
+QuickJS runs them with the modules of `static/`. The names of a browser are played by the scripts in `browser/`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import quickjs
+
+STATIC = Path(__file__).parents[2] / "static"
+BROWSER = Path(__file__).parent / "browser"
+#: In the order of what they need of each other.
+SCRIPTS = ("time", "events", "values", "network", "storage", "intl", "document", "cloud", "claims", "uploading")
+SIGNATURE = "https://shop.example.com/oss/signature"
+#: Seconds of CPU in which a test ends; a loop without an end fails too.
+CPU_SECONDS = 20
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix == ".js" and file_path.name.startswith("test_"):
+        return ScriptOfTests.from_parent(parent, path=file_path)
+    return None
+
+
+class ScriptOfTests(pytest.File):
+    def collect(self) -> Iterator[pytest.Item]:
+        for claim in json.loads(context_of(self.path).eval("claims()")):
+            yield Claim.from_parent(self, name=claim)
+
+
+class Claim(pytest.Item):
+    def runtest(self) -> None:
+        failure = outcome(context_of(self.path), self.name)
+        if failure:
+            raise Failure(failure)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+        return str(excinfo.value)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.name
+
+
+class Failure(Exception):
+    """A claim that does not hold."""
+
+
+def context_of(path: Path) -> quickjs.Context:
+    """Return a new browser with the tests of a file."""
+    context = quickjs.Context()
+    context.set_max_stack_size(2**20)
+    context.set_time_limit(CPU_SECONDS)
+    context.set("sources", context.parse_json(pages_and_modules()))
+    for name in SCRIPTS:
+        context.eval(script(BROWSER / f"{name}.js"))
+    context.eval(path.read_text(encoding="utf-8"))
+    return context
+
+
+def outcome(context: quickjs.Context, claim: str) -> str:
+    """Run one test; return why it fails, or ""."""
+    text = context.eval(f"globalThis.outcome = run({json.dumps(claim)}); runTask")
+    outcome = context.get("outcome")
+    while outcome() is None:
+        while context.execute_pending_job():
+            pass
+        if outcome() is None and not text():
+            return "It waits for something that does not happen."
+    failure: str = json.loads(outcome())
+    return failure
+
+
+@functools.cache
+def script(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def pages_and_modules() -> str:
+    """Return the files of `static/` as JSON; of a module the text of a function that evaluates it."""
+    files = {path.relative_to(STATIC).as_posix(): path.read_text(encoding="utf-8") for path in STATIC.rglob("*.*s")}
+    files["index.html"] = (STATIC / "index.html").read_text(encoding="utf-8")
+    return json.dumps({name: function_of(text) if name.endswith(".js") else text for name, text in files.items()})
+
+
+def function_of(module: str) -> str:
+    """Return a module as a function, on the same lines: QuickJS for Python loads no module of a name.
+
+    Its address of the signature is written into it, as the server does.
+    """
+    text = module.replace('const SERVER_URL = "oss/signature";', f'const SERVER_URL = "{SIGNATURE}";')
+    text = re.sub(r'^import (\{[^}]*\}) from ("[^"]*");', r"const \1 = await load(\2);", text, flags=re.MULTILINE)
+    text = re.sub(r"\bimport\(", "load(", text)
+    names = re.findall(r"^export (?:async )?(?:class|function|const) (\w+)", text, re.MULTILINE)
+    text = re.sub(r"^export default ", "names.default = ", text, flags=re.MULTILINE)
+    text = re.sub(r"^export ", "", text, flags=re.MULTILINE)
+    return f'(async (load, names) => {{ "use strict"; {text}\nObject.assign(names, {{ {", ".join(names)} }});\n}})'
