@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import quickjs
 
+from ..support.hidden_characters import HIDDEN, SHOWN
+
 STATIC = Path(__file__).parents[2] / "static"
 BROWSER = Path(__file__).parent / "browser"
 #: In the order of what they need of each other.
@@ -58,6 +60,7 @@ def context_of(path: Path) -> quickjs.Context:
     context.set_max_stack_size(2**20)
     context.set_time_limit(CPU_SECONDS)
     context.set("sources", context.parse_json(pages_and_modules()))
+    context.set("characters", context.parse_json(json.dumps({"hidden": list(HIDDEN), "shown": SHOWN})))
     for name in SCRIPTS:
         context.eval(script(BROWSER / f"{name}.js"))
     context.eval(path.read_text(encoding="utf-8"))

@@ -50,11 +50,13 @@
   globalThis.lose = (...names) => (lost = names);
   globalThis.loaded = () => [...registry.keys()];
 
-  /** What a reload leaves: the storage of the browser, and what the cloud has. */
+  /** Leaves the page: the storage of the browser and the cloud stay. */
   globalThis.leave = async () => {
     for (const exchange of network.sent) exchange.cancel();
     await settled();
     forgetTimers();
+    for (const target of [window, document]) target.forgetListeners();
+    document.body.replaceChildren();
     registry.clear();
   };
 

@@ -50,6 +50,10 @@
       this.#listeners = this.#listeners.filter((other) => other.type !== type || other.listener !== listener || other.capture !== capture);
     }
 
+    forgetListeners() {
+      this.#listeners = [];
+    }
+
     countListeners(type) {
       return this.#listeners.filter((other) => other.type === type).length;
     }
