@@ -240,8 +240,8 @@ test("a name is shown without hidden characters", async () => {
 test("code that could not be loaded is loaded for the next choice, from another address", async () => {
   for (const name of ["input.js", "en.js"]) {
     await leave();
-    const [input, output] = await page();
     lose(name);
+    const [input, output] = await page();
     choose(input, png());
     await settled();
     same(output.textContent, "The server could not be reached. Check the connection and choose the file again.");
@@ -257,8 +257,8 @@ test("code that could not be loaded is loaded for the next choice, from another 
 });
 
 test("the sentence for that is in the first language of the browser that there is", async () => {
-  const [input, output] = await page();
   lose("input.js");
+  const [input, output] = await page();
   for (const [languages, part] of [[["nl", "zh-CN"], "无法连接服务器"], [["DE-at"], "Der Server ist nicht erreichbar"], [[], "The server could not be reached"], [["toString"], "The server"]]) {
     navigator.languages = languages;
     choose(input, png());
@@ -276,8 +276,8 @@ test("the last choice counts while the code is loaded", async () => {
 });
 
 test("an input without an output is uploaded all the same, and code that is lost is no error", async () => {
-  const [input] = await page('<input type="file" data-oss-upload data-oss-max-files="1">');
   lose("input.js");
+  const [input] = await page('<input type="file" data-oss-upload data-oss-max-files="1">');
   choose(input, png());
   await settled();
   lose();

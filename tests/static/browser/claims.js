@@ -33,9 +33,11 @@
   globalThis.load = (path, from = "") => {
     const { pathname, search } = new URL(path, `https://page/${from}`);
     const name = pathname.slice(1);
-    if (lost.some((part) => name.endsWith(part))) return Promise.reject(new TypeError(`Failed to fetch dynamically imported module: ${name}`));
     const key = name + search;
-    if (!registry.has(key)) registry.set(key, evaluate(name));
+    if (!registry.has(key)) {
+      if (lost.some((end) => name.endsWith(end))) return Promise.reject(new TypeError(`Failed to fetch dynamically imported module: ${name}`));
+      registry.set(key, evaluate(name));
+    }
     return registry.get(key);
   };
 
