@@ -111,6 +111,7 @@ test("while a file is sent its row shows share, bytes, speed and what is left", 
   cloud.next("form");
   await send(text("a.txt", "x".repeat(4000)));
   const exchange = cloud.last("form");
+  same(at("a.txt", ".facts"), `0%\u00a0· ${size("0 bytes")} of ${size("4 kB")}`);
   exchange.onProgress(1000, 4000);
   await pass(1);
   exchange.onProgress(2000, 4000);
@@ -169,7 +170,7 @@ test("a picture has a thumbnail when it comes into view, one after the other", a
   for (const name of ["a.png", "broken.png", "c.png"]) scrollTo(row(name));
   await settled();
   same(["a.png", "broken.png", "c.png"].map((name) => row(name).querySelector(".tile img") !== null), [true, false, true]);
-  same([at("broken.png", ".tile"), URL.living.size, row("a.png").querySelector("img").alt], ["PNG", 0, ""]);
+  same([at("broken.png", ".tile"), URL.living.size, row("a.png").querySelector("img").getAttribute("alt")], ["PNG", 0, ""]);
   same(IntersectionObserver.watched.has(row("a.png")), false);
 });
 
@@ -701,6 +702,20 @@ test("what an earlier page began is offered, and never goes on by itself", async
   const before = cloud.asked("part").length;
   await click(button("film.bin", ".continue"));
   same([at("film.bin", ".state"), cloud.asked("part").length - before, document.activeElement === button("film.bin", ".close")], ["Done", 2, true]);
+});
+
+test("the end is announced once, and not again with what is chosen later", async () => {
+  await openWithParts();
+  half();
+  await send(film());
+  await leave();
+  cloud.heal();
+  await open();
+  await send(text("a"), text("b"));
+  await pass(1);
+  choose($("file"), film());
+  await pass(1);
+  same(spoken(), "film.bin: a part of it is already in storage.");
 });
 
 test("a person may start over, and other files start meanwhile", async () => {

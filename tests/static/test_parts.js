@@ -480,6 +480,14 @@ test("a browser without a database sends a file all the same", async () => {
   same([item.state, item.resumable], ["stored", null]);
 });
 
+test("a database that is full sends a file all the same", async () => {
+  for (const failing of ["error", "abort"]) {
+    indexedDB.failing = failing;
+    const [item] = await upload(await partsUploader(), film());
+    same([failing, item.state], [failing, "stored"]);
+  }
+});
+
 test("small files are compared with no notes", async () => {
   const uploader = await partsUploader();
   const before = indexedDB.opened;

@@ -302,6 +302,16 @@ test("after a reload the same file is asked for and not sent again", async () =>
   same([again.state, cloud.asked("form").length], ["stored", 2], "once it is answered, the same file is another upload");
 });
 
+test("a file of which nobody can say anything after a reload is unsure", async () => {
+  cloud.next("form", (exchange) => exchange.complete());
+  await upload(await newUploader(), text());
+  await leave();
+  asking((exchange) => exchange.reply(503));
+  const [item] = await upload(await newUploader(), text());
+  await pass(60);
+  same([item.state, item.error.kind, item.error.stage, item.error.complete], ["unsure", "unreachable", "server", true]);
+});
+
 test("another file after a reload is sent, and the first stays noted", async () => {
   const others = [text("b.txt"), text("a.txt", "hellO"), text("a.txt", "hello!"), text("a.txt", "hello", { type: "text/html" })];
   cloud.next("form", (exchange) => exchange.complete());

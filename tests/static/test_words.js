@@ -63,6 +63,7 @@ test("the first language that a tag asks for is taken, and English where there i
     "ZH-hant-US": "zh-TW", "pt-BR": "pt", "nl-NL": "en", "DE": "de",
   };
   for (const [tag, language] of Object.entries(cases)) same([tag, languageFor([tag])], [tag, language]);
+  for (const language of LANGUAGES) same(languageFor([language]), language);
   same([languageFor(["nl", "ja", "de"]), languageFor([]), languageFor([undefined])], ["ja", "en", "en"]);
 });
 

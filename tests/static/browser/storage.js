@@ -36,8 +36,10 @@
       const request = (act) => {
         const asked = new Request();
         task(() => {
-          asked.succeed(act());
-          task(() => transaction.dispatchEvent(new Event("complete")));
+          const { failing } = indexedDB;
+          if (failing) transaction.error = new DOMException("There is no room.", "QuotaExceededError");
+          else asked.succeed(act());
+          task(() => transaction.dispatchEvent(new Event(failing ?? "complete")));
         });
         return asked;
       };
@@ -64,6 +66,8 @@
   globalThis.indexedDB = {
     /** A browser has none in some private windows, and opening it fails. */
     isBroken: false,
+    /** With what event each transaction fails, if any: "error" or "abort". */
+    failing: null,
     /** How often it was opened. */
     opened: 0,
     open(name) {
