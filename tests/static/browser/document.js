@@ -7,6 +7,18 @@
   const camel = (name) => name.replace(/-([a-z])/g, (_, letter) => letter.toUpperCase());
   const dashed = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
+  const known = new Map();
+
+  /** The parts of a selector: for each that a comma ends, the inner element first. */
+  function parsed(selector) {
+    if (!known.has(selector)) {
+      const partOf = ([, mark, name, attribute, value]) => (attribute ? ["[", attribute, value] : [mark, name]);
+      const simple = (text) => [...text.matchAll(/([#.]?)([\w-]+)|\[([\w-]+)(?:="?([^\]"]*)"?)?\]/g)].map(partOf);
+      known.set(selector, selector.split(",").map((one) => one.trim().split(/\s+/).reverse().map(simple)));
+    }
+    return known.get(selector);
+  }
+
   class Node extends EventTarget {
     childNodes = [];
     parentNode = null;
@@ -29,15 +41,6 @@
 
     set textContent(text) {
       this.replaceChildren(...(text === "" ? [] : [new Text(text)]));
-    }
-
-    elementWithId(id) {
-      if (this.id === id) return this;
-      for (const child of this.children) {
-        const found = child.elementWithId(id);
-        if (found) return found;
-      }
-      return null;
     }
 
     get isConnected() {
@@ -89,12 +92,22 @@
       this.parentNode.insertBefore(node, siblings[siblings.indexOf(this) + 1] ?? null);
     }
 
-    querySelectorAll(selector) {
-      return this.children.flatMap((child) => [...(child.matches(selector) ? [child] : []), ...child.querySelectorAll(selector)]);
+    querySelectorAll(selector, found = []) {
+      for (const child of this.childNodes) {
+        if (!(child instanceof Element)) continue;
+        if (child.matches(selector)) found.push(child);
+        child.querySelectorAll(selector, found);
+      }
+      return found;
     }
 
     querySelector(selector) {
-      return this.querySelectorAll(selector)[0] ?? null;
+      for (const child of this.childNodes) {
+        if (!(child instanceof Element)) continue;
+        const found = child.matches(selector) ? child : child.querySelector(selector);
+        if (found) return found;
+      }
+      return null;
     }
 
     outer(event) {
@@ -173,7 +186,8 @@
     }
 
     get classes() {
-      return (this.getAttribute("class") ?? "").split(" ").filter(Boolean);
+      const text = this.#attributes.get("class");
+      return text ? text.split(" ").filter(Boolean) : [];
     }
 
     get classList() {
@@ -203,8 +217,7 @@
     }
 
     matches(selector) {
-      return selector.split(",").some((one) => {
-        const [own, ...around] = one.trim().split(/\s+/).reverse();
+      return parsed(selector).some(([own, ...around]) => {
         if (!this.#isSimple(own)) return false;
         let element = this.parentElement;
         for (const outer of around) {
@@ -216,13 +229,12 @@
       });
     }
 
-    #isSimple(selector) {
-      return selector.match(/\[[^\]]*\]|[#.]?[\w-]+/g).every((part) => {
-        if (part[0] === "#") return this.id === part.slice(1);
-        if (part[0] === ".") return this.classes.includes(part.slice(1));
-        if (part[0] !== "[") return this.localName === part;
-        const [name, value] = part.slice(1, -1).split("=");
-        return value === undefined ? this.#attributes.has(name) : this.getAttribute(name) === value.replaceAll('"', "");
+    #isSimple(parts) {
+      return parts.every(([kind, name, value]) => {
+        if (kind === "#") return this.#attributes.get("id") === name;
+        if (kind === ".") return this.classes.includes(name);
+        if (kind === "") return this.localName === name;
+        return value === undefined ? this.#attributes.has(name) : this.#attributes.get(name) === value;
       });
     }
 
@@ -350,11 +362,17 @@
     }
   }
 
+  const byId = new Map();
   globalThis.document = Object.assign(new Node(), {
     focused: null,
     title: "",
     createElement: (localName) => new Element(localName),
-    getElementById: (id) => document.elementWithId(id),
+    getElementById(id) {
+      const known = byId.get(id);
+      if (known?.id === id && known.isConnected) return known;
+      byId.set(id, document.querySelector(`#${id}`));
+      return byId.get(id);
+    },
     createNodeIterator(root) {
       const texts = textsIn(root);
       return { nextNode: () => texts.next().value ?? null };
