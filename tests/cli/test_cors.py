@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from local_oss import CORSRule
+from local_oss.cors import save_rules, stored_rules
 
 from ..support.deployment import ORIGIN, Deployment, deployed
 from ..support.running_server import clean_environ
@@ -27,7 +28,8 @@ def test_print_shows_the_rule_as_xml_and_in_words() -> None:
     assert "<AllowedMethod>POST</AllowedMethod>" in output
     assert "<ExposeHeader>ETag</ExposeHeader>" in output
     assert "Exposed Headers: ETag x-oss-request-id" in output
-    assert json.loads(oss_wsgi("cors", "print", "--json", OSS_ALLOWED_ORIGINS=PAGE).stdout)["origins"] == [PAGE]
+    for origins in (PAGE, PAGE.upper()):  # browsers send an origin in lower case
+        assert json.loads(oss_wsgi("cors", "print", "--json", OSS_ALLOWED_ORIGINS=origins).stdout)["origins"] == [PAGE]
 
 
 @pytest.mark.slow
@@ -52,6 +54,22 @@ def test_a_bucket_without_rules_gets_one(tmp_path: Path) -> None:
         assert (members["before"], members["after"][0]["origins"]) == ([], [ORIGIN])
         oss_wsgi("cors", "apply", "--yes", **deployment.environ)
         assert preflight(deployment, ORIGIN) == 200
+        assert varies(deployment), "a cache must not give one page's response to another"
+
+
+def varies(deployment: Deployment) -> bool:
+    """Return whether the bucket's responses say that they differ by origin."""
+    _, vary = stored_rules(deployment.oss.storage.bucket(deployment.oss.bucket)) or ([], False)
+    return vary
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vary", [True, False])
+def test_a_bucket_with_rules_keeps_what_it_says_of_caches(tmp_path: Path, vary: bool) -> None:
+    with deployed(tmp_path) as deployment:
+        save_rules(deployment.oss.storage.bucket(deployment.oss.bucket), [CORSRule(["https://b.example.com"])], vary)
+        oss_wsgi("cors", "apply", PAGE, "--yes", **deployment.environ)
+        assert (preflight(deployment, PAGE), varies(deployment)) == (200, vary)
 
 
 @pytest.mark.slow

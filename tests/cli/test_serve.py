@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+
 import pytest
 
+from ..support.running_server import clean_environ, serving
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
@@ -14,6 +18,16 @@ FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 def test_an_option_of_a_setting_overrides_the_environment() -> None:
     errors = oss_wsgi("serve", *FREE_PORTS, "--upload-dir", "no-slash", status=2, OSS_UPLOAD_DIR="good/").stderr
     assert errors.startswith("oss-wsgi serve: OSS_UPLOAD_DIR")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are read by Linux's prlimit")
+def test_it_raises_the_limit_of_descriptors_as_far_as_the_system_allows() -> None:
+    """A shell lowers it first, as a service manager does."""
+    command = 'ulimit -Sn 300 && exec "$@"'
+    serve = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS]
+    with serving(["sh", "-c", command, "sh", *serve], clean_environ()) as running:
+        soft, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
 
 
 def test_an_error_in_the_settings_names_the_command() -> None:

@@ -16,6 +16,7 @@ import webob.exc
 from oss_wsgi import Grant, MemoryLedger, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
+from oss_wsgi.endpoints.multipart import multipart_is_off
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
 from ..support.closing import closing_fixture
@@ -345,6 +346,11 @@ def test_a_listed_origin_can_read_why_there_is_nothing(make: Callable[..., Site]
     assert readable(answer)
     foreign = site.ask("POST", "/s3/sts", headers={"Origin": "https://evil.example.com"})
     assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+def test_where_parts_are_off_an_origin_is_listed_in_any_case() -> None:
+    answer = webob.Request.blank("/s3/sts", headers=FROM_PAGES).get_response(multipart_is_off([PAGES.upper()]))
+    assert (answer.status_int, readable(answer)) == (404, True)
 
 
 FROM_PAGES = {"Origin": PAGES, "Sec-Fetch-Site": "cross-site"}

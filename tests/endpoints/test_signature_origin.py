@@ -87,6 +87,12 @@ def test_own_pages_listed_pages_and_programs_are_served(headers: dict[str, str],
     assert ask(headers, host=host, allowed_origins=[LISTED.title()]).status_int == 200
 
 
+def test_a_listed_page_can_read_the_response_whatever_the_case_of_its_origin() -> None:
+    for origin in (LISTED, LISTED.upper()):
+        headers = ask({"Origin": origin, "Sec-Fetch-Site": "cross-site"}, allowed_origins=[LISTED.title()]).headers
+        assert headers["Access-Control-Allow-Origin"] == origin
+
+
 def test_without_a_list_only_own_pages_are_served() -> None:
     own = ask({"Origin": f"https://{HOST}"})
     assert own.status_int == 200

@@ -10,7 +10,7 @@ import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.endpoints.static import modules_of, shipped_folder
+from oss_wsgi.endpoints.static import StaticFile, modules_of, shipped_folder
 
 from ..support.example_settings import EXAMPLE
 
@@ -63,6 +63,11 @@ def test_listed_origins_may_load_it(allowed: str, header: str | None) -> None:
         response = app.get("/oss/upload.js", headers={"Origin": ORIGIN, **more})
         assert response.headers.get("Access-Control-Allow-Origin") == header
         assert (response.headers.get("Vary") == "Origin") == (allowed != "*")
+
+
+def test_an_origin_is_listed_in_any_case() -> None:
+    app = webtest.TestApp(StaticFile("upload.js", b"1", allowed_origins=[ORIGIN.upper()]))
+    assert app.get("", headers={"Origin": ORIGIN}).headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 def test_it_needs_no_login_and_never_waits() -> None:

@@ -358,6 +358,23 @@ def test_a_removed_file_is_noticed_and_its_replacement_used(path: Path, ledger: 
     assert handler.calls == 1
 
 
+def test_a_file_that_another_one_replaces_is_noticed(path: Path, ledger: SQLiteLedger, tmp_path: Path) -> None:
+    """A backup that is put back with one move; nobody asks the ledger in between."""
+    ledger.run_once(identity(), Handler())
+    assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+    backup = tmp_path / "backup.db"
+    with SQLiteLedger(backup, clock=LedgerClock()):
+        pass
+    os.replace(backup, path)
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+    handler = Handler()
+    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert handler.calls == 1, "the backup does not know it"
+    with SQLiteLedger(path, clock=LedgerClock()) as other:
+        assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS, "it was written into the file that is there"
+
+
 def fill_disk(connection: sqlite3.Connection) -> None:
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")

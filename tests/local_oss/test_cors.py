@@ -76,6 +76,7 @@ def test_a_preflight_that_lacks_a_header_is_a_bad_request(app, origin, method, e
     [
         ("http://page.example", "http://page.example", True),
         ("http://page.example", "HTTP://Page.Example", True),
+        ("HTTP://Page.Example", "http://page.example", True),
         ("http://page.example", "http://page.example:8080", False),
         ("http://page.example", "https://page.example", False),
         ("https://*.example.com", "https://a.example.com", True),

@@ -172,6 +172,19 @@ def test_a_second_call_ends_at_once() -> None:
         wait_until(lambda: has_ended(server))
 
 
+def test_a_second_call_prolongs_neither_the_delay_nor_the_end() -> None:
+    clock = SetClock()
+    with running(clock=clock) as server, connect(server) as client:
+        client.sendall(b"GET")
+        wait_until(lambda: phases(server) == [HEADER])
+        server.drain(10, delay=5)
+        server.drain(3600, delay=3600)
+        clock.advance(5.1)
+        wait_until(lambda: server.is_stopping)
+        clock.advance(10)
+        wait_until(lambda: has_ended(server))
+
+
 @pytest.mark.parametrize("in_loop", [True, False])
 def test_readiness_says_draining_while_the_listener_is_open(in_loop: bool) -> None:
     clock = SetClock()

@@ -60,6 +60,13 @@ def test_the_ticket_pins_the_one_object_its_size_and_its_type() -> None:
     assert ticket.expires_at == url.expire + 12 * 3600
 
 
+@pytest.mark.parametrize(("version", "name"), [("v1", "Expires"), ("v4", "x-oss-expires")])
+def test_the_grants_own_lifetime_takes_the_place_of_the_settings(version: str, name: str) -> None:
+    url = presigner(signature_version=version, upload_expires=300).presign_put(Grant(expires=60), **FILE)
+    assert url.expire == NOW + 60
+    assert query(url)[name] == str(NOW + 60 if version == "v1" else 60)
+
+
 def test_the_receipt_says_put_object() -> None:
     tickets = TicketBook(SECRETS, clock=lambda: NOW)
     receipts = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=60)

@@ -193,6 +193,20 @@ def test_a_front_server_that_moves_the_signature_to_https_is_red(tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_front_server_that_changes_the_method_of_the_signature_is_red(tmp_path: Path) -> None:
+    def posting(app: Any) -> Any:
+        def front(environ: Any, start_response: Any) -> Any:
+            return app({**environ, "REQUEST_METHOD": "POST"}, start_response)
+
+        return front
+
+    with deployed(tmp_path, front=posting) as deployment:
+        finding = finding_of("signature", deployment.environ)
+    assert f"GET of {deployment.url}/oss/signature arrives as POST" in finding["said"]
+    assert finding["fix"].startswith("Let the server in front keep the method.")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", [{}, {"OSS_TICKET_SECRET": ""}], ids=["probe", "stranger"])
 def test_an_application_that_refuses_strangers_is_green(secret: dict[str, str], tmp_path: Path) -> None:
     for authorize in (lambda request: None, lambda request: 1 / 0):

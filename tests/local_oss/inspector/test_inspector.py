@@ -92,6 +92,20 @@ def test_a_page_of_another_origin_can_neither_read_nor_act(browser, oss, upload,
     assert oss.storage.bucket("examplebucket").get("a")
 
 
+def test_its_own_page_may_ask_and_act_whatever_the_case_of_the_host(browser, oss, upload):
+    upload("a")
+    for host, origin in (("localhost:80", "http://LOCALHOST:80"), ("LOCALHOST:80", "http://localhost:80")):
+        assert browser.page("", headers={"Host": host, "Origin": origin}).status_int == 200
+
+
+def test_a_token_in_a_query_is_hidden_whatever_the_case_of_its_name(app, browser):
+    for name in ("Security-Token", "X-OSS-Security-Token", "security%2Dtoken"):
+        for token in ("q7w+7q7", "a-token+of-sts"):  # also one so short that it could be part of a word
+            app.get(f"/examplebucket/a?{name}={token}", status="*")
+            shown = browser.exchange().text
+            assert not [part for part in token.split("+") if part in shown], (name, token)
+
+
 def test_a_link_on_another_page_opens_it(browser):
     navigation = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert browser.page("", headers=navigation).status_int == 200

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from local_oss.environ import Address
+from local_oss.signatures.account import Account
 
 from .. import stored
 from ..form_client import form, policy, post, sign_v1
 from ..sdk_signer import signed_headers
 from ..signed_client import code
 from ..stored import content
+from .test_assume_role import Key, ask, session_policy
 
 
 @pytest.fixture
@@ -96,6 +98,18 @@ def test_a_plus_in_a_copy_source_is_a_blank(copy, bucket, source, key):
         stored.put(bucket, name, name.encode())
     copy(f"/examplebucket/{source}")
     assert content(bucket, "b") == key.encode()
+
+
+def test_a_copy_by_a_temporary_key_needs_the_right_to_read_its_source(app, oss, bucket):
+    stored.put(bucket, "source")
+    copying = {"x-oss-copy-source": "/examplebucket/source"}
+    for actions, status in ((["oss:PutObject"], 403), (["oss:PutObject", "oss:GetObject"], 200)):
+        key = Key(ask(oss, Policy=session_policy(*actions, resource="*")))
+        account = Account(key.access_key_id, key.access_key_secret, key.token)
+        address = Address("examplebucket", "b")
+        headers = signed_headers("v4", "PUT", address=address, headers=copying, account=account)
+        app.put("/examplebucket/b", headers={**copying, **headers}, status=status)
+        assert bool(bucket.get("b")) == (status == 200)
 
 
 def test_a_copy_may_replace_the_metadata(copy, bucket):
