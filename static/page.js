@@ -202,7 +202,7 @@ class Row {
   update() {
     if (!this.element) return;
     const { item, parts } = this;
-    const { file, state, error } = item;
+    const { state, error } = item;
     this.element.dataset.state = state;
     show(parts.state, words(`states.${state}`));
     this.updateProgress();
@@ -230,7 +230,6 @@ class Row {
     show(parts.retry, words(item.notStored ? "sendAgain" : "retry"));
     parts.retry.hidden = !item.canRetry || isGrouped;
     parts.more.hidden = [...parts.more.children].every((child) => child.hidden);
-    if (file.size === 0) parts.progress.value = state === "answering" ? 1 : 0;
   }
 
   updateProgress() {

@@ -256,6 +256,13 @@ test("code that could not be loaded is loaded for the next choice, from another 
   }
 });
 
+test("code that is there is loaded from its own address", async () => {
+  const [input] = await page();
+  choose(input, png());
+  await settled();
+  same(loaded().filter((key) => key.startsWith("input")), ["input.js"]);
+});
+
 test("the sentence for that is in the first language of the browser that there is", async () => {
   lose("input.js");
   const [input, output] = await page();

@@ -79,7 +79,7 @@ test("a finished file shows its name, its answer, and a link to the object", asy
   await click(more);
   same([more.getAttribute("aria-expanded"), button("cat.txt", ".answer").hidden], ["false", true]);
   same([button("cat.txt", ".retry").hidden, button("cat.txt", "progress").hidden, button("cat.txt", ".close").title], [true, true, "Remove"]);
-  same(document.body.classList.contains("all-sent"), true);
+  same([document.body.classList.contains("all-sent"), visible("clear", "again", "stop")], [true, []]);
 });
 
 test("without an answer there is no title for one, and a long one is reached by the keyboard", async () => {
@@ -123,6 +123,9 @@ test("while a file is sent its row shows share, bytes, speed and what is left", 
   same([button("a.txt", ".close").title, button("a.txt", ".close").getAttribute("aria-label"), button("a.txt", ".pause").hidden], ["Cancel", "Cancel", true]);
   await pass(3);
   includes(at("a.txt", ".facts"), `${size("250 bytes")}/s`);
+  exchange.onProgress(4000, 4000);
+  same(at("a.txt", ".facts").split("\u00a0· ").slice(0, 2), ["100%", `${size("4 kB")} of ${size("4 kB")}`]);
+  ok(!at("a.txt", ".facts").includes("left"), "nothing is left");
 });
 
 test("what is left is said in seconds, minutes and hours", async () => {
@@ -217,7 +220,10 @@ test("25 rows come in a frame, in their order, also when more files come", async
   await pass(0.016);
   same(rows().length, 50);
   await pass(0.016);
-  same([rows().length, rows()[59].querySelector("bdi") !== null, rows().at(-1).querySelector(".name bdi").textContent], [61, true, "last"]);
+  same([rows().length, rows().at(-1).querySelector(".name bdi").textContent], [61, "last"]);
+  choose($("file"), text("later"));
+  await settled();
+  same(rows().length, 62);
 });
 
 test("a file that is removed before its row comes leaves no row", async () => {
@@ -267,6 +273,7 @@ test("files that failed for one reason share a banner, and its button tries all 
   same(banners(), [["2 files failed", "You may not send files here. Log in again?", "forbidden (403) · forbidden: see the log"]]);
   const [banner] = $("banners").children;
   same([at("a", ".message"), button("a", ".retry").hidden, banner.getAttribute("aria-labelledby")], ["", true, banner.querySelector("h3").id]);
+  ok(banner.querySelector("h3").id !== "");
   same([$("again").parentElement === banner, $("again").textContent, banner.querySelector("button").hidden], [true, "Try all again", true]);
   cloud.heal();
   await click($("again"));
@@ -457,6 +464,15 @@ test("a wait is announced once, and a pause and a cancel too", async () => {
   same(spoken(), "a.txt: cancelled.");
 });
 
+test("a wait that goes on offline is no second one", async () => {
+  await open();
+  cloud.next("form", (exchange) => exchange.reply(500));
+  await send(text("a.txt"));
+  goOffline();
+  await pass(1);
+  same(spoken(), "a.txt: trying again by itself. Storage had a problem. Try again a little later.");
+});
+
 test("what is excluded at the choice is announced once", async () => {
   cloud.limits.max_size = 1;
   await open();
@@ -523,6 +539,21 @@ test("a second tap beside the first does not press the button that has come ther
     await click($("stop"), { clientX: 100, clientY: 100 + distance });
     same([seconds, distance, at("a", ".state")], [seconds, distance, isIgnored ? "Sending" : "Cancelled"]);
   }
+});
+
+test("the second click of a double click presses no button that acts on all files", async () => {
+  await open();
+  cloud.always("signature", (exchange) => refuse(exchange, 403, "forbidden"));
+  await send(text("a"), text("b"), text("c"));
+  for (const id of ["again", "stop", "clear"]) {
+    const before = [network.sent.length, rows().length];
+    await click($(id), { detail: 2 });
+    same([network.sent.length, rows().length], before);
+  }
+  cloud.heal();
+  await click($("again"));
+  await click($("clear"), { detail: 2 });
+  same(rows().length, 3);
 });
 
 test("two taps on one button are two", async () => {
@@ -624,6 +655,15 @@ test("an attribute switches the language of the whole page", async () => {
   same([document.documentElement.lang, document.documentElement.dir], ["ar", "rtl"]);
 });
 
+test("a row that comes later is in the new language", async () => {
+  await open();
+  choose($("file"), ...Array.from({ length: 26 }, (_, number) => text(`${number}`)));
+  document.documentElement.dataset.language = "de";
+  await settled();
+  await pass(1);
+  same(at("25", ".state"), "Bereit");
+});
+
 test("a banner speaks the new language too", async () => {
   await open();
   cloud.always("signature", (exchange) => refuse(exchange, 403, "forbidden"));
@@ -658,7 +698,7 @@ test("a file in parts can be paused, and continued", async () => {
   half();
   await send(film());
   const pause = button("film.bin", ".pause");
-  same([pause.hidden, pause.title, pause.getAttribute("aria-label")], [false, "Pause", "Pause"]);
+  same([pause.hidden, pause.title, pause.getAttribute("aria-label"), button("film.bin", "progress").hidden], [false, "Pause", "Pause", false]);
   await click(pause);
   same([at("film.bin", ".state"), at("film.bin", ".facts"), pause.title, button("film.bin", "progress").hidden], ["Paused", `50%\u00a0· ${size("2.1 MB")} of ${size("4.2 MB")}`, "Continue", false]);
   same([$("summary").textContent, button("film.bin", ".close").title], ["1 paused", "Cancel"]);

@@ -165,6 +165,17 @@ test("an answer in the wrong form ends the questions", async () => {
   same([item.state, cloud.asked("recover").length, item.canAsk], ["untold", 1, false]);
 });
 
+test("any other refusal ends the questions", async () => {
+  for (const status of [400, 403, 410, 499]) {
+    cloud.next("form", untold);
+    cloud.next("recover", (exchange) => exchange.reply(status));
+    const before = cloud.asked("recover").length;
+    const [item] = await upload(await newUploader(), text());
+    await pass(60);
+    same([status, item.state, cloud.asked("recover").length - before], [status, "untold", 1]);
+  }
+});
+
 test("an answer of 429, 408 or 5xx, or none, is no end of the questions", async () => {
   cloud.next("form", untold);
   const answers = [(exchange) => exchange.reply(429), (exchange) => exchange.reply(408), (exchange) => exchange.reply(502), (exchange) => exchange.fail()];

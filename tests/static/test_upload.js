@@ -71,6 +71,19 @@ test("a relative address is the page's, and without one the signature is beside 
   same(item.state, "failed");
 });
 
+test("a relative address is that of the page's base, or of a worker", async () => {
+  const base = Object.getOwnPropertyDescriptor(document, "baseURI");
+  Object.defineProperty(document, "baseURI", { configurable: true, value: "https://cdn.example.com/base/" });
+  await upload(await newUploader({ serverUrl: "sign" }), text());
+  same(network.sent.at(-1).url.split("?")[0], "https://cdn.example.com/base/sign");
+  const { document: page } = globalThis;
+  globalThis.document = undefined;
+  await upload(await newUploader({ serverUrl: "sign" }), text());
+  same(network.sent.at(-1).url.split("?")[0], "https://shop.example.com/albums/2/sign");
+  globalThis.document = page;
+  Object.defineProperty(document, "baseURI", base);
+});
+
 test("limits and recover stand beside the signature", async () => {
   const uploader = await newUploader({ serverUrl: "https://api.example.com/files/signature?x=1" });
   await uploader.limits();

@@ -330,6 +330,7 @@
     }
 
     unobserve(target) {
+      if (!(target instanceof Element)) throw new TypeError("parameter 1 is not of type 'Element'");
       IntersectionObserver.watched.delete(target);
     }
   }
@@ -380,7 +381,7 @@
   });
   const part = (name) => ({ get: () => document.querySelector(name) });
   Object.defineProperties(document, {
-    baseURI: { get: () => location.href },
+    baseURI: { configurable: true, get: () => location.href },
     documentElement: part("html"),
     body: part("body"),
     activeElement: { get: () => document.focused ?? document.body },

@@ -50,6 +50,8 @@
 
     constructor(tag, { style = "decimal", unit, unitDisplay = "short", minimumFractionDigits, maximumFractionDigits } = {}) {
       NumberFormat.made += 1;
+      const isKnown = ["decimal", "percent", "unit"].includes(style) && ["short", "long"].includes(unitDisplay);
+      if (!isKnown || (style === "unit" && unit !== "byte" && !SHORT[unit])) throw new RangeError(`${style} ${unit} ${unitDisplay}`);
       const highest = maximumFractionDigits ?? (style === "percent" ? 0 : 3);
       Object.assign(this, { style, unit, unitDisplay, lowest: minimumFractionDigits ?? 0, highest });
     }
