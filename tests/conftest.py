@@ -100,7 +100,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
     Tests of named files run in this process, because each worker takes a second to start.
     """
-    if any(argument.partition("::")[0].endswith(".py") for argument in config.args):
+    if any(argument.partition("::")[0].endswith((".py", ".js")) for argument in config.args):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores if config.option.markexpr == "fast" else 2 * cores, 8)

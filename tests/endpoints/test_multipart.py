@@ -15,8 +15,8 @@ import webob.exc
 
 from oss_wsgi import Grant, MemoryLedger, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
-from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 from oss_wsgi.endpoints.multipart import multipart_is_off
+from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
 from ..support.closing import closing_fixture

@@ -1,6 +1,7 @@
-"""Runs the tests that are written in JavaScript: `test_*.js`, each of whose `test(claim, act)` is a test of pytest.
+"""Runs the tests that are written in JavaScript: each `test(claim, act)` of a `test_*.js` is a test of pytest.
 
-QuickJS runs them with the modules of `static/`. The names of a browser are played by the scripts in `browser/`.
+QuickJS runs them with the modules of `static/`, each test in a new engine. The scripts in `browser/` play the names
+of a browser, and `browser/cloud.js` plays the server and OSS. Time passes when a test says `await pass(seconds)`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Claim(pytest.Item):
     def runtest(self) -> None:
         failure = outcome(context_of(self.path), self.name)
         if failure:
-            raise Failure(failure)
+            raise ClaimError(failure)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         return str(excinfo.value)
@@ -51,7 +52,7 @@ class Claim(pytest.Item):
         return self.path, None, self.name
 
 
-class Failure(Exception):
+class ClaimError(Exception):
     """A claim that does not hold."""
 
 

@@ -242,10 +242,10 @@
       return this.matches(selector) ? this : this.parentElement?.closest(selector) ?? null;
     }
 
-    cloneNode() {
+    cloneNode(isDeep) {
       const clone = new Element(this.localName);
       for (const [name, value] of this.#attributes) clone.setAttribute(name, value);
-      clone.append(...this.childNodes.map((node) => node.cloneNode()));
+      if (isDeep) clone.append(...this.childNodes.map((node) => node.cloneNode(true)));
       return clone;
     }
 

@@ -6,6 +6,7 @@
 {
   const one = (n) => (n === 1 ? "one" : "other");
   const million = (n) => (n !== 0 && n % 1_000_000 === 0 ? "many" : "other");
+  const belowTwo = (n) => (n < 2 ? "one" : million(n));
   const RULES = {
     ar: (n) => {
       const rest = n % 100;
@@ -15,10 +16,10 @@
     de: one,
     en: one,
     es: (n) => (n === 1 ? "one" : million(n)),
-    fr: (n) => (n === 0 || n === 1 ? "one" : million(n)),
+    fr: belowTwo,
     ja: () => "other",
     ko: () => "other",
-    pt: (n) => (n === 0 || n === 1 ? "one" : million(n)),
+    pt: belowTwo,
     ru: (n) => {
       const [last, rest] = [n % 10, n % 100];
       if (last === 1 && rest !== 11) return "one";
@@ -36,7 +37,8 @@
     }
 
     select(n) {
-      return Number.isInteger(n) ? RULES[this.tag](n) : "other";
+      const rule = RULES[this.tag];
+      return Number.isInteger(n) || rule === belowTwo ? rule(n) : "other";
     }
 
     resolvedOptions() {
