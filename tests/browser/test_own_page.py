@@ -150,19 +150,6 @@ def test_a_file_that_is_chosen_before_the_module_has_loaded_is_uploaded_once(
     assert complaints == []
 
 
-def test_the_sentence_of_a_refusal_is_shown_and_a_second_choice_replaces_the_first(
-    page: Page, shop: RunningServer
-) -> None:
-    page.goto(f"{shop.url}/three-lines?strict")
-    page.locator("#file").set_input_files(file("cat.txt", b"text", "text/plain"))
-    expect(page.locator("output")).to_contain_text("cat.txt: ")
-    expect(page.locator("output")).not_to_contain_text("Asking")
-    assert page.locator("#file").evaluate("input => input.validationMessage") != ""
-    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
-    expect(page.locator("output")).to_have_text("cat.png: Done")
-    assert page.locator("#file").evaluate("input => input.validationMessage") == ""
-
-
 @pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
 def test_a_policy_without_the_bucket_is_said_in_a_sentence(
     browser: Browser, shop: RunningServer, language: str
@@ -208,32 +195,6 @@ def test_code_that_could_not_be_loaded_is_loaded_for_the_next_choice(
     expect(page.locator("output")).to_have_text("dog.png: Done")
 
 
-def test_the_last_choice_counts_while_the_code_is_loaded(page: Page, shop: RunningServer) -> None:
-    """An input that was emptied by the first choice would look as if the person had taken the second one back."""
-    waiting: list[Route] = []
-    page.route("**/input.js", lambda route: waiting.append(route))
-    page.goto(f"{shop.url}/three-lines", wait_until="commit")
-    while not waiting:
-        page.wait_for_timeout(50)
-    page.locator("#file").set_input_files(file("dog.png", PNG, "image/png"))
-    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
-    waiting[0].continue_()
-    expect(page.locator("output")).to_have_text("cat.png: Done")
-
-
-def test_an_input_says_how_many_files_it_takes_and_sends_no_more(page: Page, shop: RunningServer) -> None:
-    page.goto(f"{shop.url}/three-lines")
-    page.evaluate(
-        "document.querySelector('input').dataset.ossMaxFiles = 2; document.querySelector('input').multiple = true"
-    )
-    page.locator("input").set_input_files([file(f"{number}.png", PNG, "image/png") for number in range(3)])
-    expect(page.locator("output")).to_have_text("You chose 3 files, and at most 2 are allowed. Nothing was sent.")
-    assert page.locator("input").evaluate(CHOICE) == ["", 0, False]
-    page.locator("input").set_input_files([file(f"{number}.png", PNG, "image/png") for number in range(2)])
-    expect(page.locator("output")).to_have_text("0.png: Done\n1.png: Done")
-    assert page.locator("input").evaluate(CHOICE) == ["", 0, True]
-
-
 CHOICE = """input => [input.value, input.files.length, input.checkValidity()]"""
 
 
@@ -267,16 +228,6 @@ def test_a_required_input_keeps_its_choice_until_it_fails(page: Page, shop: Runn
     assert chooser.evaluate(CHOICE)[1:] == [1, True]
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/saved?photo=users%2Feric%2F*")
-
-
-def test_what_is_chosen_no_more_is_forgotten(page: Page, shop: RunningServer) -> None:
-    page.goto(f"{shop.url}/form")
-    page.locator("input[type=file]").set_input_files(file("cat.png", PNG, "image/png"))
-    expect(page.locator("output")).to_have_text("cat.png: Done")
-    expect(page.locator("input[type=hidden][name=photo]")).to_have_count(1)
-    page.locator("input[type=file]").set_input_files([])
-    expect(page.locator("output")).to_have_text("")
-    expect(page.locator("input[type=hidden]")).to_have_count(0)
 
 
 def test_a_form_sends_the_names_of_the_objects_and_not_the_files(page: Page, shop: RunningServer) -> None:

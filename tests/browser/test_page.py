@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,16 +47,6 @@ def test_ten_files_that_failed_for_one_reason_share_a_banner(page: UploadPage) -
     expect(banner).to_have_count(0)
 
 
-def test_the_last_file_of_a_reason_says_it_itself(page: UploadPage) -> None:
-    page.expects("status of 403")
-    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("AccessDenied"), headers=CORS))
-    page.upload(file("a.txt"), file("b.txt"))
-    expect(page.page.get_by_role("region", name="2 files failed")).to_be_visible()
-    page.button("Remove", of="a.txt").click()
-    expect(page.page.get_by_role("region", name="files failed")).to_have_count(0)
-    expect(page.row("b.txt")).to_contain_text("permission does not cover it")
-
-
 def test_limits_are_said_before_the_choice_and_refuse_when_a_file_is_chosen(open_page: OpenPage) -> None:
     with running_server(OSS_UPLOAD_MAX_SIZE="1000", OSS_UPLOAD_CONTENT_TYPES="image/png,image/jpeg") as server:
         page = open_page(server)
@@ -77,77 +66,12 @@ def test_limits_are_said_before_the_choice_and_refuse_when_a_file_is_chosen(open
         assert page.button("Retry", of="a.txt").count() == 0
 
 
-def test_types_are_said_as_people_call_them(open_page: OpenPage) -> None:
-    word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    with running_server(OSS_UPLOAD_CONTENT_TYPES=f"text/plain,application/pdf,image/svg+xml,{word}") as server:
-        page = open_page(server)
-        expect(page.page.locator("#limits")).to_contain_text("Only TXT, PDF, SVG, DOCX")
-
-
-def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadPage) -> None:
-    page.expects("status of 500")
-    page.stop_clock()
-    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=2)
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text("again in ")
-    expect(page.page.locator("#pace")).to_contain_text("Trying again by itself\xa0· again in ")
-    page.page.clock.run_for(3_000)
-    expect(page.row("a.txt")).to_contain_text("again in ")
-    page.page.clock.run_for(7_000)
-    expect(page.row("a.txt")).to_contain_text("Done")
-    assert len(page.signatures) == 3
-
-
-def test_retry_after_is_obeyed(page: UploadPage) -> None:
-    page.expects("status of 503")
-    page.stop_clock()
-    answer = {"status": 503, "body": "{}", "headers": {"Retry-After": "30"}}
-    page.page.route("**/oss/signature?*", lambda route: route.fulfill(**answer), times=1)  # type: ignore[arg-type]
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text("again in 30 s")
-    page.page.clock.run_for(31_000)
-    expect(page.row("a.txt")).to_contain_text("Done")
-
-
-def test_what_cannot_get_better_is_not_tried_again(page: UploadPage) -> None:
-    page.expects("status of 403")
-    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("AccessDenied"), headers=CORS))
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_have_attribute("data-state", "failed")
-    assert len(page.signatures) == 1
-
-
-def test_a_trouble_that_stays_fails_after_six_attempts_and_those_behind_do_not_wait_as_long(page: UploadPage) -> None:
-    page.expects("status of 500")
-    page.stop_clock()
-    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
-    page.upload(*(file(f"{number}.txt") for number in range(10)))
-    for seconds in (2, 5, 10, 20, 40):
-        expect(page.page.locator("[data-state=retrying]")).to_have_count(3)
-        page.page.clock.run_for(seconds * 1200)
-    expect(page.page.get_by_role("region", name="10 files failed")).to_be_visible()
-    assert len(page.signatures) == 3 * 6 + 7
-
-
 def test_it_stops_while_offline_and_goes_on_when_online(page: UploadPage) -> None:
     page.expects("net::ERR_")
     page.choose(file("a.txt"))
     page.page.context.set_offline(True)
     page.upload_button.click()
     expect(page.row("a.txt")).to_contain_text("goes on when this device is online")
-    page.page.context.set_offline(False)
-    expect(page.row("a.txt")).to_contain_text("Done")
-
-
-def test_a_countdown_stops_at_the_offline_event(page: UploadPage) -> None:
-    page.expects("status of 500")
-    page.stop_clock()
-    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text("again in")
-    page.page.context.set_offline(True)
-    expect(page.row("a.txt")).to_contain_text("goes on when this device is online")
-    page.page.unroute(STORAGE)
     page.page.context.set_offline(False)
     expect(page.row("a.txt")).to_contain_text("Done")
 
@@ -166,17 +90,6 @@ def test_a_double_tap_or_a_held_key_sends_each_file_once(page: UploadPage) -> No
     assert len(page.signatures) == 8
 
 
-def test_the_page_asks_only_while_something_is_on_its_way(page: UploadPage) -> None:
-    asked: list[str] = []
-    page.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text("Done")
-    page.page.reload()
-    page.choose(file("a.txt"))
-    page.page.reload()
-    assert asked == []
-
-
 def test_the_overlay_says_what_will_happen_and_goes_away(page: UploadPage) -> None:
     overlay = page.page.locator("#overlay")
     dragged = {"dataTransfer": page.page.evaluate_handle(DROP, [["a.txt", "a"], ["b.txt", "b"]])}
@@ -190,12 +103,6 @@ def test_the_overlay_says_what_will_happen_and_goes_away(page: UploadPage) -> No
     page.page.dispatch_event("h1", "dragenter", dragged)
     page.page.keyboard.press("Escape")
     expect(overlay).to_be_hidden()
-
-
-def test_a_dragged_text_shows_no_overlay(page: UploadPage) -> None:
-    text = page.page.evaluate_handle("() => { const d = new DataTransfer(); d.setData('text/plain', 'x'); return d; }")
-    page.page.dispatch_event("h1", "dragenter", {"dataTransfer": text})
-    expect(page.page.locator("#overlay")).to_be_hidden()
 
 
 def test_a_folder_keeps_its_paths(open_page: OpenPage, tmp_path: Path) -> None:
@@ -222,21 +129,6 @@ def test_a_folder_keeps_its_paths(open_page: OpenPage, tmp_path: Path) -> None:
         expect(page.summary).to_have_text("2 files done")
         links = [link.get_attribute("href") or "" for link in page.page.get_by_role("link").all()]
         assert sorted(link.partition("holidays/")[2] for link in links) == ["2026/sea.jpg", "sea.jpg"]
-
-
-def test_a_pasted_screenshot_gets_a_name(page: UploadPage) -> None:
-    page.page.clock.set_fixed_time("2026-11-26T14:05:09")
-    paste = """(png) => {
-      const data = new DataTransfer();
-      data.items.add(new File([new Uint8Array(png)], "image.png", { type: "image/png" }));
-      dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
-    }"""
-    for _ in range(2):
-        page.page.evaluate(paste, list(PNG))
-    expect(page.rows).to_have_count(2)
-    names = page.rows.locator(".name").all_text_contents()
-    assert [name.partition(" 2026-11-26 ")[0] for name in names] == ["Screenshot", "Screenshot"]
-    assert names[1] == names[0].replace(".png", " (2).png")
 
 
 ADD_MANY = """async () => {
@@ -317,23 +209,6 @@ def test_a_thousand_files_of_50_mib(page: UploadPage) -> None:
     assert memory_of(page)["Nodes"] < empty["Nodes"] + 1000
 
 
-def test_files_that_come_while_rows_arrive_keep_their_order(page: UploadPage) -> None:
-    page.page.evaluate("""() => {
-      const add = (names) => {
-        const data = new DataTransfer();
-        for (const name of names) data.items.add(new File(["a"], name));
-        const input = document.getElementById("file");
-        input.files = data.files;
-        input.dispatchEvent(new Event("change"));
-      };
-      add(Array.from({ length: 60 }, (_, number) => `first ${number}`));
-      add(["second"]);
-    }""")
-    expect(page.rows).to_have_count(61)
-    assert page.rows.nth(59).locator(".name").text_content() == "first 59"
-    assert page.rows.last.locator(".name").text_content() == "second"
-
-
 def test_upload_leaves_when_all_is_over_and_the_keyboard_still_finds_it(page: UploadPage) -> None:
     hidden = "getComputedStyle(document.getElementById('upload')).clipPath !== 'none'"
     held: list[Route] = []
@@ -354,20 +229,3 @@ def test_upload_leaves_when_all_is_over_and_the_keyboard_still_finds_it(page: Up
     page.page.keyboard.press("Tab")
     expect(page.upload_button).to_be_focused()
     assert not page.page.evaluate(hidden)
-
-
-def test_another_page_changes_title_texts_and_colors(open_page: OpenPage) -> None:
-    texts = {"title": "Ours", "de": {"lead": "Für uns"}}
-    with running_server() as server:
-        page = open_page(server, locale="de-DE")
-        page.page.route(
-            f"{server.url}/",
-            lambda route: route.fulfill(
-                response=(response := route.fetch()),
-                body=response.text().replace("data-server-url", f"data-texts='{json.dumps(texts)}' data-server-url"),
-            ),
-        )
-        page.open()
-        expect(page.page.get_by_role("heading", level=1)).to_have_text("Ours")
-        expect(page.page.locator(".lead")).to_have_text("Für uns")
-        expect(page.page).to_have_title("Ours")

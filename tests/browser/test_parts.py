@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .axe import findings
-from .test_going_wrong import xml
 from .test_recovering import Stand, stand
 from .upload_page import UploadPage, expect, wait_until
 
@@ -64,8 +63,8 @@ def uploads_of(running: Stand) -> list[Any]:
     return list(running.oss.storage.bucket(running.oss.bucket).uploads())
 
 
-@pytest.mark.parametrize("size", [PART, PART + 1, 3 * PART + 17], ids=["one-part", "one-byte-more", "several"])
-def test_a_large_file_goes_in_parts(page: UploadPage, running: Stand, tmp_path: Path, size: int) -> None:
+def test_a_large_file_goes_in_parts(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    size = 3 * PART + 17
     path = large(tmp_path, size)
     sent: list[str] = []
     page.page.on("request", lambda request: sent.append(request.method) if "partNumber" in request.url else None)
@@ -75,51 +74,6 @@ def test_a_large_file_goes_in_parts(page: UploadPage, running: Stand, tmp_path: 
     assert page.answer("film.bin")["number"] == 1
     assert page.stored("film.bin") == path.read_bytes()
     assert [upload.size for upload in running.uploads] == [size]
-
-
-@pytest.mark.parametrize("size", [0, PART - 1])
-def test_a_smaller_file_goes_by_form(page: UploadPage, running: Stand, tmp_path: Path, size: int) -> None:
-    page.upload(large(tmp_path, size))
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert len(page.signatures) == 1
-    assert len(running.uploads) == 1
-
-
-def test_a_part_that_fails_is_sent_again_and_progress_never_goes_back(
-    page: UploadPage, running: Stand, tmp_path: Path
-) -> None:
-    page.expects("status of", "net::ERR_")
-    page.page.clock.install()
-    patience = {"Retry-After": "2", "Access-Control-Expose-Headers": "Retry-After"}
-    failures: list[dict[str, Any]] = [
-        {"status": 500, "body": xml("InternalError")},
-        {"status": 403, "body": xml("AccessDenied", "Request has expired.")},
-        {"status": 503, "body": xml("SlowDown"), "headers": patience},
-    ]
-
-    def fail(route: Route) -> None:
-        if route.request.method == "PUT" and failures:
-            failure = failures.pop()
-            route.fulfill(**{**failure, "headers": {"Access-Control-Allow-Origin": "*", **failure.get("headers", {})}})
-        else:
-            route.continue_()
-
-    page.page.route(PARTS, fail)
-    page.page.evaluate("""() => {
-      window.seen = [];
-      new MutationObserver(() => document.querySelectorAll("li progress").forEach((bar) => seen.push(bar.value)))
-        .observe(document.querySelector("#rows"), { subtree: true, attributeFilter: ["value"] });
-    }""")
-    page.upload(large(tmp_path, 6 * PART))
-    for _ in range(40):
-        page.page.clock.run_for(1000)
-        if page.row("film.bin").get_attribute("data-state") == "stored":
-            break
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert failures == []
-    seen = page.page.evaluate("seen")
-    assert seen == sorted(seen)
-    assert len(running.uploads) == 1
 
 
 def test_a_paused_file_goes_on_where_it_was(page: UploadPage, running: Stand, tmp_path: Path) -> None:
@@ -213,29 +167,6 @@ def test_after_a_reload_the_same_file_is_offered_to_go_on(page: UploadPage, runn
     expect(page.upload_button).to_be_enabled()
 
 
-def test_the_person_may_start_over(page: UploadPage, running: Stand, tmp_path: Path) -> None:
-    path = large(tmp_path, 6 * PART)
-    interrupt(page, path)
-    page.choose(path)
-    page.button("Start over", of="film.bin").click()
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert page.stored("film.bin") == path.read_bytes()
-
-
-def test_a_changed_file_is_not_joined_to_the_parts_of_the_old_one(
-    page: UploadPage, running: Stand, tmp_path: Path
-) -> None:
-    path = large(tmp_path, 6 * PART)
-    interrupt(page, path)
-    path.write_bytes(b"another file of this size".ljust(6 * PART))
-    page.choose(path)
-    expect(page.row("film.bin")).to_contain_text("This file has changed since its upload began.")
-    expect(page.button("Continue", of="film.bin")).to_have_count(0)
-    page.upload_button.click()
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert page.stored("film.bin") == path.read_bytes()
-
-
 def test_a_file_that_changes_while_it_is_sent_is_refused(page: UploadPage, running: Stand, tmp_path: Path) -> None:
     page.expects("net::ERR_")
     held: list[Route] = []
@@ -249,22 +180,6 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(page: UploadPage, runni
     page.button("Continue", of="film.bin").click()
     expect(page.row("film.bin")).to_contain_text("This file can no longer be read. It may have been moved or changed")
     assert running.objects == []
-
-
-def test_it_waits_while_offline_and_goes_on(page: UploadPage, running: Stand, tmp_path: Path) -> None:
-    page.expects("net::ERR_")
-    held: list[Route] = []
-    page.page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
-    page.upload(large(tmp_path, 4 * PART))
-    wait_until(lambda: len(held) >= 3, page.page)
-    page.page.context.set_offline(True)
-    for route in held:
-        route.abort("internetdisconnected")
-    page.page.unroute(PARTS)
-    expect(page.row("film.bin")).to_contain_text("goes on when this device is online")
-    page.page.context.set_offline(False)
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert len(running.uploads) == 1
 
 
 def test_a_server_that_fails_at_the_end_is_asked_again_and_the_handler_runs_once(
@@ -286,57 +201,6 @@ def test_a_server_that_fails_at_the_end_is_asked_again_and_the_handler_runs_once
     expect(page.row("film.bin")).to_contain_text("Done")
     assert completes == [200, 200]
     assert len(running.uploads) == 1
-
-
-@pytest.mark.parametrize(("step", "status"), [("/multipart", 503), ("/multipart", 429), ("/complete", 503)])
-def test_a_server_that_is_busy_is_asked_again_when_it_says(
-    page: UploadPage, running: Stand, tmp_path: Path, step: str, status: int
-) -> None:
-    """It says so more often than the page would try by itself."""
-    page.expects(f"status of {status}")
-    page.stop_clock()
-    refusals = 0
-
-    def refuse(route: Route) -> None:
-        nonlocal refusals
-        if route.request.method == "POST" and refusals < 8:
-            refusals += 1
-            route.fulfill(status=status, headers={"Retry-After": "1"}, body="{}")
-        else:
-            route.continue_()
-
-    page.page.route(lambda url: url.partition("?")[0].endswith(step), refuse)
-    page.upload(large(tmp_path, 2 * PART))
-    for number in range(1, 9):
-        wait_until(lambda number=number: refusals == number, page.page)  # type: ignore[misc]
-        expect(page.row("film.bin")).to_have_attribute("data-state", "retrying")
-        page.page.clock.run_for(1000)
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert len(running.uploads) == 1
-
-
-UPLOAD = """async (size) => {
-  const { Uploader } = await import("./upload.js");
-  const uploader = new Uploader({ serverUrl: "oss/signature" });
-  const events = [];
-  for (const type of ["add", "state", "done", "fail", "cancel", "idle"]) {
-    uploader.addEventListener(type, ({ detail: { item } }) => events.push(type === "state" ? item.state : type));
-  }
-  const ended = new Promise((resolve) => uploader.addEventListener("idle", resolve));
-  const [item] = uploader.add([new File([new Uint8Array(size)], "a.bin")]);
-  uploader.start();
-  await ended;
-  return { events, answer: JSON.parse(item.answer), status: item.status };
-}"""
-
-
-def test_the_events_are_those_of_a_form(page: UploadPage, running: Stand) -> None:
-    form = page.page.evaluate(UPLOAD, 1000)
-    parts = page.page.evaluate(UPLOAD, 2 * PART)
-    assert form["events"] == parts["events"] == [
-        "add", "waiting", "signing", "sending", "answering", "stored", "done", "idle",
-    ]  # fmt: skip
-    assert [form["answer"]["number"], parts["answer"]["number"]] == [1, 2]
 
 
 def test_a_file_that_was_damaged_in_storage_is_sent_anew(page: UploadPage, running: Stand, tmp_path: Path) -> None:

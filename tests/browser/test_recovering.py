@@ -223,23 +223,6 @@ def test_a_server_that_stays_away_leaves_one_plain_sentence_and_retry_asks_again
     assert len(running.objects) == len(page.signatures) == 1
 
 
-def test_a_server_that_is_busy_is_not_asked_before_it_says(page: UploadPage, running: Stand) -> None:
-    page.expects(NETWORK_ERROR, "status of 503", "status of 409")
-    page.stop_clock()
-    running.oss.fail_next("dropped_connection", stored=True)
-    busy = {"status": 503, "headers": {"Retry-After": "30"}, "body": "{}"}
-    page.page.route("**/oss/recover", lambda route: route.fulfill(**busy), times=1)
-    page.upload(file("photo.png", PNG, "image/png"))
-    row = page.row("photo.png")
-    page.pass_time_until(lambda: "again in 30 s" in (row.text_content() or ""))
-    expect(row).to_contain_text("making sure that it arrived")
-    page.page.clock.run_for(29_000)
-    expect(row).to_contain_text("again in ")
-    page.page.clock.run_for(1000)
-    expect_done(page)
-    assert len(running.objects) == len(running.uploads) == 1
-
-
 def leave_while_answering(page: UploadPage, running: Stand, payload: Any) -> None:
     """Reload the page while OSS waits for the application's answer."""
     running.release.clear()
@@ -264,14 +247,6 @@ def test_a_file_that_was_being_answered_is_asked_for_after_a_reload_and_not_sent
     assert len(running.objects) == 2, "once it is answered, the same file is another upload"
 
 
-def test_another_file_of_the_same_name_and_size_is_sent_after_a_reload(page: UploadPage, running: Stand) -> None:
-    leave_while_answering(page, running, file("a.txt", b"first"))
-    page.upload(file("a.txt", b"other"))
-    expect(page.row("a.txt")).to_contain_text("Done")
-    assert len(page.signatures) == 2
-    assert page.stored("a.txt") == b"other"
-
-
 def test_a_file_that_did_not_arrive_before_the_reload_is_sent(page: UploadPage, running: Stand) -> None:
     page.expects("status of 404")
     payload = file("photo.png", PNG, "image/png")
@@ -282,95 +257,3 @@ def test_a_file_that_did_not_arrive_before_the_reload_is_sent(page: UploadPage, 
     expect(page.row("photo.png")).to_contain_text("Done")
     assert len(page.signatures) == 2
     assert len(running.objects) == 1
-
-
-def test_files_that_are_asked_for_do_not_hold_up_the_others(page: UploadPage, running: Stand) -> None:
-    page.expects("status of 500")
-    page.page.clock.install()
-    running.failing = True
-    page.upload(*(file(f"{number}.txt") for number in range(5)))
-    expect(page.rows.filter(has_text="making sure that it arrived")).to_have_count(5)
-    running.failing = False
-    page.page.clock.run_for(3000)
-    expect(page.summary).to_have_text("5 files done")
-
-
-def test_a_cancelled_question_ends_it_and_retry_asks_before_it_sends(page: UploadPage, running: Stand) -> None:
-    page.stop_clock()
-    running.oss.fail_next("callback_refused")
-    page.upload(file("photo.png", PNG, "image/png"))
-    row = page.row("photo.png")
-    expect(row).to_contain_text("making sure that it arrived")
-    page.button("Cancel", of="photo.png").click()
-    expect(row).to_contain_text("Cancelled")
-    expect(row.locator(".message")).to_contain_text("may be stored all the same")
-    page.button("Retry", of="photo.png").click()
-    expect(row).to_contain_text("making sure that it arrived")
-    page.page.clock.run_for(1000)
-    expect_done(page)
-    assert len(running.objects) == len(page.signatures) == 1
-
-
-CHOOSER = "<input type=file id=x data-oss-upload><output></output>"
-
-CANCEL_AND_RETRY = """async () => {
-  const { Uploader } = await import("./upload.js");
-  const uploader = new Uploader({ serverUrl: "oss/signature", storage: null });
-  const [item] = uploader.add([new File(["a"], "a.txt")]);
-  const asking = new Promise((resolve) =>
-    uploader.addEventListener("state", () => item.state === "asking" && resolve()));
-  const ended = new Promise((resolve) => uploader.addEventListener("done", resolve));
-  uploader.start();
-  await asking;
-  uploader.cancel(item);
-  uploader.retry(item);
-  await ended;
-  return item.state;
-}"""
-
-
-def test_without_a_storage_a_cancelled_file_is_asked_for_before_it_is_sent_again(
-    page: UploadPage, running: Stand
-) -> None:
-    running.oss.fail_next("callback_refused")
-    assert page.page.evaluate(CANCEL_AND_RETRY) == "stored"
-    assert len(running.objects) == len(page.signatures) == 1
-
-
-def test_a_form_is_not_submitted_while_nobody_can_say_whether_its_file_is_stored(
-    page: UploadPage, running: Stand
-) -> None:
-    page.expects(NETWORK_ERROR)
-    page.page.evaluate("document.body.insertAdjacentHTML('afterbegin', html)".replace("html", repr(CHOOSER)))
-    page.page.clock.install()
-    page.page.route("**/oss/recover", lambda route: route.abort())
-    running.oss.fail_next("dropped_connection", times=None, stored=True)
-    chooser = page.page.locator("#x")
-    chooser.set_input_files(file("photo.png", PNG, "image/png"))
-    output = page.page.locator("#x + output")
-    expect(output).to_contain_text("making sure that it arrived")
-    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
-        page.page.clock.run_for(seconds * 1000)
-        page.wait_for_questions(number)
-    expect(output).to_have_text("photo.png: Sent, but without an answer")
-    assert chooser.evaluate("input => input.validationMessage") == "Sent, but without an answer"
-
-
-UPLOAD_BY_MODULE = """async () => {
-  const { Uploader } = await import("./upload.js");
-  const uploader = new Uploader({ serverUrl: "oss/signature" });
-  const [item] = uploader.add([new File(["a"], "a.txt")]);
-  const ended = new Promise((resolve) => uploader.addEventListener("done", resolve));
-  uploader.start();
-  await ended;
-  return { state: item.state, canAsk: item.canAsk, retried: uploader.retry(item) };
-}"""
-
-
-def test_the_module_finds_out_that_a_server_has_no_recovery(open_page: OpenPage, tmp_path: Path) -> None:
-    with stand(tmp_path, recover=False) as running:
-        page = open_page(running)
-        page.expects("status of 404")
-        running.oss.fail_next("callback_refused")
-        assert page.page.evaluate(UPLOAD_BY_MODULE) == {"state": "untold", "canAsk": False, "retried": False}
-        assert len(running.objects) == 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STAND_INS = Path(__file__).parents[1] / "static" / "browser"
 
-#: Whether a case has the same outcome in the browser and with a stand-in: those that have not.
+#: Returns the cases of which the browser and a stand-in say something else.
 COMPARE = """([languages, cases]) => {
   const real = { Intl, URL, FormData, File, Blob, URLSearchParams };
   SCRIPT
@@ -41,9 +41,13 @@ COMPARE = """([languages, cases]) => {
   const sizes = [["byte", "long", 0], ["kilobyte", "short", 1], ["megabyte", "short", 0], ["terabyte", "short", 0]];
   for (const [unit, unitDisplay, digits] of sizes) {
     const style = { style: "unit", unit, unitDisplay, minimumFractionDigits: digits, maximumFractionDigits: digits };
-    compare(`sizes in ${unit}`, ({ NumberFormat }) => [0, 1, 2, 1.5, 999, 12345].map((n) => new NumberFormat("en", style).format(n)));
+    compare(`sizes in ${unit}`, ({ NumberFormat }) => {
+      const format = new NumberFormat("en", style);
+      return [0, 1, 2, 1.5, 999, 12345].map((n) => format.format(n));
+    });
   }
-  compare("a wrong option", ({ NumberFormat }) => new NumberFormat("en", { style: "unit", unit: "byte", unitDisplay: "longer" }));
+  const wrongOption = { style: "unit", unit: "byte", unitDisplay: "longer" };
+  compare("a wrong option", ({ NumberFormat }) => new NumberFormat("en", wrongOption));
   compare("numbers", ({ NumberFormat }) => [0, 7, 1234, 1234567.5].map((n) => new NumberFormat("en").format(n)));
   const percent = { style: "percent", maximumFractionDigits: 0 };
   compare("shares", ({ NumberFormat }) => [0, 0.127, 1].map((n) => new NumberFormat("en", percent).format(n)));
@@ -58,7 +62,10 @@ COMPARE = """([languages, cases]) => {
 }"""
 PAGE = "https://shop.example.com/albums/2/edit?draft=1"
 ADDRESSES = [
-    *((text, PAGE) for text in ("oss/signature", "/oss/signature?x=1&a+b=2", "", "?y=1", "../up/./c", "//b.example/x", ".")),
+    *(
+        (text, PAGE)
+        for text in ("oss/signature", "/oss/signature?x=1&a+b=2", "", "?y=1", "../up/./c", "//b.example/x", ".")
+    ),
     ("HTTPS://API.Example.com/a b?q=%C3%A4", PAGE),
     ("https://b.example.com", None),
     ("https://", PAGE),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,6 @@ from ..support.running_server import running_server
 from .upload_page import PNG, UploadPage, expect, file
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Route
-
     from .conftest import OpenPage
 
 DROP = """(files) => {
@@ -21,13 +18,6 @@ DROP = """(files) => {
   for (const [name, text] of files) dataTransfer.items.add(new File([text], name, { type: "text/plain" }));
   return dataTransfer;
 }"""
-
-
-def test_the_page_says_that_no_files_are_chosen(page: UploadPage) -> None:
-    expect(page.page).to_have_title("Upload files")
-    expect(page.summary).to_have_text("No files chosen yet")
-    expect(page.upload_button).to_be_disabled()
-    expect(page.rows).to_have_count(0)
 
 
 def test_a_row_shows_the_response_unchanged(page: UploadPage) -> None:
@@ -48,17 +38,6 @@ def test_an_image_has_a_thumbnail_and_other_files_their_type(page: UploadPage) -
     page.choose(file("photo.png", PNG, "image/png"), file("notes.txt"))
     expect(page.row("photo.png").locator("img")).to_have_js_property("naturalWidth", 1)
     expect(page.row("notes.txt").locator(".tile")).to_have_text("TXT")
-
-
-def test_each_of_several_files_gets_its_own_signature(page: UploadPage) -> None:
-    names = [f"part {number}.txt" for number in range(7)]
-    page.upload(*(file(name, name.encode()) for name in names))
-    expect(page.summary).to_have_text("7 files done")
-    assert len(page.signatures) == 7
-    assert len({page.link(name) for name in names}) == 7
-    for name in names:
-        assert page.stored(name) == name.encode()
-        assert page.answer(name)["Status"] == "Ok"
 
 
 def test_a_dropped_file_is_queued(page: UploadPage) -> None:
@@ -96,15 +75,6 @@ def test_200_megabytes_are_uploaded_with_visible_progress(page: UploadPage, tmp_
     assert len(page.stored("big.bin")) == 200_000_000
 
 
-def test_a_file_chosen_twice_is_marked_and_uploaded_twice(page: UploadPage) -> None:
-    page.choose(file("twin.txt"))
-    page.choose(file("twin.txt"))
-    expect(page.row("twin.txt")).to_have_count(2)
-    expect(page.row("twin.txt").nth(1)).to_contain_text("same name and size")
-    page.upload_button.click()
-    expect(page.summary).to_have_text("2 files done")
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -137,40 +107,3 @@ def test_the_page_uploads_with_both_signature_versions(open_page: OpenPage, vers
         page = open_page(server)
         page.upload(file("a.txt"))
         expect(page.row("a.txt")).to_contain_text("Done")
-
-
-def test_an_expired_signature_is_replaced(page: UploadPage) -> None:
-    def expire_first(route: Route) -> None:
-        response = route.fetch()
-        is_first = len(page.signatures) == 1
-        route.fulfill(response=response, body=json.dumps({**response.json(), **({"expire": 1} if is_first else {})}))
-
-    page.page.route("**/oss/signature?*", expire_first)
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text("Done")
-    assert len(page.signatures) == 2
-
-
-def test_finished_rows_can_be_removed_one_by_one_or_together(page: UploadPage) -> None:
-    page.upload(*(file(f"{number}.txt") for number in range(4)))
-    expect(page.summary).to_have_text("4 files done")
-    page.button("Remove", of="0.txt").click()
-    expect(page.rows).to_have_count(3)
-    page.page.get_by_role("button", name="Clear finished").click()
-    expect(page.rows).to_have_count(0)
-    expect(page.summary).to_have_text("No files chosen yet")
-
-
-def test_files_added_during_an_upload_wait_for_the_button(page: UploadPage) -> None:
-    held: list[Route] = []
-    page.page.route("**/local-bucket", lambda route: held.append(route), times=1)
-    page.upload(file("first.txt"))
-    expect(page.row("first.txt")).to_contain_text("Sending")
-    page.choose(file("second.txt"))
-    expect(page.row("second.txt")).to_contain_text("Ready")
-    expect(page.summary).to_have_text("0 of 1 file done · 1 more ready")
-    held.pop().continue_()
-    expect(page.row("first.txt")).to_contain_text("Done")
-    expect(page.row("second.txt")).to_contain_text("Ready")
-    page.upload_button.click()
-    expect(page.row("second.txt")).to_contain_text("Done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ def test_the_module_and_its_imports_are_javascript(prefix: str) -> None:
         unread |= set(imported) - read
     assert read == {"upload.js", "recovery.js", "parts.js", "input.js", "words.js"}
     assert app.get(f"{prefix}/languages/de.js").content_type == "text/javascript"
+
+
+def test_the_module_is_small_and_waits_for_no_other() -> None:
+    def compressed(*names: str) -> int:
+        return sum(len(gzip.compress((shipped_folder() / name).read_bytes(), 9)) for name in names)
+
+    assert compressed("upload.js") <= 9 * 1024
+    assert compressed("upload.js", "recovery.js", "parts.js") <= 15 * 1024
+    assert "import " not in (shipped_folder() / "upload.js").read_text(encoding="utf-8").replace("import(", "")
 
 
 def test_the_module_asks_for_signatures_beside_itself() -> None:

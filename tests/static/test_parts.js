@@ -540,6 +540,14 @@ test("a server that fails at the end is asked again without sending a part again
   same([item.state, numbers("part"), cloud.handled.length], ["stored", [1, 2], 1]);
 });
 
+test("a success in parts lets the files behind it wait again", async () => {
+  const uploader = await partsUploader({ concurrency: 1 });
+  cloud.always("form", (exchange) => exchange.reply(500));
+  const [first, , last] = await upload(uploader, text("a"), film(1), text("c"));
+  await pass(90);
+  same([first.state, last.state, uploader.items[1].state], ["failed", "retrying", "stored"]);
+});
+
 test("a server that fails at the beginning is asked again", async () => {
   cloud.next("begin", (exchange) => exchange.reply(429, "{}", { "Retry-After": "1" }), 2);
   const [item] = await upload(await partsUploader(), film(1));

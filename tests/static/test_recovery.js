@@ -82,6 +82,14 @@ test("recoverUrl null asks nobody", async () => {
   same([other.state, other.error.complete, cloud.asked("recover")], ["failed", true, []]);
 });
 
+test("files with a ticket and without one are sent side by side", async () => {
+  const uploader = await newUploader();
+  await upload(uploader, text());
+  cloud.hasCallback = false;
+  await upload(uploader, text("b.txt"));
+  same(states(uploader), ["stored", "stored"]);
+});
+
 test("another address is asked where the page names one", async () => {
   cloud.next("form", untold);
   await upload(await newUploader({ recoverUrl: "/oss/recover?by=page" }), text());
@@ -311,6 +319,17 @@ test("after a reload the same file is asked for and not sent again", async () =>
   same([item.state, item.sent, cloud.asked("form").length, cloud.asked("signature").length, notes()], ["stored", 5, 1, 1, []]);
   const [again] = await upload(uploader, text());
   same([again.state, cloud.asked("form").length], ["stored", 2], "once it is answered, the same file is another upload");
+});
+
+test("a question after a reload that is cancelled sends nothing", async () => {
+  cloud.next("form", (exchange) => exchange.complete());
+  await upload(await newUploader(), text());
+  await leave();
+  const uploader = await newUploader();
+  const [item] = await upload(uploader, text());
+  uploader.cancel(item);
+  await pass(60);
+  same([item.state, item.complete, cloud.asked("signature").length, told(uploader, "state").at(-1)], ["cancelled", true, 1, "a.txt cancelled"]);
 });
 
 test("a file of which nobody can say anything after a reload is unsure", async () => {

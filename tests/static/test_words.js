@@ -111,7 +111,7 @@ test("a size has the unit that suits it", async () => {
   const { sizeIn } = await load("words.js");
   const words = await english();
   const cases = {
-    0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1000: "1 kB", 1049: "1 kB", 1050: "1.1 kB", 1500: "1.5 kB", 99_940: "99.9 kB", 99_960: "100 kB",
+    0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1000: "1 kB", 1049: "1 kB", 1050: "1.1 kB", 1500: "1.5 kB", 99_940: "99.9 kB", 99_960: "100 kB", 100_400: "100 kB",
     123_456: "123 kB", 1e6: "1 MB", 1.5e9: "1.5 GB", 2e12: "2 TB", 5e15: "5,000 TB",
   };
   for (const [bytes, text] of Object.entries(cases)) same(sizeIn(Number(bytes), words), text.replace(" ", "\u00a0"));
