@@ -31,7 +31,10 @@ test("a chosen file is uploaded at once, and the output shows its progress and e
   cloud.serve(cloud.last("form"));
   await settled();
   same([output.textContent, input.checkValidity(), input.value], ["cat.png: Done", true, ""]);
-  same(heard.map(([type]) => type), ["progress", "progress", "progress", "done"]);
+  same(
+    heard.map(([type]) => type),
+    ["progress", "progress", "progress", "done"],
+  );
   same(heard.at(-1), ["done", "cat.png", "file"]);
 });
 
@@ -41,7 +44,10 @@ test("each way of a choice starts it once: change, and input for what is in a sh
   await settled();
   same(cloud.asked("form").length, 1);
   const host = insert("<div></div>");
-  const inside = insert('<div data-language="de"><input type="file" id="inside" data-oss-upload><output for="inside"></output></div>', host.attachShadow());
+  const inside = insert(
+    '<div data-language="de"><input type="file" id="inside" data-oss-upload><output for="inside"></output></div>',
+    host.attachShadow(),
+  );
   const heard = events();
   choose(inside.querySelector("input"), png());
   await settled();
@@ -69,7 +75,10 @@ test("the attribute names another signature, and its limits and questions beside
 
 test("the output is the one for the input, or the next element", async () => {
   const places = [
-    ['<output id="other"></output><input type="file" id="file" data-oss-upload><p></p><output id="mine" for="x file"></output>', "mine"],
+    [
+      '<output id="other"></output><input type="file" id="file" data-oss-upload><p></p><output id="mine" for="x file"></output>',
+      "mine",
+    ],
     ['<input type="file" id="file" data-oss-upload><output id="mine"></output>', "mine"],
     ['<output for="" id="other"></output><input type="file" data-oss-upload><output id="mine"></output>', "mine"],
     ['<input type="file" id="file" data-oss-upload><p id="mine"></p>', null],
@@ -80,7 +89,13 @@ test("the output is the one for the input, or the next element", async () => {
     insert(`<form>${html}</form>`);
     choose(document.querySelector("input"), png());
     await settled();
-    same(document.querySelectorAll("output,p").filter(({ textContent }) => textContent !== "").map((element) => element.id), id ? [id] : []);
+    same(
+      document
+        .querySelectorAll("output,p")
+        .filter(({ textContent }) => textContent !== "")
+        .map((element) => element.id),
+      id ? [id] : [],
+    );
   }
 });
 
@@ -110,7 +125,10 @@ test("with a name a hidden field holds each object's name, and the form does not
   choose(input, png("a.png"), png("b.png"));
   same(hidden(), []);
   await settled();
-  same(hidden().sort(), [["photo", "uploads/1-a.png"], ["photo", "uploads/2-b.png"]]);
+  same(hidden().sort(), [
+    ["photo", "uploads/1-a.png"],
+    ["photo", "uploads/2-b.png"],
+  ]);
   same([input.getAttribute("name"), input.dataset.ossName, input.value], [null, "photo", ""]);
   choose(input, png("c.png"));
   await settled();
@@ -183,7 +201,10 @@ test("a file that is tried again says why and that it is", async () => {
   cloud.next("form", (exchange) => exchange.reply(500));
   choose(input, png());
   await settled();
-  same([output.textContent, input.validationMessage], ["cat.png: Storage had a problem. Try again a little later. Trying again by itself", "Sending"]);
+  same(
+    [output.textContent, input.validationMessage],
+    ["cat.png: Storage had a problem. Try again a little later. Trying again by itself", "Sending"],
+  );
 });
 
 test("a named input with one failure among several keeps it invalid, and forgets the choice when all have ended", async () => {
@@ -207,11 +228,16 @@ test("an earlier choice that still runs is cancelled, and says nothing more", as
   choose(input, png("b.png"));
   await settled();
   same([cloud.asked("form")[0].isCancelled, output.textContent, input.validationMessage], [true, "b.png: Done", ""]);
-  same(heard.filter(([type]) => type !== "progress"), [["done", "b.png", "file"]]);
+  same(
+    heard.filter(([type]) => type !== "progress"),
+    [["done", "b.png", "file"]],
+  );
 });
 
 test("more files than allowed are refused together", async () => {
-  const [input, output] = await page('<input type="file" id="file" multiple data-oss-upload data-oss-max-files="2"><output for="file"></output>');
+  const [input, output] = await page(
+    '<input type="file" id="file" multiple data-oss-upload data-oss-max-files="2"><output for="file"></output>',
+  );
   same(output.textContent, "at most 2 files");
   choose(input, png("a"), png("b"), png("c"));
   await settled();
@@ -260,13 +286,21 @@ test("code that is there is loaded from its own address", async () => {
   const [input] = await page();
   choose(input, png());
   await settled();
-  same(loaded().filter((key) => key.startsWith("input")), ["input.js"]);
+  same(
+    loaded().filter((key) => key.startsWith("input")),
+    ["input.js"],
+  );
 });
 
 test("the sentence for that is in the first language of the browser that there is", async () => {
   lose("input.js");
   const [input, output] = await page();
-  for (const [languages, part] of [[["nl", "zh-CN"], "无法连接服务器"], [["DE-at"], "Der Server ist nicht erreichbar"], [[], "The server could not be reached"], [["toString"], "The server"]]) {
+  for (const [languages, part] of [
+    [["nl", "zh-CN"], "无法连接服务器"],
+    [["DE-at"], "Der Server ist nicht erreichbar"],
+    [[], "The server could not be reached"],
+    [["toString"], "The server"],
+  ]) {
     navigator.languages = languages;
     choose(input, png());
     await settled();

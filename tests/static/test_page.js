@@ -17,7 +17,8 @@ const shownText = (element) => (element.isHidden ? "" : element.textContent);
 const at = (name, selector) => shownText(row(name).querySelector(selector));
 const button = (name, selector) => row(name).querySelector(selector);
 const visible = (...ids) => ids.filter((id) => !$(id).isHidden);
-const banners = () => $("banners").children.map((banner) => ["h3", ".message", ".detail"].map((part) => shownText(banner.querySelector(part))));
+const banners = () =>
+  $("banners").children.map((banner) => ["h3", ".message", ".detail"].map((part) => shownText(banner.querySelector(part))));
 const spoken = () => $("live").textContent;
 const size = (value) => value.replaceAll(" ", "\u00a0");
 
@@ -38,11 +39,18 @@ const drag = (type, dataTransfer, more = {}) => {
   window.dispatchEvent(event);
   return event;
 };
-const carried = (...files) => ({ types: ["Files"], items: files.map((file) => ({ kind: "file", webkitGetAsEntry: () => ({ isFile: true, file }) })), files });
+const carried = (...files) => ({
+  types: ["Files"],
+  items: files.map((file) => ({ kind: "file", webkitGetAsEntry: () => ({ isFile: true, file }) })),
+  files,
+});
 
 test("an empty page says that no files are chosen, and Upload is disabled", async () => {
   await open();
-  same([document.title, $("summary").textContent, $("upload").getAttribute("aria-disabled")], ["Upload files", "No files chosen yet", "true"]);
+  same(
+    [document.title, $("summary").textContent, $("upload").getAttribute("aria-disabled")],
+    ["Upload files", "No files chosen yet", "true"],
+  );
   same([rows(), $("rows").hidden, $("total").hidden, visible("pace", "clear", "again", "stop")], [[], true, true, []]);
   same([document.documentElement.lang, document.documentElement.dir], ["en", "ltr"]);
 });
@@ -51,7 +59,10 @@ test("chosen files wait for Upload, and the chooser may choose them again", asyn
   await open();
   choose($("file"), text("a.txt", "hello"), text("b.txt", "hello!"));
   await settled();
-  same([$("summary").textContent, $("upload").getAttribute("aria-disabled"), $("rows").hidden, $("file").value], [`2 files ready · ${size("11 bytes")}`, "false", false, ""]);
+  same(
+    [$("summary").textContent, $("upload").getAttribute("aria-disabled"), $("rows").hidden, $("file").value],
+    [`2 files ready · ${size("11 bytes")}`, "false", false, ""],
+  );
   same([at("a.txt", ".state"), at("a.txt", ".facts"), button("a.txt", ".close").title], ["Ready", size("5 bytes"), "Remove"]);
   same([spoken(), cloud.asked("signature")], ["2 files added.", []]);
   same([document.body.classList.contains("has-files"), document.body.classList.contains("all-sent")], [true, false]);
@@ -75,10 +86,16 @@ test("a finished file shows its name, its answer, and a link to the object", asy
   same([more.hidden, more.getAttribute("aria-expanded"), at("cat.txt", ".object")], [false, "false", ""]);
   await click(more);
   same(at("cat.txt", ".object"), "uploads/1-cat.txt");
-  same([more.getAttribute("aria-expanded"), at("cat.txt", "pre"), at("cat.txt", ".answer-title")], ["true", '{"Status":"Ok","number":1}', "The application answered"]);
+  same(
+    [more.getAttribute("aria-expanded"), at("cat.txt", "pre"), at("cat.txt", ".answer-title")],
+    ["true", '{"Status":"Ok","number":1}', "The application answered"],
+  );
   await click(more);
   same([more.getAttribute("aria-expanded"), button("cat.txt", ".answer").hidden], ["false", true]);
-  same([button("cat.txt", ".retry").hidden, button("cat.txt", "progress").hidden, button("cat.txt", ".close").title], [true, true, "Remove"]);
+  same(
+    [button("cat.txt", ".retry").hidden, button("cat.txt", "progress").hidden, button("cat.txt", ".close").title],
+    [true, true, "Remove"],
+  );
   same([document.body.classList.contains("all-sent"), visible("clear", "again", "stop")], [true, []]);
 });
 
@@ -104,8 +121,14 @@ test("a page without recovery asks nobody", async () => {
   await open({ "recover-url": "" });
   cloud.next("form", (exchange) => exchange.reply(203, xml("CallbackFailed", "Error status : 502.")));
   await send(text());
-  same([at("a.txt", ".state"), at("a.txt", ".detail")], ["Stored, but the application was not told", "CallbackFailed (203) · Error status : 502. · 6A2F"]);
-  same([at("a.txt", ".message"), button("a.txt", ".retry").hidden, $("summary").textContent], ["The file is in storage, so there is no need to send it again.", true, "1 file stored but not reported"]);
+  same(
+    [at("a.txt", ".state"), at("a.txt", ".detail")],
+    ["Stored, but the application was not told", "CallbackFailed (203) · Error status : 502. · 6A2F"],
+  );
+  same(
+    [at("a.txt", ".message"), button("a.txt", ".retry").hidden, $("summary").textContent],
+    ["The file is in storage, so there is no need to send it again.", true, "1 file stored but not reported"],
+  );
   same(cloud.asked("recover"), []);
 });
 
@@ -121,9 +144,15 @@ test("while a file is sent its row shows share, bytes, speed and what is left", 
   await settled();
   const facts = ["50%", `${size("2 kB")} of ${size("4 kB")}`, `${size("1 kB")}/s`, "2 s left"].join("\u00a0· ");
   same([at("a.txt", ".facts"), button("a.txt", "progress").value, button("a.txt", "progress").hidden], [facts, 0.5, false]);
-  same([$("summary").textContent, $("pace").textContent], ["0 of 1 file done", facts.split("\u00a0· ").slice(1).join("\u00a0· ")]);
+  same(
+    [$("summary").textContent, $("pace").textContent],
+    ["0 of 1 file done", facts.split("\u00a0· ").slice(1).join("\u00a0· ")],
+  );
   same([document.title, $("total").value, $("total").hidden, visible("stop")], ["50% · Upload files", 0.5, false, ["stop"]]);
-  same([button("a.txt", ".close").title, button("a.txt", ".close").getAttribute("aria-label"), button("a.txt", ".pause").hidden], ["Cancel", "Cancel", true]);
+  same(
+    [button("a.txt", ".close").title, button("a.txt", ".close").getAttribute("aria-label"), button("a.txt", ".pause").hidden],
+    ["Cancel", "Cancel", true],
+  );
   await pass(3);
   includes(at("a.txt", ".facts"), `${size("250 bytes")}/s`);
   exchange.onProgress(4000, 4000);
@@ -151,9 +180,19 @@ test("a file that waits or rests shows no bar of its own, a small one that is an
   await open();
   cloud.always("form", (exchange) => exchange.fields.key.endsWith("4-d") || exchange.complete());
   await send(new File([], "empty"), text("b"), text("c"), text("d"));
-  same(rows().map((element) => [element.dataset.state, element.querySelector("progress").hidden, element.querySelector("progress").value]), [
-    ["answering", false, 1], ["answering", false, 1], ["answering", false, 1], ["waiting", true, 0],
-  ]);
+  same(
+    rows().map((element) => [
+      element.dataset.state,
+      element.querySelector("progress").hidden,
+      element.querySelector("progress").value,
+    ]),
+    [
+      ["answering", false, 1],
+      ["answering", false, 1],
+      ["answering", false, 1],
+      ["waiting", true, 0],
+    ],
+  );
 });
 
 test("a file that nobody can tell of is summed up as one without an answer", async () => {
@@ -179,22 +218,39 @@ test("the tile shows an extension of up to four letters", async () => {
   await open();
   choose($("file"), text("a.tar.gz"), text("b.jpeg"), text("c.extension"), text("d"));
   await settled();
-  same(rows().map((element) => element.querySelector(".tile").textContent), ["GZ", "JPEG", "", ""]);
+  same(
+    rows().map((element) => element.querySelector(".tile").textContent),
+    ["GZ", "JPEG", "", ""],
+  );
 });
 
 test("a picture has a thumbnail when it comes into view, one after the other", async () => {
   await open();
   const png = (name, content = "png") => text(name, content, { type: "image/png" });
-  choose($("file"), png("a.png"), png("broken.png"), png("c.png"), png("empty.png", ""), large(30e6 + 1, "huge.png", { type: "image/png" }), text("notes.txt"));
+  choose(
+    $("file"),
+    png("a.png"),
+    png("broken.png"),
+    png("c.png"),
+    png("empty.png", ""),
+    large(30e6 + 1, "huge.png", { type: "image/png" }),
+    text("notes.txt"),
+  );
   await settled();
   Image.broken.add("broken.png");
-  same(rows().map((element) => IntersectionObserver.watched.has(element)), [true, true, true, false, false, false]);
+  same(
+    rows().map((element) => IntersectionObserver.watched.has(element)),
+    [true, true, true, false, false, false],
+  );
   scrollTo(row("a.png"), false);
   await settled();
   same(row("a.png").querySelector("img"), null);
   for (const name of ["a.png", "broken.png", "c.png"]) scrollTo(row(name));
   await settled();
-  same(["a.png", "broken.png", "c.png"].map((name) => row(name).querySelector(".tile img") !== null), [true, false, true]);
+  same(
+    ["a.png", "broken.png", "c.png"].map((name) => row(name).querySelector(".tile img") !== null),
+    [true, false, true],
+  );
   same([at("broken.png", ".tile"), URL.living.size, row("a.png").querySelector("img").getAttribute("alt")], ["PNG", 0, ""]);
   same(IntersectionObserver.watched.has(row("a.png")), false);
   choose($("file"), png("d.png"));
@@ -206,9 +262,16 @@ test("a picture has a thumbnail when it comes into view, one after the other", a
 
 test("a file of a folder shows its path, and a hidden character is spelled out", async () => {
   await open();
-  choose($("file"), Object.assign(text("sea\u202e.txt"), { webkitRelativePath: "holi\u202edays/2026/sea\u202e.txt" }), text("b.txt"));
+  choose(
+    $("file"),
+    Object.assign(text("sea\u202e.txt"), { webkitRelativePath: "holi\u202edays/2026/sea\u202e.txt" }),
+    text("b.txt"),
+  );
   await settled();
-  same([at("sea<U+202E>.txt", ".path"), row("sea<U+202E>.txt").querySelector(".name bdi").title], ["holi<U+202E>days/2026/", "sea<U+202E>.txt"]);
+  same(
+    [at("sea<U+202E>.txt", ".path"), row("sea<U+202E>.txt").querySelector(".name bdi").title],
+    ["holi<U+202E>days/2026/", "sea<U+202E>.txt"],
+  );
   same(button("b.txt", ".path").hidden, true);
 });
 
@@ -266,7 +329,10 @@ test("a file that is removed before its row comes leaves no row", async () => {
 test("limits are said before a choice, and the chooser shows what fits", async () => {
   Object.assign(cloud.limits, { max_size: 2e6, content_types: ["image/png", "text/plain"] });
   await open();
-  same([$("limits").textContent, $("limits").hidden, $("file").accept], [`Only PNG, TXT\u00a0· up to ${size("2 MB")} each`, false, "image/png,text/plain"]);
+  same(
+    [$("limits").textContent, $("limits").hidden, $("file").accept],
+    [`Only PNG, TXT\u00a0· up to ${size("2 MB")} each`, false, "image/png,text/plain"],
+  );
 });
 
 test("a server without limits says nothing of them", async () => {
@@ -281,7 +347,10 @@ test("what the limits exclude fails at the choice with its sentence, and several
   choose($("file"), text("good"), text("bad", "too long"));
   await settled();
   const sentence = `This file has ${size("8 bytes")}, and at most ${size("5 bytes")} are allowed.`;
-  same([at("bad", ".state"), at("bad", ".message"), at("bad", ".detail"), spoken()], ["Failed", sentence, "", `1 file added. ${sentence}`]);
+  same(
+    [at("bad", ".state"), at("bad", ".message"), at("bad", ".detail"), spoken()],
+    ["Failed", sentence, "", `1 file added. ${sentence}`],
+  );
   choose($("file"), text("worse", "too long too"), text("worst", "much too long"));
   await settled();
   same(spoken(), `2 files are not allowed here. Up to ${size("5 bytes")} each`);
@@ -299,9 +368,15 @@ test("files that failed for one reason share a banner, and its button tries all 
   await send(text("a"), text("b"));
   same(banners(), [["2 files failed", "You may not send files here. Log in again?", "forbidden (403) · forbidden: see the log"]]);
   const [banner] = $("banners").children;
-  same([at("a", ".message"), button("a", ".retry").hidden, banner.getAttribute("aria-labelledby")], ["", true, banner.querySelector("h3").id]);
+  same(
+    [at("a", ".message"), button("a", ".retry").hidden, banner.getAttribute("aria-labelledby")],
+    ["", true, banner.querySelector("h3").id],
+  );
   ok(banner.querySelector("h3").id !== "");
-  same([$("again").parentElement === banner, $("again").textContent, banner.querySelector("button").hidden], [true, "Try all again", true]);
+  same(
+    [$("again").parentElement === banner, $("again").textContent, banner.querySelector("button").hidden],
+    [true, "Try all again", true],
+  );
   cloud.heal();
   await click($("again"));
   same([banners(), $("summary").textContent, document.activeElement === $("upload")], [[], "2 files done", true]);
@@ -312,10 +387,24 @@ test("reasons that differ have banners of their own, with buttons of their own",
   const codes = { a: "forbidden", b: "forbidden", c: "size_not_allowed", d: "size_not_allowed", e: "csrf" };
   cloud.always("signature", (exchange) => refuse(exchange, 403, codes[exchange.query.filename]));
   await send(...Object.keys(codes).map((name) => text(name)));
-  same(banners().map(([title]) => title), ["2 files failed", "2 files failed"]);
-  same([at("e", ".message") !== "", button("e", ".retry").hidden, $("again").parentElement === $("bar-buttons"), $("again").textContent], [true, false, true, "Try all again"]);
+  same(
+    banners().map(([title]) => title),
+    ["2 files failed", "2 files failed"],
+  );
+  same(
+    [
+      at("e", ".message") !== "",
+      button("e", ".retry").hidden,
+      $("again").parentElement === $("bar-buttons"),
+      $("again").textContent,
+    ],
+    [true, false, true, "Try all again"],
+  );
   const [banner] = $("banners").children;
-  same([banner.querySelector("button").textContent, banner.querySelector("button").getAttribute("aria-describedby")], ["Retry", banner.querySelector("h3").id]);
+  same(
+    [banner.querySelector("button").textContent, banner.querySelector("button").getAttribute("aria-describedby")],
+    ["Retry", banner.querySelector("h3").id],
+  );
   cloud.heal();
   await pass(1);
   await click(banner.querySelector("button"));
@@ -328,7 +417,10 @@ test("the last file of a reason says it itself", async () => {
   await send(text("a"), text("b"));
   await pass(1);
   await click(button("a", ".close"));
-  same([banners(), at("b", ".message"), at("b", ".detail"), button("b", ".retry").hidden], [[], "You may not send files here. Log in again?", "forbidden (403) · forbidden: see the log", false]);
+  same(
+    [banners(), at("b", ".message"), at("b", ".detail"), button("b", ".retry").hidden],
+    [[], "You may not send files here. Log in again?", "forbidden (403) · forbidden: see the log", false],
+  );
 });
 
 test("Retry sends one file, and Cancel has the focus then", async () => {
@@ -352,12 +444,20 @@ test("a file that is known not to be stored is offered to be sent again", async 
 
 test("a countdown is shown in the row and for all, and goes on each second", async () => {
   await open();
-  cloud.always("form", (exchange) => exchange.reply(503, xml("SlowDown"), { "Retry-After": exchange.fields.key.endsWith("a") ? "30" : "20" }));
+  cloud.always("form", (exchange) =>
+    exchange.reply(503, xml("SlowDown"), { "Retry-After": exchange.fields.key.endsWith("a") ? "30" : "20" }),
+  );
   await send(text("a"), text("b"));
-  same([at("a", ".state"), at("a", ".facts"), at("a", ".message")], ["Trying again by itself", `${size("5 bytes")}\u00a0· again in 30 s`, "Storage is busy. Try again a little later."]);
+  same(
+    [at("a", ".state"), at("a", ".facts"), at("a", ".message")],
+    ["Trying again by itself", `${size("5 bytes")}\u00a0· again in 30 s`, "Storage is busy. Try again a little later."],
+  );
   same([$("pace").textContent, at("a", ".retry")], ["Trying again by itself\u00a0· again in 20 s", "Retry"]);
   await pass(9.5);
-  same([at("a", ".facts"), $("pace").textContent], [`${size("5 bytes")}\u00a0· again in 21 s`, "Trying again by itself\u00a0· again in 11 s"]);
+  same(
+    [at("a", ".facts"), $("pace").textContent],
+    [`${size("5 bytes")}\u00a0· again in 21 s`, "Trying again by itself\u00a0· again in 11 s"],
+  );
   goOffline();
   await settled();
   includes(at("a", ".facts"), "goes on when this device is online");
@@ -380,7 +480,10 @@ test("files that are added during an upload wait for the button", async () => {
   same([$("summary").textContent, $("upload").getAttribute("aria-disabled")], ["0 of 1 file done\u00a0· 1 more ready", "false"]);
   cloud.serve(cloud.last("form"));
   await settled();
-  same([$("summary").textContent, at("second", ".state"), document.body.classList.contains("all-sent")], ["1 file done\u00a0· 1 more ready", "Ready", false]);
+  same(
+    [$("summary").textContent, at("second", ".state"), document.body.classList.contains("all-sent")],
+    ["1 file done\u00a0· 1 more ready", "Ready", false],
+  );
 });
 
 test("the end is summed up by state", async () => {
@@ -407,7 +510,10 @@ test("Stop all cancels all files, without starting those that wait", async () =>
   await send(...Array.from({ length: 6 }, (_, number) => text(`${number}`)));
   await pass(1);
   await click($("stop"));
-  same([$("summary").textContent, cloud.asked("signature").length, document.activeElement === $("upload")], ["6 cancelled", 3, true]);
+  same(
+    [$("summary").textContent, cloud.asked("signature").length, document.activeElement === $("upload")],
+    ["6 cancelled", 3, true],
+  );
   same([$("again").textContent, $("again").hidden, $("clear").hidden], ["Try all again", false, false]);
 });
 
@@ -554,7 +660,11 @@ test("the second click of a double click does not remove the row", async () => {
 });
 
 test("a second tap beside the first does not press the button that has come there", async () => {
-  const taps = [[0.499, 39, true], [0.5, 0, false], [0.499, 40, false]];
+  const taps = [
+    [0.499, 39, true],
+    [0.5, 0, false],
+    [0.499, 40, false],
+  ];
   for (const [seconds, distance, isIgnored] of taps) {
     await leave();
     await open();
@@ -600,18 +710,31 @@ test("Enter held down presses a button once", async () => {
     target.dispatchEvent(event);
     return event.defaultPrevented;
   };
-  same([key($("upload")), key($("upload"), { repeat: false }), key($("upload"), { key: "a" }), key($("file"))], [true, false, false, false]);
+  same(
+    [key($("upload")), key($("upload"), { repeat: false }), key($("upload"), { key: "a" }), key($("file"))],
+    [true, false, false, false],
+  );
 });
 
 test("a chosen folder leaves out what the system put there", async () => {
   await open();
   const clicked = [];
   const create = document.createElement;
-  document.createElement = (name) => Object.assign(create(name), { click() { clicked.push(this); } });
+  document.createElement = (name) =>
+    Object.assign(create(name), {
+      click() {
+        clicked.push(this);
+      },
+    });
   press($("folder"));
   const [chooser] = clicked;
   same([chooser.type, chooser.webkitdirectory], ["file", true]);
-  choose(chooser, ...["f/a.txt", "f/.DS_Store", "f/g/Thumbs.db"].map((path) => Object.assign(text(path.split("/").at(-1)), { webkitRelativePath: path })));
+  choose(
+    chooser,
+    ...["f/a.txt", "f/.DS_Store", "f/g/Thumbs.db"].map((path) =>
+      Object.assign(text(path.split("/").at(-1)), { webkitRelativePath: path }),
+    ),
+  );
   await settled();
   same([rows().length, at("a.txt", ".path")], [1, "f/"]);
 });
@@ -657,12 +780,17 @@ test("a dragged file may be dropped anywhere, and a text nowhere", async () => {
   await settled();
   same(rows().length, 1);
   const words = { types: ["text/plain"], items: [{ kind: "string" }], files: [] };
-  for (const type of ["dragenter", "dragover", "drop"]) same([type, drag(type, words).defaultPrevented, $("overlay").hidden], [type, false, true]);
+  for (const type of ["dragenter", "dragover", "drop"])
+    same([type, drag(type, words).defaultPrevented, $("overlay").hidden], [type, false, true]);
 });
 
 test("what cannot be read in a dropped folder is said", async () => {
   await open();
-  const folder = { fullPath: "/f", isDirectory: true, createReader: () => ({ readEntries: (_, fail) => task(() => fail(new DOMException("no"))) }) };
+  const folder = {
+    fullPath: "/f",
+    isDirectory: true,
+    createReader: () => ({ readEntries: (_, fail) => task(() => fail(new DOMException("no"))) }),
+  };
   drag("drop", { types: ["Files"], items: [{ kind: "file", webkitGetAsEntry: () => folder }], files: [] });
   await settled();
   same([spoken(), rows()], ["1 item could not be read.", []]);
@@ -673,7 +801,10 @@ test("an attribute switches the language of the whole page", async () => {
   await send(text("a.txt"), text("b.txt"));
   document.documentElement.dataset.language = "de";
   await settled();
-  same([$("summary").textContent, document.title, at("a.txt", ".state"), $("upload").textContent], ["2 Dateien fertig", "Dateien hochladen", "Fertig", "Hochladen"]);
+  same(
+    [$("summary").textContent, document.title, at("a.txt", ".state"), $("upload").textContent],
+    ["2 Dateien fertig", "Dateien hochladen", "Fertig", "Hochladen"],
+  );
   same([button("a.txt", ".show").title, button("a.txt", ".show").getAttribute("aria-label")], ["Antwort", "Antwort"]);
   same(button("a.txt", "pre").getAttribute("aria-label"), button("a.txt", ".answer-title").textContent);
   includes($("limits").textContent, "Bis zu");
@@ -725,9 +856,15 @@ test("a file in parts can be paused, and continued", async () => {
   half();
   await send(film());
   const pause = button("film.bin", ".pause");
-  same([pause.hidden, pause.title, pause.getAttribute("aria-label"), button("film.bin", "progress").hidden], [false, "Pause", "Pause", false]);
+  same(
+    [pause.hidden, pause.title, pause.getAttribute("aria-label"), button("film.bin", "progress").hidden],
+    [false, "Pause", "Pause", false],
+  );
   await click(pause);
-  same([at("film.bin", ".state"), at("film.bin", ".facts"), pause.title, button("film.bin", "progress").hidden], ["Paused", `50%\u00a0· ${size("2.1 MB")} of ${size("4.2 MB")}`, "Continue", false]);
+  same(
+    [at("film.bin", ".state"), at("film.bin", ".facts"), pause.title, button("film.bin", "progress").hidden],
+    ["Paused", `50%\u00a0· ${size("2.1 MB")} of ${size("4.2 MB")}`, "Continue", false],
+  );
   same([$("summary").textContent, button("film.bin", ".close").title], ["1 paused", "Cancel"]);
   await pass(1);
   same(spoken(), "film.bin: paused.");
@@ -759,7 +896,10 @@ async function offered(file = film()) {
 
 test("what an earlier page began is offered, and never goes on by itself", async () => {
   await offered();
-  same([at("film.bin", ".message"), $("upload").getAttribute("aria-disabled")], ["50% of this file are already in storage.", "true"]);
+  same(
+    [at("film.bin", ".message"), $("upload").getAttribute("aria-disabled")],
+    ["50% of this file are already in storage.", "true"],
+  );
   same([at("film.bin", ".continue"), at("film.bin", ".offer .plain")], ["Continue", "Start over"]);
   await pass(1);
   same(spoken(), "film.bin: a part of it is already in storage.");
@@ -768,7 +908,10 @@ test("what an earlier page began is offered, and never goes on by itself", async
   await pass(1);
   const before = cloud.asked("part").length;
   await click(button("film.bin", ".continue"));
-  same([at("film.bin", ".state"), cloud.asked("part").length - before, document.activeElement === button("film.bin", ".close")], ["Done", 2, true]);
+  same(
+    [at("film.bin", ".state"), cloud.asked("part").length - before, document.activeElement === button("film.bin", ".close")],
+    ["Done", 2, true],
+  );
 });
 
 test("the end is announced once, and not again with what is chosen later", async () => {
@@ -799,7 +942,10 @@ test("a person may start over, and other files start meanwhile", async () => {
 
 test("a file that has changed is not offered, and says so", async () => {
   await offered(large(4 * PART, "film.bin", { lastModified: 2 }));
-  same([at("film.bin", ".message"), button("film.bin", ".offer").hidden, $("upload").getAttribute("aria-disabled")], ["This file has changed since its upload began. Start over to send it as it is now.", true, "false"]);
+  same(
+    [at("film.bin", ".message"), button("film.bin", ".offer").hidden, $("upload").getAttribute("aria-disabled")],
+    ["This file has changed since its upload began. Start over to send it as it is now.", true, "false"],
+  );
   await click($("upload"));
   same([at("film.bin", ".state"), cloud.asked("list")], ["Done", []]);
 });

@@ -3,7 +3,8 @@
 const PART = 2 ** 20;
 const NOTES = "oss-wsgi-uploads";
 const notes = () => indexedDB.records(NOTES);
-const film = (parts = 4, options = {}) => large(parts * PART, "film.bin", { type: "video/mp4", lastModified: 1_700_000_000_000, ...options });
+const film = (parts = 4, options = {}) =>
+  large(parts * PART, "film.bin", { type: "video/mp4", lastModified: 1_700_000_000_000, ...options });
 const numbers = (step) => cloud.asked(step).map(({ query, path }) => Number(query.partNumber ?? path.split("/").at(-1)));
 
 async function partsUploader(options) {
@@ -35,10 +36,24 @@ test("a file goes in parts of the size that the server says, and its answer is t
   const uploader = await partsUploader();
   const [item] = await upload(uploader, large(3 * PART + 17, "film.bin", { type: "video/mp4" }));
   same(cloud.last("begin").json, { filename: "film.bin", type: "video/mp4", size: 3 * PART + 17, part_size: PART });
-  same(cloud.asked("part").map(({ body }) => [body.start, body.size]), [[0, PART], [PART, PART], [2 * PART, PART], [3 * PART, 17]]);
-  same(cloud.last("complete").json.parts, [1, 2, 3, 4].map((number) => ({ PartNumber: number, ETag: `"PART-${number}"` })));
+  same(
+    cloud.asked("part").map(({ body }) => [body.start, body.size]),
+    [
+      [0, PART],
+      [PART, PART],
+      [2 * PART, PART],
+      [3 * PART, 17],
+    ],
+  );
+  same(
+    cloud.last("complete").json.parts,
+    [1, 2, 3, 4].map((number) => ({ PartNumber: number, ETag: `"PART-${number}"` })),
+  );
   same([item.state, item.answer, item.status, item.key], ["stored", '{"Status":"Ok","number":1}', 200, "uploads/1-film.bin"]);
-  same([item.url, item.sent, item.progress, item.error, item.upload], [`${cloud.bucket}/uploads/1-film.bin`, item.file.size, 1, null, null]);
+  same(
+    [item.url, item.sent, item.progress, item.error, item.upload],
+    [`${cloud.bucket}/uploads/1-film.bin`, item.file.size, 1, null, null],
+  );
   same([cloud.asked("signature"), cloud.handled.length, notes()], [[], 1, []]);
 });
 
@@ -63,14 +78,20 @@ test("files from the server's limit on go in parts, smaller ones by form", async
 test("the events are those of a form", async () => {
   const uploader = await partsUploader();
   await upload(uploader, film(2));
-  same(told(uploader, "state"), ["waiting", "signing", "sending", "answering", "stored"].map((state) => `film.bin ${state}`));
+  same(
+    told(uploader, "state"),
+    ["waiting", "signing", "sending", "answering", "stored"].map((state) => `film.bin ${state}`),
+  );
   same(uploader.log.slice(-2), ["done film.bin", "idle"]);
 });
 
 test("the path in a folder goes to the server", async () => {
   const uploader = await partsUploader();
   await upload(uploader, { file: film(1), path: "holidays/film.bin" }, { file: film(1), path: "film.bin" });
-  same(cloud.asked("begin").map((exchange) => exchange.json.relative_path), ["holidays/film.bin", undefined]);
+  same(
+    cloud.asked("begin").map((exchange) => exchange.json.relative_path),
+    ["holidays/film.bin", undefined],
+  );
 });
 
 test("three parts are sent side by side, in their order", async () => {
@@ -100,7 +121,10 @@ test("progress is the sum of all parts and never goes back", async () => {
   await settled();
   same(item.sent, PART * 1.25, "its last byte was sent");
   await pass(2);
-  same(seen, [...seen].sort((a, b) => a - b));
+  same(
+    seen,
+    [...seen].sort((a, b) => a - b),
+  );
   cloud.serve(two);
   await settled();
   same([item.state, seen.at(-1)], ["stored", 2 * PART]);
@@ -125,7 +149,10 @@ test("a part that OSS refuses for ever fails the file at once, and the other par
   cloud.always("part", (exchange) => exchange.query.partNumber === "2" && exchange.reply(403, xml("AccessDenied")));
   const uploader = await partsUploader();
   const [item] = await upload(uploader, film(3));
-  same([item.state, item.error.code, item.error.stage, cloud.asked("part").map(({ isCancelled }) => isCancelled ?? false)], ["failed", "AccessDenied", "storage", [true, false, true]]);
+  same(
+    [item.state, item.error.code, item.error.stage, cloud.asked("part").map(({ isCancelled }) => isCancelled ?? false)],
+    ["failed", "AccessDenied", "storage", [true, false, true]],
+  );
   same(told(uploader, "fail"), ["film.bin"]);
 });
 
@@ -219,7 +246,13 @@ test("a status of 204 is no stored part", async () => {
 });
 
 test("an answer of the server in the wrong form fails the file", async () => {
-  const steps = [["begin", {}], ["begin", { uploadId: "u" }], ["begin", { uploadId: "u", part_size: 0 }], ["sign", {}], ["sign", null]];
+  const steps = [
+    ["begin", {}],
+    ["begin", { uploadId: "u" }],
+    ["begin", { uploadId: "u", part_size: 0 }],
+    ["sign", {}],
+    ["sign", null],
+  ];
   for (const [step, answer] of steps) {
     cloud.next(step, (exchange) => json(exchange, answer));
     const [item] = await upload(await partsUploader(), film(1));
@@ -231,8 +264,16 @@ test("a paused file stops, and goes on with the parts that are missing", async (
   const uploader = await partsUploader();
   const item = await halfway(uploader);
   same([item.sent, item.canPause, uploader.pause(item)], [2 * PART, true, true]);
-  same([item.state, item.running, item.ended, item.progress, item.canPause, uploader.pause(item)], ["paused", false, false, 0.5, false, true]);
-  ok(cloud.asked("part").slice(2).every(({ isCancelled }) => isCancelled));
+  same(
+    [item.state, item.running, item.ended, item.progress, item.canPause, uploader.pause(item)],
+    ["paused", false, false, 0.5, false, true],
+  );
+  ok(
+    cloud
+      .asked("part")
+      .slice(2)
+      .every(({ isCancelled }) => isCancelled),
+  );
   same(uploader.log.slice(-2), ["state film.bin paused", "idle"]);
   same(uploader.totals.paused, 1);
   await pass(3600);
@@ -282,7 +323,12 @@ test("a last part of its own size is kept, and a part behind the end is not", as
   const [item] = await upload(uploader, file);
   uploader.pause(item);
   cloud.heal();
-  cloud.next("list", (exchange) => json(exchange, [{ PartNumber: 2, ETag: '"PART-2"', Size: 5 }, { PartNumber: 3, ETag: '"PART-3"', Size: 0 }]));
+  cloud.next("list", (exchange) =>
+    json(exchange, [
+      { PartNumber: 2, ETag: '"PART-2"', Size: 5 },
+      { PartNumber: 3, ETag: '"PART-3"', Size: 0 },
+    ]),
+  );
   uploader.resume(item);
   await settled();
   same([item.state, numbers("part").slice(2), cloud.last("complete").json.parts.length], ["stored", [1], 2]);
@@ -300,7 +346,9 @@ test("an unreadable list fails the file", async () => {
 });
 
 test("a failed file goes on with its parts when it is retried", async () => {
-  cloud.always("part", (exchange) => (exchange.query.partNumber === "3" ? exchange.reply(403, xml("AccessDenied")) : cloud.serve(exchange)));
+  cloud.always("part", (exchange) =>
+    exchange.query.partNumber === "3" ? exchange.reply(403, xml("AccessDenied")) : cloud.serve(exchange),
+  );
   const uploader = await partsUploader();
   const [item] = await upload(uploader, film(3));
   same([item.state, item.sent > 0], ["failed", true], "what is stored stays in sight");
@@ -317,7 +365,10 @@ test("of a cancelled file nothing stays in the bucket", async () => {
   await settled();
   same([item.state, [...cloud.uploads], notes(), item.sent, item.upload], ["cancelled", [], [], 0, null]);
   const { method, url, options } = cloud.last("abort");
-  same([method, url, options.keepalive], ["DELETE", "https://shop.example.com/oss/s3/multipart/id%2F1?key=uploads%2F1-film.bin", true]);
+  same(
+    [method, url, options.keepalive],
+    ["DELETE", "https://shop.example.com/oss/s3/multipart/id%2F1?key=uploads%2F1-film.bin", true],
+  );
   same(cloud.asked("abort").length, 1);
 });
 
@@ -371,12 +422,24 @@ test("what is stored is noted after each part, and forgotten at the end", async 
   const uploader = await partsUploader();
   const item = await halfway(uploader);
   const [{ id, key, partSize, name, path, size, modified, sent, server, until }] = notes();
-  same([id, key, partSize, name, path, size, modified], ["id/1", "uploads/1-film.bin", PART, "film.bin", "", 4 * PART, 1_700_000_000_000]);
+  same(
+    [id, key, partSize, name, path, size, modified],
+    ["id/1", "uploads/1-film.bin", PART, "film.bin", "", 4 * PART, 1_700_000_000_000],
+  );
   same([sent, server, Math.round(until - Date.now() / 1000)], [2 * PART, "https://shop.example.com/oss/signature", 7 * 86400]);
   cloud.heal();
   for (const exchange of cloud.asked("part").slice(2)) cloud.serve(exchange);
   await settled();
   same([item.state, notes()], ["stored", []]);
+});
+
+test("what has only begun is noted too", async () => {
+  cloud.always("part");
+  await upload(await partsUploader(), film());
+  same(
+    notes().map(({ id, sent }) => [id, sent]),
+    [["id/1", 0]],
+  );
 });
 
 test("after a reload the same file is offered, and goes on only when it is told to", async () => {
@@ -387,7 +450,10 @@ test("after a reload the same file is offered, and goes on only when it is told 
   const before = cloud.asked("part").length;
   same(uploader.resume(item), true);
   await settled();
-  same([item.state, numbers("part").slice(before), cloud.asked("begin").length, item.resumable, notes()], ["stored", [3, 4], 1, null, []]);
+  same(
+    [item.state, numbers("part").slice(before), cloud.asked("begin").length, item.resumable, notes()],
+    ["stored", [3, 4], 1, null, []],
+  );
 });
 
 test("a small file goes on in parts where an earlier page began it so", async () => {
@@ -421,7 +487,11 @@ test("a file that has changed is not continued", async () => {
 });
 
 test("another name, folder or server is another file", async () => {
-  const others = [[large(4 * PART, "b.bin", { lastModified: 1_700_000_000_000 })], [{ file: film(), path: "holidays/film.bin" }], [film(), { serverUrl: "/oss/signature?album=2" }]];
+  const others = [
+    [large(4 * PART, "b.bin", { lastModified: 1_700_000_000_000 })],
+    [{ file: film(), path: "holidays/film.bin" }],
+    [film(), { serverUrl: "/oss/signature?album=2" }],
+  ];
   await halfway(await partsUploader());
   await leave();
   cloud.heal();
@@ -436,11 +506,16 @@ test("another name, folder or server is another file", async () => {
 test("of several notes the newest is offered, and what has expired is forgotten", async () => {
   const [, { resumable }] = await reloaded(film());
   const note = { ...notes()[0] };
-  const put = (more) => new Promise((resolve) => {
-    indexedDB.open(NOTES).addEventListener("success", ({ target }) => {
-      target.result.transaction(NOTES, "readwrite").objectStore(NOTES).put({ ...note, ...more }).addEventListener("success", resolve);
+  const put = (more) =>
+    new Promise((resolve) => {
+      indexedDB.open(NOTES).addEventListener("success", ({ target }) => {
+        target.result
+          .transaction(NOTES, "readwrite")
+          .objectStore(NOTES)
+          .put({ ...note, ...more })
+          .addEventListener("success", resolve);
+      });
     });
-  });
   await put({ id: "newer", until: note.until + 60 });
   await put({ id: "oldest", until: note.until - 60 });
   await put({ id: "expired", until: Date.now() / 1000 });
@@ -448,7 +523,16 @@ test("of several notes the newest is offered, and what has expired is forgotten"
   const uploader = await partsUploader();
   const [item] = uploader.add([film()]);
   await settled();
-  same([resumable.id, item.resumable.id, notes().map(({ id }) => id).sort()], ["id/1", "newer", ["id/1", "newer", "oldest"]]);
+  same(
+    [
+      resumable.id,
+      item.resumable.id,
+      notes()
+        .map(({ id }) => id)
+        .sort(),
+    ],
+    ["id/1", "newer", ["id/1", "newer", "oldest"]],
+  );
 });
 
 test("files that are added together are compared with the notes by one reading", async () => {
@@ -555,8 +639,13 @@ test("a server that fails at the beginning is asked again", async () => {
   same([item.state, cloud.asked("begin").length], ["stored", 3]);
 });
 
-test("an answer that is a text is shown as it is, and none is \"\"", async () => {
-  for (const [answer, shown] of [["plain", "plain"], [undefined, ""], [[1], "[1]"], [null, "null"]]) {
+test('an answer that is a text is shown as it is, and none is ""', async () => {
+  for (const [answer, shown] of [
+    ["plain", "plain"],
+    [undefined, ""],
+    [[1], "[1]"],
+    [null, "null"],
+  ]) {
     cloud.next("complete", (exchange) => json(exchange, { location: "l", key: "k", answer }));
     const [item] = await upload(await partsUploader(), film(1));
     same([item.answer, item.url, item.key], [shown, "l", "k"]);

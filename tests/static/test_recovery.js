@@ -69,7 +69,10 @@ test("a server without recovery leaves a file untold at once, and there is nothi
   const uploader = await newUploader();
   const [item] = await upload(uploader, text());
   await pass(1);
-  same([item.state, item.error.code, item.canAsk, item.canRetry, uploader.retry(item)], ["untold", "CallbackFailed", false, false, false]);
+  same(
+    [item.state, item.error.code, item.canAsk, item.canRetry, uploader.retry(item)],
+    ["untold", "CallbackFailed", false, false, false],
+  );
   same([cloud.asked("recover").length, notes()], [1, []]);
 });
 
@@ -100,7 +103,9 @@ test("another address is asked where the page names one", async () => {
 test("a form without a callback or with an open name is asked for by nobody", async () => {
   cloud.hasCallback = false;
   await upload(await newUploader(), text());
-  cloud.next("signature", (exchange) => json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "x/${filename}", callback: "t" } }));
+  cloud.next("signature", (exchange) =>
+    json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "x/${filename}", callback: "t" } }),
+  );
   cloud.next("form", lost(true));
   cloud.next("form", lost(true));
   const [item] = await upload(await newUploader(), text("b.txt"));
@@ -186,7 +191,12 @@ test("any other refusal ends the questions", async () => {
 
 test("an answer of 429, 408 or 5xx, or none, is no end of the questions", async () => {
   cloud.next("form", untold);
-  const answers = [(exchange) => exchange.reply(429), (exchange) => exchange.reply(408), (exchange) => exchange.reply(502), (exchange) => exchange.fail()];
+  const answers = [
+    (exchange) => exchange.reply(429),
+    (exchange) => exchange.reply(408),
+    (exchange) => exchange.reply(502),
+    (exchange) => exchange.fail(),
+  ];
   asking((exchange) => (answers.shift() ?? cloud.serve)(exchange));
   const [item] = await upload(await newUploader(), text());
   await pass(31);
@@ -242,7 +252,9 @@ test("an untold file that is found to be gone is failed, and of an old server it
   const [gone, old] = await upload(uploader, text("gone"), text("old"));
   await pass(60);
   cloud.heal();
-  cloud.always("recover", (exchange) => (exchange.json.object.endsWith("gone") ? refuse(exchange, 404, "not_stored") : exchange.reply(404)));
+  cloud.always("recover", (exchange) =>
+    exchange.json.object.endsWith("gone") ? refuse(exchange, 404, "not_stored") : exchange.reply(404),
+  );
   uploader.retry(gone);
   uploader.retry(old);
   await pass(1);
@@ -300,7 +312,16 @@ test("a question that is cancelled on its way leaves no trace", async () => {
   await pass(1);
   uploader.cancel(item);
   await pass(60);
-  same([item.state, cloud.last("recover").isCancelled, cloud.asked("recover").length, told(uploader, "done"), told(uploader, "fail")], ["cancelled", true, 1, [], []]);
+  same(
+    [
+      item.state,
+      cloud.last("recover").isCancelled,
+      cloud.asked("recover").length,
+      told(uploader, "done"),
+      told(uploader, "fail"),
+    ],
+    ["cancelled", true, 1, [], []],
+  );
   same(notes().length, 1);
 });
 
@@ -310,7 +331,10 @@ test("after a reload the same file is asked for and not sent again", async () =>
     cloud.objects.set(exchange.fields.key, { size: 5 });
   });
   await upload(await newUploader(), text());
-  same(notes().map(({ key, ticket }) => [key, ticket]), [["uploads/1-a.txt", "ticket-of-uploads/1-a.txt"]]);
+  same(
+    notes().map(({ key, ticket }) => [key, ticket]),
+    [["uploads/1-a.txt", "ticket-of-uploads/1-a.txt"]],
+  );
   await leave();
   const uploader = await newUploader();
   const [item] = await upload(uploader, text());
@@ -329,7 +353,10 @@ test("a question after a reload that is cancelled sends nothing", async () => {
   const [item] = await upload(uploader, text());
   uploader.cancel(item);
   await pass(60);
-  same([item.state, item.complete, cloud.asked("signature").length, told(uploader, "state").at(-1)], ["cancelled", true, 1, "a.txt cancelled"]);
+  same(
+    [item.state, item.complete, cloud.asked("signature").length, told(uploader, "state").at(-1)],
+    ["cancelled", true, 1, "a.txt cancelled"],
+  );
 });
 
 test("a file of which nobody can say anything after a reload is unsure", async () => {
@@ -360,7 +387,10 @@ test("a file that did not arrive before the reload is sent", async () => {
   await leave();
   const [item] = await upload(await newUploader(), text());
   await pass(3);
-  same([item.state, item.notStored, cloud.asked("form").length, cloud.asked("recover").length, notes()], ["stored", false, 2, 2, []]);
+  same(
+    [item.state, item.notStored, cloud.asked("form").length, cloud.asked("recover").length, notes()],
+    ["stored", false, 2, 2, []],
+  );
 });
 
 test("a file that is cancelled while it is compared is not sent", async () => {
@@ -413,7 +443,13 @@ test("a note is good for twelve hours after the form, and of a broken one nothin
   const [note] = notes();
   same(Math.round(note.until - Date.now() / 1000), 12 * 3600 + 600);
   await leave();
-  for (const broken of ["[", "{}", "null", JSON.stringify([{ ...note, until: Date.now() / 1000 - 1 }]), JSON.stringify([{ ...note, key: "" }])]) {
+  for (const broken of [
+    "[",
+    "{}",
+    "null",
+    JSON.stringify([{ ...note, until: Date.now() / 1000 - 1 }]),
+    JSON.stringify([{ ...note, key: "" }]),
+  ]) {
     sessionStorage.setItem(NOTE, broken);
     const [item] = await upload(await newUploader(), text());
     same([item.state, cloud.asked("recover")], ["stored", []]);
@@ -428,10 +464,16 @@ test("several files are noted, one note for each object", async () => {
   cloud.always("form", (exchange) => exchange.complete());
   const uploader = await newUploader();
   const [a] = await upload(uploader, text("a"), text("b"));
-  same(notes().map(({ key }) => key), ["uploads/1-a", "uploads/2-b"]);
+  same(
+    notes().map(({ key }) => key),
+    ["uploads/1-a", "uploads/2-b"],
+  );
   cloud.asked("form")[1].reply(200, "{}");
   await settled();
-  same(notes().map(({ key }) => key), ["uploads/1-a"]);
+  same(
+    notes().map(({ key }) => key),
+    ["uploads/1-a"],
+  );
   uploader.cancel(a);
   same(notes().length, 1);
 });
@@ -446,7 +488,11 @@ test("a storage that is full or missing does not hold up the upload", async () =
   sessionStorage.isFull = true;
   const [item] = await upload(await newUploader(), text());
   same(item.state, "stored");
-  Object.defineProperty(globalThis, "sessionStorage", { get: () => { throw new DOMException("sandboxed", "SecurityError"); } });
+  Object.defineProperty(globalThis, "sessionStorage", {
+    get: () => {
+      throw new DOMException("sandboxed", "SecurityError");
+    },
+  });
   const [other] = await upload(await newUploader(), text("b.txt"));
   same(other.state, "stored");
 });
@@ -466,7 +512,11 @@ test("with storage null the page itself remembers", async () => {
 
 test("an own storage takes the place of the browser's", async () => {
   const texts = new Map();
-  const storage = { getItem: (name) => texts.get(name) ?? null, setItem: (name, value) => texts.set(name, value), removeItem: (name) => texts.delete(name) };
+  const storage = {
+    getItem: (name) => texts.get(name) ?? null,
+    setItem: (name, value) => texts.set(name, value),
+    removeItem: (name) => texts.delete(name),
+  };
   cloud.next("form", (exchange) => exchange.complete());
   await upload(await newUploader({ storage }), text());
   same([[...texts.keys()], notes()], [[NOTE], []]);

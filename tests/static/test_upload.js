@@ -7,7 +7,10 @@ test("a file is sent with the fields of its form in their order, and the file la
   const [item] = await upload(uploader, text("cat.txt", "meow"));
   const { body, method, url } = cloud.last("form");
   same([method, url], ["POST", cloud.bucket]);
-  same(body.entries.map(({ name }) => name), ["key", "policy", "x-oss-signature", "x-oss-forbid-overwrite", "callback", "file"]);
+  same(
+    body.entries.map(({ name }) => name),
+    ["key", "policy", "x-oss-signature", "x-oss-forbid-overwrite", "callback", "file"],
+  );
   same(body.entries.at(-1).filename, "cat.txt");
   same(await body.entries.at(-1).value.text(), "meow");
   same([item.state, item.status, item.key, item.answer], ["stored", 200, "uploads/1-cat.txt", '{"Status":"Ok","number":1}']);
@@ -31,21 +34,40 @@ test("a type that the browser does not know is not asked for, a size of 0 is", a
 test("the path in a folder goes to the server, a bare name does not", async () => {
   const uploader = await newUploader();
   const chosen = Object.assign(text("sea.txt"), { webkitRelativePath: "holidays/sea.txt" });
-  const items = await upload(uploader, chosen, { file: text("sun.txt"), path: "holidays/2026/sun.txt" }, { file: text("b.txt"), path: "" }, text("c.txt"));
-  same(items.map(({ path }) => path), ["holidays/sea.txt", "holidays/2026/sun.txt", "", ""]);
-  same(cloud.asked("signature").map(({ query }) => query.relative_path), ["holidays/sea.txt", "holidays/2026/sun.txt", undefined, undefined]);
+  const items = await upload(
+    uploader,
+    chosen,
+    { file: text("sun.txt"), path: "holidays/2026/sun.txt" },
+    { file: text("b.txt"), path: "" },
+    text("c.txt"),
+  );
+  same(
+    items.map(({ path }) => path),
+    ["holidays/sea.txt", "holidays/2026/sun.txt", "", ""],
+  );
+  same(
+    cloud.asked("signature").map(({ query }) => query.relative_path),
+    ["holidays/sea.txt", "holidays/2026/sun.txt", undefined, undefined],
+  );
 });
 
 test("${filename} in the key is the file's name, taken literally", async () => {
-  cloud.next("signature", (exchange) => json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "up/${filename}" } }));
+  cloud.next("signature", (exchange) =>
+    json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "up/${filename}" } }),
+  );
   const [item] = await upload(await newUploader(), text("$& a.txt"));
   same([item.key, item.url], ["up/$& a.txt", `${cloud.bucket}/up/%24%26%20a.txt`]);
 });
 
 test("headers of the form are set, its Content-Type is the browser's", async () => {
-  cloud.next("signature", (exchange) => json(exchange, {
-    url: cloud.bucket, host: cloud.bucket, fields: { key: "k" }, headers: { "Content-Type": "text/plain", "X-Trace": "7" },
-  }));
+  cloud.next("signature", (exchange) =>
+    json(exchange, {
+      url: cloud.bucket,
+      host: cloud.bucket,
+      fields: { key: "k" },
+      headers: { "Content-Type": "text/plain", "X-Trace": "7" },
+    }),
+  );
   await upload(await newUploader(), text());
   same(cloud.last("form").headers, { "x-trace": "7" });
 });
@@ -54,7 +76,10 @@ test("a server's requests carry the page's headers, asked anew for each; OSS's d
   let number = 0;
   const uploader = await newUploader({ headers: () => ({ "X-CSRFToken": `t${(number += 1)}` }) });
   await upload(uploader, text("a.txt"), text("b.txt"));
-  same(cloud.asked("signature").map(({ headers }) => headers["x-csrftoken"]), ["t1", "t2"]);
+  same(
+    cloud.asked("signature").map(({ headers }) => headers["x-csrftoken"]),
+    ["t1", "t2"],
+  );
   same(cloud.last("form").headers, {});
   const plain = await newUploader({ headers: { Accept: "own", a: "1" } });
   await upload(plain, text("c.txt"));
@@ -67,7 +92,10 @@ test("a relative address is the page's, and without one the signature is beside 
   const uploader = await newUploader({ serverUrl: "sign", limitsUrl: "what", recoverUrl: null });
   await uploader.limits();
   const [item] = await upload(uploader, text());
-  same(network.sent.slice(-2).map(({ path }) => path), ["/albums/2/what", "/albums/2/sign"]);
+  same(
+    network.sent.slice(-2).map(({ path }) => path),
+    ["/albums/2/what", "/albums/2/sign"],
+  );
   same(item.state, "failed");
 });
 
@@ -95,7 +123,10 @@ test("files are sent in the order of the list, three at a time", async () => {
   const uploader = await newUploader();
   const items = await upload(uploader, ...FIVE.map((name) => text(name)));
   same(states(uploader), ["sending", "sending", "sending", "waiting", "waiting"]);
-  same(cloud.asked("signature").map(({ query }) => query.filename), FIVE.slice(0, 3));
+  same(
+    cloud.asked("signature").map(({ query }) => query.filename),
+    FIVE.slice(0, 3),
+  );
   same([uploader.concurrency, uploader.running], [3, true]);
   cloud.heal();
   cloud.serve(cloud.asked("form")[1]);
@@ -105,7 +136,13 @@ test("files are sent in the order of the list, three at a time", async () => {
 });
 
 test("concurrency says how many, and at least one", async () => {
-  for (const [concurrency, sending] of [[1, 1], [2, 2], [0, 1], [-3, 1], [9, 5]]) {
+  for (const [concurrency, sending] of [
+    [1, 1],
+    [2, 2],
+    [0, 1],
+    [-3, 1],
+    [9, 5],
+  ]) {
     cloud.always("form");
     const uploader = await newUploader({ concurrency });
     await upload(uploader, ...FIVE.map((name) => text(name)));
@@ -134,15 +171,36 @@ test("states and events come in order, idle last and once", async () => {
   same(states(uploader), ["queued", "queued"]);
   uploader.start();
   await settled();
-  const sent = (name) => [`state ${name} signing`, `state ${name} sending`, ...Array(2).fill(`progress ${name}`), `state ${name} answering`, `state ${name} stored`, `done ${name}`];
+  const sent = (name) => [
+    `state ${name} signing`,
+    `state ${name} sending`,
+    ...Array(2).fill(`progress ${name}`),
+    `state ${name} answering`,
+    `state ${name} stored`,
+    `done ${name}`,
+  ];
   same(uploader.log.slice(2), ["state a.txt waiting", "state b.txt waiting", ...sent("a.txt"), ...sent("b.txt"), "idle"]);
-  same(previous, ["queued", "queued", "waiting", "signing", "sending", "answering", "waiting", "signing", "sending", "answering"]);
+  same(previous, [
+    "queued",
+    "queued",
+    "waiting",
+    "signing",
+    "sending",
+    "answering",
+    "waiting",
+    "signing",
+    "sending",
+    "answering",
+  ]);
 });
 
 test("start takes the queued files, or those of a list, and returns what it started", async () => {
   const uploader = await newUploader();
   const [a, b, c] = uploader.add([text("a.txt"), text("b.txt"), text("c.txt")]);
-  same(uploader.start([b]).map(({ id }) => id), [b.id]);
+  same(
+    uploader.start([b]).map(({ id }) => id),
+    [b.id],
+  );
   await settled();
   same(states(uploader), ["queued", "stored", "queued"]);
   same(uploader.start([b]), []);
@@ -240,13 +298,30 @@ test("the speed is that of the last five seconds", async () => {
 test("totals are the files, bytes and speed of each state", async () => {
   cloud.always("form");
   const uploader = await newUploader({ concurrency: 2 });
-  const items = await upload(uploader, text("a.txt", "x".repeat(10)), text("b.txt", "x".repeat(20)), text("c.txt", "x".repeat(30)), text("d.txt", "x".repeat(40)));
+  const items = await upload(
+    uploader,
+    text("a.txt", "x".repeat(10)),
+    text("b.txt", "x".repeat(20)),
+    text("c.txt", "x".repeat(30)),
+    text("d.txt", "x".repeat(40)),
+  );
   uploader.add([text("e.txt", "x".repeat(50)), text("f.txt", "x".repeat(60))]);
   uploader.cancel(items[3]);
   cloud.asked("form")[0].progress(0.5);
   cloud.asked("form")[1].reply(403, xml("AccessDenied"));
   await settled();
-  const expected = { files: 3, bytes: 60, sent: 5, rate: 0, queued: 2, queuedBytes: 110, running: 2, stored: 0, untold: 0, unsure: 0 };
+  const expected = {
+    files: 3,
+    bytes: 60,
+    sent: 5,
+    rate: 0,
+    queued: 2,
+    queuedBytes: 110,
+    running: 2,
+    stored: 0,
+    untold: 0,
+    unsure: 0,
+  };
   same(uploader.totals, { ...expected, failed: 1, cancelled: 1, paused: 0 });
   cloud.heal();
   for (const exchange of cloud.asked("form")) exchange.reply(200);
@@ -264,7 +339,10 @@ test("a cancelled file's request ends, and the next one begins", async () => {
   await settled();
   ok(cloud.asked("form")[0].isCancelled);
   same([a.state, a.sent, a.progress, a.complete, a.error, b.state], ["cancelled", 0, 0, false, null, "stored"]);
-  same(uploader.log.filter((line) => /cancel|idle|done|fail/.test(line)), ["state a.txt cancelled", "cancel a.txt", "done b.txt", "idle"]);
+  same(
+    uploader.log.filter((line) => /cancel|idle|done|fail/.test(line)),
+    ["state a.txt cancelled", "cancel a.txt", "done b.txt", "idle"],
+  );
   same([uploader.cancel(a), uploader.cancel(b), a.canRetry], [false, false, true]);
 });
 
@@ -332,7 +410,9 @@ test("prepare is called once, when a file's turn comes, and its file is sent", a
   const asked = [];
   const prepare = async (file) => {
     asked.push(file.name);
-    return file.name === "small.bmp" ? new File(["png"], "small.png", { type: "image/png" }) : new Blob(["blob"], { type: "image/webp" });
+    return file.name === "small.bmp"
+      ? new File(["png"], "small.png", { type: "image/png" })
+      : new Blob(["blob"], { type: "image/webp" });
   };
   cloud.next("form", (exchange) => exchange.reply(500));
   const uploader = await newUploader({ prepare, concurrency: 1 });
@@ -342,8 +422,21 @@ test("prepare is called once, when a file's turn comes, and its file is sent", a
   await pass(3);
   same(asked, ["small.bmp", "other.bmp"]);
   same([first.file.name, second.file.name, second.file.type], ["small.png", "other.bmp", "image/webp"]);
-  same(cloud.asked("signature").map(({ query }) => [query.filename, query.size]), [["small.png", "3"], ["small.png", "3"], ["other.bmp", "4"]]);
-  same(told(uploader, "state").slice(0, 5), ["small.bmp waiting", "other.bmp waiting", "small.bmp preparing", "small.png signing", "small.png sending"]);
+  same(
+    cloud.asked("signature").map(({ query }) => [query.filename, query.size]),
+    [
+      ["small.png", "3"],
+      ["small.png", "3"],
+      ["other.bmp", "4"],
+    ],
+  );
+  same(told(uploader, "state").slice(0, 5), [
+    "small.bmp waiting",
+    "other.bmp waiting",
+    "small.bmp preparing",
+    "small.png signing",
+    "small.png sending",
+  ]);
 });
 
 test("prepare that returns nothing leaves the file as it is", async () => {
@@ -352,9 +445,19 @@ test("prepare that returns nothing leaves the file as it is", async () => {
 });
 
 test("a file that cannot be prepared fails with the error's message, and is not tried again by itself", async () => {
-  const uploader = await newUploader({ prepare: (file) => { throw file.name === "a" ? new Error("no picture") : "odd"; } });
+  const uploader = await newUploader({
+    prepare: (file) => {
+      throw file.name === "a" ? new Error("no picture") : "odd";
+    },
+  });
   const items = await upload(uploader, text("a"), text("b"));
-  same(items.map(({ error }) => [error.kind, error.stage, error.reason, error.passing]), [["unprepared", "page", "no picture", false], ["unprepared", "page", "odd", false]]);
+  same(
+    items.map(({ error }) => [error.kind, error.stage, error.reason, error.passing]),
+    [
+      ["unprepared", "page", "no picture", false],
+      ["unprepared", "page", "odd", false],
+    ],
+  );
   same([states(uploader), network.sent], [["failed", "failed"], []]);
 });
 
@@ -373,11 +476,28 @@ test("limits are asked for once, and what they exclude fails when it is added", 
   const uploader = await newUploader();
   const limits = await uploader.limits();
   same([limits.max_size, (await uploader.limits()) === limits, cloud.asked("limits").length], [10, true, 1]);
-  const files = [text("a", "x".repeat(10)), text("b", "x".repeat(11)), text("c", "xx"), text("d", "x"), text("e", "xxx", { type: "IMAGE/PNG" }), text("f", "xxx", { type: "image/gif" }), text("g", "xxx", { type: "" })];
+  const files = [
+    text("a", "x".repeat(10)),
+    text("b", "x".repeat(11)),
+    text("c", "xx"),
+    text("d", "x"),
+    text("e", "xxx", { type: "IMAGE/PNG" }),
+    text("f", "xxx", { type: "image/gif" }),
+    text("g", "xxx", { type: "" }),
+  ];
   const items = uploader.add(files);
-  same(items.map(({ error }) => error?.code ?? ""), ["", "too_large", "", "too_small", "", "type_not_allowed", ""]);
-  same(items.map(({ error }) => error?.limit ?? null), [null, 10, null, 2, null, ["text/plain", "image/png"], null]);
-  same(items.map(({ canRetry }) => canRetry), [false, false, false, false, false, false, false]);
+  same(
+    items.map(({ error }) => error?.code ?? ""),
+    ["", "too_large", "", "too_small", "", "type_not_allowed", ""],
+  );
+  same(
+    items.map(({ error }) => error?.limit ?? null),
+    [null, 10, null, 2, null, ["text/plain", "image/png"], null],
+  );
+  same(
+    items.map(({ canRetry }) => canRetry),
+    [false, false, false, false, false, false, false],
+  );
   const { kind, stage, passing } = items[1].error;
   same([kind, stage, passing, items[1].state, items[0].state], ["refused", "page", false, "failed", "queued"]);
   same(told(uploader, "fail"), ["b", "d", "f"]);
@@ -393,7 +513,12 @@ test("files that were queued before are checked when the limits come", async () 
 });
 
 test("limits that are not offered are null, and not asked for again", async () => {
-  for (const answer of [(exchange) => exchange.reply(404), (exchange) => exchange.reply(405), (exchange) => exchange.reply(200, "<html>"), (exchange) => json(exchange, {})]) {
+  for (const answer of [
+    (exchange) => exchange.reply(404),
+    (exchange) => exchange.reply(405),
+    (exchange) => exchange.reply(200, "<html>"),
+    (exchange) => json(exchange, {}),
+  ]) {
     cloud.next("limits", answer);
     const uploader = await newUploader();
     const before = cloud.asked("limits").length;
@@ -442,7 +567,14 @@ test("the answer is the application's text, and of a status other than 200 none"
   cloud.next("form", (exchange) => exchange.reply(201, "<PostResponse/>"));
   cloud.next("form", (exchange) => exchange.reply(200, "plain"));
   const items = await upload(await newUploader({ concurrency: 1 }), text("a"), text("b"), text("c"));
-  same(items.map(({ state, answer, status }) => [state, answer, status]), [["stored", "", 204], ["stored", "", 201], ["stored", "plain", 200]]);
+  same(
+    items.map(({ state, answer, status }) => [state, answer, status]),
+    [
+      ["stored", "", 204],
+      ["stored", "", 201],
+      ["stored", "plain", 200],
+    ],
+  );
 });
 
 test("an own fetch and XMLHttpRequest take the place of the browser's", async () => {
@@ -460,7 +592,10 @@ test("an own fetch and XMLHttpRequest take the place of the browser's", async ()
 
 test("an object's address keeps slashes and escapes the rest", async () => {
   const { objectUrl } = await load("upload.js");
-  same(objectUrl("https://b.example.com//", "a/b c/50%+é(1)'!*.txt"), "https://b.example.com/a/b%20c/50%25%2B%C3%A9%281%29%27%21%2A.txt");
+  same(
+    objectUrl("https://b.example.com//", "a/b c/50%+é(1)'!*.txt"),
+    "https://b.example.com/a/b%20c/50%25%2B%C3%A9%281%29%27%21%2A.txt",
+  );
   same(objectUrl("HTTP://127.0.0.1:1/bucket", "#?&\ud800"), "HTTP://127.0.0.1:1/bucket/%23%3F%26%EF%BF%BD");
   same([objectUrl("javascript:alert(1)//", "x"), objectUrl(undefined, "x"), objectUrl("xhttps://b", "x")], ["", "", ""]);
 });

@@ -1,7 +1,5 @@
 /** Which failures `upload.js` tries again by itself, when, and how each error is told. */
 
-const FAILURES = { form: 0.5 }; // the share that is sent before a connection breaks
-
 /** Lets a step fail each time; returns the moments, in seconds, at which it was asked. */
 function failing(step, act) {
   const moments = [];
@@ -27,7 +25,10 @@ test("a 5xx is tried again after 2, 5, 10, 20 and 40 seconds and a little, with 
 });
 
 test("the pause is spread, so that pages do not come back together", async () => {
-  for (const [random, pause] of [[0, 2], [0.999, 2.3996]]) {
+  for (const [random, pause] of [
+    [0, 2],
+    [0.999, 2.3996],
+  ]) {
     Math.random = () => random;
     cloud.next("form", (exchange) => exchange.reply(500));
     const [item] = await upload(await newUploader(), text());
@@ -37,10 +38,21 @@ test("the pause is spread, so that pages do not come back together", async () =>
 
 test("what may pass is tried again, and what cannot get better is not", async () => {
   const answers = [
-    [500, "", true], [502, "<html>bad gateway", true], [503, xml("SlowDown"), true], [429, "", true], [408, "", true],
-    [400, xml("RequestTimeout"), true], [403, xml("AccessDenied", "", "<EC>0006-00000213</EC>"), true], [403, xml("SecurityTokenExpired"), true],
-    [403, xml("AccessDenied", "Invalid according to Policy: Policy expired."), true], [400, xml("EntityTooLarge"), false],
-    [403, xml("SignatureDoesNotMatch"), false], [404, xml("NoSuchBucket"), false], [418, "", false], [499, "", false], [302, "", false],
+    [500, "", true],
+    [502, "<html>bad gateway", true],
+    [503, xml("SlowDown"), true],
+    [429, "", true],
+    [408, "", true],
+    [400, xml("RequestTimeout"), true],
+    [403, xml("AccessDenied", "", "<EC>0006-00000213</EC>"), true],
+    [403, xml("SecurityTokenExpired"), true],
+    [403, xml("AccessDenied", "Invalid according to Policy: Policy expired."), true],
+    [400, xml("EntityTooLarge"), false],
+    [403, xml("SignatureDoesNotMatch"), false],
+    [404, xml("NoSuchBucket"), false],
+    [418, "", false],
+    [499, "", false],
+    [302, "", false],
     [403, xml("AccessDenied", "", "<EC>0006-00000227</EC>"), false],
   ];
   for (const [status, body, isTried] of answers) {
@@ -53,7 +65,16 @@ test("what may pass is tried again, and what cannot get better is not", async ()
 });
 
 test("the server's answers are told apart in the same way", async () => {
-  const answers = [[500, true], [503, true], [429, true], [408, true], [401, false], [403, false], [404, false], [413, false]];
+  const answers = [
+    [500, true],
+    [503, true],
+    [429, true],
+    [408, true],
+    [401, false],
+    [403, false],
+    [404, false],
+    [413, false],
+  ];
   for (const [status, isTried] of answers) {
     cloud.next("signature", (exchange) => exchange.reply(status));
     const [item] = await upload(await newUploader(), text());
@@ -62,11 +83,21 @@ test("the server's answers are told apart in the same way", async () => {
 });
 
 test("an answer in the wrong form is not tried again", async () => {
-  const answers = ["<html>sign in", "[", "{}", "null", '{"url": 1, "fields": {"key": "k"}}', '{"url": "https://b.example.com", "fields": {}}'];
+  const answers = [
+    "<html>sign in",
+    "[",
+    "{}",
+    "null",
+    '{"url": 1, "fields": {"key": "k"}}',
+    '{"url": "https://b.example.com", "fields": {}}',
+  ];
   for (const answer of answers) {
     cloud.next("signature", (exchange) => exchange.reply(200, answer));
     const [item] = await upload(await newUploader(), text());
-    same([answer, item.state, item.error.kind, item.error.stage, item.error.status], [answer, "failed", "unexpected", "server", 200]);
+    same(
+      [answer, item.state, item.error.kind, item.error.stage, item.error.status],
+      [answer, "failed", "unexpected", "server", 200],
+    );
   }
 });
 
@@ -79,7 +110,12 @@ test("an address that is none fails at once", async () => {
 
 test("Retry-After is obeyed in seconds and as a date, and a second is the least", async () => {
   const in90 = () => new Date(Date.now() + 90_000).toISOString();
-  for (const [header, seconds] of [["7", 7], ["0.25", 1], [in90, 90], [() => new Date(Date.now() - 9000).toISOString(), 1]]) {
+  for (const [header, seconds] of [
+    ["7", 7],
+    ["0.25", 1],
+    [in90, 90],
+    [() => new Date(Date.now() - 9000).toISOString(), 1],
+  ]) {
     const value = typeof header === "string" ? header : header();
     cloud.next("form", (exchange) => exchange.reply(503, xml("SlowDown"), { "Retry-After": value }));
     const [item] = await upload(await newUploader(), text());
@@ -189,7 +225,7 @@ test("a waiting file that is cancelled is not sent when its time comes", async (
 
 test("a connection that breaks while the file is sent is tried again, and nobody is asked", async () => {
   cloud.next("form", (exchange) => {
-    exchange.progress(FAILURES.form);
+    exchange.progress(0.5);
     exchange.fail();
   });
   const [item] = await upload(await newUploader(), text());
@@ -203,7 +239,10 @@ test("a server that cannot be reached is tried again", async () => {
   cloud.next("signature", (exchange) => exchange.fail());
   cloud.next("signature", (exchange) => exchange.reply(200, new TypeError("network error")));
   const [item] = await upload(await newUploader(), text());
-  same([item.state, item.error.kind, item.error.stage, item.error.reason], ["retrying", "unreachable", "server", "Failed to fetch"]);
+  same(
+    [item.state, item.error.kind, item.error.stage, item.error.reason],
+    ["retrying", "unreachable", "server", "Failed to fetch"],
+  );
   await pass(3);
   same([item.state, item.error.reason], ["retrying", "network error"]);
   await pass(6);
@@ -254,10 +293,17 @@ test("after the wait nobody listens for the network any more", async () => {
 });
 
 test("a form that has expired is replaced before the file is sent", async () => {
-  const at = (expire, headers) => (exchange) => json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "k" }, expire }, 200, headers);
+  const at = (expire, headers) => (exchange) =>
+    json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "k" }, expire }, 200, headers);
   const now = Date.now() / 1000;
   const late = { Date: new Date(Date.now() + 3600_000).toISOString() };
-  for (const [first, count] of [[at(now + 2), 2], [at(now + 4), 1], [at(now + 3600 + 2, late), 2], [at(now + 3600 + 4, late), 1], [at("never"), 1]]) {
+  for (const [first, count] of [
+    [at(now + 2), 2],
+    [at(now + 4), 1],
+    [at(now + 3600 + 2, late), 2],
+    [at(now + 3600 + 4, late), 1],
+    [at("never"), 1],
+  ]) {
     const before = cloud.asked("signature").length;
     cloud.objects.clear();
     cloud.next("signature", first);
@@ -267,7 +313,11 @@ test("a form that has expired is replaced before the file is sent", async () => 
 });
 
 test("a second form is taken as it is", async () => {
-  cloud.next("signature", (exchange) => json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "k" }, expire: 1 }), 2);
+  cloud.next(
+    "signature",
+    (exchange) => json(exchange, { url: cloud.bucket, host: cloud.bucket, fields: { key: "k" }, expire: 1 }),
+    2,
+  );
   const [item] = await upload(await newUploader(), text());
   same([item.state, item.key, cloud.asked("signature").length], ["stored", "k", 2]);
 });
@@ -284,8 +334,13 @@ test("a refusal of OSS is read as text, with its entities", async () => {
 
 test("a refusal of the server is read in each of its forms", async () => {
   const bodies = [
-    ['{"error": {"code": "forbidden", "message": "no"}}', "forbidden", "no"], ['{"error": "slow"}', "", "slow"],
-    ['{"code": "c", "message": "m"}', "c", "m"], ['{"error": {"code": 7, "message": null}}', "", ""], ['"text"', "", "text"], ["[", "", ""], ["null", "", ""],
+    ['{"error": {"code": "forbidden", "message": "no"}}', "forbidden", "no"],
+    ['{"error": "slow"}', "", "slow"],
+    ['{"code": "c", "message": "m"}', "c", "m"],
+    ['{"error": {"code": 7, "message": null}}', "", ""],
+    ['"text"', "", "text"],
+    ["[", "", ""],
+    ["null", "", ""],
   ];
   for (const [body, code, reason] of bodies) {
     cloud.next("signature", (exchange) => exchange.reply(403, body));
@@ -304,14 +359,25 @@ test("a file that can no longer be read is named so and not tried again", async 
 test("a policy that does not allow the bucket or the server is named with the address", async () => {
   cloud.next("form", (exchange) => exchange.block());
   const [item] = await upload(await newUploader(), text());
-  same([item.state, item.error.kind, item.error.stage, item.error.reason, item.error.passing], ["failed", "blocked", "storage", cloud.bucket, false]);
+  same(
+    [item.state, item.error.kind, item.error.stage, item.error.reason, item.error.passing],
+    ["failed", "blocked", "storage", cloud.bucket, false],
+  );
   cloud.next("signature", (exchange) => exchange.block());
   const [other] = await upload(await newUploader(), text());
-  same([other.state, other.error.kind, other.error.stage, other.error.reason], ["failed", "blocked", "server", "https://shop.example.com"]);
+  same(
+    [other.state, other.error.kind, other.error.stage, other.error.reason],
+    ["failed", "blocked", "server", "https://shop.example.com"],
+  );
 });
 
 test("a report about something else, or one that blocks nothing, leaves a failure what it is", async () => {
-  const others = [{ effectiveDirective: "img-src" }, { disposition: "report" }, { blockedURI: "eval" }, { blockedURI: "https://other.example.com/x" }];
+  const others = [
+    { effectiveDirective: "img-src" },
+    { disposition: "report" },
+    { blockedURI: "eval" },
+    { blockedURI: "https://other.example.com/x" },
+  ];
   for (const details of others) {
     cloud.next("form", (exchange) => exchange.block(details));
     const [item] = await upload(await newUploader(), text());
@@ -332,7 +398,12 @@ test("a blocked address does not explain an error after the last byte", async ()
 });
 
 test("a mistake in this module is told as one, and the files behind it go on", async () => {
-  const uploader = await newUploader({ concurrency: 1, headers: () => { throw new RangeError("no header"); } });
+  const uploader = await newUploader({
+    concurrency: 1,
+    headers: () => {
+      throw new RangeError("no header");
+    },
+  });
   const [a] = await upload(uploader, text("a"), text("b"));
   same([a.state, a.error.kind, a.error.stage, a.error.reason], ["failed", "unexpected", "page", "RangeError: no header"]);
   same(states(uploader), ["failed", "failed"]);

@@ -18,11 +18,15 @@
     if (value === null || typeof value !== "object") return JSON.stringify(value) ?? String(value);
     if (value instanceof Map || value instanceof Set) return `${value.constructor.name} ${shown([...value])}`;
     if (Array.isArray(value)) return `[${value.map(shown).join(", ")}]`;
-    return `{${Object.keys(value).sort().map((key) => `${key}: ${shown(value[key])}`).join(", ")}}`;
+    return `{${Object.keys(value)
+      .sort()
+      .map((key) => `${key}: ${shown(value[key])}`)
+      .join(", ")}}`;
   };
 
   globalThis.same = (actual, expected, why = "") => {
-    if (shown(actual) !== shown(expected)) throw new Error(`${why && `${why}: `}expected ${shown(expected)}, not ${shown(actual)}`);
+    if (shown(actual) !== shown(expected))
+      throw new Error(`${why && `${why}: `}expected ${shown(expected)}, not ${shown(actual)}`);
   };
   globalThis.ok = (value, why = "") => {
     if (!value) throw new Error(`${why || "expected something true"}, not ${shown(value)}`);
@@ -35,7 +39,8 @@
     const name = pathname.slice(1);
     const key = name + search;
     if (!registry.has(key)) {
-      if (lost.some((end) => name.endsWith(end))) return Promise.reject(new TypeError(`Failed to fetch dynamically imported module: ${name}`));
+      if (lost.some((end) => name.endsWith(end)))
+        return Promise.reject(new TypeError(`Failed to fetch dynamically imported module: ${name}`));
       registry.set(key, evaluate(name));
     }
     return registry.get(key);
@@ -70,7 +75,10 @@
       await settled();
       if (complaints.length > 0) throw new Error(`the page complains: ${complaints.join("\n")}`);
     };
-    act().then(() => end(""), (error) => end(`${error}\n${error?.stack ?? ""}`));
+    act().then(
+      () => end(""),
+      (error) => end(`${error}\n${error?.stack ?? ""}`),
+    );
     return () => outcome ?? null;
   };
 }

@@ -4,8 +4,10 @@
   const BUCKET = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com";
   const faults = [];
   const now = () => Math.floor(Date.now() / 1000);
-  const json = (exchange, value, status = 200, headers = {}) => exchange.reply(status, JSON.stringify(value), { "Content-Type": "application/json", ...headers });
-  const refuse = (exchange, status, code, headers) => json(exchange, { error: { code, message: `${code}: see the log` } }, status, headers);
+  const json = (exchange, value, status = 200, headers = {}) =>
+    exchange.reply(status, JSON.stringify(value), { "Content-Type": "application/json", ...headers });
+  const refuse = (exchange, status, code, headers) =>
+    json(exchange, { error: { code, message: `${code}: see the log` } }, status, headers);
 
   globalThis.json = json;
   globalThis.refuse = refuse;
@@ -16,8 +18,14 @@
     bucket: BUCKET,
     /** What GET /oss/limits tells. */
     limits: {
-      max_size: 5 * 2 ** 30, min_size: 0, content_types: [], expires: 600, methods: ["post", "put"],
-      multipart_from: null, part_size: null, recover: true,
+      max_size: 5 * 2 ** 30,
+      min_size: 0,
+      content_types: [],
+      expires: 600,
+      methods: ["post", "put"],
+      multipart_from: null,
+      part_size: null,
+      recover: true,
     },
     hasCallback: true,
     objects: new Map(),
@@ -61,14 +69,25 @@
     },
   };
 
-  function stepOf({ origin, method, path, query }) {
-    if (origin === BUCKET) return method === "PUT" && query.partNumber ? "part" : "form";
-    const [, name, rest] = /^\/oss\/(\w+)(.*)$/.exec(path) ?? [];
-    if (name !== "s3") return name ?? "elsewhere";
-    if (rest === "/multipart") return "begin";
-    if (rest.endsWith("/complete")) return "complete";
-    if (method === "DELETE") return "abort";
-    return /\/\d+$/.test(rest) ? "sign" : "list";
+  /** The steps by method and path, the bucket's and then the server's. */
+  const STORAGE = [
+    ["PUT", /\?.*partNumber=/, "part"],
+    ["POST", /^https:/, "form"],
+  ];
+  const SERVER = [
+    ["GET", /^\/oss\/limits$/, "limits"],
+    ["GET", /^\/oss\/signature$/, "signature"],
+    ["POST", /^\/oss\/recover$/, "recover"],
+    ["POST", /^\/oss\/s3\/multipart$/, "begin"],
+    ["POST", /\/multipart\/[^/]+\/complete$/, "complete"],
+    ["DELETE", /\/multipart\/[^/]+$/, "abort"],
+    ["GET", /\/multipart\/[^/]+\/\d+$/, "sign"],
+    ["GET", /\/multipart\/[^/]+$/, "list"],
+  ];
+
+  function stepOf({ origin, method, path, url }) {
+    const [steps, place] = origin === BUCKET ? [STORAGE, url] : [SERVER, path];
+    return steps.find(([expected, pattern]) => expected === method && pattern.test(place))?.[2] ?? "elsewhere";
   }
 
   network.answer = (exchange) => {
@@ -125,7 +144,15 @@
       const key = `uploads/${(cloud.names += 1)}-${filename}`;
       const uploadId = `id/${cloud.names}`;
       cloud.uploads.set(uploadId, { key, size, part_size, parts: new Map() });
-      json(exchange, { key, uploadId, bucket: "examplebucket", part_size, parts: Math.ceil(size / part_size), headers: {}, expire: now() + 7 * 86400 });
+      json(exchange, {
+        key,
+        uploadId,
+        bucket: "examplebucket",
+        part_size,
+        parts: Math.ceil(size / part_size),
+        headers: {},
+        expire: now() + 7 * 86400,
+      });
     },
 
     sign(exchange) {
@@ -156,7 +183,10 @@
       const upload = uploadOf(exchange);
       if (!upload) return refuse(exchange, 404, "upload_gone");
       const said = exchange.json.parts.map(({ PartNumber: number, ETag: tag }) => `${number} ${tag}`).join();
-      const listed = [...upload.parts.keys()].sort((a, b) => a - b).map((number) => `${number} ${etag(number)}`).join();
+      const listed = [...upload.parts.keys()]
+        .sort((a, b) => a - b)
+        .map((number) => `${number} ${etag(number)}`)
+        .join();
       if (said !== listed || !isWhole(upload)) return refuse(exchange, 409, "parts_missing");
       cloud.uploads.delete(idIn(exchange));
       const answer = JSON.parse(handle(upload.key, upload.size));

@@ -14,7 +14,10 @@
     if (!known.has(selector)) {
       const partOf = ([, mark, name, attribute, value]) => (attribute ? ["[", attribute, value] : [mark, name]);
       const simple = (text) => [...text.matchAll(/([#.]?)([\w-]+)|\[([\w-]+)(?:="?([^\]"]*)"?)?\]/g)].map(partOf);
-      known.set(selector, selector.split(",").map((one) => one.trim().split(/\s+/).reverse().map(simple)));
+      known.set(
+        selector,
+        selector.split(",").map((one) => one.trim().split(/\s+/).reverse().map(simple)),
+      );
     }
     return known.get(selector);
   }
@@ -111,7 +114,7 @@
     }
 
     outer(event) {
-      return this === document ? window : this.parentNode ?? (event.composed ? this.host : null);
+      return this === document ? window : (this.parentNode ?? (event.composed ? this.host : null));
     }
   }
 
@@ -178,11 +181,14 @@
 
     get dataset() {
       const own = (name) => `data-${dashed(name)}`;
-      return new Proxy({}, {
-        get: (_, name) => this.#attributes.get(own(name)),
-        set: (_, name, value) => (this.setAttribute(own(name), value), true),
-        deleteProperty: (_, name) => (this.removeAttribute(own(name)), true),
-      });
+      return new Proxy(
+        {},
+        {
+          get: (_, name) => this.#attributes.get(own(name)),
+          set: (_, name, value) => (this.setAttribute(own(name), value), true),
+          deleteProperty: (_, name) => (this.removeAttribute(own(name)), true),
+        },
+      );
     }
 
     get classes() {
@@ -239,7 +245,7 @@
     }
 
     closest(selector) {
-      return this.matches(selector) ? this : this.parentElement?.closest(selector) ?? null;
+      return this.matches(selector) ? this : (this.parentElement?.closest(selector) ?? null);
     }
 
     cloneNode(isDeep) {
@@ -268,7 +274,15 @@
 
     /** A click of a mouse; a key that presses a button makes one with `detail` 0. */
     click(details = {}) {
-      const event = new Event("click", { bubbles: true, cancelable: true, composed: true, detail: 0, clientX: 0, clientY: 0, ...details });
+      const event = new Event("click", {
+        bubbles: true,
+        cancelable: true,
+        composed: true,
+        detail: 0,
+        clientX: 0,
+        clientY: 0,
+        ...details,
+      });
       return this.dispatchEvent(event);
     }
   }
@@ -350,7 +364,9 @@
 
     decode() {
       const isShown = URL.living.has(this.src) && ![...Image.broken].some((name) => this.src.endsWith(name));
-      return new Promise((resolve, reject) => task(() => (isShown ? resolve() : reject(new DOMException("no image", "EncodingError")))));
+      return new Promise((resolve, reject) =>
+        task(() => (isShown ? resolve() : reject(new DOMException("no image", "EncodingError")))),
+      );
     }
   };
 
@@ -390,7 +406,9 @@
   /** Puts the elements of a text into a node. */
   const fill = (root, html) => {
     const open = [root];
-    for (const [, comment, closing, name, attributes, text] of html.matchAll(/(<!--.*?-->|<![^>]*>)|<(\/?)([a-z][\w-]*)((?:"[^"]*"|'[^']*'|[^>"'])*)>|([^<]+)/gis)) {
+    for (const [, comment, closing, name, attributes, text] of html.matchAll(
+      /(<!--.*?-->|<![^>]*>)|<(\/?)([a-z][\w-]*)((?:"[^"]*"|'[^']*'|[^>"'])*)>|([^<]+)/gis,
+    )) {
       const at = open.at(-1);
       if (text !== undefined) at.append(new Text(text));
       else if (closing) open.pop();

@@ -39,15 +39,19 @@
 
     addEventListener(type, listener, options) {
       const { capture = false, once = false, signal } = typeof options === "object" ? options : { capture: options };
-      const isKnown = this.#listeners.some((other) => other.type === type && other.listener === listener && other.capture === capture);
+      const isKnown = this.#listeners.some(
+        (other) => other.type === type && other.listener === listener && other.capture === capture,
+      );
       if (isKnown || signal?.aborted) return;
       this.#listeners.push({ type, listener, capture, once });
       signal?.addEventListener("abort", () => this.removeEventListener(type, listener, capture));
     }
 
     removeEventListener(type, listener, options) {
-      const capture = typeof options === "object" ? options.capture ?? false : options ?? false;
-      this.#listeners = this.#listeners.filter((other) => other.type !== type || other.listener !== listener || other.capture !== capture);
+      const capture = typeof options === "object" ? (options.capture ?? false) : (options ?? false);
+      this.#listeners = this.#listeners.filter(
+        (other) => other.type !== type || other.listener !== listener || other.capture !== capture,
+      );
     }
 
     forgetListeners() {

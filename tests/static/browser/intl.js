@@ -27,7 +27,13 @@
     },
     zh: () => "other",
   };
-  const CATEGORIES = { ar: "zero one two few many other", es: "one many other", fr: "one many other", pt: "one many other", ru: "one few many other" };
+  const CATEGORIES = {
+    ar: "zero one two few many other",
+    es: "one many other",
+    fr: "one many other",
+    pt: "one many other",
+    ru: "one few many other",
+  };
   const SHORT = { kilobyte: "kB", megabyte: "MB", gigabyte: "GB", terabyte: "TB" };
   const base = (tag) => tag.split("-")[0];
 
@@ -53,7 +59,8 @@
     constructor(tag, { style = "decimal", unit, unitDisplay = "short", minimumFractionDigits, maximumFractionDigits } = {}) {
       NumberFormat.made += 1;
       const isKnown = ["decimal", "percent", "unit"].includes(style) && ["short", "long"].includes(unitDisplay);
-      if (!isKnown || (style === "unit" && unit !== "byte" && !SHORT[unit])) throw new RangeError(`${style} ${unit} ${unitDisplay}`);
+      if (!isKnown || (style === "unit" && unit !== "byte" && !SHORT[unit]))
+        throw new RangeError(`${style} ${unit} ${unitDisplay}`);
       const highest = maximumFractionDigits ?? (style === "percent" ? 0 : 3);
       Object.assign(this, { style, unit, unitDisplay, lowest: minimumFractionDigits ?? 0, highest });
     }

@@ -10,7 +10,14 @@
 
     constructor(method, url, headers, body) {
       const { origin, pathname: path, searchParams } = new URL(url, location.href);
-      Object.assign(this, { method: method.toUpperCase(), url: String(url), origin, path, query: Object.fromEntries(searchParams), body });
+      Object.assign(this, {
+        method: method.toUpperCase(),
+        url: String(url),
+        origin,
+        path,
+        query: Object.fromEntries(searchParams),
+        body,
+      });
       this.headers = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
     }
 
@@ -93,7 +100,13 @@
           signal?.throwIfAborted();
           return text;
         };
-        resolve({ status, ok: status >= 200 && status <= 299, headers: { get }, text: read, json: async () => JSON.parse(await read()) });
+        resolve({
+          status,
+          ok: status >= 200 && status <= 299,
+          headers: { get },
+          text: read,
+          json: async () => JSON.parse(await read()),
+        });
       };
       signal?.addEventListener("abort", () => {
         exchange.cancel();
@@ -126,7 +139,10 @@
     }
 
     getAllResponseHeaders() {
-      return Object.entries(this.#answered).map(([name, value]) => `${name.toLowerCase()}: ${value}\r\n`).sort().join("");
+      return Object.entries(this.#answered)
+        .map(([name, value]) => `${name.toLowerCase()}: ${value}\r\n`)
+        .sort()
+        .join("");
     }
 
     send(body) {

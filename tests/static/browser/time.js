@@ -11,7 +11,10 @@
 
   const next = () => [...timers].sort(([a, one], [b, two]) => one.due - two.due || a - b)[0];
 
-  /** Runs the oldest task, or a timer that is due; returns whether there was one. `conftest.py` calls it when no promise has anything left to do. */
+  /**
+   * Runs the oldest task, or a timer that is due; returns whether there was one. `conftest.py` calls it when no promise
+   * has anything left to do.
+   */
   globalThis.runTask = () => {
     let act = tasks.shift();
     const [id, timer] = next() ?? [];

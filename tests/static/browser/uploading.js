@@ -28,5 +28,6 @@
   };
 
   globalThis.states = (uploader) => uploader.items.map(({ state }) => state);
-  globalThis.told = (uploader, type) => uploader.log.filter((line) => line.startsWith(type)).map((line) => line.slice(type.length + 1));
+  globalThis.told = (uploader, type) =>
+    uploader.log.filter((line) => line.startsWith(type)).map((line) => line.slice(type.length + 1));
 }

@@ -1,7 +1,8 @@
 /** Addresses, files and forms. */
 
 {
-  const utf8 = (text) => Uint8Array.from(unescape(encodeURIComponent(text.toWellFormed())), (character) => character.charCodeAt(0));
+  const utf8 = (text) =>
+    Uint8Array.from(unescape(encodeURIComponent(text.toWellFormed())), (character) => character.charCodeAt(0));
 
   class URLSearchParams {
     #pairs;
@@ -96,7 +97,9 @@
     isGone = false;
 
     constructor(parts = [], { type = "" } = {}) {
-      const arrays = parts.map((part) => (part instanceof Blob ? part.bytes : typeof part === "string" ? utf8(part) : new Uint8Array(part)));
+      const arrays = parts.map((part) =>
+        part instanceof Blob ? part.bytes : typeof part === "string" ? utf8(part) : new Uint8Array(part),
+      );
       const bytes = new Uint8Array(arrays.reduce((sum, { length }) => sum + length, 0));
       let place = 0;
       for (const array of arrays) {
@@ -118,7 +121,11 @@
     slice(start = 0, end = this.size) {
       const slice = new Blob();
       const first = Math.min(start, this.size);
-      return Object.assign(slice, { whole: this.whole, start: this.start + first, size: Math.max(0, Math.min(end, this.size) - first) });
+      return Object.assign(slice, {
+        whole: this.whole,
+        start: this.start + first,
+        size: Math.max(0, Math.min(end, this.size) - first),
+      });
     }
 
     async arrayBuffer() {
