@@ -25,18 +25,6 @@ PROGRAM = "oss-wsgi"
 #: Modules with ``add(subparsers)``, in the order of the help.
 COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, ledger, doctor)
 
-#: What to use in place of dropped commands and options.
-_DROPPED = {
-    "uploads": "`uploads` is gone: `oss-wsgi doctor --only parts` shows the lifecycle rule with which OSS removes "
-    "unfinished parts, and OSS's own `ossutil ls -m` and `ossutil rm -m` list and remove them.",
-    "lifecycle": "`lifecycle` is gone: `oss-wsgi doctor --only parts` shows the rule, to be created in OSS's console.",
-    "completion": "`completion` is gone: `pip install shtab`, then `shtab --shell bash "
-    "oss_wsgi.cli.main.command_parser` prints what completes commands and options.",
-    "--resume": "`upload --resume` is gone: upload large files in the page of `oss-wsgi serve`, or with OSS's own "
-    "`ossutil cp`, which go on after a stop.",
-}
-_DROPPED["--state-dir"] = _DROPPED["--resume"]
-
 #: An error of the program itself, as sysexits.h numbers it.
 _INTERNAL_ERROR = 70
 _BUG = (
@@ -94,10 +82,6 @@ def command_parser() -> argparse.ArgumentParser:
 
 def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
     """Run a command. Return its exit status, and for JSON why it failed, which was printed already, or nothing."""
-    dropped = _dropped(words)
-    if dropped:
-        note(f"{PROGRAM}: {dropped}")
-        return 2, _failure([dropped])
     try:
         arguments = command_parser().parse_args(words)
     except UsageError as error:
@@ -132,16 +116,6 @@ def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
 
 def _failure(problems: Sequence[str]) -> Mapping[str, Any]:
     return {"message": " ".join(problems), "problems": problems}
-
-
-def _dropped(words: Sequence[str]) -> str | None:
-    """Return what to use in place of a dropped command or option, or None."""
-    command = next((word for word in words if not word.startswith("-")), "")
-    names = [command]
-    if command == "upload":
-        own = words[: words.index("--")] if "--" in words else words
-        names += [word.partition("=")[0] for word in own if word.startswith("--")]
-    return next((_DROPPED[name] for name in names if name in _DROPPED), None)
 
 
 def _document(output: str, failure: Mapping[str, Any]) -> str:

@@ -104,29 +104,6 @@ def test_the_program_is_named_oss_wsgi_however_it_is_started() -> None:
     assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "instead"),
-    [
-        (["uploads", "list"], "ossutil ls -m"),
-        (["uploads", "abort", "--older-than", "2d", "--json"], "ossutil rm -m"),
-        (["lifecycle", "apply", "--yes"], "oss-wsgi doctor --only parts"),
-        (["completion", "bash"], "shtab --shell bash oss_wsgi.cli.main.command_parser"),
-        (["upload", "film.mp4", "--resume"], "ossutil cp"),
-        (["upload", "--state-dir=/tmp", "film.mp4"], "ossutil cp"),
-    ],
-)
-def test_a_dropped_command_says_in_a_sentence_what_to_use(arguments: list[str], instead: str) -> None:
-    ended = oss_wsgi(*arguments, status=2)
-    assert len(ended.stderr.splitlines()) == 1
-    assert " is gone: " in ended.stderr and instead in ended.stderr
-    if "--json" in arguments:
-        assert instead in json.loads(ended.stdout)["error"]["message"]
-
-
-def test_a_file_with_the_name_of_a_dropped_command_or_option_is_none() -> None:
-    assert "cannot be read" in oss_wsgi("upload", "uploads", "--", "--resume", status=1).stdout
-
-
 def test_the_help_fits_one_screen() -> None:
     assert len(oss_wsgi("--help", COLUMNS="80").stdout.splitlines()) <= 24
 
