@@ -13,10 +13,8 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import waitress
 from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
 
@@ -31,18 +29,12 @@ from .bounds import (
 from .server import Server
 from .sharing import Share
 from .threads import Threads
-from .unknown_release import make_stock_server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-# The releases whose internals our parts fit.
-_KNOWN = ("3.0.",)
-
 _LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
-
-log = logging.getLogger(__name__)
 
 
 def make_server(
@@ -62,9 +54,6 @@ def make_server(
 
     It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. It also
     has ``drain(seconds, delay=0)``, which ends it in order, so that ``run()`` returns; a signal's handler may call it.
-
-    An unknown release of waitress serves without our parts, and the log says so: nothing bounds connections, and
-    ``drain`` ends at once.
 
     :param is_nonblocking: ``(method, path, headers) -> bool``: which requests ``app`` answers without waiting for a
         disk, a lock or another host. The I/O loop answers these itself; threads answer all others. ``path`` is decoded
@@ -93,14 +82,6 @@ def make_server(
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     body_limit = body_limit or getattr(app, "body_limit", None)
     is_callback = is_callback or getattr(app, "is_callback", None)
-    version = waitress_version()
-    if not version.startswith(_KNOWN):
-        log.warning(
-            "oss_wsgi does not know waitress %s and does not change it: it may be slow with many connections", version
-        )
-        if body_limit is not None and "max_request_body_size" in options:
-            options["max_request_body_size"] = max(options["max_request_body_size"], MEMORY_BODY_BYTES + 1)
-        return make_stock_server(app, listeners, options)
     for each in listeners:  # one by one: our loop serves Internet and Unix sockets together
         Adjustments.check_sockets([each])
     adj = Adjustments(sockets=listeners[:1], **{"inbuf_overflow": MEMORY_BODY_BYTES, **options})
@@ -145,12 +126,3 @@ def make_server(
         shares_listeners=shares_listeners or share is not None,
         share=share,
     )
-
-
-def waitress_version() -> str:
-    """Return waitress's version, from the name of the folder beside it: importlib.metadata costs 4 MiB for the same."""
-    for metadata in Path(waitress.__file__).parent.parent.glob("waitress-*.dist-info"):
-        return metadata.name.removeprefix("waitress-").removesuffix(".dist-info")
-    from importlib.metadata import version
-
-    return version("waitress")
