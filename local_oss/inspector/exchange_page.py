@@ -25,7 +25,7 @@ from ..forms.policy import (
 from ..xml_document import iso_time
 from .exchange import Exchange
 from .markup import Page
-from .masks import HIDDEN, Masks
+from .masks import masked
 from .outcome import outcome, reason
 from .signature_mistakes import difference
 
@@ -41,7 +41,6 @@ Line = tuple[str, bool | None, str]
 def exchange_page(
     page: Page,
     exchange: Exchange,
-    masks: Masks,
     *,
     strict: bool,
     related: Iterable[tuple[str, str]],
@@ -62,7 +61,6 @@ def exchange_page(
     return page.response(
         "exchange.html",
         exchange=exchange,
-        masks=masks,
         outcome=outcome,
         why=why,
         fix=fix,
@@ -168,18 +166,16 @@ def _lines(document: Mapping[str, Any], exchange: Exchange, *, strict: bool) -> 
         else:
             yield _json(raw), *_value(condition, values.get(condition.name.lower()))
     for name in not_named(policy, fields, strict=strict):
-        yield f"(no condition names {name})", False, HIDDEN if "security-token" in name else fields[name]
+        yield f"(no condition names {name})", False, masked(fields[name], name)
 
 
 def _value(condition: Condition, value: str | None) -> tuple[bool, str]:
     if value is None:
         return False, f"the form has no {condition.name}"
-    if "security-token" in condition.name.lower():  # in JSON, so that the name beside the value would not hide it
-        shown = HIDDEN
-    elif value == condition.operand and len(value) > _LONG:
+    if value == condition.operand and len(value) > _LONG:
         shown = f"the same {len(value)} characters"
     else:
-        shown = value or "(empty)"
+        shown = masked(value, condition.name) or "(empty)"
     return holds(condition, value), shown
 
 

@@ -27,7 +27,6 @@ from .curl import curl_line
 from .exchange import Exchange, Journal, new_request_id
 from .exchange_page import exchange_page
 from .markup import ROOT, Page
-from .masks import Masks
 from .outcome import log_line
 from .pages import (
     activity_page,
@@ -113,15 +112,9 @@ class Inspector:
             self.journal.add(exchange)
         if self._options.log:
             link = f"{self._oss.url}{ROOT}/requests/{exchange.id}" if self.has_pages else ""
-            line = log_line(exchange, self.masks(exchange), link)
+            line = log_line(exchange, link)
             if line:
                 self._options.log(line)
-
-    def masks(self, exchange: Exchange | None = None, *, shorten_tickets: bool = True) -> Masks:
-        """Return what hides the secrets of the account, and those of an exchange."""
-        account = self._oss.account
-        secrets = account.access_key_secret, account.security_token, *self._oss.former
-        return Masks(secrets, exchange, shorten_tickets=shorten_tickets)
 
     def _root(self, environ: Mapping[str, Any]) -> Response | None:
         """Return the activity for a person who opens the root; None for a program that lists buckets, or a stranger."""
@@ -149,7 +142,7 @@ class Inspector:
         if path in ("", "/"):
             buckets = [bucket.name for bucket in self._oss.storage.buckets()]
             own = {"url": self._oss.url, "bucket": self._options.bucket, "buckets": buckets}
-            return activity_page(page, self.journal, self.masks(), query, **own)
+            return activity_page(page, self.journal, query, **own)
         if path == "/news":  # the pages ask each second
             return plain(200, str(self.journal.count))
         if path == "/objects":
@@ -176,11 +169,10 @@ class Inspector:
             gone = "The local OSS no longer keeps it, or was started again since."
             return page.message("No such request", gone, status=404)
         if form:
-            return plain(200, curl_line(exchange, self.masks(exchange, shorten_tickets=False)))
+            return plain(200, curl_line(exchange))
         return exchange_page(
             page,
             exchange,
-            self.masks(exchange),
             strict=self._options.strict,
             related=islice(self._related(page, exchange), MAX_RELATED),
             beside=matching(self.journal.exchanges(), query)[:MAX_BESIDE],

@@ -17,6 +17,7 @@ from oss_wsgi.explanations.languages import CHINESE, ENGLISH, in_language
 
 from ..errors import Headers, Response, xml_text
 from .access import SAFE, plain
+from .masks import masked
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -124,6 +125,7 @@ def environment() -> Environment:
             "duration": duration_text,
             # The value of a form's field comes back as it is.
             "field_value": lambda value: escape(xml_text(value)),
+            "masked": masked,
             "local_time": lambda seconds, pattern: time.strftime(pattern, time.localtime(seconds)),
             "pretty": pretty,
             "size": size_text,
@@ -132,6 +134,7 @@ def environment() -> Environment:
         }
     )
     templates.globals["_"] = pass_context(lambda context, text: context["page"].say(text))
+    templates.globals["masked"] = masked
     templates.tests["long"] = lambda content: len(content) > _SCREENFUL or content.count("\n") > _LINES
     return templates
 

@@ -9,7 +9,6 @@ from oss_wsgi.explanations.rows import find
 
 from .exchange import Exchange
 from .markup import visible
-from .masks import Masks
 
 Level = Literal["good", "warn", "bad", "quiet", "busy"]
 
@@ -67,7 +66,7 @@ def reason(exchange: Exchange) -> tuple[str, str]:
     return "", ""
 
 
-def log_line(exchange: Exchange, masks: Masks, link: str) -> str | None:
+def log_line(exchange: Exchange, link: str) -> str | None:
     """Return the exchange as a line for a terminal; None for a success that is not an upload."""
     level, short = outcome(exchange)
     if exchange.kind not in ("upload", "callback") and level not in ("bad", "warn"):
@@ -83,5 +82,5 @@ def log_line(exchange: Exchange, masks: Masks, link: str) -> str | None:
         facts.append(f"callback {status} in {round(call.seconds * 1000)} ms {url}")
     why, fix = reason(exchange)
     facts += [part.rstrip(".") for part in (why, fix) if part]
-    text = masks("; ".join(facts)) + (f" {link}" if level in ("bad", "warn") else "")
+    text = "; ".join(facts) + (f" {link}" if level in ("bad", "warn") else "")
     return "".join(character if character.isprintable() else "\ufffd" for character in visible(text))

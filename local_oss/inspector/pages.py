@@ -14,7 +14,6 @@ from ..storage.storage import Storage
 from .access import PICTURES, SAFE, essence
 from .exchange import KINDS, MAX_EXCHANGES, Exchange, Journal
 from .markup import Page
-from .masks import Masks
 from .outcome import outcome
 
 FILTERS = ("object", "status", "kind", "q")
@@ -73,7 +72,7 @@ def matching(exchanges: Iterable[Exchange], query: Mapping[str, str]) -> list[Ex
     ]
 
 
-def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str, str], **values: Any) -> Response:
+def activity_page(page: Page, journal: Journal, query: Mapping[str, str], **values: Any) -> Response:
     """Return the page; `values` are for the page that has no exchanges yet."""
     exchanges = journal.exchanges()
     matches = matching(exchanges, query)
@@ -96,7 +95,6 @@ def activity_page(page: Page, journal: Journal, masks: Masks, query: Mapping[str
         statuses=STATUSES,
         has_exchanges=bool(exchanges),
         rows=matches[start : start + PAGE_SIZE],
-        masks=masks,
         outcome=outcome,
         newer=others(max(0, start - PAGE_SIZE)) if start else "",
         older=others(start + PAGE_SIZE) if start + PAGE_SIZE < len(matches) else "",
