@@ -9,13 +9,17 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
+from ..credentials import StaticCredentialsProvider
 from ..exceptions import SettingsError
+from ..sdk.client import SDKCallError, SDKClient
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
 from ..sdk.credentials import access_key
 from ..settings import Settings, items
 from .options import EPILOG, add_settings, environ_of
-from .sdk_client import SDKClient, SDKRefusedError
+from .refusals import fix_sdk_error, say_sdk_error
 from .terminal import FailedError, MisuseError, coloured, confirmed, note, print_difference, said, waiting
+
+_TIMEOUT = 10.0  # seconds for a call
 
 
 def add(subparsers: Any) -> None:
@@ -44,15 +48,15 @@ def run(arguments: Namespace) -> int:
     if arguments.action == "print":
         return _print(rule_for(origins, parts=settings.multipart), arguments)
     with waiting("Looking for an access key", arguments.environ):
-        key = access_key(settings, time.time)
+        key = StaticCredentialsProvider(access_key(settings, time.time))
     try:
-        with SDKClient(settings, key) as client:
+        with SDKClient(settings, credentials=key, clock=time.time, timeout=_TIMEOUT) as client:
             return _compare(client, origins, settings.multipart, arguments)
-    except SDKRefusedError as error:
+    except SDKCallError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
-        fix = error.fix(rights, settings.bucket or "BUCKET")
-        sentence = f"{str(error).rstrip('.')}. {fix}"
-        raise FailedError(sentence, code=error.refusal.code, message=str(error), fix=fix) from error
+        fix = fix_sdk_error(error, rights, settings.bucket or "BUCKET")
+        message = say_sdk_error(error)
+        raise FailedError(f"{message.rstrip('.')}. {fix}", code=error.code, message=message, fix=fix) from error
 
 
 def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
@@ -124,10 +128,10 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
 
 
 def _rules_of(client: SDKClient) -> tuple[list[Rule], bool | None]:
-    """Return the bucket's rules and its ResponseVary. Raises SDKRefusedError."""
+    """Return the bucket's rules and its ResponseVary. Raises SDKCallError."""
     try:
         return from_sdk(client.ask("get_bucket_cors", "GetBucketCorsRequest").cors_configuration)
-    except SDKRefusedError as error:
-        if error.refusal.code == "NoSuchCORSConfiguration":
+    except SDKCallError as error:
+        if error.code == "NoSuchCORSConfiguration":
             return [], None
         raise

@@ -17,7 +17,7 @@ from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..callback.secret_file import MIN_TICKET_SECRET
 from ..ledger.url import is_url
 from ..private_file import open_own, write_private
-from ..sdk.bucket import has_sdk
+from ..sdk.client import has_sdk
 from ..serving.listeners import local_url
 from ..serving.until_stopped import CannotStartError, run_until_stopped, signals_deferred
 from ..settings import OFF, Settings

@@ -7,7 +7,9 @@ import re
 from dataclasses import asdict, dataclass
 
 from .. import settings_check
+from ..exceptions import SettingsError
 from ..explanations.rows import APPLICATION, EC_PAGE, OSS, find, rows_of_status
+from ..sdk.client import SDKCallError
 from .terminal import plain
 
 REACH_OSS = "Check OSS_REGION, OSS_ENDPOINT and OSS_HOST, the DNS and the firewall: `oss-wsgi doctor --only bucket`."
@@ -71,6 +73,28 @@ def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) ->
     if row is not None:
         return row.fix
     return " ".join(row.fix for row in rows_of_status(status, OSS)[:1]) or REACH_OSS
+
+
+def say_sdk_error(error: SDKCallError | SettingsError) -> str:
+    """Return why a call of the SDK has no result, which may be that it is not installed."""
+    if isinstance(error, SettingsError):
+        return str(error)
+    if not error.status:
+        return f"OSS could not be asked: {plain(str(error))}"
+    refusal = sdk_refusal(error)
+    return f"OSS answered {error.status} {refusal.code}{f', EC {refusal.ec}' if refusal.ec else ''}: {refusal.message}"
+
+
+def fix_sdk_error(error: SDKCallError, rights: str, bucket: str) -> str:
+    """Return the sentences that say what to do; ``rights`` are the RAM actions that the call needs."""
+    if not error.status:
+        return REACH_OSS
+    return fix_refusal(sdk_refusal(error), error.status, rights, f"acs:oss:*:*:{bucket}")
+
+
+def sdk_refusal(error: SDKCallError) -> OSSRefusal:
+    code, message, ec = (plain(text) for text in (error.code, error.message, error.ec))
+    return OSSRefusal(code, message, ec, read_refusal(error.document).endpoint)
 
 
 def fix_status(status: int, code: str) -> str:

@@ -15,7 +15,7 @@ from ..exceptions import SettingsError
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
-from ..sdk.bucket import has_sdk
+from ..sdk.client import has_sdk
 from ..serving.bounds import raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
 from ..serving.listeners import local_url

@@ -12,7 +12,8 @@ from ..credentials import CredentialsProvider
 from ..exceptions import BucketError, BucketRefusedError, ConfirmationUnavailableError, NotConfirmedError
 from ..http import essence
 from ..settings import Settings
-from .bucket import SDKBucket, require_sdk
+from .bucket import SDKBucket
+from .client import require_sdk
 
 OSS_CALLBACK_TIMEOUT = 5.0
 

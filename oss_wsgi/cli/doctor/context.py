@@ -19,6 +19,7 @@ from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...http import DEFAULT_PORTS
+from ...sdk.client import SDKClient
 from ...sdk.credentials import access_key
 from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
@@ -177,6 +178,16 @@ class CheckContext:
                 "`export OSS_ACCESS_KEY_ID=ID; read -rs OSS_ACCESS_KEY_SECRET; export OSS_ACCESS_KEY_SECRET`"
             )
             raise NotCheckedError(error(f"there is no access key: {in_words(str(cause))}", fix)) from cause
+
+    def sdk_client(self, signature_version: str | None = None) -> SDKClient:
+        """Return a client for what no upload asks OSS, which the caller closes. Raises SettingsError."""
+        return SDKClient(
+            self.settings,
+            credentials=StaticCredentialsProvider(self.credentials),
+            clock=time.time,
+            timeout=TIMEOUT,
+            signature_version=signature_version,
+        )
 
     @property
     def host(self) -> str:

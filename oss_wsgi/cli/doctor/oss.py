@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...exceptions import SettingsError
+from ...sdk.client import SDKCallError
 from ...sdk.cors import rule_for
-from ..refusals import read_refusal, region_of
-from ..sdk_client import SDKClient, SDKRefusedError
+from ..refusals import read_refusal, region_of, say_sdk_error
 from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning
 
 #: Seconds that OSS tolerates between its clock and a signature's time.
@@ -97,11 +97,11 @@ def _ask_for_region(context: CheckContext) -> tuple[str | None, str]:
     # OSS refuses a V4 signature for a wrong region; V1 has no region, but new accounts do not accept it.
     for version in ("v4", "v1"):
         try:
-            with SDKClient(context.settings, context.credentials, version) as client:
+            with context.sdk_client(version) as client:
                 location: str = client.ask("get_bucket_location", "GetBucketLocationRequest").location
                 return location.removeprefix("oss-"), ""
-        except (SettingsError, SDKRefusedError) as cause:
-            reason = reason or str(cause)
+        except (SettingsError, SDKCallError) as cause:
+            reason = reason or say_sdk_error(cause)
     return None, reason
 
 

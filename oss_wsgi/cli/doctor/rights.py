@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, NotStoredError
 from ...parts.uploads import UPLOAD_LIFETIME
-from ...sdk.bucket import SDKBucket, has_sdk
-from ..sdk_client import REINSTALL_SDK, SDKClient, SDKRefusedError
+from ...sdk.bucket import SDKBucket
+from ...sdk.client import REINSTALL_SDK, SDKCallError, SDKClient, has_sdk
+from ..refusals import fix_sdk_error, say_sdk_error
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
 
 #: What a request does, the RAM action that it needs, and the request.
@@ -150,11 +151,14 @@ def _check_rule(context: CheckContext) -> Finding:
     prefix = context.settings.upload_dir
     names = f"under {prefix}" if prefix else "in the bucket"
     try:
-        with SDKClient(context.settings, context.credentials) as client:
+        with context.sdk_client() as client:
             days = _abort_days(client, prefix)
-    except SDKRefusedError as cause:
-        fix = f"{cause.fix('oss:GetBucketLifecycle', client.bucket)} Or see in the console whether there is a rule."
-        return warning(f"the lifecycle rules cannot be read: {cause}", fix)
+    except SDKCallError as cause:
+        fix = fix_sdk_error(cause, "oss:GetBucketLifecycle", client.bucket)
+        return warning(
+            f"the lifecycle rules cannot be read: {say_sdk_error(cause)}",
+            f"{fix} Or see in the console whether there is a rule.",
+        )
     if not days:
         message = f"no lifecycle rule removes unfinished parts {names}, and they cost money until somebody aborts them"
         applied_to = f"Files with Specified Prefix: {prefix}" if prefix else "Whole Bucket"
@@ -176,11 +180,11 @@ def _check_rule(context: CheckContext) -> Finding:
 
 
 def _abort_days(client: SDKClient, prefix: str) -> list[int]:
-    """Return after how many days the bucket's rules abort all uploads under a prefix. Raises SDKRefusedError."""
+    """Return after how many days the bucket's rules abort all uploads under a prefix. Raises SDKCallError."""
     try:
         rules = client.ask("get_bucket_lifecycle", "GetBucketLifecycleRequest").lifecycle_configuration.rules
-    except SDKRefusedError as error:
-        if error.refusal.code == "NoSuchLifecycle":
+    except SDKCallError as error:
+        if error.code == "NoSuchLifecycle":
             return []
         raise
     return [

@@ -15,13 +15,13 @@ from ...callback.ticket import TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, OSSWSGIError, SettingsError
 from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
-from ...sdk.bucket import SDKBucket, has_sdk
+from ...sdk.bucket import SDKBucket
+from ...sdk.client import SDKCallError, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
 from ...signing.presigned_url import URLPresigner
 from ..http_client import Response, is_json, json_members
-from ..refusals import OSSRefusal, read_refusal, see_also
-from ..sdk_client import SDKClient, SDKRefusedError
+from ..refusals import OSSRefusal, read_refusal, say_sdk_error, see_also
 from .callback import SLOW
 from .context import FILENAME, FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
 from .rights import bucket_client
@@ -171,12 +171,12 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
 def delete_object(key: str, context: CheckContext) -> Finding:
     """Delete a test object, and return whether that worked."""
     try:
-        with SDKClient(context.settings, context.credentials) as client:
+        with context.sdk_client() as client:
             client.ask("delete_object", "DeleteObjectRequest", key=key)
-    except (SettingsError, SDKRefusedError) as cause:
+    except (SettingsError, SDKCallError) as cause:
         fix = (
             "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install the SDK: "
             "`pip install 'oss-wsgi[sdk]'`."
         )
-        return warning(f"{key} stays in the bucket: {cause}", fix)
+        return warning(f"{key} stays in the bucket: {say_sdk_error(cause)}", fix)
     return ok(f"{key} was deleted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from local_oss import CORSRule
 from local_oss.operations.lifecycle import read_rules
 from oss_wsgi.cli.doctor import rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
-from oss_wsgi.cli.sdk_client import SDKClient
 from oss_wsgi.exceptions import BucketRefusedError
+from oss_wsgi.sdk.client import SDKClient
 from oss_wsgi.settings import Settings
 
 from ...support.deployment import ORIGIN, Deployment, deployed
@@ -40,7 +41,7 @@ def findings(deployment: Deployment, **environ: str) -> list[tuple[str, str]]:
 def set_rule(deployment: Deployment, days: int, **members: Any) -> None:
     """Let the bucket have one lifecycle rule, which aborts uploads in parts."""
     settings = Settings.from_environ(deployment.environ)
-    with SDKClient(settings, settings.credentials()) as client:
+    with SDKClient(settings, clock=time.time, timeout=60.0) as client:
         sdk = client.sdk
         abort = sdk.LifecycleRuleAbortMultipartUpload(days=days)
         rule = sdk.LifecycleRule(

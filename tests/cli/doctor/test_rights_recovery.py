@@ -108,7 +108,7 @@ def test_receipts_that_are_off_and_a_short_memory_are_yellow(deployment: Deploym
 def test_a_missing_sdk_is_named(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, recover: str, colour: str
 ) -> None:
-    monkeypatch.setattr(rights, "has_sdk", lambda: False)
+    monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
     (finding,) = findings(deployment, OSS_RECOVER=recover)
     assert finding.colour == colour
     assert "oss-wsgi[sdk] is not installed" in finding.message
