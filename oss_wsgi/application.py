@@ -56,7 +56,7 @@ from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import request_target
 from .wsgi.observers import Observers
-from .wsgi.questions import pass_on
+from .wsgi.questions import MEET_KEY, pass_on
 
 if TYPE_CHECKING:
     import webob
@@ -153,6 +153,10 @@ class DirectUpload:
     #: first does not count.
     is_callback: CallbackTest
 
+    #: This DirectUpload, and those in the application that it wraps. Middleware around it passes them on, so that
+    #: `serve --app` and `reconcile` find them.
+    direct_uploads: tuple[DirectUpload, ...]
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -243,6 +247,7 @@ class DirectUpload:
             request_for=FoundRequest(self._callback_path, url),
         )
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
+        self.direct_uploads = (self, *direct_uploads_of(app))
         self._build()
 
     def _build(self) -> None:
@@ -291,6 +296,8 @@ class DirectUpload:
             self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if MEET_KEY in environ:
+            environ[MEET_KEY](self)
         if "HTTP_X_OSS_PUB_KEY_URL" in environ and environ.get("PATH_INFO") != self._callback_path:
             self._log_misrouted_callback(environ)
         if PROBE_KEY in environ and self._probe is not None:
@@ -434,6 +441,11 @@ class DirectUpload:
     def _observed(self, endpoint: WSGIApplication) -> WSGIApplication:
         """Return the endpoint, marked as blocking if it calls observers of the user's own, which may wait."""
         return endpoint if self._on_issued is None and self._on_refused is None else Blocking(endpoint)
+
+
+def direct_uploads_of(app: object) -> tuple[DirectUpload, ...]:
+    """Return the DirectUploads that an application shows: itself, or those that middleware passes on."""
+    return tuple(getattr(app, "direct_uploads", ()))
 
 
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:

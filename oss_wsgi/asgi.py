@@ -105,6 +105,7 @@ class DirectUpload:
             on_upload=self._plain(on_upload, "on_upload"),
             **options,
         )
+        self.direct_uploads = self.wsgi.direct_uploads
         respond: Any = self._respond  # a2wsgi has its own types for WSGI
         # Reports have their own threads, so they never wait for a browser's request.
         self._reports = WSGIMiddleware(respond, workers=threads)

@@ -15,13 +15,13 @@ from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
-from ..application import DirectUpload
+from ..application import DirectUpload, direct_uploads_of
 from ..exceptions import BucketError, LedgerUnavailableError, SweepRunningError
 from ..ledger.memory import MemoryLedger
 from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..settings import TABLE, Settings
 from ..site import site
-from .load_application import load_attribute
+from .loader import load
 from .options import EPILOG, add_settings, duration_argument, environ_of
 from .terminal import FailedError, MisuseError, plain, progress
 
@@ -149,15 +149,14 @@ def _application(arguments: Namespace) -> DirectUpload:
     given = [f"--{row.name.replace('_', '-')}" for row in TABLE if getattr(arguments, row.variable, None) is not None]
     if given:
         raise MisuseError(f"{arguments.application} has settings of its own: leave out {', '.join(given)}.")
-    found = load_attribute(arguments.application)
-    if not isinstance(found, DirectUpload):
-        found = getattr(found, "wsgi", found)  # that of oss_wsgi.asgi has one
-    if not isinstance(found, DirectUpload):
+    loaded = load(arguments.application)
+    shown = (loaded,) if isinstance(loaded, DirectUpload) else direct_uploads_of(loaded)
+    if len(shown) != 1:
         raise MisuseError(
-            f"{arguments.application} is a {type(found).__name__}, not a DirectUpload: if middleware wraps your "
+            f"{arguments.application} is a {type(loaded).__name__}, not a DirectUpload: if middleware wraps your "
             "DirectUpload, give the DirectUpload a variable of its own, and name that."
         )
-    return found
+    return shown[0]
 
 
 def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator, MutableMapping
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from ..serving.inheritance import Inheritance
 from ..serving.until_stopped import CannotStartError
@@ -29,15 +31,10 @@ def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) ->
     :param environ: of this process; the child gets it.
     """
     try:
+        from hupper import start_reloader
         from hupper.polling import PollingFileMonitor, get_mtime
-        from hupper.reloader import Reloader
-    except ModuleNotFoundError:
+    except ImportError:
         raise CannotStartError("--reload needs hupper: pip install 'oss-wsgi[reload]'.") from None
-
-    class UntilHangup(Reloader):  # type: ignore[misc]
-        """A reloader that ends when its terminal is closed; hupper's own would reload then."""
-
-        _signals: ClassVar[dict[str, bytes]] = {**Reloader._signals, "SIGHUP": Reloader._signals["SIGTERM"]}
 
     started = time.time()
 
@@ -51,13 +48,13 @@ def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) ->
     for listener in (*inherited.listeners, *inherited.metrics_listeners):
         listener.set_inheritable(True)
     inherited.to_environ(environ)
-    UntilHangup(
+    start_reloader(
         "oss_wsgi.cli.main.main",
-        Monitor,
-        _Logger(),
         reload_interval=_INTERVAL,
         shutdown_interval=DRAIN + _GRACE,
-    ).run()
+        logger=_Logger(),
+        monitor_factory=Monitor,
+    )
     raise SystemExit(0)
 
 
@@ -65,6 +62,7 @@ class _Logger:
     """Says on standard error what hupper does, unless its terminal is closed."""
 
     def info(self, text: str) -> None:
+        _end_with_the_terminal()
         with contextlib.suppress(OSError):
             note(text)
 
@@ -72,6 +70,15 @@ class _Logger:
 
     def debug(self, text: str) -> None:
         """Say nothing."""
+
+
+def _end_with_the_terminal() -> None:
+    """Let SIGHUP, at which hupper reloads, do what SIGTERM does.
+
+    hupper has no option for that, and sets its handlers before the main thread logs for the first time.
+    """
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
 
 
 def watch_what_failed(error: Exception, application: str) -> None:

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
+import io
 import os
+import socket
+import sys
+import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..application import ledger_of
+from ..application import DirectUpload, direct_uploads_of, ledger_of
 from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
+from ..middleware.access_log import AccessLog
 from ..middleware.dispatcher import check_prefix
 from ..sdk.client import has_sdk
-from ..serving.bounds import raise_descriptor_limit
+from ..serving import make_server
+from ..serving.bounds import default_connection_limit, default_file_bytes, most_connections, raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
-from ..serving.listeners import local_url
-from ..serving.until_stopped import CannotStartError, run_until_stopped
+from ..serving.joined_metrics import SharedMetrics, families_of
+from ..serving.listeners import HANDSHAKE_SECONDS, inherited_sockets, listening_socket, local_url
+from ..serving.sharing import Share
+from ..serving.supervisor import Parent, Processes
+from ..serving.until_stopped import CannotStartError, drain_on_signals, run_until_stopped
 from ..settings import Settings
+from ..settings_check import unshared
 from ..signing.presigned_url import URLPresigner
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
-from .http_server import become_child, check_shared, open_sockets, run_server, serve_metrics, serve_processes
-from .load_application import CannotLoadError, check_spelling
+from ..wsgi.questions import nonblocking_test
+from .loader import CannotLoadError, check_spelling, load_application
 from .local import local_environ, start_local_oss, why_local
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .reload import DRAIN, reload_forever, watch_what_failed
-from .serve_application import own_application
-from .terminal import said
+from .terminal import note, said
+from .watch import ApplicationWatch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -43,6 +55,14 @@ ENV_FILE_IS_NOT_READ = (
 LINK_LIFETIME = 3600
 # For paths of which DirectUpload says nothing. waitress refuses this size and larger ones.
 MAX_BODY = MAX_BODY_BYTES + 1
+MAX_HEADERS = 32 * 1024
+#: The options of `make_server` that have the names of options of the command.
+_BOUNDS = ("header_timeout", "body_timeout", "idle_timeout", "write_timeout", "connections_per_address")
+
+DEFAULT_ADDRESS = "127.0.0.1", 8080
+
+# A scraper needs one connection; strangers must not use up what the main port needs.
+_METRICS_BOUNDS: dict[str, Any] = {"connection_limit": 10, "buffered_bytes": 1 << 20, "max_request_body_size": 1}
 
 
 def add(subparsers: Any) -> None:
@@ -112,8 +132,8 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         environ = local_environ(environ, arguments.local_dir)
     settings = _settings(environ, arguments, is_local=reason is not None)
     if arguments.app is None and reason is None:  # the local OSS brings both
-        check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
-    own = open_sockets(arguments, stack)
+        _check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
+    own = _open_sockets(arguments, stack)
     if reason:
         own.is_local = True
         own.callback_url = start_local_oss(environ, settings, arguments, own.listeners[0], stack)
@@ -124,7 +144,7 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     # An option of a setting counts as the variable that the application reads.
     arguments.environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
     if arguments.processes > 1:
-        serve_processes(arguments, stack, own)
+        _serve_processes(arguments, stack, own)
     elif arguments.reload:
         reload_forever(own, arguments.environ)
     else:
@@ -164,14 +184,14 @@ def _run(arguments: Namespace, inherited: Inheritance, settings: Settings, stack
     metrics = Metrics() if inherited.has_metrics else None
     parent = None
     if inherited.number:
-        parent = become_child(arguments, inherited, stack, metrics)
+        parent = _become_child(arguments, inherited, stack, metrics)
     elif metrics is not None:
-        serve_metrics(metrics.registry, arguments, inherited, stack)
+        _serve_metrics(metrics.registry, arguments, inherited, stack)
     if arguments.app is None:
         app, options = _page(arguments, inherited, settings, metrics, stack)
     else:
-        app, options = own_application(arguments, inherited, metrics)
-    run_server(app, inherited, arguments, stack, parent, **options)
+        app, options = _own_application(arguments, inherited, metrics)
+    _run_server(app, inherited, arguments, stack, parent, **options)
 
 
 def _page(
@@ -192,6 +212,53 @@ def _page(
     page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
     # Nothing here reads the headers of proxies.
     return page, {"max_request_body_size": MAX_BODY, "clear_untrusted_proxy_headers": False}
+
+
+def _own_application(
+    arguments: Namespace, inherited: Inheritance, metrics: Metrics | None
+) -> tuple[WSGIApplication, dict[str, Any]]:
+    """Return the person's application, and options of the server for it. Raises CannotStartError and SettingsError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
+            stream.reconfigure(line_buffering=True)
+    app = load_application(arguments.app)
+    shown = direct_uploads_of(app)
+    for uploads in shown:
+        has_ledger = not isinstance(uploads.ledger, MemoryLedger)
+        _check_shared(inherited.processes, uploads.settings, has_ledger=has_ledger)
+        if metrics is not None:
+            uploads.count_in(metrics)
+
+    def say(sentence: str) -> None:
+        if inherited.number <= 1:  # the first process speaks for all
+            note(f"{arguments.program}: {said(sentence, arguments.environ)}")
+
+    def say_hidden(uploads: DirectUpload) -> None:
+        say(
+            f"{arguments.app} hides its DirectUpload: --metrics-listen does not count it, and --processes has not "
+            "checked what it shares. Name the DirectUpload itself, or let what wraps it have its direct_uploads."
+        )
+        for line in _unused_local_oss([uploads], arguments):
+            say(line)
+
+    if not shown:
+        say(
+            f"{arguments.app} shows no DirectUpload: if it makes none, nothing answers below {arguments.prefix}. Then "
+            "name the module that wraps it, such as uploads:application."
+        )
+    if inherited.number <= 1:
+        inherited.greeting += _unused_local_oss(shown, arguments)
+    prefix = arguments.prefix if inherited.callback_url else None
+    watch = ApplicationWatch(app, say, say_hidden, prefix)
+    return watch, {"file_bytes": default_file_bytes(inherited.processes)}
+
+
+def _unused_local_oss(shown: Sequence[DirectUpload], arguments: Namespace) -> Iterator[str]:
+    """Yield a line where the application's own settings lead past the local OSS."""
+    local_host = arguments.environ.get("OSS_HOST", "")
+    others = sorted({uploads.settings.bucket_and_host()[1] for uploads in shown} - {local_host})
+    if others and arguments.environ.get("OSS_TRUSTED_KEYS") and local_host.startswith("http://127.0.0.1:"):
+        yield f"The application has settings of its own: its uploads go to {', '.join(others)}, not to the local OSS."
 
 
 def _greeting(url: str, reason: str | None, settings: Settings, arguments: Namespace) -> Iterator[str]:
@@ -229,3 +296,128 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
             )
     if reason or arguments.app is not None:
         yield "Ctrl-C ends it."
+
+
+def _run_server(
+    app: WSGIApplication,
+    inherited: Inheritance,
+    arguments: Namespace,
+    stack: contextlib.ExitStack,
+    parent: Parent | None,
+    **options: Any,
+) -> None:
+    """Serve until a signal or the parent ends it.
+
+    :param options: of `make_server`.
+    """
+    bounds = {name: getattr(arguments, name) for name in _BOUNDS}
+    if arguments.connections is not None:
+        bounds["connection_limit"] = arguments.connections
+    server = make_server(
+        AccessLog(app, clock=time.monotonic) if arguments.access_log else app,
+        inherited.listeners,
+        nonblocking_test(app),
+        threads=8,
+        ident=None,
+        max_request_header_size=MAX_HEADERS,
+        share=Share(inherited.processes, inherited.number, list(inherited.share)) if inherited.number else None,
+        owns_listeners=inherited.owns_listeners,
+        **options,
+        **bounds,
+    )
+    stack.callback(server.close)
+    # Before the greeting: its reader may send a signal, and what the listener has accepted must be answered then.
+    if parent is not None:
+        parent.server = server
+    drain_on_signals(server, arguments.drain, arguments.drain_delay)
+    for line in inherited.greeting:
+        print(said(line, arguments.environ), flush=True)
+    if parent is not None:
+        parent.serving()
+    gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again
+    server.run()
+
+
+def _open_sockets(arguments: Namespace, stack: contextlib.ExitStack) -> Inheritance:
+    """Take the sockets that LISTEN_FDS gives, for the application and for the metrics, or open the application's.
+
+    Raises CannotStartError.
+    """
+    given = inherited_sockets(arguments.environ, os.getpid())
+    for _, listener in given:
+        stack.enter_context(listener)
+    listeners = [listener for name, listener in given if name != "metrics"]
+    metrics_listeners = [listener for name, listener in given if name == "metrics"]
+    if listeners and arguments.listen:
+        raise CannotStartError("--listen: LISTEN_FDS has the sockets already: omit --listen.")
+    if metrics_listeners and arguments.metrics_listen:
+        raise CannotStartError("--metrics-listen: LISTEN_FDS has a socket for metrics: omit --metrics-listen.")
+    has_metrics = bool(metrics_listeners or arguments.metrics_listen)
+    owns = not listeners
+    if owns:
+        listeners.append(stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen")))
+    return Inheritance(listeners, metrics_listeners, owns_listeners=owns, has_metrics=has_metrics)
+
+
+def _serve_metrics(registry: Any, arguments: Namespace, inherited: Inheritance, stack: contextlib.ExitStack) -> None:
+    """Serve a registry of prometheus_client, on inherited sockets or where the option says, until the stack ends."""
+    from prometheus_client import make_wsgi_app
+
+    listeners = inherited.metrics_listeners
+    if not listeners:
+        listeners = [stack.enter_context(listening_socket(arguments.metrics_listen, "--metrics-listen"))]
+        print(f"Metrics at {local_url(listeners[0])}/metrics.", flush=True)
+    server = make_server(make_wsgi_app(registry), listeners, threads=1, ident=None, **_METRICS_BOUNDS)
+    thread = threading.Thread(target=server.run, name="metrics", daemon=True)
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(server.drain, 0)
+
+
+def _check_shared(processes: int, settings: Settings, *, has_ledger: bool) -> None:
+    """Raise SettingsError, with the lines to type, if several processes would not share ledger and ticket secret."""
+    has_secret = bool(settings.ticket_secret or settings.ticket_secret_file)
+    problem = unshared(processes, has_ledger=has_ledger, has_secret=has_secret)
+    if problem is not None:
+        raise SettingsError(f"--processes: {problem}")
+
+
+def _serve_processes(arguments: Namespace, stack: contextlib.ExitStack, inherited: Inheritance) -> None:
+    """Run several processes of this command line until a signal ends them."""
+    greeting, inherited.greeting = inherited.greeting, []
+    inherited.processes = arguments.processes
+    processes = Processes(inherited, arguments.environ)
+    if inherited.has_metrics:
+        Metrics()  # raises SettingsError without the extra
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry()
+        registry.register(SharedMetrics(processes.collect))
+        _serve_metrics(registry, arguments, inherited, stack)
+
+    def greet() -> None:
+        pids = processes.pids
+        for line in (greeting[0], f"{len(pids)} processes serve: {', '.join(map(str, pids))}.", *greeting[1:]):
+            print(line, flush=True)
+
+    drain_on_signals(processes, arguments.drain, arguments.drain_delay)
+    processes.run(greet)
+
+
+def _become_child(
+    arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack, metrics: Metrics | None
+) -> Parent:
+    """Follow the parent from now on, and return it; it asks for the metrics."""
+    # The parent refuses new connections after its delay, and handshakes that have begun are still taken.
+    arguments.drain_delay += HANDSHAKE_SECONDS
+    # The body of a request to an application may take a second descriptor.
+    descriptors_each = 2 if arguments.app else 1
+    # The bound holds for all processes together.
+    total = arguments.connections or default_connection_limit(descriptors_each)
+    arguments.connections = max(1, total // child.processes)
+    if child.number > 1:  # the first one says that these are too many
+        arguments.connections = min(arguments.connections, most_connections(descriptors_each))
+    samples = None if metrics is None else functools.partial(families_of, metrics.registry)
+    parent = Parent(socket.socket(fileno=child.lifeline), arguments.drain, samples)
+    stack.callback(parent.report)
+    return parent

@@ -102,6 +102,9 @@ class Dispatcher(_Router):
             for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
         ]
         self._unmounted = _mount("", app)
+        apps = (*native.values(), app)
+        #: The DirectUploads in these applications.
+        self.direct_uploads = tuple(uploads for each in apps for uploads in getattr(each, "direct_uploads", ()))
 
     def _find(self, path: str) -> _Mount:
         for mount in self._mounts:

@@ -15,6 +15,9 @@ for a disk before it is sent. Then the application passes a ``Held`` to the ``ho
 returns a body that calls ``start_response`` when it is iterated; the server iterates it once the ``Held`` is settled.
 If the application has to wait earlier, it raises WouldWaitError, and the server calls it again in a thread. Under a
 server without ``hold`` the application waits.
+
+An application also says which DirectUploads are in it, by ``direct_uploads``. One that middleware hides finds ``meet``
+in the environ (``MEET_KEY``) of `serve --app`, and calls it with itself.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ NonBlockingTest = Callable[[str, str, Mapping[str, str]], bool]
 
 #: Environ key that a server's loop sets: ``hold(held)``, called at most once, makes the server hold the response back.
 HOLD_KEY = "oss_wsgi.hold"
+
+#: Environ key of ``meet(direct_upload)``, which `serve --app` sets where the application shows no DirectUpload.
+MEET_KEY = "oss_wsgi.meet"
 
 
 class Held(Protocol):
@@ -61,8 +67,8 @@ def nonblocking_test(app: WSGIApplication) -> NonBlockingTest:
 
 
 def pass_on(middleware: object, app: WSGIApplication) -> None:
-    """Let a middleware that never waits answer the questions as its application does."""
-    for name in ("is_nonblocking", "body_limit", "is_callback"):
+    """Let a middleware that never waits answer the questions as its application does, and have its DirectUploads."""
+    for name in ("is_nonblocking", "body_limit", "is_callback", "direct_uploads"):
         if hasattr(app, name):
             setattr(middleware, name, getattr(app, name))
 

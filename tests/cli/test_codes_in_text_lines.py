@@ -11,7 +11,7 @@ import pytest
 
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.cli.codes_in_text import FoundCode, codes_of_sentences, find_rows
-from oss_wsgi.cli.serve_application import CallbackWatch
+from oss_wsgi.cli.watch import ApplicationWatch
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 
 from ..endpoints.test_recover import Site
@@ -48,11 +48,12 @@ def test_a_warning_of_an_upload_that_nobody_hears_of_is_known(
 
 
 @pytest.mark.parametrize("prefix", ["/oss", "/shop"])
-def test_a_note_of_serve_is_known(prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
-    watch = CallbackWatch(lambda environ, start: (start("404 Not Found", []) and []) or [], "oss-wsgi serve", prefix)
+def test_a_note_of_serve_is_known(prefix: str) -> None:
+    said: list[str] = []
+    watch = ApplicationWatch(lambda environ, start: start("404 Not Found", []) or [], said.append, said.append, prefix)
     callback = {"HTTP_X_OSS_PUB_KEY_URL": "x", "PATH_INFO": f"{prefix}/callback"}
     watch(callback, lambda *arguments: None)  # type: ignore[arg-type, return-value]
-    note = capsys.readouterr().err
+    (note,) = said
     assert names(note) == ["OSS reported an upload, and no DirectUpload is there"]
     assert (f"Start again without --prefix {prefix}:" in note) is (prefix != "/oss")
     assert ("start with --prefix PATH" in note) is (prefix == "/oss")

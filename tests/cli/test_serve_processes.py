@@ -309,7 +309,7 @@ def test_when_none_can_start_the_error_is_said_once_and_ends_it(folder: Path) ->
     assert errors.endswith("oss-wsgi serve: none of the processes could start: the lines above say why.\n")
     (folder / "who.py").write_text("import prices\n")
     errors = oss_wsgi(*serve, status=2, cwd=folder, PYTHONPATH=str(ROOT)).stderr
-    assert errors.count("there is no module 'prices'") == 1
+    assert errors.count("No module named 'prices'") == 1
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "all SIGINT", "all SIGTERM"])

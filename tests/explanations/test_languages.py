@@ -20,7 +20,7 @@ MODULES = (
     *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
     *(
         PACKAGE / "cli" / f"{name}.py"
-        for name in ("cors", "http_server", "load_application", "local", "serve", "serve_application", "upload")
+        for name in ("cors", "loader", "local", "serve", "upload", "watch")
     ),
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
