@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from email.utils import formatdate
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
+from oss_wsgi.explanations.signatures import Scope, find_mistake
 from oss_wsgi.private_file import narrow_folder
 
 from .bodies import content_length
@@ -29,7 +30,6 @@ from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults
 from .inspector.access import object_headers
 from .inspector.exchange import Exchange
 from .inspector.inspector import Inspector
-from .inspector.signature_mistakes import diagnose
 from .kept_keys import kept_keys, new_keys
 from .operations.assume_role import assume_role, rpc_parameters
 from .operations.buckets import ACLS
@@ -40,7 +40,7 @@ from .request import PUBLIC_KEY_PATH, Request, Service
 from .signatures.account import Account
 from .signatures.request_check import signed_address
 from .signatures.v1 import SUB_RESOURCES, signed_path
-from .signatures.v4 import V4
+from .signatures.v4 import V4, Credential
 from .storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -229,17 +229,25 @@ class LocalOSS(Service):
         is_own = error.members.get("OSSAccessKeyId") == self.access_key_id  # and not a temporary key
         if error.code == "SignatureDoesNotMatch" and is_own:
             try:
-                exchange.computed, exchange.mistake = diagnose(
-                    resolver.environ,
-                    exchange.fields,
-                    resolver.candidates[0],
-                    self.account,
-                    self.region,
-                    self.former,
-                    error,
-                )
+                exchange.computed, exchange.mistake = self._mistake_in(error, exchange.fields or {})
             except Exception:  # the answer to the client must not depend on it
                 logger.exception("request %s: its signature could not be examined", exchange.id)
+
+    def _mistake_in(self, error: OSSError, fields: Mapping[str, str]) -> tuple[str, str]:
+        """Return the right signature and the mistake in the one that came, for SignatureDoesNotMatch."""
+        scope = None
+        if fields.get("x-oss-signature-version") == V4:
+            credential = Credential.parse(fields["x-oss-credential"], name="x-oss-credential")
+            scope = Scope(credential.day, credential.region)
+        return find_mistake(
+            error.members["SignatureProvided"],
+            error.members["StringToSign"],
+            error.members.get("CanonicalRequest", ""),
+            scope,
+            key=(self.account.access_key_id, self.account.access_key_secret),
+            former=self.former,
+            region=self.region,
+        )
 
     def _respond(self, resolver: BucketResolver, exchange: Exchange) -> Response:
         environ, now = resolver.environ, exchange.started

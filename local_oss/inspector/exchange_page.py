@@ -9,6 +9,7 @@ from typing import Any
 
 from oss_wsgi.explanations.languages import ENGLISH
 from oss_wsgi.explanations.rows import find
+from oss_wsgi.explanations.signatures import first_difference
 
 from ..callbacks.parameters import parse_callback
 from ..errors import ErrorText, OSSError, Response
@@ -27,7 +28,6 @@ from .exchange import Exchange
 from .markup import Page
 from .masks import masked
 from .outcome import outcome, reason
-from .signature_mistakes import difference
 
 MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"), None: ("quiet", "–", "not compared")}
 #: A value of more characters than this is not shown again if the condition already says it.
@@ -102,7 +102,7 @@ def _signature(exchange: Exchange) -> dict[str, Any]:
 
 def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
     provided, computed = error.members.get("SignatureProvided", ""), exchange.computed
-    index = difference(provided, computed)
+    index = first_difference(provided, computed)
     lengths = "" if len(provided) == len(computed) else f"; {len(provided)} characters, not {len(computed)}"
     names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
     return {

@@ -1,1 +1,1 @@
-"""What is known of error codes, statuses, reasons and messages, and the Chinese of programs: two files of data."""
+"""What is known of error codes, statuses, reasons, messages and wrong signatures, and the Chinese of programs."""

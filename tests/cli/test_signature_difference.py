@@ -27,7 +27,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 def differences(comparison: Comparison | None) -> dict[str, tuple[str | None, str | None]]:
     assert comparison is not None
-    return {row.name: (row.oss, row.ours) for row in comparison.rows if row.differs}
+    return {item.name: (item.oss, item.ours) for item in comparison.items if item.differs}
 
 
 CHANGES: list[tuple[dict[str, Any], dict[str, tuple[str | None, str | None]], str]] = [
@@ -86,14 +86,14 @@ def test_with_the_url_alone_the_headers_are_shown_and_not_compared(site: Site) -
     comparison = compare(site.put(signed, content_type="text/plain").text, signed["url"])
     assert differences(comparison) == {}
     assert comparison is not None
-    assert ("content-type", "text/plain", "?") in comparison.rows
+    assert ("content-type", "text/plain", "?") in comparison.items
 
 
 def test_without_what_was_signed_oss_is_shown_and_content_type_explained(site: Site) -> None:
     comparison = compare(site.put(site.sign(), content_type="text/plain").text, None)
     assert differences(comparison) == {}
     assert comparison is not None
-    assert ("content-type", "text/plain", "?") in comparison.rows
+    assert ("content-type", "text/plain", "?") in comparison.items
     assert "--signed" in comparison.fixes[-1]
 
 

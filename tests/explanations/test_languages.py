@@ -17,16 +17,21 @@ PACKAGE = ROOT / "oss_wsgi"
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
     *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusals.py")),
-    *(PACKAGE / name for name in ("cli/signature_difference.py", "settings_check.py", "callback/url.py")),
     *(
-        PACKAGE / "cli" / f"{name}.py"
-        for name in ("cors", "loader", "local", "serve", "upload", "watch")
+        PACKAGE / name
+        for name in (
+            "cli/signature_difference.py",
+            "explanations/signatures.py",
+            "settings_check.py",
+            "callback/url.py",
+        )
     ),
+    *(PACKAGE / "cli" / f"{name}.py" for name in ("cors", "loader", "local", "serve", "upload", "watch")),
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
     *(
         ROOT / "local_oss" / "inspector" / f"{name}.py"
-        for name in ("access", "exchange_page", "inspector", "outcome", "pages", "signature_mistakes")
+        for name in ("access", "exchange_page", "inspector", "outcome", "pages")
     ),
 )
 #: Calls whose texts are not a finding: `--help`, and misuse of a command.

@@ -12,7 +12,7 @@ from local_oss.signatures.signed_request import SignedRequest
 from local_oss.signatures.v4 import Credential, canonical_request, check_header_v4, check_query_v4, signed_at
 
 from ..form_client import NOW, utc
-from ..inspector.test_signature_mistakes import v4_signature
+from ..inspector.test_exchange_page_mistakes import v4_signature
 from ..sdk_signer import ACCOUNT, ADDRESS, REGION, STYLES, sign
 from ..stored import put
 

@@ -2,12 +2,9 @@ import base64
 import hashlib
 import hmac
 
-import pytest
 from webtest import TestApp
 
-from local_oss.inspector.signature_mistakes import difference
-
-from ..form_client import encode_policy, form, policy, post, sign_v1, sign_v4, utc, v4_fields
+from ..form_client import form, policy, post, sign_v1, sign_v4, utc, v4_fields
 
 
 def mistake(browser):
@@ -20,26 +17,11 @@ def hmac_sha1(secret, text):
     return hmac.new(secret.encode(), text.encode(), hashlib.sha1)
 
 
-def v1_signatures(oss):
-    text = encode_policy(policy())
-    secret = oss.access_key_secret
-    plain = base64.b64decode(text).decode()
-    b64 = lambda digest: base64.b64encode(digest).decode()  # noqa: E731
-    return {
-        "signed before Base64": b64(hmac_sha1(secret, plain).digest()),
-        "It is hexadecimal": hmac_sha1(secret, text).hexdigest(),
-        "The hexadecimal text was encoded in Base64": b64(hmac_sha1(secret, text).hexdigest().encode()),
-        "a line break at its end": b64(hmac_sha1(secret + "\n", text).digest()),
-        "The AccessKey ID was used": b64(hmac_sha1(oss.access_key_id, text).digest()),
-        "SHA-256 was used": b64(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()),
-    }
-
-
-@pytest.mark.parametrize("number", range(6))
-def test_a_v1_mistake_is_named(app, browser, oss, number):
-    sentence, signature = list(v1_signatures(oss).items())[number]
-    post(app, form({"key": "a", **sign_v1(oss, policy()), "Signature": signature}), status=403)
-    assert sentence in mistake(browser)
+def test_a_mistake_in_a_v1_form_is_named(app, browser, oss):
+    fields = sign_v1(oss, policy())
+    signature = hmac_sha1(oss.access_key_secret + "\n", fields["policy"]).digest()
+    post(app, form({"key": "a", **fields, "Signature": base64.b64encode(signature).decode()}), status=403)
+    assert "a line break at its end" in mistake(browser)
 
 
 def v4_signature(secret, text, *, day="20241203", region="cn-hangzhou", prefix="aliyun_v4"):
@@ -49,25 +31,11 @@ def v4_signature(secret, text, *, day="20241203", region="cn-hangzhou", prefix="
     return hmac.new(key, text.encode(), hashlib.sha256)
 
 
-@pytest.mark.parametrize(
-    ("sentence", "make"),
-    [
-        ("for the day 20241202", lambda *signed: v4_signature(*signed, day="20241202").hexdigest()),
-        ("for the region us-west-1", lambda *signed: v4_signature(*signed, region="us-west-1").hexdigest()),
-        ("for the region oss-cn-hangzhou", lambda *signed: v4_signature(*signed, region="oss-cn-hangzhou").hexdigest()),
-        ("It is Base64", lambda *signed: base64.b64encode(v4_signature(*signed).digest()).decode()),
-        ("before Base64", lambda key, text: v4_signature(key, base64.b64decode(text).decode()).hexdigest()),
-        ("without aliyun_v4", lambda *signed: v4_signature(*signed, prefix="").hexdigest()),
-        ("with the secret itself", lambda key, text: hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()),
-        ("It is a V1 signature", lambda *signed: base64.b64encode(hmac_sha1(*signed).digest()).decode()),
-    ],
-)
-def test_a_v4_mistake_is_named(app, browser, oss, sentence, make):
+def test_a_mistake_in_a_v4_form_is_named(app, browser, oss):
     fields = sign_v4(oss)
-    post(
-        app, form({"key": "a", **fields, "x-oss-signature": make(oss.access_key_secret, fields["policy"])}), status=403
-    )
-    assert sentence in mistake(browser)
+    signature = v4_signature(oss.access_key_secret, fields["policy"], day="20241202").hexdigest()
+    post(app, form({"key": "a", **fields, "x-oss-signature": signature}), status=403)
+    assert "for the day 20241202" in mistake(browser)
 
 
 def test_another_secret_of_the_bucket_is_named(make_oss):
@@ -114,10 +82,3 @@ def test_a_mistake_that_nobody_knows_is_not_guessed(app, browser, oss):
     fields = sign_v4(oss, fields=v4_fields(oss))
     post(app, form({"key": "a", **fields, "x-oss-signature": "0" * 64}), status=403)
     assert "No known mistake" in mistake(browser)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "index"), [("abc", "abd", 2), ("abc", "abcd", 3), ("", "a", 0), ("x", "a", 0)]
-)
-def test_a_difference_is_found(one, other, index):
-    assert difference(one, other) == index
