@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from oss_wsgi.explanations.languages import in_language, spoken_language
+from oss_wsgi.explanations.text import Text
 from oss_wsgi.private_file import UnsafeFileError
 from oss_wsgi.serving.listeners import cannot_listen_error
 from oss_wsgi.serving.until_stopped import (
@@ -90,18 +91,21 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--")
                 )
     except ValueError as error:
         option = f"{prefix}dir" if isinstance(error, DamagedKeysError) else "--bucket"
-        raise CannotStartError(f"{option}: {error}.") from error
+        raise CannotStartError(Text("{1}: {2}.", option, error)) from error
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CannotStartError(f"{prefix}dir: {arguments.directory!r} cannot be used: {reason}.") from error
+        raise CannotStartError(
+            Text("{1}: {2} cannot be used: {3}.", f"{prefix}dir", repr(arguments.directory), reason)
+        ) from error
     host, port = arguments.listen
     try:
         server = LocalOSSServer(oss, host, port, tls=arguments.tls)
     except (ValueError, UnsafeFileError) as error:
-        raise CannotStartError(f"--tls: {error}.") from error
+        raise CannotStartError(Text("{1}: {2}.", "--tls", error)) from error
     except OSError as error:
         if error.filename:
-            raise CannotStartError(f"--tls: {error.filename!r} cannot be used: {error.strerror}.") from error
+            unusable = Text("{1}: {2} cannot be used: {3}.", "--tls", repr(error.filename), error.strerror)
+            raise CannotStartError(unusable) from error
         raise cannot_listen_error(f"{prefix}listen", host, port, error) from error
     stack.callback(server.stop, is_urgent)
     server.start()

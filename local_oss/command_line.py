@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from oss_wsgi.explanations.text import Text, joined, sentences
 from oss_wsgi.serving.option_types import address, count, positive_seconds
 
 if TYPE_CHECKING:
@@ -165,10 +166,10 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
         else "a temporary folder, removed at the end (--dir DIR)"
     )
     names = ", ".join(bucket.name for bucket in oss.storage.buckets())
-    opened = f" Open {oss.url}/ to see each request, and what is stored." if arguments.inspector else ""
-    yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}.{opened}"
-    yield f"AccessKey ID {oss.access_key_id}, secret {secret}{token}."
-    yield f"Objects go to {folder}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
+    opened = Text("Open {1}/ to see each request, and what is stored.", oss.url) if arguments.inspector else ""
+    yield sentences(Text("Local OSS at {1}, region {2}, holding {3}.", oss.url, oss.region, names), opened)
+    yield Text("AccessKey ID {1}, secret {2}{3}.", oss.access_key_id, secret, token)
+    yield Text("Objects go to {1}. CORS: {2}.", folder, ", ".join(arguments.cors) or "no origin (--cors ORIGIN)")
     if arguments.tls:
         yield f"Let clients trust its certificate, {_certificate(oss)}, by SSL_CERT_FILE, REQUESTS_CA_BUNDLE or such."
     if arguments.cnames:
@@ -177,8 +178,12 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
         acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * (
             arguments.inspector == "everywhere"
         )
-        told = f"anyone who can connect can {', and '.join(acts)}" if acts else "only its access key reads and writes"
-        yield f"It listens beyond this machine: {told}."
+        told = (
+            Text("anyone who can connect can {1}", joined("{1}, and {2}", acts))
+            if acts
+            else "only its access key reads and writes"
+        )
+        yield Text("It listens beyond this machine: {1}.", told)
     made = None if arguments.access_key_secret else oss.access_key_secret
     yield from _client_examples(oss, made, is_temporary=bool(arguments.security_token))
     yield "Ctrl-C ends it."
@@ -187,8 +192,8 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
 def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:
     url, bucket, region = oss.url, oss.bucket, oss.region
     auth = 'oss2.StsAuth(ID, SECRET, TOKEN, auth_version="v4")' if is_temporary else "oss2.AuthV4(ID, SECRET)"
-    yield f"Clients, with that ID and SECRET{' and TOKEN' if is_temporary else ''}:"
-    yield f"  forms    POST {oss.host}, callbacks signed with {oss.public_key_url}"
+    yield Text("Clients, with that ID and SECRET{1}:", " and TOKEN" if is_temporary else "")
+    yield Text("  forms    POST {1}, callbacks signed with {2}", oss.host, oss.public_key_url)
     yield f'  oss2     oss2.Bucket({auth}, "{url}", "{bucket}", region="{region}")'
     yield f'  oss-v2   cfg.endpoint, cfg.region, cfg.use_path_style = "{url}", "{region}", True'
     yield (
@@ -199,7 +204,7 @@ def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -
         f"  ossutil  ossutil ls oss://{bucket} -e {url} --region {region} --addressing-style path "
         f"-i {oss.access_key_id} -k SECRET{' -t TOKEN' if is_temporary else ''}"
     )
-    yield f"  curl     {_curl(oss)} {oss.host}/NAME, if everybody may read (--acl public-read)"
+    yield Text("  curl     {1} {2}/NAME, if everybody may read (--acl public-read)", _curl(oss), oss.host)
     yield from _oss_wsgi_lines(oss, secret, is_temporary=is_temporary)
 
 

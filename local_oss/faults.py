@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oss_wsgi.explanations.text import Text
+
 from .errors import invalid_argument
 
 HEADER = "x-oss-local-fault"
@@ -57,15 +59,17 @@ class Faults:
         :raises ValueError: there is no such fault, or it has no such detail.
         """
         if name not in FAULTS:
-            raise ValueError(f"there is no fault {name!r}: use one of {', '.join(FAULTS)}")
+            raise ValueError(Text("there is no fault {1}: use one of {2}", repr(name), ", ".join(FAULTS)))
         if times is not None and times < 1:
-            raise ValueError(f"a fault strikes at least once, not {times} times")
+            raise ValueError(Text("a fault strikes at least once, not {1} times", times))
         defaults = FAULTS[name]
         for detail, value in details.items():
             if detail not in defaults:
                 raise ValueError(f"the fault {name} has no detail {detail!r}, only {', '.join(defaults) or 'none'}")
             if not _fits(value, defaults[detail]):
-                raise ValueError(f"the {detail} of {name} must be like {defaults[detail]!r}, not {value!r}")
+                raise ValueError(
+                    Text("the {1} of {2} must be like {3}, not {4}", detail, name, repr(defaults[detail]), repr(value))
+                )
         with self._lock:
             self._pending.append((Fault(name, {**defaults, **details}), times))
 
@@ -143,4 +147,6 @@ def _parse_detail(name: str, pair: str) -> tuple[str, Any]:
     try:
         return detail, type(default)(value)
     except ValueError:
-        raise ValueError(f"the {detail} of {name} must be like {default!r}, not {value!r}") from None
+        raise ValueError(
+            Text("the {1} of {2} must be like {3}, not {4}", detail, name, repr(default), repr(value))
+        ) from None

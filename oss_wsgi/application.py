@@ -34,6 +34,7 @@ from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import CredentialsError, SettingsError
+from .explanations.text import Text
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
 from .ledger.url import ledger_from
@@ -542,7 +543,9 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
         try:
             pinned[url] = Path(file).read_text(encoding="ascii")
         except (OSError, ValueError) as error:
-            raise SettingsError(f"OSS_TRUSTED_KEYS: {file!r} cannot be read: {_reason(error)}.") from error
+            raise SettingsError(
+                Text("OSS_TRUSTED_KEYS: {1} cannot be read: {2}.", repr(file), _reason(error))
+            ) from error
     try:
         return PublicKeyStore(pinned, fetcher=_fetch, clock=time.monotonic)
     except ValueError as error:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from .exceptions import CredentialsError
+from .explanations.text import Text
 from .threads import ForkAware
 
 log = logging.getLogger(__name__)
@@ -189,7 +190,11 @@ class RefreshingCredentialsProvider(ForkAware):
 
     def _record_failure(self, error: BaseException) -> None:
         # The text of any other exception may quote the provider's response, secrets included.
-        message = str(error) if isinstance(error, CredentialsError) else f"The provider raised {type(error).__name__}."
+        message = (
+            str(error)
+            if isinstance(error, CredentialsError)
+            else Text("The provider raised {1}.", type(error).__name__)
+        )
         now = self._clock()
         self._error = message
         self._next_attempt = now + self._retry

@@ -17,7 +17,7 @@ class SettingsError(OSSWSGIError, ValueError):
     """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__(problems[0] if len(problems) == 1 else "\n".join(problems))
         self.problems = problems
 
 

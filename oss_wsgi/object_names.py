@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from .explanations.text import Text
+
 MAX_KEY_BYTES = 1023
 FILENAME_VARIABLE = "${filename}"
 
@@ -32,24 +34,26 @@ def has_dot_segment(path: str) -> bool:
 def dir_problem(prefix: str) -> str | None:
     """Return what is wrong with a prefix of object names, or None. A prefix must end in ``/`` unless it is empty."""
     if prefix and not prefix.endswith("/"):
-        return f"{prefix!r} must end in '/', or 'user1' would cover 'user10' too: write {prefix + '/'!r}."
+        return Text(
+            "{1} must end in '/', or 'user1' would cover 'user10' too: write {2}.", repr(prefix), repr(prefix + "/")
+        )
     return path_problem(prefix)
 
 
 def path_problem(path: str) -> str | None:
     """Return what is wrong with an object name or a prefix, or None."""
     if path.startswith("/"):
-        return f"{path!r} must not begin with '/'."
+        return Text("{1} must not begin with '/'.", repr(path))
     if "\\" in path:
-        return f"{path!r} must not contain a backslash: use '/'."
+        return Text("{1} must not contain a backslash: use '/'.", repr(path))
     if "//" in path:
-        return f"{path!r} must not contain '//'."
+        return Text("{1} must not contain '//'.", repr(path))
     if has_dot_segment(path):
-        return f"{path!r} must not contain '.' or '..' as a part."
+        return Text("{1} must not contain '.' or '..' as a part.", repr(path))
     if any(is_hidden(character) for character in path):
-        return f"{path!r} must not contain control, invisible or text-direction characters."
+        return Text("{1} must not contain control, invisible or text-direction characters.", repr(path))
     if FILENAME_VARIABLE in path:
-        return f"{path!r} must not contain {FILENAME_VARIABLE}: OSS would replace it."
+        return Text("{1} must not contain {2}: OSS would replace it.", repr(path), FILENAME_VARIABLE)
     if len(path.encode()) > MAX_KEY_BYTES:
         return f"a name of {len(path.encode())} bytes is too long: OSS allows {MAX_KEY_BYTES} bytes of UTF-8."
     return None

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .explanations.text import Text
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -154,8 +156,12 @@ def real_path(path: str | os.PathLike[str]) -> str:
             if owner != 0:
                 raise UnsafeFileError(
                     link,
-                    f"{link!r} is a symbolic link of {_user(owner)}, which root does not follow: run this as that "
-                    "user, or use the path that it leads to",
+                    Text(
+                        "{1} is a symbolic link of {2}, which root does not follow: run this as that user, or "
+                        "use the path that it leads to",
+                        repr(link),
+                        _user(owner),
+                    ),
                 )
             link = os.path.join(os.path.dirname(link), os.readlink(link))
     return os.path.realpath(path)
@@ -257,20 +263,25 @@ def _check_file(path: str | os.PathLike[str], status: os.stat_result) -> None:
     name = os.fspath(path)
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFileError(
-            path, f"{name!r} is {_kind(status)}, not a regular file: move it away, or use another path"
+            path, Text("{1} is {2}, not a regular file: move it away, or use another path", repr(name), _kind(status))
         )
     if status.st_nlink > 1:
         raise UnsafeFileError(
             path,
-            f"{name!r} has {status.st_nlink} names (hard links), so it may be any other file: keep only the name that "
-            "it should have, or use another path",
+            Text(
+                "{1} has {2} names (hard links), so it may be any other file: keep only the name that it "
+                "should have, or use another path",
+                repr(name),
+                status.st_nlink,
+            ),
         )
 
 
 def _check_folder(path: str | os.PathLike[str], status: os.stat_result) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise UnsafeFileError(
-            path, f"{os.fspath(path)!r} is {_kind(status)}, not a folder: move it away, or use another path"
+            path,
+            Text("{1} is {2}, not a folder: move it away, or use another path", repr(os.fspath(path)), _kind(status)),
         )
 
 
@@ -281,14 +292,26 @@ def _check_owner(path: str | os.PathLike[str], status: os.stat_result) -> None:
     if status.st_uid != me:
         raise UnsafeFileError(
             path,
-            f"{name!r} belongs to {_user(status.st_uid)}, and this process runs as {_user(me)}: remove it; or, if you "
-            f"trust what is in it, let root run `chown {me} {shlex.quote(name)}`",
+            Text(
+                "{1} belongs to {2}, and this process runs as {3}: remove it; or, if you trust what is "
+                "in it, let root run `chown {4} {5}`",
+                repr(name),
+                _user(status.st_uid),
+                _user(me),
+                me,
+                shlex.quote(name),
+            ),
         )
     if mode & 0o022:
         raise UnsafeFileError(
             path,
-            f"{name!r} can be changed by other users (its mode is {mode:o}): remove it; or, if you trust what is in "
-            f"it, run `chmod 600 {shlex.quote(name)}`",
+            Text(
+                "{1} can be changed by other users (its mode is {2}): remove it; or, if you trust what "
+                "is in it, run `chmod 600 {3}`",
+                repr(name),
+                f"{mode:o}",
+                shlex.quote(name),
+            ),
         )
 
 
@@ -301,8 +324,8 @@ def _user(number: int) -> str:
     with contextlib.suppress(ImportError, KeyError):
         import pwd
 
-        return f"user {number} ({pwd.getpwuid(number).pw_name})"
-    return f"user {number}"
+        return Text("user {1} ({2})", number, pwd.getpwuid(number).pw_name)
+    return Text("user {1}", number)
 
 
 def _narrow_unopened(

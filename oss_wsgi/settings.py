@@ -10,6 +10,7 @@ from typing import Any
 from .callback.secret_file import read_secrets
 from .credentials import Credentials, access_key_from
 from .exceptions import SettingsError
+from .explanations.text import Text
 from .ledger.url import passwords_in
 from .settings_check import MISSING, fill_in_and_check, missing_settings, service_variables, unknown_name
 
@@ -236,7 +237,7 @@ class Settings:
             try:
                 values[row.name] = _read(getattr(self, row.name), row)
             except ValueError as error:
-                problems.append(f"{row.variable} {error}.")
+                problems.append(Text("{1} {2}.", row.variable, error))
                 values[row.name] = row.default
         problems += fill_in_and_check(values)
         if problems:
@@ -307,7 +308,7 @@ def _read(value: Any, row: Setting) -> Any:
         try:
             return row.cast(value)
         except ValueError as error:
-            raise ValueError(f"{error}{'' if row.secret else f', not {value!r}'}") from None
+            raise ValueError(str(error) if row.secret else Text("{1}, not {2}", error, repr(value))) from None
     if isinstance(row.default, tuple):
         return _pairs_of(value) if row.cast is pairs else _texts_of(value)
     expected = str if row.default is None else type(row.default)

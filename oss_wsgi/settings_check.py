@@ -10,8 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from .callback.parameters import CallbackParameters
 from .callback.secret_file import MIN_TICKET_SECRET
-from .callback.url import without_password
+from .callback.url import callback_url_problems, without_password
 from .exceptions import PolicyError
+from .explanations.text import Text, joined, sentences
 from .http import essence
 from .ledger.url import check_ledger
 from .object_names import dir_problem
@@ -74,13 +75,16 @@ def unshared(processes: int, *, has_ledger: bool, has_secret: bool) -> str | Non
     if processes == 1 or not missing:
         return None
     lines = "".join(f"\n    {_SHARED[name]}" for name in missing)
-    return f"{processes} processes need {' and '.join(missing)} that they share; set, for example:{lines}"
+    text = "{1} processes need {2} that they share; set, for example:{3}"
+    return Text(text, processes, joined("{1} and {2}", missing), lines)
 
 
 def unknown_name(name: str, known: list[str]) -> str:
     """Return the sentence for an unknown setting, with the closest known name."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"{name} is not a setting{f': did you mean {close[0]}?' if close else ', remove it.'}"
+    if close:
+        return Text("{1} is not a setting: did you mean {2}?", name, close[0])
+    return Text("{1} is not a setting, remove it.", name)
 
 
 def fill_in_and_check(values: dict[str, Any]) -> list[str]:
@@ -102,9 +106,11 @@ def _fill_in_location(values: dict[str, Any]) -> Iterator[str]:
     if values["host"]:
         yield from _read_host(values)
     if values["bucket"] and not _BUCKET.fullmatch(values["bucket"]):
-        yield f"OSS_BUCKET must be 3 to 63 lower-case letters, digits and hyphens, not {values['bucket']!r}."
+        yield Text(
+            "OSS_BUCKET must be 3 to 63 lower-case letters, digits and hyphens, not {1}.", repr(values["bucket"])
+        )
     if values["region"] and not _REGION.fullmatch(values["region"]):
-        yield f"OSS_REGION must be a region's ID such as cn-hangzhou, not {values['region']!r}."
+        yield Text("OSS_REGION must be a region's ID such as cn-hangzhou, not {1}.", repr(values["region"]))
     elif values["bucket"] and not values["region"] and values["signature_version"] == "v4":
         yield "OSS_REGION must be set: signature version v4 signs it."
     elif values["bucket"] and not (values["region"] or values["host"] or values["endpoint"]):
@@ -124,13 +130,15 @@ def _read_endpoint(values: dict[str, Any]) -> Iterator[str]:
     endpoint = _web_address(values["endpoint"])
     if endpoint is None or endpoint.path:
         shown = without_password(values["endpoint"])
-        yield f"OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {shown!r}."
+        yield Text("OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {1}.", repr(shown))
         return
     host_name = endpoint.hostname or ""
     if region_of(host_name.partition(".")[2]) is not None:
         yield (
-            f"OSS_ENDPOINT must not begin with a bucket's name, as {values['endpoint']!r} does: "
-            "move the name to OSS_BUCKET."
+            Text(
+                "OSS_ENDPOINT must not begin with a bucket's name, as {1} does: move the name to OSS_BUCKET.",
+                repr(values["endpoint"]),
+            )
         )
     yield from _merge(values, "region", region_of(host_name), "OSS_ENDPOINT")
 
@@ -141,7 +149,7 @@ def _read_host(values: dict[str, Any]) -> Iterator[str]:
     host = _web_address(values["host"])
     if host is None:
         shown = without_password(values["host"])
-        yield f"OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {shown!r}."
+        yield Text("OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {1}.", repr(shown))
         return
     bucket, _, endpoint_host = (host.hostname or "").partition(".")
     region = region_of(endpoint_host)
@@ -155,7 +163,13 @@ def _read_host(values: dict[str, Any]) -> Iterator[str]:
 def _merge(values: dict[str, Any], name: str, implied: str | None, source: str) -> Iterator[str]:
     """Fill in a value that another setting implies, or yield the contradiction between the two."""
     if implied and values[name] and values[name] != implied:
-        yield f"OSS_{name.upper()} is {values[name]!r}, but {source} says {implied!r}: make them agree."
+        yield Text(
+            "OSS_{1} is {2}, but {3} says {4}: make them agree.",
+            name.upper(),
+            repr(values[name]),
+            source,
+            repr(implied),
+        )
     values[name] = values[name] or implied
 
 
@@ -188,66 +202,83 @@ def _key_problems(values: dict[str, Any]) -> Iterator[str]:
         yield "OSS_SESSION_TOKEN belongs to a temporary access key: set its ID and secret too."
     for name in ("access_key_id", "access_key_secret", "session_token"):
         if values[name] and not (values[name].isascii() and values[name].isprintable() and " " not in values[name]):
-            yield f"OSS_{name.upper()} must be printable ASCII without spaces."
+            yield Text("OSS_{1} must be printable ASCII without spaces.", name.upper())
     if any(len(secret) < MIN_TICKET_SECRET for secret in values["ticket_secret"]):
-        yield f"OSS_TICKET_SECRET must be at least {MIN_TICKET_SECRET} characters long (each, if there are several)."
+        yield Text(
+            "OSS_TICKET_SECRET must be at least {1} characters long (each, if there are several).", MIN_TICKET_SECRET
+        )
     if values["ticket_secret"] and values["ticket_secret_file"]:
         yield "OSS_TICKET_SECRET and OSS_TICKET_SECRET_FILE are both set: keep one."
 
 
 def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
     if values["signature_version"] not in ("v1", "v4"):
-        yield f"OSS_SIGNATURE_VERSION must be v4 or v1, not {values['signature_version']!r}."
+        yield Text("OSS_SIGNATURE_VERSION must be v4 or v1, not {1}.", repr(values["signature_version"]))
     if values["upload_names"] not in ("unique", "original"):
-        yield f"OSS_UPLOAD_NAMES must be unique or original, not {values['upload_names']!r}."
+        yield Text("OSS_UPLOAD_NAMES must be unique or original, not {1}.", repr(values["upload_names"]))
     if not 0 < values["upload_expires"] <= MAX_EXPIRES:
-        yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
+        yield Text(
+            "OSS_UPLOAD_EXPIRES must be 1 to {1} seconds (7 days), not {2}.", MAX_EXPIRES, values["upload_expires"]
+        )
     if values["ledger"]:
         try:
             check_ledger(values["ledger"])
         except ValueError as error:
-            yield f"OSS_LEDGER {error}."
+            yield Text("OSS_LEDGER {1}.", error)
     largest = MAX_OBJECT_BYTES if values["multipart"] else MAX_FORM_BYTES
     if not 0 < values["upload_max_size"] <= largest:
         size = values["upload_max_size"]
-        more = " Larger files go in parts: set OSS_MULTIPART=on." if largest < size <= MAX_OBJECT_BYTES else ""
+        more = "Larger files go in parts: set OSS_MULTIPART=on." if largest < size <= MAX_OBJECT_BYTES else ""
         name = "48.8 TB" if values["multipart"] else "5 GB"
-        yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {largest} bytes ({name}), not {size}.{more}"
+        limit = Text("OSS_UPLOAD_MAX_SIZE must be 1 to {1} bytes ({2}), not {3}.", largest, name, size)
+        yield sentences(limit, more)
     if not MIN_PART_BYTES <= values["part_size"] <= MAX_PART_BYTES:
         yield (
-            f"OSS_PART_SIZE must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB), "
-            f"not {values['part_size']}."
+            Text(
+                "OSS_PART_SIZE must be {1} to {2} bytes (100 KB to 5 GB), not {3}.",
+                MIN_PART_BYTES,
+                MAX_PART_BYTES,
+                values["part_size"],
+            )
         )
     if not 0 < values["ledger_keep"] <= MAX_LEDGER_KEEP:
-        yield f"OSS_LEDGER_KEEP must be 1 second to 10 years, not {values['ledger_keep']} s."
+        yield Text("OSS_LEDGER_KEEP must be 1 second to 10 years, not {1} s.", values["ledger_keep"])
     problem = dir_problem(values["upload_dir"])
     if problem:
-        yield f"OSS_UPLOAD_DIR: {problem}"
+        yield Text("OSS_UPLOAD_DIR: {1}", problem)
 
 
 def _callback_problems(values: dict[str, Any]) -> Iterator[str]:
     if values["callback_url"]:
-        try:
-            CallbackParameters(values["callback_url"])
-        except PolicyError as error:
-            for problem in str(error).splitlines():
-                yield f"OSS_CALLBACK_URL: {problem}"
+        problems = callback_url_problems(values["callback_url"])
+        if not problems:
+            try:
+                CallbackParameters(values["callback_url"])
+            except PolicyError as error:
+                problems = [str(error)]
+        yield from (Text("OSS_CALLBACK_URL: {1}", problem) for problem in problems)
 
 
 def _list_problems(values: dict[str, Any]) -> Iterator[str]:
     for name in values["upload_content_types"]:
         if essence(name) != name or "*" in name:
             yield (
-                f"OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, not {name!r}."
+                Text(
+                    "OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, not {1}.",
+                    repr(name),
+                )
             )
     for origin in values["allowed_origins"]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            yield f"OSS_ALLOWED_ORIGINS must list origins like https://app.example.com, no path or '/', not {origin!r}."
+            yield Text(
+                "OSS_ALLOWED_ORIGINS must list origins like https://app.example.com, no path or '/', not {1}.",
+                repr(origin),
+            )
     if "*" in values["allowed_origins"] and len(values["allowed_origins"]) > 1:
         yield "OSS_ALLOWED_ORIGINS has '*', which means every origin: remove the others."
     urls = [url for url, _ in values["trusted_keys"]]
     for url in urls:
         if not url.startswith(("http://", "https://")):
-            yield f"OSS_TRUSTED_KEYS must name each key by its URL, http:// or https://, not {url!r}."
+            yield Text("OSS_TRUSTED_KEYS must name each key by its URL, http:// or https://, not {1}.", repr(url))
     if len(set(urls)) < len(urls):
         yield "OSS_TRUSTED_KEYS names a key URL twice: keep one."

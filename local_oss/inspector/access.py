@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from oss_wsgi.explanations.text import sentences
+
 from ..environ import host_name
 from ..errors import Headers, Response
 
@@ -68,9 +70,9 @@ class Access:
     def refusal(self, environ: Mapping[str, Any], own_url: str) -> tuple[int, str] | None:
         """Return the status and the sentence for a request that may not read; None for one that may."""
         if not self.is_known_host(environ, own_url):
-            return 421, f"This Host is not the inspector's. {_ADVICE}"
+            return 421, sentences("This Host is not the inspector's.", _ADVICE)
         if not self.is_near(environ):
-            return 403, f"The inspector answers this machine only. {_ADVICE}"
+            return 403, sentences("The inspector answers this machine only.", _ADVICE)
         origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE", "none")
         if origin is not None and not _is_own(str(origin), environ):
             return 403, "A page of another origin may not use the inspector."

@@ -10,6 +10,7 @@ from typing import Any
 from oss_wsgi.explanations.languages import ENGLISH
 from oss_wsgi.explanations.rows import find
 from oss_wsgi.explanations.signatures import first_difference
+from oss_wsgi.explanations.text import Text, sentences
 
 from ..callbacks.parameters import parse_callback
 from ..errors import ErrorText, OSSError, Response
@@ -55,7 +56,7 @@ def exchange_page(
     why, fix = reason(exchange)
     if page.language != ENGLISH and exchange.error and not fix:
         row = find(exchange.error.ec) or find(exchange.error.code)  # the message, which is OSS's, is English
-        why, fix = (why, fix) if row is None else (f"{page.say(why)} {page.say(row.meaning)}", row.fix)
+        why, fix = (why, fix) if row is None else (sentences(why, row.meaning), row.fix)
     is_mismatch = bool(exchange.error and exchange.error.code == "SignatureDoesNotMatch")
     has_policy = exchange.fields is not None and bool(exchange.fields.get("policy"))
     return page.response(
@@ -103,7 +104,10 @@ def _signature(exchange: Exchange) -> dict[str, Any]:
 def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
     provided, computed = error.members.get("SignatureProvided", ""), exchange.computed
     index = first_difference(provided, computed)
-    lengths = "" if len(provided) == len(computed) else f"; {len(provided)} characters, not {len(computed)}"
+    where = Text("from character {1}", index + 1)
+    if len(provided) != len(computed):
+        lengths = len(provided), len(computed)
+        where = Text("from character {1}; {2} characters, not {3}", index + 1, *lengths)
     names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
     return {
         "texts": [(words, error.members[name]) for name, words in names.items() if name in error.members],
@@ -111,7 +115,7 @@ def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
             ("Received", provided[:index], provided[index:]),
             ("Computed", computed[:index], computed[index:]),
         ],
-        "where": f"from character {index + 1}{lengths}",
+        "where": where,
     }
 
 
@@ -135,9 +139,10 @@ def _policy(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
     if refused:
         fact = refused.message
     elif wrong:
-        fact = f"{len(wrong)} of {len(lines)} conditions {'does' if len(wrong) == 1 else 'do'} not hold"
+        one, several = "{1} of {2} conditions does not hold", "{1} of {2} conditions do not hold"
+        fact = Text(one if len(wrong) == 1 else several, len(wrong), len(lines))
     else:
-        fact = f"{len(lines)} conditions hold" if lines else "not read"
+        fact = Text("{1} conditions hold", len(lines)) if lines else "not read"
     return {"fact": fact, "failed": bool(wrong or refused), "lines": lines, "decoded": decoded}
 
 
@@ -158,7 +163,7 @@ def _lines(document: Mapping[str, Any], exchange: Exchange, *, strict: bool) -> 
     policy = parse_policy(fields["policy"])
     values = compared_values(fields, bucket=exchange.bucket, file_type=exchange.file_type)
     expired = exchange.started > policy.expiration or bool(exchange.error and exchange.error.ec == "0006-00000213")
-    yield f"expiration {document['expiration']}", not expired, f"arrived {iso_time(exchange.started)}"
+    yield f"expiration {document['expiration']}", not expired, Text("arrived {1}", iso_time(exchange.started))
     for raw in document["conditions"]:
         condition = parse_condition(raw)
         if isinstance(condition, SizeRange):
@@ -166,14 +171,15 @@ def _lines(document: Mapping[str, Any], exchange: Exchange, *, strict: bool) -> 
         else:
             yield _json(raw), *_value(condition, values.get(condition.name.lower()))
     for name in not_named(policy, fields, strict=strict):
-        yield f"(no condition names {name})", False, masked(fields[name], name)
+        yield Text("(no condition names {1})", name), False, masked(fields[name], name)
 
 
 def _value(condition: Condition, value: str | None) -> tuple[bool, str]:
     if value is None:
-        return False, f"the form has no {condition.name}"
+        return False, Text("the form has no {1}", condition.name)
+    shown: str
     if value == condition.operand and len(value) > _LONG:
-        shown = f"the same {len(value)} characters"
+        shown = Text("the same {1} characters", len(value))
     else:
         shown = masked(value, condition.name) or "(empty)"
     return holds(condition, value), shown
@@ -183,9 +189,9 @@ def _size(limit: SizeRange, exchange: Exchange) -> tuple[bool | None, str]:
     code = exchange.error.code if exchange.error else ""
     if exchange.stored:
         size = exchange.stored.size
-        return limit.minimum <= size <= limit.maximum, f"{size} bytes"
+        return limit.minimum <= size <= limit.maximum, Text("{1} bytes", size)
     if code == "EntityTooLarge":
         return False, "the file is larger"
     if code == "EntityTooSmall" and exchange.error:
-        return False, f"{exchange.error.members.get('ProposedSize', '')} bytes"
+        return False, Text("{1} bytes", exchange.error.members.get("ProposedSize", ""))
     return None, "the file was not read"

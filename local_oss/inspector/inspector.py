@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote
 
 from oss_wsgi.explanations.languages import accepted_language
 from oss_wsgi.explanations.rows import find
+from oss_wsgi.explanations.text import Text, sentences
 
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
 from ..callbacks.sender import CallbackCall, CallbackRequest, CallbackSender
@@ -93,10 +94,10 @@ class Inspector:
             return act(page, environ, path.removeprefix(ROOT))
         except OSSError as error:
             row = find(error.ec) or find(error.code)
-            words = f"{error.message} {row.meaning} {row.fix}" if row else error.message
+            words = sentences(error.message, row.meaning, row.fix) if row else error.message
             return page.message(error.code, words, status=error.status)
         except ModuleNotFoundError as error:
-            return page.refuse(501, f"{error.name} is not installed: pip install 'oss-wsgi[local]'")
+            return page.refuse(501, Text("{1} is not installed: pip install 'oss-wsgi[local]'", error.name))
 
     @property
     def has_pages(self) -> bool:
@@ -189,7 +190,7 @@ class Inspector:
                 continue
             link = page.link(f"/requests/{other.id}")
             if other.origin == exchange.id or (exchange.origin and other.origin == exchange.origin):
-                yield link, f"{page.say('Sent again')}: {page.say(other.again)}, {page.say(_result(other))}"
+                yield link, Text("{1}: {2}, {3}", "Sent again", other.again, _result(other))
             elif exchange.upload_id and other.upload_id == exchange.upload_id:
                 yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 

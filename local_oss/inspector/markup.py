@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from oss_wsgi.explanations.languages import CHINESE, ENGLISH, in_language
+from oss_wsgi.explanations.text import Text
 
 from ..errors import Headers, Response, xml_text
 from .access import SAFE, plain
@@ -57,8 +58,8 @@ class Page:
     language: str = ENGLISH
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
-    def say(self, text: str) -> str:
-        return in_language(text, self.language)
+    def say(self, text: str, *values: object) -> str:
+        return in_language(Text(text, *values) if values else text, self.language)
 
     def link(self, path: str, **query: str) -> str:
         pairs = {name: value for name, value in query.items() if value}
@@ -133,7 +134,8 @@ def environment() -> Environment:
             "with_code": with_code,
         }
     )
-    templates.globals["_"] = pass_context(lambda context, text: context["page"].say(text))
+    templates.globals["_"] = pass_context(lambda context, text, *values: context["page"].say(text, *values))
+    templates.globals["text"] = Text
     templates.globals["masked"] = masked
     templates.tests["long"] = lambda content: len(content) > _SCREENFUL or content.count("\n") > _LINES
     return templates

@@ -6,6 +6,7 @@ import time
 from typing import Literal
 
 from oss_wsgi.explanations.rows import find
+from oss_wsgi.explanations.text import Text, sentences
 
 from .exchange import Exchange
 from .markup import visible
@@ -16,8 +17,8 @@ Level = Literal["good", "warn", "bad", "quiet", "busy"]
 def outcome(exchange: Exchange) -> tuple[Level, str]:
     """Return how well an exchange ended, and how, in a few words."""
     if exchange.is_under_way:
-        waits_for = "Waiting for the callback’s answer" if exchange.asked else "Under way"
-        return "busy", f"{waits_for}, {int(time.monotonic() - exchange.begun)}\u00a0s"
+        waits_for = "Waiting for the callback’s answer, {1}\u00a0s" if exchange.asked else "Under way, {1}\u00a0s"
+        return "busy", Text(waits_for, int(time.monotonic() - exchange.begun))
     if exchange.dropped:
         return "bad", "Connection dropped"
     if exchange.origin:
@@ -49,19 +50,25 @@ def reason(exchange: Exchange) -> tuple[str, str]:
         return (failure.message, "") if failure else ("", "")
     if exchange.status == 203 and exchange.error:
         row = find(exchange.error.ec)
-        return (f"{exchange.error.message} {row.meaning}", row.fix) if row else (exchange.error.message, "")
+        return (sentences(exchange.error.message, row.meaning), row.fix) if row else (exchange.error.message, "")
     if exchange.dropped:
         return "No answer was sent, because a fault was set.", ""
     if exchange.error and exchange.kind == "cors":
         origin = exchange.header("origin") or "(none)"
-        return exchange.error.message, f"Allow the origin {origin}: --cors {origin}, or a rule of the bucket by ?cors."
+        return exchange.error.message, Text(
+            "Allow the origin {1}: --cors {1}, or a rule of the bucket by ?cors.", origin
+        )
     if exchange.error:
         return exchange.error.message, exchange.mistake
     if exchange.is_cors_refusal:
         origin = exchange.header("origin")
         return (
-            f"No CORS rule allows {exchange.method} from {origin}, so the browser hides this answer from the page.",
-            f"Allow it: --cors {origin}, or a rule of the bucket by ?cors.",
+            Text(
+                "No CORS rule allows {1} from {2}, so the browser hides this answer from the page.",
+                exchange.method,
+                origin,
+            ),
+            Text("Allow it: --cors {1}, or a rule of the bucket by ?cors.", origin),
         )
     return "", ""
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from oss_wsgi.explanations.text import Text
+
 from ..errors import Headers, Response
 from ..faults import FAULTS, Fault, Faults
 from ..operations.read_objects import FileRange
@@ -78,11 +80,12 @@ def activity_page(page: Page, journal: Journal, query: Mapping[str, str], **valu
     matches = matching(exchanges, query)
     start = int(query["from"]) if query.get("from", "").isdecimal() and len(query["from"]) < 6 else 0
     filters = filters_of(query)
-    count = f"{len(matches)} request{'' if len(matches) == 1 else 's'}"
+    count = Text("{1} request" if len(matches) == 1 else "{1} requests", len(matches))
     if len(matches) < len(exchanges):
-        count += f" of {len(exchanges)}"
+        one, several = "{1} request of {2}", "{1} requests of {2}"
+        count = Text(one if len(matches) == 1 else several, len(matches), len(exchanges))
     elif len(exchanges) == MAX_EXCHANGES:
-        count = f"The last {MAX_EXCHANGES} requests"
+        count = Text("The last {1} requests", MAX_EXCHANGES)
 
     def others(first: int) -> str:
         return page.link("", **filters, **{"from": str(first) if first else ""})
@@ -219,4 +222,4 @@ def _details(fault: Fault) -> str:
 
 
 def _often(times: int | None) -> str:
-    return "until cleared" if times is None else f"{times} times" if times > 1 else "once"
+    return "until cleared" if times is None else Text("{1} times", times) if times > 1 else "once"

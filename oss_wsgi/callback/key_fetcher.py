@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..exceptions import FetchError
+from ..explanations.text import Text
 from ..threads import TimeLimitError, call_within
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def exchange_within(seconds: float | None, connection: http.client.HTTPConnectio
 def _reason(error: Exception) -> str:
     """Return in words why there is no response."""
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or 'no reason given'}"
+        return Text("TLS failed: {1}", error.reason or "no reason given")
     if isinstance(error, OSError):
         return error.strerror or "no connection"
     return "the answer is not HTTP"

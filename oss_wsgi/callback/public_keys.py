@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from ..exceptions import FetchError, KeyUnavailableError, UnverifiedError
+from ..explanations.text import Text
 from ..threads import ForkAware
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def load_public_key(pem: str | bytes) -> RSAPublicKey:
     if not isinstance(key, RSAPublicKey):
         raise ValueError("it is not an RSA key")
     if not _MIN_BITS <= key.key_size <= _MAX_BITS:
-        raise ValueError(f"it has {key.key_size} bits instead of {_MIN_BITS} to {_MAX_BITS}")
+        raise ValueError(Text("it has {1} bits instead of {2} to {3}", key.key_size, _MIN_BITS, _MAX_BITS))
     exponent = key.public_numbers().e
     if exponent < _MIN_EXPONENT or exponent % 2 == 0:
         raise ValueError(f"its exponent is {exponent}, not an odd number of at least {_MIN_EXPONENT}")
@@ -110,7 +111,7 @@ class PublicKeyStore(ForkAware):
             try:
                 self._pinned[url] = load_public_key(pem)
             except ValueError as error:
-                raise ValueError(f"The trusted key for {url}: {error}.") from error
+                raise ValueError(Text("The trusted key for {1}: {2}.", url, error)) from error
         #: the URLs whose keys are known without a fetch
         self.pinned = frozenset(self._pinned)
         #: pinned keys that were used, and keys that have verified a callback: a verifier need not call ``get`` for them

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 
 from ..exceptions import SettingsError
+from ..explanations.text import Text
 
 #: The least number of characters of a secret.
 MIN_TICKET_SECRET = 32
@@ -42,7 +43,7 @@ def read_secrets(path: str) -> tuple[str, ...]:
         if not secret or secret.startswith("#"):
             continue
         if len(secret) < MIN_TICKET_SECRET:
-            raise _unusable(path, f"line {number} has fewer than {MIN_TICKET_SECRET} characters")
+            raise _unusable(path, Text("line {1} has fewer than {2} characters", number, MIN_TICKET_SECRET))
         # In OSS_TICKET_SECRET A,B is two secrets, so a comma in the file is probably a mistake.
         if "," in secret:
             raise _unusable(path, f"line {number} has a comma: {_HOW}")
@@ -105,4 +106,4 @@ def _read(path: str) -> bytes:
 
 
 def _unusable(path: str, problem: str) -> SettingsError:
-    return SettingsError(f"OSS_TICKET_SECRET_FILE: {path!r} cannot be used: {problem}.")
+    return SettingsError(Text("OSS_TICKET_SECRET_FILE: {1} cannot be used: {2}.", repr(path), problem))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..credentials import StaticCredentialsProvider
 from ..exceptions import SettingsError
+from ..explanations.text import Text, ended, sentences
 from ..sdk.client import SDKCallError, SDKClient
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
 from ..sdk.credentials import access_key
@@ -56,7 +57,7 @@ def run(arguments: Namespace) -> int:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
         fix = fix_sdk_error(error, rights, settings.bucket or "BUCKET")
         message = say_sdk_error(error)
-        raise FailedError(f"{message.rstrip('.')}. {fix}", code=error.code, message=message, fix=fix) from error
+        raise FailedError(sentences(ended(message), fix), code=error.code, message=message, fix=fix) from error
 
 
 def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
@@ -109,7 +110,9 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
     stream = sys.stderr if arguments.json else sys.stdout
     if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
         before = as_xml(rules, vary) if rules else ""
-        print_difference(before, as_xml(needed, needed_vary), f"bucket {client.bucket}", stream, arguments.environ)
+        print_difference(
+            before, as_xml(needed, needed_vary), Text("bucket {1}", client.bucket), stream, arguments.environ
+        )
     elif not changes and not arguments.json:
         nothing = coloured(said("Nothing to change:", arguments.environ), "green", arguments.environ)
         print(nothing, said("pages of these origins can upload.", arguments.environ))
@@ -122,7 +125,7 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
         before_and_after = {"before": list(map(asdict, rules)), "after": list(map(asdict, needed))}
         print(json.dumps({"changes": changes, **before_and_after, "applied": applied}, indent=1))
     if arguments.action == "apply" and changes:
-        ended = f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed."
+        ended = Text("The rules of bucket {1} were changed.", client.bucket) if applied else "Nothing was changed."
         note(said(ended, arguments.environ))
     return 1 if changes and not applied else 0
 

@@ -13,13 +13,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..explanations.languages import CHINESE, in_language, spoken_language
-from ..explanations.rows import CODE_KINDS, EC_PAGE, Row, by_code, find, rows, rows_of_status
+from ..explanations.rows import APPLICATION, CODE_KINDS, EC_PAGE, FRONT, OSS, Row, by_code, find, rows, rows_of_status
+from ..explanations.text import Text, joined, sentences
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
 from .terminal import FailedError, MisuseError, note, plain, read_input
 
 #: A longer text cannot be a misspelt code.
 _MAX_CODE = 60
+_FROM = {OSS: "{1} from OSS", APPLICATION: "{1} from this application", FRONT: "{1} from a server in front"}
+_LISTS = "`oss-wsgi explain` alone lists the table."
 
 
 def add(subparsers: Any) -> None:
@@ -106,7 +109,7 @@ def _list_all(arguments: Namespace) -> int:
         print(json.dumps([_members(row) for row in rows(*CODE_KINDS)], indent=1))
     else:
         language = spoken_language(arguments.environ)
-        print("\n".join(in_language(f"{row.code}: {row.meaning}", language) for row in rows(*CODE_KINDS)))
+        print("\n".join(in_language(Text("{1}: {2}", row.code, row.meaning), language) for row in rows(*CODE_KINDS)))
     return 0
 
 
@@ -129,30 +132,30 @@ def _explanation(found: FoundCode) -> dict[str, Any] | None:
 
 def _lines(explanation: dict[str, Any]) -> Iterator[str]:
     for sender in explanation.get("senders", ()):
-        yield f"{explanation['code']} from {sender['by']}: {sender['meaning']}"
+        yield Text("{1}: {2}", Text(_FROM[sender["by"]], explanation["code"]), sender["meaning"])
         yield sender["fix"]
     if "senders" not in explanation:
-        yield f"{explanation['code']}: {explanation['meaning']}"
+        yield Text("{1}: {2}", explanation["code"], explanation["meaning"])
         yield explanation["fix"]
-    yield f"Source: {'; '.join(explanation['sources'])}"
+    yield Text("{1}: {2}", "Source", joined("{1}; {2}", explanation["sources"]))
 
 
 def _unknown(code: str) -> str:
-    page = f" See {EC_PAGE}{code}." if code[:4].isdigit() else ""
-    return f"{plain(code)} is not in the table.{page}"
+    page = Text("See {1}.", EC_PAGE + code) if code[:4].isdigit() else ""
+    return sentences(Text("{1} is not in the table.", plain(code)), page)
 
 
 def _unknown_error(text: str, found: Sequence[FoundCode]) -> FailedError:
     text = text.strip()
     similar: Sequence[str] = ()
     if found:
-        message = f"{_unknown(found[0].code)} `oss-wsgi explain` alone lists the table."
+        message = sentences(_unknown(found[0].code), _LISTS)
     elif len(text) > _MAX_CODE or "\n" in text:
         message = "there is no code in this text: paste the whole answer of OSS, or the line of the log."
     else:
         similar = [by_code()[code].code for code in difflib.get_close_matches(text.lower(), by_code(), n=3)]
-        suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
-        message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
+        suggestion = Text("Similar codes: {1}.", ", ".join(similar)) if similar else ""
+        message = sentences(Text("{1} is not in the table.", plain(text)), suggestion, _LISTS)
     return FailedError(message, near=similar)
 
 

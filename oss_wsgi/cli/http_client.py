@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ..callback.key_fetcher import exchange_within
+from ..explanations.text import Text
 from ..http import json_object
 from ..threads import TimeLimitError
 from .terminal import system_reason
@@ -91,13 +92,17 @@ def request(
         return exchange_within(deadline, connection, exchange)
     except (OSError, ValueError, http.client.HTTPException, TimeLimitError) as error:
         if isinstance(error, (TimeoutError, TimeLimitError)):
-            seconds = f"{deadline if isinstance(error, TimeLimitError) else limit:g} s"
+            seconds = f"{deadline if isinstance(error, TimeLimitError) else limit:g}"
             if is_connected:
-                raise TooSlowError(f"{server} did not answer within {seconds}") from error
-            raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
+                raise TooSlowError(Text("{1} did not answer within {2} s", server, seconds)) from error
+            raise UnreachableError(
+                Text("{1} cannot be reached: no connection within {2} s", server, seconds)
+            ) from error
         if isinstance(error, ssl.SSLError):
-            raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
-        raise UnreachableError(f"{server} cannot be reached: {_reason(error)}", parts.hostname or "") from error
+            raise UnreachableError(Text("{1}: TLS failed: {2}", server, error.reason or error)) from error
+        raise UnreachableError(
+            Text("{1} cannot be reached: {2}", server, _reason(error)), parts.hostname or ""
+        ) from error
 
 
 def checked_url(url: str) -> SplitResult:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
+from ..explanations.text import Text
 from ..serving import until_stopped
 from ..serving.until_stopped import CannotStartError
 
@@ -39,7 +40,7 @@ def check_spelling(name: str) -> None:
     """Raise CannotLoadError unless a name is ``MODULE:NAME`` or ``MODULE:NAME()``."""
     if not _SPELLED.fullmatch(name):
         raise CannotLoadError(
-            f"write MODULE:NAME, such as shop:application, or MODULE:NAME() for a factory, not {name!r}."
+            Text("write MODULE:NAME, such as shop:application, or MODULE:NAME() for a factory, not {1}.", repr(name))
         )
 
 
@@ -63,7 +64,7 @@ def load(name: str) -> Any:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) or _last_file(error) == until_stopped.__file__:
             raise  # a signal ends the program
-        raise CannotLoadError(f"{name} cannot be loaded:\n{_explained(error)}") from error
+        raise CannotLoadError(Text("{1} cannot be loaded:\n{2}", name, _explained(error))) from error
 
 
 def load_application(name: str) -> WSGIApplication:
@@ -72,8 +73,8 @@ def load_application(name: str) -> WSGIApplication:
     try:
         inspect.signature(application).bind("environ", "start_response")
     except TypeError as error:
-        problem = f"{name} is no WSGI application: {error}."
-        raise CannotLoadError(f"{problem}\n{_NO_APPLICATION}") from error
+        problem = Text("{1} is no WSGI application: {2}.", name, error)
+        raise CannotLoadError(Text("{1}\n{2}", problem, _NO_APPLICATION)) from error
     except ValueError:  # written in C, so Python does not know what it takes
         pass
     return application
@@ -91,7 +92,7 @@ def _explained(error: BaseException) -> str:
     else:
         advice = _NO_ATTRIBUTE if frames is None and isinstance(error, AttributeError) else _FAILS
     lines = (*traceback.format_tb(frames), *traceback.format_exception_only(error))
-    return f"{''.join(lines).rstrip()}\n{advice}"
+    return Text("{1}\n{2}", "".join(lines).rstrip(), advice)
 
 
 def _is_ours(frame: TracebackType) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..callback.secret_file import MIN_TICKET_SECRET
+from ..explanations.text import Text
 from ..ledger.url import is_url
 from ..private_file import open_own, write_private
 from ..sdk.client import has_sdk
@@ -60,7 +61,7 @@ def why_local(arguments: Namespace, environ: Mapping[str, str]) -> str | None:
         return None
     for name in ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT"):
         if is_set(environ, name):
-            return f"{name} is set but OSS_BUCKET is not"
+            return Text("{1} is set but OSS_BUCKET is not", name)
     return "No bucket is configured"
 
 
@@ -95,10 +96,12 @@ def _stored_secret(lasting: str) -> str:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        fix = f"Check the path {lasting!r}, or set OSS_TICKET_SECRET."
-        raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. {fix}") from error
+        fix = Text("Check the path {1}, or set OSS_TICKET_SECRET.", repr(lasting))
+        raise CannotStartError(Text("cannot keep a ticket secret in {1}: {2}. {3}", repr(path), reason, fix)) from error
     if len(secret) < MIN_TICKET_SECRET:
-        raise CannotStartError(f"{path!r} holds no ticket secret: remove the file, or set OSS_TICKET_SECRET.")
+        raise CannotStartError(
+            Text("{1} holds no ticket secret: remove the file, or set OSS_TICKET_SECRET.", repr(path))
+        )
     return secret
 
 
@@ -128,7 +131,10 @@ def start_local_oss(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
     except ModuleNotFoundError as error:
         raise CannotStartError(
-            f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS."
+            Text(
+                "the local OSS needs {1}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS.",
+                error.name,
+            )
         ) from error
     key_file = os.path.join(folder, "callback_pub_key.pem")
     with open(key_file, "w", encoding="ascii") as file:

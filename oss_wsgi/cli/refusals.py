@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from .. import settings_check
 from ..exceptions import SettingsError
 from ..explanations.rows import APPLICATION, EC_PAGE, OSS, find, rows_of_status
+from ..explanations.text import Text, sentences
 from ..sdk.client import SDKCallError
 from .terminal import plain
 
@@ -29,8 +30,10 @@ class OSSRefusal:
     endpoint: str = ""
 
     def __str__(self) -> str:
-        reason = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
-        return reason + (f" (EC {self.ec})" if self.ec else "")
+        reason = self.code or "no reason given"
+        if self.message:
+            reason = f"{self.code}: {self.message}" if self.code else Text("{1}: {2}", "no code", self.message)
+        return Text("{1} (EC {2})", reason, self.ec) if self.ec else reason
 
     def members(self) -> dict[str, str]:
         """Return what the document contains, for JSON."""
@@ -62,17 +65,17 @@ def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) ->
     """
     region = region_of(refusal.endpoint)
     if region:
-        return f"The bucket is in another region: set OSS_REGION={region}."
+        return Text("The bucket is in another region: set OSS_REGION={1}.", region)
     if "region" in refusal.message.lower():  # of a V4 signature
         return "Set OSS_REGION to the bucket's own region, which the console shows: `oss-wsgi doctor --only region`."
     if refusal.code == "AccessDenied" and _is_without_right(refusal):
-        return f"Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {rights} on {resource}."
+        return Text("Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {1} on {2}.", rights, resource)
     if refusal.code in _KEY_CODES and not find(refusal.ec):
         return _KEY
     row = find(refusal.ec) or find(refusal.code)
     if row is not None:
         return row.fix
-    return " ".join(row.fix for row in rows_of_status(status, OSS)[:1]) or REACH_OSS
+    return sentences(*(row.fix for row in rows_of_status(status, OSS)[:1])) or REACH_OSS
 
 
 def say_sdk_error(error: SDKCallError | SettingsError) -> str:
@@ -80,9 +83,10 @@ def say_sdk_error(error: SDKCallError | SettingsError) -> str:
     if isinstance(error, SettingsError):
         return str(error)
     if not error.status:
-        return f"OSS could not be asked: {plain(str(error))}"
+        return Text("OSS could not be asked: {1}", plain(str(error)))
     refusal = sdk_refusal(error)
-    return f"OSS answered {error.status} {refusal.code}{f', EC {refusal.ec}' if refusal.ec else ''}: {refusal.message}"
+    reason = f"{error.status} {refusal.code}{f', EC {refusal.ec}' if refusal.ec else ''}: {refusal.message}"
+    return Text("OSS answered {1}", reason)
 
 
 def fix_sdk_error(error: SDKCallError, rights: str, bucket: str) -> str:
@@ -100,17 +104,17 @@ def sdk_refusal(error: SDKCallError) -> OSSRefusal:
 def fix_status(status: int, code: str) -> str:
     """Return what to do about a refusal of the application: by the code in its answer, or else by its status."""
     row = find(code)
-    return row.fix if row else " ".join(row.fix for row in rows_of_status(status, APPLICATION)[:1])
+    return row.fix if row else sentences(*(row.fix for row in rows_of_status(status, APPLICATION)[:1]))
 
 
 def see_also(refusal: OSSRefusal) -> str:
     """Return a sentence that says where a refusal is explained: in its row if it has one; "" without any code."""
     row = find(refusal.ec) or find(refusal.code)
     if row is not None:
-        return f"For more run `oss-wsgi explain {row.code}`."
+        return Text("For more run `oss-wsgi explain {1}`.", row.code)
     if refusal.ec:
-        return f"For more see {EC_PAGE}{refusal.ec}."
-    return f"See {refusal.code} in the help of OSS." if refusal.code else ""
+        return Text("For more see {1}.", EC_PAGE + refusal.ec)
+    return Text("See {1} in the help of OSS.", refusal.code) if refusal.code else ""
 
 
 def _is_without_right(refusal: OSSRefusal) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..application import DirectUpload, direct_uploads_of, ledger_of
 from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
+from ..explanations.text import Text
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 ENV_FILE = ".env"
-ENV_FILE_IS_NOT_READ = (
-    f"The file {ENV_FILE} in this folder is not read. To use its variables, first: set -a; . ./{ENV_FILE}; set +a"
+ENV_FILE_IS_NOT_READ = Text(
+    "The file {1} in this folder is not read. To use its variables, first: set -a; . ./{2}; set +a", ENV_FILE, ENV_FILE
 )
 #: Seconds that the page's link to an upload in a local OSS is valid.
 LINK_LIFETIME = 3600
@@ -115,7 +116,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         else:
             _serve_as_child(arguments, child, stack)
     except CannotLoadError as error:
-        raise CannotStartError(f"--app: {error}") from error
+        raise CannotStartError(Text("--app: {1}", error)) from error
     except SettingsError as error:
         if arguments.app is not None and os.path.isfile(ENV_FILE):
             raise SettingsError(*error.problems, ENV_FILE_IS_NOT_READ) from error
@@ -140,7 +141,8 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         settings = Settings.from_environ(environ)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
-    own.greeting += _greeting(local_url(own.listeners[0]), reason, settings, arguments)
+    lines = _greeting(local_url(own.listeners[0]), reason, settings, arguments)
+    own.greeting += [said(line, arguments.environ) for line in lines]
     # An option of a setting counts as the variable that the application reads.
     arguments.environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
     if arguments.processes > 1:
@@ -235,22 +237,30 @@ def _own_application(
 
     def say_hidden(uploads: DirectUpload) -> None:
         say(
-            f"{arguments.app} hides its DirectUpload: --metrics-listen does not count it, and --processes has not "
-            "checked what it shares. Name the DirectUpload itself, or let what wraps it have its direct_uploads."
+            Text(
+                "{1} hides its DirectUpload: --metrics-listen does not count it, and --processes has not "
+                "checked what it shares. Name the DirectUpload itself, or let what wraps it have its "
+                "direct_uploads.",
+                arguments.app,
+            )
         )
         for line in _unused_local_oss([uploads], arguments):
             say(line)
 
     if not shown:
         say(
-            f"{arguments.app} shows no DirectUpload: if it makes none, nothing answers below {arguments.prefix}. Then "
-            "name the module that wraps it, such as uploads:application."
+            Text(
+                "{1} shows no DirectUpload: if it makes none, nothing answers below {2}. Then name the "
+                "module that wraps it, such as uploads:application.",
+                arguments.app,
+                arguments.prefix,
+            )
         )
     if inherited.number <= 1:
-        inherited.greeting += _unused_local_oss(shown, arguments)
-    prefix = arguments.prefix if inherited.callback_url else None
-    watch = ApplicationWatch(app, say, say_hidden, prefix)
-    return watch, {"file_bytes": default_file_bytes(inherited.processes)}
+        inherited.greeting += [said(line, arguments.environ) for line in _unused_local_oss(shown, arguments)]
+    if inherited.callback_url or not (shown and hasattr(app, "is_callback")):  # else there is nothing to watch for
+        app = ApplicationWatch(app, say, say_hidden, arguments.prefix if inherited.callback_url else None)
+    return app, {"file_bytes": default_file_bytes(inherited.processes)}
 
 
 def _unused_local_oss(shown: Sequence[DirectUpload], arguments: Namespace) -> Iterator[str]:
@@ -258,7 +268,9 @@ def _unused_local_oss(shown: Sequence[DirectUpload], arguments: Namespace) -> It
     local_host = arguments.environ.get("OSS_HOST", "")
     others = sorted({uploads.settings.bucket_and_host()[1] for uploads in shown} - {local_host})
     if others and arguments.environ.get("OSS_TRUSTED_KEYS") and local_host.startswith("http://127.0.0.1:"):
-        yield f"The application has settings of its own: its uploads go to {', '.join(others)}, not to the local OSS."
+        yield Text(
+            "The application has settings of its own: its uploads go to {1}, not to the local OSS.", ", ".join(others)
+        )
 
 
 def _greeting(url: str, reason: str | None, settings: Settings, arguments: Namespace) -> Iterator[str]:
@@ -268,15 +280,15 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
     """
     if arguments.app is not None:
         reloads = "; a change of a Python file restarts it" if arguments.reload else ""
-        yield f"Open {url}/ in a browser: your application {arguments.app}{reloads}."
+        yield Text("Open {1}/ in a browser: your application {2}{3}.", url, arguments.app, reloads)
     elif reason:
-        yield f"Open {url}/ in a browser and upload something."
+        yield Text("Open {1}/ in a browser and upload something.", url)
     else:
-        yield f"Serving {url}/; uploads go to {settings.host}."
+        yield Text("Serving {1}/; uploads go to {2}.", url, settings.host)
     if reason:
-        yield f"{reason}: a local OSS at {settings.host} takes the files."
+        yield Text("{1}: a local OSS at {2} takes the files.", reason, settings.host)
         kept_nowhere = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
-        yield f"Files go to {os.path.abspath(arguments.local_dir)}." if arguments.local_dir else kept_nowhere
+        yield Text("Files go to {1}.", os.path.abspath(arguments.local_dir)) if arguments.local_dir else kept_nowhere
     if reason and arguments.app is None:
         if not settings.recover and not has_sdk():
             yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."
@@ -291,8 +303,11 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
             yield "OSS_CALLBACK_URL is not set: OSS will not report uploads to this application."
         if not settings.allow_anonymous:
             yield (
-                f"OSS_ALLOW_ANONYMOUS is off and {arguments.program} has no authorize function: "
-                "every request for a signature is refused."
+                Text(
+                    "OSS_ALLOW_ANONYMOUS is off and {1} has no authorize function: every request for a "
+                    "signature is refused.",
+                    arguments.program,
+                )
             )
     if reason or arguments.app is not None:
         yield "Ctrl-C ends it."
@@ -331,7 +346,7 @@ def _run_server(
         parent.server = server
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in inherited.greeting:
-        print(said(line, arguments.environ), flush=True)
+        print(line, flush=True)
     if parent is not None:
         parent.serving()
     gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again
@@ -366,7 +381,7 @@ def _serve_metrics(registry: Any, arguments: Namespace, inherited: Inheritance, 
     listeners = inherited.metrics_listeners
     if not listeners:
         listeners = [stack.enter_context(listening_socket(arguments.metrics_listen, "--metrics-listen"))]
-        print(f"Metrics at {local_url(listeners[0])}/metrics.", flush=True)
+        print(Text("Metrics at {1}/metrics.", local_url(listeners[0])), flush=True)
     server = make_server(make_wsgi_app(registry), listeners, threads=1, ident=None, **_METRICS_BOUNDS)
     thread = threading.Thread(target=server.run, name="metrics", daemon=True)
     thread.start()
@@ -379,7 +394,7 @@ def _check_shared(processes: int, settings: Settings, *, has_ledger: bool) -> No
     has_secret = bool(settings.ticket_secret or settings.ticket_secret_file)
     problem = unshared(processes, has_ledger=has_ledger, has_secret=has_secret)
     if problem is not None:
-        raise SettingsError(f"--processes: {problem}")
+        raise SettingsError(Text("--processes: {1}", problem))
 
 
 def _serve_processes(arguments: Namespace, stack: contextlib.ExitStack, inherited: Inheritance) -> None:
@@ -397,7 +412,8 @@ def _serve_processes(arguments: Namespace, stack: contextlib.ExitStack, inherite
 
     def greet() -> None:
         pids = processes.pids
-        for line in (greeting[0], f"{len(pids)} processes serve: {', '.join(map(str, pids))}.", *greeting[1:]):
+        those = said(Text("{1} processes serve: {2}.", len(pids), ", ".join(map(str, pids))), arguments.environ)
+        for line in (greeting[0], those, *greeting[1:]):
             print(line, flush=True)
 
     drain_on_signals(processes, arguments.drain, arguments.drain_delay)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from ..explanations.signatures import POLICY, UNKNOWN, V4, Item, compared, difference, fixes, items_of
+from ..explanations.text import Text
 from ..http import json_object, urlencoded_pairs
 from ..signing.presigned_url import canonical_request, string_to_sign_v1
 from .codes_in_text import MAX_TEXT
@@ -49,8 +50,8 @@ class Comparison(NamedTuple):
                 yield f"    {item.name}: {_shown(item.name, item.oss if item.oss is not None else item.ours)}"
                 continue
             yield f"  ! {item.name}"
-            yield f"      OSS:    {_shown(item.name, item.oss)}"
-            yield f"      signed: {_shown(item.name, item.ours)}"
+            yield Text("      OSS:    {1}", _shown(item.name, item.oss))
+            yield Text("      signed: {1}", _shown(item.name, item.ours))
         yield from self.fixes
 
 
@@ -124,4 +125,4 @@ def _shown(name: str, value: str | None) -> str:
     if value is None:
         return "(not there)"
     length = 0 if name.endswith(_SEALED) else _MAX_SHOWN
-    return value if 0 < len(value) <= length else f"{value[:length]}... ({len(value)} characters)"
+    return value if 0 < len(value) <= length else Text("{1}... ({2} characters)", value[:length], len(value))

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from ..exceptions import SettingsError
 from ..explanations.languages import in_language, spoken_language
+from ..explanations.text import Text
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 #: Characters of a name beside a bar.
@@ -35,6 +36,8 @@ class FailedError(Exception):
 
 def plain(text: str) -> str:
     """Return text from outside with its control characters escaped: a terminal would obey them."""
+    if isinstance(text, Text):
+        return text.mapped(plain)
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
@@ -52,6 +55,8 @@ def said(text: str, environ: Mapping[str, str]) -> str:
 
 def in_words(text: str) -> str:
     """Return the text of an error of the credentials without the names of exceptions, which say nothing to people."""
+    if isinstance(text, Text):
+        return text.mapped(in_words)
     return _EXCEPTION.sub(lambda match: f"({match[1] or 'nothing there'})", text)
 
 
@@ -135,7 +140,7 @@ def print_difference(before: str, after: str, what: str, stream: TextIO, environ
 
     :param what: whose texts they are, such as ``bucket examplebucket``.
     """
-    names = said(f"{what}, as it is", environ), said(f"{what}, as it should be", environ)
+    names = said(Text("{1}, as it is", what), environ), said(Text("{1}, as it should be", what), environ)
     for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
         colour = {"+": "green", "-": "red"}.get(line[:1])
         print(coloured(plain(line), colour, environ, stream) if colour else plain(line), file=stream)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
+from ..explanations.text import Text, ended, sentences
 from ..serving.option_types import positive_seconds
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
@@ -23,13 +24,13 @@ from .terminal import FailedError, MisuseError, coloured, plain, progress, read_
 
 ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
 
-_FIX_ENDPOINT = (
-    "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as "
-    f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}."
+_FIX_ENDPOINT = Text(
+    "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as {1}.",
+    f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}",
 )
 _FIX_OSS = "Check OSS_HOST, OSS_ENDPOINT and OSS_REGION where the application runs, and the network here."
 _FIX_ANONYMOUS = (
-    ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
+    "log in with --headers-from, or see the application's log. Without an authorize callable it needs "
     "OSS_ALLOW_ANONYMOUS=on."
 )
 
@@ -77,7 +78,7 @@ def run(arguments: Namespace) -> int:
                 message, members = _upload(name, file, size, headers, arguments)
         except (FailedError, FileChangedError, UnreachableError) as error:
             result, colour, status = "failed", "red", 1
-            message = f"{str(error).rstrip('.')}."
+            message = ended(str(error))
             members = {**getattr(error, "members", {})}
             members.setdefault("error", {"message": message})
         results.append({"file": name, **members})
@@ -108,7 +109,7 @@ def _read_headers(source: str) -> dict[str, str]:
         name, colon, value = line.partition(":")
         if line.strip():
             if not colon or not name.strip():
-                raise MisuseError(f"--headers-from: line {number} is not 'Name: value'.")
+                raise MisuseError(Text("--headers-from: line {1} is not 'Name: value'.", number))
             headers[name.strip()] = value.strip()
     return headers
 
@@ -124,7 +125,7 @@ def _open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
             raise FailedError("this is not a regular file, so it has no size to sign: copy its content to one")
         file = open(path, "rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        raise FailedError(f"cannot be read: {system_reason(error)}") from error
+        raise FailedError(Text("cannot be read: {1}", system_reason(error))) from error
     with file:
         size = os.fstat(file.fileno()).st_size
         if not size and _has_content(file):
@@ -169,11 +170,11 @@ def _upload(
     query |= {"method": "put"} if arguments.put else {}
     separator = "&" if "?" in arguments.endpoint else "?"
     url = f"{arguments.endpoint}{separator}{urlencode(query)}"
-    with waiting(f"Requesting a signature for {plain(name)}", arguments.environ):
+    with waiting(Text("Requesting a signature for {1}", plain(name)), arguments.environ):
         try:
             answer = request("GET", url, headers, timeout=arguments.timeout)
         except UnreachableError as error:
-            raise UnreachableError(f"{error}. {_FIX_ENDPOINT}") from error
+            raise UnreachableError(sentences(ended(str(error)), _FIX_ENDPOINT)) from error
     signed = _read_signed(answer)
     with progress(name, size, arguments.environ) as show:
 
@@ -189,7 +190,7 @@ def _upload(
                 signed.method, signed.url, {**signed.headers, **body.headers}, body, timeout=arguments.timeout
             )
         except UnreachableError as error:
-            raise UnreachableError(f"{error}. {_FIX_OSS}") from error
+            raise UnreachableError(sentences(ended(str(error)), _FIX_OSS)) from error
     return _read_response(response, signed)
 
 
@@ -201,9 +202,13 @@ def _read_signed(answer: Response) -> _Signed:
         error = error if isinstance(error, dict) else {}
         # A request outside the grant is refused too, but with a code and a message of its own.
         anonymous = answer.status == 401 or (answer.status == 403 and error.get("code", "forbidden") == "forbidden")
-        fix = _FIX_ANONYMOUS if anonymous else f". {fix_status(answer.status, str(error.get('code', '')))}"
-        message = f"no signature: {answer.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        raise FailedError(f"{message}{fix}".rstrip(), status=answer.status)
+        reason = f"{answer.status} {plain(str(error.get('message', '')))}".rstrip(" .")
+        message: str = Text("{1}: {2}", "no signature", reason)
+        if anonymous:
+            message = Text("{1}: {2}", message, _FIX_ANONYMOUS)
+        else:
+            message = sentences(ended(message), fix_status(answer.status, str(error.get("code", ""))))
+        raise FailedError(message, status=answer.status)
     method, url = members.get("method", "POST"), members.get("url")
     fields: Any = members.get("fields")
     headers: Any = members.get("headers", {})
@@ -211,7 +216,9 @@ def _read_signed(answer: Response) -> _Signed:
     if not (isinstance(url, str) and isinstance(key, str) and method in ("POST", "PUT")) or not all(
         isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) for texts in (fields, headers)
     ):
-        message = f"the signature endpoint did not return a signed form: url or fields are missing. {_FIX_ENDPOINT}"
+        message = Text(
+            "the signature endpoint did not return a signed form: url or fields are missing. {1}", _FIX_ENDPOINT
+        )
         raise FailedError(message, status=answer.status)
     return _Signed(method, url, fields, headers, key)
 
@@ -222,10 +229,10 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
         refusal = read_refusal(response.body)
         stored = "stored, but the application was not told" if response.status == 203 else "refused"
         fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
-        message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
+        message = sentences(ended(Text("{1}: {2} {3}", stored, response.status, refusal)), see_also(refusal), fix)
         raise FailedError(message, **members, error={**refusal.members(), "fix": fix})
     if "callback" not in signed.fields and "callback" not in parse_qs(urlsplit(signed.url).query):
-        return f"stored as {plain(signed.key)}; no callback is configured", members
+        return Text("stored as {1}; no callback is configured", plain(signed.key)), members
     if not is_json(response.body):
         raise FailedError(
             "stored, but the response does not come from a callback. Look for a proxy in front of OSS, and check "
@@ -233,4 +240,6 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
             **members,
         )
     members["answer"] = json.loads(response.body)
-    return f"stored as {plain(signed.key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}", members
+    return Text(
+        "stored as {1} in {2} s\n{3}", plain(signed.key), f"{response.seconds:.1f}", json.dumps(members["answer"])
+    ), members

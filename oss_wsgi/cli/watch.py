@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..application import DEFAULT_PREFIX, DirectUpload, direct_uploads_of
+from ..explanations.text import Text
 from ..http import essence
 from ..wsgi.facts import RequestFacts, facts_of
 from ..wsgi.questions import MEET_KEY, pass_on
@@ -67,8 +68,13 @@ class ApplicationWatch:
             if not self._has_spoken and _found_nobody(facts, status, headers):
                 self._has_spoken = True
                 self._say(
-                    f"OSS reported an upload to {path}, and no DirectUpload is there: the application answered "
-                    f"{status[:3]}. {self._fix()}"
+                    Text(
+                        "OSS reported an upload to {1}, and no DirectUpload is there: the application answered "
+                        "{2}. {3}",
+                        path,
+                        status[:3],
+                        self._fix(),
+                    )
                 )
             return start_response(status, headers, exc_info)
 
@@ -77,10 +83,11 @@ class ApplicationWatch:
     def _fix(self) -> str:
         if self._prefix == DEFAULT_PREFIX:
             return "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
-        return (
-            f"Start again without --prefix {self._prefix}: OSS then reports to the path of DirectUpload's own prefix. "
-            "Use --prefix only if the whole DirectUpload is mounted below a path: give that path followed by "
-            "DirectUpload's prefix."
+        return Text(
+            "Start again without --prefix {1}: OSS then reports to the path of DirectUpload's own "
+            "prefix. Use --prefix only if the whole DirectUpload is mounted below a path: give that "
+            "path followed by DirectUpload's prefix.",
+            self._prefix,
         )
 
 

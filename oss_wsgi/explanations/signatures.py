@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from .rows import row_of
+from .text import Text, sentences
 
 V4 = "OSS4-HMAC-SHA256"
 
@@ -91,7 +92,7 @@ def fixes(items: Iterable[Item]) -> Iterator[str]:
 def difference(name: str, **values: str) -> str:
     """Return the meaning and the fix of a difference, with the values that they name."""
     row = row_of("difference", name)
-    return f"{row.meaning} {row.fix}".format_map(values)
+    return sentences(Text(row.meaning, **values), row.fix)
 
 
 def _items_v1(text: str) -> dict[str, str]:
@@ -201,7 +202,7 @@ def _wrong_secrets(key_id: str, secret: str, former: Sequence[str]) -> Iterator[
         if other != secret:
             yield other, "It was signed with another secret of this bucket: one from before a reset, or the kept one."
     for space, name in (("\n", "a line break"), (" ", "a space"), ("\r\n", "a line break")):
-        yield secret + space, f"The secret was used with {name} at its end."
+        yield secret + space, Text("The secret was used with {1} at its end.", name)
     yield key_id, "The AccessKey ID was used in the place of the secret."
 
 
@@ -241,13 +242,13 @@ def _v4(secret: str, text: str, scope: Scope, region: str) -> Iterator[Candidate
     for day in _other_days(scope.day):
         yield (
             _sign_v4(secret, text, scope._replace(day=day)),
-            f"The signing key was derived for the day {day}, not {scope.day} (UTC).",
+            Text("The signing key was derived for the day {1}, not {2} (UTC).", day, scope.day),
         )
     for name in dict.fromkeys((f"oss-{region}", region.removeprefix("oss-"), *REGIONS)):
         if name != scope.region:
             yield (
                 _sign_v4(secret, text, scope._replace(region=name)),
-                f"The signing key was derived for the region {name}, not {scope.region}.",
+                Text("The signing key was derived for the region {1}, not {2}.", name, scope.region),
             )
     yield (
         _sign_v4(secret, text, scope, prefix=""),
@@ -327,4 +328,4 @@ def _without_each(headers: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _left_out(name: str) -> str:
-    return f"The header {name} was sent, but not signed."
+    return Text("The header {1} was sent, but not signed.", name)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..exceptions import LedgerUnavailableError, SettingsError
+from ..explanations.text import Text
 from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, import_redis, server_errors
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
@@ -194,7 +195,7 @@ class RedisLedger(OnceLedger):
             if isinstance(error, SettingsError):
                 raise
             message = self._server.message(error).removesuffix(".")
-            raise SettingsError(f"The ledger {self.url} cannot be used: {message}.") from None
+            raise SettingsError(Text("The ledger {1} cannot be used: {2}.", self.url, message)) from None
         super().__init__(wait_timeout)
 
     def __repr__(self) -> str:

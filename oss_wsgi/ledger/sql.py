@@ -11,6 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
+from ..explanations.text import Text
 from .base import DEFAULT_WAIT_TIMEOUT
 from .place import Place, place_of_server
 from .sql_engine import check_backend, engine_from, shown_url
@@ -85,13 +86,13 @@ class SQLLedger(TransactionalLedger):
         except LedgerUnavailableError as error:
             self.close()
             problem = error.hint.removeprefix("the ledger's database cannot be used: ")
-            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {problem}.") from None
+            raise SettingsError(Text("The ledger {1} cannot be used: {2}.", shown_url(engine.url), problem)) from None
         except (AttributeError, OSError, TypeError, ValueError) as error:
             self.close()
             if not self._is_ours:
                 raise
             # The driver refuses the URL's parameters.
-            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error}.") from None
+            raise SettingsError(Text("The ledger {1} cannot be used: {2}.", shown_url(engine.url), error)) from None
         except BaseException:
             self.close()
             raise

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import LedgerUnavailableError, SettingsError
+from ..explanations.text import Text, sentences
 from ..private_file import UnsafeFileError, open_private, real_path
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
@@ -157,11 +158,12 @@ class SQLiteLedger(LoopLedger):
             self._locks = _locks_beside(self._path)
             self._locks.close()
         except UnsafeFileError as error:
-            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {error}.") from error
+            raise SettingsError(Text("The ledger {1} cannot be used: {2}.", repr(os.fspath(path)), error)) from error
         except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
-            fix = "The user of this process must be able to write this file and to make files in its folder"
-            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}. {fix}.") from error
+            unusable = Text("The ledger {1} cannot be used: {2}.", repr(os.fspath(path)), problem)
+            fix = "The user of this process must be able to write this file and to make files in its folder."
+            raise SettingsError(sentences(unusable, fix)) from error
         self._forget()
         super().__init__(wait_timeout)
 

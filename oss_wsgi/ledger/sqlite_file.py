@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from ..explanations.text import Text
 from ..private_file import check_private, narrow, open_private, sqlite_files
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
@@ -116,8 +117,12 @@ def _is_made(connection: sqlite3.Connection) -> bool:
         raise ValueError("it is another application's database")
     if version != _VERSION:
         raise ValueError(
-            f"its tables have version {version}, and this program uses version {_VERSION}: install the release of "
-            "oss-wsgi that made them, or use another file"
+            Text(
+                "its tables have version {1}, and this program uses version {2}: install the release of "
+                "oss-wsgi that made them, or use another file",
+                version,
+                _VERSION,
+            )
         )
     return True
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..exceptions import SettingsError
+from ..explanations.text import Text
 from .base import Ledger
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -86,7 +87,7 @@ def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = 
     try:
         check_ledger(text)
     except ValueError as error:
-        raise SettingsError(f"OSS_LEDGER {error}.") from None
+        raise SettingsError(Text("OSS_LEDGER {1}.", error)) from None
     match = _SCHEME.match(text)
     if match is None:
         from .sqlite import SQLiteLedger  # imported here because SQLite takes a megabyte
@@ -102,5 +103,5 @@ def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = 
     except ModuleNotFoundError as error:
         name = (error.name or "a package").partition(".")[0]
         fix = f"pip install 'oss-wsgi[{_SQL[kind]}]'"
-        raise SettingsError(f"OSS_LEDGER={shown(text)} needs {name}: {fix}.") from None
+        raise SettingsError(Text("OSS_LEDGER={1} needs {2}: {3}.", shown(text), name, fix)) from None
     return SQLLedger(text, clock=clock, threads=threads or DEFAULT_THREADS, **options)

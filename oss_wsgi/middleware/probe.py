@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..callback.ticket import DerivedSecrets, Secrets
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
+from ..explanations.text import parts_of
 from ..ledger.base import Ledger
 from ..ledger.place import Place
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
@@ -106,6 +107,9 @@ class Probe:
             arrived["body"] = hashlib.sha256(received.body).hexdigest()
         else:
             arrived["body_problem"] = received.body_error.hint
+        # In the language of the person who runs `doctor` they are said there.
+        texts = {name: arrived.get(name) for name in ("fix", "path_fix", "body_problem")}
+        arrived["texts"] = {name: parts_of(text) for name, text in texts.items() if text is not None}
         return arrived
 
 

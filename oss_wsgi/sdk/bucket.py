@@ -9,6 +9,7 @@ from ..bucket import ListedObject, StoredObject, StoredPart
 from ..callback.upload import plain_etag
 from ..credentials import CredentialsProvider
 from ..exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError
+from ..explanations.text import Text
 from ..settings import Settings
 from .client import SDKBrokenError, SDKCallError, SDKClient
 
@@ -197,18 +198,23 @@ def _bucket_error(
 ) -> BucketUnreachableError | BucketRefusedError | NotStoredError:
     """Return the error that callers of a ``BucketClient`` know."""
     if error.kind == "late":
-        return BucketUnreachableError("bucket_unreachable", f"{action}: OSS did not answer within {timeout:g} s")
+        return BucketUnreachableError(
+            "bucket_unreachable", Text("{1}: OSS did not answer within {2} s", action, f"{timeout:g}")
+        )
     if error.kind == "network":
-        return BucketUnreachableError("bucket_unreachable", f"{action}: OSS could not be reached: {error}")
+        return BucketUnreachableError("bucket_unreachable", Text("{1}: OSS could not be reached: {2}", action, error))
     if error.kind == "credentials":
         return BucketRefusedError("credentials_unavailable", str(error), right=right)
     if error.kind == "failed":
-        return BucketRefusedError("bucket_failed", f"{action}: {error}", right=right)
-    hint = f"OSS answered {error.status} {error.code} ({error.ec or 'no EC'})"
+        return BucketRefusedError("bucket_failed", Text("{1}: {2}", action, error), right=right)
+    hint = Text("OSS answered {1} {2} ({3})", error.status, error.code, error.ec or "no EC")
     if error.status == 404 and error.code != "NoSuchBucket":
-        return NotStoredError("not_stored", f"OSS does not hold the object: {hint}")
+        return NotStoredError("not_stored", Text("OSS does not hold the object: {1}", hint))
     if error.status >= 500:
-        return BucketUnreachableError("bucket_unreachable", f"{action}: {hint}")
-    needed = f", and that it has {right}" if error.status == 403 else ""
-    hint = f"{action}: {hint}: check the access key, bucket and region{needed}"
-    return BucketRefusedError("bucket_refused", hint, code=error.code, right=right)
+        return BucketUnreachableError("bucket_unreachable", Text("{1}: {2}", action, hint))
+    check: str = "check the access key, bucket and region"
+    if error.status == 403:
+        check = Text("check the access key, bucket and region, and that it has {1}", right)
+    return BucketRefusedError(
+        "bucket_refused", Text("{1}: {2}: {3}", action, hint, check), code=error.code, right=right
+    )

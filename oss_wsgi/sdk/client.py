@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from ..credentials import CredentialsProvider, valid_credentials
 from ..exceptions import CredentialsError, OSSWSGIError, SettingsError
+from ..explanations.text import Text, sentences
 from ..settings import Settings
 from ..threads import TimeLimitError, call_within
 
@@ -24,7 +25,7 @@ class SDKBrokenError(SettingsError):
     """Raised with the fix when the SDK is installed and cannot be imported; ``hint`` is the sentence without it."""
 
     def __init__(self, hint: str) -> None:
-        super().__init__(f"{hint}. {REINSTALL_SDK}")
+        super().__init__(sentences(Text("{1}.", hint), REINSTALL_SDK))
         self.hint = hint
 
 
@@ -164,8 +165,8 @@ class SDKClient:
         if isinstance(cause, errors.CredentialsBaseError):
             inner = cause.kwargs.get("error")
             problem = f"{inner}" if isinstance(inner, CredentialsError) else type(inner or cause).__name__
-            return SDKCallError("credentials", f"there is no access key to ask OSS with: {problem}")
-        return SDKCallError("failed", f"the SDK raised {type(cause).__name__}")
+            return SDKCallError("credentials", Text("there is no access key to ask OSS with: {1}", problem))
+        return SDKCallError("failed", Text("the SDK raised {1}", type(cause).__name__))
 
 
 def has_sdk() -> bool:
@@ -176,7 +177,7 @@ def has_sdk() -> bool:
 def require_sdk(who: str) -> None:
     """Raise SettingsError if the official SDK is not installed."""
     if not has_sdk():
-        raise SettingsError(f"{who} needs the official SDK: pip install 'oss-wsgi[sdk]'.")
+        raise SettingsError(Text("{1} needs the official SDK: pip install 'oss-wsgi[sdk]'.", who))
 
 
 def _import_sdk() -> Any:
@@ -184,7 +185,7 @@ def _import_sdk() -> Any:
         import alibabacloud_oss_v2 as sdk  # written out, so that PyInstaller finds it
     except Exception as error:
         text = str(error) or type(error).__name__
-        raise SDKBrokenError(f"the official SDK is installed and cannot be imported: {text}") from error
+        raise SDKBrokenError(Text("the official SDK is installed and cannot be imported: {1}", text)) from error
     return sdk
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..credentials import Credentials, RefreshingCredentialsProvider
 from ..exceptions import CredentialsError, SettingsError
+from ..explanations.text import Text
 from ..settings import Settings
 
 #: The right that an upload by form needs (protocol.md 13.1).
@@ -147,7 +148,7 @@ def _import_library() -> Any:
         from alibabacloud_credentials import provider
     except ImportError as error:
         command = "pip install 'oss-wsgi[credentials]'"
-        raise SettingsError(f"SDKCredentialsProvider needs the official library: {command}.") from error
+        raise SettingsError(Text("SDKCredentialsProvider needs the official library: {1}.", command)) from error
     # The library logs whole responses of STS, by default to stderr; we log errors ourselves.
     logging.getLogger("credentials").addFilter(_is_of_others)
     return provider
@@ -180,7 +181,7 @@ class _ProviderChain:
             else:
                 self._last_used = provider
                 return credentials
-        raise CredentialsError(f"No credentials were found. Tried: {', '.join(problems)}.")
+        raise CredentialsError(Text("No credentials were found. Tried: {1}.", ", ".join(problems)))
 
     def get_provider_name(self) -> str:
         return "oss_wsgi"
@@ -213,7 +214,9 @@ class _LibraryProvider:
             raise
         except Exception as error:
             name = self._provider.get_provider_name()
-            raise CredentialsError(f"The credentials library has none: {name} ({_summary(error)}).") from None
+            raise CredentialsError(
+                Text("The credentials library has none: {1} ({2}).", name, _summary(error))
+            ) from None
         seconds = credentials.get_expiration()
         return Credentials(
             credentials.get_access_key_id() or "",

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from ..explanations.text import Text
 from .until_stopped import CannotStartError
 
 #: The first descriptor that systemd passes on (sd_listen_fds(3)).
@@ -34,7 +35,7 @@ def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> Ca
     # socket.create_server adds the address to the system's own words.
     reason = (error.strerror or str(error)).partition(" (while")[0]
     place = f"{host}:{port}: {reason}"
-    return CannotStartError(f"cannot listen on {place}. Choose another with {option} HOST:PORT.")
+    return CannotStartError(Text("cannot listen on {1}. Choose another with {2} HOST:PORT.", place, option))
 
 
 def local_url(listener: socket.socket) -> str:

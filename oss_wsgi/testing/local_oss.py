@@ -19,6 +19,7 @@ from local_oss.storage.storage import Bucket
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..bucket import ListedObject, StoredObject, StoredPart
 from ..exceptions import BucketError, BucketRefusedError, NotStoredError
+from ..explanations.text import Text
 from ..private_file import open_own
 from .callbacks import APPLICATION_URL, TICKET_SECRET
 
@@ -161,7 +162,7 @@ def _as_bucket_errors() -> Iterator[None]:
     except OSSError as error:
         if error.code == "NoSuchUpload":
             raise NotStoredError("not_stored", "there is no such upload") from error
-        raise BucketRefusedError("bucket_refused", f"OSS answered {error.code}", code=error.code) from error
+        raise BucketRefusedError("bucket_refused", Text("OSS answered {1}", error.code), code=error.code) from error
 
 
 def _stored(stored: LocalObject) -> StoredObject:

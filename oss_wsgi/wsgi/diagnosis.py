@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from ..explanations.rows import row_of
+from ..explanations.text import Text, joined
 from .environ import AUTHORIZATION_KEYS, decoded_path, header, raw_target, request_target, usable
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def server_name(environ: WSGIEnvironment) -> str:
     """Return the server that made an environ, such as ``Apache mod_wsgi (daemon)``, or ``an unknown server``."""
     name = _server(environ)
     if "mod_wsgi.version" in environ:
-        return f"{name} (daemon)" if environ.get("mod_wsgi.process_group") else f"{name} (embedded)"
+        return f"{name} ({'daemon' if environ.get('mod_wsgi.process_group') else 'embedded'})"
     return name or "an unknown server"
 
 
@@ -114,23 +115,27 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
             "mod_rewrite runs here but no rule sets it: a <VirtualHost> does not inherit the rules of the main server, "
             "and an .htaccess with rules replaces those of <Directory>"
         )
-    return "; ".join([f"the server is {server_name(environ)}: {row.meaning}: {row.fix}", *clues])
+    server_says = Text("the server is {1}: {2}: {3}", server_name(environ), row.meaning, row.fix)
+    return joined("{1}; {2}", [server_says, *clues])
 
 
 def missing_key_url(environ: WSGIEnvironment) -> str:
     """Return why there may be an Authorization without ``x-oss-pub-key-url``."""
-    return (
-        f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is not a "
-        "callback of OSS, or a proxy passes only the headers it knows"
+    return Text(
+        "the server is {1}, and no server withholds x-oss-pub-key-url by itself: this is not a "
+        "callback of OSS, or a proxy passes only the headers it knows",
+        server_name(environ),
     )
 
 
 def several_values(environ: WSGIEnvironment) -> str:
     """Return what may have added to a header's value."""
-    return (
-        f"the server is {server_name(environ)}, and OSS sends the header once and bare: look for a rule that appends "
+    return Text(
+        "the server is {1}, and OSS sends the header once and bare: look for a rule that appends "
         "to it, or puts a scheme such as Basic before it. nginx: `proxy_set_header Authorization "
-        "$http_authorization;` and `underscores_in_headers off;`; Apache: remove `RequestHeader add` or `append`"
+        "$http_authorization;` and `underscores_in_headers off;`; Apache: remove `RequestHeader "
+        "add` or `append`",
+        server_name(environ),
     )
 
 
@@ -139,12 +144,16 @@ def wrong_signature(environ: WSGIEnvironment) -> str:
     key = raw_target(environ)[0]
     name = server_name(environ)
     if key is None:
-        return (
-            f"the server is {name}, which passes no raw target: it was rebuilt from PATH_INFO, which loses `//`, dot "
-            f"segments and `%2F`, so choose a callback path without them; {_PROXY_CHANGES_PATH}"
+        return Text(
+            "the server is {1}, which passes no raw target: it was rebuilt from PATH_INFO, which "
+            "loses `//`, dot segments and `%2F`, so choose a callback path without them; {2}",
+            name,
+            _PROXY_CHANGES_PATH,
         )
     if _fits(environ):
-        return f"the server is {name}, the target was read from {key} and fits PATH_INFO; {_PROXY_CHANGES_PATH}"
+        return Text(
+            "the server is {1}, the target was read from {2} and fits PATH_INFO; {3}", name, key, _PROXY_CHANGES_PATH
+        )
     return wrong_path(environ)
 
 
@@ -152,16 +161,21 @@ def wrong_path(environ: WSGIEnvironment) -> str:
     """Return how PATH_INFO differs from the requested path, and the fix."""
     name = server_name(environ)
     row = row_of("route", _server(environ), default="other")
-    fix = f": {row.fix}" if row.fix else ""
+    fix = Text(": {1}", row.fix) if row.fix else ""
     if _fits(environ):
-        return (
-            f"the server is {name}, and PATH_INFO holds only the end of the path: mount the application so that "
-            f"SCRIPT_NAME takes no part of the prefix{fix}"
+        return Text(
+            "the server is {1}, and PATH_INFO holds only the end of the path: mount the application "
+            "so that SCRIPT_NAME takes no part of the prefix{2}",
+            name,
+            fix,
         )
     key = raw_target(environ)[0] or "the request"
-    return (
-        f"the server is {name}, and PATH_INFO is not the end of the path in {key}, where the target was read: "
-        f"{row.meaning}{fix}"
+    return Text(
+        "the server is {1}, and PATH_INFO is not the end of the path in {2}, where the target was read: {3}{4}",
+        name,
+        key,
+        row.meaning,
+        fix,
     )
 
 
@@ -199,21 +213,28 @@ def _unusable_values(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[
             continue
         if not value.strip():
             yield (
-                f"a rule sets {key}, but it is empty: the header was removed before the rule ran (`RequestHeader "
-                "unset` with `early`, or a proxy), or was not sent"
+                Text(
+                    "a rule sets {1}, but it is empty: the header was removed before the rule ran "
+                    "(`RequestHeader unset` with `early`, or a proxy), or was not sent",
+                    key,
+                )
             )
         elif "%{" in value:
-            yield f"{key} holds an unexpanded %{{...}}: SetEnv does not expand it, use SetEnvIf"
+            yield Text("{1} holds an unexpanded %{...}: SetEnv does not expand it, use SetEnvIf", key)
         else:
-            yield f"{key} holds `(null)` or an unexpanded $n: RequestHeader needs `env=VAR` with %{{VAR}}e"
+            yield Text("{1} holds `(null)` or an unexpanded $n: RequestHeader needs `env=VAR` with %{VAR}e", key)
 
 
 def _usable_copies(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         if usable(environ.get(key)):
             yield (
-                f"{key} holds a value: if your front server sets that header for every request, trust it with "
-                f'AuthorizationPassthrough(app, trusted_keys=["{key}"])'
+                Text(
+                    "{1} holds a value: if your front server sets that header for every request, trust it "
+                    'with AuthorizationPassthrough(app, trusted_keys=["{2}"])',
+                    key,
+                    key,
+                )
             )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, SIGNATURE_PATH
 from ...callback.url import target_of, without_password
+from ...explanations.text import Text, sentences
 from ..http_client import Response, UnreachableError, json_members, request
 from ..terminal import plain
 from .context import TIMEOUT, CheckContext, Finding, error, is_loopback, is_private, ok, unreachable, warning
@@ -25,31 +26,37 @@ def check_host(context: CheckContext) -> Iterator[Finding]:
     public = f"https://{settings.bucket or 'BUCKET'}.oss-{settings.region or 'REGION'}.aliyuncs.com"
     if _INTERNAL.search(name):
         yield error(
-            f"forms go to {name}, and browsers cannot reach an internal endpoint of OSS",
-            "Keep the internal endpoint for the servers, and let forms go to the public one: "
-            f"`export OSS_HOST={public}`.",
+            Text("forms go to {1}, and browsers cannot reach an internal endpoint of OSS", name),
+            Text(
+                "Keep the internal endpoint for the servers, and let forms go to the public one: `export "
+                "OSS_HOST={1}`.",
+                public,
+            ),
         )
     elif "." not in name and ":" not in name and not is_loopback(name):
         yield error(
-            f"forms go to {name}, and browsers cannot find a name without a domain",
-            f"Give the address that browsers use: `export OSS_HOST={public}`.",
+            Text("forms go to {1}, and browsers cannot find a name without a domain", name),
+            Text("Give the address that browsers use: `export OSS_HOST={1}`.", public),
         )
     elif not is_private(name):
-        yield ok(f"forms go to {name}, a public name")
+        yield ok(Text("forms go to {1}, a public name", name))
     elif is_loopback(name) and not (settings.callback_url or settings.trusted_keys):
         yield warning(
-            f"forms go to {name}, so only browsers on this machine can upload",
-            f"Give the address that other browsers use: `export OSS_HOST={public}`.",
+            Text("forms go to {1}, so only browsers on this machine can upload", name),
+            Text("Give the address that other browsers use: `export OSS_HOST={1}`.", public),
         )
     elif not _is_stand_in(context):
         yield error(
-            f"forms go to {name}, and browsers elsewhere cannot reach a private address",
-            f"Give the address that browsers use: `export OSS_HOST={public}`. For a local OSS set "
-            "OSS_TRUSTED_KEYS to its key.",
+            Text("forms go to {1}, and browsers elsewhere cannot reach a private address", name),
+            Text(
+                "Give the address that browsers use: `export OSS_HOST={1}`. For a local OSS set "
+                "OSS_TRUSTED_KEYS to its key.",
+                public,
+            ),
         )
     else:
         users = "this machine" if is_loopback(name) else "this network"
-        yield ok(f"forms go to {name}, a stand-in for OSS that browsers on {users} can reach")
+        yield ok(Text("forms go to {1}, a stand-in for OSS that browsers on {2} can reach", name, users))
 
 
 def _is_stand_in(context: CheckContext) -> bool:
@@ -79,17 +86,26 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
     if parts.scheme == "https":
         yield ok("forms go over https")
     elif is_loopback(name):  # W3C Secure Contexts, 3.1: potentially trustworthy
-        yield ok(f"forms go to {name} over http, which browsers allow from https pages too")
+        yield ok(Text("forms go to {1} over http, which browsers allow from https pages too", name))
     elif secure:
         yield error(
-            f"pages of {secure[0]} are https, and browsers block their forms to {host}, which is http (mixed content)",
-            f"Let forms go over https: {line}. A domain of your own needs a certificate in the OSS console first.",
+            Text(
+                "pages of {1} are https, and browsers block their forms to {2}, which is http (mixed content)",
+                secure[0],
+                host,
+            ),
+            Text(
+                "Let forms go over https: {1}. A domain of your own needs a certificate in the OSS console first.", line
+            ),
         )
     elif not is_private(name):
         yield warning(
-            f"forms go to {host} over http: anyone on the way can read and change the files, and browsers do not let "
-            "https pages send them",
-            f"Let forms go over https: {line}.",
+            Text(
+                "forms go to {1} over http: anyone on the way can read and change the files, and "
+                "browsers do not let https pages send them",
+                host,
+            ),
+            Text("Let forms go over https: {1}.", line),
         )
     else:
         yield ok("forms go over http within this network")
@@ -102,9 +118,12 @@ def check_signature(context: CheckContext) -> Iterator[Finding]:
         url = signature_url(call.url)
         if url is None:
             yield warning(
-                f"not checked: {without_password(call.url)} does not end in {CALLBACK_PATH}, so the signature's URL "
-                "is unknown",
-                f"Let OSS_CALLBACK_URL end in the prefix and {CALLBACK_PATH}: {LINE_URL}.",
+                Text(
+                    "not checked: {1} does not end in {2}, so the signature's URL is unknown",
+                    without_password(call.url),
+                    CALLBACK_PATH,
+                ),
+                Text("Let OSS_CALLBACK_URL end in the prefix and {1}: {2}.", CALLBACK_PATH, LINE_URL),
             )
         elif not _passes(call):
             yield warning("not checked: the callback does not reach the application", FIX_CHECK_CALLBACK)
@@ -135,7 +154,7 @@ def _check_signature(url: str, context: CheckContext) -> Finding:
         response = request("GET", url, {"Connection": "close", **proof_of(context.secret)}, deadline=TIMEOUT)
     except UnreachableError as cause:
         return unreachable(
-            cause, f"Let the server in front pass this path on as it does the callback's. {_front_line(url)}"
+            cause, sentences("Let the server in front pass this path on as it does the callback's.", _front_line(url))
         )
     report = probe_report(response)
     if report is not None:
@@ -145,7 +164,7 @@ def _check_signature(url: str, context: CheckContext) -> Finding:
     code = str(failure.get("code", "")) if isinstance(failure, dict) else ""
     if code == "not_found" or not (code or ("fields" in members and "url" in members)):
         return _foreign(url, response)
-    return ok(f"{url} reaches the application, which answers {response.status}")
+    return ok(Text("{1} reaches the application, which answers {2}", url, response.status))
 
 
 def _check_arrival(url: str, report: dict[str, Any]) -> Finding:
@@ -153,36 +172,43 @@ def _check_arrival(url: str, report: dict[str, Any]) -> Finding:
     if report.get("method") != "GET":
         method = plain(str(report.get("method")))
         return error(
-            f"GET of {url} arrives as {method}", f"Let the server in front keep the method. {_front_line(url)}"
+            Text("GET of {1} arrives as {2}", url, method),
+            sentences("Let the server in front keep the method.", _front_line(url)),
         )
     expected = plain(str(report.get("callback_path"))).removesuffix(CALLBACK_PATH) + SIGNATURE_PATH
     if arrived != expected:
         return error(
-            f"{target} reaches the application, but not its signature endpoint: the path arrives as {arrived}, not as "
-            f"{expected}",
-            f"Let the server in front pass the path on unchanged. {_front_line(url)}",
+            Text(
+                "{1} reaches the application, but not its signature endpoint: the path arrives as {2}, not as {3}",
+                target,
+                arrived,
+                expected,
+            ),
+            sentences("Let the server in front pass the path on unchanged.", _front_line(url)),
         )
-    return ok(f"{url} reaches the application")
+    return ok(Text("{1} reaches the application", url))
 
 
 def _foreign(url: str, response: Response) -> Finding:
     location = plain(response.headers.get("Location") or "")
-    answer = f"{response.status}{f', to {location}' if location else ''}"
+    answer = Text("{1}, to {2}", response.status, location) if location else str(response.status)
     elsewhere = urlsplit(location).path != urlsplit(url).path
     if response.status in _LOGIN_STATUSES and elsewhere:
         return warning(
-            f"not checked: a server in front answers {url} with {answer}, perhaps because it asks for a login",
-            f"If a user who has logged in gets no signature either, look at the answer: `curl -i '{url}'`.",
+            Text(
+                "not checked: a server in front answers {1} with {2}, perhaps because it asks for a login", url, answer
+            ),
+            Text("If a user who has logged in gets no signature either, look at the answer: `curl -i '{1}'`.", url),
         )
     return error(
-        f"the callback reaches the application, but {url} does not: another server answers it with {answer}",
-        f"Let the server in front pass the whole prefix on. {_front_line(url)}",
+        Text("the callback reaches the application, but {1} does not: another server answers it with {2}", url, answer),
+        sentences("Let the server in front pass the whole prefix on.", _front_line(url)),
     )
 
 
 def _front_line(url: str) -> str:
     prefix = urlsplit(url).path.removesuffix(SIGNATURE_PATH) or "/"
-    return (
-        f"nginx: `location {prefix.rstrip('/')}/ {{ proxy_pass http://127.0.0.1:8080; }}`. "
-        f"Apache: `ProxyPass {prefix} http://127.0.0.1:8080{prefix}`."
+    return sentences(
+        Text("nginx: `location {1}/ { proxy_pass http://127.0.0.1:8080; }`.", prefix.rstrip("/")),
+        Text("Apache: `ProxyPass {1} http://127.0.0.1:8080{2}`.", prefix, prefix),
     )

@@ -12,12 +12,23 @@ from ...application import CALLBACK_PATH
 from ...callback.parameters import FORM
 from ...callback.url import callback_url_problems, split_urls, target_of, without_password
 from ...explanations.rows import FRONT, rows_of_status
+from ...explanations.text import Text, sentences
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
 from ..http_client import Response, TooSlowError, UnreachableError, is_json, json_members
 from ..terminal import plain
 from .context import CheckContext, Finding, address_of, error, is_private, ok, unreachable, warning
-from .probe import BODY, FIX_CHECK_CALLBACK, FIX_NO_URL, LINE_URL, ProbeCall, compression, is_refusal, probe_report
+from .probe import (
+    BODY,
+    FIX_CHECK_CALLBACK,
+    FIX_NO_URL,
+    LINE_URL,
+    ProbeCall,
+    compression,
+    is_refusal,
+    probe_report,
+    reported_text,
+)
 
 #: Seconds after which an answer is a warning: half of what OSS waits.
 SLOW = 2.5
@@ -46,7 +57,7 @@ def check_callback_url(context: CheckContext) -> Iterator[Finding]:
         return
     problems = callback_url_problems(text)
     for problem in problems:
-        yield error(problem, f"Change OSS_CALLBACK_URL: {LINE_URL}.")
+        yield error(problem, Text("Change OSS_CALLBACK_URL: {1}.", LINE_URL))
     if not problems:
         for url in split_urls(text):
             yield _check_address(url, is_local_oss=context.is_local_oss)
@@ -58,31 +69,34 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as cause:  # UnicodeError: a label of the name is empty or too long
-        problem = UnreachableError(f"{host} has no address", host)
+        problem = UnreachableError(Text("{1} has no address", host), host)
         problem.__cause__ = cause
-        return unreachable(problem, f"Publish the name in the public DNS: `dig +short {host}` shows it.")
+        return unreachable(problem, Text("Publish the name in the public DNS: `dig +short {1}` shows it.", host))
     ipv4 = [address for address in addresses if ":" not in address]
     if not ipv4:
-        return error(f"{host} has only IPv6 addresses, which OSS does not call", "Give it an IPv4 address.")
+        return error(Text("{1} has only IPv6 addresses, which OSS does not call", host), "Give it an IPv4 address.")
     private = [address for address in ipv4 if is_private(address)]
     if private and not is_local_oss:
         return error(
-            f"{host} is {private[0]}, but OSS calls only public addresses",
-            f"Use a public name, or a tunnel while you develop: {LINE_URL}.",
+            Text("{1} is {2}, but OSS calls only public addresses", host, private[0]),
+            Text("Use a public name, or a tunnel while you develop: {1}.", LINE_URL),
         )
     if parts.scheme == "https" and address_of(host):
         return warning(
-            f"{url} has an IP address in place of a name: TLS sends no server name (SNI) for it, and few certificates "
-            "are issued for addresses",
-            f"Use a host name: {LINE_URL}.",
+            Text(
+                "{1} has an IP address in place of a name: TLS sends no server name (SNI) for it, and "
+                "few certificates are issued for addresses",
+                url,
+            ),
+            Text("Use a host name: {1}.", LINE_URL),
         )
     if parts.scheme == "https":
-        return ok(f"{url}: OSS will send the name in the TLS handshake (SNI)")
+        return ok(Text("{1}: {2}", url, "OSS will send the name in the TLS handshake (SNI)"))
     if private:
-        return ok(f"{url}: a private address, which the local OSS calls")
+        return ok(Text("{1}: a private address, which the local OSS calls", url))
     return warning(
-        f"{url} is http: anyone on the way can read the callbacks",
-        f"Use https: `export OSS_CALLBACK_URL=https{url[4:]}`.",
+        Text("{1} is http: anyone on the way can read the callbacks", url),
+        Text("Use https: `export OSS_CALLBACK_URL=https{1}`.", url[4:]),
     )
 
 
@@ -108,7 +122,7 @@ def check_arrival(call: ProbeCall) -> Iterator[Finding]:
 
 def _unreachable(cause: UnreachableError) -> Finding:
     if isinstance(cause, TooSlowError):
-        return error(str(cause), f"Answer sooner: OSS waits 5 s for the whole answer. {_FIX_SLOW}")
+        return error(str(cause), sentences("Answer sooner: OSS waits 5 s for the whole answer.", _FIX_SLOW))
     return unreachable(cause, "Make the server reachable from outside: check DNS, firewall and certificate.")
 
 
@@ -116,22 +130,29 @@ def check_unauthenticated(url: str, response: Response) -> Finding:
     """Check that the application itself refuses a callback with a wrong signature."""
     if is_refusal(response):
         return warning(
-            f"{without_password(url)} refuses a forged callback, as it should; without OSS_TICKET_SECRET this command "
-            "cannot check whether header, path and body arrive unchanged",
+            Text(
+                "{1} refuses a forged callback, as it should; without OSS_TICKET_SECRET this command "
+                "cannot check whether header, path and body arrive unchanged",
+                without_password(url),
+            ),
             "Set OSS_TICKET_SECRET, the application's own, for this command too: it authenticates the probe. "
             "`export OSS_TICKET_SECRET=THE-VALUE`",
         )
     shown_url = without_password(url)
-    message = f"{shown_url} answers a forged callback with {response.status}, not with the application's 403 in JSON"
+    message = Text(
+        "{1} answers a forged callback with {2}, not with the application's 403 in JSON", shown_url, response.status
+    )
     return _unexpected_response(url, message, response)
 
 
 def _no_report(url: str, response: Response) -> Finding:
-    message = f"{without_password(url)} answers {response.status}, but does not report how the probe arrived"
+    message = Text("{1} answers {2}, but does not report how the probe arrived", without_password(url), response.status)
     if response.status == 403 and json_members(response):
-        fix = (
-            f"Use the same OSS_TICKET_SECRET there and here, keep the clocks less than {WINDOW} s apart, and let the "
-            f"proxy in front pass all headers, {PROBE_HEADER} too."
+        fix = Text(
+            "Use the same OSS_TICKET_SECRET there and here, keep the clocks less than {1} s apart, "
+            "and let the proxy in front pass all headers, {2} too.",
+            WINDOW,
+            PROBE_HEADER,
         )
         return error(message, fix)
     return _unexpected_response(url, message, response)
@@ -139,16 +160,16 @@ def _no_report(url: str, response: Response) -> Finding:
 
 def _unexpected_response(url: str, message: str, response: Response) -> Finding:
     if coding := compression(response):
-        return error(f"{message}: the answer is compressed ({coding})", _FIX_COMPRESSION)
+        return error(Text("{1}: the answer is compressed ({2})", message, coding), _FIX_COMPRESSION)
     if 300 <= response.status < 400:
         location = response.headers.get("Location")
-        destination = f" to {plain(location)}" if location else ""
-        return error(
-            f"{message}: it redirects{destination}, and OSS does not follow redirects",
-            f"Set OSS_CALLBACK_URL to the final URL. {_redirect_line(url, location or '')}",
-        )
+        redirects = Text("{1}: it redirects, and OSS does not follow redirects", message)
+        if location:
+            redirects = Text("{1}: it redirects to {2}, and OSS does not follow redirects", message, plain(location))
+        fix = sentences("Set OSS_CALLBACK_URL to the final URL.", _redirect_line(url, location or ""))
+        return error(redirects, fix)
     row = next((row for row in rows_of_status(response.status, FRONT) if row.by == (FRONT,)), None)
-    fix = f"{row.meaning} {row.fix}" if row else "Read the logs of the server in front and of the application."
+    fix = sentences(row.meaning, row.fix) if row else "Read the logs of the server in front and of the application."
     return error(message, fix)
 
 
@@ -159,9 +180,9 @@ def _redirect_line(url: str, location: str) -> str:
     is_same = parts.path == urlsplit(url).path and not parts.query
     if destination != url and (is_same or parts.path.endswith(CALLBACK_PATH)):
         return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
-    return (
-        "If it redirects to a login, exempt the callback's path from the login. "
-        f"`curl -siX POST -d '' '{without_password(url)}'` shows the redirect."
+    return sentences(
+        "If it redirects to a login, exempt the callback's path from the login.",
+        Text("`curl -siX POST -d '' '{1}'` shows the redirect.", without_password(url)),
     )
 
 
@@ -170,27 +191,27 @@ def _check_message(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
     server = plain(str(report.get("server")))
     if report.get("method") != "POST":
         method = plain(str(report.get("method")))
-        yield error(f"POST arrives as {method}", "Find the redirect of the callback's path, and remove it.")
+        yield error(Text("POST arrives as {1}", method), "Find the redirect of the callback's path, and remove it.")
     authorization = report.get("authorization")
     if authorization != _digest(call.authorization):
         change = "does not arrive" if authorization is None else "arrives changed"
-        fix = plain(str(report.get("fix") or "look for a rule that sets or extends Authorization"))
-        yield error(f"Authorization {change} behind {server}", f"{fix[:1].upper()}{fix[1:]}.")
+        fix = reported_text(report, "fix") or "look for a rule that sets or extends Authorization"
+        yield error(Text("Authorization {1} behind {2}", change, server), Text.sentence(fix))
     key_url = report.get("pub_key_url")
     if key_url != _digest(call.key_url):
         change = "does not arrive" if key_url == _digest("") else "arrives changed"
         fix = "Let the proxy in front pass all headers unchanged."
-        yield error(f"x-oss-pub-key-url {change} behind {server}", fix)
+        yield error(Text("x-oss-pub-key-url {1} behind {2}", change, server), fix)
     content_type = plain(str(report.get("content_type") or ""))
     if content_type and essence(content_type) != FORM:
         yield error(
-            f"Content-Type arrives as {content_type}, not {FORM}, behind {server}",
+            Text("Content-Type arrives as {1}, not {2}, behind {3}", content_type, FORM, server),
             "Let the proxy in front pass Content-Type unchanged: the application reads the body by it.",
         )
     if report.get("body") != hashlib.sha256(BODY).hexdigest():
-        reason = plain(str(report.get("body_problem") or "it was changed on its way"))
+        reason = reported_text(report, "body_problem") or "it was changed on its way"
         fix = "Let the proxy in front pass bodies unchanged, with a Content-Length."
-        yield error(f"the body does not arrive: {reason}", fix)
+        yield error(Text("the body does not arrive: {1}", reason), fix)
 
 
 def _check_routing(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]:
@@ -198,33 +219,48 @@ def _check_routing(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
     target = target_of(call.url)
     arrived, server = plain(str(report.get("target"))), plain(str(report.get("server")))
     if not report.get("reaches_callback"):
-        message = f"{target} reaches the application behind {server}, but not its callback: it arrives as {arrived}"
+        message = Text(
+            "{1} reaches the application behind {2}, but not its callback: it arrives as {3}", target, server, arrived
+        )
         yield error(message, _fix_routing(target, arrived, report))
         return
     targets = report.get("targets")
     if not isinstance(targets, list) or target_digest(target.encode()) not in targets:
         yield error(
-            f"{target} arrives as {arrived}, so the application refuses real callbacks (signature_wrong)",
-            "Set OSS_CALLBACK_URL, where the application runs, to exactly this URL, which the application then tries "
-            f"too when it verifies; {plain(str(report.get('path_fix')))}.",
+            Text("{1} arrives as {2}, so the application refuses real callbacks (signature_wrong)", target, arrived),
+            Text(
+                "Set OSS_CALLBACK_URL, where the application runs, to exactly this URL, which the "
+                "application then tries too when it verifies; {1}.",
+                reported_text(report, "path_fix"),
+            ),
         )
 
 
 def _fix_routing(target: str, arrived: str, report: dict[str, Any]) -> str:
-    if report.get("path_fix"):
-        return f"Mount the application so that its callback is at this path; {plain(str(report['path_fix']))}."
+    if fix := reported_text(report, "path_fix"):
+        return Text("Mount the application so that its callback is at this path; {1}.", fix)
     sent_path, arrived_path = (text.partition("?")[0] for text in (target, arrived))
     if target_digest(sent_path.encode()) == target_digest(arrived_path.encode()):
         path = plain(str(report.get("callback_path")))
-        return f"Use the callback's path, {path}, in OSS_CALLBACK_URL, or mount the application at the URL's path."
-    return f"`{sent_path}` arrives as `{arrived_path}`: a proxy in front changes the path. {_FIX_CHANGED_PATH}"
+        return Text(
+            "Use the callback's path, {1}, in OSS_CALLBACK_URL, or mount the application at the URL's path.", path
+        )
+    changed = Text("`{1}` arrives as `{2}`: a proxy in front changes the path.", sent_path, arrived_path)
+    return sentences(changed, _FIX_CHANGED_PATH)
 
 
 def _all_arrived(call: ProbeCall, report: dict[str, Any]) -> Finding:
     server, target = plain(str(report.get("server"))), plain(str(report.get("target")))
-    corrected = f" (as {target}, which the application's OSS_CALLBACK_URL corrects)"
-    change = "" if target == target_of(call.url) else corrected
-    return ok(f"{call.url}: header, path{change} and body arrive, behind {server}")
+    if target == target_of(call.url):
+        return ok(Text("{1}: header, path and body arrive, behind {2}", call.url, server))
+    return ok(
+        Text(
+            "{1}: header, path (as {2}, which the application's OSS_CALLBACK_URL corrects) and body arrive, behind {3}",
+            call.url,
+            target,
+            server,
+        )
+    )
 
 
 def _digest(text: str) -> str:
@@ -243,7 +279,7 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
         status = 200 if call.authenticated else 403
         is_application = probe_report(response) is not None if call.authenticated else is_refusal(response)
         if response.status == status and is_json(response.body) and not is_application:
-            message = f"{call.url}: not checked: the {status} came from something other than the application"
+            message = Text("{1}: not checked: the {2} came from something other than the application", call.url, status)
             yield error(message, FIX_CHECK_CALLBACK)
         else:
             yield from check_response(call.url, response, status)
@@ -261,11 +297,19 @@ def check_response(url: str, response: Response, status: int = 200) -> Iterator[
     length = response.headers.get("Content-Length") or ""
     size, seconds = len(response.body), response.seconds
     problems = [
-        error(f"{url}: {message}", fix)
+        error(Text("{1}: {2}", url, message), fix)
         for is_wrong, message, fix in (
-            (response.status != status, f"the status is {response.status}, not {status}", FIX_CHECK_CALLBACK),
-            (not response.complete, f"the answer ends too early, after {size} bytes", "Find out what cuts it off."),
-            (coding, f"the answer is compressed ({coding})", _FIX_COMPRESSION),
+            (
+                response.status != status,
+                Text("the status is {1}, not {2}", response.status, status),
+                FIX_CHECK_CALLBACK,
+            ),
+            (
+                not response.complete,
+                Text("the answer ends too early, after {1} bytes", size),
+                "Find out what cuts it off.",
+            ),
+            (coding, Text("the answer is compressed ({1})", coding), _FIX_COMPRESSION),
             (
                 not coding and not is_json(response.body),
                 "the body is not JSON",
@@ -273,13 +317,13 @@ def check_response(url: str, response: Response, status: int = 200) -> Iterator[
             ),
             (not length.isdigit(), "the answer has no Content-Length", _FIX_LENGTH),
             (size >= _MAX_RESPONSE, "the answer is over 1 MB", "Send a shorter answer."),
-            (seconds > OSS_TIMEOUT, f"the answer took {seconds:.1f} s, but OSS waits 5 s", _FIX_SLOW),
+            (seconds > OSS_TIMEOUT, Text("the answer took {1} s, but OSS waits 5 s", f"{seconds:.1f}"), _FIX_SLOW),
         )
         if is_wrong
     ]
     if problems:
         yield from problems
     elif seconds > SLOW:
-        yield warning(f"{url}: the answer took {seconds:.1f} s of the 5 s that OSS waits", _FIX_SLOW)
+        yield warning(Text("{1}: the answer took {2} s of the 5 s that OSS waits", url, f"{seconds:.1f}"), _FIX_SLOW)
     else:
-        yield ok(f"{url}: answered in {seconds:.2f} s: {status}, JSON with a Content-Length")
+        yield ok(Text("{1}: answered in {2} s: {3}, JSON with a Content-Length", url, f"{seconds:.2f}", status))

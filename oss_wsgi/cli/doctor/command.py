@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...exceptions import GrantError, OSSWSGIError
+from ...explanations.text import Text, sentences
 from ...signing.grant import Grant
 from ..options import EPILOG, add_settings, environ_of
 from ..terminal import MisuseError, coloured, plain, said, waiting
@@ -106,7 +107,7 @@ def run(arguments: Namespace) -> int:
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
         earlier = {(finding.reason, finding.fix) for _, finding in named_findings}
-        with waiting(f"Checking {name}, {number} of {len(names)}", arguments.environ):
+        with waiting(Text("Checking {1}, {2} of {3}", name, number, len(names)), arguments.environ):
             findings, repeated = _findings(name, context, earlier)
         named_findings += ((name, finding) for finding in [*findings, *repeated])
         for finding in repeated:
@@ -142,7 +143,7 @@ def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -
         finding = cause.finding
         if (finding.reason, finding.fix) in earlier:
             says_so = finding.message.startswith("not checked")
-            message = finding.message if says_so else NOT_CHECKED + finding.message
+            message = finding.message if says_so else Text(NOT_CHECKED, finding.message)
             repeated.append(replace(finding, message=message))
         else:
             findings.append(finding)
@@ -155,7 +156,7 @@ def _with_line(name: str, finding: Finding) -> Finding:
     """Return a finding whose fix has a line to copy. If no line can fix it, use the one that checks it again."""
     if not finding.fix or "`" in finding.fix or _ASSIGNMENT.search(finding.fix):
         return finding
-    return replace(finding, fix=f"{finding.fix} Then try again: `oss-wsgi doctor --only {name}`.")
+    return replace(finding, fix=sentences(finding.fix, Text("Then try again: `oss-wsgi doctor --only {1}`.", name)))
 
 
 def _members(name: str, finding: Finding) -> dict[str, str]:

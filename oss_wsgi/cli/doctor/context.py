@@ -18,6 +18,7 @@ from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, Ticket
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
+from ...explanations.text import Text, joined, sentences
 from ...http import DEFAULT_PORTS
 from ...sdk.client import SDKClient
 from ...sdk.credentials import access_key
@@ -41,7 +42,8 @@ FIX_BUCKET = (
     "To try it without a bucket and without settings: `oss-wsgi serve`."
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
-NOT_CHECKED = "not checked: "
+#: The beginning of a finding of a check that could not run.
+NOT_CHECKED = "not checked: {1}"
 #: The name of the test file.
 FILENAME = "oss-wsgi-doctor.txt"
 #: The user of the test upload, unless `--user` names another.
@@ -73,7 +75,8 @@ class Finding:
     @property
     def reason(self) -> str:
         """Return the message without its beginning that says that a check could not run."""
-        return self.message.removeprefix(NOT_CHECKED)
+        message = self.message
+        return str(message.values["1"]) if isinstance(message, Text) and message.template == NOT_CHECKED else message
 
 
 def ok(message: str) -> Finding:
@@ -98,7 +101,7 @@ def unreachable(cause: UnreachableError, fix: str) -> Finding:
     unknown = isinstance(reason, socket.gaierror) and _is_public_name(cause.host)
     if offline or (unknown and not knows_public_names()):
         return warning(
-            f"not checked, because this machine has no network: {cause}",
+            Text("not checked, because this machine has no network: {1}", cause),
             "Connect it, or run `oss-wsgi doctor` on a machine that is connected.",
         )
     return error(str(cause), fix)
@@ -150,7 +153,8 @@ class CheckContext:
         """Raise NotCheckedError if one of these variables is invalid."""
         invalid = [name for name in variables if name in self._invalid]
         if invalid:
-            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
+            is_are = "{1} is missing or invalid" if len(invalid) == 1 else "{1} are missing or invalid"
+            raise _not_checked(Text(is_are, joined("{1} and {2}", invalid)))
 
     def require_all(self) -> None:
         """Raise NotCheckedError if any setting is invalid."""
@@ -177,7 +181,7 @@ class CheckContext:
                 "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or use --credentials-library if that finds a key: "
                 "`export OSS_ACCESS_KEY_ID=ID; read -rs OSS_ACCESS_KEY_SECRET; export OSS_ACCESS_KEY_SECRET`"
             )
-            raise NotCheckedError(error(f"there is no access key: {in_words(str(cause))}", fix)) from cause
+            raise NotCheckedError(error(Text("there is no access key: {1}", in_words(str(cause))), fix)) from cause
 
     def sdk_client(self, signature_version: str | None = None) -> SDKClient:
         """Return a client for what no upload asks OSS, which the caller closes. Raises SettingsError."""
@@ -256,14 +260,14 @@ class CheckContext:
             presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets, trial=trial)
             return presigner.presign(grant, filename=FILENAME, content_type=content_type, size=size)
         except OSSWSGIError as cause:
-            raise NotCheckedError(error(f"nothing can be signed: {cause}", FIX_SETTINGS)) from cause
+            raise NotCheckedError(error(Text("nothing can be signed: {1}", cause), FIX_SETTINGS)) from cause
 
     @functools.cached_property
     def probe_calls(self) -> list[ProbeCall]:
         """Return one call of each URL of OSS_CALLBACK_URL, as a probe if the ticket secret is set."""
         self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET", "OSS_TICKET_SECRET_FILE")
         if not self.callback_urls:
-            raise NotCheckedError(warning(f"{NOT_CHECKED}OSS_CALLBACK_URL is not set", FIX_NO_URL))
+            raise NotCheckedError(warning(Text(NOT_CHECKED, "OSS_CALLBACK_URL is not set"), FIX_NO_URL))
         return [call_callback(url, self.secret, TIMEOUT) for url in self.callback_urls]
 
 
@@ -287,11 +291,11 @@ def refused(message: str, response: Response, settings: Settings, otherwise: str
     refusal = read_refusal(response.body)
     rights = "oss:PutObject", f"acs:oss:*:*:{settings.bucket}/{settings.upload_dir}*"
     fix = fix_refusal(refusal, response.status, *rights) if refusal.code else otherwise
-    return error(f"{message}: {response.status} {refusal}", f"{fix} {see_also(refusal)}".strip())
+    return error(Text("{1}: {2} {3}", message, response.status, refusal), sentences(fix, see_also(refusal)))
 
 
 def _not_checked(reason: str) -> NotCheckedError:
-    return NotCheckedError(error(f"{NOT_CHECKED}{reason}", FIX_SETTINGS))
+    return NotCheckedError(error(Text(NOT_CHECKED, reason), FIX_SETTINGS))
 
 
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

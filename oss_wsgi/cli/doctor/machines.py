@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ...callback.url import without_password
+from ...explanations.text import Text, sentences
 from ...middleware.probe import WINDOW, secret_fingerprint
 from ..http_client import Response
 from ..terminal import plain
@@ -69,20 +70,33 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
         return warning("not checked: no machine answers the probe", FIX_CHECK_CALLBACK)
     if refusals:
         return error(
-            f"{refusals} of {answered + refusals} calls of {url} reached a machine that does not have the ticket "
-            f"secret set here, {secret_fingerprint(secret)}",
-            f"{_LINES} If it is the same, compare the machines' clocks: they may differ by {WINDOW} s.",
+            Text(
+                "{1} of {2} calls of {3} reached a machine that does not have the ticket secret set here, {4}",
+                refusals,
+                answered + refusals,
+                url,
+                secret_fingerprint(secret),
+            ),
+            sentences(
+                _LINES, Text("If it is the same, compare the machines' clocks: they may differ by {1} s.", WINDOW)
+            ),
         )
     for one in machines:
         for other in machines:
             if one[0] not in other:
                 return error(
-                    f"machines behind {url} have different ticket secrets: one seals with {one[0]}, another opens "
-                    f"only {', '.join(other)}",
+                    Text(
+                        "machines behind {1} have different ticket secrets: one seals with {2}, another opens only {3}",
+                        url,
+                        one[0],
+                        ", ".join(other),
+                    ),
                     _LINES,
                 )
     sealing = ", ".join(sorted({secrets[0] for secrets in machines}))
-    return ok(f"{answered} calls of {url} reached machines with the same ticket secret, fingerprint {sealing}")
+    return ok(
+        Text("{1} calls of {2} reached machines with the same ticket secret, fingerprint {3}", answered, url, sealing)
+    )
 
 
 def _compare_ledgers(url: str, responses: list[Response]) -> Iterator[Finding]:
@@ -95,10 +109,14 @@ def _compare_ledgers(url: str, responses: list[Response]) -> Iterator[Finding]:
     fingerprints = ", ".join(sorted(ledgers))
     if len(ledgers) > 1:
         yield error(
-            f"machines or processes behind {url} have different ledgers, {fingerprints}: an upload that one has "
-            "handled can be handled again by another",
+            Text(
+                "machines or processes behind {1} have different ledgers, {2}: an upload that one has "
+                "handled can be handled again by another",
+                url,
+                fingerprints,
+            ),
             _FIX_LEDGER,
         )
     elif ledgers:
-        message = f"calls of {url} reached one ledger, fingerprint {fingerprints}"
-        yield ok(f"{message}, which belongs to one machine only" if any(ledgers.values()) else message)
+        message = Text("calls of {1} reached one ledger, fingerprint {2}", url, fingerprints)
+        yield ok(Text("{1}, which belongs to one machine only", message) if any(ledgers.values()) else message)

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...exceptions import SettingsError
+from ...explanations.text import Text, joined
 from ...sdk.client import SDKCallError
 from ...sdk.cors import rule_for
 from ..refusals import read_refusal, region_of, say_sdk_error
@@ -30,10 +31,11 @@ def check_clock(context: CheckContext) -> Iterator[Finding]:
         fix = "Check for a proxy or firewall between this machine and OSS."
         yield warning("the bucket's answer has no Date header", fix)
         return
-    message = f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} OSS's"
+    ahead, behind = "this machine's clock is {1} s ahead of OSS's", "this machine's clock is {1} s behind OSS's"
+    message = Text(ahead if skew > 0 else behind, f"{abs(skew):.0f}")
     fix = "Synchronize the clock by NTP: `timedatectl set-ntp true`."
     if abs(skew) > _MAX_SKEW:
-        yield error(f"{message}: OSS refuses signatures that are more than 15 minutes off", fix)
+        yield error(Text("{1}: {2}", message, "OSS refuses signatures that are more than 15 minutes off"), fix)
     elif abs(skew) > _SMALL_SKEW:
         yield warning(message, fix)
     else:
@@ -47,21 +49,21 @@ def check_bucket(context: CheckContext) -> Iterator[Finding]:
     refusal = read_refusal(response.body)
     path = urlsplit(host).path.strip("/")
     if path and path != bucket:
-        message = f"OSS_BUCKET is {bucket}, but the path of {host} names {path}"
-        yield error(message, f"Set both to the same bucket. `export OSS_BUCKET={path}`")
+        message = Text("OSS_BUCKET is {1}, but the path of {2} names {3}", bucket, host, path)
+        yield error(message, Text("Set both to the same bucket. `export OSS_BUCKET={1}`", path))
     elif refusal.code in ("NoSuchBucket", "NoSuchKey"):  # NoSuchKey: OSS read the bucket's name as an object's
         yield error(
-            f"there is no bucket at {host}",
+            Text("there is no bucket at {1}", host),
             "Check OSS_BUCKET and OSS_REGION. `export OSS_BUCKET=NAME OSS_REGION=REGION`",
         )
     elif refusal.endpoint and refusal.endpoint not in host:
         line = f"export OSS_REGION={region_of(refusal.endpoint) or 'REGION'} OSS_ENDPOINT=https://{refusal.endpoint}"
-        fix = f"Correct OSS_REGION or OSS_ENDPOINT. `{line}`"
-        yield error(f"the bucket is at {refusal.endpoint}, not at {host}", fix)
+        fix = Text("Correct OSS_REGION or OSS_ENDPOINT. `{1}`", line)
+        yield error(Text("the bucket is at {1}, not at {2}", refusal.endpoint, host), fix)
     elif not (response.headers.get("x-oss-request-id") or response.headers.get("Server") == "AliyunOSS"):
-        yield error(f"{host} does not answer as OSS does", _FIX_NOT_OSS)
+        yield error(Text("{1} does not answer as OSS does", host), _FIX_NOT_OSS)
     else:
-        yield ok(f"bucket {bucket} answers at {host}")
+        yield ok(Text("bucket {1} answers at {2}", bucket, host))
 
 
 def check_region(context: CheckContext) -> Iterator[Finding]:
@@ -81,14 +83,16 @@ def check_region(context: CheckContext) -> Iterator[Finding]:
         region = region_of(urlsplit(host).hostname or "")
     if region is None:
         yield warning(
-            f"the bucket's region is unknown: {reason}",
+            Text("the bucket's region is unknown: {1}", reason),
             "Run the check v4, which needs the right region too. For an answer here, grant the key "
             "oss:GetBucketLocation and install the SDK: `pip install 'oss-wsgi[sdk]'`.",
         )
     elif region == configured:
-        yield ok(f"the bucket is in {region}")
+        yield ok(Text("the bucket is in {1}", region))
     else:
-        yield error(f"the bucket is in {region}, but OSS_REGION is {configured}", f"Set OSS_REGION={region}.")
+        yield error(
+            Text("the bucket is in {1}, but OSS_REGION is {2}", region, configured), Text("Set OSS_REGION={1}.", region)
+        )
 
 
 def _ask_for_region(context: CheckContext) -> tuple[str | None, str]:
@@ -117,7 +121,7 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
     if refusal.code == "EntityTooSmall":
         message = "OSS accepts V4 signatures with this key"
         if context.settings.signature_version == "v1":
-            yield warning(f"{message}, but OSS_SIGNATURE_VERSION is v1", "Set OSS_SIGNATURE_VERSION=v4.")
+            yield warning(Text("{1}, but OSS_SIGNATURE_VERSION is v1", message), "Set OSS_SIGNATURE_VERSION=v4.")
         else:
             yield ok(message)
     elif response.status < 300:
@@ -135,7 +139,7 @@ def check_cors(context: CheckContext) -> Iterator[Finding]:
         yield from _check_preflights(context, host, origin, origin, needed=True)
     own = [] if "*" in listed else [origin for origin in context.own_origins if origin not in listed]
     for origin in own:
-        shown = f"{origin} (taken from OSS_CALLBACK_URL)"
+        shown = Text("{1} (taken from OSS_CALLBACK_URL)", origin)
         yield from _check_preflights(context, host, origin, shown, needed=not listed)
     if not listed and not own:
         fix = "Set your pages' origins: `export OSS_ALLOWED_ORIGINS=https://app.example.com`."
@@ -151,8 +155,8 @@ def _check_preflights(
         _check_preflight(host, method, rule.exposed, listed_origin, shown, needed=needed) for method in rule.methods
     ]
     if len({finding.colour for finding in findings}) == 1 and findings[0].colour == "green":
-        ways = "upload, in parts too" if context.settings.multipart else "upload"
-        yield ok(f"pages of {shown} may {ways}")
+        in_parts = context.settings.multipart
+        yield ok(Text("pages of {1} may upload, in parts too" if in_parts else "pages of {1} may upload", shown))
     else:
         yield from (finding for finding in findings if finding.colour != "green")
 
@@ -166,17 +170,19 @@ def _check_preflight(
     allowed = response.headers.get("Access-Control-Allow-Origin")
     methods = response.headers.get("Access-Control-Allow-Methods", "")
     readable = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}
-    fix = f"Add the rule: `oss-wsgi cors apply '{listed_origin}'`."
+    fix = Text("Add the rule: `oss-wsgi cors apply '{1}'`.", listed_origin)
     if response.status != 200 or allowed not in (origin, "*") or method not in methods:
         refusal = read_refusal(response.body)
-        answers = "OSS's answers" if method == "POST" else "OSS's answers to parts (PUT)"
-        message = f"pages of {shown} cannot read {answers}: {response.status} {refusal}"
+        to_forms = "pages of {1} cannot read OSS's answers: {2} {3}"
+        to_parts = "pages of {1} cannot read OSS's answers to parts (PUT): {2} {3}"
+        message = Text(to_forms if method == "POST" else to_parts, shown, response.status, refusal)
         # With other origins listed, the application may have no pages of its own.
         return error(message, fix) if needed or refusal.ec == _NO_RULES else warning(message, fix)
     hidden = [name for name in exposed if name.lower() not in readable]
     if hidden:
-        message = f"pages of {shown} cannot read the header{'s' if len(hidden) > 1 else ''} {' and '.join(hidden)}"
+        one, several = "pages of {1} cannot read the header {2}", "pages of {1} cannot read the headers {2}"
+        message = Text(one if len(hidden) == 1 else several, shown, joined("{1} and {2}", hidden))
         if method == "PUT" and "ETag" in hidden:
-            return error(f"{message} of a part, and without its ETag no part counts as sent", fix)
+            return error(Text("{1} of a part, and without its ETag no part counts as sent", message), fix)
         return warning(message, fix)
-    return ok(f"pages of {shown} may send {method}")
+    return ok(Text("pages of {1} may send {2}", shown, method))

@@ -6,12 +6,14 @@ import base64
 import hashlib
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.parameters import FORM
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
+from ...explanations.text import Text, text_of
 from ...middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove
 from ..http_client import Response, UnreachableError, json_members, request
 from ..terminal import plain
@@ -19,7 +21,7 @@ from ..terminal import plain
 FIX_CHECK_CALLBACK = "See the check `callback`: `oss-wsgi doctor --only callback`."
 #: How to set the callback's URL.
 LINE_URL = f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`"
-FIX_NO_URL = f"Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {LINE_URL}."
+FIX_NO_URL = Text("Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {1}.", LINE_URL)
 
 #: A body that shows whether it is decoded, joined or rewritten on its way.
 BODY = b"object=a%2Fb+c%20d.txt&text=%E4%B8%AD&size=0&probe=1"
@@ -73,6 +75,15 @@ def probe_report(response: Response) -> dict[str, Any] | None:
     """Return the application's report of what arrived; None if the response is not one to a probe."""
     report = json_members(response).get(PROBE_MEMBER)
     return report if response.status == 200 and isinstance(report, dict) else None
+
+
+def reported_text(report: Mapping[str, Any], name: str) -> str:
+    """Return a text of the application's report, whose values stay apart if it sent them so; "" without one."""
+    texts = report.get("texts")
+    try:
+        return text_of(texts[name] if isinstance(texts, dict) and name in texts else report.get(name) or "")
+    except ValueError:
+        return str(report.get(name))
 
 
 def is_refusal(response: Response) -> bool:

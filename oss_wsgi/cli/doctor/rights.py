@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, NotStoredError
+from ...explanations.text import Text, sentences
 from ...parts.uploads import UPLOAD_LIFETIME
 from ...sdk.bucket import SDKBucket
 from ...sdk.client import REINSTALL_SDK, SDKCallError, SDKClient, has_sdk
@@ -57,19 +58,19 @@ def try_rights(
             try:
                 send(bucket)
             except NotStoredError:
-                yield ok(f"the key may {action} ({right})")
+                yield ok(Text("the key may {1} ({2})", action, right))
             except BucketRefusedError as cause:
-                fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
+                fix = Text("It is not a missing right: run `oss-wsgi explain {1}`.", cause.code)
                 if cause.code in ("AccessDenied", ""):
-                    fix = f"Grant the access key {right}: {needs}"
-                yield missing(f"the key may not {action}: {cause.hint}", fix)
+                    fix = Text("Grant the access key {1}: {2}", right, needs)
+                yield missing(Text("the key may not {1}: {2}", action, cause.hint), fix)
             except BucketError as cause:
                 offline = _without_a_network(context)
                 yield offline or error(cause.hint, FIX_HOST)
                 if offline:
                     break  # the other requests would end the same way
             else:
-                yield ok(f"the key may {action} ({right})")
+                yield ok(Text("the key may {1} ({2})", action, right))
 
 
 def _without_a_network(context: CheckContext) -> Finding | None:
@@ -93,8 +94,11 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
         )
     if settings.ledger_keep < SWEEP_SECONDS:
         yield warning(
-            f"OSS_LEDGER_KEEP is {settings.ledger_keep / 3600:.1f} h, less than the {SWEEP_SECONDS // 3600} h that a "
-            "sweep looks back",
+            Text(
+                "OSS_LEDGER_KEEP is {1} h, less than the {2} h that a sweep looks back",
+                f"{settings.ledger_keep / 3600:.1f}",
+                SWEEP_SECONDS // 3600,
+            ),
             "Set OSS_LEDGER_KEEP=7d, or give `oss-wsgi reconcile` a shorter --since.",
         )
     if not has_sdk():
@@ -102,7 +106,7 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
         if settings.recover:
             yield error(message, "Install it: pip install 'oss-wsgi[sdk]'.")
         else:
-            yield ok(f"{_OFF}; {message}")
+            yield ok(Text("{1}; {2}", _OFF, message))
         return
     rights: list[Right] = [
         ("HEAD objects", "oss:GetObject", lambda bucket: bucket.head(settings.upload_dir + ABSENT)),
@@ -113,8 +117,8 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
     yield from try_rights(context, rights, missing, needs)
     if settings.receipts and settings.ledger_keep >= SWEEP_SECONDS:
         pages = "pages ask for lost reports" if settings.recover else _OFF
-        days = f"{settings.ledger_keep / 86400:.1f} days"
-        yield ok(f"receipts are on, and handled uploads are remembered for {days}; {pages}")
+        days = f"{settings.ledger_keep / 86400:.1f}"
+        yield ok(Text("receipts are on, and handled uploads are remembered for {1} days; {2}", days, pages))
 
 
 def check_parts(context: CheckContext) -> Iterator[Finding]:
@@ -149,34 +153,43 @@ def check_parts(context: CheckContext) -> Iterator[Finding]:
 def _check_rule(context: CheckContext) -> Finding:
     """Check that OSS removes unfinished parts, but not while their upload may still be completed."""
     prefix = context.settings.upload_dir
-    names = f"under {prefix}" if prefix else "in the bucket"
+    names = Text("under {1}", prefix) if prefix else "in the bucket"
     try:
         with context.sdk_client() as client:
             days = _abort_days(client, prefix)
     except SDKCallError as cause:
         fix = fix_sdk_error(cause, "oss:GetBucketLifecycle", client.bucket)
         return warning(
-            f"the lifecycle rules cannot be read: {say_sdk_error(cause)}",
-            f"{fix} Or see in the console whether there is a rule.",
+            Text("the lifecycle rules cannot be read: {1}", say_sdk_error(cause)),
+            sentences(fix, "Or see in the console whether there is a rule."),
         )
     if not days:
-        message = f"no lifecycle rule removes unfinished parts {names}, and they cost money until somebody aborts them"
-        applied_to = f"Files with Specified Prefix: {prefix}" if prefix else "Whole Bucket"
-        fix = (
-            "Add the rule in the console, Data Management > Lifecycle > Create Rule: Status: Enabled, "
-            f"Applied To: {applied_to}, Delete Parts: Validity Period (Days): {_UPLOAD_DAYS}. As XML, beside the "
-            f"bucket's other rules: `<Rule><ID>oss-wsgi-parts</ID><Prefix>{html.escape(prefix, quote=False)}</Prefix>"
-            f"<Status>Enabled</Status><AbortMultipartUpload><Days>{_UPLOAD_DAYS}</Days></AbortMultipartUpload></Rule>`"
+        message = Text(
+            "no lifecycle rule removes unfinished parts {1}, and they cost money until somebody aborts them", names
+        )
+        applied_to = Text("Files with Specified Prefix: {1}", prefix) if prefix else "Whole Bucket"
+        rule = (
+            f"<Rule><ID>oss-wsgi-parts</ID><Prefix>{html.escape(prefix, quote=False)}</Prefix>"
+            f"<Status>Enabled</Status><AbortMultipartUpload><Days>{_UPLOAD_DAYS}</Days></AbortMultipartUpload></Rule>"
+        )
+        fix = Text(
+            "Add the rule in the console, Data Management > Lifecycle > Create Rule: Status: Enabled, Applied To: {1}, "
+            "Delete Parts: Validity Period (Days): {2}. As XML, beside the bucket's other rules: `{3}`",
+            applied_to,
+            _UPLOAD_DAYS,
+            rule,
         )
         return warning(message, fix)
     if min(days) < _UPLOAD_DAYS:
-        message = (
-            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may continue an upload for "
-            f"{_UPLOAD_DAYS}"
+        message = Text(
+            "OSS removes unfinished parts {1} after {2} days, but a page may continue an upload for {3}",
+            names,
+            min(days),
+            _UPLOAD_DAYS,
         )
-        fix = f"Set its days to {_UPLOAD_DAYS} or more in the console, Data Management > Lifecycle."
+        fix = Text("Set its days to {1} or more in the console, Data Management > Lifecycle.", _UPLOAD_DAYS)
         return warning(message, fix)
-    return ok(f"OSS removes unfinished parts {names} after {min(days)} days")
+    return ok(Text("OSS removes unfinished parts {1} after {2} days", names, min(days)))
 
 
 def _abort_days(client: SDKClient, prefix: str) -> list[int]:

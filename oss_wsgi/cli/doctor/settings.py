@@ -11,6 +11,7 @@ from ...application import public_key_store
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS, fingerprint
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...explanations.rows import row_of
+from ...explanations.text import Text
 from ...ledger.url import is_url, ledger_from, shown
 from ..refusals import read_refusal
 from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
@@ -34,7 +35,9 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
     if not settings.configured:
         yield error("no bucket is set", FIX_BUCKET)
         return
-    yield ok(f"bucket {settings.bucket}, region {settings.region or 'unknown'}, forms go to {settings.host}")
+    yield ok(
+        Text("bucket {1}, region {2}, forms go to {3}", settings.bucket, settings.region or "unknown", settings.host)
+    )
     if not settings.callback_url:
         yield warning("no callback: the application is not told of uploads", FIX_NO_URL)
     if not settings.ticket_secret:
@@ -76,7 +79,7 @@ def _check_ledger(named: str) -> Iterator[Finding]:
         )
     elif not os.path.exists(named):
         if not os.access(os.path.dirname(os.path.abspath(named)), os.W_OK | os.X_OK):
-            yield error(f"the ledger {named!r} cannot be created in its folder", fix)
+            yield error(Text("the ledger {1} cannot be created in its folder", repr(named)), fix)
         return
     try:
         with contextlib.closing(ledger_from(named, clock=time.time, threads=1)) as ledger:
@@ -87,9 +90,9 @@ def _check_ledger(named: str) -> Iterator[Finding]:
     else:
         name = shown(named) if is_server else repr(named)
         if place is None or place.is_of_one_machine:
-            yield ok(f"the ledger {name} can be written to, and belongs to this machine only")
+            yield ok(Text("the ledger {1} can be written to, and belongs to this machine only", name))
         else:
-            yield ok(f"the ledger {name} can be written to, fingerprint {place.fingerprint}")
+            yield ok(Text("the ledger {1} can be written to, fingerprint {2}", name, place.fingerprint))
 
 
 def check_credentials(context: CheckContext) -> Iterator[Finding]:
@@ -98,24 +101,24 @@ def check_credentials(context: CheckContext) -> Iterator[Finding]:
     shown = f"{credentials.access_key_id[:4]}..."
     if credentials.expiration is not None:
         minutes = (credentials.expiration.timestamp() - time.time()) / 60
-        message = f"{shown} is a temporary key, valid for {minutes:.0f} more minutes"
+        message = Text("{1} is a temporary key, valid for {2} more minutes", shown, f"{minutes:.0f}")
         if minutes < _SHORT_LIFE:
-            yield warning(f"{message}, and its signatures expire with it", "Let its provider renew it earlier.")
+            yield warning(Text("{1}, and its signatures expire with it", message), "Let its provider renew it earlier.")
         else:
-            yield ok(f"{message}, and its provider renews it")
+            yield ok(Text("{1}, and its provider renews it", message))
     elif credentials.security_token:
         yield warning(
-            f"{shown} is a temporary key, and the environment does not say when it expires",
+            Text("{1} is a temporary key, and the environment does not say when it expires", shown),
             "Pass DirectUpload a credentials provider that renews it, or use the key of a RAM user.",
         )
     elif credentials.access_key_id.startswith("STS."):
-        yield error(f"{shown} is a temporary key without its token", "Set OSS_SESSION_TOKEN too.")
+        yield error(Text("{1} is a temporary key without its token", shown), "Set OSS_SESSION_TOKEN too.")
         return
     else:
-        yield ok(f"{shown} is a key that does not expire; it should be a RAM user's with oss:PutObject only")
+        yield ok(Text("{1} is a key that does not expire; it should be a RAM user's with oss:PutObject only", shown))
     refusal = read_refusal(context.dry_run_response.body)
     if refusal.code in _KEY_CODES:
-        yield error(f"OSS does not accept the key: {refusal}", row_of("code", refusal.code).fix)
+        yield error(Text("OSS does not accept the key: {1}", refusal), row_of("code", refusal.code).fix)
     elif refusal.code == "SignatureDoesNotMatch":
         yield error(
             "the secret does not belong to this AccessKey ID", "Set OSS_ACCESS_KEY_SECRET to the secret of this ID."
@@ -132,8 +135,10 @@ def check_keys(context: CheckContext) -> Iterator[Finding]:
         return
     for url in sorted(store.pinned - {OSS_PUBLIC_KEY_URLS[0]}):
         key = store.get(url)
-        message = f"{url}: {key.key_size} bits, SHA-256 {fingerprint(key)}"
+        message = Text("{1}: {2} bits, SHA-256 {3}", url, key.key_size, fingerprint(key))
         if url in OSS_PUBLIC_KEY_URLS or context.is_local_oss:
             yield ok(message)
         else:
-            yield warning(f"{message}, is trusted besides OSS's own", "Remove it from OSS_TRUSTED_KEYS in production.")
+            yield warning(
+                Text("{1}, is trusted besides OSS's own", message), "Remove it from OSS_TRUSTED_KEYS in production."
+            )

@@ -15,6 +15,7 @@ from ...callback.ticket import TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, OSSWSGIError, SettingsError
 from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
+from ...explanations.text import Text, sentences
 from ...sdk.bucket import SDKBucket
 from ...sdk.client import SDKCallError, has_sdk
 from ...settings_check import MIN_PART_BYTES
@@ -40,7 +41,7 @@ _NOT_CALLED = "its own handler was not called: only --handler calls it"
 _FIX_FOREIGN = "If its reason is ticket_foreign, OSS_TICKET_SECRET differs from the one here."
 _FIX_500 = "Read the log of the application, or of the server in front of it: one of them answered 500."
 _FIX_HANDLER = (
-    "The handler got an upload of the user {!r} with the data {}: if it needs a user that exists, or data as your "
+    "The handler got an upload of the user {1} with the data {2}: if it needs a user that exists, or data as your "
     "authorize grants it, give them: "
     "`oss-wsgi doctor --only write --handler --user NAME --data JSON`."
 )
@@ -72,17 +73,19 @@ def _check_upload(key: str, response: Response, context: CheckContext) -> Findin
     settings = context.settings
     refusal = read_refusal(response.body)
     if response.status == 203:
-        fix = f"{_fix_callback(refusal, context)} {see_also(refusal)}".strip()
-        return error(f"{key} was stored, but the callback failed: {refusal}", fix)
+        fix = sentences(_fix_callback(refusal, context), see_also(refusal))
+        return error(Text("{1} was stored, but the callback failed: {2}", key, refusal), fix)
     if response.status != 200:
         return refused("the upload was refused", response, settings, "Check OSS_HOST.")
     if not settings.callback_url:
-        return ok(f"{key} was stored")
+        return ok(Text("{1} was stored", key))
     if not is_json(response.body):
-        return error(f"{key} was stored, but the answer is not JSON", "Look for a proxy between here and OSS.")
-    message = f"{key} was stored, and the application answered 200 with JSON, {response.seconds:.1f} s in all"
+        return error(Text("{1} was stored, but the answer is not JSON", key), "Look for a proxy between here and OSS.")
+    message = Text(
+        "{1} was stored, and the application answered 200 with JSON, {2} s in all", key, f"{response.seconds:.1f}"
+    )
     if json_members(response).get("handler") == "not called":
-        message = f"{message}; {_NOT_CALLED}"
+        message = Text("{1}; {2}", message, _NOT_CALLED)
     return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
 
 
@@ -100,10 +103,10 @@ def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
     if status == "500":
         if not context.calls_handler:
             return _FIX_500
-        return f"{_FIX_500} {_FIX_HANDLER.format(context.grant.user, json.dumps(context.grant.data))}"
+        return sentences(_FIX_500, Text(_FIX_HANDLER, repr(context.grant.user), json.dumps(context.grant.data)))
     rows = rows_of_status(status, APPLICATION)
     if rows:
-        return f"{rows[0].fix} {_FIX_FOREIGN}" if status == "403" else rows[0].fix
+        return sentences(rows[0].fix, _FIX_FOREIGN) if status == "403" else rows[0].fix
     row = find(refusal.ec)
     return row.fix if row else "Read the application's log, and see the check `callback`."
 
@@ -121,20 +124,24 @@ def write_parts(context: CheckContext) -> Iterator[Finding]:
                 stored = bucket.complete(key, upload_id, [(part.number, part.etag) for part in listed], {})
                 upload_id, is_stored = "", True
                 size = MIN_PART_BYTES + 1
-                finding = ok(f"{key} was stored in two parts")
+                finding = ok(Text("{1} was stored in two parts", key))
                 if stored.size != size:
-                    message = f"{key} has {stored.size} bytes, but its two parts have {size} bytes together"
+                    message = Text(
+                        "{1} has {2} bytes, but its two parts have {3} bytes together", key, stored.size, size
+                    )
                     finding = error(message, "Check OSS_HOST.")
             yield finding
         except BucketRefusedError as cause:
-            fix = f"For more run `oss-wsgi explain {cause.code or cause.reason}`."
+            fix = Text("For more run `oss-wsgi explain {1}`.", cause.code or cause.reason)
             if cause.code == "AccessDenied":
-                fix = f"Grant the access key {cause.right}."
-            yield error(f"an upload in two parts was refused: {cause.hint}", fix)
+                fix = Text("Grant the access key {1}.", cause.right)
+            yield error(Text("an upload in two parts was refused: {1}", cause.hint), fix)
         except BucketError as cause:
-            yield error(f"an upload in two parts failed: {cause.hint}", FIX_HOST)
+            yield error(Text("an upload in two parts failed: {1}", cause.hint), FIX_HOST)
         except OSSWSGIError as cause:
-            yield error(f"an upload in two parts cannot be signed: {cause}", "Check OSS_ACCESS_KEY_ID and OSS_REGION.")
+            yield error(
+                Text("an upload in two parts cannot be signed: {1}", cause), "Check OSS_ACCESS_KEY_ID and OSS_REGION."
+            )
         finally:
             if upload_id:
                 with contextlib.suppress(BucketError):  # the lifecycle rule removes it
@@ -160,10 +167,14 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
         )
         response = ask_oss("PUT", signed.url, {**signed.headers, **length}, content, seconds=5 * TIMEOUT)
         if response.status != 200:
-            return refused(f"part {number} of a test upload was refused", response, context.settings, "Check OSS_HOST.")
+            return refused(
+                Text("part {1} of a test upload was refused", number), response, context.settings, "Check OSS_HOST."
+            )
         etag = (response.headers.get("ETag") or "").strip('"').lower()
         if etag != hashlib.md5(content, usedforsecurity=False).hexdigest():
-            message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"
+            message = Text(
+                "part {1} of a test upload was answered with the ETag {2}, not with its MD5", number, etag or "missing"
+            )
             return error(message, "Look for a proxy between here and OSS that changes bodies or drops headers.")
     return None
 
@@ -178,5 +189,5 @@ def delete_object(key: str, context: CheckContext) -> Finding:
             "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install the SDK: "
             "`pip install 'oss-wsgi[sdk]'`."
         )
-        return warning(f"{key} stays in the bucket: {say_sdk_error(cause)}", fix)
-    return ok(f"{key} was deleted")
+        return warning(Text("{1} stays in the bucket: {2}", key, say_sdk_error(cause)), fix)
+    return ok(Text("{1} was deleted", key))

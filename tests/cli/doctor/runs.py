@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from unittest import mock
 
 from oss_wsgi.cli.doctor import browser, callback, command, context, machines, rights, write
+from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
 from oss_wsgi.cli.http_client import request
 from oss_wsgi.explanations.languages import in_language
 
@@ -47,15 +49,30 @@ def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> lis
     command.add(parser.add_subparsers())
     parsed = parser.parse_args(["doctor", "--json", *arguments])
     parsed.environ = clean_environ(**environ)
-    with patience(), contextlib.redirect_stdout(io.StringIO()) as output:
+    seen: list[Finding] = []
+    recorded = {name: functools.partial(_recorded, check, seen) for name, check in command.CHECKS.items()}
+    with patience(), mock.patch.dict(command.CHECKS, recorded), contextlib.redirect_stdout(io.StringIO()) as output:
         assert command.run(parsed) == status, output.getvalue()
     findings: list[dict[str, str]] = json.loads(output.getvalue())
     assert (status == 1) == any(finding["colour"] == "red" for finding in findings)
     assert all(finding["fix"] for finding in findings if finding["colour"] != "green")
-    shown = (in_language(finding[member], "zh") for finding in findings for member in ("said", "fix"))
+    shown = (in_language(text, "zh") for finding in seen for text in (finding.message, finding.fix))
     left = [text for text in shown if english_left(text)]
     assert left == [], left
     return findings
+
+
+def _recorded(
+    check: Callable[[CheckContext], Iterator[Finding]], seen: list[Finding], context: CheckContext
+) -> Iterator[Finding]:
+    """Yield a check's findings, and keep them: unlike JSON they can be said in Chinese."""
+    try:
+        for finding in check(context):
+            seen.append(finding)
+            yield finding
+    except NotCheckedError as cause:
+        seen.append(cause.finding)
+        raise
 
 
 def english_left(text: str) -> str:
