@@ -1,4 +1,7 @@
-"""One HTTP request without redirects, limited in time and size."""
+"""One HTTP request without redirects, limited in time and size: all requests of the commands but the SDK's.
+
+`callback/key_fetcher.py`, which the core needs, shares the time limit; it takes small files over HTTPS only.
+"""
 
 from __future__ import annotations
 
