@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import webob
 
-from oss_wsgi.application import DirectUpload
+from oss_wsgi.application import DirectUpload, direct_uploads_of
 from oss_wsgi.cli.watch import ApplicationWatch
 from oss_wsgi.middleware.access_log import AccessLog
 from oss_wsgi.middleware.authorization import AuthorizationPassthrough
@@ -89,6 +89,7 @@ def test_a_direct_upload_that_is_shown_is_not_met() -> None:
     uploads = DirectUpload(application, SETTINGS)
     below = Dispatcher(application, {"/files": AuthorizationPassthrough(uploads)})
     for app in (uploads, below, DirectUpload(uploads, SETTINGS, prefix="/b"), AccessLog(uploads, clock=lambda: 0.0)):
+        assert uploads in direct_uploads_of(app)
         watch, said, hidden = watching(app)
         ask(watch)
         assert (hidden, said) == ([], [])
