@@ -12,7 +12,7 @@ HIDDEN = "•••"
 #: A browser also sends the cookies of all ports of a host: they are other servers'.
 _NAMES = ("security-token", "x-oss-security-token", "cookie", "proxy-authorization")
 #: A token behind its name: in a query, a header, a condition of a policy, or a canonical request.
-_TOKEN = re.compile(r"""(security-token(?:\s*[:=]\s*|"\s*[:,]\s*"))[^"&\s<>]+""", re.IGNORECASE)
+_TOKEN = re.compile(r"""(security(?:-|%2d)token(?:\s*[:=]\s*|"\s*[:,]\s*"))[^"&\s<>]+""", re.IGNORECASE)
 
 
 def masked(text: str, name: str = "") -> str:

@@ -15,6 +15,7 @@ def test_the_value_of_a_token_is_hidden_by_its_name(name, shown):
     "text",
     [
         "/b/a%2fb?x=%2f&security-token={}&z",
+        "/b/a?Security%2dToken={}",
         "x-oss-date:1\nx-oss-security-token:{}\nx-oss-user:b",
         "X-OSS-Security-Token: {}",
         '{{"conditions": [{{"x-oss-security-token": "{}"}}]}}',
