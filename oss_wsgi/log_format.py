@@ -99,7 +99,7 @@ class TextFormatter(logging.Formatter):
         shown = [f" {label}={_quoted(fields[name])}" for label, name in _TEXT_FIELDS if name in fields]
         shown += self._process
         message = super().formatMessage(record)
-        return _masked_and_cut(message, lambda text: _on_one_line(self._mask(text)), MAX_MESSAGE) + "".join(shown)
+        return _masked_and_cut(message, lambda text: on_one_line(self._mask(text)), MAX_MESSAGE) + "".join(shown)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         return "\n".join(f"  {line}" for line in _traceback_lines(ei, self._mask))
@@ -165,14 +165,15 @@ def _traceback_lines(exc_info: Any, mask: Masker) -> Iterator[str]:
         if _FRAME.match(part):
             yield from _escaped_lines(masked)
         else:
-            yield cut(_on_one_line(masked), MAX_MESSAGE)
+            yield cut(on_one_line(masked), MAX_MESSAGE)
 
 
 def _escaped_lines(text: str) -> list[str]:
-    return [cut(_on_one_line(line), MAX_MESSAGE) for line in text.split("\n")]
+    return [cut(on_one_line(line), MAX_MESSAGE) for line in text.split("\n")]
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
+    """Return a text with escapes for line breaks and for all else that is not printable."""
     if text.isprintable():
         return text
     return "".join(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
 import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Any, Protocol, TypeVar
 
 # Descriptors that the application, its ledger and its logs need.
 _RESERVED_DESCRIPTORS = 64
@@ -17,6 +21,18 @@ _MAX_CONNECTIONS = 100_000
 
 #: A longer body goes to a temporary file, as does a response that its client does not read.
 MEMORY_BODY_BYTES = 1024 * 1024
+
+#: A peer that sends or takes this many bytes earns a second.
+BYTES_FOR_A_SECOND = 500
+# A body earns at most these seconds, and those that the longest allowed body takes at this speed.
+_MOST_SECONDS = 10.0
+_BODY_BYTES_IN_A_SECOND = 50_000
+
+#: The memory of a request beside its header and its body, about.
+OBJECTS_BYTES = 2048
+
+# One search finds one of so many holders of memory, and stops once one of so many bytes is free.
+SHARE_OF_A_SEARCH = 50
 
 #: How far the limit of descriptors is raised where the system sets no bound.
 MAX_DESCRIPTORS = 1 << 17
@@ -57,6 +73,49 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and value > 0):
                 raise ValueError(f"{name} must be a whole number, at least 1, not {value!r}.")
+
+    def body_seconds(self, received: int, longest: int) -> float:
+        """Return how long a body may take of which ``received`` bytes have come, and which has at most ``longest``."""
+        most = _MOST_SECONDS + longest / _BODY_BYTES_IN_A_SECOND
+        return self.body_timeout + min(received / BYTES_FOR_A_SECOND, most)
+
+
+class Holder(Protocol):
+    """What holds memory for a peer: a connection, or a body."""
+
+    address: Any
+
+
+H = TypeVar("H", bound=Holder)
+
+
+def first_to_go(holders: Iterable[H], counts: Mapping[Any, int], number: int, order: Callable[[H], Any]) -> list[H]:
+    """Return up to ``number`` holders, the first to go last: of the address that has most, the lowest in order."""
+    return heapq.nsmallest(number, holders, key=lambda each: (-counts[each.address], order(each)))[::-1]
+
+
+def make_room(
+    held: Callable[[], int], limit: int, number: int, find: Callable[[int], list[H]], give_up: Callable[[H], object]
+) -> None:
+    """Give up holders, the first to go first, until a little less than the limit is held.
+
+    :param number: how many holders there are.
+    :param find: returns up to so many that may go, the first to go last.
+    """
+    goal = limit * (SHARE_OF_A_SEARCH - 1) // SHARE_OF_A_SEARCH
+    some = max(1, number // SHARE_OF_A_SEARCH)
+    while held() > goal:
+        found = find(some)
+        if not found:
+            return
+        while found and held() > goal:
+            give_up(found.pop())
+
+
+def network_of(host: str) -> Any:
+    """Return the first 64 bits of an IPv6 address, which one peer has to itself; all of a mapped IPv4 address."""
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return packed if packed.startswith(b"\0" * 10 + b"\xff\xff") else packed[:8]
 
 
 def default_connection_limit(descriptors_each: int = 1) -> int:

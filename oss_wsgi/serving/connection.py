@@ -21,8 +21,11 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
+from ..log_format import cut, on_one_line
+from ..wsgi.facts import without_ids
 from ..wsgi.questions import Held, WouldWaitError
 from ..wsgi.responses import Again
+from .bounds import BYTES_FOR_A_SECOND
 from .output import Output
 from .parser import RequestParser
 from .poller import READ, WRITE
@@ -62,12 +65,6 @@ NEXT_PHASES = {
     LINGERING: {CLOSED},
     CLOSED: set(),
 }
-
-# A peer that sends or takes this many bytes earns a second.
-BYTES_FOR_A_SECOND = 500
-# A body earns at most these seconds, and those that the longest allowed body takes at this speed.
-_MOST_SECONDS = 10.0
-_BODY_BYTES_IN_A_SECOND = 50_000
 
 # After the response, what the peer still sends is read, up to these seconds and bytes: a close before would reset the
 # connection, and a reset can destroy the response on its way.
@@ -242,9 +239,8 @@ class Connection:
             if self.phase != BODY:
                 self.phase = BODY
                 self.since = server.now
-            earned = request.body_bytes_received / BYTES_FOR_A_SECOND
-            most = _MOST_SECONDS + request.longest_body() / _BODY_BYTES_IN_A_SECOND
-            self.deadline = self.since + server.limits.body_timeout + min(earned, most)
+            seconds = server.limits.body_seconds(request.body_bytes_received, request.longest_body())
+            self.deadline = self.since + seconds
         self.wait_for(READ)
         self.is_large = request.chunked or request.header_bytes_received + request.body_bytes_received >= _SMALL_BYTES
         server.hold(self, request.held_bytes() + len(self.unread), request.file_bytes())
@@ -622,12 +618,12 @@ class Connection:
             self.is_put_off = True
             return False
         except ClientDisconnected:
-            log.info("Client disconnected while serving %s", request.path)
+            log.info("Client disconnected while serving %s", _shown(request))
             return True
         except BaseException as error:
             if self.lock is None and (isinstance(error, WouldWaitError) or self.server.is_signal(error)):
                 raise
-            log.exception("Exception while serving %s", getattr(request, "path", ""))
+            log.exception("Exception while serving %s", _shown(request))
             if self.lock is None:
                 self.pieces = []  # nothing has left yet
             elif task.wrote_header:
@@ -646,3 +642,8 @@ class Connection:
             failed.headers["CONNECTION"] = request.headers["CONNECTION"]
         with contextlib.suppress(ClientDisconnected, OSError):
             ErrorTask(self, failed).service()
+
+
+def _shown(request: RequestParser) -> str:
+    """Return a request's path for the log, on one line; it has none after an error in its header."""
+    return on_one_line(cut(without_ids(getattr(request, "path", ""))))

@@ -7,13 +7,15 @@ import functools
 import io
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from waitress.buffers import OverflowableBuffer
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import BadRequest, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
+
+from .bounds import OBJECTS_BYTES
 
 _REQUEST_LINE = re.compile(r"([A-Z]+) ((/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))?) HTTP/1\.1\r\n")
 
@@ -26,6 +28,13 @@ MAX_CACHED_NAMES = 256
 _MAX_CACHED_NAME_LENGTH = 64
 
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
+
+_HOST_LINE = re.compile(rb"^host:", re.IGNORECASE | re.MULTILINE)
+# uri-host [ ":" port ] (RFC 9110 section 7.2, RFC 3986 section 3.2.2)
+_HOST = re.compile(
+    r"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[!$&'()*+,;=:0-9A-Za-z._~-]+)\]"
+    r"|(?:[!$&'()*+,;=0-9A-Za-z._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+)
 
 # waitress's own expressions for these two take time in the square of the length if they fail, and for the blanks also
 # if they match: 30 kB would stop the loop for a minute.
@@ -45,9 +54,8 @@ _PIECE_OF_CHUNKS = 2048
 _MAX_CHUNKS_AT_ONCE = 1000
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 
-# The objects of a request that is not complete, about.
-_OBJECTS_BYTES = 2048
 
+T = TypeVar("T")
 
 #: Method, target, path, query, header fields under names such as ``CONTENT_TYPE``, and the length of the body.
 PlainRequest = tuple[str, str, str, str, dict[str, str], int]
@@ -144,11 +152,31 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
                 # A proxy that obeys the other header sees another request (RFC 9112 section 6.3).
                 raise ParsingError("Content-Length together with Transfer-Encoding")
+            self._check_host(header_plus)
+            if "CONNECTION" in self.headers:
+                self.headers["CONNECTION"] = _connection(self.headers["CONNECTION"])
             return
         self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
         self.version, self.url_scheme = "1.1", self.adj.url_scheme
         if self.content_length:
             self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
+
+    def _check_host(self, header_plus: bytes) -> None:
+        """Raise ParsingError unless the request names one host; the host of an absolute target counts.
+
+        RFC 9112 section 3.2: a proxy may take another one of two hosts, and pass the request on for it.
+        """
+        count = len(_HOST_LINE.findall(header_plus))
+        if count > 1:
+            raise ParsingError("More than one Host")
+        if not count and self.version >= "1.1":
+            raise ParsingError("Host is missing")
+        if not _IS_HOST[self.headers.get("HOST", "")]:
+            raise ParsingError("Host is invalid")
+        if self.proxy_netloc:
+            if not _IS_HOST[self.proxy_netloc]:
+                raise ParsingError("Malformed target")
+            self.headers["HOST"] = self.proxy_netloc  # RFC 9112 section 3.2.2
 
     def _check_chunks(self) -> None:
         chunks = self.body_rcv
@@ -162,7 +190,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def held_bytes(self) -> int:
         """Return about how much memory a request takes that is not complete, or waits for a thread."""
-        held = _OBJECTS_BYTES + self.header_bytes_received
+        held = OBJECTS_BYTES + self.header_bytes_received
         if self._whole_body is not None:
             held += len(self._whole_body)
         elif self.body_rcv is not None:
@@ -204,10 +232,10 @@ def _whole_chunks(data: bytes) -> tuple[bytes, int]:
 def read_plain_request(header: bytes) -> PlainRequest | None:
     """Read a header, from the request line to the empty line; return None if it is not plain.
 
-    Plain is a target in origin form, printable header fields that come once, with one blank after the colon, and a body
-    of known length.
+    Plain is a target in origin form, printable header fields that come once, with one blank after the colon, a valid
+    Host, and a body of known length.
 
-    waitress reads such a header in the same way; tests compare the two on mutated requests.
+    waitress reads such a header in the same way, but for `_connection`; tests compare the two on mutated requests.
     """
     text = header.decode("latin-1")
     start = _REQUEST_LINE.match(text)
@@ -220,6 +248,8 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
         headers[_NAMES[name] if colon else ""] = value
     if "" in headers or "EXPECT" in headers or "TRANSFER_ENCODING" in headers:
         return None
+    if not ("HOST" in headers and _IS_HOST[headers["HOST"]]):
+        return None
     length = headers.get("CONTENT_LENGTH", "0")
     if not (length.isdigit() and len(length) <= _MAX_DIGITS):
         return None
@@ -229,12 +259,26 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
     method, target, path, query = start.groups("")
     if "%" in path:
         path = _with_one_slash(unquote_to_bytes(path).decode("latin-1"))
+    if "CONNECTION" in headers:
+        headers["CONNECTION"] = _connection(headers["CONNECTION"])
     return method, target, path, query, headers, int(length)
 
 
 def _with_one_slash(path: str) -> str:
     """Return a path with one slash at its start, as PATH_INFO has it."""
     return "/" + path.lstrip("/") if path.startswith("//") else path
+
+
+def _connection(value: str) -> str:
+    """Return the value of Connection; of a list the one option that says whether the connection stays.
+
+    Tasks, waitress's too, compare the whole value with ``close`` and ``keep-alive``, where HTTP has a list of options
+    (RFC 9110 section 7.6.1). ``close`` wins.
+    """
+    if "," not in value:
+        return value
+    options = [option.strip(" \t").lower() for option in value.split(",")]
+    return next((option for option in ("close", "keep-alive") if option in options), value)
 
 
 def _quick_to_read(header: bytes) -> bytes:
@@ -248,14 +292,14 @@ def _quick_to_read(header: bytes) -> bytes:
     return _BLANKS_AFTER_COLON.sub(rb"\1", header)
 
 
-class Names(dict[str, str]):
-    """What ``derive`` makes of the names of header fields. Their number is bounded, since clients choose the names."""
+class Names(dict[str, T]):
+    """What ``derive`` makes of names that clients choose, of header fields or hosts; so their number is bounded."""
 
-    def __init__(self, derive: Callable[[str], str]) -> None:
+    def __init__(self, derive: Callable[[str], T]) -> None:
         super().__init__()
         self._derive = derive
 
-    def __missing__(self, name: str) -> str:
+    def __missing__(self, name: str) -> T:
         derived = self._derive(name)
         if len(name) <= _MAX_CACHED_NAME_LENGTH:
             if len(self) >= MAX_CACHED_NAMES:
@@ -266,3 +310,5 @@ class Names(dict[str, str]):
 
 # Names in the form ``CONTENT_TYPE``; "" for one that is not plain.
 _NAMES = Names(lambda name: name.upper().replace("-", "_") if _NAME.fullmatch(name) else "")
+
+_IS_HOST = Names(lambda host: _HOST.fullmatch(host) is not None)

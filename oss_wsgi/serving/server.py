@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import heapq
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..wsgi.responses import Again
+from .bounds import SHARE_OF_A_SEARCH, first_to_go, make_room, network_of
 from .connection import BODY, CLOSED, HANDLING, HEADER, IDLE, LINGERING, NEW, WRITING, Connection, OverloadedError
 from .listeners import HANDSHAKE_SECONDS, refuse_handshakes
 from .poller import EXCLUSIVE, READ, make_poller
@@ -79,8 +79,6 @@ _OF_ONE_CONNECTION = frozenset(
     if hasattr(errno, name)
 )
 
-# One search of all connections finds one in so many of them to replace, or of the bytes to free.
-_SHARE_OF_A_SEARCH = 50
 # The order in which connections make room for others: answered, waiting between requests, with an unfinished request.
 _ORDER = {LINGERING: 0, IDLE: 1, NEW: 2, HEADER: 2, BODY: 2, WRITING: 3}
 
@@ -514,7 +512,7 @@ class Server:
             if is_inet:
                 address = addr[0]
             elif is_inet6:
-                address = _network(addr[0])
+                address = network_of(addr[0])
             else:
                 addr, address = ("localhost", None), None
             connection = Connection(listener, client, fd, addr, address)
@@ -594,7 +592,7 @@ class Server:
         self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones are closed", limit)
         while number > 0:
             if not self._replaceable:
-                batch = max(number, limit // _SHARE_OF_A_SEARCH)
+                batch = max(number, limit // SHARE_OF_A_SEARCH)
                 found = evictable(self.connections.values(), self.counts, batch)
                 if not found:
                     return  # all are being handled
@@ -608,14 +606,13 @@ class Server:
         """Close the oldest connections that hold memory (``filed``: files) until less than the limit is held."""
         what = "requests and responses hold %d bytes%s: the oldest ones are closed"
         self._log_now_and_then(held, what, getattr(self, held), " in files" if held == "filed" else "")
-        goal = limit * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
-        number = max(1, len(self.connections) // _SHARE_OF_A_SEARCH)
-        while getattr(self, held) > goal:
-            found = evictable(self.connections.values(), self.counts, number, held)
-            if not found:
-                return
-            while found and getattr(self, held) > goal:
-                found.pop().abort()
+        make_room(
+            lambda: int(getattr(self, held)),
+            limit,
+            len(self.connections),
+            lambda number: evictable(self.connections.values(), self.counts, number, held),
+            Connection.abort,
+        )
 
     # Ending.
 
@@ -729,11 +726,11 @@ def evictable(
     :param held: only those that hold memory (``held``) or files (``filed``), the oldest of an address first.
     """
     candidates = [
-        (-counts[each.address], 0 if held else _ORDER[each.phase], each.since, each.fd, each)
-        for each in connections
-        if each.phase not in (HANDLING, CLOSED) and (held is None or getattr(each, held))
+        each for each in connections if each.phase not in (HANDLING, CLOSED) and (held is None or getattr(each, held))
     ]
-    return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]
+    return first_to_go(
+        candidates, counts, number, lambda each: (0 if held else _ORDER[each.phase], each.since, each.fd)
+    )
 
 
 def give_back() -> None:
@@ -760,9 +757,3 @@ def _effective_address(listening: socket.socket) -> tuple[str, Any]:
     if listening.family in (socket.AF_INET, socket.AF_INET6):
         return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
     return "unix", os.fsdecode(address)
-
-
-def _network(host: str) -> Any:
-    """Return the first 64 bits of an IPv6 address, which one peer has to itself; all of a mapped IPv4 address."""
-    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-    return packed if packed.startswith(b"\0" * 10 + b"\xff\xff") else packed[:8]

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 #: Environ key of the request's facts.
 FACTS_KEY = "oss_wsgi.facts"
 
-# The ID of an upload in parts has at least 300 characters.
+# The ID of an upload in parts has at least 300 characters. It is masked beside any others too, which a client may have
+# put there by mistake.
 _MIN_SEALED = 100
-_SEALED = re.compile(rf"/[A-Za-z0-9_-]{{{_MIN_SEALED},}}(?=/|\Z)")
+_SEALED = re.compile(rf"[A-Za-z0-9_-]{{{_MIN_SEALED},}}")
 _OSS_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -104,8 +105,8 @@ class RequestFacts:
 
     @property
     def path(self) -> str:
-        """The path for a log, without the ID of an upload in parts, which is a secret ticket."""
-        return _SEALED.sub("/***", self._path) if len(self._path) > _MIN_SEALED else self._path
+        """The path as `without_ids` shows it in a log."""
+        return without_ids(self._path)
 
     def fields(self) -> dict[str, Any]:
         """Return the known facts, under the names that a log shows."""
@@ -197,6 +198,11 @@ class RequestFacts:
     ) -> Iterable[bytes]:
         """Refuse a path with 404."""
         return self.refuse(log, start_response, 404, "not_found", hint)
+
+
+def without_ids(path: str) -> str:
+    """Return a path for a log, without the ID of an upload in parts, which is a secret ticket."""
+    return _SEALED.sub("***", path) if len(path) > _MIN_SEALED else path
 
 
 def facts_of(environ: WSGIEnvironment) -> RequestFacts:

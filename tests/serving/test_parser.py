@@ -1,10 +1,13 @@
-"""The parser reads every request with the same result as stock waitress."""
+"""The parser reads every request with the same result as stock waitress, but for the rules that `as_ours` names."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +29,8 @@ from ..support.linear import MARGIN, slowdown
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
 BOTH = "Content-Length together with Transfer-Encoding"
 MALFORMED = "Malformed target"
+MISSING, SEVERAL, INVALID = "Host is missing", "More than one Host", "Host is invalid"
+PLAIN_HOST = re.compile(r"[A-Za-z0-9.-]*(:[0-9]*)?")
 PARTS = (
     *("command", "request_uri", "version", "path", "query", "url_scheme"),
     *("headers", "content_length", "chunked", "expect_continue", "completed", "empty"),
@@ -49,18 +54,54 @@ def outcome(parser_class: Any, data: bytes, piece: int = 1_000_000) -> dict[str,
 def assert_same(data: bytes, piece: int = 1_000_000) -> None:
     ours = outcome(RequestParser, data, piece)
     assert not (ours.get("path") or "").startswith("//"), "waitress cuts further slashes for PATH_INFO"
-    if ours.get("says") == BOTH:  # the one request that we refuse and waitress reads
+    refusal = ours.get("says")
+    if refusal == BOTH:
         assert b"content-length" in data.lower()
         assert b"transfer-encoding" in data.lower()
+        return
+    if refusal in (MISSING, SEVERAL):
+        assert hosts(data) == 0 if refusal == MISSING else hosts(data) > 1
         return
     try:
         theirs = outcome(HTTPRequestParser, data, piece)
     except ValueError:  # urlsplit's, which waitress lets through for a malformed target in absolute form
-        assert ours.get("says") == MALFORMED
+        assert refusal == MALFORMED
         return
-    if (theirs.get("path") or "").startswith("//"):
+    if refusal in (INVALID, MALFORMED):
+        parser = HTTPRequestParser(ADJUSTMENTS)
+        parser.parse_header(data.lstrip().partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+        named = parser.headers.get("HOST", "") if refusal == INVALID else parser.proxy_netloc
+        assert PLAIN_HOST.fullmatch(named) is None
+        return
+    assert ours == as_ours(theirs)
+    if refusal is None and ours["command"] is not None:
+        assert hosts(data) == 1 or (hosts(data) == 0 and ours["version"] < "1.1")
+
+
+def hosts(data: bytes) -> int:
+    """Return how many lines of a header have the name Host."""
+    lines = data.lstrip().partition(b"\r\n\r\n")[0].split(b"\r\n")
+    return sum(line.lower().startswith(b"host:") for line in lines[1:])
+
+
+def as_ours(theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return what waitress makes of a request as we pass it on: one slash, one option of Connection, the target's host.
+
+    Beside that we refuse what it reads: a length together with an encoding, and another number of hosts than one.
+    """
+    if "error" in theirs:
+        return theirs
+    theirs = {**theirs, "headers": dict(theirs["headers"])}
+    headers, target = theirs["headers"], theirs["request_uri"] or ""
+    if (theirs["path"] or "").startswith("//"):
         theirs["path"] = "/" + theirs["path"].lstrip("/")
-    assert ours == theirs
+    if "," in headers.get("CONNECTION", ""):
+        options = [each.strip(" \t").lower() for each in headers["CONNECTION"].split(",")]
+        wanted = [each for each in ("close", "keep-alive") if each in options]
+        headers["CONNECTION"] = [*wanted, headers["CONNECTION"]][0]
+    if not target.startswith("//") and (netloc := urlsplit(target).netloc):
+        headers["HOST"] = netloc
+    return theirs
 
 
 HEADER = b"GET /oss/signature?filename=a.png&x=%41 HTTP/1.1\r\nHost: example.com\r\nAccept: a, b;q=0.1\r\n\r\n"
@@ -83,14 +124,14 @@ def test_a_plain_request_is_read() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /a%2Fb%e7%8c%ab/;p=1?q=%zz HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"POST /oss/callback HTTP/1.1\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n" + b"x" * 100,
-        b"GET /%2Fevil/path HTTP/1.1\r\n\r\n",
-        *(b"GET / HTTP/1.1\r\nX: " + b"a" * (size - 23) + b"\r\n\r\n" for size in (4095, 4096)),
-        b"GET / HTTP/1.1\r\nConnection: keep-alive, upgrade\r\nUpgrade: h2c\r\n\r\n",
-        b'GET /?a?b HTTP/1.1\r\nReferer: http://x/#y\r\nCookie: a="b c"; d=e:f\r\n\r\n',
+        b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 100,
+        b"GET /%2Fevil/path HTTP/1.1\r\nHost: a\r\n\r\n",
+        *(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * (size - 32) + b"\r\n\r\n" for size in (4095, 4096)),
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b'GET /?a?b HTTP/1.1\r\nHost: a\r\nReferer: http://x/#y\r\nCookie: a="b c"; d=e:f\r\n\r\n',
     ],
 )
 def test_plain_requests_are_read_as_waitress_reads_them(data: bytes) -> None:
@@ -101,23 +142,23 @@ def test_plain_requests_are_read_as_waitress_reads_them(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-        b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nX: a\r\n Content-Length: 5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nContent_Length: 5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
-        b"GET http://other.example/ HTTP/1.1\r\n\r\n",
-        b"GET //evil/path HTTP/1.1\r\n\r\n",
-        b"GET /a#b HTTP/1.1\r\n\r\n",
-        b"GET /a\x7f HTTP/1.1\r\n\r\n",
-        b"GET /  HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \xb2\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: a\r\n Content-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: a\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET http://other.example/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET //evil/path HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /a\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX:  a\r\nY: a\t \r\nZ: \r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX:  a\r\nY: a\t \r\nZ: \r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
     ],
 )
 def test_requests_that_are_not_plain_are_left_to_waitress(data: bytes) -> None:
@@ -152,11 +193,85 @@ def test_a_malformed_target_is_refused(target: str) -> None:
     assert_same(head)
 
 
+HOSTS = ["", "a", "A.example:80", "a:", "127.0.0.1:8000", "[::1]:80", "[v1.a:b]", "a_b", "a%20b", "xn--x!$&'()*+,;=~"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([], MISSING),
+        (["X-Host: a"], MISSING),
+        (["Host: a", "Host: a"], SEVERAL),
+        (["host: a", "X: y", "HOST: b"], SEVERAL),
+        (["Host: a", "Host:"], SEVERAL),
+        *(([f"Host: {host}"], None) for host in HOSTS),
+        ([f"hOsT:\t{HOSTS[1]} "], None),
+        *(
+            ([f"Host: {host}"], INVALID)
+            for host in (
+                "a b",
+                "a/b",
+                "user@a",
+                "a:80:80",
+                "a:b",
+                "::1",
+                "[::1",
+                "[g]",
+                "a%2",
+                "a?b",
+                "a#b",
+                "\xe9",
+                "a, b",
+            )
+        ),
+    ],
+)
+def test_a_request_names_one_valid_host(lines: list[str], says: str | None) -> None:
+    """RFC 9112 section 3.2; HTTP/1.0 may name none, and the host of an absolute target counts."""
+    for version, target, piece in itertools.product(
+        ("1.0", "1.1", "1.2"), ("/", "*", "http://b:81/?q"), (1, 1_000_000)
+    ):
+        expected = None if version == "1.0" and says == MISSING else says
+        head = "\r\n".join([f"GET {target} HTTP/{version}", *lines, "", ""]).encode("latin-1")
+        ours = outcome(RequestParser, head, piece)
+        assert (ours.get("error"), ours.get("says")) == (expected and BadRequest, expected)
+        if expected is None and "//" in target:
+            assert ours["headers"]["HOST"] == "b:81"
+
+
+@pytest.mark.parametrize("target", ["http://user@a/", "http://a b/", "http://a:b/", "x://a\\b/"])
+def test_an_absolute_target_names_a_valid_host(target: str) -> None:
+    head = f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    assert outcome(RequestParser, head)["error"] is BadRequest
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        (["Connection: TE, close"], "close"),
+        (["Connection: Close,TE"], "close"),
+        (["connection: TE", "Connection: close"], "close"),
+        (["Connection: keep-alive,\tclose"], "close"),
+        (["Connection: ,close,"], "close"),
+        (["Connection: Keep-Alive, Upgrade"], "keep-alive"),
+        (["Connection: TE", "Connection: Keep-Alive"], "keep-alive"),
+        (["Connection: TE, Upgrade"], "TE, Upgrade"),
+        (["Connection: closed, close-it"], "closed, close-it"),
+        (["Connection: Close"], "Close"),
+        (["Connection: Upgrade"], "Upgrade"),
+    ],
+)
+def test_of_a_list_the_option_is_left_that_says_whether_the_connection_stays(lines: list[str], left: str) -> None:
+    for version in ("1.0", "1.1"):
+        head = "\r\n".join([f"GET / HTTP/{version}", "Host: a", *lines, "", ""]).encode()
+        assert outcome(RequestParser, head)["headers"]["CONNECTION"] == left
+
+
 @pytest.mark.parametrize("chunks", [b"1;" + b"x" * 10_000, b"0\r\n" + b"X: y\r\n" * 2_000])
 def test_what_surrounds_chunks_is_bounded(chunks: bytes) -> None:
     """waitress keeps the line before a chunk, and the trailer, however long they become."""
     ours = RequestParser(Adjustments(max_request_header_size=4096, max_request_body_size=1 << 30))
-    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     ours.received(head)
     taken = 0
     while taken < len(chunks) and not ours.completed:
@@ -166,11 +281,39 @@ def test_what_surrounds_chunks_is_bounded(chunks: bytes) -> None:
 
 
 NAMES = st.sampled_from(
-    ["Host", "Content-Length", "content-length", "Transfer-Encoding", "Connection", "X_A", "X", "", " A"]
+    [
+        "Host",
+        "Host",
+        "host",
+        "Content-Length",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "X_A",
+        "X",
+        "",
+        " A",
+    ]
 )
 VALUES = st.one_of(
     st.sampled_from(
-        ["5", "0", "05", "5x", "5 ", "\t5", "chunked", "close", "keep-alive", "", "a, b", "\x0b5", "\xa05", "é"]
+        [
+            "5",
+            "0",
+            "05",
+            "5x",
+            "5 ",
+            "\t5",
+            "chunked",
+            "close",
+            "keep-alive",
+            "",
+            "a, b",
+            "\x0b5",
+            "\xa05",
+            "é",
+            "TE, Close",
+        ]
     ),
     st.text(st.characters(max_codepoint=255), max_size=8),
 )
@@ -185,15 +328,23 @@ BREAKS = st.sampled_from(["\r\n", "\r\n", "\r\n", "\n", "\r", "\r\n "])
     method=st.sampled_from(["GET", "POST", "Get", "G T", ""]),
     target=st.one_of(TARGETS.map("/{}".format), TARGETS),
     version=st.sampled_from([" HTTP/1.1", " HTTP/1.1", " HTTP/1.0", " HTTP/1.1 ", ""]),
+    has_host=st.booleans(),
     lines=LINES,
     line_break=BREAKS,
     body=st.sampled_from([b"", b"hello", b"0\r\n\r\n", b"hello!GET / HTTP/1.1\r\n\r\n"]),
     piece=st.sampled_from([3, 30, 1_000_000]),
 )
 def test_any_request_is_read_as_waitress_reads_it(
-    method: str, target: str, version: str, lines: list[str], line_break: str, body: bytes, piece: int
+    method: str,
+    target: str,
+    version: str,
+    has_host: bool,
+    lines: list[str],
+    line_break: str,
+    body: bytes,
+    piece: int,
 ) -> None:
-    head = line_break.join([f"{method} {target}{version}", *lines])
+    head = line_break.join([f"{method} {target}{version}", *(["Host: a"] if has_host else []), *lines])
     assert_same(head.encode("latin-1") + b"\r\n\r\n" + body, piece)
 
 
@@ -211,7 +362,7 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @pytest.mark.parametrize("piece", [1, 40, 1_000_000])
 def test_a_body_in_pieces_is_never_taken_for_a_request(piece: int) -> None:
-    head = b"POST /oss/callback HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
+    head = b"POST /oss/callback HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
     for data in (head + SMUGGLED, head + SMUGGLED + SMUGGLED):
         assert_same(data, piece)
     for cut in range(len(head), len(head + SMUGGLED)):
@@ -241,15 +392,16 @@ MUTATIONS = int(os.environ.get("PARSER_MUTATIONS", "10000"))
 SEEDS = (
     HEADER,
     b"POST /oss/callback HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhello",
-    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
-    b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
     b"GET http://a:80/b;c?d=e#f HTTP/1.0\r\nConnection: keep-alive\r\nX: a\r\n b\r\n\r\n",
-    b"\r\nGET /%e7%8c%ab?q HTTP/1.1\r\nConnection: close\r\nX-Y_Z: 1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    b"\r\nGET /%e7%8c%ab?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Y_Z: 1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
 )
 FRAGMENTS = (
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b"\x0b", b"\x85", b"\xff", b"0", b"5", b"-", b"+"),
     *(b"_", b"%", b"//", b"#", b"?", b","),
     *(b" " * 20, b"X:" + b"\r\n\t" * 20, b"://", b"a://1"),
+    *(b"Host: a\r\n", b"Host:", b"Connection: TE, close\r\n", b"[::1]:80", b"@"),
     *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"HTTP/1.0", b"HTTP/1.1", b"\r\n\r\n"),
 )
 
@@ -285,8 +437,8 @@ def repeated(text: bytes, before: bytes, after: bytes) -> Any:
     return lambda length: before + text * (length // len(text)) + after
 
 
-START = b"GET / HTTP/1.1\r\n"
-CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+START = b"GET / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 HOSTILE = {
     "blanks before a value": repeated(b" ", START + b"X:", b"\xff\r\n\r\n"),
     "blanks before a bad value": repeated(b"\t ", START + b"X:", b"\0\r\n\r\n"),
@@ -301,7 +453,7 @@ HOSTILE = {
     "schemes": repeated(b"a://", b"GET ", b" HTTP/x\r\n\r\n"),
     "a method": repeated(b"G", b"", b"\r\n\r\n"),
     "escapes": repeated(b"%4", b"GET /", b" HTTP/1.0\r\n\r\n"),
-    "encodings": repeated(b"chunked,", b"POST / HTTP/1.1\r\nTransfer-Encoding: ", b"\r\n\r\n"),
+    "encodings": repeated(b"chunked,", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ", b"\r\n\r\n"),
     "chunks": repeated(b"1\r\na\r\n", CHUNKED, b""),
     "extensions of a chunk": repeated(b";a", CHUNKED + b"1", b"\0\r\n"),
     "quotes in an extension": repeated(b'\\"', CHUNKED + b'1;a="', b"\r\n"),
@@ -327,7 +479,7 @@ def test_time_grows_with_the_length_of_hostile_requests(hostile: Any) -> None:
     [
         START + b"X:" + b" " * 40 + b"a b\r\nY:" + b"\t" * 20 + b"\r\n" + b" " * 30 + b"c\xff\r\n\r\n",
         START + b"X:" + b"\r\n " * 20 + b"\r\nY: a:" + b" " * 20 + b"\xff\r\n\r\n",
-        b"GET http://a:80 HTTP/1.1\r\n\r\n",
+        b"GET http://a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET\r\nX: a\r\n\r\n",
         b"GET a\rb c\r\n\r\n",
     ],
@@ -339,7 +491,7 @@ def test_what_is_made_quick_to_read_is_read_as_waitress_reads_it(head: bytes) ->
 
 @pytest.mark.parametrize("line", [b"X%d: a\r\n", b"X%d: \xff\r\n"])
 def test_lines_of_a_header_are_bounded(line: bytes) -> None:
-    for count, error in ((MAX_HEADER_LINES - 2, None), (MAX_HEADER_LINES + 1, RequestHeaderFieldsTooLarge)):
+    for count, error in ((MAX_HEADER_LINES - 3, None), (MAX_HEADER_LINES + 1, RequestHeaderFieldsTooLarge)):
         ours = RequestParser(LARGE)
         ours.received(START + b"".join(line % number for number in range(count)) + b"\r\n")
         assert ours.completed

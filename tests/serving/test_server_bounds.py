@@ -36,6 +36,11 @@ from ..support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 
+def post_head(length: int, more: bytes = b"", path: bytes = b"/") -> bytes:
+    """Return the header of a POST whose body has ``length`` bytes."""
+    return b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%s\r\n" % (path, length, more)
+
+
 def is_closed(client: socket.socket) -> bool:
     try:
         return client.recv(1) == b""
@@ -191,8 +196,8 @@ def test_a_client_that_sends_too_much_reads_the_whole_answer(in_loop: bool) -> N
     """A close with unread bytes would reset the connection while the client still sends, which then reads nothing."""
     with running(in_loop=in_loop, clock=SetClock(), max_request_body_size=1000) as server:
         for head in (
-            b"POST / HTTP/1.1\r\nContent-Length: 20000000\r\n\r\n",
-            b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+            post_head(20_000_000),
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         ):
             with connect(server) as client:
                 client.sendall(head + b"x" * 20_000_000)
@@ -208,7 +213,7 @@ def test_memory_of_unfinished_requests_is_bounded() -> None:
         wait_until(lambda: len(server.connections) == 30)
         for client in clients:
             with contextlib.suppress(ConnectionError):
-                client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000)
         wait_until(lambda: len(server.connections) < 15)
         with connect(server) as client:
             client.sendall(REQUEST)
@@ -231,7 +236,7 @@ def test_memory_of_requests_that_wait_for_a_thread_is_bounded() -> None:
         wait_until(lambda: len(server.connections) == 12)
         try:
             for client in clients:
-                client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5000\r\nConnection: close\r\n\r\n" + b"x" * 5000)
+                client.sendall(post_head(5000, b"Connection: close\r\n") + b"x" * 5000)
             wait_until(lambda: len(server.connections) == 8)
             assert 8 * 7000 < server.held <= 60_000
         finally:
@@ -242,7 +247,7 @@ def test_memory_of_requests_that_wait_for_a_thread_is_bounded() -> None:
             client.close()
         wait_until(lambda: not server.connections and server.held == 0)
         with connect(server) as client:
-            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000)
+            client.sendall(post_head(5000) + b"x" * 5000)
             read_response(client)
             wait_until(lambda: phases(server) == [IDLE] and server.held == 0)
 
@@ -330,7 +335,7 @@ def test_a_callback_that_finds_a_thread_is_answered_where_no_other_request_may_w
         return small(environ, start_response)
 
     def post(client: socket.socket, path: str, size: int) -> None:
-        client.sendall(b"POST %s HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (path.encode(), size) + bytes(size))
+        client.sendall(post_head(size, path=path.encode()) + bytes(size))
 
     def is_callback(method: str, path: str, headers: Any) -> bool:
         return path == "/callback"
@@ -368,7 +373,7 @@ def test_bodies_in_files_are_bounded_together() -> None:
         wait_until(lambda: len(server.connections) == 10)
         for client in clients:
             with contextlib.suppress(ConnectionError):
-                client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (3 * megabyte) + bytes(2 * megabyte))
+                client.sendall(post_head(3 * megabyte) + bytes(2 * megabyte))
         wait_until(lambda: len(server.connections) <= 4)
         wait_until(lambda: server.held < megabyte)  # the last bytes have come, so all are in files
         assert megabyte < server.filed <= 8 * megabyte
@@ -391,7 +396,7 @@ def test_files_of_requests_that_wait_for_a_thread_are_bounded() -> None:
     body = bytes(2 << 20)
     with running(application, in_loop=False, file_bytes=5 << 20) as server, contextlib.ExitStack() as stack:
         stack.callback(may_end.set)
-        request = b"POST / HTTP/1.1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+        request = post_head(len(body), b"Connection: close\r\n") + body
         clients = [stack.enter_context(connect(server)) for _ in range(3)]
         for number, client in enumerate(clients[:2], start=1):
             client.sendall(request)
@@ -407,7 +412,7 @@ def test_files_of_requests_that_wait_for_a_thread_are_bounded() -> None:
 def test_a_body_of_a_mebibyte_is_held_in_memory_and_counts() -> None:
     with running(max_request_body_size=1000, body_limit=lambda method, path: 1 << 20) as server:
         with connect(server) as client:
-            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (1 << 20) + bytes((1 << 20) - 1))
+            client.sendall(post_head(1 << 20) + bytes((1 << 20) - 1))
             wait_until(lambda: server.held > 1 << 20)
             assert server.filed == 0
             client.sendall(b"x")

@@ -358,7 +358,7 @@ def test_server_py_cleans_up_whatever_ends_it(tmp_path: Path, numbers: list[str]
         host, _, port = server.url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port)), 60) as client:
             if numbers[1:]:
-                client.sendall(b"GET / HTTP/1.1\r\n")
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
             else:
                 client.sendall(b"GET /oss/health HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert client.recv(65536).startswith(b"HTTP/1.1 200")

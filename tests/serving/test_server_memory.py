@@ -51,7 +51,7 @@ def test_the_loop_gives_back_what_a_peak_has_left(monkeypatch: pytest.MonkeyPatc
     with running(clock=clock) as running_server:
         clients = [connect(running_server) for _ in range(10)]
         for client in clients:
-            client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000)
         wait_until(lambda: phases(running_server) == [HEADER] * 10 and running_server.held > 200_000)
         clock.advance(1)
         with connect(running_server) as client:  # answered after the turn of the sweep

@@ -56,7 +56,7 @@ def connected(server: Any, number: int) -> Iterator[list[Any]]:
         yield [stack.enter_context(connect(server)) for _ in range(number)]
 
 
-@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\n"])
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n"])
 def test_connections_whose_time_is_over_end_a_few_in_a_turn(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SetClock()
     with running(clock=clock) as server, connected(server, NUMBER) as clients:

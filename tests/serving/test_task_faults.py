@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from waitress.channel import ClientDisconnected
 
 from ..support.server_thread import REQUEST, connect, read_all, read_response, running, small
 from ..support.waiting import wait_until
@@ -135,6 +137,27 @@ def test_what_breaks_before_the_response_is_answered_500(
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert b"\r\nConnection: close\r\n" in answer
     assert "Exception while serving /" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ClientDisconnected(), ValueError()], ids=["gone", "broken"])
+def test_no_line_shows_the_id_of_an_upload(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor a line break of the client's."""
+    caplog.set_level(logging.INFO)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        raise error
+
+    sealed = "aZ9_-" * 60
+    for target in (f"/oss/s3/multipart/{sealed}/complete", f"/oss/s3/multipart/{sealed}%0AINFO:forged"):
+        with running(application) as server, connect(server) as client:
+            client.sendall(f"POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            read_all(client)
+    lines = [record.getMessage() for record in caplog.records if " while serving " in record.getMessage()]
+    assert [line.partition(" while serving ")[2] for line in lines] == [
+        "/oss/s3/multipart/***/complete",
+        "/oss/s3/multipart/***\\nINFO:forged",
+    ]
+    assert sealed not in caplog.text
 
 
 @pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])

@@ -65,7 +65,7 @@ def test_fields_hold_only_what_is_known() -> None:
     assert set(RequestFacts({"HTTP_X_OSS_REQUEST_ID": "no id"}).fields()) == {"request_id"}
 
 
-@pytest.mark.parametrize("end", ["", "/7", "/complete"])
+@pytest.mark.parametrize("end", ["", "/7", "/complete", ".", "\n", "?key=a", ")/7"])
 def test_the_path_is_shown_without_the_id_of_an_upload_in_parts(end: str) -> None:
     for sealed, shown in (("aZ9_-" * 60, "***"), ("0" * 64, "0" * 64)):
         environ = {"SCRIPT_NAME": "/oss", "PATH_INFO": f"/s3/multipart/{sealed}{end}"}
