@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from .signing.grant import Grant
     from .wsgi.observers import OnIssued, OnRefused
-    from .wsgi.questions import BodyLimit, CallbackTest, NonBlockingTest
+    from .wsgi.questions import BodyLimit, BodyTest, CallbackTest, NonBlockingTest
 
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
@@ -148,6 +148,10 @@ class DirectUpload:
     #: ``(method, path) -> int | None``: how many bytes a request's body may have; None if it goes to your application,
     #: which sets no limit.
     body_limit: BodyLimit
+
+    #: ``(environ) -> bool``: whether the body of a request is read, or the request is refused without it. The environ
+    #: needs no ``wsgi.input``.
+    reads_body: BodyTest
 
     #: ``(method, path, headers) -> bool``: whether a request is a callback of OSS, for which ``make_server`` keeps
     #: threads. A forged callback counts too: it is refused without waiting. A callback whose key has to be fetched
@@ -286,6 +290,7 @@ class DirectUpload:
         if settings.ticket_secret or settings.ticket_secret_file:  # else only this process knows the secret
             gate = ProbeGate(self._secrets, clock=self._clock)
             self._probe = Probe(self._app, gate, self._callback_path, self._callback_urls, self.ledger)
+            self.reads_body = self._probe.reads_body
 
     def count_in(self, metrics: Metrics) -> None:
         """Count in ``metrics``, which a server shows elsewhere; do nothing if the constructor got metrics of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import io
 import logging
 import sys
 import threading
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .application import DirectUpload as WSGIDirectUpload
 from .application import ledger_of
+from .exceptions import CallbackError
+from .serving.bodies import BODIES, RefusedBody
 from .settings import Settings
 from .wsgi.facts import facts_of
 from .wsgi.responses import THREADS_KEY
 
 try:
     from a2wsgi import WSGIMiddleware
+    from a2wsgi.wsgi import build_environ
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("oss_wsgi.asgi needs a2wsgi: pip install 'oss-wsgi[asgi]'.", name=error.name) from error
 
@@ -42,8 +46,8 @@ T = TypeVar("T")
 # Seconds that a cancelled function gets to finish, for instance to roll a transaction back.
 _GRACE = 0.5
 
-#: The member in which the scope for a2wsgi holds the original scope.
-_SCOPE_KEY = "original"
+#: The members in which the scope for a2wsgi holds the original scope and the body.
+_SCOPE_KEY, _BODY_KEY = "original", "body"
 
 #: The event loop of the request that a thread answers.
 _LOOP: ContextVar[asyncio.AbstractEventLoop] = ContextVar("loop")
@@ -107,27 +111,62 @@ class DirectUpload:
         )
         self.direct_uploads = self.wsgi.direct_uploads
         respond: Any = self._respond  # a2wsgi has its own types for WSGI
-        # Reports have their own threads, so they never wait for a browser's request.
+        # Reports have their own threads, so they never wait for a browser's request; refusals wait for neither.
         self._reports = WSGIMiddleware(respond, workers=threads)
         self._browsers = WSGIMiddleware(respond, workers=threads)
+        self._refusals = WSGIMiddleware(respond, workers=1)
+        self._reports_in_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("lifespan", "websocket"):  # accepted, and closed
+        if scope["type"] == "http":
+            await self._respond_to(scope, receive, send)
+        elif scope["type"] in ("lifespan", "websocket"):  # accepted, and closed
             bridge: Any = self._browsers
-        elif scope["type"] == "http":
-            path = _paths(scope)[1]
-            body = await _body(scope, receive, self.wsgi.body_limit(scope["method"], path) or 0)
-            if body is None:
-                return
-            bridge, receive = self._bridge(scope, path), _replay(body)
-            scope = _plain_scope(scope)
+            await bridge(scope, receive, send)
         else:
             raise ValueError(f"oss_wsgi.asgi.DirectUpload answers HTTP requests, not {scope['type']!r}.")
+
+    async def _respond_to(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request: read the body, if the application wants it, before a thread calls the application."""
+        path = _paths(scope)[1]
+        bridge = self._bridge(scope, path)
+        length = self._length_to_read(scope, path)
+        if not length:
+            await self._call(bridge, scope, io.BytesIO(), send)
+            return
+        with BODIES.count((scope.get("client") or ("", 0))[0]) as body:
+            try:
+                stream: io.BytesIO | RefusedBody | None = await body.read(
+                    receive,
+                    length,
+                    has_thread=lambda: bridge is self._reports and self._reports_in_work < self._threads,
+                )
+            except CallbackError as error:
+                bridge, stream = self._refusals, RefusedBody(error)
+            if stream is not None:
+                await self._call(bridge, scope, stream, send)
+
+    def _length_to_read(self, scope: Scope, path: str) -> int:
+        """Return how many bytes the body of a request has; 0 if the application refuses or answers without reading."""
+        text = dict(scope["headers"]).get(b"content-length", b"")
+        length = int(text) if text.isdigit() and len(text) <= 18 else 0
+        if not 0 < length <= (self.wsgi.body_limit(scope["method"], path) or 0):
+            return 0
+        plain: Any = _plain_scope(scope)
+        no_body: Any = None
+        environ: Any = build_environ(plain, no_body)
+        return length if self.wsgi.reads_body(self._environ(environ)) else 0
+
+    async def _call(self, bridge: Any, scope: Scope, body: io.BytesIO | RefusedBody, send: Send) -> None:
+        """Have a thread call the application with a body."""
         self._last_loop = asyncio.get_running_loop()
         token = _LOOP.set(self._last_loop)
+        is_report = bridge is self._reports
+        self._reports_in_work += is_report
         try:
-            await bridge(scope, receive, send)
+            await bridge({**_plain_scope(scope), _BODY_KEY: body}, _nothing_to_receive, send)
         finally:
+            self._reports_in_work -= is_report
             _LOOP.reset(token)
 
     async def reconcile(self, **options: Any) -> Reconciliation:
@@ -159,9 +198,15 @@ class DirectUpload:
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request in a thread, with an environ that matches the original scope."""
+        body = environ["asgi.scope"][_BODY_KEY]
+        return self.wsgi({**self._environ(environ), "wsgi.input": body}, start_response)
+
+    def _environ(self, environ: WSGIEnvironment) -> WSGIEnvironment:
+        """Return the environ of a request from a2wsgi's, with what `_plain_scope` keeps from it."""
         scope = environ["asgi.scope"][_SCOPE_KEY]
         script_name, path = _paths(scope)
-        environ |= {
+        return {
+            **environ,
             "asgi.scope": scope,
             "SCRIPT_NAME": script_name,
             "PATH_INFO": path,
@@ -169,7 +214,6 @@ class DirectUpload:
             "wsgi.errors": sys.stderr,
             THREADS_KEY: self._threads,
         }
-        return self.wsgi(environ, start_response)
 
     def _plain(self, function: Callable[[Any], Any] | None, name: str) -> Callable[[Any], Any] | None:
         """Return a plain function that does what ``function`` does, even if that is ``async def``."""
@@ -310,30 +354,8 @@ def _plain_scope(scope: Scope) -> Scope:
     return {**scope, "path": "/", "root_path": "", "query_string": b"", "headers": headers, _SCOPE_KEY: scope}
 
 
-async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Read the body of a request before it gets a thread, and return it; None if the client is gone.
-
-    Returns ``b""`` for a body without a length or over the limit: such a request is refused without reading the body.
-    """
-    length = dict(scope["headers"]).get(b"content-length", b"")
-    if not length.isdigit() or len(length) > 18 or int(length) > limit:
-        return b""
-    body = bytearray()
-    more = True
-    while more and len(body) <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _replay(body: bytes) -> Receive:
-    async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
+async def _nothing_to_receive() -> MutableMapping[str, Any]:
+    raise RuntimeError("the body was read before a thread was called")
 
 
 def _response_of(error: Exception) -> Exception | None:

@@ -108,6 +108,14 @@ class BodyTooLargeError(CallbackError):
     """Raised when the body of a callback is over the limit; it has not been read."""
 
 
+class BodyTimeoutError(CallbackError):
+    """Raised when the body of a callback, or of another request, takes too long to arrive."""
+
+
+class MemoryTakenError(CallbackError):
+    """Raised when bodies of requests hold as much memory as they may: ask again."""
+
+
 class VerificationError(CallbackError):
     """Raised when the signature of a callback was not verified."""
 

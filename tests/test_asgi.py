@@ -23,6 +23,9 @@ import oss_wsgi
 from oss_wsgi import Grant, PublicKeyStore, Settings, Upload
 from oss_wsgi.asgi import DirectUpload
 from oss_wsgi.exceptions import FetchError, SettingsError
+from oss_wsgi.middleware.probe import PROBE_HEADER, prove
+from oss_wsgi.serving.bodies import Bodies
+from oss_wsgi.serving.bounds import Limits
 from oss_wsgi.testing import callback_body
 
 from .recovery.site import Site
@@ -156,43 +159,215 @@ def test_a_request_is_answered_as_over_wsgi(method: str, target: str, body: byte
     assert sorted(answer.headers) == sorted((name.lower(), value) for name, value in expected.headerlist)
 
 
+PARTS = {"multipart": True, "recover": True}
+HALF = {"type": "http.request", "body": b"x" * 32_768, "more_body": True}
+
+
+def signed_headers(**more: str) -> dict[str, str]:
+    """Return headers of a report as far as they can be checked without its body."""
+    return {**SIGNER.headers("/oss/callback", b"x=1"), "Content-Length": "65536", **more}
+
+
+UNTRUSTED = base64.b64encode(b"http://oss.evil.example/key.pem").decode()
+
+
 @pytest.mark.parametrize(
-    ("headers", "status", "receives"),
+    ("method", "target", "headers", "status"),
     [
-        ({"Content-Length": str(65_537)}, 413, 0),
-        ({}, 411, 0),
-        ({"Transfer-Encoding": "chunked"}, 411, 0),
-        ({"Content-Length": "1" * 4000}, 413, 0),
-        ({"Content-Length": str(65_536)}, 403, 2),
+        ("POST", "/oss/callback", signed_headers(**{"Content-Length": str(65_537)}), 413),
+        ("POST", "/oss/callback", signed_headers(**{"Content-Length": "1" * 4000}), 413),
+        ("POST", "/oss/callback", signed_headers(**{"Content-Length": "5, 5"}), 400),
+        ("POST", "/oss/callback", {}, 411),
+        ("POST", "/oss/callback", {"Transfer-Encoding": "chunked"}, 411),
+        ("POST", "/oss/callback", {"Content-Length": "65536"}, 403),
+        ("POST", "/oss/callback", signed_headers(Authorization="not one Base64 text"), 403),
+        ("POST", "/oss/callback", signed_headers(**{"x-oss-pub-key-url": ""}), 403),
+        ("POST", "/oss/callback", signed_headers(**{"x-oss-pub-key-url": UNTRUSTED}), 403),
+        ("PUT", "/oss/callback", signed_headers(), 405),
+        ("POST", "/oss/s3/multipart/x/complete", {}, 411),
+        ("POST", "/oss/s3/multipart/x/complete?key=a", {"Content-Length": str((1 << 20) + 1)}, 413),
+        ("POST", "/oss/s3/multipart/x/complete", {"Content-Length": "1048576"}, 400),
+        ("POST", "/oss/s3/multipart/x/complete?key=a", {"Content-Length": "1048576"}, 403),
+        ("POST", "/oss/s3/multipart", {"Content-Length": "100", "Origin": "https://evil.example"}, 403),
+        ("POST", "/oss/s3/multipart/x", {"Content-Length": "100"}, 405),
+        ("POST", "/oss/s3/params", {"Content-Length": "100"}, 405),
+        ("POST", "/oss/s3/other", {"Content-Length": "100"}, 404),
+        ("POST", "/oss/recover", {"Content-Length": "16385"}, 413),
+        ("POST", "/oss/recover", {"Content-Length": "100", "Origin": "https://evil.example"}, 403),
+        ("PUT", "/oss/recover", {"Content-Length": "100"}, 405),
+        ("POST", "/oss/signature", {"Content-Length": "100"}, 405),
+        ("GET", "/oss/limits", {"Content-Length": "100"}, 200),
+        ("POST", "/oss/elsewhere", {"Content-Length": "100"}, 404),
     ],
 )
-def test_a_body_that_is_too_long_or_has_no_length_is_never_read(
-    headers: dict[str, str], status: int, receives: int
+def test_no_byte_is_read_of_a_body_that_changes_nothing(
+    method: str, target: str, headers: dict[str, str], status: int
 ) -> None:
-    half = b"x" * 32_768
-    messages = [{"type": "http.request", "body": half, "more_body": more} for more in (True, False)]
-    answer = run(ask(application(), "POST", "/oss/callback", headers=headers, messages=messages))
-    assert (answer.status, answer.receives) == (status, receives)
+    answer = run(ask(application(PARTS), method, target, headers=headers, messages=[HALF, HALF]))
+    assert (answer.status, answer.receives) == (status, 0)
 
 
-def test_a_body_that_does_not_end_is_not_read_past_the_limit() -> None:
-    messages = [{"type": "http.request", "body": b"x" * 65_536, "more_body": True} for _ in range(9)]
-    headers = {"Content-Length": "65536"}
-    assert run(ask(application(), "POST", "/oss/callback", headers=headers, messages=messages)).receives == 2
+def test_a_body_that_does_not_end_is_read_no_further_than_was_announced() -> None:
+    messages = [{**HALF, "body": b"x" * 65_536} for _ in range(9)]
+    assert run(ask(application(), "POST", "/oss/callback", headers=signed_headers(), messages=messages)).receives == 2
+
+
+class Silent:
+    """The messages of a client that sends a piece of a body, and then nothing."""
+
+    def __init__(self, piece: bytes) -> None:
+        self.piece: bytes | None = piece
+        self.is_read = asyncio.Event()
+
+    async def __call__(self) -> dict[str, Any]:
+        piece, self.piece = self.piece, None
+        if piece is None:
+            self.is_read.set()
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+
+async def stall(app: Any, target: str, headers: dict[str, str], piece: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send a piece of a body, wait for the response, and return it."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope_of("POST", target, headers), Silent(piece), send)
+    pairs = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], pairs, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> Bodies:
+    """Bodies of this process may hold 150 KiB, and have 0.2 s."""
+    bodies = Bodies(Limits(body_timeout=0.2, buffered_bytes=150 * 1024), clock=time.monotonic)
+    monkeypatch.setattr("oss_wsgi.asgi.BODIES", bodies)
+    return bodies
+
+
+async def begun(app: Any) -> str:
+    """Begin an upload in parts, and return the target that completes it."""
+    begin = json.dumps({"filename": "a", "type": "image/png", "size": 9}).encode()
+    upload = (await ask(app, "POST", "/oss/s3/multipart", begin)).json
+    return f"/oss/s3/multipart/{upload['uploadId']}/complete?key={upload['key']}"
+
+
+def with_parts(**options: Any) -> DirectUpload:
+    site = Site(PARTS)
+    return application(PARTS, bucket_client=site.bucket, clock=site.clock, **options)
+
+
+def endpoints_with_bodies(complete: str) -> dict[str, dict[str, str]]:
+    length = {"Content-Length": "10000"}
+    targets = dict.fromkeys(("/oss/recover", "/oss/s3/multipart", complete), length)
+    return {"/oss/callback": signed_headers(), **targets}
+
+
+@pytest.mark.slow
+def test_every_body_has_a_deadline(small_bounds: Bodies, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    counted: list[Any] = []
+    app = with_parts(on_refused=lambda reason, status, facts: counted.append((reason, status)))
+
+    async def requests() -> None:
+        for target, headers in endpoints_with_bodies(await begun(app)).items():
+            status, response_headers, body = await stall(app, target, headers, b"{")
+            error = json.loads(body)["error"]
+            assert (status, error["code"]) == (408, "request_timeout")
+            assert "Retry-After" not in response_headers
+
+    run(requests())
+    assert counted == [("body_timeout", 408)] * 4
+    assert small_bounds.held == 0
+
+
+@pytest.mark.slow
+def test_beyond_the_memory_of_all_bodies_the_oldest_get_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all mounts of the process together; a report that comes whole is answered meanwhile."""
+    bodies = Bodies(Limits(buffered_bytes=30_000), clock=time.monotonic)
+    monkeypatch.setattr("oss_wsgi.asgi.BODIES", bodies)
+    apps = [with_parts() for _ in range(2)]
+
+    async def requests() -> None:
+        form = await signed(apps[0])
+        for app in apps:
+            for target, headers in endpoints_with_bodies(await begun(app)).items():
+                first = asyncio.create_task(stall(app, target, headers, b"x" * 9999))
+                while bodies.held < 9999:
+                    await asyncio.sleep(0)
+                others = [asyncio.create_task(stall(apps[1], target, headers, b"x" * 9999)) for _ in range(1)]
+                others += [
+                    asyncio.create_task(stall(apps[0], "/oss/recover", {"Content-Length": "10000"}, b"x" * 9999))
+                ]
+                status, response_headers, body = await first
+                assert (status, response_headers["retry-after"]) == (503, "1")
+                assert json.loads(body)["error"]["code"] == "service_unavailable"
+                assert (await report(apps[0], form)).status == 200
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
+        assert bodies.held == 0
+
+    run(requests())
+
+
+def test_a_report_that_finds_a_thread_is_answered_beside_requests_that_hold_all_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bodies = Bodies(Limits(buffered_bytes=12_000), clock=time.monotonic)
+    monkeypatch.setattr("oss_wsgi.asgi.BODIES", bodies)
+    is_asked, released = threading.Event(), threading.Event()
+
+    def authorize(request: Any) -> Grant:
+        if request.method == "POST":
+            is_asked.set()
+            released.wait(WAIT)
+        return Grant()
+
+    app = with_parts(authorize=authorize, threads=1)
+
+    async def requests() -> None:
+        form = await signed(app)
+        body = json.dumps({"filename": "a", "x": "x" * 9000}).encode()
+        slow = asyncio.create_task(ask(app, "POST", "/oss/s3/multipart", body))
+        await until(is_asked)
+        refused = await ask(app, "POST", "/oss/s3/multipart", body)
+        assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "1")
+        assert (await report(app, form)).status == 200
+        released.set()
+        assert (await slow).status == 200
+
+    run(requests())
+
+
+def test_a_probe_of_doctor_has_its_body_read() -> None:
+    secret = "any-32-characters-will-do-for-this"
+    app = application({"ticket_secret": (secret,)}, clock=lambda: 1000.0)
+    for target in ("/oss/callback", "/oss/elsewhere"):
+        answer = run(ask(app, "POST", target, b"x=1", {PROBE_HEADER: prove(secret, 1000.0)}))
+        assert "body" in answer.json["oss_wsgi_probe"]
+    assert run(ask(app, "POST", "/oss/callback", b"x=1", {PROBE_HEADER: prove("another secret", 1000.0)})).receives == 0
 
 
 def test_a_list_of_parts_may_be_longer() -> None:
     body = json.dumps({"parts": [], "x": "x" * 100_000}).encode()
-    app = application({"multipart": True, "recover": True})
-    assert run(ask(app, "POST", "/oss/s3/multipart/x/complete?key=a", body)).status != 413
+    app = with_parts()
+
+    async def requests() -> Response:
+        return await ask(app, "POST", await begun(app), body)
+
+    answer = run(requests())
+    assert (answer.status, answer.receives) == (409, 1), "no part was sent"
 
 
 def test_a_client_that_leaves_while_it_sends_gets_no_answer() -> None:
     uploads: list[Upload] = []
     app = application(on_upload=uploads.append)
     messages = [{"type": "http.request", "body": b"half", "more_body": True}]
-    answer = run(ask(app, "POST", "/oss/callback", headers={"Content-Length": "8"}, messages=messages))
-    assert answer.status == 0
+    answer = run(ask(app, "POST", "/oss/callback", headers=signed_headers(), messages=messages))
+    assert (answer.status, answer.receives) == (0, 2)
     assert uploads == []
 
 

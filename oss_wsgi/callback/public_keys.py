@@ -141,10 +141,15 @@ class PublicKeyStore(ForkAware):
             return key
         match = _FETCHABLE.fullmatch(url)
         if match is None:
-            raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names a key that is not trusted")
+            raise _untrusted()
         if self._fetcher is None:
             raise _unavailable("this is a newer key of OSS, and no fetcher is configured to get it")
         return self._fetched.get(match[1]) or self._newer_key(match[1], self._fetcher)
+
+    def check_trusted(self, url: str) -> None:
+        """Raise UnverifiedError for a URL that is not trusted."""
+        if url not in self._pinned and _FETCHABLE.fullmatch(url) is None:
+            raise _untrusted()
 
     def is_at_hand(self, url: str) -> bool:
         """Return whether ``get`` and ``replacement`` return for a URL without starting a fetch or waiting for one."""
@@ -242,6 +247,10 @@ class PublicKeyStore(ForkAware):
     def _after_fork(self, *, is_child: bool) -> None:
         if is_child:  # the threads that fetch do not run here
             self._lock, self._running = threading.Lock(), {}
+
+
+def _untrusted() -> UnverifiedError:
+    return UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names a key that is not trusted")
 
 
 def _unavailable(hint: str) -> KeyUnavailableError:

@@ -69,6 +69,11 @@ class CallbackVerifier:
         if url not in self._public_keys.in_use:
             self._public_keys.has_verified(url)
 
+    def check_headers(self, authorization: str, pub_key_url: str) -> None:
+        """Raise UnverifiedError for headers that ``verify`` refuses whatever the target and the body are."""
+        _decode(authorization, "authorization")
+        self._public_keys.check_trusted(_decode_url(pub_key_url))
+
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
         """Return whether ``verify`` succeeds; False also when the key cannot be fetched now."""
         try:

@@ -17,7 +17,7 @@ from ..exceptions import (
 )
 from ..explanations.rows import hint_of
 from ..signing.grant import Grant
-from ..wsgi.environ import with_authorization
+from ..wsgi.environ import check_length, with_authorization
 from ..wsgi.facts import RequestFacts, facts_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, again_of
 from .rate_limit import RateLimit
@@ -165,6 +165,15 @@ class Gate:
             raise
         except OSSWSGIError as error:
             return facts.refuse_error(logger, start_response, error, messages={**_MESSAGES, **messages})
+
+    def takes_body(self, environ: WSGIEnvironment, limit: int) -> bool:
+        """Return whether `answer` lets a POST through, and the body that it announces has ``limit`` bytes at most."""
+        try:
+            check_origin(environ, self.allowed_origins)
+            check_length(environ, limit)
+        except OSSWSGIError:
+            return False
+        return environ["REQUEST_METHOD"] == "POST" and not environ.get("PATH_INFO")
 
 
 class AnsweredError(Exception):

@@ -169,6 +169,20 @@ class MultipartEndpoint:
             return False
         return step.name == "part" or (step.name == "params" and self._gate.is_nonblocking)
 
+    def reads_body(self, environ: WSGIEnvironment) -> bool:
+        """Return whether a request's body is read: to begin an upload, or to complete one whose ID is valid."""
+        step = step_of(environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "")
+        if step is None or step.name not in ("begin", "complete"):
+            return False
+        if not self._gate.takes_body({**environ, "PATH_INFO": ""}, MAX_BODY_BYTES):
+            return False
+        try:
+            if step.name == "complete":
+                self._open(step, environ)
+        except OSSWSGIError:
+            return False
+        return True
+
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path, below = environ.get("PATH_INFO") or "", environ["SCRIPT_NAME"]
         step = step_of(environ["REQUEST_METHOD"], path)
@@ -211,12 +225,10 @@ class MultipartEndpoint:
             return self._params(facts, environ, start_response)
         if step.name == "begin":
             return self._begin(slot, facts, environ, start_response)
-        body = read_body(environ, MAX_BODY_BYTES) if step.name == "complete" else b""
-        key = _query(environ).get("key")
-        if not key:
-            raise MalformedRequestError("key_malformed", "Send the upload's key exactly once: ?key=KEY.")
-        opened = self._uploads.open(step.id, key)
-        facts.user, facts.object = opened.ticket.user, key
+        is_complete = step.name == "complete"
+        body = read_body(environ, MAX_BODY_BYTES, lambda: self._open(step, environ)) if is_complete else b""
+        opened = self._open(step, environ)
+        facts.user, facts.object = opened.ticket.user, opened.key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
         self._gate.count(opened.ticket.user, environ, slot, opened.ticket.id)
@@ -233,6 +245,13 @@ class MultipartEndpoint:
         claimed = _claimed_parts(body)
         self._gate.check_completion(opened.ticket.user, environ)
         return self._complete(opened, claimed, beside, environ, start_response)
+
+    def _open(self, step: _Step, environ: WSGIEnvironment) -> PartsTicket:
+        """Return the ticket of the upload that a request names by its ID and its key."""
+        key = _query(environ).get("key")
+        if not key:
+            raise MalformedRequestError("key_malformed", "Send the upload's key exactly once: ?key=KEY.")
+        return self._uploads.open(step.id, key)
 
     def _params(self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         parameters = _query(environ)

@@ -66,6 +66,10 @@ class RecoverEndpoint:
         finally:
             ask_again(environ)
 
+    def reads_body(self, environ: WSGIEnvironment) -> bool:
+        """Return whether a request's body is read, in which the proof is."""
+        return self._gate.takes_body(environ, MAX_BODY_BYTES)
+
     def _recover(self, facts: RequestFacts, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with SLOTS.hold(environ) as slot:
             proof, key = _proof_and_key(environ)

@@ -15,7 +15,7 @@ from ..callback.verifier import CallbackVerifier
 from ..exceptions import CallbackError, UnverifiedError
 from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
-from ..wsgi.environ import ReceivedCallback
+from ..wsgi.environ import ReceivedCallback, signature_headers
 from ..wsgi.facts import facts_of
 from ..wsgi.questions import nonblocking_test
 
@@ -76,6 +76,7 @@ class CallbackGuard:
         # The user's own verifier may have other rules.
         is_own = type(verifier) is CallbackVerifier
         self._pinned_key_urls = verifier.pinned_key_urls() if is_own else frozenset()
+        self._check_headers = verifier.check_headers if is_own else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         facts = facts_of(environ)
@@ -104,6 +105,17 @@ class CallbackGuard:
             and self._inner_is_nonblocking(method, path, headers)
         )
 
+    def reads_body(self, environ: WSGIEnvironment) -> bool:
+        """Return whether a request has what a report's signature needs beside the body."""
+        if environ["REQUEST_METHOD"] != "POST":
+            return False
+        try:
+            if self._check_headers is not None:
+                self._check_headers(*signature_headers(environ)[1:])
+        except UnverifiedError:
+            return False
+        return True
+
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request looks like a report of OSS that is verified or refused without fetching a key."""
         pub_key_url = headers.get("X_OSS_PUB_KEY_URL")
@@ -116,7 +128,7 @@ class CallbackGuard:
 
         Raises CallbackError for a report that cannot be trusted.
         """
-        received = ReceivedCallback.from_environ(environ)
+        received = ReceivedCallback.from_environ(environ, self._check_headers)
         if received.body_error is not None:
             raise received.body_error
         try:

@@ -12,10 +12,12 @@ from ..wsgi.facts import facts_of
 from ..wsgi.observers import Observers
 from ..wsgi.questions import (
     BodyLimit,
+    BodyTest,
     CallbackTest,
     NonBlockingTest,
     WouldWaitError,
     body_limit_of,
+    body_test,
     callback_test,
     nonblocking_test,
 )
@@ -36,11 +38,12 @@ class _Mount(NamedTuple):
     app: WSGIApplication
     is_nonblocking: NonBlockingTest
     body_limit: BodyLimit
+    reads_body: BodyTest
     is_callback: CallbackTest
 
 
 def _mount(prefix: str, app: WSGIApplication) -> _Mount:
-    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), callback_test(app))
+    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), body_test(app), callback_test(app))
 
 
 class _Router(ABC):
@@ -52,12 +55,7 @@ class _Router(ABC):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
         mount = self._exact.get(path) or self._find(path)
-        prefix, app = mount.prefix, mount.app
-        if not prefix:
-            return app(environ, start_response)
-        script_name = environ.get("SCRIPT_NAME") or ""
-        moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
-        return app(moved, start_response)
+        return mount.app(_below(mount.prefix, path, environ), start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether the application at a request's path answers without waiting."""
@@ -69,6 +67,12 @@ class _Router(ABC):
         mount = self._exact.get(path) or self._find(path)
         return mount.body_limit(method, path[len(mount.prefix) :])
 
+    def reads_body(self, environ: WSGIEnvironment) -> bool:
+        """Return whether the application at a request's path reads the body."""
+        path = environ.get("PATH_INFO") or ""
+        mount = self._exact.get(path) or self._find(path)
+        return mount.reads_body(_below(mount.prefix, path, environ))
+
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether OSS sends a request, according to the application at its path."""
         mount = self._exact.get(path) or self._find(path)
@@ -77,6 +81,14 @@ class _Router(ABC):
     @abstractmethod
     def _find(self, path: str) -> _Mount:
         """Return the mount for a path; a mount without a prefix gets the environ unchanged."""
+
+
+def _below(prefix: str, path: str, environ: WSGIEnvironment) -> WSGIEnvironment:
+    """Return the environ of a request for an application below a prefix."""
+    if not prefix:
+        return environ
+    script_name = environ.get("SCRIPT_NAME") or ""
+    return {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
 
 
 class Dispatcher(_Router):
@@ -245,6 +257,7 @@ class Blocking:
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
         self.is_callback = callback_test(app)
+        self.reads_body = body_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._app(environ, start_response)

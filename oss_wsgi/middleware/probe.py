@@ -22,6 +22,7 @@ from ..ledger.base import Ledger
 from ..ledger.place import Place
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback, decoded_path, header
+from ..wsgi.questions import body_test
 from ..wsgi.responses import json_response
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Probe:
         ledger: Ledger | None = None,
     ) -> None:
         self._app = app
+        self._app_reads_body = body_test(app)
         self._ledger = ledger
         self._gate = gate
         self._path = path
@@ -79,6 +81,10 @@ class Probe:
         level = logging.INFO if self._gate.remembered == 1 else logging.DEBUG
         log.log(level, "a probe of oss-wsgi doctor arrived (further ones of the next %d s are not logged)", WINDOW)
         return json_response(environ, start_response, 200, {PROBE_MEMBER: self._arrived(environ)})
+
+    def reads_body(self, environ: WSGIEnvironment) -> bool:
+        """Return whether a request is a probe, or the application reads its body."""
+        return self._gate.recognizes(header(environ, PROBE_KEY)) or self._app_reads_body(environ)
 
     def _arrived(self, environ: WSGIEnvironment) -> dict[str, Any]:
         """Return what arrived of a probe, as members of the response."""
@@ -147,15 +153,10 @@ class ProbeGate:
 
     def accepts(self, text: str) -> bool:
         """Return whether a header's text is a valid proof; each proof is accepted once."""
-        match = _PROOF.fullmatch(text)
-        if match is None:
+        if not self.recognizes(text):
             return False
-        moment, nonce, _ = match.groups()
-        # Compare all keys, so that the time taken does not tell which one fits.
-        fits = [hmac.compare_digest(_proof(key, moment, nonce), text) for key, _ in self._proofs.current()]
+        _, moment, nonce, _ = text.split(".")
         now = self._clock()
-        if not any(fits) or abs(int(moment) - now) > WINDOW:
-            return False
         with self._lock:
             # Forget proofs outside the window: their time alone refuses them.
             self._seen = {seen: until for seen, until in self._seen.items() if until >= now}
@@ -163,6 +164,16 @@ class ProbeGate:
                 return False
             self._seen[nonce] = int(moment) + WINDOW
         return True
+
+    def recognizes(self, text: str) -> bool:
+        """Return whether a header's text is a valid proof, which may have been accepted already."""
+        match = _PROOF.fullmatch(text)
+        if match is None:
+            return False
+        moment, nonce, _ = match.groups()
+        # Compare all keys, so that the time taken does not tell which one fits.
+        fits = [hmac.compare_digest(_proof(key, moment, nonce), text) for key, _ in self._proofs.current()]
+        return any(fits) and abs(int(moment) - self._clock()) <= WINDOW
 
 
 def secret_fingerprint(secret: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
@@ -62,14 +62,19 @@ class ReceivedCallback(NamedTuple):
     content_type: str
 
     @classmethod
-    def from_environ(cls, environ: WSGIEnvironment) -> ReceivedCallback:
-        """Read a callback from an environ; this consumes ``wsgi.input``, at most ``MAX_BODY_BYTES`` of it."""
+    def from_environ(
+        cls, environ: WSGIEnvironment, check: Callable[[str, str], object] | None = None
+    ) -> ReceivedCallback:
+        """Read a callback from an environ; this consumes ``wsgi.input``, at most ``MAX_BODY_BYTES`` of it.
+
+        ``check`` gets ``authorization`` and ``pub_key_url`` before the body is read, and may raise a CallbackError.
+        """
+        key, authorization, pub_key_url = signature_headers(environ)
         try:
-            body, error = read_body(environ, MAX_BODY_BYTES), None
+            checked = None if check is None else lambda: check(authorization, pub_key_url)
+            body, error = read_body(environ, MAX_BODY_BYTES, checked), None
         except CallbackError as body_error:
             body, error = b"", body_error
-        key, authorization = find_authorization(environ) or (None, "")
-        pub_key_url = header(environ, "HTTP_X_OSS_PUB_KEY_URL").strip(" \t")
         content_type = header(environ, "CONTENT_TYPE")
         return cls(request_target(environ), body, error, authorization, key, pub_key_url, content_type)
 
@@ -78,6 +83,12 @@ def header(environ: WSGIEnvironment, key: str) -> str:
     """Return the text under a key; "" if the key is missing or its value is not a text."""
     value = environ.get(key)
     return value if isinstance(value, str) else ""
+
+
+def signature_headers(environ: WSGIEnvironment) -> tuple[str | None, str, str]:
+    """Return ``authorization_key``, ``authorization`` and ``pub_key_url`` of a ReceivedCallback."""
+    key, authorization = find_authorization(environ) or (None, "")
+    return key, authorization, header(environ, "HTTP_X_OSS_PUB_KEY_URL").strip(" \t")
 
 
 def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
@@ -190,30 +201,44 @@ def _without_authority(target: bytes) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
+def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] | None = None) -> bytes:
     """Read the whole body: at most ``limit`` bytes, and only if its end is known.
 
-    Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.
+    ``check`` is called before a byte is read, if the length is allowed; what it raises ends the call.
+
+    Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError, and what an input of
+    `serving.bodies` raises: BodyTimeoutError, MemoryTakenError.
     """
     text = str(environ.get("CONTENT_LENGTH") or "")
     if "HTTP_TRANSFER_ENCODING" in environ or text in ("", "-1"):
         chunked = "chunked" in header(environ, "HTTP_TRANSFER_ENCODING").lower() or text == "-1"
         if text in ("", "-1") or (chunked and text == "0"):
-            return _read_to_end(environ, limit, chunked)
-    if not (text.isascii() and text.isdigit()):
-        raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
-    size = int(text) if len(text) <= _MAX_DIGITS else limit + 1
-    if size > limit:
-        raise BodyTooLargeError("body_too_large", f"the body is over {limit} bytes")
+            return _read_to_end(environ, limit, chunked, check)
+    size = check_length(environ, limit)
+    if check is not None:
+        check()
     data = _read(environ["wsgi.input"], size)
     if len(data) < size:
         raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
     return data
 
 
-def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
+def check_length(environ: WSGIEnvironment, limit: int) -> int:
+    """Return the Content-Length of a request. Raises BodyTooLargeError, and MalformedCallbackError for no number."""
+    text = str(environ.get("CONTENT_LENGTH") or "")
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
+    size = int(text) if len(text) <= _MAX_DIGITS else limit + 1
+    if size > limit:
+        raise BodyTooLargeError("body_too_large", f"the body is over {limit} bytes")
+    return size
+
+
+def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool, check: Callable[[], object] | None) -> bytes:
     """Read a body without a length, which HTTP/2 and chunks allow, if the server knows where the body ends."""
     has_end = environ.get("wsgi.input_terminated")
+    if has_end and check is not None:
+        check()
     data = _read(environ["wsgi.input"], limit + 1) if has_end else b""
     if len(data) > limit:
         raise BodyTooLargeError("body_too_large", f"the body, sent without a length, is over {limit} bytes")
@@ -228,6 +253,8 @@ def _read(stream: Any, size: int) -> bytes:
     while size > 0:
         try:
             piece = stream.read(size)
+        except CallbackError:  # of a server of ours: it has not read the body, and says why
+            raise
         except Exception as error:  # OSError; EOFError in flup; other errors for chunks in gunicorn and cheroot
             hint = f"the body is shorter than announced: {type(error).__name__} while reading it"
             raise MalformedCallbackError("body_truncated", hint) from error

@@ -43,6 +43,7 @@ _MESSAGES = {
     403: "Not allowed.",
     404: "There is nothing here.",
     405: "This method is not allowed here.",
+    408: "The body took too long to arrive.",
     409: "This conflicts with an earlier request.",
     411: "Content-Length is required.",
     413: "The body is too large.",
@@ -53,9 +54,9 @@ _MESSAGES = {
 #: Python 3.13 renamed this status; clients see the same code with every Python.
 _CODES = {413: "request_entity_too_large"}
 
-_LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
+_LEVELS = {404: logging.INFO, 405: logging.INFO, 408: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
 # Anybody can cause any number of these, so they are logged at INFO.
-_QUIET = "slots_taken"
+_QUIET = frozenset({"slots_taken", "memory_taken"})
 
 # PublicKeyStore pauses this long after a failed fetch; the other causes of 503 end sooner.
 _RETRY_LATER = ("Retry-After", "10")
@@ -128,7 +129,7 @@ class RequestFacts:
     ) -> None:
         """Log one line with the reason, the hint and OSS's request ID, and the traceback of ``cause``."""
         self.reason, self.refused = reason, status
-        level = logging.INFO if reason == _QUIET else _LEVELS.get(status, logging.WARNING)
+        level = logging.INFO if reason in _QUIET else _LEVELS.get(status, logging.WARNING)
         line = "refused: status=%d reason=%s hint=%r request_id=%s"
         extra = {**self.fields(), "status": status}
         log.log(level, line, status, reason, hint, self.oss_request_id, exc_info=cause, extra=extra)

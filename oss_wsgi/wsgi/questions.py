@@ -6,6 +6,10 @@ names such as ``X_OSS_PUB_KEY_URL``. Middleware asks the application that it wra
 ``body_limit(method, path) -> int | None``: how many bytes the body may have, asked before the body is read. After None,
 for a request that the application does not know, the server applies its own limit.
 
+``reads_body(environ) -> bool``: whether the application reads the request's body, asked before the body is read and
+without ``wsgi.input``. It is False for a request that is refused whatever the body is, such as one for an upload whose
+ID is not valid; then the server leaves the body alone. It waits for nothing. Only `oss_wsgi.asgi` asks it.
+
 ``is_callback(method, path, headers) -> bool``: whether OSS sends the request; the server keeps threads free for such
 requests.
 
@@ -26,9 +30,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 BodyLimit = Callable[[str, str], int | None]
+BodyTest = Callable[["WSGIEnvironment"], bool]
 CallbackTest = Callable[[str, str, Mapping[str, str]], bool]
 NonBlockingTest = Callable[[str, str, Mapping[str, str]], bool]
 
@@ -56,6 +61,11 @@ def body_limit_of(app: WSGIApplication) -> BodyLimit:
     return cast(BodyLimit, getattr(app, "body_limit", lambda method, path: None))
 
 
+def body_test(app: WSGIApplication) -> BodyTest:
+    """Return the application's ``reads_body``; if it has none, a function that always returns False."""
+    return cast(BodyTest, getattr(app, "reads_body", lambda environ: False))
+
+
 def callback_test(app: WSGIApplication) -> CallbackTest:
     """Return the application's ``is_callback``; if it has none, a function that always returns False."""
     return cast(CallbackTest, getattr(app, "is_callback", never))
@@ -68,7 +78,7 @@ def nonblocking_test(app: WSGIApplication) -> NonBlockingTest:
 
 def pass_on(middleware: object, app: WSGIApplication) -> None:
     """Let a middleware that never waits answer the questions as its application does, and have its DirectUploads."""
-    for name in ("is_nonblocking", "body_limit", "is_callback", "direct_uploads"):
+    for name in ("is_nonblocking", "body_limit", "reads_body", "is_callback", "direct_uploads"):
         if hasattr(app, name):
             setattr(middleware, name, getattr(app, name))
 

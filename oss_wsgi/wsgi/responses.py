@@ -30,6 +30,8 @@ STATUSES: dict[type[BaseException], int] = {
     errors.MalformedCallbackError: 400,
     errors.LengthRequiredError: 411,
     errors.BodyTooLargeError: 413,
+    errors.BodyTimeoutError: 408,
+    errors.MemoryTakenError: 503,
     errors.VerificationError: 403,
     errors.UnverifiedError: 403,
     errors.KeyUnavailableError: 503,
@@ -56,7 +58,7 @@ STATUSES: dict[type[BaseException], int] = {
 }
 
 #: The reasons of a 503 that end as soon as another request has ended.
-SOON = frozenset({"slots_taken", "ledger_busy", "upload_unsettled"})
+SOON = frozenset({"slots_taken", "memory_taken", "ledger_busy", "upload_unsettled"})
 # OSS may have been unreachable only briefly.
 PASSING = SOON | {"bucket_unreachable"}
 

@@ -141,10 +141,10 @@ def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCa
     ("status", "reason", "level", "retry_after"),
     [
         *[(status, "some_reason", "WARNING", None) for status in (400, 403, 409, 411, 413)],
-        *[(status, "some_reason", "INFO", None) for status in (404, 405, 429)],
+        *[(status, "some_reason", "INFO", None) for status in (404, 405, 408, 429)],
         (500, "some_reason", "ERROR", None),
         (503, "some_reason", "WARNING", "10"),
-        (503, "slots_taken", "INFO", "1"),
+        *[(503, reason, "INFO", "1") for reason in ("slots_taken", "memory_taken")],
         *[(503, reason, "WARNING", "1") for reason in ("ledger_busy", "upload_unsettled")],
     ],
 )

@@ -37,6 +37,8 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.MalformedCallbackError: 400,
     exceptions.LengthRequiredError: 411,
     exceptions.BodyTooLargeError: 413,
+    exceptions.BodyTimeoutError: 408,
+    exceptions.MemoryTakenError: 503,
     exceptions.UnverifiedError: 403,
     exceptions.KeyUnavailableError: 503,
     exceptions.TicketUsedError: 409,
