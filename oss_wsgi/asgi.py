@@ -68,7 +68,8 @@ class DirectUpload:
     with it the session, in ``request.environ["asgi.scope"]``. A Starlette ``HTTPException`` that ``authorize`` or
     ``may_complete`` raises is the response.
 
-    OSS's reports have threads of their own, so a slow ``authorize`` does not delay them.
+    OSS's reports have threads of their own, so a slow ``authorize`` does not delay them. Bodies are read before a
+    thread is asked, within the bounds of `serving.bodies`: all instances of a process share 48 MiB.
 
     :param time_limit: seconds that an async callable may take. After that it is cancelled, and the request fails with
         TimeoutError. OSS waits 5 seconds for the response to a report.

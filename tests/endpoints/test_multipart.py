@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 import webob
@@ -181,6 +181,21 @@ def test_a_body_without_a_length_or_over_a_megabyte_is_refused(site: Site) -> No
     assert refused(request.get_response(site.application), 413, "request_entity_too_large")
     request = webob.Request.blank("/oss/s3/multipart", method="POST", environ={"CONTENT_LENGTH": ""})
     assert refused(request.get_response(site.application), 411, "length_required")
+
+
+def test_no_byte_is_read_for_an_upload_whose_id_is_not_valid(site: Site) -> None:
+    class Unread:
+        def read(self, size: int = -1) -> bytes:
+            raise AssertionError("the body is read")
+
+    file = site.upload()
+    path = f"/oss/s3/multipart/{file.id}/complete"
+    for target, status in ((f"{path}?key={quote(file.key)}x", 403), (path, 400), (f"{path}x?key=a", 404)):
+        request = webob.Request.blank(target, method="POST", environ={"CONTENT_LENGTH": "9", "wsgi.input": Unread()})
+        assert not site.application.reads_body(request.environ)
+        assert request.get_response(site.application).status_int == status
+    request = webob.Request.blank(f"{path}?key={quote(file.key)}", method="POST", environ={"CONTENT_LENGTH": "9"})
+    assert site.application.reads_body(request.environ)
 
 
 # Who may.

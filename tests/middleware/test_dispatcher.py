@@ -104,6 +104,9 @@ class Telling:
     def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         return (method, path, headers) == ("POST", "/short", {"A": "b"})
 
+    def reads_body(self, environ: dict[str, Any]) -> bool:
+        return bool(environ["PATH_INFO"] == "/short" and environ["SCRIPT_NAME"].startswith("/mount/"))
+
 
 @pytest.mark.parametrize(
     "app",
@@ -127,6 +130,21 @@ def test_what_is_our_own_takes_64_kib_where_it_says_nothing_else() -> None:
     app = PathRouter(named("legacy"), "/oss", {"/one": Telling()}, subtrees=subtrees)
     limits = {path: app.body_limit("PUT", f"/oss{path}") for path in ("/one", "/silent/a", "/own/a", "/own/b", "/x")}
     assert limits == {"/one": 65536, "/silent/a": 65536, "/own/a": 7, "/own/b": 9, "/x": 65536}
+
+
+def test_who_gets_a_request_says_whether_it_reads_the_body() -> None:
+    app = PathRouter(Telling(), "/oss", {"/one": named("one")}, subtrees={"/own": Subtree(Telling(), lambda *_: None)})
+    blocking = Dispatcher(named("legacy"), {"/blocking": Blocking(Telling())})
+    for router, path, expected in (
+        (app, "/oss/own/short", True),
+        (app, "/oss/own/long", False),
+        (app, "/oss/one", False),
+        (app, "/oss/x", False),
+        (app, "/short", True),
+        (blocking, "/blocking/short", True),
+        (blocking, "/short", False),
+    ):
+        assert router.reads_body({"SCRIPT_NAME": "/mount/", "PATH_INFO": path}) is expected, path
 
 
 def test_who_gets_a_request_says_whether_oss_sends_it() -> None:

@@ -17,6 +17,7 @@ from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.ledger.place import place_of_file
 from oss_wsgi.middleware.probe import (
     PROBE_HEADER,
+    PROBE_KEY,
     PROBE_MEMBER,
     ProbeGate,
     prove,
@@ -54,6 +55,16 @@ def probed(app: webtest.TestApp, proof: str, path: str = "/oss/callback", **head
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def test_the_body_of_a_probe_is_read_at_any_path_and_a_look_uses_no_proof_up(clock: FrozenClock) -> None:
+    app = client(clock)
+    proof = prove(SECRET, clock.now)
+    for path in ("/oss/callback", "/elsewhere"):
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "CONTENT_LENGTH": "9", PROBE_KEY: proof}
+        assert app.app.reads_body(environ)
+        assert not app.app.reads_body({**environ, PROBE_KEY: prove("another secret of 32 characters", clock.now)})
+    assert PROBE_MEMBER in probed(app, proof).json
 
 
 def test_a_probe_gets_digests_of_what_arrived(clock: FrozenClock) -> None:
