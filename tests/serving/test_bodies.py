@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Coroutine
@@ -139,6 +140,23 @@ def test_beyond_the_bound_the_oldest_body_of_the_address_that_has_most_is_given_
     run(requests())
 
 
+def test_requests_that_have_ended_count_for_no_address() -> None:
+    async def requests() -> None:
+        each = bodies(buffered_bytes=4 * LARGE)
+        piece = bytes(LARGE - 1)
+        for _ in range(3):
+            await read(each, Client(b"ab", ends=True), 2, host="a")
+        first = await arriving(each, Client(piece), LARGE, host="a")
+        others = [await arriving(each, Client(piece), number * LARGE, host="b") for number in (2, 3)]
+        assert await read(each, Client(piece, ends=True), host="c") == piece
+        assert isinstance(await others[0], MemoryTakenError)
+        assert not (first.done() or others[1].done())
+        first.cancel()
+        others[1].cancel()
+
+    run(requests())
+
+
 def test_a_body_that_alone_is_too_much_is_given_up_and_read_no_further() -> None:
     async def requests() -> None:
         each = bodies(buffered_bytes=LARGE)
@@ -201,6 +219,22 @@ def test_a_request_that_is_cancelled_stops_reading() -> None:
         await cancelled.wait()
         await asyncio.gather(task, return_exceptions=True)
         assert each.held == 0
+
+    run(requests())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_counts_none_of_its_parents_bodies() -> None:
+    async def requests() -> None:
+        each = bodies()
+        with each.count("a"):
+            child = os.fork()
+            if not child:
+                os._exit(each.held)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert each.held == OBJECTS_BYTES
 
     run(requests())
 
