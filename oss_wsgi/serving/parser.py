@@ -54,7 +54,6 @@ _PIECE_OF_CHUNKS = 2048
 _MAX_CHUNKS_AT_ONCE = 1000
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 
-
 T = TypeVar("T")
 
 #: Method, target, path, query, header fields under names such as ``CONTENT_TYPE``, and the length of the body.
@@ -310,5 +309,4 @@ class Names(dict[str, T]):
 
 # Names in the form ``CONTENT_TYPE``; "" for one that is not plain.
 _NAMES = Names(lambda name: name.upper().replace("-", "_") if _NAME.fullmatch(name) else "")
-
 _IS_HOST = Names(lambda host: _HOST.fullmatch(host) is not None)
