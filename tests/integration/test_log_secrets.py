@@ -5,11 +5,13 @@ The reason codes are read from the source: a test fails if no refusal here produ
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +29,8 @@ from oss_wsgi.endpoints.slots import SLOTS
 from oss_wsgi.ledger.base import ledger_busy_error
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 from oss_wsgi.middleware.access_log import AccessLog
+from oss_wsgi.serving.bodies import Bodies, RefusedBody
+from oss_wsgi.serving.bounds import Limits
 from oss_wsgi.site import application_for
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
@@ -154,6 +158,23 @@ def header_refusals(site: Site) -> None:
     site.report(body, {}, environ={"CONTENT_LENGTH": str(len(body) + 5), "wsgi.input": io.BytesIO(body)})
 
 
+def refused(**limits: Any) -> RefusedBody:
+    """Return the input of a request whose body arrived too late, or beside too many others."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def read() -> RefusedBody:
+        with Bodies(Limits(**limits), clock=time.monotonic).count("192.0.2.1") as body:
+            try:
+                await body.read(receive, 1 << 20, has_thread=lambda: False)
+            except errors.CallbackError as error:
+                return RefusedBody(error)
+        raise AssertionError("the body was read")
+
+    return asyncio.run(read())
+
+
 def body_refusals(site: Site) -> None:
     body = site.body()
     site.report(b"{" + body)
@@ -166,6 +187,8 @@ def body_refusals(site: Site) -> None:
     site.secrets |= set(other.secrets())
     site.report(site.body(settings=other))
     site.report(body.replace(b"size=6", b"size=600000000000"))
+    for limits in ({"body_timeout": 1e-9}, {"buffered_bytes": 1}):
+        site.report(body, environ={"wsgi.input": refused(**limits), "webob.is_body_seekable": False})
     late = site.body()
     site.clock.advance(100_000)
     site.report(late)
