@@ -37,30 +37,6 @@ def test_setup_cfg_installs_the_releases_of_waitress_that_were_checked_and_their
 
 
 @pytest.mark.slow
-def test_no_line_of_an_unknown_waitress_shows_the_id_of_an_upload(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        raise ValueError("broken")
-
-    monkeypatch.setattr(serving, "waitress_version", lambda: "4.0.0")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = serving.make_server(broken, listener)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        with socket.create_connection(listener.getsockname(), 60) as client:
-            client.sendall(
-                b"GET /oss/s3/multipart/%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % (b"aZ9_-" * 60)
-            )
-            assert b" 500 " in client.recv(65536)
-        server.drain(10)
-        thread.join(60)
-        server.task_dispatcher.shutdown()
-    assert "Exception while serving /oss/s3/multipart/***" in caplog.text
-    assert "aZ9_-aZ9_-" not in caplog.text
-
-
-@pytest.mark.slow
 def test_internet_and_unix_sockets_are_served_together(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as internet, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "socket"))
