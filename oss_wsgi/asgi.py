@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .application import DirectUpload as WSGIDirectUpload
 from .application import ledger_of
 from .exceptions import CallbackError
-from .serving.bodies import BODIES, RefusedBody
+from .serving.bodies import BODIES, RefusedBody, UnreadBody
 from .settings import Settings
 from .wsgi.facts import facts_of
 from .wsgi.responses import THREADS_KEY
@@ -133,7 +133,7 @@ class DirectUpload:
         bridge = self._bridge(scope, path)
         length = self._length_to_read(scope, path)
         if not length:
-            await self._call(bridge, scope, io.BytesIO(), send)
+            await self._call(bridge, scope, UnreadBody(), send)
             return
         with BODIES.count((scope.get("client") or ("", 0))[0]) as body:
             try:

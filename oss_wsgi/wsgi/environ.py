@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -204,7 +205,8 @@ def _without_authority(target: bytes) -> bytes:
 def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] | None = None) -> bytes:
     """Read the whole body: at most ``limit`` bytes, and only if its end is known.
 
-    ``check`` is called before a byte is read, if the length is allowed; what it raises ends the call.
+    ``check`` is called before a byte is read, if the length is allowed; what it raises ends the call. A body that is in
+    memory already is not checked: there is nothing to wait for.
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError, and what an input of
     `serving.bodies` raises: BodyTimeoutError, MemoryTakenError.
@@ -215,7 +217,7 @@ def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] 
         if text in ("", "-1") or (chunked and text == "0"):
             return _read_to_end(environ, limit, chunked, check)
     size = check_length(environ, limit)
-    if check is not None:
+    if check is not None and type(environ["wsgi.input"]) is not io.BytesIO:
         check()
     data = _read(environ["wsgi.input"], size)
     if len(data) < size:
