@@ -206,7 +206,7 @@ def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] 
     """Read the whole body: at most ``limit`` bytes, and only if its end is known.
 
     ``check`` is called before a byte is read, if the length is allowed; what it raises ends the call. A body that is in
-    memory already is not checked: there is nothing to wait for.
+    memory already is not checked, unless it is cut: there is nothing to wait for.
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError, and what an input of
     `serving.bodies` raises: BodyTimeoutError, MemoryTakenError.
@@ -221,6 +221,8 @@ def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] 
         check()
     data = _read(environ["wsgi.input"], size)
     if len(data) < size:
+        if check is not None:
+            check()  # what the request lacks comes before what its body lacks
         raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
     return data
 
