@@ -18,8 +18,9 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 from .bucket import BucketClient
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
+from .callback.sealing import Secrets
 from .callback.secret_file import SecretFile
-from .callback.ticket import ReceiptBook, Secrets, TicketBook
+from .callback.ticket import ReceiptBook, TicketBook
 from .callback.upload import UPLOAD_KEY, Upload
 from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier

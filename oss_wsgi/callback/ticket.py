@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring, encode_basestring_ascii
 from os import urandom
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import UnverifiedError
 from ..http import essence
 from ..object_names import MAX_KEY_BYTES
+from .sealing import DAY, NONCE_BYTES, Sealer, Secrets
 
 if TYPE_CHECKING:
     from ..bucket import StoredObject
@@ -43,20 +38,13 @@ TRIAL_WITH_HANDLER = "handler"
 #: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
 MAX_METADATA_BYTES = 8192
 
-_DAY = 24 * 3600
 # How far the clocks of OSS and of this machine may differ: OSS refuses requests with a larger difference (protocol.md
 # 5.4).
 _CLOCK_SLACK = 15 * 60
 _LABEL = b"oss_wsgi upload ticket"
 _RECEIPT_LABEL = b"oss_wsgi upload receipt"
 _JSON = json.JSONDecoder()
-# A ticket is a header of key ID and day (8 bytes), a nonce (12), the sealed text and a tag (16). The sealed text is
-# padded so that the whole is a multiple of three bytes: Base64 then has no spare bits, so a ticket has only one
-# spelling.
-_MIN_BYTES = 8 + 12 + 16
 _MAX_TEXT = 6000
-_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")  # a dot is invalid in Base64
-_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MAX_FILENAME_BYTES = 255  # of UTF-8: no usual file system has longer names
 _MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
 _RECEIPT_HINTS = {
@@ -119,33 +107,6 @@ class Ticket(NamedTuple):
             raise _mismatch("mimeType")
 
 
-#: Fixed secrets, or a callable that returns the current ones, such as ``SecretFile``.
-Secrets = Sequence[str] | Callable[[], Sequence[str]]
-
-T = TypeVar("T")
-
-
-class DerivedSecrets(Generic[T]):
-    """A value derived from secrets, and derived again when they change. The secrets themselves are not kept."""
-
-    def __init__(self, secrets: Secrets, derive: Callable[[Sequence[str]], T]) -> None:
-        self._source = secrets if callable(secrets) else None
-        self._derive = derive
-        self._use(tuple(secrets() if callable(secrets) else secrets))
-
-    def current(self) -> T:
-        """Return the value that is derived from the current secrets."""
-        if self._source is not None:
-            secrets = tuple(self._source())
-            if hash(secrets) != self._hash:
-                self._use(secrets)
-        return self._derived
-
-    def _use(self, secrets: tuple[str, ...]) -> None:
-        self._derived = self._derive(secrets)
-        self._hash = hash(secrets)
-
-
 class NewTicket(NamedTuple):
     """A ticket before it is sealed: a nonce, which is the random half of its ID, and its JSON.
 
@@ -190,18 +151,15 @@ def new_ticket(
         f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
         f"{f'[{number},{name},{_quoted_or_null(trial)}]' if filename or trial else number}]"
     )
-    # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): the key changes each day, so that
-    # allows 50,000 tickets a second.
-    return NewTicket(urandom(12), text.encode())
+    return NewTicket(urandom(NONCE_BYTES), text.encode())
 
 
 class TicketBook:
     """Issues tickets and opens them.
 
-    A ticket is encrypted and authenticated (AES-256-GCM) under a key for its day, derived from the first secret.
-    Tickets sealed with the other secrets still open. To rotate a secret, set OLD,NEW everywhere, then NEW,OLD
-    everywhere, and then NEW alone after ``upload_seconds`` plus the longest expiry. (AES-GCM takes 2 us to seal a
-    ticket. Fernet of the same library takes 9.5 us, and 12 us to open one: a fifth of a signature request of 50 us.)
+    A ticket is encrypted and authenticated with the first secret; tickets sealed with the other secrets still open. To
+    rotate a secret, set OLD,NEW everywhere, then NEW,OLD everywhere, and then NEW alone after ``upload_seconds`` plus
+    the longest expiry.
 
     :param secrets: texts of at least 32 characters each, or a callable that returns the current ones.
     :param clock: returns Unix seconds.
@@ -221,12 +179,9 @@ class TicketBook:
         max_text: int = _MAX_TEXT,
         keep_seconds: int = 0,
     ) -> None:
-        if isinstance(secrets, str) or not secrets:
-            raise ValueError("TicketBook needs a sequence of one or more secrets.")
-        self._secrets = DerivedSecrets(secrets, lambda texts: [_Secret(text, label) for text in texts])
+        self._sealer = Sealer(secrets, clock=clock, label=label, max_text=max_text)
         self._clock = clock
         self._upload_seconds = upload_seconds
-        self._max_text = max_text
         self._keep_seconds = keep_seconds
 
     def issue(self, *, expires: int, **allowed: Any) -> str:
@@ -255,21 +210,10 @@ class TicketBook:
         """
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
-        sealed = _decode(text, self._max_text)
-        header, nonce, key_id = sealed[:8], sealed[8:20], sealed[:4]
-        day = int.from_bytes(header[4:], "big")
-        for secret in self._secrets.current():
-            if secret.id == key_id:
-                break
-        else:
-            raise UnverifiedError(
-                "ticket_foreign", "the ticket was sealed with another secret: set the same OSS_TICKET_SECRET everywhere"
-            )
-        try:
-            plain = secret[day].decrypt(nonce, sealed[20:], header).decode()
-        except InvalidTag:
-            raise _altered() from None
-        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _JSON.raw_decode(plain)
+        nonce, day, plain = self._sealer.open(text)
+        (bucket, key, prefix, min_size, max_size, types, expires, user, data, rest, *added), _ = _JSON.raw_decode(
+            plain.decode()
+        )
         # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
         number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds
@@ -291,12 +235,7 @@ class TicketBook:
 
     def seal(self, ticket: NewTicket) -> str:
         """Return a ticket sealed under the first secret and today's key."""
-        nonce, plain = ticket
-        day = int(self._clock()) // _DAY
-        secret = self._secrets.current()[0]
-        header = secret.id + day.to_bytes(4, "big")
-        sealed = secret[day].encrypt(nonce, plain + b" " * (-len(plain) % 3), header)
-        return binascii.b2a_base64(header + nonce + sealed, newline=False).translate(_TO_URL_SAFE).decode()
+        return self._sealer.seal(ticket.nonce, ticket.json)
 
 
 class Receipt(NamedTuple):
@@ -387,7 +326,7 @@ class ReceiptBook:
             problem = error.reason.removeprefix("ticket_")
             raise UnverifiedError(f"receipt_{problem}", _RECEIPT_HINTS[problem]) from None
         operation, custom, metadata = added or (POST_OBJECT, {}, [])
-        return Receipt(ticket, operation, custom, metadata, day * _DAY)
+        return Receipt(ticket, operation, custom, metadata, day * DAY)
 
 
 def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
@@ -396,21 +335,6 @@ def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
     return [
         hashlib.sha256(f"{name}:{text}".encode()).hexdigest()[:12] for name, text in pairs if text.isascii() and text
     ]
-
-
-class _Secret(dict[int, AESGCM]):
-    """One secret: its ID and its key for each day, both derived from the secret."""
-
-    def __init__(self, text: str, label: bytes) -> None:
-        derived = HKDF(SHA256(), 36, salt=None, info=label).derive(text.encode())
-        self.id, self._root = derived[:4], derived[4:]
-
-    def __missing__(self, day: int) -> AESGCM:
-        key = HKDF(SHA256(), 32, salt=None, info=b"day %d" % day).derive(self._root)
-        if len(self) > 8:  # a forged ticket may name any day
-            self.clear()
-        self[day] = AESGCM(key)
-        return self[day]
 
 
 _quoted = encode_basestring_ascii  # a text in JSON; json.dumps takes four times as long
@@ -423,22 +347,6 @@ def _quoted_or_null(text: str | None) -> str:
 def _shortened(filename: str) -> str:
     """Return a file's name, cut between two characters if it is too long; "?" replaces lone surrogates."""
     return filename.encode(errors="replace")[:_MAX_FILENAME_BYTES].decode(errors="ignore")
-
-
-def _decode(text: object, max_text: int) -> bytes:
-    if isinstance(text, str) and len(text) <= max_text:
-        try:
-            raw = binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD))
-        except ValueError:  # for non-ASCII characters too
-            raise _altered() from None
-        # The decoder skips invalid characters, so a short result means that one was present.
-        if 3 * len(text) == 4 * len(raw) >= 4 * _MIN_BYTES:
-            return raw
-    raise _altered()
-
-
-def _altered() -> UnverifiedError:
-    return UnverifiedError("ticket_altered", "the ticket was changed on its way, or is not a ticket")
 
 
 def _mismatch(name: str) -> UnverifiedError:

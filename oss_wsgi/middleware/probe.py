@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ..callback.ticket import DerivedSecrets, Secrets
+from ..callback.sealing import DerivedSecrets, Secrets
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
 from ..explanations.text import parts_of

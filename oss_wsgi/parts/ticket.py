@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..callback.ticket import NewTicket, Secrets, Ticket, TicketBook
+from ..callback.sealing import Secrets
+from ..callback.ticket import NewTicket, Ticket, TicketBook
 from ..settings_check import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 
 _LABEL = b"oss_wsgi upload in parts"

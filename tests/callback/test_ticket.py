@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-import weakref
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -170,31 +168,6 @@ def test_a_ticket_of_another_secret_is_refused() -> None:
     assert reason(book(OLD), book(NEW).issue(**VALUES)) == "ticket_foreign"
 
 
-def test_every_changed_bit_is_detected() -> None:
-    text = book().issue(**VALUES)
-    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    for position in range(len(raw) * 8):
-        changed = bytearray(raw)
-        changed[position // 8] ^= 1 << position % 8
-        again = base64.urlsafe_b64encode(bytes(changed)).rstrip(b"=").decode()
-        assert reason(book(), again) == ("ticket_foreign" if position < 32 else "ticket_altered")
-
-
-@pytest.mark.parametrize("length", range(6))
-def test_every_changed_character_is_detected(length: int) -> None:
-    text = book().issue(**{**VALUES, "user": "e" * length})
-    assert len(text) % 4 == 0
-    for changed in (text[:-1] + chr(ord(text[-1]) ^ 1), text + "=", text + "AAAA", text[:-4]):
-        assert reason(book(), changed) == "ticket_altered"
-
-
-@pytest.mark.parametrize("skipped", ["!", ".", "+", " ", "\n", "=", "\0"])
-def test_a_text_with_characters_that_a_decoder_skips_is_refused(skipped: str) -> None:
-    text = book().issue(**VALUES)
-    for place in (0, 8, len(text)):
-        assert reason(book(), text[:place] + skipped * 4 + text[place:]) == "ticket_altered"
-
-
 def test_a_secret_is_rotated_by_putting_a_new_one_before_it() -> None:
     before = book(OLD).issue(**VALUES)
     assert book(NEW, OLD).open(before).user == "eric"
@@ -230,29 +203,6 @@ def test_tickets_of_several_days_open() -> None:
         texts.append(tickets.issue(**{**VALUES, "expires": int(clock()) + 30 * 86400}))
         clock.advance(86400)
     assert [tickets.open(text).user for text in texts] == ["eric"] * 12
-
-
-def test_forged_days_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    class Key:
-        def __init__(self, key: bytes) -> None:
-            self.decrypt = AESGCM(key).decrypt
-            kept.add(self)
-
-    text = base64.urlsafe_b64decode(book().issue(**VALUES))
-    monkeypatch.setattr("oss_wsgi.callback.ticket.AESGCM", Key)
-    tickets = book()
-    for day in range(100):
-        forged = base64.urlsafe_b64encode(text[:4] + day.to_bytes(4, "big") + text[8:]).decode()
-        assert reason(tickets, forged) == "ticket_altered"
-    assert 0 < len(kept) < 20
-
-
-def test_a_book_needs_a_list_of_secrets() -> None:
-    for secrets in ([], NEW):
-        with pytest.raises(ValueError, match="sequence of one or more secrets"):
-            TicketBook(secrets, clock=FrozenClock())
 
 
 def test_a_book_does_not_show_its_secrets() -> None:

@@ -107,7 +107,7 @@ def test_tickets_that_name_made_up_days_leave_few_keys_in_memory(monkeypatch: py
 
     book = TicketBook(VALUES["ticket_secret"], clock=FrozenClock())
     raw = base64.urlsafe_b64decode(ticket_of(Site().sign(filename="a.txt")))
-    monkeypatch.setattr("oss_wsgi.callback.ticket.AESGCM", Key)
+    monkeypatch.setattr("oss_wsgi.callback.sealing.AESGCM", Key)
     for day in range(1000):
         forged = base64.urlsafe_b64encode(raw[:4] + day.to_bytes(4, "big") + raw[8:]).decode()
         with pytest.raises(UnverifiedError, match="ticket_altered"):
