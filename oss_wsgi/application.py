@@ -20,6 +20,7 @@ from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
 from .callback.sealing import Secrets
 from .callback.secret_file import SecretFile
+from .callback.signed_id import FIND_KEY, MAX_AGE, SignedIDBook
 from .callback.ticket import ReceiptBook, TicketBook
 from .callback.upload import UPLOAD_KEY, Upload
 from .callback.url import split_urls, target_of, without_password
@@ -228,6 +229,7 @@ class DirectUpload:
         self._callback_path = native_path(prefix) + CALLBACK_PATH
         self._secrets = _ticket_secrets(settings, clock)
         tickets = self._tickets = TicketBook(self._secrets, clock=clock)
+        signed_ids = self._signed_ids = SignedIDBook(self._secrets, self._bucket, clock=clock)
         receipts = self._receipts = ReceiptBook(self._secrets, clock=clock, keep_seconds=settings.ledger_keep)
         self._presigner = PostPresigner(
             settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
@@ -244,12 +246,17 @@ class DirectUpload:
             return Recovery(client, settings.bucket_and_host()[0], tickets, receipts, clock=clock)
 
         self._recovery = recovery
-        receiver = _forward(app, prefix, confirm) if forward_callback else CallbackEndpoint(on_upload, confirm=confirm)
+        receiver: WSGIApplication
+        if forward_callback:
+            receiver = self._forward(confirm)
+        else:
+            receiver = CallbackEndpoint(on_upload, confirm=confirm, signed_ids=settings.signed_ids)
         url = self._callback_urls[0] if self._callback_urls else None
         self._once = OncePerUpload(
             receiver,
             self.ledger,
             keep_seconds=settings.ledger_keep,
+            signed_ids=signed_ids,
             request_for=FoundRequest(self._callback_path, url),
         )
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
@@ -309,7 +316,28 @@ class DirectUpload:
             self._log_misrouted_callback(environ)
         if PROBE_KEY in environ and self._probe is not None:
             return self._probe(environ, start_response)
+        environ[FIND_KEY] = self.find_upload
         return self._app(environ, start_response)
+
+    def find_upload(self, signed_id: str, *, user: str | None, max_age: float = MAX_AGE) -> Upload:
+        """Return the upload of a signed ID that a form has brought; the application finds this in its environ too.
+
+            upload = environ["oss_wsgi.find_upload"](form.get("photo"), user=environ.get("REMOTE_USER"))
+
+        The signed ID proves that the upload was reported to this application, for an object in this bucket and for this
+        user. It asks neither OSS nor a ledger, so it does not know whether the object was deleted since, nor whether
+        the signed ID came with another form before. The returned upload has ``bucket``, ``object``, ``etag``, ``size``,
+        ``mime_type``, ``filename``, ``user``, ``data``, ``ticket_id`` and ``signed_id`` as they were when it was
+        handled; its other attributes have their defaults.
+
+        :param user: who sends the form; None if uploads have no user. It is compared with the user that ``authorize``
+            put into the ``Grant``.
+        :param max_age: seconds since the signed ID was made, which each response to the page does anew.
+
+        Raises SignedIDError with the reason ``signed_id_malformed``, ``signed_id_altered`` (also for another secret or
+        bucket), ``signed_id_expired`` or ``signed_id_other_user``; TypeError for a user that is no text.
+        """
+        return self._signed_ids.find_upload(signed_id, user=user, max_age=max_age)
 
     def reconcile(
         self,
@@ -383,6 +411,18 @@ class DirectUpload:
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
     # The endpoints.
+
+    def _forward(self, confirm: Confirm | None) -> WSGIApplication:
+        """Return an application that calls the application's own view with a verified callback, after ``confirm``."""
+        view = at_original_path(self._mounted_over, CALLBACK_PATH, self._prefix)
+        endpoint = CallbackEndpoint()
+
+        def view_unless_skipped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            if environ[UPLOAD_KEY].skips_handler:
+                return endpoint(environ, start_response)
+            return view({**environ, FIND_KEY: self.find_upload}, start_response)  # a found upload's request is new
+
+        return view_unless_skipped if confirm is None else Confirmation(view_unless_skipped, confirm)
 
     def _signature(self) -> WSGIApplication:
         return self._observed(SignatureEndpoint(self._presigner, **self._gate_options, observers=self._observers))
@@ -515,18 +555,6 @@ def _browser_modules(settings: Settings) -> dict[str, StaticFile]:
     """Return the endpoints of the page's module, by their paths."""
     origins = settings.allowed_origins
     return {f"/{name}": StaticFile(name, text, allowed_origins=origins) for name, text in _module_texts().items()}
-
-
-def _forward(app: WSGIApplication, prefix: str, confirm: Confirm | None) -> WSGIApplication:
-    """Return an application that calls ``app``'s own view with a verified callback, after ``confirm`` if given."""
-    view = at_original_path(app, CALLBACK_PATH, prefix)
-    endpoint = CallbackEndpoint()
-
-    def view_unless_skipped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        receiver = endpoint if environ[UPLOAD_KEY].skips_handler else view
-        return receiver(environ, start_response)
-
-    return view_unless_skipped if confirm is None else Confirmation(view_unless_skipped, confirm)
 
 
 def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Observers | None:

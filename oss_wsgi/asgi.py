@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .application import DirectUpload as WSGIDirectUpload
 from .application import ledger_of
+from .callback.signed_id import MAX_AGE
 from .exceptions import CallbackError
 from .serving.bodies import BODIES, RefusedBody, UnreadBody
 from .settings import Settings
@@ -169,6 +170,10 @@ class DirectUpload:
         finally:
             self._reports_in_work -= is_report
             _LOOP.reset(token)
+
+    def find_upload(self, signed_id: str, *, user: str | None, max_age: float = MAX_AGE) -> Upload:
+        """Return the upload of a signed ID as ``oss_wsgi.DirectUpload.find_upload`` does; it waits for nothing."""
+        return self.wsgi.find_upload(signed_id, user=user, max_age=max_age)
 
     async def reconcile(self, **options: Any) -> Reconciliation:
         """Sweep the bucket as ``oss_wsgi.DirectUpload.reconcile`` does, with its arguments, in a thread."""

@@ -129,6 +129,10 @@ class UnverifiedError(VerificationError):
     upload: object = None
 
 
+class SignedIDError(UnverifiedError):
+    """Raised when a signed ID does not prove an upload of this bucket and user: it came from the browser."""
+
+
 class KeyUnavailableError(VerificationError):
     """Raised when verification is undecided: the key's URL is trusted, but the key could not be fetched."""
 

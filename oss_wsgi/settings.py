@@ -204,6 +204,9 @@ class Settings:
     receipts: bool = _row(
         "OSS_RECEIPTS", True, "uploaded objects carry a sealed receipt, by which a lost report is found", switch
     )
+    signed_ids: bool = _row(
+        "OSS_SIGNED_IDS", True, "pages get a signed ID of each upload, which a form gives to the application", switch
+    )
     recover: bool = _row(
         "OSS_RECOVER", False, "pages may ask for an upload whose report was lost (needs oss-wsgi[sdk])", switch
     )

@@ -66,6 +66,9 @@ class Upload:
         grant's, ``confirmed`` is True, and everything that only a callback has is None or empty: the image's
         attributes, ``request_id``, ``target`` and ``body``. Such an upload may come days later, and the user may have
         sent the file again meanwhile.
+    :ivar signed_id: a sealed proof of this upload, usually some 320 characters, at most 4,000, which a form may carry:
+        letters, digits, ``-`` and ``_``. ``DirectUpload.find_upload`` returns the upload again. It is "" for a test
+        upload, and without a ``DirectUpload``.
     :ivar transaction: the open transaction of ``SQLLedger.sharing`` or ``DjangoLedger``, in which the handler works and
         the ledger then stores the response; None with other ledgers. The ledger commits or rolls back.
     """
@@ -97,6 +100,7 @@ class Upload:
     skips_handler: bool = field(default=False, repr=False, compare=False)
     confirmed: bool | None = None
     recovered: bool = False
+    signed_id: str = field(default="", repr=False, compare=False)
     transaction: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -158,6 +162,13 @@ class Upload:
         attributes["by_prefix"], attributes["filename"] = ticket.key is None, ticket.filename
         attributes["is_trial"] = ticket.trial is not None
         attributes["skips_handler"] = ticket.trial == TRIAL_WITHOUT_HANDLER
+        return self._with(attributes)
+
+    def with_signed_id(self, signed_id: str) -> Upload:
+        """Return a copy with its signed ID."""
+        return self._with({**self.__dict__, "signed_id": signed_id})
+
+    def _with(self, attributes: dict[str, Any]) -> Upload:
         upload = object.__new__(type(self))
         object.__setattr__(upload, "__dict__", attributes)
         return upload

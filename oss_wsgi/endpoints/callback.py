@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..callback.confirm import Confirm, confirmed
+from ..callback.signed_id import SIGNED_ID_MEMBER
 from ..callback.upload import Upload
 from ..exceptions import CallbackError, HandlerFailedError
 from ..ledger.base import StoredResponse
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE_BYTES = 1024 * 1024  # protocol.md 8.9
 _OK = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
+_FIRST_MEMBER = b'{"Status": '
+_QUOTED_MEMBER = f'"{SIGNED_ID_MEMBER}"'.encode()
 #: The response to the test upload of `oss-wsgi doctor --write`.
 NOT_CALLED = StoredResponse("200 OK", "application/json", b'{"Status": "Ok", "handler": "not called"}')
 
@@ -32,9 +35,13 @@ class CallbackEndpoint(UploadHandler):
     browser reads these members, so they must not hold secrets. When ``on_upload`` raises, the response is 500, and OSS
     tells the browser that the file is stored but the callback failed (203).
 
+    The page also gets ``Upload.signed_id`` as the member ``signed_id``, unless ``on_upload`` returns a member of this
+    name, or OSS would not relay the longer response. No ledger stores it, so a repeated response has a new one.
+
     :param confirm: ``(Upload) -> bool``: asks OSS itself before ``on_upload`` is called, and sets
         ``Upload.confirmed``. ``oss_wsgi.callback.confirm`` says what it returns and raises; ``SDKConfirmation`` is one.
         Refusals: 403 when OSS has another object or none, 503 when OSS cannot be asked now.
+    :param signed_ids: whether the page gets signed IDs.
     """
 
     def __init__(
@@ -42,9 +49,11 @@ class CallbackEndpoint(UploadHandler):
         on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
         *,
         confirm: Confirm | None = None,
+        signed_ids: bool = True,
     ) -> None:
         self._on_upload = on_upload
         self._confirm = confirm
+        self._signed_ids = signed_ids
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         facts = facts_of(environ)
@@ -53,7 +62,8 @@ class CallbackEndpoint(UploadHandler):
         if environ["REQUEST_METHOD"] != "POST":
             return facts.method_not_allowed(log, start_response, "POST")
         try:
-            return respond(self.handle(guarded_upload(environ, "CallbackEndpoint")), start_response)
+            upload = guarded_upload(environ, "CallbackEndpoint")
+            return respond(self.for_page(self.handle(upload), upload), start_response)
         except CallbackError as error:
             return facts.refuse_error(log, start_response, error)
 
@@ -75,6 +85,19 @@ class CallbackEndpoint(UploadHandler):
             # no SIGINT; there the request fails and the next Ctrl-C ends the server.
             hint = f"on_upload raised {type(error).__name__}: the upload does not count as handled"
             raise HandlerFailedError("handler_failed", hint) from error
+
+    def for_page(self, response: StoredResponse, upload: Upload) -> StoredResponse:
+        """Return the response with the upload's signed ID as its last member."""
+        body = response.body
+        # A ledger may return what an application's own view answered before: only this endpoint's JSON begins so.
+        if not self._signed_ids or not upload.signed_id or not body.startswith(_FIRST_MEMBER):
+            return response
+        if _QUOTED_MEMBER in body and SIGNED_ID_MEMBER in json.loads(body):
+            return response
+        body = b'%s, %s: "%s"}' % (body[:-1], _QUOTED_MEMBER, upload.signed_id.encode())
+        if len(body) > _MAX_RESPONSE_BYTES:
+            return response
+        return StoredResponse(response.status, response.content_type, body)  # faster than _replace
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: only without ``on_upload`` and ``confirm``."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from ..callback.signed_id import SignedIDBook
 from ..callback.upload import Upload
 from ..exceptions import CallbackError, LedgerUnavailableError, NotYoursError, PartsCorruptError
 from ..ledger.base import Ledger, LoopLedger
@@ -45,14 +46,22 @@ class OncePerUpload:
 
     :param keep_seconds: how long a response is remembered after the ticket has expired: as long as sweeps look for
         uploads whose report was lost.
+    :param signed_ids: the book that seals ``Upload.signed_id``; without it uploads have none.
     :param request_for: makes the request with which ``app`` gets an upload that was found in the bucket; needed unless
         ``app`` is a ``CallbackEndpoint``, which answers without a request.
     """
 
     def __init__(
-        self, app: WSGIApplication, ledger: Ledger, *, keep_seconds: int = 0, request_for: RequestFor | None = None
+        self,
+        app: WSGIApplication,
+        ledger: Ledger,
+        *,
+        keep_seconds: int = 0,
+        signed_ids: SignedIDBook | None = None,
+        request_for: RequestFor | None = None,
     ) -> None:
         self._app = app
+        self._signed_ids = signed_ids
         self._delivery = Delivery(ledger, keep_seconds=keep_seconds)
         self._request_for = request_for
         self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else never
@@ -60,7 +69,7 @@ class OncePerUpload:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         facts = facts_of(environ)
         try:
-            upload = guarded_upload(environ, "OncePerUpload", needs_ticket=True)
+            upload = self._signed(guarded_upload(environ, "OncePerUpload", needs_ticket=True))
             handler = self._app.handle if isinstance(self._app, UploadHandler) else View(self._app, environ)
             deliver = self._delivery.begin if HOLD_KEY in environ else self._delivery.handle
             delivered = deliver(upload, handler)
@@ -70,8 +79,8 @@ class OncePerUpload:
             raise WouldWaitError
         if isinstance(delivered, PendingDelivery):
             environ[HOLD_KEY](delivered)
-            return _respond_later(delivered, upload, handler, facts, start_response)
-        return _respond(delivered, upload, handler, facts, start_response)
+            return self._respond_later(delivered, upload, handler, facts, start_response)
+        return self._respond(delivered, upload, handler, facts, start_response)
 
     def deliver(self, upload: Upload, asked: WSGIEnvironment | None = None) -> Delivered:
         """Deliver an upload that was found in the bucket, and return the response.
@@ -81,9 +90,10 @@ class OncePerUpload:
 
         Raises as ``Delivery.handle`` does.
         """
-        may_wait = asked is None
+        upload, may_wait = self._signed(upload), asked is None
         if isinstance(self._app, UploadHandler):
             delivered = self._delivery.handle(upload, self._app.handle, may_wait=may_wait)
+            delivered = delivered._replace(response=self._app.for_page(delivered.response, upload))
         elif self._request_for is None:
             raise TypeError("OncePerUpload needs request_for to deliver an upload to an application's own view.")
         else:
@@ -104,29 +114,42 @@ class OncePerUpload:
             raise WouldWaitError
         self._delivery.note_refused(upload)
 
+    def _signed(self, upload: Upload) -> Upload:
+        return upload if self._signed_ids is None else self._signed_ids.signed(upload)
 
-def _respond(
-    delivered: Delivered, upload: Upload, handler: Handler, facts: RequestFacts, start_response: StartResponse
-) -> Iterable[bytes]:
-    response = delivered.response
-    if delivered.is_repeated:
-        facts.reason = "repeated"
-        return respond(response, start_response)
-    # DEBUG, because masking and escaping an INFO line would take longer than the rest of this function.
-    if response.is_success and not upload.recovered and log.isEnabledFor(logging.DEBUG):
-        fields = {**facts.fields(), **({} if upload.size is None else {"bytes": upload.size})}
-        line = "handled: object=%r size=%s user=%r request_id=%s"
-        log.debug(line, upload.object, upload.size, upload.user, facts.oss_request_id, extra=fields)
-    return respond(response, start_response, handler.headers if isinstance(handler, View) else None)
+    def _respond(
+        self,
+        delivered: Delivered,
+        upload: Upload,
+        handler: Handler,
+        facts: RequestFacts,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        response = delivered.response
+        if isinstance(self._app, UploadHandler):
+            response = self._app.for_page(response, upload)
+        if delivered.is_repeated:
+            facts.reason = "repeated"
+            return respond(response, start_response)
+        # DEBUG, because masking and escaping an INFO line would take longer than the rest of this function.
+        if response.is_success and not upload.recovered and log.isEnabledFor(logging.DEBUG):
+            fields = {**facts.fields(), **({} if upload.size is None else {"bytes": upload.size})}
+            line = "handled: object=%r size=%s user=%r request_id=%s"
+            log.debug(line, upload.object, upload.size, upload.user, facts.oss_request_id, extra=fields)
+        return respond(response, start_response, handler.headers if isinstance(handler, View) else None)
 
-
-def _respond_later(
-    pending: PendingDelivery, upload: Upload, handler: Handler, facts: RequestFacts, start_response: StartResponse
-) -> Iterator[bytes]:
-    """Respond after the ledger has stored the response, or has failed to."""
-    try:
-        delivered = pending.result()
-    except LedgerUnavailableError as error:
-        yield from facts.refuse_error(log, start_response, error)
-    else:
-        yield from _respond(delivered, upload, handler, facts, start_response)
+    def _respond_later(
+        self,
+        pending: PendingDelivery,
+        upload: Upload,
+        handler: Handler,
+        facts: RequestFacts,
+        start_response: StartResponse,
+    ) -> Iterator[bytes]:
+        """Respond after the ledger has stored the response, or has failed to."""
+        try:
+            delivered = pending.result()
+        except LedgerUnavailableError as error:
+            yield from facts.refuse_error(log, start_response, error)
+        else:
+            yield from self._respond(delivered, upload, handler, facts, start_response)

@@ -28,6 +28,10 @@ class UploadHandler(ABC):
     def handle(self, upload: Upload) -> StoredResponse:
         """Return the response to an upload. Raises CallbackError."""
 
+    @abstractmethod
+    def for_page(self, response: StoredResponse, upload: Upload) -> StoredResponse:
+        """Return what the page gets: the response, which a ledger may have stored, with what is new each time."""
+
 
 class View:
     """An application as the handler of an upload: it is called with a copy of a request, and its response is read.
