@@ -189,7 +189,9 @@ def _quoted(value: Any) -> str:
 
 # Names of secret values, and names of values that give anybody who reads them a right, such as signatures.
 _KEY_NAMES = r"(?:security|session|oidc|metadata)[-_ ]?token|(?:access[-_ ]?key[-_ ]?|ticket[-_ ]?)?secret|password"
-_PROOF_NAMES = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-var|ticket|authorization"
+_PROOF_NAMES = (
+    r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-var|ticket|signed[-_]?id|authorization"
+)
 
 _MIN_SECRET = 6
 
@@ -214,9 +216,9 @@ _COOKIE = re.compile(r"""(?i)(cookie["']*\s*[:=]\s*["']*)[^\r\n"']+""")
 # A V4 signature; the fingerprint of a key is public.
 _HEX_SIGNATURE = re.compile(r"(?<![0-9a-fA-F])(?<!SHA-256 )[0-9a-f]{64}(?![0-9a-fA-F])")
 
-# Values without a name: tickets, policies and RSA signatures are Base64, longer than any word or name. The kinds of
-# characters in a run are checked afterwards, because a look-ahead for them would read the rest of the text at each
-# position.
+# Values without a name: tickets, signed IDs, policies and RSA signatures are Base64, longer than any word or name. The
+# kinds of characters in a run are checked afterwards, because a look-ahead for them would read the rest of the text at
+# each position.
 _LONG_RUN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_%-]{80,}={0,2}")
 _KINDS = re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]")
 

@@ -17,6 +17,7 @@ from oss_wsgi.callback.ticket import RECEIPT_FIELD
 from oss_wsgi.testing import FrozenClock, UploadClient
 
 from .recovery.site import NOW, legacy
+from .support.callbacks import without_signed_id
 from .support.closing import closing_fixture
 
 HELLO_ETAG = "5D41402ABC4B2A76B9719D911017C592"
@@ -82,7 +83,7 @@ def query(signed: dict[str, Any]) -> dict[str, str]:
 def test_the_file_is_stored_reported_and_handled_once(site: Site) -> None:
     signed = site.sign()
     answer = site.put(signed)
-    assert (answer.status_int, answer.json) == (200, {"Status": "Ok", "saved": signed["key"]})
+    assert (answer.status_int, without_signed_id(answer.json)) == (200, {"Status": "Ok", "saved": signed["key"]})
     (upload,) = site.uploads
     assert (upload.operation, upload.object, upload.user, upload.size) == ("PutObject", signed["key"], "eric", 5)
     assert (upload.bucket, upload.mime_type, upload.etag) == ("examplebucket", "image/png", HELLO_ETAG)
@@ -154,7 +155,7 @@ def test_a_failed_callback_is_203_and_the_page_recovers_the_upload_once(site: Si
     assert site.uploads == []
     for _ in range(2):
         answer = site.client.recover(query(signed)["callback"], signed["key"])
-        assert (answer.status_int, answer.json) == (200, {"Status": "Ok", "saved": signed["key"]})
+        assert (answer.status_int, without_signed_id(answer.json)) == (200, {"Status": "Ok", "saved": signed["key"]})
     (upload,) = site.uploads
     assert (upload.operation, upload.recovered, upload.confirmed, upload.user) == ("PutObject", True, True, "eric")
 

@@ -43,6 +43,7 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "ledger": ("OSS_LEDGER", "handled.sqlite3", "handled.sqlite3", None),
     "ledger_keep": ("OSS_LEDGER_KEEP", "2 days", 172800, 604800),
     "receipts": ("OSS_RECEIPTS", "off", False, True),
+    "signed_ids": ("OSS_SIGNED_IDS", "off", False, True),
     "recover": ("OSS_RECOVER", "on", True, False),
     "multipart": ("OSS_MULTIPART", "on", True, False),
     "part_size": ("OSS_PART_SIZE", "102400", 102400, 16777216),

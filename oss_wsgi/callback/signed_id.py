@@ -102,10 +102,15 @@ class SignedIDBook:
         """Return the upload of a signed ID if it is this user's; see ``DirectUpload.find_upload``."""
         if not isinstance(user, str | None):
             raise TypeError(f"user must be the text that was the Grant's user, or None, not {type(user).__name__}.")
-        upload = self.open(signed_id, max_age=max_age)
-        if upload.user != user:
-            hint = "the upload belongs to another user than the one whose request has the signed ID"
-            raise SignedIDError("signed_id_other_user", hint)
+        try:
+            upload = self.open(signed_id, max_age=max_age)
+            if upload.user != user:
+                hint = "the upload belongs to another user than the one whose request has the signed ID"
+                raise SignedIDError("signed_id_other_user", hint)
+        except SignedIDError as error:  # anybody can send any text, so INFO
+            line = "a signed ID was refused: reason=%s hint=%r"
+            log.info(line, error.reason, error.hint, extra={"reason": error.reason})
+            raise
         return upload
 
     def _seal(self, upload: Upload) -> str:

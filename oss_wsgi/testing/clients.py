@@ -14,6 +14,7 @@ from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, RECOVER_PA
 from ..bucket import BucketClient
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
+from ..callback.signed_id import SignedIDBook
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
@@ -113,7 +114,7 @@ class ExistingAppClient:
     :param mount: SCRIPT_NAME under which the application is called.
     :param wrap: middleware put around the application and the local OSS, such as ``webtest.lint.middleware``.
     :param ticket_secret: the application's, to read the user and the data from its tickets.
-    :ivar uploads: what the application accepted, in order.
+    :ivar uploads: what the application accepted, in order, each with a signed ID.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class ExistingAppClient:
         self._mount = mount
         self._prefix = prefix
         self._tickets = TicketBook(ticket_secret, clock=clock)
+        self._signed_ids = SignedIDBook(ticket_secret, oss.bucket, clock=clock)
         oss.application = self._receive_callback
 
     def sign(self, filename: str | None = None, **parameters: Any) -> webob.Response:
@@ -238,7 +240,7 @@ class ExistingAppClient:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
         except CallbackError:
             return upload
-        return upload.with_ticket(ticket)
+        return self._signed_ids.signed(upload.with_ticket(ticket))
 
 
 class UploadClient(ExistingAppClient):
@@ -246,7 +248,7 @@ class UploadClient(ExistingAppClient):
 
         with UploadClient(app, on_upload=save) as client:
             response = client.upload("cat.png", data, content_type="image/png")
-            assert response.json == {"Status": "Ok"}
+            assert response.json["Status"] == "Ok"
 
     :param settings: values of ``Settings`` that differ from ``UploadClient.DEFAULTS``.
     :param oss: an existing local OSS; by default a new one, with the names and keys of the settings.

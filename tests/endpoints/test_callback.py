@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import webtest
 
 from oss_wsgi import CallbackEndpoint, Upload
 from oss_wsgi.exceptions import ConfirmationUnavailableError, NotConfirmedError
+from oss_wsgi.ledger.base import StoredResponse
 
 UPLOAD = Upload(bucket="examplebucket", object="a.txt", size=6)
 #: Characters of a text with which the response has 1 MB.
@@ -46,6 +48,39 @@ def test_a_handler_that_returns_nothing_adds_nothing() -> None:
 
 def test_a_response_of_1_mb_is_passed_on() -> None:
     assert len(post(lambda upload: {"x": "a" * LONGEST}).body) == 1024 * 1024
+
+
+SIGNED = replace(UPLOAD, signed_id="s" * 320)
+
+
+def test_the_page_also_gets_the_signed_id() -> None:
+    for response in (post(upload=SIGNED), post(lambda upload: {"a": {"signed_id": 1}}, upload=SIGNED)):
+        assert response.json["signed_id"] == SIGNED.signed_id
+        assert response.headers["Content-Length"] == str(len(response.body))
+    assert response.json["a"] == {"signed_id": 1}
+
+
+def test_what_the_handler_calls_signed_id_stays() -> None:
+    for own in (None, "mine", SIGNED.signed_id):
+        response = post(lambda upload, own=own: {"signed_id": own}, upload=SIGNED)
+        assert response.body == json.dumps({"Status": "Ok", "signed_id": own}).encode()
+
+
+def test_without_signed_ids_the_page_gets_none() -> None:
+    assert post(upload=SIGNED, signed_ids=False).json == {"Status": "Ok"}
+
+
+def test_a_response_that_would_be_over_1_mb_gets_no_signed_id() -> None:
+    room = len(', "signed_id": ""') + len(SIGNED.signed_id)
+    assert len(post(lambda upload: {"x": "a" * (LONGEST - room)}, upload=SIGNED).body) == 1024 * 1024
+    response = post(lambda upload: {"x": "a" * (LONGEST - room + 1)}, upload=SIGNED)
+    assert list(response.json) == ["Status", "x"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"id": 7}', b"<p>"])
+def test_what_a_view_answered_before_stays_as_it_is(body: bytes) -> None:
+    stored = StoredResponse("200 OK", "application/json", body)
+    assert CallbackEndpoint().for_page(stored, SIGNED) == stored
 
 
 def test_the_handler_does_not_get_an_upload_that_skips_it() -> None:

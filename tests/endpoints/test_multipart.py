@@ -19,6 +19,7 @@ from oss_wsgi.endpoints.multipart import multipart_is_off
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
+from ..support.callbacks import without_signed_id
 from ..support.closing import closing_fixture
 
 PAGES = "https://pages.example.com"
@@ -508,7 +509,7 @@ def test_the_body_is_json_whatever_its_type_says(site: Site) -> None:
 def test_a_completed_upload_is_handed_on_as_a_callback_hands_it_on(site: Site) -> None:
     file = site.upload(size=len(CONTENT), part_size=PART)
     answer = site.complete(file)
-    assert answer.json == {
+    assert {**answer.json, "answer": without_signed_id(answer.json["answer"])} == {
         "location": f"{site.oss.host}/{file.key}",
         "bucket": "examplebucket",
         "key": file.key,
@@ -550,8 +551,8 @@ def test_etags_count_with_and_without_quotes(site: Site, quoting: Callable[[str]
 
 def test_completing_again_gets_the_kept_answer(site: Site) -> None:
     file = site.upload()
-    answers = [site.complete(file).body for _ in range(3)]
-    assert len(set(answers)) == 1
+    answers = [without_signed_id(site.complete(file).json["answer"]) for _ in range(3)]
+    assert answers == [{"Status": "Ok", "number": 1}] * 3
     assert len(site.uploads) == 1
 
 
@@ -599,7 +600,7 @@ def test_a_sweep_finds_what_was_completed_and_not_told(site: Site) -> None:
     assert [(upload.object, upload.operation, upload.user) for upload in site.uploads] == [
         (file.key, "CompleteMultipartUpload", "eric")
     ]
-    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert without_signed_id(site.complete(file).json["answer"]) == {"Status": "Ok", "number": 1}
 
 
 def test_parts_carry_a_receipt_although_forms_carry_none(make: Callable[..., Site]) -> None:

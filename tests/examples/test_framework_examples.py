@@ -149,7 +149,7 @@ def test_the_frameworks_own_view_gets_a_verified_upload(example: Example) -> Non
     for _ in range(2):  # OSS may report twice
         answer = post_callback(client, body, example.signer, target=CALLBACK)
         assert answer.status_int == 200
-        assert answer.json == {"Status": "Ok", "name": "users/eric/a.png"}
+        assert (answer.json["Status"], answer.json["name"]) == ("Ok", "users/eric/a.png")
         assert answer.content_type == "application/json"
         assert answer.headers["Content-Length"] == str(len(answer.body))
     assert client.get("/").text.count("users/eric/a.png, 6 bytes") == 1

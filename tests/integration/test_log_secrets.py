@@ -347,9 +347,35 @@ def parts_refusals(site: Site) -> None:
     site.client().get("/oss/s3/params", expect_errors=True)
 
 
+def signed_id_refusals(site: Site) -> None:
+    signed_ids: list[str] = []
+    body = site.body(authorize=lambda request: Grant(user="eric"))
+    site.report(body, on_upload=lambda upload: signed_ids.append(upload.signed_id))
+    (signed_id,) = signed_ids
+    site.secrets.add(signed_id)
+    log = logging.getLogger("legacy")
+
+    def view(environ: dict[str, Any], start_response: Any) -> Any:
+        find_upload = environ["oss_wsgi.find_upload"]
+        for sent, user in ((signed_id[:-4], "eric"), (signed_id, "mallory"), (f"{signed_id}/", "eric")):
+            with pytest.raises(errors.SignedIDError):
+                find_upload(sent, user=user)
+        log.warning("photo=%s, signed_id=%s, %r", signed_id, signed_id, find_upload(signed_id, user="eric"))
+        site.clock.advance(90000)
+        try:
+            find_upload(signed_id, user="eric")
+        except errors.SignedIDError:
+            log.exception("refused")
+        start_response("400 Bad Request", [("Content-Length", "0"), ("Content-Type", "text/plain")])
+        return []
+
+    app = AccessLog(DirectUpload(view, SETTINGS, clock=site.clock), clock=lambda: 0.0)
+    webtest.TestApp(app).post(f"/{signed_id}?photo={signed_id}", {"photo": signed_id}, status=400)
+
+
 KINDS = (
     *(signature_refusals, header_refusals, body_refusals, handling_refusals, recovery_refusals),
-    parts_refusals,
+    *(parts_refusals, signed_id_refusals),
 )
 
 

@@ -11,6 +11,7 @@ from oss_wsgi import Upload
 from oss_wsgi.testing import multipart
 
 from ..recovery.site import legacy
+from ..support.callbacks import without_signed_id
 from ..support.linted_client import LintedClient
 
 TOKEN = "CAISexample+Token=="
@@ -90,7 +91,7 @@ def test_the_samples_clients_upload_unchanged(version: str, sample: Any) -> None
         content_type, body = multipart(fields, "图片 1.png", b"\x89PNG", "image/png")
         oss = webtest.TestApp(client.local_oss)
         stored = oss.post("/examplebucket", body, headers={"Content-Type": content_type})
-        assert stored.json == {"Status": "Ok"}
+        assert without_signed_id(stored.json) == {"Status": "Ok"}
         assert (uploads[0].object or "").startswith("user-dir-prefix/")
 
 
@@ -103,7 +104,7 @@ def test_all_files_that_are_sent_with_one_form_are_reported() -> None:
             name = f"{number}.png"
             content_type, body = multipart(sample_v4(answer, name), name, b"\x89PNG", "image/png")
             stored = oss.post("/examplebucket", body, headers={"Content-Type": content_type})
-            assert (stored.status_int, stored.json) == (200, {"Status": "Ok"})
+            assert (stored.status_int, without_signed_id(stored.json)) == (200, {"Status": "Ok"})
         names = [(upload.object or "").rpartition("/")[2] for upload in uploads]
         assert names == [f"{number}.png" for number in range(5)]
         assert len({upload.ticket_id for upload in uploads}) == 1

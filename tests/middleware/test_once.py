@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import OncePerUpload, Upload
+from oss_wsgi import CallbackEndpoint, OncePerUpload, Upload
+from oss_wsgi.callback.signed_id import SignedIDBook
 from oss_wsgi.exceptions import (
     HandlerCommittedError,
     LedgerUnavailableError,
@@ -27,6 +28,8 @@ from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
 from oss_wsgi.wsgi.facts import RequestFacts, facts_of
 from oss_wsgi.wsgi.questions import WouldWaitError
+
+from ..support.callbacks import without_signed_id
 
 NOW = 1733227932
 UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
@@ -266,13 +269,16 @@ class InLoop(MemoryLedger):
         return self.outcome
 
 
-def ask_in_loop(ledger: Any, view: Any, upload: Upload = UPLOAD) -> tuple[list[Any], list[str], Iterable[bytes]]:
+def ask_in_loop(
+    ledger: Any, view: Any, upload: Upload = UPLOAD, **options: Any
+) -> tuple[list[Any], list[str], Iterable[bytes]]:
     """Return what a loop is to hold, the statuses that it gets, and the body."""
     held: list[Any] = []
     statuses: list[str] = []
     environ = webtest.TestRequest.blank("/", POST=b"").environ
     environ |= {"oss_wsgi.upload": upload, "oss_wsgi.hold": held.append}
-    return held, statuses, OncePerUpload(view, ledger)(environ, lambda status, *rest: statuses.append(status))
+    once = OncePerUpload(view, ledger, **options)
+    return held, statuses, once(environ, lambda status, *rest: statuses.append(status))
 
 
 STORED = StoredResponse("200 OK", "text/plain", b"stored")
@@ -436,6 +442,56 @@ def test_a_found_upload_reaches_a_view_by_the_request_that_is_made_for_it() -> N
     assert (again.is_repeated, again.headers) == (True, None)
     assert dict(first.headers or ())["X-Call"] == "1"
     assert (view.uploads, made) == ([found], [asked, None])
+
+
+class Recording(MemoryLedger):
+    """A ledger that shows what it stored."""
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self.stored = super().run_once(identity, handle)
+        return self.stored
+
+
+SIGNED_IDS = SignedIDBook(["s" * 32], "examplebucket", clock=FrozenClock(NOW))
+OF_BUCKET = replace(UPLOAD, bucket="examplebucket", user="eric")
+
+
+def test_each_response_has_a_new_signed_id_that_the_ledger_does_not_store() -> None:
+    uploads: list[Upload] = []
+    ledger = Recording(clock=FrozenClock(NOW))
+    endpoint = CallbackEndpoint(lambda upload: uploads.append(upload) or {"id": 7})
+    once = OncePerUpload(endpoint, ledger, signed_ids=SIGNED_IDS)
+    app = webtest.TestApp(lambda environ, start: once({**environ, "PATH_INFO": ""}, start))
+    answers = [post(app, OF_BUCKET).json for _ in range(2)]
+    for _ in range(2):
+        answers.append(json.loads(once.deliver(replace(OF_BUCKET, recovered=True), {}).response.body))
+    assert ledger.stored.body == b'{"Status": "Ok", "id": 7}'
+    assert [without_signed_id(answer) for answer in answers] == [{"Status": "Ok", "id": 7}] * 4
+    assert len({uploads[0].signed_id, *(answer["signed_id"] for answer in answers)}) == 4
+    assert uploads[0].signed_id == answers[0]["signed_id"]
+    for answer in answers:
+        assert SIGNED_IDS.find_upload(answer["signed_id"], user="eric").object == UPLOAD.object
+
+
+def test_a_pending_response_gets_its_signed_id_when_it_is_decided() -> None:
+    pending = Settled(StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}'))
+    held, _, body = ask_in_loop(InLoop(pending), CallbackEndpoint(), OF_BUCKET, signed_ids=SIGNED_IDS)
+    assert len(held) == 1
+    assert without_signed_id(json.loads(b"".join(body))) == {"Status": "Ok"}
+
+
+def test_a_views_response_stays_as_it_is_and_the_view_finds_the_signed_id() -> None:
+    view = View()
+    ledger = MemoryLedger(clock=FrozenClock(NOW))
+    app = webtest.TestApp(OncePerUpload(view, ledger, signed_ids=SIGNED_IDS))
+    assert [post(app, OF_BUCKET).body for _ in range(2)] == [view.body] * 2
+    assert SIGNED_IDS.find_upload(view.uploads[0].signed_id, user="eric").etag == UPLOAD.etag
+
+
+def test_without_a_book_no_upload_has_a_signed_id() -> None:
+    view = View()
+    post(client(view))
+    assert view.uploads[0].signed_id == ""
 
 
 def test_a_view_without_a_request_is_named() -> None:

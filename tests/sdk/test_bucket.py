@@ -29,6 +29,7 @@ from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import UploadClient
 from oss_wsgi.testing.local_oss import InProcessOSS
 
+from ..support.callbacks import without_signed_id
 from ..support.closing import closing_fixture
 from ..support.deployment import not_found
 from ..support.server_threads import serving_oss
@@ -300,7 +301,7 @@ def recover_over_http(client: UploadClient, oss: LocalOSS) -> None:
     fields: dict[str, str] = {}
     oss.fail_next("callback_refused")
     assert client.upload("猫.png", b"hello", content_type="image/png", change=fields.update).status_int == 203
-    assert client.recover(fields["callback"], fields["key"]).json == {"Status": "Ok"}
+    assert without_signed_id(client.recover(fields["callback"], fields["key"]).json) == {"Status": "Ok"}
     assert client.direct_upload.reconcile(until=0).known == 1
     with urllib.request.urlopen(oss.signed_url(fields["key"])) as response:
         public = response.headers["x-oss-meta-oss-wsgi"]

@@ -53,3 +53,9 @@ def post_callback(
     merged = {**signer.headers(signed_target or target, body, content_type), **(headers or {})}
     present = {name: value for name, value in merged.items() if value is not None}
     return client.post(target, body, headers=present, **options)
+
+
+def without_signed_id(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what a handler has answered: the JSON that a page got, which must have a signed ID too."""
+    assert len(answer["signed_id"]) > 100
+    return {name: value for name, value in answer.items() if name != "signed_id"}

@@ -40,6 +40,7 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.BodyTimeoutError: 408,
     exceptions.MemoryTakenError: 503,
     exceptions.UnverifiedError: 403,
+    exceptions.SignedIDError: 403,
     exceptions.KeyUnavailableError: 503,
     exceptions.TicketUsedError: 409,
     exceptions.LedgerUnavailableError: 503,
