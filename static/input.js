@@ -18,9 +18,10 @@ export function wordsOf(input) {
  * Starts to upload the chosen files; those of an earlier choice that still run are cancelled.
  *
  * While files run, and after one failed or has no answer, the input is invalid, so that its form is not submitted. If the
- * input has a name, a hidden field of this name holds each stored object's name, and the form does not send the files
- * themselves. The input forgets its choice as soon as its form no longer needs it: only then does the browser report a
- * choice of the same file.
+ * input has a name, a hidden field of this name holds each stored file's signed ID, and the form does not send the files
+ * themselves; a file of which the application was not told has no signed ID, so it makes the input invalid too. The
+ * input forgets its choice as soon as its form no longer needs it: only then does the browser report a choice of the same
+ * file.
  * More files than `data-oss-max-files` says are refused together, and none is sent.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
@@ -49,7 +50,8 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
   const show = () => {
     if (stopRound.get(input) !== stop) return;
     const running = uploader.items.find((item) => item.running);
-    const failed = uploader.items.find((item) => item.state === "failed" || item.state === "unsure");
+    const failures = name ? ["failed", "unsure", "untold"] : ["failed", "unsure"];
+    const failed = uploader.items.find((item) => failures.includes(item.state));
     input.setCustomValidity(running ? words("states.sending") : failed ? stateOf(failed, words) : "");
     const isSettled = uploader.items.every(({ state }) => state === "stored" || state === "failed");
     if (isSettled && (failed || !input.required)) input.value = "";
@@ -65,10 +67,10 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
     tell("progress", item);
   });
   uploader.addEventListener("done", ({ detail: { item } }) => {
-    if (name) {
+    if (name && item.state === "stored") {
       input.removeAttribute("name");
       input.dataset.ossName = name;
-      const field = Object.assign(document.createElement("input"), { type: "hidden", name, value: item.key });
+      const field = Object.assign(document.createElement("input"), { type: "hidden", name, value: item.signedId });
       fields.push(field);
       input.after(field);
     }

@@ -223,7 +223,7 @@ class Row {
     show(parts.key, isStored ? visible(item.key) : "");
     if (isStored && item.url) parts.link.href = linkTo(item);
     else parts.link.removeAttribute("href");
-    show(parts.text, visible(item.answer));
+    show(parts.text, visible(withoutSignedId(item.answer)));
     parts.show.hidden = !isStored;
     parts.answer.hidden = !isStored || parts.show.getAttribute("aria-expanded") === "false";
     parts.title.hidden = item.answer === "";
@@ -260,6 +260,11 @@ function again(seconds) {
 /** Returns whether a person must choose to go on with an earlier page's upload of the file, or to start anew. */
 function isOffered({ state, resumable }) {
   return state === "queued" && resumable !== null && !resumable.isChanged;
+}
+
+/** Returns an answer without the signed ID at its end: it is a proof for forms, which nobody should copy from a screen. */
+function withoutSignedId(answer) {
+  return answer.replace(/,\s*"signed_id":\s*"[\w-]+"\s*\}$/, "}");
 }
 
 /** Returns the sentence under a file that did not simply succeed: what happened, and what to do. */

@@ -124,6 +124,11 @@ export class UploadItem {
   readonly url: string;
   /** The text that the application returned; "" without a callback. */
   readonly answer: string;
+  /**
+   * The proof of the stored file, for a form: `find_upload` of your application returns its upload. It is the member
+   * `signed_id` of the answer; "" until the file is stored, or where the server gives none.
+   */
+  readonly signedId: string;
   /** OSS's status. */
   readonly status: number;
   readonly error: UploadError | null;

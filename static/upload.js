@@ -65,6 +65,12 @@ export class UploadItem {
     this.#samples = [];
   }
 
+  /** The proof of the stored file, for a form: the member `signed_id` of the answer. */
+  get signedId() {
+    const { signed_id: signedId } = parseJson(this.answer) ?? {};
+    return typeof signedId === "string" ? signedId : "";
+  }
+
   get canAsk() {
     return this.proof !== null && (this.state === "untold" || this.state === "unsure");
   }

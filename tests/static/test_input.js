@@ -120,22 +120,35 @@ test("files that were chosen before the module was loaded are uploaded", async (
   same([document.querySelector("output").textContent, cloud.asked("form").length], ["cat.png: Done", 1]);
 });
 
-test("with a name a hidden field holds each object's name, and the form does not send the files", async () => {
+test("with a name a hidden field holds each signed ID, and the form does not send the files", async () => {
   const [input] = await page('<input type="file" id="file" name="photo" multiple data-oss-upload><output></output>');
   choose(input, png("a.png"), png("b.png"));
   same(hidden(), []);
   await settled();
   same(hidden().sort(), [
-    ["photo", "uploads/1-a.png"],
-    ["photo", "uploads/2-b.png"],
+    ["photo", cloud.signedId("uploads/1-a.png")],
+    ["photo", cloud.signedId("uploads/2-b.png")],
   ]);
   same([input.getAttribute("name"), input.dataset.ossName, input.value], [null, "photo", ""]);
   choose(input, png("c.png"));
   await settled();
-  same(hidden(), [["photo", "uploads/3-c.png"]], "the later choice replaces the earlier one");
+  same(hidden(), [["photo", cloud.signedId("uploads/3-c.png")]], "the later choice replaces the earlier one");
   choose(input);
   await settled();
   same([hidden(), document.querySelector("output").textContent, input.checkValidity()], [[], "", true]);
+});
+
+test("a named input with a file of which the application was not told is invalid, and makes no field of it", async () => {
+  for (const [name, isValid] of [["photo", false], ["", true]]) {
+    document.body.replaceChildren();
+    const [input, output] = await page(`<input type="file" name="${name}" data-oss-upload><output></output>`);
+    cloud.next("form", (exchange) => exchange.reply(203, xml("CallbackFailed")));
+    cloud.next("recover", (exchange) => exchange.reply(404));
+    choose(input, png());
+    await pass(1);
+    same([output.textContent, hidden()], ["cat.png: Stored, but the application was not told", []]);
+    same(input.checkValidity(), isValid);
+  }
 });
 
 test("an input without a name makes no field, and is empty while its file is sent", async () => {

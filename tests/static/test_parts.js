@@ -49,7 +49,11 @@ test("a file goes in parts of the size that the server says, and its answer is t
     cloud.last("complete").json.parts,
     [1, 2, 3, 4].map((number) => ({ PartNumber: number, ETag: `"PART-${number}"` })),
   );
-  same([item.state, item.answer, item.status, item.key], ["stored", '{"Status":"Ok","number":1}', 200, "uploads/1-film.bin"]);
+  same([item.state, item.status, item.key], ["stored", 200, "uploads/1-film.bin"]);
+  same(
+    [item.answer, item.signedId],
+    ['{"Status":"Ok","number":1,"signed_id":"signed-uploads_1_film_bin"}', "signed-uploads_1_film_bin"],
+  );
   same(
     [item.url, item.sent, item.progress, item.error, item.upload],
     [`${cloud.bucket}/uploads/1-film.bin`, item.file.size, 1, null, null],

@@ -30,7 +30,11 @@ test("a file of which the application was not told is asked for and ends as stor
   const [item] = await upload(uploader, text());
   same([item.state, item.retryIn, item.canAsk, item.running], ["asking", 1, false, true]);
   await pass(1);
-  same([item.state, item.answer, item.error, item.progress, item.retryIn], ["stored", '{"Status":"Ok","number":1}', null, 1, 0]);
+  same([item.state, item.error, item.progress, item.retryIn], ["stored", null, 1, 0]);
+  same(
+    [item.answer, item.signedId],
+    ['{"Status":"Ok","number":1,"signed_id":"signed-uploads_1_a_txt"}', "signed-uploads_1_a_txt"],
+  );
   const { method, path, json: body, headers } = cloud.last("recover");
   same([method, path, headers["content-type"]], ["POST", "/oss/recover", "application/json"]);
   same(body, { ticket: "ticket-of-uploads/1-a.txt", object: "uploads/1-a.txt" });

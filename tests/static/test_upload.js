@@ -13,7 +13,8 @@ test("a file is sent with the fields of its form in their order, and the file la
   );
   same(body.entries.at(-1).filename, "cat.txt");
   same(await body.entries.at(-1).value.text(), "meow");
-  same([item.state, item.status, item.key, item.answer], ["stored", 200, "uploads/1-cat.txt", '{"Status":"Ok","number":1}']);
+  same([item.state, item.status, item.key], ["stored", 200, "uploads/1-cat.txt"]);
+  same(item.answer, '{"Status":"Ok","number":1,"signed_id":"signed-uploads_1_cat_txt"}');
   same(item.url, `${cloud.bucket}/uploads/1-cat.txt`);
 });
 
@@ -574,6 +575,31 @@ test("the answer is the application's text, and of a status other than 200 none"
       ["stored", "", 201],
       ["stored", "plain", 200],
     ],
+  );
+});
+
+test("the signed ID is the answer's member of this name, or an empty text", async () => {
+  const answers = [
+    ['{"signed_id": "abc-_1", "name": "x"}', "abc-_1"],
+    ['{"Status": "Ok"}', ""],
+    ['{"signed_id": 7}', ""],
+    ['"signed_id"', ""],
+    ["null", ""],
+    ["plain", ""],
+    ["", ""],
+  ];
+  for (const [answer] of answers) cloud.next("form", (exchange) => exchange.reply(200, answer));
+  const uploader = await newUploader({ concurrency: 1 });
+  const items = uploader.add(answers.map((_, number) => text(`${number}`)));
+  same(
+    items.map(({ signedId }) => signedId),
+    answers.map(() => ""),
+  );
+  uploader.start();
+  await settled();
+  same(
+    items.map(({ signedId }) => signedId),
+    answers.map(([, signedId]) => signedId),
   );
 });
 

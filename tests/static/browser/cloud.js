@@ -33,6 +33,9 @@
     handled: [],
     names: 0,
 
+    /** The signed ID of an object, which the real cloud seals. */
+    signedId: (key) => `signed-${key.replace(/[^A-Za-z0-9]/g, "_")}`,
+
     /** Lets the next requests of a step, such as "form", go another way: `act(exchange)`, or held if it does nothing. */
     next(step, act = () => {}, times = 1) {
       faults.push({ step, act, times });
@@ -102,7 +105,8 @@
 
   function handle(key, size) {
     cloud.handled.push(key);
-    cloud.objects.set(key, { size, answer: JSON.stringify({ Status: "Ok", number: cloud.handled.length }) });
+    const answer = { Status: "Ok", number: cloud.handled.length, signed_id: cloud.signedId(key) };
+    cloud.objects.set(key, { size, answer: JSON.stringify(answer) });
     return cloud.objects.get(key).answer;
   }
 
