@@ -1,6 +1,6 @@
-"""A form of an application of one's own: the photo goes to OSS, and the form sends the object's name.
+"""A form of an application of one's own: the photo goes to OSS, and the form brings the proof of its upload.
 
-    oss-wsgi serve --app form:application
+oss-wsgi serve --app form:application
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi.exceptions import SignedIDError
 
 if TYPE_CHECKING:
     import webob
@@ -56,12 +57,14 @@ def members(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable
         kind, text = "text/javascript", WAIT
     elif environ["REQUEST_METHOD"] == "POST":
         fields = parse_qs(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode())
-        # Believe a name only if it is one of this person's: the browser could send any.
-        photo = fields.get("photo", [""])[0]
-        if not photo.startswith("members/eric/"):
+        try:
+            # The field holds a signed ID. Nobody but this server makes one, and this one must be of Eric's upload.
+            photo = environ["oss_wsgi.find_upload"](fields.get("photo", [""])[0], user="eric")
+        except SignedIDError:
             start_response("400 Bad Request", [("Content-Type", "text/plain")])
             return [b"Choose a photo."]
-        text = f"<!doctype html><p>Saved {html.escape(fields['name'][0])} with {html.escape(photo)}."
+        name = html.escape(fields.get("name", [""])[0])
+        text = f"<!doctype html><p>Saved {name} with {html.escape(photo.object)}, {photo.size} bytes."
     start_response("200 OK", [("Content-Type", kind)])
     return [text.encode()]
 
@@ -71,4 +74,4 @@ def authorize(request: webob.Request) -> Grant:
     return Grant(user="eric", dir="members/eric", content_types=["image/png", "image/jpeg"])
 
 
-application = DirectUpload(members, Settings.from_environ(os.environ), authorize=authorize, on_upload=lambda upload: {})
+application = DirectUpload(members, Settings.from_environ(os.environ), authorize=authorize)

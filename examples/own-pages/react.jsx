@@ -5,7 +5,7 @@ export function Upload({ onStored }) {
   const [uploader] = useState(() => new Uploader());
   const [, show] = useState(0);
   useEffect(() => {
-    const done = ({ detail: { item } }) => onStored(item.key, item.answer);
+    const done = ({ detail: { item } }) => onStored(item.signedId, item.file);
     const change = () => show((count) => count + 1);
     uploader.addEventListener("done", done);
     for (const type of ["state", "progress"]) uploader.addEventListener(type, change);

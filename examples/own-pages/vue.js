@@ -9,7 +9,7 @@ export const Upload = {
     const row = ({ id, file, state, progress }) => ({ id, name: file.name, state, progress });
     const show = () => { rows.value = uploader.items.map(row); };
     for (const type of ["add", "state", "progress"]) uploader.addEventListener(type, show);
-    uploader.addEventListener("done", ({ detail: { item } }) => emit("stored", item.key, item.answer));
+    uploader.addEventListener("done", ({ detail: { item } }) => emit("stored", item.signedId, item.file));
     const choose = ({ target }) => { uploader.add(target.files); uploader.start(); };
     return { rows, choose };
   },
