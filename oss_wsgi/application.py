@@ -98,7 +98,7 @@ class DirectUpload:
     page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that it has credentials
     and a writable ledger (503 otherwise). With ``OSS_RECOVER=on``, ``POST {prefix}/recover`` answers a page whose
     callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts, by the requests that
-    Uppy's clients send. Every other path goes to ``app`` unchanged.
+    Uppy's clients send. Every other path goes to ``app`` unchanged, with ``find_upload`` in its environ.
 
     Use ``prefix=""`` for a DirectUpload that another application or server mounts: the endpoints are at ``/signature``
     and so on below the mount, every other path is 404, and ``app`` gets only what ``forward_callback`` passes on.
