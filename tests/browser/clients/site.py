@@ -72,6 +72,7 @@ class Site:
             upload_names="original",
             allow_anonymous=True,
             ticket_secret=("a ticket secret for tests and nothing else",),
+            signed_ids=False,  # each page shows the whole response
         )
         keys = PublicKeyStore({self.oss.public_key_url: self.oss.public_key_pem})
         save = self.uploads.append

@@ -43,7 +43,7 @@ def test_a_file_is_stored_and_the_component_has_the_answer(
     context: BrowserContext, parts_site: PartsSite, tmp_path: Path, client: str, content: bytes
 ) -> None:
     page = send(context, parts_site, client, tmp_path, content)
-    expect_report(page, f'{DONE[client]} {{"Status":"Ok","number":1}}')
+    expect_report(page, f'{DONE[client]} {{"Status":"Ok","number":1,"signed_id":"')
     expect_report(page, "percent 100")
     assert parts_site.content() == content
     operation = "PostObject" if content is SMALL else "CompleteMultipartUpload"

@@ -79,9 +79,9 @@ def test_the_example_of_uppy_5_logs_the_answer_of_a_small_file_and_no_error(
 
 
 REPORTS = {
-    "large_antd": 'done {"Status":"Ok","number":1,"name":"film"}',
-    "large_filepond": "processed film",
-    "large_element_plus": 'success {"Status":"Ok","number":1,"name":"film"}',
+    "large_antd": 'done {"Status":"Ok","number":1,"signed_id":"a-proof"}',
+    "large_filepond": "processed a-proof",
+    "large_element_plus": 'success {"Status":"Ok","number":1,"signed_id":"a-proof"}',
 }
 
 
@@ -89,7 +89,7 @@ REPORTS = {
 def test_each_library_uploads_by_the_thirty_lines(
     context: BrowserContext, parts_site: PartsSite, film: Path, client: str
 ) -> None:
-    parts_site.answer = {"name": "film"}
+    parts_site.answer = {"signed_id": "a-proof"}
     page = open_client(context, parts_site, client)
     choose(page, film)
     expect_report(page, REPORTS[client])
