@@ -111,6 +111,11 @@ class Sealer:
         except InvalidTag:
             raise _altered() from None
 
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with the secrets: each sealed text shows the ID of its secret too."""
+        return b"".join(secret.id for secret in self._secrets.current()).hex()
+
 
 class _Secret(dict[int, AESGCM]):
     """One secret: its ID and its key for each day, both derived from the secret."""

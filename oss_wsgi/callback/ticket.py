@@ -230,8 +230,7 @@ class TicketBook:
     @property
     def fingerprint(self) -> str:
         """A text that changes with the secrets and ``keep_seconds``: what did not open before may open then."""
-        ids = b"".join(secret.id for secret in self._secrets.current())  # each ticket begins with such an ID
-        return f"{ids.hex()} {self._keep_seconds}"
+        return f"{self._sealer.fingerprint} {self._keep_seconds}"
 
     def seal(self, ticket: NewTicket) -> str:
         """Return a ticket sealed under the first secret and today's key."""

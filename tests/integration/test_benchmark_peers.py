@@ -19,7 +19,7 @@ from ..support.running_server import clean_environ
 Post = Callable[[Report], tuple[int, bytes]]
 
 SERVERS = {server.name: server for server in peers() if server.name == "server.py" or "like for like" in server.name}
-OK = (200, b'{"Status": "Ok"}')
+OK = (200, b'{"Status": "Ok"')  # and a signed ID of ours
 NAME = "filename=user-dir-prefix%2F"
 #: What is changed in a good report's body, and the answer's status.
 CHANGES = {
@@ -68,7 +68,8 @@ def changed(report: Report, reporter: Reporter, old: str, new: str) -> Report:
 
 def test_a_real_callback_is_taken_and_taken_again(post: Post, reporter: Reporter) -> None:
     report = reporter.report()
-    assert [post(report), post(report), post(reporter.report())] == [OK] * 3
+    answers = [post(report), post(report), post(reporter.report())]
+    assert [(status, body[: len(OK[1])]) for status, body in answers] == [OK] * 3
 
 
 @pytest.mark.parametrize("position", [0, 6, 12, 40, -1], ids=["secret", "day", "nonce", "content", "tag"])
