@@ -319,7 +319,7 @@ class DirectUpload:
         environ[FIND_KEY] = self.find_upload
         return self._app(environ, start_response)
 
-    def find_upload(self, signed_id: str, *, user: str | None, max_age: float = MAX_AGE) -> Upload:
+    def find_upload(self, signed_id: str | None, *, user: str | None, max_age: float = MAX_AGE) -> Upload:
         """Return the upload of a signed ID that a form has brought; the application finds this in its environ too.
 
             upload = environ["oss_wsgi.find_upload"](form.get("photo"), user=environ.get("REMOTE_USER"))

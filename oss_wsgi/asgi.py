@@ -171,7 +171,7 @@ class DirectUpload:
             self._reports_in_work -= is_report
             _LOOP.reset(token)
 
-    def find_upload(self, signed_id: str, *, user: str | None, max_age: float = MAX_AGE) -> Upload:
+    def find_upload(self, signed_id: str | None, *, user: str | None, max_age: float = MAX_AGE) -> Upload:
         """Return the upload of a signed ID as ``oss_wsgi.DirectUpload.find_upload`` does; it waits for nothing."""
         return self.wsgi.find_upload(signed_id, user=user, max_age=max_age)
 

@@ -68,7 +68,7 @@ class Upload:
         sent the file again meanwhile.
     :ivar signed_id: a sealed proof of this upload, usually some 320 characters, at most 4,000, which a form may carry:
         letters, digits, ``-`` and ``_``. ``DirectUpload.find_upload`` returns the upload again. It is "" for a test
-        upload, and without a ``DirectUpload``.
+        upload, where it would be longer, and without a ``DirectUpload``.
     :ivar transaction: the open transaction of ``SQLLedger.sharing`` or ``DjangoLedger``, in which the handler works and
         the ledger then stores the response; None with other ledgers. The ledger commits or rolls back.
     """

@@ -106,6 +106,11 @@ def test_an_upload_whose_names_are_too_long_has_none_and_the_log_says_why(caplog
     assert "characters and may have 4000; shorten the grant's data and user" in caplog.messages[0]
 
 
+def test_none_has_more_than_4000_characters() -> None:
+    lengths = {len(signed_id(dataclasses.replace(UPLOAD, filename="f" * length))) for length in range(2600, 2800)}
+    assert (min(lengths), max(lengths)) == (0, MAX_SIGNED_ID)
+
+
 def test_a_trial_has_none() -> None:
     assert signed_id(dataclasses.replace(UPLOAD, is_trial=True)) == ""
 
