@@ -150,6 +150,7 @@ class Again:
     """A request for another try: the server drops this response, and calls the application again soon.
 
     Meanwhile the request waits in the server's loop, not in a thread. All tries of a request share one object.
+    Uppy needs it: it begins all files at once, and gives one up after a single 503.
     """
 
     __slots__ = ("due", "frees_others", "is_asked", "is_counted", "is_offered", "since")
