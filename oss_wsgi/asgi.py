@@ -19,7 +19,7 @@ from .application import DirectUpload as WSGIDirectUpload
 from .application import ledger_of
 from .callback.signed_id import MAX_AGE
 from .exceptions import CallbackError
-from .serving.bodies import BODIES, RefusedBody, UnreadBody
+from .serving.bodies import BODIES, RefusedBody
 from .settings import Settings
 from .wsgi.facts import facts_of
 from .wsgi.responses import THREADS_KEY
@@ -134,7 +134,7 @@ class DirectUpload:
         bridge = self._bridge(scope, path)
         length = self._length_to_read(scope, path)
         if not length:
-            await self._call(bridge, scope, UnreadBody(), send)
+            await self._call(bridge, scope, io.BytesIO(), send)
             return
         with BODIES.count((scope.get("client") or ("", 0))[0]) as body:
             try:

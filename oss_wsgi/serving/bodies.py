@@ -173,10 +173,6 @@ class RefusedBody:
         raise self._error
 
 
-class UnreadBody(io.BytesIO):
-    """The input of a request whose body the application refuses, or answers without: nothing of it was read."""
-
-
 def _address(host: str) -> Any:
     """Return who counts as one peer: an IPv4 address, or a network of 64 bits of IPv6."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,17 +62,11 @@ class ReceivedCallback(NamedTuple):
     content_type: str
 
     @classmethod
-    def from_environ(
-        cls, environ: WSGIEnvironment, check: Callable[[str, str], object] | None = None
-    ) -> ReceivedCallback:
-        """Read a callback from an environ; this consumes ``wsgi.input``, at most ``MAX_BODY_BYTES`` of it.
-
-        ``check`` gets ``authorization`` and ``pub_key_url`` before the body is read, and may raise a CallbackError.
-        """
+    def from_environ(cls, environ: WSGIEnvironment) -> ReceivedCallback:
+        """Read a callback from an environ; this consumes ``wsgi.input``, at most ``MAX_BODY_BYTES`` of it."""
         key, authorization, pub_key_url = signature_headers(environ)
         try:
-            checked = None if check is None else lambda: check(authorization, pub_key_url)
-            body, error = read_body(environ, MAX_BODY_BYTES, checked), None
+            body, error = read_body(environ, MAX_BODY_BYTES), None
         except CallbackError as body_error:
             body, error = b"", body_error
         content_type = header(environ, "CONTENT_TYPE")
@@ -205,8 +198,7 @@ def _without_authority(target: bytes) -> bytes:
 def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] | None = None) -> bytes:
     """Read the whole body: at most ``limit`` bytes, and only if its end is known.
 
-    ``check`` is called before a byte is read, if the length is allowed; what it raises ends the call. A body that is in
-    memory already is not checked, unless it is cut: there is nothing to wait for.
+    ``check`` is called before a byte is read, if the length is allowed; what it raises ends the call.
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError, and what an input of
     `serving.bodies` raises: BodyTimeoutError, MemoryTakenError.
@@ -215,14 +207,12 @@ def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] 
     if "HTTP_TRANSFER_ENCODING" in environ or text in ("", "-1"):
         chunked = "chunked" in header(environ, "HTTP_TRANSFER_ENCODING").lower() or text == "-1"
         if text in ("", "-1") or (chunked and text == "0"):
-            return _read_to_end(environ, limit, chunked, check)
+            return _read_to_end(environ, limit, chunked)
     size = check_length(environ, limit)
-    if check is not None and type(environ["wsgi.input"]) is not io.BytesIO:
+    if check is not None:
         check()
     data = _read(environ["wsgi.input"], size)
     if len(data) < size:
-        if check is not None:
-            check()  # what the request lacks comes before what its body lacks
         raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
     return data
 
@@ -238,11 +228,9 @@ def check_length(environ: WSGIEnvironment, limit: int) -> int:
     return size
 
 
-def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool, check: Callable[[], object] | None) -> bytes:
+def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
     """Read a body without a length, which HTTP/2 and chunks allow, if the server knows where the body ends."""
     has_end = environ.get("wsgi.input_terminated")
-    if has_end and check is not None:
-        check()
     data = _read(environ["wsgi.input"], limit + 1) if has_end else b""
     if len(data) > limit:
         raise BodyTooLargeError("body_too_large", f"the body, sent without a length, is over {limit} bytes")
