@@ -19,7 +19,6 @@ from ..support.running_server import clean_environ
 Post = Callable[[Report], tuple[int, bytes]]
 
 SERVERS = {server.name: server for server in peers() if server.name == "server.py" or "like for like" in server.name}
-OK = (200, b'{"Status": "Ok"')  # and a signed ID of ours
 NAME = "filename=user-dir-prefix%2F"
 #: What is changed in a good report's body, and the answer's status.
 CHANGES = {
@@ -59,6 +58,12 @@ def post(
         yield post
 
 
+def is_ok(answer: tuple[int, bytes]) -> bool:
+    """Return whether a report was taken; our server adds a signed ID to the answer."""
+    status, body = answer
+    return status == 200 and body.startswith(b'{"Status": "Ok"')
+
+
 def changed(report: Report, reporter: Reporter, old: str, new: str) -> Report:
     """Return a report with another body, signed as OSS would sign it."""
     text = report.body.decode()
@@ -69,7 +74,7 @@ def changed(report: Report, reporter: Reporter, old: str, new: str) -> Report:
 def test_a_real_callback_is_taken_and_taken_again(post: Post, reporter: Reporter) -> None:
     report = reporter.report()
     answers = [post(report), post(report), post(reporter.report())]
-    assert [(status, body[: len(OK[1])]) for status, body in answers] == [OK] * 3
+    assert [is_ok(answer) for answer in answers] == [True] * 3
 
 
 @pytest.mark.parametrize("position", [0, 6, 12, 40, -1], ids=["secret", "day", "nonce", "content", "tag"])
@@ -79,7 +84,7 @@ def test_a_ticket_with_a_changed_byte_is_refused(post: Post, reporter: Reporter,
     letters = list(ticket)
     letters[position] = "B" if letters[position] == "A" else "A"
     assert post(changed(report, reporter, ticket, "".join(letters)))[0] == 403
-    assert post(report) == OK
+    assert is_ok(post(report))
 
 
 @pytest.mark.parametrize("change", CHANGES)
