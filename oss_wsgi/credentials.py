@@ -120,7 +120,6 @@ class RefreshingCredentialsProvider(ForkAware):
         recheck: float = 300.0,
         wait_timeout: float = 3.0,
     ) -> None:
-        super().__init__()
         self._provider = provider
         self._clock = clock
         self._ahead = ahead
@@ -132,6 +131,7 @@ class RefreshingCredentialsProvider(ForkAware):
         self._next_attempt = float("-inf")
         self._error = "The provider has not returned the first credentials yet: try again."
         self._lock = threading.Lock()
+        super().__init__()
 
     def get_credentials(self) -> Credentials:
         """Return credentials that are valid now; CredentialsError if there are none."""
@@ -149,9 +149,8 @@ class RefreshingCredentialsProvider(ForkAware):
             return cached.credentials
         raise CredentialsError(self._error)
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:  # the thread that refreshes does not run here
-            self._lock, self._refresh = threading.Lock(), None
+    def _renew_in_child(self) -> None:
+        self._lock, self._refresh = threading.Lock(), None  # the thread that refreshes does not run here
 
     def _refresh_if_due(self, now: float) -> threading.Event | None:
         """Start a refresh if one is due and none is running; return the end of the running one, if any."""

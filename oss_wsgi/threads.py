@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+# This also registers hooks, before those here: so a fork waits for the objects here before it takes the lock without
+# which no executor of the process can work.
+import concurrent.futures.thread  # noqa: F401
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -76,38 +79,109 @@ def _begin(function: Callable[[], T], thread_name: str) -> tuple[threading.Threa
 
 
 class ForkAware:
-    """Base class for objects that are called before and after each fork of the process."""
+    """Base class for objects whose locks or connections a forked child must not inherit as they are.
+
+    A fork copies all locks but only one thread, so a lock that another thread holds stays locked in the child forever.
+    """
 
     def __init__(self) -> None:
-        _fork_aware.add(self)
+        """Take part in each fork that begins from now on; call this once the object has its locks."""
+        _fork_aware[next(_numbers)] = self
 
-    def _before_fork(self) -> None:
-        """Release what a child must not inherit, and block all calls until ``_after_fork``."""
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Keep other threads from using the object while the process forks, and close what a child must not inherit.
+
+        Locks are held by ``with``, so that an error releases them. They are RLocks, because the handler of a signal may
+        fork while its own thread has them.
+        """
+        yield
+
+    def _renew_in_child(self) -> None:
+        """Make new locks, and forget the parent's threads and connections. This also runs if ``_paused`` has failed."""
         return
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again. The parent's calls do not run in a child, which must not wait for them."""
-        return
+
+#: What a child has inherited open: it must neither use nor close that, and garbage collection would close it.
+inherited: list[object] = []
+
+#: How often a step of a hook is tried. Handlers of signals may raise in it, and Python forks whatever a hook raises.
+_TRIES = 3
+
+_numbers = count()
+_fork_aware: weakref.WeakValueDictionary[int, ForkAware] = weakref.WeakValueDictionary()
+#: Held from the first step of a fork to its last.
+_fork_lock = threading.RLock()
+#: In ``paused`` it has the generator that holds what this thread's fork has paused. Without the generator all goes on.
+_this_thread = threading.local()
 
 
-_fork_aware: weakref.WeakSet[ForkAware] = weakref.WeakSet()
-_forking: list[ForkAware] = []
+@contextmanager
+def no_fork() -> Iterator[None]:
+    """Keep forks of other threads waiting while the with block runs."""
+    with _fork_lock:
+        yield
+
+
+def _objects() -> list[ForkAware]:
+    """Return the objects that exist now, in the order in which they were made."""
+    return [each for reference in _fork_aware.valuerefs() if (each := reference()) is not None]
+
+
+def _persist(step: Callable[[], object], errors: list[BaseException]) -> None:
+    """Do a step, and try it again if it raises; append what it raises."""
+    for _ in range(_TRIES):
+        try:
+            step()
+            return
+        except BaseException as error:
+            errors.append(error.with_traceback(None))  # a traceback would keep alive what the step has locked
+
+
+def _pausing(errors: list[BaseException]) -> Iterator[None]:
+    """Pause all objects, and yield; let them go on when the generator ends, or nobody has it any more."""
+    with _fork_lock, ExitStack() as paused:
+        for each in _objects():
+            _persist(partial(_enter, paused, each), errors)
+        yield
+
+
+def _enter(paused: ExitStack, each: ForkAware) -> None:
+    paused.enter_context(each._paused())
+
+
+def _pause(errors: list[BaseException]) -> None:
+    pausing = _pausing(errors)
+    next(pausing)
+    _this_thread.paused = pausing
 
 
 def _before_fork() -> None:
-    _forking.extend(_fork_aware)
-    for each in _forking:
-        each._before_fork()
+    errors: list[BaseException] = []
+    _persist(partial(_pause, errors), errors)
+    _raise_first(errors)
 
 
-def _after_fork(*, is_child: bool) -> None:
-    while _forking:
-        _forking.pop()._after_fork(is_child=is_child)
+def _renew() -> None:
+    global _fork_lock
+    _fork_lock = threading.RLock()
+    errors: list[BaseException] = []
+    for each in _objects():
+        _persist(each._renew_in_child, errors)
+    _raise_first(errors)
+
+
+def _raise_first(errors: list[BaseException]) -> None:
+    """Raise the first error, which Python then prints."""
+    try:
+        if errors:
+            raise errors[0]
+    finally:
+        errors.clear()  # or the error and its frames keep each other, and an object, alive
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(is_child=False),
-        after_in_child=lambda: _after_fork(is_child=True),
-    )
+    # No function in Python: in its first line the handler of a signal that came during the fork may raise.
+    end = partial(setattr, _this_thread, "paused", None)
+    os.register_at_fork(before=_before_fork, after_in_parent=end, after_in_child=end)
+    os.register_at_fork(after_in_child=_renew)

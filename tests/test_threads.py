@@ -1,14 +1,22 @@
-"""A call within its time limit returns or raises as it would alone; calls run ahead, in order and a few at once."""
+"""Calls within a time limit, calls ahead of their turn, and what a fork does with the objects that take part in it."""
 
 from __future__ import annotations
 
+import gc
+import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from oss_wsgi.threads import TimeLimitError, call_within, calls_ahead
+from oss_wsgi import MemoryLedger
+from oss_wsgi.threads import ForkAware, TimeLimitError, call_within, calls_ahead
 
+from .support.children import fork, forking
 from .support.waiting import wait_until
 
 
@@ -92,3 +100,198 @@ def test_no_arguments_need_no_thread() -> None:
     before = threading.enumerate()
     with calls_ahead(print, [], limit=4, thread_name="test"):
         assert threading.enumerate() == before
+
+
+class Paused(ForkAware):
+    """Notes what a fork does with it, in the order of a shared list."""
+
+    def __init__(self, name: str, seen: list[str], pause: Callable[[], object] = int) -> None:
+        self.name, self.seen, self.pause = name, seen, pause
+        super().__init__()
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        self.pause()
+        self.seen.append(f"pause {self.name}")
+        try:
+            yield
+        finally:
+            self.seen.append(f"resume {self.name}")
+
+    def _renew_in_child(self) -> None:
+        self.seen.append(f"renew {self.name}")
+
+
+@pytest.fixture
+def ignored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Return a list that gets what Python ignores: the errors of hooks, which it keeps alive."""
+    ignored: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    yield ignored
+    ignored.clear()  # their frames keep a test's objects alive
+
+
+@forking
+def test_a_fork_pauses_all_objects_and_a_child_renews_them() -> None:
+    seen: list[str] = []
+    kept = [Paused(name, seen) for name in "ab"]
+    paused = ["pause a", "pause b", "resume b", "resume a"]
+    fork(lambda: seen == [*paused, "renew a", "renew b"])
+    assert seen == paused
+    assert len(kept) == 2
+
+
+@forking
+def test_one_fork_waits_for_another() -> None:
+    seen: list[str] = []
+    has_begun, is_second = threading.Event(), threading.Event()
+    overlaps: list[bool] = []
+
+    def wait_for_second() -> None:
+        if has_begun.is_set():
+            is_second.set()
+        else:
+            has_begun.set()
+            overlaps.append(is_second.wait(1))
+
+    paused = Paused("a", seen, wait_for_second)
+    threads = [threading.Thread(target=fork, args=[lambda: True]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        has_begun.wait(60)
+    for thread in threads:
+        thread.join()
+    assert overlaps == [False]
+    assert seen == [f"pause {paused.name}", "resume a"] * 3
+
+
+@forking
+def test_an_object_that_cannot_be_paused_keeps_no_other_one_locked(ignored: list[Any]) -> None:
+    seen: list[str] = []
+    kept = [Paused("a", seen), Paused("b", seen, lambda: 1 / 0), Paused("c", seen)]
+    fork(lambda: seen[-3:] == ["renew a", "renew b", "renew c"])
+    assert seen == ["pause a", "pause c", "resume c", "resume a"]
+    assert [each.exc_type for each in ignored] == [ZeroDivisionError]
+    assert len(kept) == 3
+
+
+@forking
+def test_a_signal_whose_handler_raises_in_a_hook_leaves_nothing_unpaused(ignored: list[Any]) -> None:
+    seen: list[str] = []
+    signals = [signal.SIGUSR1]
+
+    def raise_signal() -> None:
+        while signals:
+            signal.raise_signal(signals.pop())
+
+    def interrupt(number: int, frame: object) -> None:
+        raise InterruptedError
+
+    paused = Paused("a", seen, raise_signal)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        fork(lambda: seen == ["pause a", "resume a", "renew a"])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == ["pause a", "resume a"]
+    assert [each.exc_type for each in ignored] == [InterruptedError]
+    assert paused.name == "a"
+
+
+INTERRUPTED = """
+import faulthandler, os, random, signal, sys, threading
+from oss_wsgi import MemoryLedger, threads
+faulthandler.dump_traceback_later(100, exit=True)
+sys.unraisablehook = lambda ignored: interruptions.append(ignored.exc_type)
+ledger = MemoryLedger(clock=lambda: 1733227932.0)
+interruptions = []
+
+def interrupt(number, frame):
+    while frame is not None:  # the hooks of logging would not stand it
+        if frame.f_code.co_filename == threads.__file__:
+            raise InterruptedError
+        frame = frame.f_back
+
+signal.signal(signal.SIGALRM, interrupt)
+for _ in range(300):
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 2e-4))
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def use():
+    child = os.fork()
+    ledger.known([("a", "b")])
+    if not child:
+        os._exit(0)
+    print(os.waitpid(child, 0)[1])
+
+thread = threading.Thread(target=use)
+thread.start()
+thread.join()
+assert interruptions
+"""
+
+
+@forking
+def test_handlers_of_signals_that_raise_anywhere_in_the_hooks_leave_no_lock_taken() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+@forking
+def test_an_object_made_during_a_fork_is_not_paused_by_it() -> None:
+    seen: list[str] = []
+    made: list[Paused] = []
+    first = Paused("first", seen, lambda: made.append(Paused("second", seen)))
+    fork(lambda: seen == ["pause first", "resume first", "renew first", "renew second"])
+    assert seen == ["pause first", "resume first"]
+    assert first.name == "first"
+
+
+@forking
+def test_an_object_that_nobody_else_needs_lives_until_the_fork_is_over() -> None:
+    seen: list[str] = []
+    kept: list[Paused] = []
+
+    def drop() -> None:
+        kept.clear()
+        gc.collect()
+
+    first = Paused("first", seen, drop)
+    kept.append(Paused("second", seen))
+    fork(lambda: True)
+    assert seen == ["pause first", "pause second", "resume second", "resume first"]
+    assert first.name == "first"
+
+
+@forking
+def test_a_fork_in_a_hook_waits_for_nothing_that_its_own_thread_has_paused() -> None:
+    ledger = MemoryLedger(clock=lambda: 1733227932.0)
+    seen: list[str] = []
+
+    def fork_once() -> None:
+        if "forks" not in seen:
+            seen.append("forks")
+            fork(lambda: ledger.known([("a", "b")]) == set())
+
+    paused = Paused("a", seen, fork_once)
+    fork(lambda: ledger.known([("a", "b")]) == set())
+    assert seen == ["forks", "pause a", "resume a", "pause a", "resume a"]
+    assert paused.name == "a"
+
+
+@forking
+def test_a_module_that_is_imported_during_a_fork_gives_back_nothing() -> None:
+    code = """
+import concurrent.futures.thread, os
+os.register_at_fork(before=lambda: __import__("oss_wsgi.threads"))
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from oss_wsgi.private_file import check_own, sqlite_files
-from oss_wsgi.threads import ForkAware
+from oss_wsgi.threads import ForkAware, inherited
 
 #: The folder of parts, which belong to no bucket's folder until their upload is completed.
 PARTS = ".parts"
@@ -132,11 +132,11 @@ class IndexDatabase(ForkAware):
     """The connections of this process to a database, which several processes of one user may share."""
 
     def __init__(self, path: str) -> None:
-        super().__init__()
         self._path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()  # reads do not wait for transactions
         self._connections: list[sqlite3.Connection | None] = [None, None]
+        super().__init__()
         with self.transaction() as connection:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 connection.execute(statement)
@@ -171,15 +171,17 @@ class IndexDatabase(ForkAware):
                 connection.close()
         self._connections = [None for _ in self._connections]
 
-    def _before_fork(self) -> None:
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
         """Wait for the other threads' work, and close the connections: SQLite's do not survive a fork."""
-        self._write_lock.acquire()
-        self._read_lock.acquire()
-        self._disconnect()
+        with self._write_lock, self._read_lock:
+            self._disconnect()
+            yield
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        self._read_lock.release()
-        self._write_lock.release()
+    def _renew_in_child(self) -> None:
+        self._write_lock, self._read_lock = threading.RLock(), threading.RLock()
+        inherited.append(self._connections)  # they are open only if `_paused` has failed
+        self._connections = [None for _ in self._connections]
 
     def _connection(self, purpose: int) -> sqlite3.Connection:
         """Return the connection for a purpose, whose lock the caller holds."""

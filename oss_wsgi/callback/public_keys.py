@@ -103,7 +103,6 @@ class PublicKeyStore(ForkAware):
         fetcher: Callable[[str], bytes] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__()
         if fetcher is not None and clock is None:
             raise ValueError("PublicKeyStore needs a clock if it has a fetcher.")
         self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, load_public_key(OSS_PUBLIC_KEY))
@@ -128,6 +127,7 @@ class PublicKeyStore(ForkAware):
         #: Until when the next fetch must wait, and whether the last one got no answer.
         self._pauses: dict[str, tuple[float, bool]] = {}
         self._lock = threading.Lock()
+        super().__init__()
 
     def get(self, url: str) -> RSAPublicKey:
         """Return the key for a URL.
@@ -244,9 +244,8 @@ class PublicKeyStore(ForkAware):
             _log_key(url, key)
         return key
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:  # the threads that fetch do not run here
-            self._lock, self._running = threading.Lock(), {}
+    def _renew_in_child(self) -> None:
+        self._lock, self._running = threading.Lock(), {}  # the threads that fetch do not run here
 
 
 def _untrusted() -> UnverifiedError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..exceptions import OSSWSGIError
+from ..threads import ForkAware
 from ..wsgi.facts import facts_of
 from ..wsgi.responses import json_response
 
@@ -34,7 +35,7 @@ class HealthEndpoint:
         return method == "GET" and not path
 
 
-class ReadinessEndpoint:
+class ReadinessEndpoint(ForkAware):
     """Application: GET or HEAD returns 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
 
     ``draining`` is one of the names once a server of `make_server` has been told to stop.
@@ -55,6 +56,10 @@ class ReadinessEndpoint:
         self._lock = threading.Lock()
         self._failing: list[str] | None = None
         self._until = float("-inf")
+        super().__init__()
+
+    def _renew_in_child(self) -> None:
+        self._lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):

@@ -36,7 +36,9 @@ class Metrics:
                                                          (your own view's response was not 2xx)
     oss_wsgi_request_seconds              endpoint       histogram of the time until the response
     oss_wsgi_key_fetches_total            outcome        fetched, failed
-    oss_wsgi_ledger_uploads                              stored responses, and orphans that on_orphan was told of
+    oss_wsgi_ledger_uploads                              stored responses, and orphans that on_orphan was told of, of
+                                                         all processes that share the ledger; expired ones count until
+                                                         they are deleted. From 100,000 on a SQL database estimates
     oss_wsgi_recovered_total              outcome        pages that asked for a lost report: recovered, repeated, a
                                                          reason
     oss_wsgi_multipart_total              step, outcome  requests of uploads in parts. Steps: params, begin, part,

@@ -6,11 +6,13 @@ import math
 import threading
 from collections.abc import Callable
 
+from ..threads import ForkAware
+
 # Refilling adds fractions, so their sum may differ slightly from a whole request.
 _SLACK = 1e-6
 
 
-class RateLimit:
+class RateLimit(ForkAware):
     """Callable ``(who) -> float | None``: None counts the request and lets it pass, a number is the seconds to wait.
 
         RateLimit(30, 60, clock=time.monotonic)  # 30 at once, then one every 2 seconds
@@ -39,6 +41,10 @@ class RateLimit:
         self._clock = clock
         self._max_callers = max_callers
         self._callers: dict[str, tuple[float, float]] = {}  # who -> used requests, and when that was computed
+        self._lock = threading.Lock()
+        super().__init__()
+
+    def _renew_in_child(self) -> None:
         self._lock = threading.Lock()
 
     def __call__(self, who: str) -> float | None:

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, server_errors
+from ..threads import ForkAware
 from .rate_limit import check_rate
 
 #: Seconds for connecting and for an answer: short, because requests wait for it.
@@ -41,7 +42,7 @@ return 0
 log = logging.getLogger(__name__)
 
 
-class RedisRateLimit:
+class RedisRateLimit(ForkAware):
     """Callable ``(who) -> float | None``, like ``RateLimit``, which counts for all processes and machines together.
 
         RedisRateLimit(30, 60, "redis://127.0.0.1:6379/0")  # 30 at once, then one every 2 seconds
@@ -78,6 +79,10 @@ class RedisRateLimit:
         self._interval = seconds / count
         self._passes_when_away = pass_when_away
         self._away_until = self._logged_until = -math.inf
+        self._lock = threading.Lock()
+        super().__init__()
+
+    def _renew_in_child(self) -> None:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:

@@ -29,13 +29,12 @@ class Slots(ForkAware):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self._lock = threading.Lock()
         self._held: list[Slot] = []
+        super().__init__()
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:  # the threads that hold slots do not run here
-            self._lock, self._held = threading.Lock(), []
+    def _renew_in_child(self) -> None:
+        self._lock, self._held = threading.Lock(), []  # the threads that hold slots do not run here
 
     @contextmanager
     def hold(self, environ: WSGIEnvironment) -> Iterator[Slot]:

@@ -232,9 +232,9 @@ class OnceLedger(ForkAware, ABC):
     """
 
     def __init__(self, wait_timeout: float) -> None:
-        super().__init__()
         self._wait_timeout = wait_timeout
         self._gate = Gate(wait_timeout)
+        super().__init__()
 
     @property
     def place(self) -> Place | None:
@@ -376,13 +376,12 @@ class Gate(ForkAware):
     """Decides which calls of one process continue: for each place, one call enters and one may wait for it."""
 
     def __init__(self, wait_timeout: float) -> None:
-        super().__init__()
         self._wait_timeout = wait_timeout
         self._forget()
+        super().__init__()
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:  # the threads of the calls do not run here
-            self._forget()
+    def _renew_in_child(self) -> None:
+        self._forget()  # the threads of the calls do not run here
 
     def _forget(self) -> None:
         self._lock = threading.Lock()

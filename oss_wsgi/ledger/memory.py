@@ -7,8 +7,8 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from ..exceptions import LedgerUnavailableError
 from .base import (
@@ -54,7 +54,6 @@ class MemoryLedger(LoopLedger):
         max_notes: int = 200_000,
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
     ) -> None:
-        super().__init__(wait_timeout)
         self._clock = clock
         self._max_uploads = max_uploads
         self._max_bytes = max_bytes
@@ -75,7 +74,8 @@ class MemoryLedger(LoopLedger):
         self._expected_count = 0
         self._bytes = 0
         self._overflow_logged = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        super().__init__(wait_timeout)
 
     @property
     def place(self) -> Place:
@@ -163,11 +163,13 @@ class MemoryLedger(LoopLedger):
     def _hold(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def _before_fork(self) -> None:
-        self._lock.acquire()
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        with self._lock:
+            yield
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        self._lock.release()
+    def _renew_in_child(self) -> None:
+        self._lock = threading.RLock()
 
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:

@@ -19,7 +19,8 @@ class FileLocks:
     def __init__(self, path: str) -> None:
         self._folder = f"{path}s"
         self._held: dict[int, int] = {}
-        self._mutex = threading.Lock()
+        #: Held by each call, and during a fork.
+        self.mutex = threading.RLock()
         make_own_folder(self._folder)
 
     def place(self, number: int, *, is_name: bool = False) -> int:
@@ -30,27 +31,27 @@ class FileLocks:
         """Lock a place; return False if another call or process holds it."""
         make_own_folder(self._folder)
         path = os.path.join(self._folder, f"{place:04}")
-        while True:
-            descriptor = open_private(path, os.O_RDWR | os.O_CREAT, like=self._folder)
-            try:
-                has_lock = lock(descriptor)
-                is_current = os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
-            except FileNotFoundError:
-                is_current = False
-            except BaseException:
-                os.close(descriptor)
-                raise
-            if is_current and has_lock:
-                with self._mutex:
+        with self.mutex:  # a child closes only what is in `_held`
+            while True:
+                descriptor = open_private(path, os.O_RDWR | os.O_CREAT, like=self._folder)
+                try:
+                    has_lock = lock(descriptor)
+                    is_current = os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+                except FileNotFoundError:
+                    is_current = False
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                if is_current and has_lock:
                     self._held[place] = descriptor
-                return True
-            os.close(descriptor)
-            if is_current:
-                return False
+                    return True
+                os.close(descriptor)
+                if is_current:
+                    return False
 
     def unlock(self, place: int) -> None:
         """Unlock a place."""
-        with self._mutex:
+        with self.mutex:
             descriptor = self._held.pop(place, -1)
         if descriptor >= 0:
             os.close(descriptor)
@@ -58,14 +59,9 @@ class FileLocks:
     def close(self) -> None:
         """Do nothing: a descriptor is open only while its lock is held."""
 
-    def before_fork(self) -> None:
-        """Block all calls until ``after_fork``."""
-        self._mutex.acquire()
-
-    def after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again. A child closes its inherited files, because they would keep its parent's locks alive."""
-        if is_child:
-            for descriptor in self._held.values():
-                os.close(descriptor)
-            self._held.clear()
-        self._mutex.release()
+    def renew_in_child(self) -> None:
+        """Close the files that a child has inherited, because they would keep its parent's locks alive."""
+        self.mutex = threading.RLock()
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()

@@ -60,6 +60,15 @@ return false
 """
 )
 
+#: How many hashes of counts the server sums up before it answers others again.
+_COUNTED_AT_ONCE = 4
+# A hash has a value for each hour of OSS_LEDGER_KEEP; to read them all here would hold up the process's other threads.
+_SUM = """
+local sum = 0
+for _, count in ipairs(redis.call('HVALS', KEYS[1])) do sum = sum + count end
+return sum
+"""
+
 _LOOK = Script.of("return redis.call('HGET', KEYS[1], 'r' .. ARGV[1])")
 
 # For scripts that store something: for how many seconds it is kept.
@@ -203,11 +212,14 @@ class RedisLedger(OnceLedger):
 
     def __len__(self) -> int:
         """Return the number of stored responses, exact to the hour of expiry; LedgerUnavailableError if unknown."""
+        total = 0
         with self._server_must_answer():
-            pipeline = self._server.client.pipeline(transaction=False)
-            for part in range(256):
-                pipeline.hvals(self._counts(bytes([part])))
-            return sum(int(count) for counts in pipeline.execute() for count in counts)
+            for first in range(0, 256, _COUNTED_AT_ONCE):
+                pipeline = self._server.client.pipeline(transaction=False)
+                for part in range(first, first + _COUNTED_AT_ONCE):
+                    pipeline.execute_command("EVAL", _SUM, 1, self._counts(bytes([part])))
+                total += sum(map(int, pipeline.execute()))
+        return total
 
     @property
     def url(self) -> str:
@@ -321,9 +333,8 @@ class RedisLedger(OnceLedger):
         finally:
             self._unlock(lock, f"the lock {name!r}")
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:
-            self._leases.reset()
+    def _renew_in_child(self) -> None:
+        self._leases.reset()
 
     # What a claim does.
 

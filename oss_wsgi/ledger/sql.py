@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from ..explanations.text import Text
+from ..threads import inherited
 from .base import DEFAULT_WAIT_TIMEOUT
 from .place import Place, place_of_server
 from .sql_engine import check_backend, engine_from, shown_url
@@ -66,7 +67,6 @@ class SQLLedger(TransactionalLedger):
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
         threads: int = DEFAULT_THREADS,
     ) -> None:
-        super().__init__(clock=clock, wait_timeout=wait_timeout)
         self._is_ours = not isinstance(url_or_engine, Engine)
         self._watch, self._idle = Watch(), IdleSessions(clock)
         weakref.finalize(self, self._watch.stop)
@@ -81,6 +81,7 @@ class SQLLedger(TransactionalLedger):
         self._engine: Engine | None = engine
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
         self._statements: Statements | None = Statements(engine.dialect.name)
+        super().__init__(clock=clock, wait_timeout=wait_timeout)
         try:
             self._prepare()
         except LedgerUnavailableError as error:
@@ -121,10 +122,10 @@ class SQLLedger(TransactionalLedger):
                 f"{type(begin).__name__}."
             )
         ledger = cls.__new__(cls)
-        TransactionalLedger.__init__(ledger, clock=clock, wait_timeout=wait_timeout)
         ledger._engine = None
         ledger._share = begin
         ledger._statements = None
+        TransactionalLedger.__init__(ledger, clock=clock, wait_timeout=wait_timeout)
         return ledger
 
     def __repr__(self) -> str:
@@ -153,11 +154,11 @@ class SQLLedger(TransactionalLedger):
         idle.close()
         self._engine.dispose()
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        super()._after_fork(is_child=is_child)
-        if is_child and self._engine is not None:
+    def _renew_in_child(self) -> None:
+        super()._renew_in_child()
+        if self._engine is not None:
             # To drop the parent's sessions takes a lock of their pool, which a thread of the parent may have held.
-            self._of_parent = self._idle
+            inherited.append(self._idle)
             self._idle = IdleSessions(self._clock)
             self._watch.reset()
             if self._is_ours:

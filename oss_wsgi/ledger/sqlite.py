@@ -26,6 +26,7 @@ from typing import Any
 from ..exceptions import LedgerUnavailableError, SettingsError
 from ..explanations.text import Text, sentences
 from ..private_file import UnsafeFileError, open_private, real_path
+from ..threads import inherited, no_fork
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     IN_LOOP,
@@ -125,8 +126,9 @@ _ERRORS = (OSError, ValueError, sqlite3.Error)
 class SQLiteLedger(LoopLedger):
     """A ledger in the SQLite file ``path``, created if it does not exist, and readable only by this user.
 
-    An instance may be made before a fork and used after it, and by many threads: each process has two connections,
-    opened at the first call. The folder must be on a local disk and allow new files.
+    An instance may be made before a fork and used after it, and by many threads: each process has three connections,
+    opened at their first use; one is for counting and for sweeps. The folder must be on a local disk and allow new
+    files.
 
     If a response cannot be written after the handler has succeeded, the ledger logs that and raises
     LedgerUnavailableError, and the next call handles the upload again. To make this rare, the ledger writes a probe
@@ -151,7 +153,8 @@ class SQLiteLedger(LoopLedger):
             make_file(self._path)
             self._writer = _Connection(self._path, 0.0)
             self._reader = _Connection(self._path, BUSY_SECONDS)
-            with self._writer.lock:
+            self._long_reader = _Connection(self._path, BUSY_SECONDS)
+            with no_fork():
                 begin(self._writer.opened(), BUSY_SECONDS)  # connecting alone would accept a read-only file
                 narrow_files(self._path)  # others may have been able to read it
                 self._writer.close()
@@ -170,7 +173,7 @@ class SQLiteLedger(LoopLedger):
     def _forget(self) -> None:
         """Reset what other threads have done, at the start of a process and in a forked child."""
         self._queue: list[_SQLiteClaim] = []
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._probing = threading.Lock()
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
@@ -184,7 +187,7 @@ class SQLiteLedger(LoopLedger):
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
-        return int(self._fetch("SELECT count(*) FROM answers")[0][0])
+        return int(self._fetch_by(self._long_reader, "SELECT count(*) FROM answers")[0][0])
 
     @property
     def place(self) -> Place | None:
@@ -203,10 +206,11 @@ class SQLiteLedger(LoopLedger):
         for first in range(0, len(asked), _KNOWN_PAIRS):
             some = asked[first : first + _KNOWN_PAIRS]
             places = ",".join("?" * len(some))
-            stored = self._fetch(_SELECT_KNOWN.format(places), [_upload(*pair) for pair in some])
+            stored = self._fetch_by(self._long_reader, _SELECT_KNOWN.format(places), [_upload(*pair) for pair in some])
             known.update({*stored} & {*some})  # another upload may have the same hash
             noted = {digest(*pair): pair for pair in some}
-            known.update(noted[mark] for (mark,) in self._fetch(_SELECT_NOTED.format(places), [*noted]))
+            marks = self._fetch_by(self._long_reader, _SELECT_NOTED.format(places), [*noted])
+            known.update(noted[mark] for (mark,) in marks)
         return known
 
     def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
@@ -243,9 +247,9 @@ class SQLiteLedger(LoopLedger):
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
-        for connection in (self._writer, self._reader):
-            with connection.lock:
-                connection.close()
+        for connection in (self._writer, self._reader, self._long_reader):
+            with connection.paused():
+                pass
         self._locks.close()
 
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
@@ -297,22 +301,17 @@ class SQLiteLedger(LoopLedger):
         finally:
             self._locks.unlock(place)
 
-    def _before_fork(self) -> None:
-        # SQLite forbids passing a connection into a child, even unused.
-        for connection in (self._writer, self._reader):
-            connection.lock.acquire()
-            connection.close()
-        self._turn.acquire()
-        self._locks.before_fork()
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        # A commit, too, takes the turn while it has the writer.
+        with self._writer.paused(), self._reader.paused(), self._long_reader.paused(), self._turn, self._locks.mutex:
+            yield
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        self._locks.after_fork(is_child=is_child)
-        if is_child:
-            self._forget()
-        else:
-            self._turn.release()
-        for connection in (self._writer, self._reader):
-            connection.lock.release()
+    def _renew_in_child(self) -> None:
+        for connection in (self._writer, self._reader, self._long_reader):
+            connection.renew_in_child()
+        self._locks.renew_in_child()
+        self._forget()
 
     # Reading.
 
@@ -321,22 +320,28 @@ class SQLiteLedger(LoopLedger):
 
         In a server's loop raises LedgerUnavailableError (``ledger_busy``) if both connections are in use.
         """
-        if self._writer.lock.acquire(blocking=False):  # first choice: it has the pages in memory
+        if self._writer.acquire(blocking=False):  # first choice: it has the pages in memory
             try:
                 return self._writer.opened().execute(statement, values).fetchall()
             except _ERRORS:
                 self._writer.close()  # the other connection then waits for the locked file, or raises the error again
             finally:
-                self._writer.lock.release()
-        if not self._reader.lock.acquire(blocking=not in_loop):
+                self._writer.release()
+        return self._fetch_by(self._reader, statement, values, in_loop=in_loop)
+
+    def _fetch_by(
+        self, connection: _Connection, statement: str, values: Sequence[Any] = (), *, in_loop: bool = False
+    ) -> list[Any]:
+        """Return all rows, as ``_fetch`` does, by one connection."""
+        if not connection.acquire(blocking=not in_loop):
             raise busy_error()
         try:
-            return self._reader.opened().execute(statement, values).fetchall()
+            return connection.opened().execute(statement, values).fetchall()
         except _ERRORS as error:
-            self._reader.close()
+            connection.close()
             raise self._unavailable(error) from error
         finally:
-            self._reader.lock.release()
+            connection.release()
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response
@@ -391,7 +396,7 @@ class SQLiteLedger(LoopLedger):
     def _writing(self, seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
         """Commit what the with block does; LedgerUnavailableError if that fails, or others write for ``seconds``."""
         # The limit is for all: without it each thread would wait in vain for another process, one after the other.
-        if not self._writer.lock.acquire(timeout=seconds):
+        if not self._writer.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
             connection = self._begin(seconds)
@@ -404,7 +409,7 @@ class SQLiteLedger(LoopLedger):
             raise self._unavailable(error) from error
         finally:
             self._writer.roll_back()
-            self._writer.lock.release()
+            self._writer.release()
 
     def _begin(self, seconds: float) -> sqlite3.Connection:
         connection = self._writer.opened()
@@ -483,13 +488,16 @@ class SQLiteLedger(LoopLedger):
         """
         has_lock, batch = False, list[_SQLiteClaim]()
         try:
-            has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
+            has_lock = self._writer.acquire(timeout=-1 if seconds is None else seconds)
             if has_lock:
                 connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
                 batch = self._take()
                 self._store(connection, batch)
                 if seconds is None:  # else it would hold up a loop
                     self._cut_log(connection)
+            elif seconds is None:
+                batch = self._take()
+                self._fail(batch, RuntimeError("the handler of a signal has interrupted this thread's own commit"))
         except _ERRORS as error:
             if seconds is None:
                 self._writer.close()
@@ -502,7 +510,7 @@ class SQLiteLedger(LoopLedger):
         finally:
             if has_lock:
                 self._writer.roll_back()
-                self._writer.lock.release()
+                self._writer.release()
             for claim in batch:
                 claim.finish()
             self._hand_over()
@@ -600,27 +608,54 @@ class SQLiteLedger(LoopLedger):
 
     def _checkpoint(self) -> None:
         """Write the log to the tables; threads that commit wait meanwhile, but no loop does."""
-        with self._writer.lock, suppress(*_ERRORS):
-            connection = self._writer.opened()
-            connection.execute("PRAGMA wal_checkpoint").fetchall()
-            self._cut_log(connection)
+        if not self._writer.acquire():
+            return
+        try:
+            with suppress(*_ERRORS):
+                connection = self._writer.opened()
+                connection.execute("PRAGMA wal_checkpoint").fetchall()
+                self._cut_log(connection)
+        finally:
+            self._writer.release()
 
 
 class _Connection:
-    """A connection to the file, opened at its first use and after the file was replaced. Callers hold its lock."""
+    """A connection to the file, opened at its first use and after the file was replaced. Callers acquire it."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_acquired = False
         self._path = path
         self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
         self._file = 0, 0
+        self._has_inherited = False
 
     def __del__(self) -> None:
         self.close()  # from Python 3.13 on, a connection that is not closed causes a warning
 
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Wait as ``threading.Lock.acquire`` does; return False if another call has the connection.
+
+        Return False at once if that is the call which the handler of a signal, the caller, has interrupted.
+        """
+        if not self._lock.acquire(blocking, timeout):
+            return False
+        if self._is_acquired:
+            self._lock.release()
+            return False
+        self._is_acquired = True
+        return True
+
+    def release(self) -> None:
+        """Let the next call use the connection."""
+        self._is_acquired = False
+        self._lock.release()
+
     def opened(self) -> sqlite3.Connection:
         """Return the connection. Raises OSError, ValueError and sqlite3.Error."""
+        if self._has_inherited:
+            raise OSError("this process was forked while the file was in use: start it anew")
         if self._connection is not None:
             try:
                 if _file_at(self._path) == self._file:
@@ -643,6 +678,21 @@ class _Connection:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Block the calls of other threads, and close the connection: SQLite forbids a child even to close it."""
+        with self._lock:
+            if not self._is_acquired:  # else the handler of a signal forks in the middle of a call of this thread
+                self.close()
+            yield
+
+    def renew_in_child(self) -> None:
+        """Make a new lock. If a connection is still open, do not use the file: SQLite would share its locks."""
+        self._lock, self._is_acquired = threading.RLock(), False
+        if self._connection is not None:
+            inherited.append(self._connection)
+            self._connection, self._has_inherited = None, True
 
 
 class _SQLiteClaim(Claim, Pending):
@@ -734,7 +784,8 @@ class ByteLocks:
         self._descriptor = -1
         self._file = 0, 0
         self._held: set[int] = set()
-        self._mutex = threading.Lock()
+        #: Held by each call, and during a fork.
+        self.mutex = threading.RLock()
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -746,7 +797,7 @@ class ByteLocks:
 
     def try_lock(self, place: int) -> bool:
         """Lock a byte; return False if another call or process holds it."""
-        with self._mutex:
+        with self.mutex:
             if place in self._held:  # two hashes are equal; the kernel would lock it twice and unlock it once
                 return False
             while True:
@@ -765,27 +816,22 @@ class ByteLocks:
 
     def unlock(self, place: int) -> None:
         """Unlock a byte."""
-        with self._mutex:
+        with self.mutex:
             self._held.discard(place)
             if self._descriptor >= 0:
                 _set_lock(self._descriptor, fcntl.F_UNLCK, place)
 
     def close(self) -> None:
         """Close the file, unless locks are held."""
-        with self._mutex:
+        with self.mutex:
             if not self._held:
                 self._close()
 
-    def before_fork(self) -> None:
-        """Block all calls until ``after_fork``."""
-        self._mutex.acquire()
-
-    def after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again. A child closes its inherited file, because it would keep its parent's locks alive."""
-        if is_child:
-            self._close()
-            self._held.clear()
-        self._mutex.release()
+    def renew_in_child(self) -> None:
+        """Close the file that a child has inherited, because it would keep its parent's locks alive."""
+        self.mutex = threading.RLock()
+        self._close()
+        self._held.clear()
 
     def _open(self) -> None:
         """Open the file that is there now, and lock all held places in it that nobody else has locked meanwhile."""

@@ -110,7 +110,7 @@ def _is_made(connection: sqlite3.Connection) -> bool:
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
-    connection.execute("COMMIT")
+    connection.execute("ROLLBACK")
     if is_empty:
         return False
     if application_id != _APPLICATION_ID:

@@ -241,7 +241,6 @@ class TransactionalLedger(OnceLedger):
     """
 
     def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
-        super().__init__(wait_timeout)
         self._clock = clock
         self._is_checked = False
         self._had_tables = False
@@ -249,6 +248,7 @@ class TransactionalLedger(OnceLedger):
         self._is_proven = False
         self._checking = threading.Lock()
         self._must_delete = False
+        super().__init__(wait_timeout)
 
     @abstractmethod
     def _begin(self) -> Transaction:
@@ -262,9 +262,8 @@ class TransactionalLedger(OnceLedger):
         """Leave the connections open: they belong to the application."""
         return
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:
-            self._checking = threading.Lock()
+    def _renew_in_child(self) -> None:
+        self._checking = threading.Lock()
 
     # Uploads.
 

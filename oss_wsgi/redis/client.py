@@ -176,11 +176,10 @@ class RedisServer(ForkAware):
         text = f"{str(error) or type(error).__name__}"
         return text.replace(self._password, "...") if self._password else text
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:
-            self._lock = threading.Lock()
-            if self._url:
-                self._client, self._idle = None, deque()
+    def _renew_in_child(self) -> None:
+        self._lock = threading.Lock()
+        if self._url:
+            self._client, self._idle = None, deque()
 
     def _execute(self, *command: str | bytes | int) -> Any:
         """Run a command; redis-py's client and its pool would cost as much CPU time as the command itself."""

@@ -11,7 +11,7 @@ from ..credentials import CredentialsProvider, valid_credentials
 from ..exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ..explanations.text import Text, sentences
 from ..settings import Settings
-from ..threads import TimeLimitError, call_within
+from ..threads import ForkAware, TimeLimitError, call_within, inherited
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class SDKCallError(OSSWSGIError):
         self.document = document
 
 
-class SDKClient:
+class SDKClient(ForkAware):
     """Calls the SDK for one bucket: ``client.ask("get_bucket_cors", "GetBucketCorsRequest")``.
 
     The SDK is imported and its client made at the first call. Its retries are off: the caller decides whether to ask
@@ -92,6 +92,13 @@ class SDKClient:
         self._lock = threading.Lock()
         self._transport: Any = None
         self._client: Any = None
+        super().__init__()
+
+    def _renew_in_child(self) -> None:
+        self._lock = threading.Lock()
+        if self._transport is not None:
+            inherited.append(self._transport)
+            self._transport = self._client = None
 
     def __enter__(self) -> SDKClient:
         self.connect()

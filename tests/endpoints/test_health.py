@@ -27,6 +27,7 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
 from oss_wsgi.testing import FrozenClock
 
+from ..support.children import fork, forking
 from ..support.sqlite_statements import Statements
 
 TIMEOUT = 60.0
@@ -241,3 +242,21 @@ def test_a_check_that_exits_fails_its_part(kind: type[BaseException]) -> None:
 
     app = client(ReadinessEndpoint({"ledger": check}, clock=lambda: 0.0))
     assert app.get("/", status=503).json["failing"] == ["ledger"]
+
+
+@forking
+def test_a_child_that_was_forked_during_a_check_checks_itself() -> None:
+    is_checking, may_go_on = threading.Event(), threading.Event()
+
+    def check() -> None:
+        if threading.current_thread() is thread:
+            is_checking.set()
+            may_go_on.wait(TIMEOUT)
+
+    client = webtest.TestApp(ReadinessEndpoint({"part": check}, clock=FrozenClock()))
+    thread = threading.Thread(target=client.get, args=[""])
+    thread.start()
+    is_checking.wait(TIMEOUT)
+    fork(lambda: client.get("").json == {"status": "ok"})
+    may_go_on.set()
+    thread.join()

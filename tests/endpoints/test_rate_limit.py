@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from oss_wsgi.endpoints.rate_limit import RateLimit
 from oss_wsgi.testing import FrozenClock
 
+from ..support.children import fork, forking
+
 
 def passed(limit: RateLimit, who: str, times: int) -> int:
     return sum(limit(who) is None for _ in range(times))
@@ -199,3 +201,23 @@ def test_invalid_arguments_are_refused(wrong: dict[str, Any], message: str) -> N
     options: dict[str, Any] = {"count": 10, "seconds": 60, "clock": FrozenClock(), **wrong}
     with pytest.raises(ValueError, match=message):
         RateLimit(options.pop("count"), options.pop("seconds"), **options)
+
+
+@forking
+def test_a_child_that_was_forked_while_a_thread_counted_counts_itself() -> None:
+    is_counting, may_go_on = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        if threading.current_thread() is thread:
+            is_counting.set()
+            may_go_on.wait(60)
+        return 0.0
+
+    limit = RateLimit(1, 60, clock=clock)
+    thread = threading.Thread(target=limit, args=["a"])
+    thread.start()
+    is_counting.wait(60)
+    fork(lambda: limit("b") is None and limit("b") == 60.0)
+    may_go_on.set()
+    thread.join()
+    assert limit("b") is None

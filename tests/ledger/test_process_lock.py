@@ -90,7 +90,6 @@ def test_a_child_closes_its_copies_of_locks_once(tmp_path: Path) -> None:
     place = locks.place(7)
     assert locks.try_lock(place)
     for _ in range(2):  # a child and its own child
-        locks.before_fork()
-        locks.after_fork(is_child=True)
+        locks.renew_in_child()
     locks.unlock(place)
     assert FileLocks(f"{tmp_path}/x-lock").try_lock(place)

@@ -39,6 +39,7 @@ from oss_wsgi.testing.ledger_contract import (
     let_time_pass,
 )
 
+from ..support.children import fork, forking
 from ..support.foreign_files import AS_ROOT, NOBODY
 from ..support.ledger_programs import POSIX, ROOT, output, start
 from ..support.sqlite_statements import Statements
@@ -206,6 +207,31 @@ ledger.close()
     handled = sorted(int(line) for line in output(start(code, path, used)).splitlines())
     assert handled == list(range(20))
     assert set(path.parent.iterdir()) == {path, lock_file(path)}
+
+
+@forking
+@pytest.mark.parametrize("statement", ["SELECT * FROM", "INSERT INTO answers"])
+def test_a_signal_whose_handler_forks_in_the_middle_of_a_call_keeps_nothing_waiting(
+    ledger: SQLiteLedger, statements: Statements, statement: str
+) -> None:
+    """The child does not use the file: it has inherited an open connection, which SQLite forbids."""
+
+    def refused() -> bool:
+        with pytest.raises(LedgerUnavailableError, match="forked while the file was in use"):
+            ledger.run_once(identity("t2"), Handler())
+        return True
+
+    def fork_once(text: str) -> None:
+        if text.startswith(statement):
+            statements.before = lambda text: None
+            fork(refused)
+
+    handler = Handler()
+    statements.before = fork_once
+    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert handler.calls == 1
+    fork(lambda: ledger.run_once(identity("t2"), Handler()) == SUCCESS)
 
 
 def test_what_is_being_handled_stays_locked_though_the_ledger_is_closed(path: Path) -> None:
@@ -834,3 +860,29 @@ def test_where_space_is_short_a_probe_comes_before_each_handler(path: Path, monk
             assert handler.calls == 0
             assert ledger.run_once(identity("between"), Handler()) == SUCCESS
         assert ledger.run_once(identity(), handler) == SUCCESS
+
+
+@pytest.mark.parametrize("question", ["SELECT count(*)", "SELECT object, etag"])
+def test_no_upload_waits_for_a_count_or_for_what_a_sweep_asks(
+    ledger: SQLiteLedger, statements: Statements, question: str
+) -> None:
+    """In a large file these take long."""
+    ask = ledger.__len__ if "count" in question else lambda: ledger.known([("object", "etag")])
+    asking = threading.Thread(target=ask)
+    ledger.check()
+    with statements.held(question, asking.start):
+        pending = ledger.begin_once(identity("in the loop"), Handler())
+        assert isinstance(pending, Pending)
+        assert pending.settle(lambda: None)
+        uploads = [Call(ledger, identity(f"t{number}"), Handler()) for number in range(4)]
+        assert [upload.outcome() for upload in uploads] == [SUCCESS] * 4
+    asking.join()
+    assert len(ledger) == 5
+
+
+def test_what_another_process_has_just_stored_is_counted(path: Path, ledger: SQLiteLedger) -> None:
+    assert len(ledger) == 0
+    with SQLiteLedger(path, clock=LedgerClock()) as another:
+        for number in range(3):
+            another.run_once(identity(f"t{number}"), Handler())
+            assert len(ledger) == number + 1
