@@ -1,41 +1,102 @@
-"""A recorded request as a line for curl."""
+"""A recorded request as a line for curl, in sh, bash, zsh and fish.
+
+Anybody can have a request recorded, and a developer pastes the line into a shell. So of the request only text gets into
+it that is text to the terminal, to the shell and to curl: what else could be read there is left out, files have a fixed
+name, and the address is the one at which the developer sees the window.
+"""
 
 from __future__ import annotations
 
-import shlex
+import re
+from urllib.parse import quote, unquote
 
 from .exchange import Exchange
 from .masks import HIDDEN, masked
 
+#: The file that the person who runs the line sends, in the folder of that person.
+FILE = "FILE"
+
 #: Headers that curl makes itself, or that belong to the connection.
-_OWN = ("host", "content-length", "connection", "accept-encoding", "cookie", "user-agent", "accept", "expect")
+_OWN = frozenset(
+    """
+    host content-length connection accept-encoding cookie user-agent accept expect transfer-encoding te trailer upgrade
+    keep-alive
+    """.split()  # noqa: SIM905
+)
+_METHOD = re.compile("[A-Z]{1,20}")
+#: Names that neither curl's `--form-string NAME=VALUE` nor its `-H NAME: VALUE` reads otherwise.
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9:._-]*")
+#: What follows `type=`, where curl would read a `;` as the next option, of which one names a file.
+_MEDIA_TYPE = re.compile("[A-Za-z0-9][A-Za-z0-9.+_-]*/[A-Za-z0-9][A-Za-z0-9.+_-]*")
+_PLAIN_WORD = re.compile("[A-Za-z0-9@%+=:,./_-]+")
+#: What is percent-encoded in a URL: all but what ASCII can print, and the mark of a hidden token.
+_NOT_IN_URL = re.compile(f"[^!-~{HIDDEN}]")
 
 
-def curl_line(exchange: Exchange) -> str:
-    """Return the command, without security tokens; a file comes from the folder of the person who runs it."""
+def curl_line(exchange: Exchange, address: str) -> str:
+    """Return the command, without security tokens, after comments that say what it lacks.
+
+    :param address: scheme, host and port to which it sends the request.
+    """
     words = ["curl", "-i"]
+    left_out = len(exchange.left_out)
+    is_form = exchange.fields is not None
     if exchange.method == "HEAD":
         words[1] = "-I"
-    elif exchange.fields is None and exchange.method != "GET":
-        words += ["-X", exchange.method]
-    headers = [(name, value) for name, value in exchange.headers if name not in _OWN and not name.startswith("sec-")]
-    if exchange.fields is not None:
-        headers = [(name, value) for name, value in headers if name != "content-type"]
-    for name, value in headers:
-        words += ["-H", f"{name}: {masked(value, name)}"]
-    if exchange.fields is not None:
-        for name, value in exchange.fields.items():
-            shown = masked(value, name)
-            words += ["--form-string", f"{name}={shown}"]
-        file = f'file=@"{_quoted(exchange.file_name.rpartition("/")[2] or "FILE")}"'
-        words += ["-F", f"{file};type={exchange.file_type}" if exchange.file_type else file]
+    elif not is_form and exchange.method != "GET":
+        if _METHOD.fullmatch(exchange.method):
+            words += ["-X", exchange.method]
+        else:
+            left_out += 1
+    own = _OWN | {"content-type"} if is_form else _OWN
+    for name, value in exchange.headers:
+        if name in own or name.startswith(("sec-", "proxy-")):
+            continue
+        if _is_text(name, value):
+            words += ["-H", f"{name}: {masked(value, name)}" if value else f"{name};"]
+        else:
+            left_out += 1
+    for name, value in (exchange.fields or {}).items():
+        if _is_text(name, value):
+            words += ["--form-string", f"{name}={masked(value, name)}"]
+        else:
+            left_out += 1
+    if is_form:
+        has_type = bool(_MEDIA_TYPE.fullmatch(exchange.file_type))
+        left_out += bool(exchange.file_type) and not has_type
+        words += ["-F", f"file=@{FILE};type={exchange.file_type}" if has_type else f"file=@{FILE}"]
     elif exchange.method == "PUT" and not exchange.header("x-oss-copy-source"):
-        words += ["--data-binary", "@" + (exchange.key.rpartition("/")[2] or "FILE")]
-    target = masked(exchange.target)
-    words.append(f"{exchange.base_url}{target}")
-    line = " ".join(map(shlex.quote, words))
-    return f"# {HIDDEN} stands for a secret that is not shown.\n{line}" if HIDDEN in line else line
+        words += ["--data-binary", f"@{FILE}"]
+    target = _NOT_IN_URL.sub(
+        lambda match: quote(match[0].encode("latin-1", "replace")), masked(_target(exchange))
+    )
+    words += ["--globoff"] if re.search(r"[][{}]", target) else []  # or curl asks for several URLs
+    words += ["--path-as-is"] if "/." in target else []
+    line = " ".join(map(_quoted, [*words, address + target]))
+    comments = []
+    if HIDDEN in line:
+        comments.append(f"# {HIDDEN} stands for a secret that is not shown.")
+    if left_out:
+        comments.append(f"# A shell or curl could read {left_out} of the values as more than text: they are left out.")
+    return "\n".join([*comments, line])
 
 
-def _quoted(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')
+def _is_text(name: str, value: str) -> bool:
+    """Return whether a value is only text: what a terminal obeys, or writes from right to left, is not printable."""
+    return bool(_NAME.fullmatch(name)) and value.isprintable()
+
+
+def _target(exchange: Exchange) -> str:
+    """Return path and query; the path names the bucket, which the host may have named."""
+    path, mark, query = exchange.target.partition("?")
+    if exchange.fields is not None and exchange.bucket:
+        path = f"/{quote(exchange.bucket)}"
+    elif exchange.bucket and unquote(path.replace("+", " ")).removeprefix("/") == exchange.key:
+        path = f"/{quote(exchange.bucket)}{path}"
+    # A target that does not begin with a slash, such as `@host/`, would move the host.
+    return path + mark + query if path.startswith("/") else f"/{path}{mark}{query}"
+
+
+def _quoted(word: str) -> str:
+    """Return a word for a POSIX shell and fish: outside the quotes both read a backslash in the same way."""
+    return word if _PLAIN_WORD.fullmatch(word) else "'" + re.sub(r"['\\]", r"'\\\g<0>'", word) + "'"

@@ -160,17 +160,17 @@ class Inspector:
         if name in _FILES:
             return _file(name)
         if path.startswith("/requests/"):
-            return self._request(page, query, path.removeprefix("/requests/"))
+            return self._request(page, environ, query, path.removeprefix("/requests/"))
         return page.message("No such page", status=404)
 
-    def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:
+    def _request(self, page: Page, environ: Mapping[str, Any], query: Mapping[str, str], rest: str) -> Response:
         request_id, _, form = rest.partition("/")
         exchange = self.journal.exchange(request_id)
         if exchange is None or form not in ("", "curl"):
             gone = "The local OSS no longer keeps it, or was started again since."
             return page.message("No such request", gone, status=404)
         if form:
-            return plain(200, curl_line(exchange))
+            return plain(200, curl_line(exchange, _address(environ) or self._oss.url))
         return exchange_page(
             page,
             exchange,
@@ -253,6 +253,15 @@ class Inspector:
         url = parse_callback_url(address)
         check_address(url, allow_private=self._options.allow_private_callback, resolve=self._oss.resolve)
         return url
+
+
+def _address(environ: Mapping[str, Any]) -> str:
+    """Return scheme, host and port at which a person looks at the pages, which Access has checked; "" without a Host.
+
+    Below localhost, a host would name a bucket.
+    """
+    host = re.sub(r".*\.(?=localhost\b)", "", str(environ.get("HTTP_HOST", "")))
+    return f"{environ.get('wsgi.url_scheme', 'http')}://{host}" if host else ""
 
 
 def _result(exchange: Exchange) -> str:
