@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -18,6 +19,40 @@ SIGNATURES = {
     b"MM\x00*": "tiff",
 }
 
+#: Reads until the size of a picture is found: a JPEG has four for each segment before it.
+_MAX_READS = 20_000
+_MAX_BYTES = 4 * 1024 * 1024
+
+
+class TooManyReadsError(Exception):
+    """Raised for a picture with more blocks, or bytes read again, than any program writes."""
+
+
+class BoundedFile:
+    """A file that can be read only so often, and only so many bytes: libraries read a picture block by block."""
+
+    def __init__(self, file: BinaryIO, reads: int, size: int) -> None:
+        self._file = file
+        self._reads = reads
+        self._size = size
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._reads -= 1
+        self._size -= len(data)
+        if self._reads < 0 or self._size < 0:
+            raise TooManyReadsError
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Do nothing: who opened the file closes it."""
+
 
 @dataclass(frozen=True)
 class ImageInfo:
@@ -29,7 +64,7 @@ class ImageInfo:
 
 
 def read_image_info(file: BinaryIO) -> ImageInfo | None:
-    """Return size and format, None if the file is not a picture.
+    """Return size and format, None if the file is not a picture, or has its size behind more blocks than any has.
 
     The first bytes decide, not the content type, which the browser chooses.
     """
@@ -37,7 +72,7 @@ def read_image_info(file: BinaryIO) -> ImageInfo | None:
     if image_format is None:
         return None
     file.seek(0)
-    width, height = imagesize.get(file, exif_rotation=False)
+    width, height = imagesize.get(BoundedFile(file, _MAX_READS, _MAX_BYTES), exif_rotation=False)
     return ImageInfo(width, height, image_format) if width > 0 and height > 0 else None
 
 

@@ -67,9 +67,7 @@ def curl_line(exchange: Exchange, address: str) -> str:
         words += ["-F", f"file=@{FILE};type={exchange.file_type}" if has_type else f"file=@{FILE}"]
     elif exchange.method == "PUT" and not exchange.header("x-oss-copy-source"):
         words += ["--data-binary", f"@{FILE}"]
-    target = _NOT_IN_URL.sub(
-        lambda match: quote(match[0].encode("latin-1", "replace")), masked(_target(exchange))
-    )
+    target = _NOT_IN_URL.sub(lambda match: quote(match[0].encode("latin-1", "replace")), masked(_target(exchange)))
     words += ["--globoff"] if re.search(r"[][{}]", target) else []  # or curl asks for several URLs
     words += ["--path-as-is"] if "/." in target else []
     line = " ".join(map(_quoted, [*words, address + target]))

@@ -12,16 +12,25 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageOps
 
-from ..callbacks.image_info import ImageInfo, read_image_info
+from ..callbacks.image_info import ImageInfo, TooManyReadsError, read_image_info
 from ..errors import OSSError, Response, invalid_argument, not_implemented
 from ..storage.index import StoredObject
+from .picture_bounds import (
+    MAX_EXIF,
+    MAX_SIDE,
+    MAX_SOURCE_PIXELS,
+    MAX_SOURCE_SIDE,
+    MAX_SOURCE_SIZE,
+    ResultPixels,
+    bounded,
+    check_frames,
+    check_result,
+    check_source,
+    check_structure,
+    in_turn,
+    too_large,
+)
 
-MAX_SOURCE_SIZE = 20 * 1024 * 1024
-MAX_SOURCE_SIDE = 30_000
-#: Pillow's own limit, 4 bytes each. OSS has 250 million.
-MAX_SOURCE_PIXELS = 89_478_485
-MAX_SIDE = 16_384
-MAX_PIXELS = 16_777_216
 _MAX_ACTIONS = 20
 
 #: OSS's names of formats, and Pillow's.
@@ -47,7 +56,10 @@ _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeErro
 
 @dataclass
 class Output:
+    """What becomes of the result, and how many pixels the results of all actions may have."""
+
     format: str
+    pixels: ResultPixels
     quality: int | None = None
 
 
@@ -64,23 +76,44 @@ def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
         raise invalid_argument("The x-oss-process must name an action.", name="x-oss-process", value=text)
     steps = [] if actions == ["info"] else [_step(action) for action in actions]
     if stored.size > MAX_SOURCE_SIZE:
-        raise _too_large(f"The picture has more than {MAX_SOURCE_SIZE} bytes.")
-    try:
-        info = read_image_info(file)
-        if info is None:
-            raise _bad_request("The object is not a picture in a format that the local OSS reads.")
-        _check_source(info.width, info.height)
-        file.seek(0)
-        with Image.open(file, formats=[*FORMATS.values()]) as image:
-            # A crafted header may have deceived imagesize, and Pillow only warns up to twice its own limit.
-            _check_source(*image.size)
-            if not steps:
-                return Response(200, [("Content-Type", "application/json")], _described(image, info, stored.size))
-            return _processed(image, steps, Output(info.format))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(f"The picture has more than {MAX_SOURCE_PIXELS} pixels.") from None
-    except _BROKEN:
-        raise _bad_request("The picture is damaged.") from None
+        raise too_large(f"The picture has more than {MAX_SOURCE_SIZE} bytes.")
+    info = read_image_info(file)
+    if info is None:
+        raise _bad_request("The object is not a picture in a format that the local OSS reads.")
+    check_source(info.width, info.height)
+    with in_turn(info):
+        try:
+            return _answer(steps, info, stored.size, file)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise too_large(f"The picture has more than {MAX_SOURCE_PIXELS} pixels.") from None
+        except TooManyReadsError:
+            raise too_large("The picture has too many blocks.") from None
+        except _BROKEN:
+            raise _bad_request("The picture is damaged.") from None
+
+
+def _answer(steps: list[tuple[Action, Arguments]], info: ImageInfo, size: int, file: BinaryIO) -> Response:
+    file.seek(0)
+    frames = check_structure(file, info, size)
+    file.seek(0)
+    with Image.open(bounded(file, size), formats=[*FORMATS.values()]) as image:
+        # A crafted header may have deceived imagesize, and Pillow only warns up to twice its own limit.
+        check_source(*image.size)
+        if image.width * image.height > info.width * info.height:
+            raise _bad_request("The picture is damaged: it says two sizes.")
+        _check_exif(image)
+        frames = frames or getattr(image, "n_frames", 1)
+        check_frames(frames)
+        if not steps:
+            body = _described(image, info, size, frames)
+            return Response(200, [("Content-Type", "application/json")], body)
+        return _processed(image, steps, Output(info.format, ResultPixels(image.size)))
+
+
+def _check_exif(image: Image.Image) -> None:
+    """Raise OSSError for EXIF data that a JPEG could not have: Pillow makes an object of each value."""
+    if len(image.info.get("exif") or b"") > MAX_EXIF:
+        raise too_large(f"The picture has EXIF data of more than {MAX_EXIF} bytes.")
 
 
 def _step(text: str) -> tuple[Action, Arguments]:
@@ -95,8 +128,12 @@ def _step(text: str) -> tuple[Action, Arguments]:
 
 def _processed(image: Image.Image, steps: list[tuple[Action, Arguments]], output: Output) -> Response:
     image.load()
+    _check_exif(image)  # of a PNG it may have come after the pixels
     for action, arguments in steps:
-        image = action(image, arguments, output)
+        result = action(image, arguments, output)
+        if result is not image:
+            image.close()  # or its pixels stay until the end
+        image = result
     buffer = io.BytesIO()
     options: dict[str, object] = {}
     if output.format in ("jpg", "webp"):
@@ -143,34 +180,36 @@ def _resize(image: Image.Image, arguments: Arguments, output: Output) -> Image.I
         raise _wrong("resize", f"color_{color}")
     size = image.size
     if percentage:
-        return _scaled(image, percentage / 100, may_grow=True)
+        return _scaled(image, percentage / 100, output, may_grow=True)
     if not width and not height:
         if not longest and not shortest:
             raise OSSError(400, "MissingArgument", "The action resize needs w, h, l, s or p.")
         scales = [longest / max(size)] if longest else []
         scales += [shortest / min(size)] if shortest else []
-        return _scaled(image, min(scales), may_grow=may_grow)
+        return _scaled(image, min(scales), output, may_grow=may_grow)
     if mode in ("lfit", "mfit"):
         scales = [wanted / side for wanted, side in zip((width, height), size, strict=True) if wanted]
-        return _scaled(image, (min if mode == "lfit" else max)(scales), may_grow=may_grow)
+        return _scaled(image, (min if mode == "lfit" else max)(scales), output, may_grow=may_grow)
     target = width or height or 1, height or width or 1
-    _check_target(*target)
+    check_result(*target)
     across, down = target[0] / size[0], target[1] / size[1]
     if not may_grow and {"fixed": max(across, down), "fill": max(across, down), "pad": min(across, down)}[mode] > 1:
         return image
+    output.pixels.take(*target)
     if mode == "fixed":
         return _plain(image).resize(target, Image.Resampling.LANCZOS)
     if mode == "fill":
         # It cuts before it resizes: the whole could grow beyond all bounds.
         return ImageOps.fit(_plain(image), target, Image.Resampling.LANCZOS)
-    return _on_canvas(_plain(_scaled(image, min(across, down), may_grow=True)), target, f"#{color}")
+    return _on_canvas(_plain(_scaled(image, min(across, down), output, may_grow=True)), target, f"#{color}")
 
 
-def _scaled(image: Image.Image, scale: float, *, may_grow: bool) -> Image.Image:
+def _scaled(image: Image.Image, scale: float, output: Output, *, may_grow: bool) -> Image.Image:
     if scale > 1 and not may_grow:
         return image
     width, height = (max(1, int(side * scale + 0.5)) for side in image.size)
-    _check_target(width, height)
+    check_result(width, height)
+    output.pixels.take(width, height)
     return _plain(image).resize((width, height), Image.Resampling.LANCZOS)
 
 
@@ -186,7 +225,9 @@ def _crop(image: Image.Image, arguments: Arguments, output: Output) -> Image.Ima
     upper = max(0, int((image.height - height) * down)) + (y or 0)
     if left >= image.width or upper >= image.height:
         raise _bad_request("Advance cut's position is out of image.")
-    return image.crop((left, upper, min(left + width, image.width), min(upper + height, image.height)))
+    right, lower = min(left + width, image.width), min(upper + height, image.height)
+    output.pixels.take(right - left, lower - upper)
+    return image.crop((left, upper, right, lower))
 
 
 def _format(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
@@ -209,7 +250,10 @@ def _quality(image: Image.Image, arguments: Arguments, output: Output) -> Image.
 def _auto_orient(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:
     if arguments not in (["0"], ["1"]):
         raise _wrong("auto-orient", ",".join(arguments))
-    return ImageOps.exif_transpose(image) if arguments == ["1"] else image
+    if arguments == ["1"]:
+        output.pixels.take(*image.size)
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 ACTIONS: dict[str, Action] = {
@@ -221,8 +265,8 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-def _described(image: Image.Image, info: ImageInfo, size: int) -> bytes:
-    members = {"FileSize": str(size), "Format": info.format, "FrameCount": str(getattr(image, "n_frames", 1))}
+def _described(image: Image.Image, info: ImageInfo, size: int, frames: int) -> bytes:
+    members = {"FileSize": str(size), "Format": info.format, "FrameCount": str(frames)}
     members |= {"ImageHeight": str(info.height), "ImageWidth": str(info.width)}
     if "jfif_density" in image.info:
         across, down = image.info["jfif_density"]
@@ -255,24 +299,8 @@ def _number(action: str, values: Mapping[str, str], name: str, most: int, *, lea
     return int(value)
 
 
-def _check_source(width: int, height: int) -> None:
-    if max(width, height) > MAX_SOURCE_SIDE or width * height > MAX_SOURCE_PIXELS:
-        message = f"The picture has a side of more than {MAX_SOURCE_SIDE} pixels, or more than {MAX_SOURCE_PIXELS}."
-        raise _too_large(message)
-
-
-def _check_target(width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        message = f"The picture would have a side of more than {MAX_SIDE} pixels, or more than {MAX_PIXELS}."
-        raise _too_large(message, "0040-00000007")
-
-
 def _wrong(action: str, argument: str, ec: str = "") -> OSSError:
     return invalid_argument(f"The argument of the action {action} is not valid.", ec, name=action, value=argument)
-
-
-def _too_large(message: str, ec: str = "") -> OSSError:
-    return OSSError(400, "ImageTooLarge", message, ec)
 
 
 def _bad_request(message: str) -> OSSError:
