@@ -15,6 +15,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
+from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, LINGERING, NEW, WRITING, Phase
+
 from ..bodies import Readable
 from ..environ import ARRIVED
 from ..forms.form import MAX_BODY_SIZE, FormInput, content_start
@@ -22,6 +24,7 @@ from ..forms.policy import MAX_OBJECT_SIZE
 from .tls import TLSSocket
 
 _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
+_HOST = re.compile(rb"(?mi)^host:")
 
 #: Opens a named file for a body.
 Spool = Callable[[], BinaryIO]
@@ -47,6 +50,11 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             if self.url_scheme is None:
                 raise ParsingError(str(error)) from error
             self._leave_unread()
+        hosts = len(_HOST.findall(header_plus))
+        if hosts > 1 or (not hosts and self.version == "1.1"):  # RFC 9112 section 3.2
+            raise ParsingError("a request has one Host header")
+        if "close" in re.split(r"[\s,]+", self.headers.get("CONNECTION", "").lower()):
+            self.headers["CONNECTION"] = "close"  # waitress knows it only if it stands alone
         media_type = self.headers.get("CONTENT_TYPE", "").lower()
         is_form = self.command == "POST" and media_type.startswith("multipart/form-data")
         has_no_body = self.command in ("GET", "HEAD") and self.body_rcv is not None  # whatever its length says
@@ -101,6 +109,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     client that is still sending would not see the response.
 
     Its server has two attributes more than waitress's: `spool`, and `tls_context`, which is None without HTTPS.
+
+    `fd`, `address`, `phase` and `since` are those of the connections of oss_wsgi's own server, for `evictable`.
     """
 
     task_class = Task
@@ -109,6 +119,39 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(server, TLSSocket(sock, server.tls_context) if server.tls_context else sock, *args, **kwargs)
+
+    @property
+    def fd(self) -> int:
+        return int(self._fileno)
+
+    @property
+    def address(self) -> str:
+        return str(self.addr[0])
+
+    @property
+    def since(self) -> float:
+        """When the client last sent or took something: an upload that goes on is not silent."""
+        return float(self.last_activity)
+
+    @property
+    def phase(self) -> Phase:
+        """What the connection waits for; its threads may change that at any moment."""
+        if not self.connected:
+            return CLOSED
+        if self._discarding:
+            return LINGERING
+        if self.total_outbufs_len:
+            return WRITING
+        if self.requests:
+            return HANDLING
+        if self.request is not None:
+            return BODY if self.request.headers_finished else HEADER
+        return IDLE if self.last_activity > self.creation_time else NEW
+
+    def give_up(self) -> None:
+        """Close at once."""
+        self.unread = False
+        self.handle_close()
 
     def parser_class(self, adjustments: Any) -> Parser:
         return Parser(adjustments, self.server.spool)

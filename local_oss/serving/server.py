@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+
+from oss_wsgi.serving.bounds import most_connections
+from oss_wsgi.serving.connection import WRITING
+from oss_wsgi.serving.server import evictable
 
 from ..forms.form import MAX_BODY_SIZE
 from .channel import Channel
@@ -22,8 +29,13 @@ from .tls import CERTIFICATE_FILE, server_context
 if TYPE_CHECKING:
     from ..application import LocalOSS
 
-# Far more than uploads that wait for their callbacks: a callback may send a request to this server itself.
+#: Beyond this, the connections that have been silent for longest are closed. Fewer where descriptors are few.
 MAX_CONNECTIONS = 1000
+# Of a body that has not arrived whole.
+_MEMORY_BYTES = 64 * 1024
+# Pause of accepting, without descriptors or memory.
+_PAUSE_SECONDS = 0.5
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 #: mallopt's M_TRIM_THRESHOLD, and its own default; both are glibc's.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 * 1024
 
@@ -50,16 +62,14 @@ class LocalOSSServer:
         oss.url = self.url
         self._thread: threading.Thread | None = None
         self._channels: dict[int, Any] = {}
-        self._server: Any = create_server(
-            lambda environ, start_response: self.oss(environ, start_response),
-            self._channels,
-            _dispatcher=RequestThreads(),
+        adjustments = Adjustments(
             sockets=[self._socket],
-            connection_limit=MAX_CONNECTIONS,
+            connection_limit=sys.maxsize,  # Server has a limit of its own
             ident="AliyunOSS",
             url_scheme=scheme,
             recv_bytes=256 * 1024,
             asyncore_use_poll=True,  # select() fails for descriptors above 1,023
+            inbuf_overflow=_MEMORY_BYTES,
             max_request_body_size=MAX_BODY_SIZE + 1,  # for chunked bodies; a length is checked with the headers
             # With more than this to send, waitress waits for the client; by default it would write more into a file.
             outbuf_high_watermark=1024 * 1024,
@@ -68,7 +78,15 @@ class LocalOSSServer:
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )
-        self._server.channel_class = Channel
+        self._server: Any = Server(
+            lambda environ, start_response: self.oss(environ, start_response),
+            self._channels,
+            _sock=self._socket,
+            dispatcher=RequestThreads(),
+            adj=adjustments,
+            sockinfo=(self._socket.family, self._socket.type, self._socket.proto, self._socket.getsockname()),
+            bind_socket=False,
+        )
         self._server.spool, self._server.tls_context = oss.storage.blobs.create, context
 
     def start(self) -> None:
@@ -97,6 +115,49 @@ class LocalOSSServer:
                     request.close()
             channel.handle_close()
         wasyncore.close_all(self._channels, ignore_all=True)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """waitress's server, which makes room for new connections instead of letting them wait."""
+
+    channel_class = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._limit = int(min(MAX_CONNECTIONS, most_connections(2)))  # an upload has a file, too
+        self._accept_again = 0.0
+        super().__init__(*args, **kwargs)
+
+    def readable(self) -> bool:
+        return bool(super().readable()) and time.monotonic() >= self._accept_again
+
+    def handle_accept(self) -> None:
+        excess = len(self.active_channels) + 1 - self._limit
+        if excess > 0:
+            self._make_room(excess)
+        super().handle_accept()
+
+    def accept(self) -> Any:
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno in _NO_ROOM and not self._make_room(1):
+                self._accept_again = time.monotonic() + _PAUSE_SECONDS
+            raise
+
+    def _make_room(self, number: int) -> bool:
+        """Close connections that wait for their clients; return False if there is none."""
+        channels = self.active_channels.values()
+        found: list[Any] = [*evictable(channels, Counter(each.address for each in channels), number)]
+        for channel in found:
+            channel.give_up()
+        return bool(found)
+
+    def maintenance(self, now: float) -> None:
+        super().maintenance(now)
+        # waitress closes a connection once it can write, so one whose client does not read would keep its thread.
+        for channel in [*self.active_channels.values()]:
+            if channel.phase == WRITING and channel.last_activity < now - self.adj.channel_timeout:
+                channel.give_up()
 
 
 class RequestThreads:

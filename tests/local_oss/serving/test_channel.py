@@ -244,3 +244,28 @@ def test_a_form_whose_content_starts_after_the_limit_is_one_file(make_body, limi
         body.append(bytes([byte]))
     assert not isinstance(source := body.getfile(), FormInput)
     assert source.read() == WHOLE_FORM
+
+
+@pytest.mark.parametrize("hosts", [[], ["a", "b"], ["a", "a"]])
+def test_a_request_has_one_host(server, hosts):
+    fields = "".join(f"Host: {host}\r\n" for host in hosts)
+    with connect(server) as connection:
+        connection.sendall(f"GET /callback_pub_key.pem HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode())
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_old_client_has_no_host(server):
+    with connect(server) as connection:
+        connection.sendall(b"GET /callback_pub_key.pem HTTP/1.0\r\n\r\n")
+        assert read_to_end(connection).startswith(b"HTTP/1.0 200 ")
+
+
+@pytest.mark.parametrize(
+    "fields", ["Connection: TE, close", "Connection: TE\r\nConnection: Close", "Connection: close,"]
+)
+def test_a_client_may_end_the_connection_beside_other_options(server, fields):
+    with connect(server) as connection:
+        connection.sendall(f"GET /callback_pub_key.pem HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode())
+        response = read_to_end(connection)
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close\r\n" in response

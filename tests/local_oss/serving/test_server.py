@@ -2,25 +2,30 @@ import gzip
 import hashlib
 import logging
 import os
+import re
 import socket
+import ssl
 import threading
 import time
 import types
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from subprocess import PIPE
 
 import pytest
 
+import local_oss.serving.server
 from local_oss import LocalOSSServer
 from local_oss.serving.server import RequestThreads
 from local_oss.storage.storage import Incoming, Storage
+from oss_wsgi.serving.bounds import raise_descriptor_limit
 
 from ...support.forks import start
 from ...support.server_threads import serving_oss
 from ...support.waiting import wait_until
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields
+from ..socket_client import TIMEOUT, ask, connect, head, put, put_headers, read_to_end, signed_fields
 
 pytestmark = pytest.mark.slow
 
@@ -360,3 +365,138 @@ def test_stop_that_is_urgent_waits_for_no_request(oss):
         assert len(asked) == 2  # it waited while that was False, and no longer
         assert not release.is_set()
         release.set()
+
+
+LIMIT = 8
+PUT = b"PUT /examplebucket/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf"
+
+
+@contextmanager
+def silent_connections(server, number, sent=b""):
+    """Yield connections of which the server has heard no more than this, one after another."""
+    with ExitStack() as connections:
+        silent = []
+        for _ in range(number):
+            silent.append(connections.enter_context(connect(server)))
+            silent[-1].sendall(sent)
+        yield silent
+
+
+def is_closed(connection):
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("sent", [b"", b"G", PUT, b"\x16\x03\x01"])
+def test_beyond_the_limit_the_longest_silent_connections_are_closed(oss, monkeypatch, tls, sent):
+    monkeypatch.setattr(local_oss.serving.server, "MAX_CONNECTIONS", LIMIT)
+    context = ssl._create_unverified_context() if tls else None
+    with serving_oss(oss, tls=tls) as server, silent_connections(server, 3 * LIMIT, sent) as silent:
+        for _ in range(2):
+            with urllib.request.urlopen(oss.public_key_url, context=context, timeout=TIMEOUT) as response:
+                assert response.read() == oss.public_key_pem.encode()
+        wait_until(lambda: all(is_closed(each) for each in silent[: 2 * LIMIT]))
+        if not (tls and sent):  # which is no TLS, and is refused
+            assert not is_closed(silent[-1])
+
+
+def test_silent_connections_end_no_upload_that_goes_on(oss, monkeypatch):
+    monkeypatch.setattr(local_oss.serving.server, "MAX_CONNECTIONS", LIMIT)
+    content = bytes(range(48))
+    headers = {**put_headers(oss, "a"), "Content-Length": len(content), "Connection": "close"}
+    with serving_oss(oss) as server, ExitStack() as silent, connect(server) as upload:
+        upload.sendall(head("PUT", "/examplebucket/a", headers))
+        for byte in content:
+            silent.enter_context(connect(server))
+            upload.sendall(bytes([byte]))
+            ask(server, "GET", "/callback_pub_key.pem")
+        assert read_to_end(upload).startswith(b"HTTP/1.1 200")
+        assert ask(server, "GET", "/examplebucket/a")[1] == content
+
+
+def test_silent_connections_end_no_request_that_is_handled(make_oss, monkeypatch):
+    monkeypatch.setattr(local_oss.serving.server, "MAX_CONNECTIONS", LIMIT)
+    called, may_end = [], threading.Event()
+
+    def application(environ, start_response):
+        called.append(environ)
+        may_end.wait(TIMEOUT)
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+        return [b"{}"]
+
+    oss = make_oss(clock=time.time, transport=application)
+
+    def upload(number):
+        payload = form({"callback": callback_field(), **signed_fields(oss, f"a{number}")})
+        return ask(server, "POST", "/examplebucket", payload, HEADERS)[0].status
+
+    with serving_oss(oss) as server, ThreadPoolExecutor(LIMIT + 2) as clients:
+        answers = []
+        for number in range(LIMIT + 2):  # more than the limit
+            answers.append(clients.submit(upload, number))
+            wait_until(lambda: len(called) == len(answers))
+        with silent_connections(server, 2 * LIMIT):
+            assert ask(server, "GET", "/callback_pub_key.pem")[0].status == 200
+            may_end.set()
+            assert [answer.result() for answer in answers] == [200] * (LIMIT + 2)
+
+
+def test_clients_that_do_not_read_make_room_too(oss, monkeypatch):
+    monkeypatch.setattr(local_oss.serving.server, "MAX_CONNECTIONS", LIMIT)
+    with serving_oss(oss) as server:
+        put(oss, server, "a", bytes(20_000_000))
+        with silent_connections(server, 2 * LIMIT, b"GET /examplebucket/a HTTP/1.1\r\nHost: a\r\n\r\n"):
+            assert ask(server, "GET", "/callback_pub_key.pem")[0].status == 200
+
+
+class Endless:
+    def __init__(self):
+        self.is_closed = threading.Event()
+
+    def __call__(self, environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return self
+
+    def __iter__(self):
+        while True:
+            yield bytes(100_000)
+
+    def close(self):
+        self.is_closed.set()
+
+
+def test_a_client_that_does_not_read_keeps_no_thread(oss, monkeypatch):
+    monkeypatch.setattr("waitress.adjustments.Adjustments.channel_timeout", 1)
+    monkeypatch.setattr("waitress.adjustments.Adjustments.cleanup_interval", 1)
+    with serving_oss(oss) as server, connect(server) as client:
+        server.oss = Endless()
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert server.oss.is_closed.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize(("number", "descriptors"), [(1010, None), (200, 40)])
+@pytest.mark.parametrize("tls", [False, True])
+def test_many_silent_connections_stop_nobody(tmp_path, tls, number, descriptors):
+    raise_descriptor_limit()
+    code = "import resource, runpy, sys; sys.argv[0] = 'local-oss'; "
+    if descriptors:
+        code += f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); "
+    code += "runpy.run_module('local_oss', run_name='__main__')"
+    options = ["--listen", "127.0.0.1:0", "--dir", str(tmp_path / "objects"), *(["--tls"] if tls else [])]
+    with start(["-c", code, *options], os.environ) as process, ExitStack() as silent:
+        try:
+            url = re.search(r"https?://127\.0\.0\.1:([0-9]+)", process.stdout.readline())
+            for _ in range(number):
+                silent.enter_context(socket.create_connection(("127.0.0.1", int(url[1])), TIMEOUT))
+            context = ssl._create_unverified_context() if tls else None
+            key = f"{url[0]}/callback_pub_key.pem"
+            with urllib.request.urlopen(key, context=context, timeout=TIMEOUT) as response:
+                assert response.status == 200
+        finally:
+            process.kill()
