@@ -1,8 +1,8 @@
 """A recorded request as a line for curl, in sh, bash, zsh and fish.
 
-Anybody can have a request recorded, and a developer pastes the line into a shell. So of the request only text gets into
-it that is text to the terminal, to the shell and to curl: what else could be read there is left out, files have a fixed
-name, and the address is the one at which the developer sees the window.
+Anybody can have a request recorded, and a developer pastes the line into a shell. So it holds only those values of the
+request that are nothing but text to a terminal, a shell and curl. Files have a fixed name, and the address is that at
+which the developer sees the window.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ def curl_line(exchange: Exchange, address: str) -> str:
     if HIDDEN in line:
         comments.append(f"# {HIDDEN} stands for a secret that is not shown.")
     if left_out:
-        comments.append(f"# A shell or curl could read {left_out} of the values as more than text: they are left out.")
+        comments.append(f"# Left out: {left_out} of the values, too long, or more than text to a shell or to curl.")
     return "\n".join([*comments, line])
 
 
 def _is_text(name: str, value: str) -> bool:
-    """Return whether a value is only text: what a terminal obeys, or writes from right to left, is not printable."""
+    """Return whether a value is only text: what a terminal obeys, or what turns text around, is not printable."""
     return bool(_NAME.fullmatch(name)) and value.isprintable()
 
 

@@ -110,7 +110,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     Its server has two attributes more than waitress's: `spool`, and `tls_context`, which is None without HTTPS.
 
-    `fd`, `address`, `phase` and `since` are those of the connections of oss_wsgi's own server, for `evictable`.
+    `fd`, `address`, `phase` and `since` say the same as those of a connection of oss_wsgi's own server.
     """
 
     task_class = Task

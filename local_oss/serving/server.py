@@ -146,10 +146,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def _make_room(self, number: int) -> bool:
         """Close connections that wait for their clients; return False if there is none."""
-        channels = self.active_channels.values()
-        found: list[Any] = [*evictable(channels, Counter(each.address for each in channels), number)]
-        for channel in found:
-            channel.give_up()
+        states: list[Any] = [_State(each) for each in self.active_channels.values()]
+        found: list[Any] = [*evictable(states, Counter(each.address for each in states), number)]
+        for state in found:
+            state.channel.give_up()
         return bool(found)
 
     def maintenance(self, now: float) -> None:
@@ -158,6 +158,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         for channel in [*self.active_channels.values()]:
             if channel.phase == WRITING and channel.last_activity < now - self.adj.channel_timeout:
                 channel.give_up()
+
+
+class _State:
+    """A connection as it was at one moment: its threads go on meanwhile."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.fd, self.address, self.phase, self.since = channel.fd, channel.address, channel.phase, channel.since
 
 
 class RequestThreads:
