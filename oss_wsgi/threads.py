@@ -182,6 +182,6 @@ def _raise_first(errors: list[BaseException]) -> None:
 
 if hasattr(os, "register_at_fork"):
     # No function in Python: in its first line the handler of a signal that came during the fork may raise.
-    end = partial(setattr, _this_thread, "paused", None)
-    os.register_at_fork(before=_before_fork, after_in_parent=end, after_in_child=end)
+    _let_go = partial(setattr, _this_thread, "paused", None)
+    os.register_at_fork(before=_before_fork, after_in_parent=_let_go, after_in_child=_let_go)
     os.register_at_fork(after_in_child=_renew)

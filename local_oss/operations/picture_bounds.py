@@ -114,9 +114,9 @@ class Turns(ForkAware):
     """Lets pictures be processed at once as long as they fit into memory; the others wait, in their order."""
 
     def __init__(self, pixels: int) -> None:
-        super().__init__()
         self._pixels = pixels
         self._begin()
+        super().__init__()
 
     def _begin(self) -> None:
         self._free = self._pixels
@@ -145,14 +145,13 @@ class Turns(ForkAware):
                 self._free += pixels
                 self._changed.notify_all()
 
-    def _before_fork(self) -> None:
-        self._changed.acquire()
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        with self._changed:
+            yield
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:  # in which no other thread goes on
-            self._begin()
-        else:
-            self._changed.release()
+    def _renew_in_child(self) -> None:
+        self._begin()  # no other thread goes on there
 
 
 #: Of the whole process: LocalOSS may be there several times.

@@ -495,7 +495,7 @@ class SQLiteLedger(LoopLedger):
                 self._store(connection, batch)
                 if seconds is None:  # else it would hold up a loop
                     self._cut_log(connection)
-            elif seconds is None:
+            elif seconds is None:  # without a time-out, only a call of this very thread can be in the way
                 batch = self._take()
                 self._fail(batch, RuntimeError("the handler of a signal has interrupted this thread's own commit"))
         except _ERRORS as error:

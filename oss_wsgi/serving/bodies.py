@@ -27,10 +27,10 @@ class Bodies(ForkAware):
     """
 
     def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
-        super().__init__()
         self.limits = limits
         self.clock = clock
         self._forget()
+        super().__init__()
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -39,9 +39,8 @@ class Bodies(ForkAware):
         self._arriving: dict[Body, None] = {}
         self._counts: dict[Any, int] = {}
 
-    def _after_fork(self, *, is_child: bool) -> None:
-        if is_child:  # the loops that read them do not run here
-            self._forget()
+    def _renew_in_child(self) -> None:
+        self._forget()  # the loops that read them do not run here
 
     @contextmanager
     def count(self, host: str) -> Iterator[Body]:
