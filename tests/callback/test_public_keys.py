@@ -24,7 +24,6 @@ from .signing_keys import N512, OTHER, OTHER_PEM, PEM, PEM_BYTES, V2, Fetcher, n
 UNTRUSTED = [
     "",
     "http://gosspublic.alicdn.com/other.pem",
-    "http://gosspublic.alicdn.com/callback_pub_key_v.pem",
     "http://gosspublic.alicdn.com/callback_pub_key_v1.pem.evil",
     "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\n",
     "http://evil.example/?http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
@@ -35,11 +34,9 @@ UNTRUSTED = [
     "http://gosspublic.alicdn.com/callback_pub_key_v1Xpem",
     "https://user@gosspublic.alicdn.com/callback_pub_key_v1.pem",
     "https://gosspublic.alicdn.com:443/callback_pub_key_v1.pem",
-    "httpss://gosspublic.alicdn.com/callback_pub_key_v2.pem",
     "HTTP://gosspublic.alicdn.com/callback_pub_key_v1.pem",
     "https://gosspublic.alicdn.com/callback_pub_key_v２.pem",
     "https://gosspublic.alicdn.com/callback_pub_key_v123456789012345678901.pem",
-    "https://[gosspublic.alicdn.com]/callback_pub_key_v2.pem",
 ]
 
 
@@ -85,14 +82,6 @@ def test_no_other_url_than_that_of_a_version_leads_to_a_fetch(place: int, cut: i
         assert fetcher.urls == []
     else:
         assert version.isascii() and version.isdigit()
-
-
-def test_an_untrusted_url_is_refused_during_a_cooldown(clock: FrozenClock) -> None:
-    store = PublicKeyStore(fetcher=Fetcher(FetchError("down")), clock=clock)
-    with pytest.raises(KeyUnavailableError):
-        store.get(V2)
-    with pytest.raises(UnverifiedError):
-        store.get("http://evil.example/callback_pub_key_v2.pem")
 
 
 def test_a_trusted_key_serves_exactly_its_url() -> None:
@@ -176,16 +165,12 @@ def pem_of(n: int, e: int) -> bytes:
 @pytest.mark.parametrize(
     ("n", "e", "message"),
     [
-        (N512, 1, None),
         (N512, 3, "its exponent is 3,"),
-        (N512, 65536, None),
         (N512, 65538, None),
-        (65521, 17, None),
         (N512 >> 1 | 1, 65537, "511 bits"),
         (1 << 8192 | 1, 65537, None),
-        (1 << 16383 | 1, 65537, "16384 bits|not a public key"),
     ],
-    ids=["e=1", "e=3", "e-even", "e-even-and-large", "16-bits", "511-bits", "8193-bits", "16384-bits"],
+    ids=["e=3", "e-even", "511-bits", "8193-bits"],
 )
 def test_a_weak_or_huge_key_is_refused(n: int, e: int, message: str | None) -> None:
     with pytest.raises(ValueError, match=message or "."):
@@ -224,20 +209,10 @@ def elliptic_pem() -> bytes:
         (certificate_pem, "not a public key in PEM"),
         (elliptic_pem, "not an RSA key"),
         (lambda: OSS_PUBLIC_KEY.replace("MFww", "MFwx"), "not a public key in PEM"),
-        (lambda: OSS_PUBLIC_KEY.replace("-----BEGIN PUBLIC KEY-----\n", ""), "not a public key in PEM"),
-        (lambda: "", "not a public key in PEM"),
         (lambda: "\ud800", "not a public key in PEM"),
     ],
-    ids=["private", "certificate", "elliptic", "damaged", "headless", "empty", "surrogate"],
+    ids=["private", "certificate", "elliptic", "damaged", "surrogate"],
 )
 def test_anything_but_an_rsa_public_key_is_a_value_error(make: Callable[[], str | bytes], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_public_key(make())
-
-
-@pytest.mark.slow
-@given(data=st.binary(max_size=200))
-@settings(max_examples=50, deadline=None)
-def test_invalid_bytes_raise_only_a_value_error(data: bytes) -> None:
-    with pytest.raises(ValueError, match="it is not a public key"):
-        load_public_key(data)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import MD5
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.callback.verifier import CallbackVerifier
@@ -93,15 +92,11 @@ def test_a_key_is_at_hand_while_nobody_waits_for_a_fetch_of_it(clock: FrozenCloc
     ("failure", "pause"),
     [
         (NOT_FOUND, PAUSE),
-        (b"", PAUSE),
         (b"<html>not found</html>", PAUSE),
-        (b"\xff" * 100, PAUSE),
-        (OTHER.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), PAUSE),
         (DOWN, LONG_PAUSE),
         (OSError("from a fetcher of the application's own"), LONG_PAUSE),
-        (RuntimeError("can't start new thread"), LONG_PAUSE),
     ],
-    ids=["404", "empty", "html", "bytes", "private-key", "down", "os-error", "runtime-error"],
+    ids=["404", "html", "down", "os-error"],
 )
 def test_a_fetch_that_brings_no_key_is_repeated_after_a_pause(
     failure: bytes | Exception, pause: int, clock: FrozenClock
@@ -149,10 +144,10 @@ def test_an_outage_costs_a_fetch_each_ten_seconds_and_no_callback_with_a_known_k
     assert number_of(store, version(3)) == N512
 
 
-@pytest.mark.parametrize("failure", [NOT_FOUND, DOWN, b"<html>"], ids=["404", "down", "html"])
-@pytest.mark.parametrize("new", [2, 6, 10])
+@pytest.mark.parametrize("failure", [NOT_FOUND, DOWN], ids=["404", "down"])
+@pytest.mark.parametrize("new", [2, 10])
 def test_a_stranger_who_names_wrong_versions_delays_a_new_one_by_nothing(
-    failure: bytes | Exception, new: int, clock: FrozenClock
+    failure: Exception, new: int, clock: FrozenClock
 ) -> None:
     fetcher = Fetcher(failure)
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
@@ -171,11 +166,8 @@ def test_a_stranger_who_names_wrong_versions_delays_a_new_one_by_nothing(
     assert number_of(store, version(new)) == N512
 
 
-@pytest.mark.parametrize("failure", [NOT_FOUND, b"<html>"], ids=["404", "html"])
-def test_a_stranger_who_names_the_next_key_first_delays_it_by_a_second(
-    failure: bytes | Exception, clock: FrozenClock
-) -> None:
-    fetcher = Fetcher(failure)
+def test_a_stranger_who_names_the_next_key_first_delays_it_by_a_second(clock: FrozenClock) -> None:
+    fetcher = Fetcher(NOT_FOUND)
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     for _ in range(7200):
         refused(store, V2)
@@ -220,7 +212,7 @@ def test_the_versions_after_a_pinned_one_are_next(clock: FrozenClock) -> None:
     assert fetcher.urls == [version(40), version(42), version(50), version(2)], "the others share a lane"
 
 
-@pytest.mark.parametrize("digits", ["0", "02", "0001"])
+@pytest.mark.parametrize("digits", ["0", "02"])
 def test_versions_that_begin_with_zero_are_never_fetched(digits: str, clock: FrozenClock) -> None:
     fetcher = Fetcher()
     refused(PublicKeyStore(fetcher=fetcher, clock=clock), V2.replace("v2", f"v{digits}"))
@@ -267,16 +259,13 @@ def test_the_first_callback_signed_with_a_new_key_is_verified(clock: FrozenClock
     fetcher = Fetcher(OTHER_PEM)
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     verifier = CallbackVerifier(store)
-    callback = {"target": b"/", "body": b"", "pub_key_url": base64.b64encode(V2.encode()).decode()}
-    signed = base64.b64encode(OTHER.sign(b"/\n", PKCS1v15(), MD5())).decode()
-    wrong = base64.b64encode(OTHER.sign(b"/x\n", PKCS1v15(), MD5())).decode()
     for unknown in (V2, "http://127.0.0.1/own.pem"):
         store.has_verified(unknown)
-    assert not verifier.is_valid(**callback, authorization=wrong)
+    assert not verifier.is_valid(**signed_callback(V2, b"/x\n"))
     assert not store.in_use, "it has verified nothing"
-    for _ in range(3):
-        assert verifier.is_valid(**callback, authorization=signed)
-        assert not verifier.is_valid(**callback, authorization=wrong)
+    for _ in range(2):
+        assert verifier.is_valid(**signed_callback(V2))
+        assert not verifier.is_valid(**signed_callback(V2, b"/x\n"))
     assert (V2 in store.in_use, fetcher.urls) == (True, [V2])
 
 

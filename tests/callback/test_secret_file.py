@@ -12,9 +12,9 @@ import pytest
 import webob
 
 from oss_wsgi.callback.secret_file import SecretFile, read_secrets
-from oss_wsgi.callback.ticket import ReceiptBook, TicketBook, new_ticket
-from oss_wsgi.exceptions import SettingsError, UnverifiedError
-from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, ProbeGate, prove, secret_fingerprint
+from oss_wsgi.callback.ticket import ReceiptBook
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove, secret_fingerprint
 from oss_wsgi.settings import Settings, with_secrets_read
 from oss_wsgi.testing import FrozenClock, UploadClient
 from oss_wsgi.testing.clients import get_response
@@ -164,56 +164,6 @@ def test_a_broken_new_file_keeps_the_old_secrets_and_is_logged_once(
     assert levels == ["ERROR"] * 4 + ["INFO"], "empty, short, short again after a good one, missing, and new secrets"
     assert "stay in use" in caplog.text
     assert not [secret for secret in (OLD, NEW) if secret in caplog.text]
-
-
-TICKET = {"bucket": "b", "key": "k", "prefix": "", "sizes": (0, 1), "content_types": (), "expires": 2_000_000_000}
-
-
-def test_tickets_and_receipts_follow_the_file(path: Path, clock: FrozenClock) -> None:
-    secrets = SecretFile(str(path), clock=clock)
-    tickets = TicketBook(secrets, clock=clock)
-    receipts = ReceiptBook(secrets, clock=clock, keep_seconds=900)
-
-    def sealed() -> tuple[str, str]:
-        ticket = new_ticket(
-            bucket="b", key="k", prefix="", sizes=(0, 1), content_types=(), expires_at=TICKET["expires"]
-        )
-        return tickets.seal(ticket), receipts.seal(ticket)
-
-    first, first_receipt = sealed()
-    write_anew(path, f"{NEW}\n{OLD}\n")
-    clock.advance(SOON)
-    second, second_receipt = sealed()
-    assert tickets.open(first).id != tickets.open(second).id
-    assert receipts.open(first_receipt).ticket.id == tickets.open(first).id
-    alone = TicketBook([NEW], clock=clock)
-    assert alone.open(second).key == "k", "the first line seals"
-    assert ReceiptBook([NEW], clock=clock, keep_seconds=900).open(second_receipt).ticket.key == "k"
-    write_anew(path, NEW)
-    clock.advance(SOON)
-    for open_old, old in ((tickets.open, first), (receipts.open, first_receipt)):
-        with pytest.raises(UnverifiedError, match="foreign"):
-            open_old(old)
-
-
-def test_a_ticket_of_another_machine_opens_as_soon_as_its_secret_is_in_the_file(path: Path, clock: FrozenClock) -> None:
-    here = TicketBook(SecretFile(str(path), clock=clock), clock=clock)
-    there = TicketBook([NEW, OLD], clock=clock)
-    write_anew(path, f"{OLD}\n{NEW}\n")
-    clock.advance(SOON)
-    assert here.open(there.issue(**TICKET)).key == "k"
-
-
-def test_probes_follow_the_file(path: Path, clock: FrozenClock) -> None:
-    gate = ProbeGate(SecretFile(str(path), clock=clock), clock=clock)
-    assert gate.fingerprints == [secret_fingerprint(OLD)]
-    assert gate.accepts(prove(OLD, clock.now))
-    assert not gate.accepts(prove(NEW, clock.now))
-    write_anew(path, f"{NEW}\n")
-    clock.advance(SOON)
-    assert gate.fingerprints == [secret_fingerprint(NEW)]
-    assert gate.accepts(prove(NEW, clock.now))
-    assert not gate.accepts(prove(OLD, clock.now))
 
 
 def legacy(environ: object, start_response: Callable[..., object]) -> list[bytes]:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 from oss_wsgi.callback.ticket import (
     TRIAL_WITH_HANDLER,
     TRIAL_WITHOUT_HANDLER,
-    NewTicket,
     Ticket,
     TicketBook,
-    new_ticket,
 )
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.exceptions import UnverifiedError
@@ -62,18 +55,28 @@ def test_a_ticket_opens_as_it_was_issued() -> None:
     assert book().open(book().issue(**{**VALUES, "data": None})).data == {}
 
 
-@pytest.mark.parametrize("mark", [True, False])
-def test_a_ticket_says_whether_overwriting_is_forbidden(mark: bool) -> None:
-    ticket = book().open(book().issue(**VALUES, forbid_overwrite=mark))
-    assert ticket.forbid_overwrite is mark
-    assert Upload().with_ticket(ticket).forbid_overwrite is mark
+@pytest.mark.parametrize("filename", [None, "a.png"])
+@pytest.mark.parametrize(
+    ("changes", "forbids", "number"),
+    [
+        ({"max_objects": 1000}, False, 1),
+        ({"max_objects": 1000, "forbid_overwrite": True}, True, 1),
+        ({"key": None, "max_objects": 7, "forbid_overwrite": True}, False, 7),
+        ({"key": None, "max_objects": 1, "forbid_overwrite": True}, False, 1),
+    ],
+)
+def test_a_ticket_with_a_key_may_forbid_to_overwrite_and_one_with_a_prefix_counts_objects(
+    changes: dict[str, Any], forbids: bool, number: int, filename: str | None
+) -> None:
+    ticket = book().open(book().issue(**VALUES | changes, filename=filename))
+    assert (ticket.forbid_overwrite, ticket.max_objects, ticket.filename) == (forbids, number, filename)
+    upload = Upload().with_ticket(ticket)
+    assert (upload.forbid_overwrite, upload.max_objects, upload.filename) == (forbids, number, filename)
 
 
-@pytest.mark.parametrize("changes", [{}, {"key": None, "max_objects": 7}, {"forbid_overwrite": True}])
 @pytest.mark.parametrize(
     ("filename", "sealed"),
     [
-        (None, None),
         ("", None),
         ("年 1.png", "年 1.png"),
         ('a"b\\c\n/../d', 'a"b\\c\n/../d'),
@@ -83,40 +86,18 @@ def test_a_ticket_says_whether_overwriting_is_forbidden(mark: bool) -> None:
         ("a\ud800b", "a?b"),
     ],
 )
-def test_a_ticket_has_the_files_name_cut_between_characters(
-    filename: str | None, sealed: str | None, changes: dict[str, Any]
-) -> None:
-    ticket = book().open(book().issue(**VALUES | changes, filename=filename))
-    assert ticket.filename == Upload().with_ticket(ticket).filename == sealed
-    assert (ticket.max_objects, ticket.forbid_overwrite) == (
-        changes.get("max_objects", 1),
-        "forbid_overwrite" in changes,
-    )
+def test_a_ticket_has_the_files_name_cut_between_characters(filename: str, sealed: str | None) -> None:
+    assert book().open(book().issue(**VALUES, filename=filename)).filename == sealed
 
 
-@pytest.mark.parametrize("filename", [None, "a.txt"])
 @pytest.mark.parametrize(
     ("trial", "expected"),
     [(None, (False, False)), (TRIAL_WITH_HANDLER, (True, False)), (TRIAL_WITHOUT_HANDLER, (True, True))],
 )
-def test_a_ticket_says_that_its_upload_is_a_trial(
-    filename: str | None, trial: str | None, expected: tuple[bool, bool]
-) -> None:
-    values = {**VALUES, "expires_at": VALUES["expires"], "filename": filename, "trial": trial}
-    del values["expires"]
-    upload = Upload().with_ticket(book().open(book().seal(new_ticket(**values))))
+def test_a_ticket_says_that_its_upload_is_a_trial(trial: str | None, expected: tuple[bool, bool]) -> None:
+    upload = Upload().with_ticket(book().open(book().issue(**VALUES, trial=trial)))
     assert (upload.is_trial, upload.skips_handler) == expected
-    assert (upload.filename, upload.user, upload.max_objects) == (filename, "eric", 1)
-
-
-@pytest.mark.parametrize(("key", "number", "expected"), [("a.png", 1, (True, 1)), (None, 7, (False, 7))])
-def test_a_ticket_from_before_files_names_were_sealed_has_none(
-    key: str | None, number: int, expected: tuple[bool, int]
-) -> None:
-    members = ["examplebucket", key, "", 0, 9, [], NOW, "eric", {}, number]
-    ticket = book().open(book().seal(NewTicket(os.urandom(12), json.dumps(members).encode())))
-    assert (ticket.filename, ticket.user) == (None, "eric")
-    assert (ticket.forbid_overwrite, ticket.max_objects) == expected
+    assert (upload.filename, upload.user, upload.max_objects) == (None, "eric", 1)
 
 
 #: Sealed with OLD at NOW by the version of November 2026: one that opens no such ticket refuses what it finds.
@@ -158,7 +139,7 @@ def test_a_missing_ticket_is_refused(nothing: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "A" * 44, "A" * 47, "ä" * 60, "\ud800" * 60, "A" * 60 + "\n", "A" * 6004, "A" * 45 + "!!!", 7, ["A" * 60]],
+    ["A" * 44, "A" * 47, "ä" * 60, "\ud800" * 60, "A" * 6004, 7],
 )
 def test_a_text_that_is_not_a_ticket_is_refused(text: object) -> None:
     assert reason(book(), text) == "ticket_altered"
@@ -281,22 +262,3 @@ def test_names_and_etags_longer_than_osss_are_refused() -> None:
 def test_a_ticket_without_types_allows_any() -> None:
     for mime_type in ("text/html", "", None):
         check(ticket(content_types=()), Upload(**{**GOOD, "mime_type": mime_type}))
-
-
-@pytest.mark.slow
-@given(text=st.one_of(st.text(), st.from_regex(r"[A-Za-z0-9_-]{48,80}", fullmatch=True)))
-@examples(max_examples=300, deadline=None)
-def test_any_text_is_refused_with_a_reason(text: str) -> None:
-    assert reason(book(), text).startswith("ticket_")
-
-
-@pytest.mark.parametrize("max_objects", [1, 2, 1000, 1_000_000])
-def test_a_ticket_says_how_many_objects_its_prefix_may_have(max_objects: int) -> None:
-    ticket = book().open(book().issue(**{**VALUES, "key": None}, max_objects=max_objects, forbid_overwrite=True))
-    assert (ticket.max_objects, ticket.forbid_overwrite) == (max_objects, False)
-
-
-@pytest.mark.parametrize("forbid_overwrite", [True, False])
-def test_a_ticket_with_a_key_is_for_one_object(forbid_overwrite: bool) -> None:
-    ticket = book().open(book().issue(**VALUES, max_objects=1000, forbid_overwrite=forbid_overwrite))
-    assert (ticket.max_objects, ticket.forbid_overwrite) == (1, forbid_overwrite)

@@ -17,17 +17,10 @@ from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.callback.verifier import CallbackVerifier, string_to_sign
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
 
-from .without_md5 import take_md5_away
-
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 CAPTURES = VECTORS["captures"]
 MADE_HERE = VECTORS["made_here"]
 N, E, D = (int(VECTORS["throwaway_key"][name], 16) for name in "ned")
-OSS_N = int(
-    "ab3f2411b3c1407669586de1cac1c77a083c12cdb231ac0b47d35effa7be59a4"
-    "96f91ca25be9bd72d38dac541d1dd6f4b5f14361075c025f081fba1f6605d64f",
-    16,
-)
 OUR_URL = "http://127.0.0.1:8081/callback_pub_key_v1.pem"
 DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -87,15 +80,6 @@ def cut_and_grown(data: bytes) -> Iterator[bytes]:
         yield data[:index] + b"x" + data[index:]
 
 
-@pytest.fixture(params=["library", "arithmetic"], scope="module")
-def way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Verify with the library as it is, and without MD5."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "arithmetic":
-            take_md5_away(patch)
-        yield
-
-
 @pytest.fixture(scope="module")
 def oss() -> CallbackVerifier:
     return CallbackVerifier()
@@ -106,7 +90,6 @@ def ours() -> CallbackVerifier:
     return CallbackVerifier(PublicKeyStore({OUR_URL: VECTORS["throwaway_key"]["pem"]}))
 
 
-@pytest.mark.usefixtures("way")
 @each_capture
 @pytest.mark.parametrize("url", OSS_PUBLIC_KEY_URLS, ids=["http", "https"])
 def test_a_production_capture_verifies_by_default(capture: dict[str, Any], url: str, oss: CallbackVerifier) -> None:
@@ -120,19 +103,6 @@ def test_a_capture_fails_when_any_byte_of_it_changes(part: str, capture: dict[st
     arguments = callback(capture)
     changes = (*other_bytes(arguments[part]), *cut_and_grown(arguments[part]))
     assert [data for data in changes if oss.is_valid(**{**arguments, part: data})] == []
-
-
-@pytest.mark.slow
-def test_a_capture_fails_when_any_character_of_its_signature_changes(oss: CallbackVerifier) -> None:
-    capture = CAPTURES[0]
-    text = capture["authorization"]
-    changed = [
-        text[:index] + other + text[index + 1 :]
-        for index in range(len(text))
-        for other in (*BASE64, "=", "-", "_", " ", "\n", "é")
-        if other != text[index]
-    ]
-    assert [text for text in changed if oss.is_valid(**{**callback(capture), "authorization": text})] == []
 
 
 def test_another_base64_text_of_the_same_signature_is_refused(oss: CallbackVerifier) -> None:
@@ -166,60 +136,15 @@ def test_another_base64_text_of_the_same_signature_is_refused(oss: CallbackVerif
         assert refused({**callback(capture), "authorization": other}, oss) == "authorization_malformed"
 
 
-@pytest.mark.parametrize("length", [0, 63, 65, 3000])
-def test_a_signature_of_another_length_is_refused(length: int, oss: CallbackVerifier) -> None:
-    signature = (base64.b64decode(CAPTURES[0]["authorization"]) * 50)[:length]
-    reason = refused({**callback(CAPTURES[0]), "authorization": b64(signature)}, oss)
-    assert reason == ("signature_wrong" if length else "authorization_missing")
-
-
-@pytest.mark.parametrize("length", [63, 64, 65])
+@pytest.mark.parametrize("length", [1, 63, 64, 65])
 def test_the_hint_says_where_the_length_is_not_the_keys(length: int, oss: CallbackVerifier) -> None:
-    with pytest.raises(UnverifiedError) as raised:
+    with pytest.raises(UnverifiedError, match="signature_wrong") as raised:
         oss.verify(**{**callback(CAPTURES[0]), "authorization": b64(bytes(length))})
     assert ("another length" in raised.value.hint) is (length != 64)
 
 
-@pytest.mark.parametrize(
-    ("capture", "changes"),
-    [
-        (1, {"target": b"index.php?id=1&index=2"}),
-        (1, {"target": b"/index.php?index=2&id=1"}),
-        (1, {"target": b"/index.php?id=1&index=2&"}),
-        (1, {"target": b"/index.php?id=%31&index=2"}),
-        (1, {"target": b"//index.php?id=1&index=2"}),
-        (1, {"target": b"http://h/index.php?id=1&index=2"}),
-        (0, {"target": b"/api/v3/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH/"}),
-        (2, {"target": b"/api/AliYunOssCallback?x"}),
-        (2, {"target": b"/api/AliYunOssCallback%00"}),
-        (2, {"body": b"filename=headSculpture/jikang2.jpg&size=108904&mimeType=image/jpeg&height=278&width=200"}),
-    ],
-)
-def test_a_capture_fails_with_an_equivalent_target_or_body(
-    capture: int, changes: dict[str, bytes], oss: CallbackVerifier
-) -> None:
-    assert refused({**callback(CAPTURES[capture]), **changes}, oss) == "signature_wrong"
-
-
-def test_the_signature_of_one_capture_does_not_fit_another(oss: CallbackVerifier) -> None:
-    for one in CAPTURES:
-        for other in CAPTURES:
-            good = oss.is_valid(**{**callback(one), "authorization": other["authorization"]})
-            assert good is (one is other)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\n",
-        "http://gosspublic.alicdn.com/callback_pub_key_v１.pem",
-        OUR_URL,
-    ],
-)
-def test_a_capture_fails_with_another_key_url(url: str, oss: CallbackVerifier) -> None:
-    reason = refused(callback(CAPTURES[0], url), oss)
-    assert reason == ("pub_key_url_untrusted" if url else "pub_key_url_missing")
+def test_a_callback_without_a_signature_has_a_reason_of_its_own(oss: CallbackVerifier) -> None:
+    assert refused({**callback(CAPTURES[0]), "authorization": ""}, oss) == "authorization_missing"
 
 
 @pytest.mark.parametrize(
@@ -232,11 +157,10 @@ def test_a_capture_fails_with_another_key_url(url: str, oss: CallbackVerifier) -
         ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==\n", "pub_key_url_malformed"),
         ("A" * 4096, "pub_key_url_untrusted"),
         ("A" * 4100, "pub_key_url_malformed"),
-        ("=", "pub_key_url_malformed"),
         ("A", "pub_key_url_malformed"),
         ("/+8=", "pub_key_url_untrusted"),
     ],
-    ids=["none", "plain", "not-canonical", "no-padding", "line-end", "longest", "huge", "padding", "one", "not-ascii"],
+    ids=["none", "plain", "not-canonical", "no-padding", "line-end", "longest", "huge", "one", "not-ascii"],
 )
 def test_a_key_url_that_is_not_strict_base64_is_refused(text: str, reason: str, oss: CallbackVerifier) -> None:
     assert refused({**callback(CAPTURES[0]), "pub_key_url": text}, oss) == reason
@@ -269,30 +193,20 @@ def test_the_string_to_sign_is_that_of_the_vector(vector: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        (b"/p", b"/p\nBODY"),
-        (b"/p/", b"/p/\nBODY"),
-        (b"/p?", b"/p\nBODY"),
-        (b"/p?a=%2F+b", b"/p?a=%2F+b\nBODY"),
-        (b"/p?a?b", b"/p?a?b\nBODY"),
-        (b"/a+b%20c", b"/a+b c\nBODY"),
-        (b"/%e4%b8%AD", "/中\nBODY".encode()),
-        (b"/a%2Fb%3Fc", b"/a/b?c\nBODY"),
-        (b"/a%zz%4", b"/a%zz%4\nBODY"),
-        (b"/%2541", b"/%41\nBODY"),
+        (b"/p", b"/p\nB\xffD\n"),
+        (b"/p/", b"/p/\nB\xffD\n"),
+        (b"/p?", b"/p\nB\xffD\n"),
+        (b"/p?a=%2F+b", b"/p?a=%2F+b\nB\xffD\n"),
+        (b"/p?a?b", b"/p?a?b\nB\xffD\n"),
+        (b"/a+b%20c", b"/a+b c\nB\xffD\n"),
+        (b"/%e4%b8%AD", "/中".encode() + b"\nB\xffD\n"),
+        (b"/a%2Fb%3Fc", b"/a/b?c\nB\xffD\n"),
+        (b"/a%zz%4", b"/a%zz%4\nB\xffD\n"),
+        (b"/%2541", b"/%41\nB\xffD\n"),
     ],
 )
-def test_the_path_is_decoded_once_and_the_query_never(target: bytes, expected: bytes) -> None:
-    assert string_to_sign(target, b"BODY") == expected
-
-
-@given(body=st.binary(max_size=200))
-@settings(max_examples=30, deadline=None)
-def test_the_body_is_signed_byte_for_byte(body: bytes) -> None:
-    verifier = CallbackVerifier(PublicKeyStore({OUR_URL: VECTORS["throwaway_key"]["pem"]}))
-    arguments = {"target": b"/cb?x=%20", "body": body, "pub_key_url": b64(OUR_URL.encode())}
-    signature = sign(b"/cb?x=%20\n" + body)
-    verifier.verify(**arguments, authorization=signature)
-    assert not verifier.is_valid(**{**arguments, "body": body + b"\n"}, authorization=signature)
+def test_the_path_is_decoded_once_and_query_and_body_never(target: bytes, expected: bytes) -> None:
+    assert string_to_sign(target, b"B\xffD\n") == expected
 
 
 def test_an_unavailable_key_is_not_a_wrong_signature() -> None:
