@@ -20,13 +20,9 @@ from oss_wsgi.bucket import StoredObject
 from oss_wsgi.testing.clients import get_response
 
 from ..parts.site import CONTENT, PART, File, Site, granting
-from ..support.callbacks import without_signed_id
 from ..support.closing import closing_fixture
 
 pytestmark = pytest.mark.slow
-
-EXACT = {"size": len(CONTENT), "part_size": PART}
-
 
 make = closing_fixture(Site, sdk=True, authorize=granting(max_size=len(CONTENT)))
 
@@ -40,13 +36,6 @@ def parked(site: Site) -> int:
     """Return how many bytes of parts OSS keeps."""
     bucket = site.oss.storage.bucket("examplebucket")
     return sum(part.size for upload in bucket.uploads() for part in bucket.parts(upload)[0])
-
-
-def test_an_honest_upload_arrives(site: Site) -> None:
-    file = site.upload(**EXACT)
-    assert without_signed_id(site.complete(file).json["answer"]) == {"Status": "Ok", "number": 1}
-    assert site.content(file.key) == CONTENT
-    assert (site.uploads[0].size, site.uploads[0].confirmed) == (len(CONTENT), True)
 
 
 class Swapping:

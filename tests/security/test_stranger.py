@@ -47,12 +47,8 @@ def conversation(port: int, sent: bytes) -> bytes:
         "Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n",
         "Content-Length: {more}\r\nContent-Length: {length}\r\n\r\n{body}",
         "Content-Length: {length}\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{body}",
-        "Content-Length: {length}\r\nTransfer-Encoding: identity, chunked\r\n\r\n{body}",
         "Content-Length: +{length}\r\n\r\n{body}",
-        "Content-Length : {length}\r\n\r\n{body}",
         "Content-Length: {length}\r\n\r\n{half}",
-        "Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{half}\r\n0\r\n\r\n",
-        "Transfer-Encoding: xchunked\r\n\r\n{body}",
         "\r\n{body}",
     ],
 )
