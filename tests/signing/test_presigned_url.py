@@ -171,18 +171,13 @@ def test_the_text_that_v1_signs_has_the_sub_resources_alone() -> None:
     assert string_to_sign_v1("GET", "/b/k", "123", {"other": "x"}, {}) == "GET\n\n\n123\n/b/k"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("append", "callback", "callback-var", "objectMeta", "partNumber", "position", "security-token", "symlink"),
-        *("tagging", "uploadId", "uploads", "versionId", "x-oss-process", "x-oss-traffic-limit", "response-expires"),
-        *("response-cache-control", "response-content-disposition", "response-content-encoding"),
-        *("response-content-language", "response-content-type"),
-    ],
-)
-def test_nobody_can_change_a_sub_resource_of_a_v1_url(name: str) -> None:
-    texts = {string_to_sign_v1("GET", "/b/k", "123", query, {}) for query in ({}, {name: "1"}, {name: "2"})}
-    assert len(texts) == 3
+def test_nobody_can_change_a_sub_resource_of_a_v1_url() -> None:
+    names = "append callback callback-var objectMeta partNumber position security-token symlink tagging uploadId"
+    names += " uploads versionId x-oss-process x-oss-traffic-limit response-expires response-cache-control"
+    names += " response-content-disposition response-content-encoding response-content-language response-content-type"
+    for name in names.split():
+        texts = {string_to_sign_v1("GET", "/b/k", "123", query, {}) for query in ({}, {name: "1"}, {name: "2"})}
+        assert len(texts) == 3, name
 
 
 def test_a_v1_url_has_the_key_the_expiry_the_token_and_the_whole_query() -> None:

@@ -140,52 +140,34 @@ def test_a_v1_url_is_the_sdks_letter_for_letter(
 REQUESTS = {
     "put": (
         sdk.PutObjectRequest(
-            BUCKET, "a/大 +~'.bin", content_type="image/png", forbid_overwrite="true", metadata={"a": "b"}
+            *(BUCKET, "a/大 +~'.bin"),
+            content_type="image/png",
+            forbid_overwrite="true",
+            metadata={"a": "b"},
+            parameters={"callback": CALLBACK},
         ),
-        {},
-        {"content-type": "image/png", "x-oss-forbid-overwrite": "true", "x-oss-meta-a": "b"},
-    ),
-    "put with a callback": (
-        sdk.PutObjectRequest(BUCKET, "a/大 +~'.bin", content_type="image/png", parameters={"callback": CALLBACK}),
         {"callback": CALLBACK},
-        {"content-type": "image/png"},
+        {"content-type": "image/png", "x-oss-forbid-overwrite": "true", "x-oss-meta-a": "b"},
     ),
     "part": (
         sdk.UploadPartRequest(BUCKET, "a/大 +~'.bin", part_number=7, upload_id=UPLOAD_ID),
         {"partNumber": "7", "uploadId": UPLOAD_ID},
         {},
     ),
-    "begin": (
-        sdk.InitiateMultipartUploadRequest(BUCKET, "a/大 +~'.bin", content_type="video/mp4"),
-        {"uploads": ""},
-        {"content-type": "video/mp4"},
-    ),
-    "complete": (
-        sdk.CompleteMultipartUploadRequest(BUCKET, "a/大 +~'.bin", upload_id=UPLOAD_ID, complete_all="yes"),
-        {"uploadId": UPLOAD_ID},
-        {"x-oss-complete-all": "yes"},
-    ),
-    "abort": (
-        sdk.AbortMultipartUploadRequest(BUCKET, "a/大 +~'.bin", upload_id=UPLOAD_ID),
-        {"uploadId": UPLOAD_ID},
-        {},
-    ),
-    "get": (sdk.GetObjectRequest(BUCKET, "a/大 +~'.bin", version_id="v"), {"versionId": "v"}, {}),
 }
 
 
-@pytest.mark.parametrize("token", [None, TOKEN], ids=["lasting", "STS"])
 @pytest.mark.parametrize("version", ["v1", "v4"])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_sdks_client_makes_the_same_url(name: str, version: str, token: str | None) -> None:
+def test_the_sdks_client_makes_the_same_url(name: str, version: str) -> None:
     request, query, headers = REQUESTS[name]
     config = sdk.config.load_default()
     config.region, config.signature_version = REGION, version
-    config.credentials_provider = StaticCredentialsProvider(ID, SECRET, token)
+    config.credentials_provider = StaticCredentialsProvider(ID, SECRET, TOKEN)
     expiration = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=900)
     result = sdk.Client(config).presign(request, expiration=expiration)
     signed = dict(parse_qsl(urlsplit(result.url).query))
-    positional = Credentials(ID, SECRET, token), str(result.method), HOST, BUCKET, request.key
+    positional = Credentials(ID, SECRET, TOKEN), str(result.method), HOST, BUCKET, request.key
     if version == "v1":
         now = int(signed["Expires"]) - 900
         ours = sign_url_v1(*positional, now=now, expires=900, query=query, headers=headers)

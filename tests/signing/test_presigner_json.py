@@ -15,10 +15,9 @@ from oss_wsgi.signing.presigner import PresignedPost
 from tests.signing.forms import CALLBACK, HOST, ID, NOW, SCOPE, SECRET, TOKEN, presigner
 
 
-@pytest.mark.parametrize("version", ["v1", "v4"])
-@pytest.mark.parametrize("token", [None, "Token+/=="])
-@pytest.mark.parametrize("callback_url", [None, "https://app.example.com/oss/callback"])
-@pytest.mark.parametrize("filename", [None, '猫".png'])
+@pytest.mark.parametrize(
+    ("version", "token", "callback_url", "filename"), [("v1", None, None, None), ("v4", TOKEN, CALLBACK, '猫".png')]
+)
 def test_json_is_written_as_json_dumps_writes_it(
     version: str, token: str | None, callback_url: str | None, filename: str | None
 ) -> None:

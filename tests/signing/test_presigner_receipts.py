@@ -33,8 +33,9 @@ def pinned(form: PresignedPost) -> dict[str, str]:
     return {name: value for condition in conditions if isinstance(condition, dict) for name, value in condition.items()}
 
 
-@pytest.mark.parametrize("version", ["v1", "v4"])
-@pytest.mark.parametrize("request_", [{"filename": "a.png"}, {"grant": Grant(key="a/b.png")}], ids=["name", "key"])
+@pytest.mark.parametrize(
+    ("version", "request_"), [("v1", {"filename": "a.png"}), ("v4", {"grant": Grant(key="a/b.png")})]
+)
 def test_an_exact_form_carries_its_receipt_and_pins_it(version: str, request_: dict[str, Any]) -> None:
     form = presigner(signature_version=version).presign(**request_)
     text = form.fields[RECEIPT_FIELD]
@@ -43,9 +44,8 @@ def test_an_exact_form_carries_its_receipt_and_pins_it(version: str, request_: d
     assert json.loads(form.json()) == form.payload()
 
 
-@pytest.mark.parametrize("version", ["v1", "v4"])
-def test_a_prefix_form_carries_none(version: str) -> None:
-    form = presigner(signature_version=version).presign()
+def test_a_prefix_form_carries_none() -> None:
+    form = presigner().presign()
     assert RECEIPT_FIELD not in form.fields
     assert RECEIPT_FIELD not in pinned(form)
 
