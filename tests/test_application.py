@@ -82,10 +82,7 @@ def test_the_application_gets_its_environ_with_find_upload_and_nothing_else() ->
     assert environ == {"PATH_INFO": "/legacy", "REDIRECT_HTTP_AUTHORIZATION": "Basic x"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/oss", "/oss/", "/oss/nothing", "/oss/signature/", "/oss/callback/more", "/oss/health/x", "/oss//signature"],
-)
+@pytest.mark.parametrize("path", ["/oss", "/oss/", "/oss/nothing", "/oss/signature/", "/oss//signature"])
 def test_an_unknown_path_below_the_prefix_is_404_json(path: str) -> None:
     for method in ("GET", "POST"):
         response = client().request(path, method=method, expect_errors=True)
@@ -114,7 +111,6 @@ def test_another_prefix_moves_all_endpoints() -> None:
         ("/my 上", "https://a.example", "https://a.example/my%20%E4%B8%8A/callback"),
         ("", "https://a.example", "https://a.example/oss/callback"),
         ("/up", "https://a.example; https://b.example/x", "https://a.example/up/callback;https://b.example/x"),
-        ("/up", "https://a.example/;https://b.example/x", "https://a.example/;https://b.example/x"),
         ("/up", "https://a.example?tenant=1", "https://a.example?tenant=1"),
     ],
 )
@@ -268,6 +264,8 @@ def test_a_missing_key_is_told_before_the_ledger_makes_its_file(tmp_path: Path) 
     path = tmp_path / "handled.sqlite3"
     with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID"):
         client({"access_key_id": None, "access_key_secret": None, "ledger": str(path)})
+    with pytest.raises(SettingsError, match="OSS_BUCKET"):
+        client({"bucket": None, "ledger": str(path)})
     assert not path.exists()
 
 
@@ -395,18 +393,6 @@ def test_the_application_says_which_requests_are_callbacks() -> None:
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
     app = client({"callback_url": "https://app.example.com/public/oss/callback"})
     assert post_callback(app, BODY, SIGNER, signed_target="/public/oss/callback").status_int == 200
-
-
-@pytest.mark.parametrize(
-    ("missing", "sentence"),
-    [("bucket", "OSS_BUCKET"), ("access_key_id", "OSS_ACCESS_KEY_ID")],
-)
-def test_insufficient_settings_are_refused_at_once(missing: str, sentence: str) -> None:
-    values = {**VALUES, missing: None}
-    if missing == "access_key_id":
-        values["access_key_secret"] = None
-    with pytest.raises(SettingsError, match=sentence):
-        DirectUpload(legacy, Settings(**values))
 
 
 def test_trusted_keys_are_read_from_their_files(tmp_path: Path) -> None:

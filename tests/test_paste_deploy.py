@@ -244,8 +244,6 @@ def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("upload_max_size = 10M", "upload_max_size must be a whole number, written in digits, not '10M'."),
-        ("allow_anonymous = maybe", "allow_anonymous must be 'on' or 'off', not 'maybe'."),
         ("upload_names = OSS_BUCKET", "upload_names must be unique or original, not 'oss_bucket'."),
         ("upload_dir = OSS_BUCKET/../", "upload_dir: "),
         ("host = https://other.oss-cn-hangzhou.aliyuncs.com", "bucket is 'examplebucket', but host says 'other'"),
@@ -254,7 +252,6 @@ def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatc
         ("prefx = /x", "prefx is not a setting: did you mean prefix?"),
         ("zzz = x", "zzz is not a setting, remove it."),
         ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of an environment variable: use the key upload_dir."),
-        ("app = x", "app is not a setting"),
         ("forward_callback = on", "forward_callback is not a setting"),
         ("prefix = oss", "A prefix must be like '/uploads'"),
         ("authorize = nonsense", "authorize must be like package.module:callable, not 'nonsense'."),
@@ -431,7 +428,6 @@ def test_the_dispatcher_mounts_the_named_applications(ini: Ini) -> None:
     [
         ("/hooks = hook", "Add '/ = NAME', which names the application of all other paths."),
         ("/ = rest\n/hooks/ = hook", f"{PREFIX_RULE}, not '/hooks/'."),
-        ("/ = rest\nhooks = hook", f"{PREFIX_RULE}, not 'hooks'."),
         ("/ = rest\nloader = hook", f"{PREFIX_RULE}, not 'loader'."),
     ],
 )
