@@ -66,15 +66,12 @@ def test_an_endless_response_is_cut(listener: socket.socket) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("response", [b"", b"nonsense\r\n\r\n"])
-def test_a_response_that_is_not_http_is_an_error(response: bytes, listener: socket.socket) -> None:
+def test_a_response_that_is_not_http_is_an_error(listener: socket.socket) -> None:
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        get(listener, response)
+        get(listener, b"nonsense\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    "url", ["http://[", "http://", "file:///etc/passwd", "x", "http://127.0.0.1:99999/", "http://127.0.0.1/\r\nA: b"]
-)
+@pytest.mark.parametrize("url", ["http://[", "http://", "file:///etc/passwd", "http://127.0.0.1/\r\nA: b"])
 def test_an_address_that_is_not_a_url_is_an_error(url: str) -> None:
     with pytest.raises(UnreachableError):
         request("GET", url)
@@ -147,8 +144,8 @@ def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> No
 @pytest.mark.parametrize(
     ("body", "valid"),
     [
-        *((body, True) for body in (b"{}", b"1", '"中"'.encode(), b' {"a": null}\n')),
-        *((body, False) for body in (b"", b"<html>", b"\xef\xbb\xbf{}", b"\xff", b"NaN", b"[" * 100_000)),
+        *((body, True) for body in (b"1", b' {"a": null}\n')),
+        *((body, False) for body in (b"", b"\xef\xbb\xbf{}", b"\xff", b"NaN", b"[" * 100_000)),
     ],
 )
 def test_json_as_oss_accepts_it(body: bytes, valid: bool) -> None:

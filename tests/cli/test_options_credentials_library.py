@@ -15,8 +15,6 @@ from .key_service import NO_KEY, deployed_with_temporary_key
 
 pytestmark = pytest.mark.slow
 
-SIGNING = [["sign", "a.txt"], ["cors", "diff", ORIGIN]]
-
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Iterator[Deployment]:
@@ -45,15 +43,14 @@ def test_an_application_signs_with_the_librarys_key(temporary: Deployment, tmp_p
     assert (form["accessid"], form["security_token"]) == ("STS.Example", "token")
 
 
-@pytest.mark.parametrize("arguments", SIGNING)
-def test_a_missing_key_is_one_sentence(arguments: list[str], deployment: Deployment, tmp_path: Path) -> None:
+def test_a_missing_key_is_one_sentence(deployment: Deployment, tmp_path: Path) -> None:
     environ = deployment.environ | NO_KEY | {"HOME": str(tmp_path), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
-    output = oss_wsgi(*arguments, "--credentials-library", status=2, **environ).stderr
+    output = oss_wsgi("sign", "a.txt", "--credentials-library", status=2, **environ).stderr
     assert "No credentials were found" in output
     assert len(output.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [*SIGNING, ["serve", "--listen", "127.0.0.1:0"]])
+@pytest.mark.parametrize("arguments", [["sign", "a.txt"], ["serve", "--listen", "127.0.0.1:0"]])
 def test_without_the_extra_the_error_says_what_to_install(
     arguments: list[str], deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -10,15 +10,7 @@ from oss_wsgi.cli.parser import CommandParser, UsageError
 
 #: What nobody may see again.
 SECRET = "Kq7XyzzyKq7Xyzzy"
-COMMANDS = {
-    "serve": [],
-    "sign": ["FILE"],
-    "upload": ["FILE"],
-    "verify": [],
-    "explain": [],
-    "cors": ["print"],
-    "doctor": [],
-}
+COMMANDS = {"serve": [], "sign": ["FILE"], "cors": ["print"]}
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], *words: str, parser: CommandParser | None = None) -> str:
@@ -66,7 +58,7 @@ def test_one_name_too_many_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "unrecognized arguments: 'second'" in usage_error(capsys, "verify", "first", "--json", "second")
 
 
-@pytest.mark.parametrize("words", [["upload"], ["verify"], ["explain"], ["sign", "FILE"], []])
+@pytest.mark.parametrize("words", [["verify"], ["sign", "FILE"], []])
 def test_a_variable_after_the_program_is_told_without_its_value(
     capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
@@ -104,7 +96,7 @@ def test_a_secret_is_refused_with_its_variable_and_not_repeated(
     [
         ["--secret", SECRET, "sign"],
         [f"OSS_TICKET_SECRET={SECRET}", "sign", "FILE"],
-        *([command, f"--ticket-secret {SECRET}"] for command in ("serve", "verify", "upload", "explain")),
+        *([command, f"--ticket-secret {SECRET}"] for command in ("serve", "verify")),
         ["sign", "FILE", "-secret", SECRET],
         ["verify", "FILE", f"OSS_TICKET_SECRET={SECRET}"],
     ],

@@ -151,16 +151,6 @@ def test_a_direct_upload_that_is_hidden_is_told_at_its_first_request_and_then_it
         assert running.log().count("hides its DirectUpload") == 1
 
 
-def test_a_real_bucket_starts_no_local_oss(folder: Path) -> None:
-    real = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_TICKET_SECRET": "s" * 32}
-    real |= {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "secret"}
-    with served(folder, "--app", "shop:application", **real) as running:
-        form = signed(running.url)
-        assert form["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
-        assert "local OSS" not in running.log()
-        assert "OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback" in running.log("YOUR-HOST")
-
-
 @pytest.mark.parametrize("more", [[], ["--reload"]])
 def test_an_application_that_shows_no_direct_upload_is_warned_of(folder: Path, more: list[str]) -> None:
     (folder / "plain.py").write_text(SHOP.partition("def allow")[0] + "\napp = legacy\n")
@@ -213,6 +203,8 @@ def test_credentials_of_the_applications_own_need_no_key_in_the_settings(folder:
     real = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
     with served(folder, "--app", "shop:application", **real) as running:
         assert signed(running.url)["url"].startswith("https://examplebucket.")
+        assert "local OSS" not in running.log()
+        assert "OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback" in running.log("YOUR-HOST")
 
 
 def test_settings_of_the_applications_own_are_spoken_of(folder: Path) -> None:
@@ -309,10 +301,9 @@ def test_while_the_code_is_wrong_it_waits_and_then_answers_who_has_waited(folder
     ("source", "problem", "file", "mended"),
     [
         ("import prices\n" + SHOP, "No module named 'prices'", "prices.py", ""),
-        (SHOP + "\ndef (", 'shop.py", line ', "shop.py", SHOP),
         (SHOP.replace("os.environ", "{'OSS_PART_SIZE': 'x'}"), "OSS_PART_SIZE", "shop.py", SHOP),
     ],
-    ids=["a missing module", "a wrong line", "a wrong setting"],
+    ids=["a missing module", "a wrong setting"],
 )
 def test_what_fails_at_the_start_may_be_mended(folder: Path, source: str, problem: str, file: str, mended: str) -> None:
     (folder / "shop.py").write_text(source)
@@ -366,7 +357,7 @@ def test_a_terminal_ends_both_processes(folder: Path, is_closed: bool) -> None:
         os.close(ours)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
     command = ["-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
     with start(command, clean_environ(PYTHONPATH=str(ROOT)), folder, stderr=subprocess.STDOUT) as process:

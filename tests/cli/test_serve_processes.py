@@ -313,7 +313,7 @@ def test_when_none_can_start_the_error_is_said_once_and_ends_it(folder: Path) ->
     assert errors.count("No module named 'prices'") == 1
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "all SIGINT", "all SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "all SIGINT"])
 def test_a_signal_ends_all_in_order(folder: Path, name: str) -> None:
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "who:application", "--processes", "2"]
     environ = clean_environ(PYTHONPATH=str(ROOT), TMPDIR=str(folder / "tmp"))

@@ -23,7 +23,6 @@ def test_a_signature_of_the_key_holds_the_digest() -> None:
     "signature",
     [
         pytest.param(SIGNATURE[:-1], id="too short"),
-        pytest.param(SIGNATURE + b"\x00", id="too long"),
         pytest.param(b"\xff" * 128, id="over the modulus"),
         pytest.param(SIGNATURE[::-1], id="another number"),
     ],
@@ -32,7 +31,7 @@ def test_another_signature_holds_no_digest(signature: bytes) -> None:
     assert signed_digest(KEY.public_key(), base64.b64encode(signature).decode()) is None
 
 
-@pytest.mark.parametrize("authorization", ["", "no base64!", "\u4e2d"])
+@pytest.mark.parametrize("authorization", ["", "no base64!"])
 def test_a_malformed_authorization_holds_no_digest(authorization: str) -> None:
     assert signed_digest(KEY.public_key(), authorization) is None
 

@@ -21,6 +21,8 @@ LOCAL = {
     "OSS_TRUSTED_KEYS": "http://127.0.0.1:8081/callback_pub_key.pem=key.pem",
 }
 LOCAL_CALLBACK = {"OSS_CALLBACK_URL": "http://127.0.0.1:8080/oss/callback"}
+#: Without the secret `doctor` proves nothing: the application answers it as anybody.
+STRANGER = {"OSS_TICKET_SECRET": ""}
 
 
 def host_finding(**environ: str) -> tuple[str, str, str]:
@@ -48,16 +50,15 @@ def test_an_internal_endpoint_for_the_servers_beside_a_public_host_is_green() ->
     assert host_finding(**environ, **CALLBACK)[0] == "green"
 
 
-@pytest.mark.parametrize("host", ["http://oss:8081/examplebucket", "http://minio/examplebucket"])
 @pytest.mark.parametrize("others", [{}, CALLBACK, LOCAL_CALLBACK])
-def test_a_name_without_a_domain_is_red(host: str, others: dict[str, str]) -> None:
-    colour, message, fix = host_finding(OSS_HOST=host, **others)
+def test_a_name_without_a_domain_is_red(others: dict[str, str]) -> None:
+    colour, message, fix = host_finding(OSS_HOST="http://oss:8081/examplebucket", **others)
     assert (colour, "without a domain" in message, PUBLIC in fix) == ("red", True, True)
 
 
 @pytest.mark.parametrize(
     "host",
-    ["http://10.0.0.5", "https://192.168.1.7:8443", "http://127.0.0.1:8081", "http://localhost:8081", "http://oss.svc"],
+    ["https://192.168.1.7:8443", "http://127.0.0.1:8081", "http://localhost:8081", "http://oss.svc"],
 )
 def test_a_private_address_is_red_for_pages_of_everybody(host: str) -> None:
     colour, message, fix = host_finding(OSS_HOST=f"{host}/examplebucket", **CALLBACK)
@@ -132,15 +133,14 @@ def at_signature(status: str, *headers: tuple[str, str], body: bytes = b"<html>"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "front",
+    ("front", "secret"),
     [
-        pytest.param(at_signature("404 Not Found"), id="not passed"),
-        pytest.param(at_signature("200 OK", body=b'{"Status": "Ok"}'), id="JSON of another application"),
-        pytest.param(moving("/oss/signature", "/signature"), id="without the prefix"),
-        pytest.param(moving("/oss/signature", "/oss/sign"), id="another path"),
+        pytest.param(at_signature("404 Not Found"), {}, id="not passed"),
+        pytest.param(at_signature("200 OK", body=b'{"Status": "Ok"}'), STRANGER, id="JSON of another application"),
+        pytest.param(moving("/oss/signature", "/signature"), {}, id="without the prefix"),
+        pytest.param(moving("/oss/signature", "/oss/sign"), STRANGER, id="another path"),
     ],
 )
-@pytest.mark.parametrize("secret", [{}, {"OSS_TICKET_SECRET": ""}], ids=["probe", "stranger"])
 def test_a_front_server_that_passes_only_the_callback_is_red(
     front: Front, secret: dict[str, str], tmp_path: Path
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_front_server_that_changes_the_method_of_the_signature_is_red(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("secret", [{}, {"OSS_TICKET_SECRET": ""}], ids=["probe", "stranger"])
+@pytest.mark.parametrize("secret", [{}, STRANGER], ids=["probe", "stranger"])
 def test_an_application_that_refuses_strangers_is_green(secret: dict[str, str], tmp_path: Path) -> None:
     for authorize in (lambda request: None, lambda request: 1 / 0):
         with deployed(tmp_path / str(id(authorize)), app={"authorize": authorize}) as deployment:
