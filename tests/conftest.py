@@ -26,7 +26,6 @@ NEEDS = {
     "browser": ("browser", "examples/test_fastapi_app.py", "examples/test_own_pages.py"),
     "servers": (
         "cli/doctor/test_command_servers.py",
-        "cli/test_completion.py",
         "examples/test_example_sites.py",
         "examples/test_framework_examples.py",
         "examples/test_hosting_examples.py",

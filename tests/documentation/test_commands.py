@@ -82,9 +82,7 @@ def test_each_command_in_a_sentence_exists() -> None:
         "oss-wsgi no-such-command",
         "oss-wsgi doctor --only cors --origin https://app.example.com",
         "oss-wsgi doctor --only no-such-check",
-        "oss-wsgi cors prnt https://app.example.com",
         "python -m local_oss --no-such-option",
-        "python -m oss_wsgi.no_such_module",
         "python -m tests.benchmarks.servers --no-such-option",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import is_asked_for
 from ..support.absent import skip_or_fail
 from .blocks import ROOT, PageError, pages, steps, without_way
 from .chinese import is_typed_already
 from .environment import installed_by, make_packages
 from .test_pictures import PICTURES, size, taken_by
-
-NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
 
 
 @pytest.mark.slow
@@ -30,19 +30,28 @@ def is_typed(page: Path) -> bool:
     return bool(steps(page)) and not is_typed_already(page) and not is_continued
 
 
+@functools.cache
+def typed() -> list[str]:
+    return [page.relative_to(ROOT).as_posix() for page in pages() if is_typed(page)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a case of each page that is typed. To know them takes a second, which other runs are spared."""
+    if "name" in metafunc.fixturenames:
+        is_run = is_asked_for(metafunc.config.option.markexpr, "pages")
+        metafunc.parametrize("name", typed() if is_run else [])
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the wheels of all that the pages install."""
     folder = tmp_path_factory.mktemp("machine") / "packages"
-    make_packages(folder, set().union(*(installed_by(steps(page)) for page in pages() if is_typed(page))))
+    make_packages(folder, set().union(*(installed_by(steps(ROOT / name)) for name in typed())))
     return folder
 
 
 @pytest.mark.pages
-@pytest.mark.parametrize("name", NAMES)
 def test_a_reader_can_type_the_page(name: str, packages: Path, tmp_path: Path) -> None:
-    if not is_typed(ROOT / name):
-        return
     command = [sys.executable, "-m", "tests.documentation.reader", name, str(packages)]
     environ = {**os.environ, "PICTURES": str(tmp_path)}
     process = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)

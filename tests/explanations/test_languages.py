@@ -46,7 +46,6 @@ CALLS = {
     "partition",
     "startswith",
 }
-PLACE = re.compile(r"\{(\w+)\}")
 CHINESE = re.compile("[一-鿿：]")
 #: Texts of the modules that nobody is shown as they are, and texts that stay as they are.
 LEFT_OUT = re.compile(
