@@ -182,11 +182,10 @@ def virtual_environment(hosted: Hosted) -> None:
     subprocess.run(command, check=True)
 
 
-def start_mod_wsgi(hosted: Hosted, python: str, port: int, extra: str = "", omit: str = "") -> None:
+def start_mod_wsgi(hosted: Hosted, python: str, port: int, extra: str = "") -> None:
     """Start Apache with examples/hosting/mod_wsgi.conf, over TLS on the port of ``hosted``, else plainly on another.
 
     :param extra: lines for the end of the virtual host.
-    :param omit: a line of the example to leave out.
     """
     site, folder = hosted.site, hosted.site.folder
     virtual_environment(hosted)
@@ -200,9 +199,9 @@ def start_mod_wsgi(hosted: Hosted, python: str, port: int, extra: str = "", omit
         KEY: f"{folder}/both.pem",
     }
     text = hosted.adapted(HOSTING / "mod_wsgi.conf", instead)
-    for line in [omit, *(["SSLEngine on\n"] if port != hosted.port else [])]:
-        assert line in text
-        text = text.replace(line, "") if line else text
+    if port != hosted.port:
+        assert "SSLEngine on\n" in text
+        text = text.replace("SSLEngine on\n", "")
     text = text.replace("    </Directory>\n</VirtualHost>", f"    </Directory>\n{extra}</VirtualHost>")
     run_apache(site, port, APACHE_PARTS, f"WSGISocketPrefix {folder}/wsgi\nSSLSessionCache none\n{text}")
 

@@ -127,10 +127,9 @@ def test_the_legacy_page_is_still_served(example: Example) -> None:
     assert example.client().get("/elsewhere", expect_errors=True).status_int == 404
 
 
-@pytest.mark.parametrize(("user", "password"), [("eric", "wrong"), ("nobody", "")])
-def test_a_failed_login_gets_no_signature(example: Example, user: str, password: str) -> None:
+def test_a_failed_login_gets_no_signature(example: Example) -> None:
     client = example.client()
-    log_in(client, user, password, {403})
+    log_in(client, "eric", "wrong", {403})
     assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
 
 
@@ -153,17 +152,6 @@ def test_the_frameworks_own_view_gets_a_verified_upload(example: Example) -> Non
         assert answer.content_type == "application/json"
         assert answer.headers["Content-Length"] == str(len(answer.body))
     assert client.get("/").text.count("users/eric/a.png, 6 bytes") == 1
-
-
-def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
-    client = example.logged_in()
-    body = callback_body(client.get("/oss/signature?filename=forged.png").json, size=6)
-    assert post_callback(client, body, CallbackSigner(), target=CALLBACK, expect_errors=True).status_int == 403
-    stale = example.signer.headers(CALLBACK, UNASKED)
-    assert client.post(CALLBACK, body, headers=stale, expect_errors=True).status_int == 403
-    assert client.post(CALLBACK, UNASKED, headers=stale, expect_errors=True).status_int == 403
-    assert client.post(CALLBACK, body, expect_errors=True).status_int in {400, 403}
-    assert "forged" not in client.get("/").text
 
 
 def test_the_view_refuses_a_callback_that_bypassed_direct_upload(example: Example) -> None:
