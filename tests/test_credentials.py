@@ -68,6 +68,7 @@ def test_an_expiration_must_be_aware() -> None:
         ({**ALIBABA, **OSS, "OSS_SESSION_TOKEN": ""}, ("id", "secret", None)),
         ({**ALIBABA, "OSS_ACCESS_KEY_ID": "id"}, ("id", None, None)),
         ({**ALIBABA, "OSS_ACCESS_KEY_SECRET": "secret"}, (None, "secret", None)),
+        ({**ALIBABA, "OSS_SESSION_TOKEN": "token"}, (None, None, "token")),
         ({**ALIBABA, **dict.fromkeys(OSS, " \n")}, ("other-id", "other-secret", "other-token")),
         ({"OSS_ACCESS_KEY_ID": " id\n", "OSS_ACCESS_KEY_SECRET": "secret\r\n"}, ("id", "secret", None)),
     ],

@@ -94,6 +94,7 @@ def test_a_long_name_is_cut_and_keeps_its_extension(filename: str, length: int) 
         ("a.图", ""),
         ("a.png\u202e", ""),
         ("a.p$ng", ""),
+        ("a.İ", ""),
         ("a." + "b" * 16, "." + "b" * 16),
         ("a." + "b" * 17, ""),
     ],

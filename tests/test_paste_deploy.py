@@ -252,6 +252,7 @@ def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatc
         ("prefx = /x", "prefx is not a setting: did you mean prefix?"),
         ("zzz = x", "zzz is not a setting, remove it."),
         ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of an environment variable: use the key upload_dir."),
+        ("app = x", "app is not a setting"),
         ("forward_callback = on", "forward_callback is not a setting"),
         ("prefix = oss", "A prefix must be like '/uploads'"),
         ("authorize = nonsense", "authorize must be like package.module:callable, not 'nonsense'."),

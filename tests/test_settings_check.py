@@ -109,8 +109,11 @@ def test_an_invalid_region_is_refused(region: str) -> None:
     "host",
     [
         "upload.example.com",
+        "ftp://upload.example.com",
         "https://",
         "https://upload.example.com?x=1",
+        "https://upload.example.com/#x",
+        "https://upload.example.com:0",
         "https://upload.example.com:99999",
         "https://up load.example.com",
         "https://*.example.com",
@@ -192,7 +195,7 @@ def test_an_id_and_a_secret_of_two_families_are_not_a_key() -> None:
     assert problem == "OSS_ACCESS_KEY_SECRET must be set too: there is an OSS_ACCESS_KEY_ID."
 
 
-@pytest.mark.parametrize("text", ["LT AI", "钥匙"])
+@pytest.mark.parametrize("text", ["LT AI", "钥匙", "a\tb"])
 def test_a_key_must_be_ascii_without_spaces(text: str) -> None:
     all_problems = problems(OSS_ACCESS_KEY_ID=text, OSS_ACCESS_KEY_SECRET=text, OSS_SESSION_TOKEN=text)
     assert [problem.split(" ")[0] for problem in all_problems] == [

@@ -79,6 +79,7 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
         ("2>&-", ["upload", "missing"]),
         (">&- 2>&-", ["explain"]),
         (">/dev/full", ["explain"]),
+        (">/dev/full", ["--help"]),
         (">/dev/full 2>/dev/full", ["explain", "AccessDenied"]),
     ],
 )

@@ -150,7 +150,7 @@ def test_only_regular_files_are_uploaded(name: str, message: str, deployment: De
     ("option", "value"),
     [
         ("--timeout", "0"),
-        *(("--endpoint", text) for text in ("http://[", "ftp://a/x")),
+        *(("--endpoint", text) for text in ("http://[", "ftp://a/x", "http:///x", "http://a/x#b")),
     ],
 )
 def test_an_option_with_a_wrong_value_is_misuse(option: str, value: str, cat: str) -> None:
