@@ -102,12 +102,11 @@ def post_form(
     data: bytes = b"hello",
     *,
     filename: str = "a.txt",
-    part_type: str | None = "text/plain",
     headers: dict[str, str] | None = None,
 ) -> webtest.TestResponse:
     """Post a form to the local OSS, also one that no browser would send."""
     fields: Any = _Fields(pairs)
-    content_type, body = multipart(fields, filename, data, part_type)
+    content_type, body = multipart(fields, filename, data, "text/plain")
     merged = {"Content-Type": content_type, **(headers or {})}
     return webtest.TestApp(client.local_oss).post("/examplebucket", body, headers=merged, expect_errors=True)
 
