@@ -134,9 +134,7 @@ def need_compose() -> None:
 
 
 @pytest.fixture(scope="module")
-def local(
-    image: str, need_compose: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Composed, int]]:
+def local(image: str, need_compose: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Composed, int]]:
     """The local variant on free ports, the same inside and outside: the browser posts to the second port."""
     page, oss = free_port(), free_port()
     text = (CONTAINER / "compose.local.yaml").read_text(encoding="utf-8")
