@@ -129,21 +129,6 @@ def test_the_pause_counts_from_the_end_of_a_slow_failure(clock: FrozenClock) -> 
     assert fetched == [V2]
 
 
-def test_an_outage_costs_a_fetch_each_ten_seconds_and_no_callback_with_a_known_key(clock: FrozenClock) -> None:
-    fetcher = Fetcher()
-    store = PublicKeyStore(fetcher=fetcher, clock=clock)
-    store.get(V2)
-    fetcher.answer = DOWN
-    for _ in range(3600):
-        refused(store, version(3))
-        assert number_of(store, V2) == N512
-        assert number_of(store, OSS_PUBLIC_KEY_URLS[0]) != N512
-        clock.now += 1
-    assert len(fetcher.urls) == 1 + 360
-    fetcher.answer = PEM_BYTES
-    assert number_of(store, version(3)) == N512
-
-
 @pytest.mark.parametrize("failure", [NOT_FOUND, DOWN], ids=["404", "down"])
 @pytest.mark.parametrize("new", [2, 10])
 def test_a_stranger_who_names_wrong_versions_delays_a_new_one_by_nothing(
@@ -164,18 +149,6 @@ def test_a_stranger_who_names_wrong_versions_delays_a_new_one_by_nothing(
     name_others(-1)
     fetcher.answer = PEM_BYTES
     assert number_of(store, version(new)) == N512
-
-
-def test_a_stranger_who_names_the_next_key_first_delays_it_by_a_second(clock: FrozenClock) -> None:
-    fetcher = Fetcher(NOT_FOUND)
-    store = PublicKeyStore(fetcher=fetcher, clock=clock)
-    for _ in range(7200):
-        refused(store, V2)
-        clock.now += 0.5
-    refused(store, V2)
-    fetcher.answer = PEM_BYTES
-    clock.now += PAUSE
-    assert number_of(store, V2) == N512
 
 
 def test_versions_that_are_no_next_ones_share_one_fetch_a_second(clock: FrozenClock) -> None:
