@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import NEEDS
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
@@ -231,6 +233,7 @@ def test_the_top_level_holds_what_the_design_lists() -> None:
 
 def test_tests_mirror_the_package() -> None:
     """A test file in a room of the package is named for a module there, or for a module and an aspect of it."""
+    assert [place for places in NEEDS.values() for place in places if not (TESTS / place).exists()] == []
     for path in sorted(TESTS.rglob("test_*.py")):
         assert re.search(r"^ *def test_", path.read_text("utf-8"), re.MULTILINE), f"{path.name} tests nothing"
         place = path.parent.relative_to(TESTS)

@@ -216,7 +216,6 @@ def test_a_next_key_that_was_forgotten_is_fetched_again_at_once(clock: FrozenClo
     assert fetcher.urls.count(V2) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("answer", [PEM_BYTES, NOT_FOUND, DOWN], ids=["success", "404", "down"])
 def test_a_thousand_urls_leave_little_behind(answer: bytes | FetchError, clock: FrozenClock) -> None:
     store = PublicKeyStore(fetcher=Fetcher(answer), clock=clock)
