@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .middleware.confirmation import Confirmation as Confirmation
     from .middleware.dispatcher import Dispatcher as Dispatcher
     from .middleware.once import OncePerUpload as OncePerUpload
+    from .middleware.posted_files import PostedFiles as PostedFiles
     from .recovery.sweep import Reconciliation as Reconciliation
     from .sdk.bucket import SDKBucket as SDKBucket
     from .sdk.confirmation import SDKConfirmation as SDKConfirmation
@@ -78,6 +79,7 @@ _MODULES = {
     "OSSWSGIError": ".exceptions",
     "OncePerUpload": ".middleware.once",
     "PostPresigner": ".signing.presigner",
+    "PostedFiles": ".middleware.posted_files",
     "PresignedPost": ".signing.presigner",
     "PresignedURL": ".signing.presigned_url",
     "PublicKeyStore": ".callback.public_keys",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -53,7 +53,7 @@ class BucketClient(Protocol):
     Each call ends within a time limit of its own. Several threads may call at once: a sweep calls ``head`` in up to
     eight. Each method raises BucketUnreachableError when OSS does not answer in time, and BucketRefusedError when it
     refuses; that error names the right that the access key lacks. (A client with ``head`` and ``list`` alone is enough
-    for recover, reconcile and events.)
+    for recover, reconcile and events, and one with ``head`` and ``read`` for ``PostedFiles``.)
     """
 
     def head(self, key: str) -> StoredObject | None:
@@ -65,6 +65,17 @@ class BucketClient(Protocol):
 
         Returns up to ``limit`` (1 to 1,000) objects; an empty sequence only if there are no more. Needs
         ``oss:ListObjects``.
+        """
+        ...
+
+    def read(self, key: str, etag: str, start: int) -> Iterator[bytes]:
+        """Yield the bytes of an object from ``start`` on, in pieces of up to 1 MiB. Needs ``oss:GetObject``.
+
+        :param etag: the object's ETag, without quotes.
+        :param start: fewer bytes than the object has.
+
+        The errors may come while the bytes are read. A connection that breaks is a BucketUnreachableError. Raises
+        NotStoredError if no object has this name and this ETag.
         """
         ...
 

@@ -196,6 +196,14 @@ class PartsCorruptError(PartsError):
     """Raised when the object that OSS joined differs from its parts."""
 
 
+class FormError(ReasonedError):
+    """Raised when a posted form that lists files of OSS is malformed."""
+
+
+class PostedFileChangedError(FormError):
+    """Raised when OSS no longer holds a file of a posted form as it was uploaded."""
+
+
 class RecoveryError(ReasonedError):
     """Raised when an upload whose callback did not arrive is not recovered."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from ..bucket import ListedObject, StoredObject, StoredPart
@@ -19,6 +21,8 @@ T = TypeVar("T")
 #: longer still.
 LONG_TIMEOUT = 30.0
 _COMPLETE_TIMES = 4
+#: Bytes of an object that are read at a time, each time within LONG_TIMEOUT.
+_PIECE = 256 * 1024
 
 
 class SDKBucket:
@@ -32,7 +36,8 @@ class SDKBucket:
 
     :param credentials: provider of the access key, called for each request; without it the settings' own key.
     :param clock: returns Unix seconds: an access key that has expired by this clock is not used.
-    :param timeout: seconds for a whole call, including the name look-up; listing may take 30, and completing 120.
+    :param timeout: seconds for a whole call, including the name look-up; listing may take 30, completing 120, and
+        reading 30 for each 256 KiB.
     """
 
     def __init__(
@@ -93,6 +98,30 @@ class SDKBucket:
             ]
 
         return self._call(page, "listing the bucket", "oss:ListObjects", LONG_TIMEOUT)
+
+    def read(self, key: str, etag: str, start: int) -> Iterator[bytes]:
+        """Yield the bytes of an object from ``start`` on, as ``BucketClient.read`` describes."""
+
+        def pieces() -> Generator[bytes]:
+            result = self._oss.send(
+                "get_object",
+                "GetObjectRequest",
+                key=key,
+                if_match=f'"{etag}"',
+                range_header=f"bytes={start}-" if start else None,
+                range_behavior="standard" if start else None,
+                # The HTTP client would decompress an object that is stored with a Content-Encoding.
+                response_content_encoding="identity",
+            )
+            with result.body as body:
+                if start and not (result.content_range or "").startswith(f"bytes {start}-"):
+                    raise OSError(errno.EIO, "the answer begins at another byte")
+                yield from body.iter_bytes(block_size=_PIECE)
+
+        # After a time limit a thread still reads; the response is closed when that thread lets go of it.
+        reading = pieces()
+        while piece := self._call(partial(next, reading, b""), "reading the object", "oss:GetObject", LONG_TIMEOUT):
+            yield piece
 
     def begin(self, key: str, headers: Mapping[str, str]) -> str:
         """Begin an upload in parts, and return its ID, as ``BucketClient.begin`` describes."""
@@ -208,7 +237,7 @@ def _bucket_error(
     if error.kind == "failed":
         return BucketRefusedError("bucket_failed", Text("{1}: {2}", action, error), right=right)
     hint = Text("OSS answered {1} {2} ({3})", error.status, error.code, error.ec or "no EC")
-    if error.status == 404 and error.code != "NoSuchBucket":
+    if error.status == 412 or (error.status == 404 and error.code != "NoSuchBucket"):
         return NotStoredError("not_stored", Text("OSS does not hold the object: {1}", hint))
     if error.status >= 500:
         return BucketUnreachableError("bucket_unreachable", Text("{1}: {2}", action, hint))

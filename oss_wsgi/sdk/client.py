@@ -167,7 +167,7 @@ class SDKClient(ForkAware):
             return SDKCallError(
                 "answer", reason, status=cause.status_code, code=code, ec=ec, message=message, document=document
             )
-        if isinstance(cause, errors.RequestError | errors.ResponseError):
+        if isinstance(cause, errors.RequestError | errors.ResponseError | OSError):  # OSError while a body is read
             return SDKCallError("network", _network_reason(cause))
         if isinstance(cause, errors.CredentialsBaseError):
             inner = cause.kwargs.get("error")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _METADATA = "x-oss-meta-"
+_PIECE = 64 * 1024
 
 
 class InProcessOSS(LocalOSS):
@@ -101,6 +102,20 @@ class InProcessBucket:
             for entry in entries
             if isinstance(entry, LocalObject)
         ]
+
+    def read(self, key: str, etag: str, start: int) -> Iterator[bytes]:
+        """Yield the bytes of an object from ``start`` on; NotStoredError if no object has this name and this ETag."""
+        self._ask("read", key)
+        opened = self._bucket.open(key)
+        if opened is None:
+            raise NotStoredError("not_stored", "there is no such object")
+        stored, content = opened
+        with content:
+            if stored.etag != etag:
+                raise NotStoredError("not_stored", "the object has another ETag")
+            content.seek(start)
+            while piece := content.read(_PIECE):
+                yield piece
 
     def begin(self, key: str, headers: Mapping[str, str]) -> str:
         """Begin an upload in parts, and return its ID."""

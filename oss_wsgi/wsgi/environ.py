@@ -211,7 +211,7 @@ def read_body(environ: WSGIEnvironment, limit: int, check: Callable[[], object] 
     size = check_length(environ, limit)
     if check is not None:
         check()
-    data = _read(environ["wsgi.input"], size)
+    data = read_up_to(environ["wsgi.input"], size)
     if len(data) < size:
         raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
     return data
@@ -231,7 +231,7 @@ def check_length(environ: WSGIEnvironment, limit: int) -> int:
 def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
     """Read a body without a length, which HTTP/2 and chunks allow, if the server knows where the body ends."""
     has_end = environ.get("wsgi.input_terminated")
-    data = _read(environ["wsgi.input"], limit + 1) if has_end else b""
+    data = read_up_to(environ["wsgi.input"], limit + 1) if has_end else b""
     if len(data) > limit:
         raise BodyTooLargeError("body_too_large", f"the body, sent without a length, is over {limit} bytes")
     if not data and not (chunked and has_end):
@@ -239,8 +239,11 @@ def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
     return data
 
 
-def _read(stream: Any, size: int) -> bytes:
-    """Read until ``size`` bytes have come or the stream ends, because one read may return less."""
+def read_up_to(stream: Any, size: int) -> bytes:
+    """Read until ``size`` bytes have come or the stream ends, because one read may return less.
+
+    Raises MalformedCallbackError for an exception of the stream: the client is gone, or sent malformed chunks.
+    """
     pieces: list[bytes] = []
     while size > 0:
         try:

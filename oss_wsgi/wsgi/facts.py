@@ -58,8 +58,8 @@ _LEVELS = {404: logging.INFO, 405: logging.INFO, 408: logging.INFO, 429: logging
 # Anybody can cause any number of these, so they are logged at INFO.
 _QUIET = frozenset({"slots_taken", "memory_taken"})
 
-# PublicKeyStore pauses this long after a failed fetch; the other causes of 503 end sooner.
-_RETRY_LATER = ("Retry-After", "10")
+#: Header of a 503. PublicKeyStore pauses this long after a failed fetch; the other causes of 503 end sooner.
+RETRY_LATER = ("Retry-After", "10")
 _RETRY_SOON = ("Retry-After", "1")
 
 #: The errors whose cause a callable of the user's own has raised.
@@ -153,7 +153,7 @@ class RequestFacts:
         """
         self.log_refusal(log, status, reason, hint, cause)
         if status == 503:
-            headers = [*(headers or ()), _RETRY_SOON if reason in SOON else _RETRY_LATER]
+            headers = [*(headers or ()), _RETRY_SOON if reason in SOON else RETRY_LATER]
         generic = HTTPStatus(status)
         error = {
             "code": reason if message else _CODES.get(status) or generic.name.lower(),
@@ -175,8 +175,8 @@ class RequestFacts:
         A browser gets the message of the reason in ``messages``, what is wrong with its own request, or else the
         generic response. The log has the traceback of what the user's own code raised.
         """
-        reasoned = _reasoned(error)
-        reason, own_hint = reasoned.reason, reasoned.hint
+        refusal = reasoned(error)
+        reason, own_hint = refusal.reason, refusal.hint
         message, headers = messages.get(reason), None
         if isinstance(error, UploadRequestError):
             message = own_hint
@@ -219,7 +219,7 @@ def _matching(pattern: re.Pattern[str], text: object) -> str:
     return text if isinstance(text, str) and pattern.fullmatch(text) else ""
 
 
-def _reasoned(error: OSSWSGIError) -> ReasonedError:
+def reasoned(error: OSSWSGIError) -> ReasonedError:
     """Return the error itself, or for one without a reason why nothing was signed."""
     if isinstance(error, ReasonedError):
         return error

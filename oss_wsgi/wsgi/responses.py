@@ -48,6 +48,8 @@ STATUSES: dict[type[BaseException], int] = {
     errors.UploadGoneError: 404,
     errors.UploadUnsettledError: 503,
     errors.PartsCorruptError: 500,
+    errors.FormError: 400,
+    errors.PostedFileChangedError: 409,
     errors.RecoveryError: 500,
     errors.MalformedRecoveryError: 400,
     errors.NotStoredError: 404,
@@ -93,6 +95,15 @@ def json_response(
 ) -> Iterable[bytes]:
     """Respond with a value as JSON."""
     return json_bytes(environ, start_response, status, json.dumps(payload).encode(), headers)
+
+
+def html_response(
+    environ: WSGIEnvironment, start_response: StartResponse, status: int, page: bytes, headers: Headers
+) -> Iterable[bytes]:
+    """Respond with a page in UTF-8, which loads nothing."""
+    own = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(page)))]
+    start_response(_STATUS_LINES[status], [*own, *SECURITY_HEADERS, *headers])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [page]
 
 
 def status_of(error: BaseException) -> int:

@@ -14,7 +14,7 @@ from oss_wsgi.explanations.text import Text, sentences
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "oss_wsgi"
-#: What `doctor`, `explain`, `serve`, `cors`, `upload` and the window of the local OSS write.
+#: What `doctor`, `explain`, `serve`, `cors`, `upload`, the window of the local OSS and refusals of forms write.
 MODULES = (
     *sorted(PACKAGE.glob("cli/doctor/*.py")),
     *(PACKAGE / name for name in ("cli/explain.py", "cli/http_client.py", "cli/refusals.py")),
@@ -28,6 +28,7 @@ MODULES = (
         )
     ),
     *(PACKAGE / "cli" / f"{name}.py" for name in ("cors", "loader", "local", "serve", "upload", "watch")),
+    PACKAGE / "middleware" / "posted_files.py",
     PACKAGE / "serving" / "until_stopped.py",
     PACKAGE / "wsgi" / "diagnosis.py",
     *(
@@ -35,12 +36,15 @@ MODULES = (
         for name in ("access", "exchange_page", "inspector", "outcome", "pages")
     ),
 )
-#: Calls whose texts are not a finding: `--help`, and misuse of a command.
+#: Calls whose texts are not a finding: `--help`, misuse of a command, and what only the log says.
 CALLS = {
     "add_parser",
     "add_argument",
     "ArgumentTypeError",
     "MisuseError",
+    "FormError",
+    "PostedFileChangedError",
+    "UnverifiedError",
     "compile",
     "ValueError",
     "partition",
@@ -53,7 +57,9 @@ LEFT_OUT = re.compile(
     r"oss:\S+ and oss:\S+|Example: .*|.*With --app it serves.*|your application|%\(asctime.*|"
     r"Apache (CGI|mod_\w+)|Phusion Passenger|Django runserver|"
     r"\s.*(cn-hangzhou|image/png|audio/aac|\"conditions\").*|.*charset=utf-8|\(not Base64\) \{\}|expiration \{\}|"
-    r"callback \{\} in .*|attachment; .*",
+    r"callback \{\} in .*|attachment; .*|"
+    # Of forms: what only the log says, and the page around the sentence.
+    r"oss_wsgi\.files lists .*|user \{\} sends .*|OSS (holds another|sent fewer) .*|reading the posted .*|<!DOCTYPE .*",
     re.DOTALL,
 )
 #: What the system and SQLite say, and the beginning of a text that a link shows.

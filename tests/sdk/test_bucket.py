@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,57 @@ def test_an_absent_object_is_none(bucket: SDKBucket) -> None:
     assert bucket.head(KEY) is None
 
 
+def test_an_object_is_read_from_any_byte_on_in_pieces(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    data = bytes(range(256)) * 4096
+    etag = put(server, KEY, data)
+    pieces = list(bucket.read(KEY, etag, 0))
+    assert b"".join(pieces) == data and max(map(len, pieces)) <= 1 << 20
+    assert b"".join(bucket.read(KEY, etag, 1_000_000)) == data[1_000_000:]
+    assert b"".join(bucket.read(KEY, etag, len(data) - 1)) == data[-1:]
+    assert b"".join(bucket.read(KEY, put(server, KEY, b""), 0)) == b""
+
+
+def test_an_object_that_is_gone_or_replaced_is_not_read(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    put(server, KEY, b"replaced")
+    for key in (KEY, "none"):
+        for start in (0, 2):
+            with pytest.raises(NotStoredError, match="does not hold the object"):
+                next(bucket.read(key, ETAG, start))
+    with pytest.raises(BucketRefusedError, match="InvalidRange"):
+        next(bucket.read(KEY, put(server, KEY, b"hello"), 5))
+
+
+def test_a_server_that_ignores_the_range_is_not_believed(server: LocalOSSServer, make: Make) -> None:
+    def whole(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "5"), ("Content-Type", "text/plain")])
+        return [b"hello"]
+
+    bucket = make(settings_of(server))
+    application, server.oss = server.oss, whole  # type: ignore[assignment]
+    try:
+        with pytest.raises(BucketUnreachableError, match="begins at another byte"):
+            next(bucket.read(KEY, ETAG, 2))
+    finally:
+        server.oss = application
+
+
+def test_an_object_that_is_stored_compressed_is_read_as_it_is(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    data = gzip.compress(b"text " * 1000)
+    etag = put(server, KEY, data, {"Content-Encoding": "gzip"})
+    assert b"".join(bucket.read(KEY, etag, 0)) == data
+    assert b"".join(bucket.read(KEY, etag, 5)) == data[5:]
+
+
+def test_reading_that_is_given_up_leaves_the_bucket_usable(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    etag = put(server, KEY, b"x" * 4_000_000)
+    for _ in range(30):  # more than the client has connections
+        reading = bucket.read(KEY, etag, 0)
+        assert isinstance(reading, Generator)
+        next(reading)
+        reading.close()
+    assert bucket.head(KEY) is not None
+
+
 def test_listing_goes_on_after_a_name_whatever_is_in_it(server: LocalOSSServer, bucket: SDKBucket) -> None:
     keys = sorted([KEY, "a/1", "a/2 &<b>", "a/\u200d", "b/猫"], key=str.encode)
     for key in keys:
@@ -86,10 +138,11 @@ def test_listing_goes_on_after_a_name_whatever_is_in_it(server: LocalOSSServer, 
     assert abs(bucket.list("", "", 1)[0].last_modified - time.time()) < 60
 
 
-def put(server: LocalOSSServer, key: str) -> None:
+def put(server: LocalOSSServer, key: str, data: bytes = b"hello", headers: dict[str, str] | None = None) -> str:
+    """Store an object, and return its ETag."""
     with server.oss.storage.bucket(server.oss.bucket).incoming() as incoming:
-        incoming.write(b"hello")
-        incoming.commit(key, "text/plain", {}, now=time.time())
+        incoming.write(data)
+        return incoming.commit(key, "text/plain", headers or {}, now=time.time()).etag
 
 
 def test_an_upload_in_parts_begins_lists_completes_and_aborts(server: LocalOSSServer, bucket: SDKBucket) -> None:
@@ -146,6 +199,7 @@ def test_completing_can_forbid_overwriting(server: LocalOSSServer, bucket: SDKBu
 
 CALLS: dict[str, tuple[Callable[[SDKBucket], object], str]] = {
     "head": (lambda bucket: bucket.head("a"), "oss:GetObject"),
+    "read": (lambda bucket: next(bucket.read("a", "E", 0)), "oss:GetObject"),
     "list": (lambda bucket: bucket.list("", "", 10), "oss:ListObjects"),
     "begin": (lambda bucket: bucket.begin("a", {}), "oss:PutObject"),
     "list_parts": (lambda bucket: bucket.list_parts("a", "1"), "oss:ListParts"),
@@ -172,6 +226,16 @@ def test_each_call_ends_within_its_time(down: Any, make: Make, call: str, monkey
     with down() as url, pytest.raises(BucketUnreachableError) as raised:
         CALLS[call][0](make(settings_for(url), timeout=0.3))
     assert raised.value.reason == "bucket_unreachable"
+
+
+def test_bytes_that_come_one_by_one_or_stop_end_the_reading(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oss_wsgi.sdk.bucket.LONG_TIMEOUT", 0.3)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\nContent-Type: a/b\r\n\r\n"
+    for begin, breaks in ((head, False), (head + b"x" * 400_000, True)):
+        with dripping(begin, breaks=breaks) as url:
+            reading = make(settings_for(url)).read("a", "E", 0)
+            with pytest.raises(BucketUnreachableError):
+                list(reading)
 
 
 @pytest.mark.parametrize(

@@ -148,16 +148,20 @@ def silent() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def dripping() -> Iterator[str]:
-    """Yield the URL of a server that answers byte by byte without end, so that no time-out between bytes applies."""
+def dripping(begin: bytes = b"HTTP/1.1 200 OK\r\nX-Long: ", *, breaks: bool = False) -> Iterator[str]:
+    """Yield the URL of a server that answers byte by byte without end, so that no time-out between bytes applies.
+
+    With ``breaks`` it closes the connection in place of that.
+    """
     ended = threading.Event()
 
     def serve() -> None:
         with contextlib.suppress(OSError):
             connection, _ = listening.accept()
             with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
-                while not ended.wait(0.02):
+                connection.recv(65_536)
+                connection.sendall(begin)
+                while not breaks and not ended.wait(0.02):
                     connection.sendall(b"x")
 
     with socket.create_server(("127.0.0.1", 0)) as listening:

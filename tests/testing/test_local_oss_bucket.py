@@ -40,6 +40,13 @@ def test_head_shows_what_is_stored(bucket: InProcessBucket) -> None:
     assert bucket.head("none") is None
 
 
+def test_an_object_is_read_from_any_byte_on(bucket: InProcessBucket) -> None:
+    assert [b"".join(bucket.read("b", ETAG, start)) for start in (0, 2, 4)] == [b"hello", b"llo", b"o"]
+    for key, etag in (("none", ETAG), ("b", "0" * 32)):
+        with pytest.raises(NotStoredError):
+            next(bucket.read(key, etag, 0))
+
+
 def test_listing_is_in_order_and_goes_on_after_a_name(bucket: InProcessBucket) -> None:
     assert [listed.key for listed in bucket.list("", "", 2)] == ["a/1", "a/2"]
     assert [listed.key for listed in bucket.list("", "a/2", 2)] == ["b"]

@@ -47,6 +47,8 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.HandlerCommittedError: 500,
     exceptions.NotConfirmedError: 403,
     exceptions.ConfirmationUnavailableError: 503,
+    exceptions.FormError: 400,
+    exceptions.PostedFileChangedError: 409,
     exceptions.MalformedRecoveryError: 400,
     exceptions.NotStoredError: 404,
     exceptions.NotYoursError: 409,
