@@ -27,6 +27,7 @@ from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
+from .endpoints.form_user import FormUser
 from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
@@ -46,6 +47,7 @@ from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path, native_path
 from .middleware.found_request import FoundRequest
 from .middleware.once import OncePerUpload
+from .middleware.posted_files import PostedFiles
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
@@ -116,6 +118,11 @@ class DirectUpload:
     :param on_upload: ``(Upload) -> dict | None``: called with each verified upload; adds members to the JSON response.
     :param forward_callback: pass a verified callback on to ``app``, whose own view answers it and finds the upload
         in ``environ["oss_wsgi.upload"]``.
+    :param forms: put files that went straight to OSS back into the forms that bring their signed IDs, as
+        ``PostedFiles`` does, before ``app`` reads them. It needs the official SDK, or a ``bucket_client``.
+    :param form_user: ``(webob.Request) -> str | None``: returns who sends such a form. By default ``authorize`` is
+        asked as for a signature, with the cookies and headers of the form's request; give a function where people log
+        in by a header that only a script sends. The request has no body.
     :param confirm: ``(Upload) -> bool``: called before the application gets an upload, to ask OSS itself, as
         ``SDKConfirmation`` does.
     :param rate_limit: ``(who: str) -> float | None``: returns how many seconds a caller that asks too often must wait,
@@ -174,6 +181,8 @@ class DirectUpload:
         may_complete: Callable[[str | None], bool] | None = None,
         on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
         forward_callback: bool = False,
+        forms: bool = False,
+        form_user: Callable[[webob.Request], str | None] | None = None,
         confirm: Confirm | None = None,
         rate_limit: Callable[[str], float | None] | None = None,
         credentials: CredentialsProvider | None = None,
@@ -193,12 +202,19 @@ class DirectUpload:
                 "forward_callback passes reports to the application's own view, so on_upload is never "
                 "called: leave one of them out."
             )
-        for name, function in (("authorize", authorize), ("may_complete", may_complete), ("on_upload", on_upload)):
+        callables = {
+            "authorize": authorize,
+            "may_complete": may_complete,
+            "on_upload": on_upload,
+            "form_user": form_user,
+        }
+        for name, function in callables.items():
             if inspect.iscoroutinefunction(function):
                 raise TypeError(
                     f"{name} is an async function: write a plain one, or mount "
                     "oss_wsgi.asgi.DirectUpload, which can call it."
                 )
+        _check_forms(forms, form_user, settings, prefix)
         settings = with_callback_path(settings, prefix)
         self._bucket, self._host = settings.bucket_and_host()  # raises before a file is opened and warnings are logged
         if credentials is None:
@@ -206,7 +222,6 @@ class DirectUpload:
         #: The ledger, for callers who ask which uploads were handled.
         self.ledger = ledger_of(settings, clock) if ledger is None else ledger
         self.settings = settings
-        self._mounted_over = app
         self._prefix = prefix
         self._forwards_callback = forward_callback
         self._gate_options: dict[str, Any] = {
@@ -236,15 +251,27 @@ class DirectUpload:
         )
 
         @functools.cache
-        def recovery() -> Recovery:
+        def client() -> BucketClient:
             """Make what asks the bucket, when the bucket must be asked."""
-            client = bucket_client
-            if client is None:
-                from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
+            if bucket_client is not None:
+                return bucket_client
+            from .sdk.bucket import SDKBucket  # imported here because few need it
 
-                client = SDKBucket(settings, credentials=credentials, clock=clock)
-            return Recovery(client, settings.bucket_and_host()[0], tickets, receipts, clock=clock)
+            return SDKBucket(settings, credentials=credentials, clock=clock)
 
+        @functools.cache
+        def recovery() -> Recovery:
+            return Recovery(client(), settings.bucket_and_host()[0], tickets, receipts, clock=clock)
+
+        if forms:
+            user_of = FormUser(
+                native_path(prefix) + SIGNATURE_PATH,
+                authorize=authorize,
+                allow_anonymous=settings.allow_anonymous,
+                form_user=form_user,
+            )
+            app = PostedFiles(app, signed_ids.open, client(), user_of=user_of)
+        self._mounted_over = app
         self._recovery = recovery
         receiver: WSGIApplication
         if forward_callback:
@@ -501,6 +528,18 @@ def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Sett
     urls = split_urls(settings.callback_url or "")
     complete = [f"{url}{path}" if url and urlsplit(url)[2:4] == ("", "") else url for url in urls]
     return settings if urls == complete else replace(settings, callback_url=";".join(complete))
+
+
+def _check_forms(forms: object, form_user: object, settings: Settings, prefix: str) -> None:
+    """Raise TypeError, ValueError or SettingsError for forms that could not work."""
+    if not isinstance(forms, bool):
+        raise TypeError(f"forms must be True or False, not {forms!r}.")
+    if form_user is not None and not forms:
+        raise ValueError("form_user says who sends a form, and is never asked without forms=True: add it.")
+    if forms and not prefix:
+        raise ValueError("forms=True changes forms on their way to the application, and prefix='' passes none on.")
+    if forms and not settings.signed_ids:
+        raise SettingsError("OSS_SIGNED_IDS is off, so no form can bring a file: set OSS_SIGNED_IDS=on.")
 
 
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:

@@ -318,6 +318,8 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
         raise ValueError(f"threads must be a number of at least 1, not {threads!r}.")
     if "forward_callback" in options:
         raise TypeError("There is no WSGI application to forward the callback to: leave forward_callback out.")
+    if options.get("forms") or options.get("form_user"):
+        raise TypeError("There is no WSGI application that reads forms: use find_upload in place of forms.")
     for name, option in options.items():
         if inspect.iscoroutinefunction(option) or inspect.iscoroutinefunction(getattr(option, "__call__", None)):  # noqa: B004
             raise TypeError(

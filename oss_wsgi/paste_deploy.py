@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 def page(global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
     """Make the application ``egg:oss_wsgi``: the upload page with DirectUpload over it.
 
-    Its keys are those of ``direct_upload`` except ``forward_callback``.
+    Its keys are those of ``direct_upload`` except ``forward_callback``, ``forms`` and ``form_user``.
     """
     with _naming("application egg:oss_wsgi") as name:
-        casts = {key: cast for key, cast in _OPTIONS.items() if key != "forward_callback"}
+        casts = {key: cast for key, cast in _OPTIONS.items() if key not in _OF_AN_APPLICATION}
         settings, options = _read(name, local_conf, _KEY_OF_VARIABLE.values(), casts)
         return DirectUpload(UploadPage(settings, options.get("prefix", DEFAULT_PREFIX)), settings, **options)
 
@@ -53,8 +53,8 @@ def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **loc
     """Make the filter ``egg:oss_wsgi``: DirectUpload over ``app``.
 
     Its keys are the names of ``Settings``, whose values are read like those of the environment variables; ``prefix``;
-    ``authorize``, ``may_complete``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused``
-    (``package.module:callable``); and ``forward_callback`` (on or off).
+    ``authorize``, ``may_complete``, ``on_upload``, ``form_user``, ``confirm``, ``on_issued`` and ``on_refused``
+    (``package.module:callable``); and ``forward_callback`` and ``forms`` (on or off).
     The value ``env:NAME`` stands for the environment variable NAME. ``[DEFAULT]`` holds no settings.
 
     Raises SettingsError with a sentence for each problem, unknown keys and unset variables included.
@@ -133,10 +133,15 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "may_complete": _imported,
     "on_upload": _imported,
     "forward_callback": switch,
+    "forms": switch,
+    "form_user": _imported,
     "confirm": _imported,
     "on_issued": _imported,
     "on_refused": _imported,
 }
+
+#: Those that change what an application behind DirectUpload gets.
+_OF_AN_APPLICATION = ("forward_callback", "forms", "form_user")
 
 
 def _read(

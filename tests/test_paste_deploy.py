@@ -232,12 +232,12 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
 
 
 def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
-    callables = ("authorize", "may_complete", "on_upload", "confirm", "on_issued", "on_refused")
+    callables = ("authorize", "may_complete", "on_upload", "form_user", "confirm", "on_issued", "on_refused")
     loaded: list[Any] = []
     monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(options) or app)
     lines = [f"{name} = tests.test_paste_deploy:save" for name in callables]
-    ini.app("\n".join([FILTERED, "prefix = /up", "forward_callback = on", *lines]))
-    assert loaded == [{"prefix": "/up", "forward_callback": True, **dict.fromkeys(callables, save)}]
+    ini.app("\n".join([FILTERED, "prefix = /up", "forward_callback = on", "forms = on", *lines]))
+    assert loaded == [{"prefix": "/up", "forward_callback": True, "forms": True, **dict.fromkeys(callables, save)}]
 
 
 @pytest.mark.slow

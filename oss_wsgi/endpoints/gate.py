@@ -19,7 +19,7 @@ from ..explanations.rows import hint_of
 from ..signing.grant import Grant
 from ..wsgi.environ import check_length, with_authorization
 from ..wsgi.facts import RequestFacts, facts_of
-from ..wsgi.responses import SECURITY_HEADERS, Headers, again_of
+from ..wsgi.responses import SECURITY_HEADERS, AnsweredError, Headers, again_of
 from .rate_limit import RateLimit
 from .slots import Slot
 
@@ -58,8 +58,8 @@ class Gate:
             raise TypeError(f"allow_anonymous must be True or False, not {allow_anonymous!r}.")
         if isinstance(allowed_origins, str):  # '*' in the text "https://*.example.com" is true
             raise TypeError(f"allowed_origins must be a list of origins, not the text {allowed_origins!r}.")
-        self._authorize = None if authorize is None else _Question("authorize", authorize, _ABOUT_AUTHORIZE, GrantError)
-        self._may_complete = None if may_complete is None else _Question("may_complete", may_complete, _ABOUT_COMPLETE)
+        self._authorize = None if authorize is None else Question("authorize", authorize, _ABOUT_AUTHORIZE, GrantError)
+        self._may_complete = None if may_complete is None else Question("may_complete", may_complete, _ABOUT_COMPLETE)
         self._allow_anonymous = allow_anonymous
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
         self._rate_limit = rate_limit
@@ -176,16 +176,8 @@ class Gate:
         return environ["REQUEST_METHOD"] == "POST" and not environ.get("PATH_INFO")
 
 
-class AnsweredError(Exception):
-    """Raised when ``authorize`` or ``may_complete`` answers a request by itself: ``app`` is its response."""
-
-    def __init__(self, app: WSGIApplication) -> None:
-        super().__init__("a callable of the application has answered the request")
-        self.app = app
-
-
-class _Question:
-    """Asks a callable of the application, ``authorize`` or ``may_complete``, and returns what it returns.
+class Question:
+    """Asks a callable of the application, such as ``authorize``, and returns what it returns.
 
     Raises AnsweredError if the callable raises a ``webob.exc``, and CallableFailedError if it raises anything else.
 
@@ -206,7 +198,7 @@ class _Question:
         self._exception_class = webob.exc.HTTPException
 
     def request(self, environ: WSGIEnvironment) -> webob.Request:
-        """Return the request that ``authorize`` gets."""
+        """Return the request that a callable gets."""
         return self._request_class(with_authorization(environ))
 
     def __call__(self, argument: Any, environ: WSGIEnvironment) -> Any:

@@ -24,9 +24,9 @@ from ..wsgi.environ import MAX_BODY_BYTES as USUAL_BODY_BYTES
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.facts import RequestFacts, ask_again, facts_of
 from ..wsgi.observers import Observers
-from ..wsgi.responses import json_response, read_response, status_of
+from ..wsgi.responses import AnsweredError, json_response, read_response, status_of
 from ..wsgi.uploads import respond
-from .gate import AnsweredError, Gate, readable
+from .gate import Gate, readable
 from .slots import SLOTS, Slot
 
 if TYPE_CHECKING:

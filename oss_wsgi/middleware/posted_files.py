@@ -38,7 +38,7 @@ from ..threads import calls_ahead
 from ..wsgi.environ import header, read_up_to
 from ..wsgi.facts import RETRY_LATER, RequestFacts, facts_of, reasoned
 from ..wsgi.questions import HOLD_KEY, WouldWaitError, callback_test, pass_on
-from ..wsgi.responses import ClosingBody, html_response, status_of
+from ..wsgi.responses import AnsweredError, ClosingBody, html_response, status_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -160,8 +160,8 @@ class PostedFiles:
     :param bucket: a ``BucketClient``; only ``head`` and ``read`` are called. A form asks for up to eight objects at
         once.
     :param user_of: ``(environ, uploads) -> str | None``: returns the user who sends the form, which must be the user of
-        each upload. The environ has no body. It may raise NotAuthorizedError for nobody, and other errors of this
-        package.
+        each upload. The environ has no body. It may raise NotAuthorizedError for nobody, other errors of this package,
+        and AnsweredError for a response of its own.
     """
 
     def __init__(
@@ -226,6 +226,8 @@ class PostedFiles:
                 uploads = [upload for uploads in files.uploads.values() for upload in uploads]
                 self._check_user(environ, uploads)
                 self._check_stored(uploads)
+            except AnsweredError as answered:
+                return answered.app(environ, start_response)
             except OSSWSGIError as error:
                 return _refuse(environ, start_response, error)
             reader, new_length = files.with_files()
@@ -262,7 +264,7 @@ class PostedFiles:
         if not uploads:
             return
         try:
-            user = self._user_of(_with_body(environ, io.BytesIO(), 0), uploads)
+            user = self._user_of({**_with_body(environ, io.BytesIO(), 0), "CONTENT_TYPE": ""}, uploads)
         except NotAuthorizedError as error:
             raise UnverifiedError("signed_id_other_user", f"nobody may send the form: {error}") from error
         facts_of(environ).user = user

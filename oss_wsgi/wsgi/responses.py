@@ -82,6 +82,14 @@ _JSON_HEADERS = (("Content-Type", "application/json"), *SECURITY_HEADERS)
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
+class AnsweredError(Exception):
+    """Raised when a callable of the application answers a request by itself: ``app`` is its response."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        super().__init__("a callable of the application has answered the request")
+        self.app = app
+
+
 def json_bytes(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers | None = None
 ) -> Iterable[bytes]:

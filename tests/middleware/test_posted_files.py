@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oss_wsgi import PostedFiles, Upload
@@ -348,6 +348,8 @@ MARKED = browser_form([("oss_wsgi.files", "photo"), ("photo", "signed-id-0")])
         {"CONTENT_LENGTH": ""},
         {"CONTENT_LENGTH": "-1"},
         {"CONTENT_LENGTH": "1e3"},
+        {"CONTENT_LENGTH": "\uff11\uff12"},
+        {"CONTENT_LENGTH": "9" * 5000},
         {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
         {"HTTP_TRANSFER_ENCODING": "chunked"},
     ],
@@ -389,11 +391,12 @@ class Stream:
 steps = st.tuples(st.sampled_from(["read", "readline", "readlines"]), st.one_of(st.none(), st.integers(-1, 700)))
 
 
-@given(st.binary(max_size=5), st.integers(0, 3), st.lists(steps, max_size=6))
+@example("x" * 500, 0, [("readline", None), ("readline", None), ("readline", None), ("readline", 450)])
+@given(st.sampled_from(["", "\n" * 9, "x" * 300, "x" * 500]), st.integers(0, 3), st.lists(steps, max_size=6))
 def test_a_form_without_the_marker_is_read_in_any_way_as_without_us(
-    value: bytes, size: int, ways: list[tuple[str, int | None]]
+    value: str, size: int, ways: list[tuple[str, int | None]]
 ) -> None:
-    site, body = Site(), browser_form([("title", value.decode("latin-1")), ("x", "a\nb" * (100 * size))])
+    site, body = Site(), browser_form([("title", value), ("x", "a\nb" * (100 * size))])
 
     def read(environ: dict[str, Any]) -> list[Any]:
         stream = environ["wsgi.input"]
@@ -581,6 +584,7 @@ def test_the_files_of_another_user_are_refused(
     assert site.refused(403, "signed_id_other_user", caplog), NEVER
     assert "Log in" in page
     assert site.bucket.asked == []
+    assert getattr(caplog.records[-1], "user", None) == user, "who sends the form"
 
 
 def test_uploads_without_a_user_are_for_a_form_without_one() -> None:
@@ -726,6 +730,8 @@ def test_reading_goes_on_where_a_connection_broke(error: Exception | None, caplo
     assert site.seen == browser_form([("a", file)])
     assert site.bucket.read_from == [0, 7, 14, 21]
     assert caplog.text.count("stopped at byte") == 3 and "secret" not in caplog.text
+    reason = "unreachable: reset" if isinstance(error, BucketUnreachableError) else "ConnectionResetError"
+    assert (reason if error else "fewer bytes than the object has") in caplog.text
 
 
 @pytest.mark.parametrize("error", BREAKS)
@@ -825,7 +831,19 @@ def test_a_file_of_any_size_costs_no_more_memory_than_a_small_one() -> None:
     assert peak(256 << 20) < peak(65_536) + (1 << 20)
 
 
-def test_ten_thousand_parts_take_no_longer_each_than_a_hundred() -> None:
+def test_delimiters_are_found_wherever_the_form_is_cut_into_pieces() -> None:
+    """A body is read in pieces of 64 KiB: the second field's end comes to lie on each byte around the first cut."""
+    for size in range(65_000, 65_600):
+        site = Site()
+        entries: list[Any] = [("a", "x" * size), ("photo", PHOTO), ("b", "")]
+        expected = browser_form(entries)
+        entries[1] = ("photo", site.upload(PHOTO))
+        site.bucket.piece = 1000
+        site.post_entries(entries, "photo")
+        assert site.seen == expected
+
+
+def test_a_form_may_have_ten_thousand_parts() -> None:
     site = Site()
     signed_ids = [site.upload(File(f"{number}", "", b"%d" % number)) for number in range(200)]
     others = [(f"n{number}", "v") for number in range(10_000)]

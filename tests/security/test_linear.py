@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi import AccessLog
+from oss_wsgi import AccessLog, PostedFiles
 from oss_wsgi.callback.public_keys import load_public_key
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.callback.url import callback_url_problems, target_of, without_password
@@ -139,6 +139,42 @@ def test_time_grows_with_the_length_of_hostile_texts(reader: Callable[[str], obj
     read = without_error(reader)
     slowest = max(slowdown(read, hostile) for hostile in TEXTS)
     assert slowest < MARGIN
+
+
+LINE = b"--x\r\n"
+FIELD = b'Content-Disposition: form-data; name="%s"\r\n\r\n'
+MARKED_FORM = LINE + FIELD % b"oss_wsgi.files" + b"\r\n" + LINE
+FORMS = {
+    "parts": (b"\r\n" + LINE + FIELD % b"a", FIELD % b"a"),
+    "delimiters": (b"\r\n--x", b""),
+    "lines that are no delimiters": (b"\r\n--x-\t \r", FIELD % b"a"),
+    "line breaks": (b"\r\n", FIELD % b"a"),
+    "headers": (b"a:b\r\n", b""),
+    "folds": (b"\r\n\t", b"a: b"),
+    "parameters": (b';a="', b"Content-Disposition: "),
+    "blanks": (b" ", b"Content-Disposition: a;"),
+}
+
+
+@pytest.mark.parametrize(("piece", "begin"), FORMS.values(), ids=FORMS)
+def test_time_grows_with_the_length_of_hostile_forms(piece: bytes, begin: bytes) -> None:
+    class Nobody:
+        def head(self, key: str) -> None:
+            return None
+
+        def read(self, key: str, etag: str, start: int) -> Any:
+            return iter(())
+
+    app = PostedFiles(lambda environ, start_response: [], Upload.parse, Nobody(), user_of=lambda *_: None)  # type: ignore[arg-type]
+
+    def post(body: bytes) -> None:
+        form = {"CONTENT_TYPE": "multipart/form-data; boundary=x", "CONTENT_LENGTH": str(len(body))}
+        app(environ(**form, **{"wsgi.input": io.BytesIO(body)}), lambda *arguments: lambda data: None)
+
+    def hostile(length: int) -> bytes:
+        return MARKED_FORM + begin + piece * (length // len(piece)) + b"\r\n--x--\r\n"
+
+    assert slowdown(post, hostile, 10_000) < MARGIN
 
 
 BODIES = {
