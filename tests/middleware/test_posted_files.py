@@ -477,6 +477,22 @@ def test_values_may_hold_what_looks_like_a_boundary() -> None:
     assert site.seen == browser_form([*entries, ("photo", PHOTO)])
 
 
+def test_every_charset_of_a_page_is_known_and_no_other_is() -> None:
+    """Those that ``document.characterSet`` returns, by the Encoding standard."""
+    single = "IBM866 KOI8-R KOI8-U macintosh windows-874 x-mac-cyrillic ISO-8859-8-I"
+    iso = [f"ISO-8859-{number}" for number in (*range(2, 9), 10, 13, 14, 15, 16)]
+    windows = [f"windows-{number}" for number in range(1250, 1259)]
+    others = "UTF-8 GBK gb18030 Big5 EUC-JP ISO-2022-JP Shift_JIS EUC-KR UTF-16BE UTF-16LE"
+    for charset in (*single.split(), *iso, *windows, *others.split()):
+        site = Site()
+        body = browser_form([("oss_wsgi.files", f"a;charset={charset}"), ("a", site.upload(NASTY))])
+        assert (charset, site.post(body)) == (charset, "saved")
+    for charset in ("ISO-8859-12", "utf-7", "unicode_escape", "rot13", "hex", "idna", "undefined", "utf-32", ""):
+        site = Site()
+        site.post(browser_form([("oss_wsgi.files", f"a;charset={charset}"), ("a", site.upload(NASTY))]))
+        assert (charset, site.status) == (charset, "400 Bad Request")
+
+
 def test_names_are_compared_as_browsers_escape_them() -> None:
     site, name = Site(), 'a"b%22,;=\n\r\\照'
     assert site.post_entries([(name, site.upload(PHOTO)), ("a", "b")], name) == "saved"
