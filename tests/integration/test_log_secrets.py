@@ -13,6 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ import webob
 import webob.exc
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
+from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider, Upload
 from oss_wsgi import exceptions as errors
 from oss_wsgi.bucket import StoredObject, StoredPart
 from oss_wsgi.endpoints.callback import CallbackEndpoint
@@ -35,6 +36,7 @@ from oss_wsgi.site import application_for
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
 from ..explanations.test_rows import emitters
+from ..support.browser_form import CONTENT_TYPE, browser_form
 from ..support.callbacks import post_callback
 
 SIGNER = CallbackSigner()
@@ -373,9 +375,49 @@ def signed_id_refusals(site: Site) -> None:
     webtest.TestApp(app).post(f"/{signed_id}?photo={signed_id}", {"photo": signed_id}, status=400)
 
 
+def form_refusals(site: Site) -> None:
+    uploads: list[Upload] = []
+    site.report(site.body(authorize=lambda request: Grant(user="eric")), on_upload=uploads.append)
+    (upload,) = uploads
+    site.secrets.add(upload.signed_id)
+    stored = StoredObject(upload.object or "", 6, upload.etag or "", 0.0)
+
+    def post(found: Any = stored, *, text: str = upload.signed_id, user: str = "eric", **options: Any) -> None:
+        def legacy(environ: dict[str, Any], start_response: Any) -> Any:
+            start_response("200 OK", [("Content-Length", "0"), ("Content-Type", "text/plain")])
+            with suppress(OSError):
+                environ["wsgi.input"].read()
+            return []
+
+        bucket = Bucket(found)
+        bucket.read = leaking  # type: ignore[attr-defined]
+        options = {
+            "authorize": lambda request: Grant(user=user),
+            "clock": site.clock,
+            "bucket_client": bucket,
+            **options,
+        }
+        app = AccessLog(DirectUpload(legacy, SETTINGS, forms=True, **options), clock=lambda: 0.0)
+        body = browser_form([("oss_wsgi.files", "photo"), ("photo", text)])
+        request = webob.Request.blank("/save", method="POST", content_type=CONTENT_TYPE, body=body)
+        answer = request.get_response(app)
+        assert upload.signed_id not in answer.text
+
+    post()
+    post(None)
+    post(stored._replace(etag="F"))
+    post(errors.BucketUnreachableError("bucket_unreachable", "no answer"))
+    post(user="mallory")
+    post(text=upload.signed_id[:-4])
+    post(text=f"{upload.signed_id}/")
+    post(text=upload.signed_id + "x" * 4000)
+    post(form_user=leaking)
+    post(authorize=leaking)
+
+
 KINDS = (
     *(signature_refusals, header_refusals, body_refusals, handling_refusals, recovery_refusals),
-    *(parts_refusals, signed_id_refusals),
+    *(parts_refusals, signed_id_refusals, form_refusals),
 )
 
 
