@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
+from ..exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
 from ..threads import ForkAware
 from .place import Place
 
@@ -44,7 +44,6 @@ class UploadIdentity(NamedTuple):
       is always True for an upload that was found in the bucket.
     - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 if the form names its
       object, ``Grant.max_objects`` if it names a prefix.
-    - ``checksum``: the CRC-64 of an upload in parts, which must be one of those that the ledger expects.
     - ``may_wait``: False for a browser's request, which the browser repeats by itself: instead of waiting for another
       call it is refused at once (``ledger_busy``).
     """
@@ -55,7 +54,6 @@ class UploadIdentity(NamedTuple):
     expires: int
     forbid_overwrite: bool = False
     max_objects: int = 1
-    checksum: int | None = None
     may_wait: bool = True
 
 
@@ -102,9 +100,9 @@ class Ledger(Protocol):
         Without ``identity.may_wait`` a call that would wait for another one raises ``ledger_busy`` at once.
 
         Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
-        with ``forbid_overwrite``; PartsCorruptError when another ``checksum`` is expected; LedgerUnavailableError when
-        the ledger cannot be used (``ledger_unavailable``), or when another call takes too long or too many calls wait
-        already (``ledger_busy``); and whatever ``handle`` raises, including SystemExit.
+        with ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot be used (``ledger_unavailable``), or
+        when another call takes too long or too many calls wait already (``ledger_busy``); and whatever ``handle``
+        raises, including SystemExit.
         """
         ...
 
@@ -120,14 +118,6 @@ class Ledger(Protocol):
 
         ``known`` then returns a pair as if its mark were an ETag. A note is no upload: it uses up no ticket, waits for
         no upload, removes no response, and ``len`` does not count it. Raises LedgerUnavailableError.
-        """
-        ...
-
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        """Remember the CRC-64 that a ticket's object must have once OSS has joined its parts.
-
-        A ticket may have several such checksums. From then on ``run_once`` refuses an upload of the ticket with any
-        other checksum, until ``expires``, or until an upload of the ticket is handled. Raises LedgerUnavailableError.
         """
         ...
 
@@ -163,13 +153,12 @@ class Found(NamedTuple):
     """What a store holds for an upload and its ticket.
 
     ``response`` is the upload's stored response. ``has_object`` says that another ETag of the object has a response;
-    ``objects`` counts the ticket's objects with a response. ``checksums`` are the expected ones.
+    ``objects`` counts the ticket's objects with a response.
     """
 
     response: StoredResponse | None
     has_object: bool = False
     objects: int = 0
-    checksums: Collection[int] = ()
 
 
 NOTHING_FOUND = Found(None)
@@ -207,10 +196,7 @@ class Claim(ABC):
 
     @abstractmethod
     def store(self, response: StoredResponse) -> StoredResponse:
-        """Store a response durably, and return the stored one. Raises LedgerUnavailableError if that is uncertain.
-
-        Storing also forgets the checksums that are expected for the ticket.
-        """
+        """Store a response durably, and return the stored one. Raises LedgerUnavailableError if that is uncertain."""
 
     def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
         """Begin to store a response, which calls ``end`` by itself; only ``LoopLedger.begin_once`` needs this."""
@@ -443,7 +429,7 @@ def digest(*texts: str) -> bytes:
 def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:
     """Return the stored response of an upload, or None if the upload must be handled.
 
-    Raises TicketUsedError or PartsCorruptError if the upload must not be handled.
+    Raises TicketUsedError if the upload must not be handled.
     """
     if found.response is not None:
         return found.response
@@ -452,8 +438,6 @@ def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:
             raise ticket_used_error()
     elif found.objects >= identity.max_objects:
         raise ticket_used_error(identity.max_objects)
-    if identity.checksum is not None and found.checksums and identity.checksum not in found.checksums:
-        raise PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
     return None
 
 

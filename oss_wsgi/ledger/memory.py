@@ -28,10 +28,6 @@ from .steady_time import SteadyTime
 log = logging.getLogger(__name__)
 
 
-#: Replaces an object's name in the entry of an expected checksum.
-_EXPECTED = ""
-
-
 class MemoryLedger(LoopLedger):
     """A ledger for one process. It forgets everything when the process ends.
 
@@ -58,11 +54,10 @@ class MemoryLedger(LoopLedger):
         self._max_uploads = max_uploads
         self._max_bytes = max_bytes
         self._max_notes = max_notes
-        # The responses of each ticket, by object and ETag; and the expected checksums of uploads in parts.
+        # The responses of each ticket, by object and ETag.
         self._tickets: dict[str, dict[str, dict[str, StoredResponse]]] = {}
-        self._checksums: dict[str, set[int]] = {}
-        # Entries by the steady time until which they are kept. A deque takes 0.7 kB, so each second has a list, which
-        # becomes a deque when entries are removed: removing from the front of a long list takes time in proportion to
+        # Responses by the steady time until which they are kept. A deque takes 0.7 kB, so each second has a list, which
+        # becomes a deque when responses are removed: removing from the front of a long list takes time in proportion to
         # its length.
         self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
@@ -71,7 +66,6 @@ class MemoryLedger(LoopLedger):
         self._notes: dict[tuple[int, int], set[bytes]] = {}
         self._time: SteadyTime | None = None
         self._count = 0
-        self._expected_count = 0
         self._bytes = 0
         self._overflow_logged = False
         self._lock = threading.RLock()
@@ -117,15 +111,6 @@ class MemoryLedger(LoopLedger):
                 self._notes[soonest].pop()
                 if not self._notes[soonest]:
                     del self._notes[soonest]
-
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
-        with self._lock:
-            checksums = self._checksums.setdefault(ticket, set())
-            if checksum not in checksums:
-                checksums.add(checksum)
-                self._expected_count += 1
-                self._remove_later(UploadIdentity(ticket, _EXPECTED, "", expires, checksum=checksum))
 
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
@@ -174,12 +159,11 @@ class MemoryLedger(LoopLedger):
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
             self._remove_expired()
-            if identity.ticket not in self._tickets and identity.ticket not in self._checksums:
+            objects = self._tickets.get(identity.ticket)
+            if objects is None:
                 return NOTHING_FOUND
-            objects = self._tickets.get(identity.ticket, {})
-            checksums = self._checksums.get(identity.ticket, ())
             responses = objects.get(identity.object, {})
-            return Found(responses.get(identity.etag), bool(responses), len(objects), frozenset(checksums))
+            return Found(responses.get(identity.etag), bool(responses), len(objects))
 
     def _store(self, identity: UploadIdentity, response: StoredResponse) -> None:
         with self._lock:
@@ -187,13 +171,11 @@ class MemoryLedger(LoopLedger):
             if size > self._max_bytes:
                 self._log_overflow()
                 return
-            if identity.ticket in self._checksums:
-                self._expected_count -= len(self._checksums.pop(identity.ticket))
             self._tickets.setdefault(identity.ticket, {}).setdefault(identity.object, {})[identity.etag] = response
             self._bytes += size
             self._count += 1
             self._remove_later(identity)
-            while self._count + self._expected_count > self._max_uploads or self._bytes > self._max_bytes:
+            while self._count > self._max_uploads or self._bytes > self._max_bytes:
                 if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
                     self._log_overflow()
                 self._remove_soonest()
@@ -210,13 +192,13 @@ class MemoryLedger(LoopLedger):
             time = self._time = time.at(now)
         return time
 
-    def _remove_later(self, entry: UploadIdentity) -> None:
-        expiry = (self._time or self._look_at_clock()).forget_after(entry.expires)
+    def _remove_later(self, identity: UploadIdentity) -> None:
+        expiry = (self._time or self._look_at_clock()).forget_after(identity.expires)
         queue = self._by_expiry.get(expiry)
         if queue is None:
             queue = self._by_expiry[expiry] = []
             heapq.heappush(self._expiries, expiry)
-        queue.append(entry)
+        queue.append(identity)
 
     def _remove_expired(self) -> None:
         time = self._look_at_clock()
@@ -237,26 +219,18 @@ class MemoryLedger(LoopLedger):
         queue = self._by_expiry[expiry]
         if isinstance(queue, list):
             queue = self._by_expiry[expiry] = deque(queue)
-        entry = queue.popleft()
+        identity = queue.popleft()
         if not queue:
             heapq.heappop(self._expiries)
             del self._by_expiry[expiry]
-        if entry.object != _EXPECTED:
-            objects = self._tickets[entry.ticket]
-            responses = objects[entry.object]
-            self._bytes -= len(responses.pop(entry.etag).body)
-            self._count -= 1
-            if not responses:
-                del objects[entry.object]
-            if not objects:
-                del self._tickets[entry.ticket]
-            return
-        checksums = self._checksums.get(entry.ticket, set())
-        if entry.checksum in checksums:  # a handled upload has removed it
-            checksums.remove(entry.checksum)
-            self._expected_count -= 1
-            if not checksums:
-                del self._checksums[entry.ticket]
+        objects = self._tickets[identity.ticket]
+        responses = objects[identity.object]
+        self._bytes -= len(responses.pop(identity.etag).body)
+        self._count -= 1
+        if not responses:
+            del objects[identity.object]
+        if not objects:
+            del self._tickets[identity.ticket]
 
     def _log_overflow(self) -> None:
         if not self._overflow_logged:

@@ -44,18 +44,17 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.2
 log = logging.getLogger(__name__)
 
 # KEYS: the lock; the ticket's hash of 'r' and pair -> response, 'o' and object -> '', 'n' -> how many objects have a
-# response, 'e' -> the expected checksums, as texts, because Lua's numbers have only 53 bits. The lock need not reach a
-# disk or a replica: it may end with its server, as it ends with its holder.
+# response. The lock need not reach a disk or a replica: it may end with its server, as it ends with its holder.
 _LOCK = Script.of(
     """
 local pair, object, token, lease = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local found = redis.call('HMGET', KEYS[2], 'r' .. pair, 'o' .. object, 'n', 'e')
+local found = redis.call('HMGET', KEYS[2], 'r' .. pair, 'o' .. object, 'n')
 if found[1] then return {'stored', found[1]} end
 redis.set_repl(redis.REPL_NONE)
 if not redis.call('SET', KEYS[1], token, 'NX', 'PX', lease) and redis.call('GET', KEYS[1]) ~= token then
     return {'busy', unpack(redis.call('TIME'))}
 end
-if found[3] or found[4] then return {'found', found[2] and 1 or 0, found[3] or '0', found[4] or ''} end
+if found[3] then return {'found', found[2] and 1 or 0, found[3]} end
 return false
 """
 )
@@ -108,7 +107,6 @@ end
 if redis.call('HSET', KEYS[2], 'r' .. pair, response, 'o' .. object, '') == 2 then
     redis.call('HINCRBY', KEYS[2], 'n', 1)
 end
-redis.call('HDEL', KEYS[2], 'e')
 keep(KEYS[2], life(expires))
 if KEYS[3] then mark(KEYS[3], KEYS[4], ticket, expires) end
 redis.call('DEL', KEYS[1])
@@ -125,18 +123,6 @@ for _, key in ipairs(KEYS) do
     redis.call('SET', key, '', 'NX')
     keep(key, life(ARGV[1]))
 end
-"""
-)
-
-_EXPECT = Script.of(
-    f"""{_LIFE}
-local known = redis.call('HGET', KEYS[1], 'e')
-if not known then
-    redis.call('HSET', KEYS[1], 'e', ARGV[1])
-elseif not string.find(',' .. known .. ',', ',' .. ARGV[1] .. ',', 1, true) then
-    redis.call('HSET', KEYS[1], 'e', known .. ',' .. ARGV[1])
-end
-keep(KEYS[1], life(ARGV[2]))
 """
 )
 
@@ -257,11 +243,6 @@ class RedisLedger(OnceLedger):
                     self._server.run(_NOTE, keys, (expires,))
                 else:
                     self._write(_NOTE, keys, (expires,), f"{len(keys)} notes")
-
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
-        with self._server_must_answer():
-            self._write(_EXPECT, [self._responses(ticket)], (str(checksum), expires), "what is expected of an upload")
 
     def load(self, name: str) -> str | None:
         """Return the text that was saved under a name, or None."""
@@ -463,8 +444,7 @@ class _RedisClaim(Claim):
         elif verdict == b"stored":
             self.found = Found(_unpacked(rest[0]))
         else:
-            checksums = {int(each) for each in rest[2].split(b",") if each}
-            self._is_locked, self.found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
+            self._is_locked, self.found = True, Found(None, bool(rest[0]), int(rest[1]))
         return bool(verdict != b"busy")
 
     def handle(self, handle: Handle) -> StoredResponse:

@@ -103,19 +103,6 @@ answers = Table(
     Index("oss_wsgi_answers_forget_after", "forget_after"),
     **_INNODB,
 )
-#: The CRC-64 that uploads in parts must have. ``answers`` is the ticket's number of responses when the row was written:
-#: the row no longer counts once there are more.
-checksums = Table(
-    "oss_wsgi_checksums",
-    _metadata,
-    Column("ticket", _bytes(255), primary_key=True),
-    Column("checksum", BigInteger, primary_key=True, autoincrement=False),
-    Column("answers", Integer, nullable=False),
-    Column("expires", BigInteger, nullable=False),
-    Column("forget_after", BigInteger, nullable=False),
-    Index("oss_wsgi_checksums_forget_after", "forget_after"),
-    **_INNODB,
-)
 #: The notes: ``note`` is a digest of object and mark.
 notes = Table(
     "oss_wsgi_notes",
@@ -141,9 +128,9 @@ schema = Table(
     Column("version", Integer, nullable=False),
     **_INNODB,
 )
-TABLES = (tickets, answers, checksums, notes, texts, schema)
+TABLES = (tickets, answers, notes, texts, schema)
 #: The tables whose rows expire.
-EXPIRING = (answers, checksums, notes)
+EXPIRING = (answers, notes)
 
 
 def key_of(identity: UploadIdentity, now: float) -> dict[str, Any]:
@@ -180,11 +167,6 @@ def hash_of(*parts: bytes) -> int:
     """Return a signed 64-bit hash of some bytes; the hash is a strong one, because users choose names."""
     joined = b"".join([len(part).to_bytes(4, "big") + part for part in parts])
     return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "big", signed=True)
-
-
-def signed(number: int) -> int:
-    """Return a number below 2**64 as a column holds it."""
-    return number - (1 << 64) if number > _POSITIVE else number
 
 
 def seconds_until(expires: int, now: float) -> int:
@@ -279,19 +261,8 @@ class Statements:
         self.count_objects = compiled(
             select(func.count(answers.c.object.distinct()), func.max(is_object)).where(of_ticket)
         )
-        self.count_answers = compiled(select(func.count()).where(of_ticket))
         answer = _parameters("ticket", "upload", "object", "etag", "expires", "status", "content_type", "body")
         self.store = compiled(insert(answers).values({**answer, "forget_after": forget_after}), is_frequent=True)
-
-        note = _parameters("ticket", "checksum", "answers", "expires")
-        note["forget_after"] = forget_after
-        self.expect = compiled(self._upsert(checksums, note, {"answers": bindparam("answers_now")}))
-        self.expected = compiled(
-            select(checksums.c.checksum).where(
-                checksums.c.ticket == bindparam("ticket"),
-                checksums.c.answers == select(func.count()).select_from(answers).where(of_ticket).scalar_subquery(),
-            )
-        )
 
         self.save = compiled(self._upsert(texts, _parameters("name", "text"), {"text": bindparam("text_now")}))
         of_name = texts.c.name == bindparam("name")

@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 #: Selects all that decides on a new upload. Two rows of answers are enough to know that there are several.
 _SELECT_TICKET = """
 SELECT * FROM (SELECT object, etag, status, content_type, body FROM answers WHERE ticket = ?1 LIMIT 2)
-UNION ALL SELECT NULL, name, value, NULL, NULL FROM notes WHERE ticket = ?1
+UNION ALL SELECT NULL, NULL, value, NULL, NULL FROM notes WHERE ticket = ?1
 """
 _SELECT_RESPONSE = """
 SELECT status, content_type, body FROM answers WHERE ticket = ? AND upload = ? AND object = ? AND etag = ?
@@ -74,8 +74,6 @@ _COUNT_OBJECT = """
 INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES (?, 'objects', 1, ?, ?)
 ON CONFLICT (ticket, name) DO UPDATE SET value = value + 1, forget_after = max(forget_after, excluded.forget_after)
 """
-_EXPECT = "INSERT OR REPLACE INTO notes (ticket, name, value, expires, forget_after) VALUES (?, ?, NULL, ?, ?)"
-_FORGET_EXPECTED = "DELETE FROM notes WHERE ticket = ? AND name <> 'objects'"
 # Notes of pairs stand beside those of tickets, under a number, which is no ticket's ID.
 _NOTE = """
 INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES (0, ?, NULL, ?, ?)
@@ -221,11 +219,6 @@ class SQLiteLedger(LoopLedger):
             if self._is_behind and self._time is not None:
                 self._delete_expired(connection, self._time, noted)
 
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
-        with self._writing() as connection:
-            connection.execute(_EXPECT, (_ticket(ticket), str(checksum), expires, self._forget_after(expires)))
-
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
         rows = self._fetch("SELECT text FROM texts WHERE name = ?", (name,))
@@ -355,8 +348,7 @@ class SQLiteLedger(LoopLedger):
         for row in answers:
             if row[0] == name and row[1] == etag:
                 return Found(StoredResponse(*row[2:]))
-        notes = {row[1]: row[2] for row in rows if row[0] is None}
-        objects = notes.pop("objects", len(answers))
+        objects = next((row[2] for row in rows if row[0] is None), len(answers))
         has_object = any(row[0] == name for row in answers)
         if len(answers) == 2:
             upload = _upload(name, etag)
@@ -366,7 +358,7 @@ class SQLiteLedger(LoopLedger):
             if not has_object:
                 values = ticket, upload & -_HALF, upload | (_HALF - 1), name
                 has_object = bool(self._fetch(_OBJECT_EXISTS, values, in_loop=in_loop)[0][0])
-        return Found(None, has_object, objects, {int(checksum) for checksum in notes})
+        return Found(None, has_object, objects)
 
     # Writing.
 
@@ -549,8 +541,6 @@ class SQLiteLedger(LoopLedger):
         for claim, life in zip(batch, lives, strict=True):
             if claim.identity.max_objects > 1 and not claim.found.has_object:
                 connection.execute(_COUNT_OBJECT, (claim.key[0], *life))
-            if claim.found.checksums:
-                connection.execute(_FORGET_EXPECTED, (claim.key[0],))
         if self._is_behind and self._time is not None:
             self._delete_expired(connection, self._time, len(batch))
         self._since_checkpoint += len(batch)

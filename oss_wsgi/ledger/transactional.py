@@ -36,13 +36,11 @@ from .sql_tables import (
     Statement,
     Statements,
     answers,
-    checksums,
     decoded,
     encoded,
     hash_of,
     key_of,
     seconds_until,
-    signed,
 )
 
 log = logging.getLogger(__name__)
@@ -374,18 +372,6 @@ class TransactionalLedger(OnceLedger):
         if random.random() * DELETE_EVERY < len(marks):  # noqa: S311
             self._delete_quietly()
 
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
-        of_ticket = {"ticket": encoded(ticket)}
-        seconds = seconds_until(expires, self._clock())
-
-        def note(transaction: Transaction) -> None:
-            ((handled,),) = transaction.run(transaction.statements.count_answers, of_ticket).rows
-            counted = {"answers": handled, "answers_now": handled, "expires": int(expires), "seconds": seconds}
-            transaction.run(transaction.statements.expect, {**of_ticket, **counted, "checksum": signed(checksum)})
-
-        self._do(note)
-
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
         rows = self._do(lambda transaction: transaction.run(transaction.statements.load, {"name": _text_name(name)}))
@@ -578,18 +564,14 @@ def _response_of(transaction: Transaction, key: Mapping[str, Any]) -> StoredResp
 
 def _find(transaction: Transaction, identity: UploadIdentity, key: Mapping[str, Any], *, is_new: bool) -> Found:
     """Return what is stored for an upload whose row is locked; a new row means that the upload has no response."""
-    if is_new and identity.max_objects == 1 and identity.checksum is None:
+    if is_new and identity.max_objects == 1:
         return NOTHING_FOUND
     if not is_new:
         response = _response_of(transaction, key)
         if response is not None:
             return Found(response)
-    run, statements = transaction.run, transaction.statements
-    ((objects, has_object),) = run(statements.count_objects, key).rows
-    expected: set[int] = set()
-    if identity.checksum is not None:
-        expected = {number % (1 << 64) for (number,) in run(statements.expected, key).rows}
-    return Found(None, bool(has_object), objects, expected)
+    ((objects, has_object),) = transaction.run(transaction.statements.count_objects, key).rows
+    return Found(None, bool(has_object), objects)
 
 
 class _RowClaim(Claim):
@@ -633,10 +615,7 @@ class _RowClaim(Claim):
         transaction, answer = self._transaction, self._answer
         answer |= {"status": encoded(response.status), "content_type": encoded(response.content_type)}
         answer["body"] = response.body
-        expected = [(answer["ticket"], signed(checksum)) for checksum in self.found.checksums]
         try:
-            if expected:
-                transaction.run(transaction.statements.delete(checksums, expected), {})
             transaction.store(answer)
         except Exception as error:
             transaction.roll_back(error)

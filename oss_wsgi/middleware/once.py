@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..callback.signed_id import SignedIDBook
 from ..callback.upload import Upload
-from ..exceptions import CallbackError, LedgerUnavailableError, NotYoursError, PartsCorruptError
+from ..exceptions import CallbackError, LedgerUnavailableError, NotYoursError
 from ..ledger.base import Ledger, LoopLedger
 from ..recovery.delivery import Delivered, Delivery, Handler, PendingDelivery
 from ..wsgi.facts import RequestFacts, facts_of
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     #: ``(upload, environ of the browser that asks for it) -> environ`` with which a view gets a found upload.
     RequestFor = Callable[[Upload, WSGIEnvironment | None], WSGIEnvironment]
-
-_MESSAGES = {"crc64_mismatch": "The file was damaged in storage: send it again."}
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +35,8 @@ class OncePerUpload:
 
     Refusals with 409: the ticket was used for as many other objects as it is valid for, or for another ETag of an
     object that its form forbade to overwrite; or a found upload belongs to another ticket. With 500: the handler ended
-    the ledger's transaction, or OSS damaged an upload while joining its parts (``crc64_mismatch``). With 503: the
-    ledger cannot be used now, other threads take too long to handle uploads of the ticket, or too many threads wait for
-    that already.
+    the ledger's transaction. With 503: the ledger cannot be used now, other threads take too long to handle uploads of
+    the ticket, or too many threads wait for that already.
 
     A ledger in a database may pass its open transaction to the handler as ``Upload.transaction``. Such a ledger calls
     ``app`` again, with a new environ, when another transaction has won.
@@ -73,8 +70,8 @@ class OncePerUpload:
             handler = self._app.handle if isinstance(self._app, UploadHandler) else View(self._app, environ)
             deliver = self._delivery.begin if HOLD_KEY in environ else self._delivery.handle
             delivered = deliver(upload, handler)
-        except (CallbackError, NotYoursError, PartsCorruptError) as error:
-            return facts.refuse_error(log, start_response, error, messages=_MESSAGES)
+        except (CallbackError, NotYoursError) as error:
+            return facts.refuse_error(log, start_response, error)
         if delivered is None:
             raise WouldWaitError
         if isinstance(delivered, PendingDelivery):

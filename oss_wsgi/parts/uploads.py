@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
+    LedgerUnavailableError,
     MalformedRequestError,
     NotStoredError,
     NotYoursError,
@@ -25,6 +27,7 @@ from ..exceptions import (
     UploadUnsettledError,
 )
 from ..ledger.base import Ledger
+from ..recovery.delivery import damaged_error, damaged_mark
 from ..recovery.recovery import Recovery
 from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
@@ -51,6 +54,8 @@ _METHODS = ("begin", "list_parts", "complete", "abort")
 
 # Uppy's part size, unless the page sets another one.
 _UPPY_PART_SIZE = 5 * 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 
 class BegunUpload(NamedTuple):
@@ -82,8 +87,8 @@ class PartUploads:
     :param recovery: asks the bucket, and makes an Upload of the stored object.
     :param presigner: returns what a grant allows, and the object's name and headers.
     :param urls: signs the URLs of parts.
-    :param ledger: remembers the CRC-64 of the joined object before OSS joins the parts.
-    :param keep_seconds: how long the ledger remembers the CRC-64 after the ticket has expired.
+    :param ledger: notes that OSS has damaged an object, and that it did not answer.
+    :param keep_seconds: how long the ledger remembers a damaged object after the ticket has expired.
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
 
@@ -212,7 +217,8 @@ class PartUploads:
         has the parts that the client has sent: number -> ETag.
 
         Raises PartsRefusedError, after which the parts are still stored, or PartsNotAllowedError, after which they are
-        removed; UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
+        removed; PartsCorruptError if OSS damaged the object while joining the parts; UploadGoneError;
+        UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
             listed = self.recovery.bucket.list_parts(opened.key, opened.upload_id)
@@ -222,8 +228,7 @@ class PartUploads:
             self._check(opened, listed, claimed)
         except PartsRefusedError as error:
             return self._completed_meanwhile(opened, error)
-        self._expect(opened, listed)
-        return self._join(opened, claimed)
+        return self._join(opened, listed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
         """Remove the upload and its parts; if it is completed already, leave its object and return the upload.
@@ -251,16 +256,22 @@ class PartUploads:
             hint = f"a part that is not the last has less than {MIN_PART_BYTES} bytes, which OSS does not join"
             raise PartsRefusedError("part_too_small", hint)
 
-    def _expect(self, opened: PartsTicket, parts: Sequence[StoredPart]) -> None:
-        """Store the CRC-64 of the joined parts in the ledger, if OSS lists the CRC-64 of each part.
+    def _check_content(self, opened: PartsTicket, parts: Sequence[StoredPart], upload: Upload) -> None:
+        """Raise PartsCorruptError if the joined object has another CRC-64 than its parts have together.
 
-        Another page, the next process, a sweep or an event may find the object later, when there is no list of parts
-        any more.
+        The ledger notes it first: another page, the next process, a sweep or an event may find the object later, when
+        there is no list of parts any more. Without the CRC-64 of the object and of each part nothing is compared.
         """
         pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
-        if len(pairs) == len(parts):
-            expires = opened.ticket.expires_at + self.keep_seconds
-            self.ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
+        if upload.crc64 is None or len(pairs) < len(parts) or upload.crc64 == crc64.joined(pairs):
+            return
+        expires = opened.ticket.expires_at + self.keep_seconds
+        try:
+            self.ledger.note([(opened.key, damaged_mark(opened.ticket.id))], expires)
+        except LedgerUnavailableError as error:
+            line = "%r is damaged, and the ledger cannot note that: delete it before a sweep hands it on: %s"
+            log.error(line, opened.key, error.hint)
+        raise damaged_error()
 
     def _note_unanswered(self, opened: PartsTicket) -> None:
         """Note in the ledger, for all processes, that OSS was told to join the parts and did not answer."""
@@ -278,11 +289,11 @@ class PartUploads:
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
 
-    def _join(self, opened: PartsTicket, claimed: Mapping[int, str]) -> Upload:
+    def _join(self, opened: PartsTicket, listed: Sequence[StoredPart]) -> Upload:
         headers = {"x-oss-forbid-overwrite": "true"} if opened.ticket.forbid_overwrite else {}
         if opened.acl is not None:
             headers["x-oss-object-acl"] = opened.acl
-        parts = [(number, f'"{etag}"') for number, etag in sorted(claimed.items())]
+        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
         try:
             stored = self.recovery.bucket.complete(opened.key, opened.upload_id, parts, headers)
         except NotStoredError:
@@ -293,7 +304,9 @@ class PartUploads:
             # OSS may be joining the parts, or may never have got the request.
             self._note_unanswered(opened)
             raise
-        return self.recovery.accept(stored, opened.ticket, recovered=False).upload
+        upload = self.recovery.accept(stored, opened.ticket, recovered=False).upload
+        self._check_content(opened, listed, upload)
+        return upload
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed already; otherwise raise what the refusal means."""

@@ -38,7 +38,8 @@ class Delivery:
     An upload that was found in the bucket is refused if OSS has reported its object and ETag with another ticket:
     anybody who may read an object can copy its receipt, but not the ticket of another form. For that, the ledger also
     notes a prefix form's report that is refused or whose handler fails. A found upload is also refused if another ETag
-    of its ticket was handled, even if the form allowed overwriting the object.
+    of its ticket was handled, even if the form allowed overwriting the object. An upload in parts is refused if the
+    ledger has the note that OSS damaged its object (``damaged_mark``).
 
     :param keep_seconds: how long a response is remembered after the ticket has expired: as long as sweeps look for
         uploads whose report was lost.
@@ -61,8 +62,6 @@ class Delivery:
         call = _Call(handler, upload)
         try:
             response = self._ledger.run_once(identity, self._handle_of(identity, call, upload))
-        except PartsCorruptError:
-            raise
         except Exception:
             self.note_refused(upload)
             raise
@@ -81,8 +80,6 @@ class Delivery:
         call = _Call(handler, upload)
         try:
             response = self._begin_once(identity, self._handle_of(identity, call, upload))
-        except PartsCorruptError:
-            raise
         except Exception:
             if upload.by_prefix:  # to note that it was refused
                 return None
@@ -109,15 +106,19 @@ class Delivery:
             # A receipt is for one upload, so another ETag of its object cannot be found by the same receipt.
             upload.forbid_overwrite or upload.recovered,
             upload.max_objects,
-            upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
             may_wait,
         )
 
     def _handle_of(self, identity: UploadIdentity, call: _Call, upload: Upload) -> Handle:
         """Return what the ledger calls: the handler, or a refusal. LedgerUnavailableError if that is unknown."""
-        if upload.recovered:
-            etags = identity.etag, _refused(identity.etag)
-            if self._ledger.known([(identity.object, etag) for etag in etags]):
+        name, etag = identity.object, identity.etag
+        reported = [(name, etag), (name, _refused(etag))] if upload.recovered else []
+        damaged = [(name, damaged_mark(identity.ticket))] if upload.operation == COMPLETE_OPERATION else []
+        if reported or damaged:
+            known = self._ledger.known([*reported, *damaged])
+            if not known.isdisjoint(damaged):
+                return _refuse_damaged
+            if known:
                 return _refuse_anothers
         return call
 
@@ -157,6 +158,21 @@ class _Call:
 def _refused(etag: str) -> str:
     """Return the mark that replaces the ETag in the note of a refused report."""
     return f"refused {etag}"
+
+
+def damaged_mark(ticket: str) -> str:
+    """Return the mark that replaces the ETag in the note that OSS damaged the object of an upload in parts."""
+    return f"damaged {ticket}"
+
+
+def damaged_error() -> PartsCorruptError:
+    """Return the error for an upload in parts whose object OSS damaged while joining the parts."""
+    return PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
+
+
+def _refuse_damaged(transaction: object | None) -> StoredResponse:
+    """Refuse an upload in parts because its object is damaged."""
+    raise damaged_error()
 
 
 def _refuse_anothers(transaction: object | None) -> StoredResponse:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import pytest
 
-from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
+from ..exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
 from ..ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from .callbacks import FrozenClock
 
@@ -431,37 +431,6 @@ class LedgerContract:
         with handling(ledger, identity(etag="1"), BlockingHandler()) as first:
             call = Call(ledger, identity(etag="2"), second)
         assert (first.outcome(), call.outcome(), second.calls) == (SUCCESS, SUCCESS, 1)
-
-    # Uploads in parts.
-
-    def test_an_upload_in_parts_must_have_an_expected_checksum(self, ledger: Ledger) -> None:
-        expires, most = NOW + 300, 2**64 - 1
-        for checksum in (most, 0, most):
-            ledger.expect("t1", checksum, expires)
-        handler = Handler()
-        with pytest.raises(PartsCorruptError) as raised:
-            ledger.run_once(identity()._replace(checksum=1), handler)
-        assert (raised.value.reason, handler.calls, len(ledger)) == ("crc64_mismatch", 0, 0)
-        assert ledger.run_once(identity()._replace(checksum=0), Handler(FAILURE)) == FAILURE
-        assert ledger.run_once(identity()._replace(checksum=most), handler) == SUCCESS
-        assert ledger.run_once(identity()._replace(checksum=most), Handler(FAILURE)) == SUCCESS
-        assert (handler.calls, len(ledger)) == (1, 1)
-
-    def test_nothing_is_expected_of_a_ticket_that_was_handled(self, ledger: Ledger) -> None:
-        ledger.expect("t1", 7, NOW + 300)
-        ledger.run_once(identity()._replace(checksum=7), Handler())
-        assert ledger.run_once(identity(etag="another")._replace(checksum=8), Handler()) == SUCCESS
-
-    def test_what_is_expected_of_one_ticket_is_not_expected_of_another(self, ledger: Ledger) -> None:
-        ledger.expect("t1", 7, NOW + 300)
-        assert ledger.run_once(identity("t2")._replace(checksum=8), Handler()) == SUCCESS
-
-    def test_a_damaged_object_stays_refused_after_a_failure(self, ledger: Ledger) -> None:
-        ledger.expect("t1", 7, NOW + 300)
-        ledger.run_once(identity()._replace(checksum=7), Handler(FAILURE))
-        ledger.close()
-        with pytest.raises(PartsCorruptError):
-            ledger.run_once(identity()._replace(checksum=8), Handler())
 
     # Sweeps.
 

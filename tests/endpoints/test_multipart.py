@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -14,9 +14,11 @@ import webob
 import webob.exc
 
 from oss_wsgi import Grant, MemoryLedger, Metrics, RateLimit, Upload
+from oss_wsgi.bucket import StoredObject
 from oss_wsgi.callback.ticket import RECEIPT_NAME
 from oss_wsgi.endpoints.multipart import multipart_is_off
 from oss_wsgi.exceptions import BucketUnreachableError, ConfirmationUnavailableError
+from oss_wsgi.testing.local_oss import InProcessBucket
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
 from ..support.callbacks import without_signed_id
@@ -763,15 +765,21 @@ def test_the_limits_say_from_what_size_parts_are_used(make: Callable[..., Site])
     assert limits["multipart_from"] is limits["part_size"] is None
 
 
-def test_the_checksum_is_expected_as_long_as_the_ledger_keeps_what_was_handled(make: Callable[..., Site]) -> None:
-    class Expecting(MemoryLedger):
-        def expect(self, ticket: str, checksum: int, expires: int) -> None:
+def test_a_damaged_object_is_noted_as_long_as_the_ledger_keeps_what_was_handled(make: Callable[..., Site]) -> None:
+    class Noting(MemoryLedger):
+        def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
             until.append(expires)
+
+    class Damaging(InProcessBucket):
+        def complete(self, *arguments: Any) -> StoredObject:
+            return super().complete(*arguments)._replace(crc64=7)
 
     until: list[int] = []
     for keep in (3600, 9000):
-        site = make({"ledger_keep": keep}, authorize=granting(), ledger=Expecting(clock=time.time))
-        assert site.complete(site.upload()).status_int == 200
+        site = make({"ledger_keep": keep}, authorize=granting(), ledger=Noting(clock=time.time))
+        site.bucket = Damaging(site.oss)
+        site.application = site.start()
+        assert refused(site.complete(site.upload()), 500, "crc64_mismatch")
     assert until[1] - until[0] == 9000 - 3600
 
 

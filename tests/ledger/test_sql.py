@@ -91,7 +91,7 @@ class Contract(LedgerContract):
         upload = UploadIdentity("a ticket", "{0}%s'\\\n\ud800.png", "E", 1_900_000_000.5)  # type: ignore[arg-type]
         assert ledger.run_once(upload, lambda _: response) == response
         assert ledger.run_once(upload, lambda _: pytest.fail("it is handled")) == response
-        ledger.expect("another {0}%s'", 7, upload.expires)
+        ledger.note([(upload.object, "{0}%s'\ud800")], upload.expires)
 
 
 Contract.__test__ = False

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from oss_wsgi.exceptions import (
     HandlerCommittedError,
     LedgerUnavailableError,
-    PartsCorruptError,
     SettingsError,
     SweepRunningError,
     TicketUsedError,
@@ -796,43 +795,6 @@ def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> N
                 ledger.run_once(identity(object="one more", max_objects=4), Handler())
 
 
-@BOTH
-def test_what_was_expected_leaves_no_row_behind(engine: Engine, ledger: SQLLedger) -> None:
-    def rows() -> int:
-        with engine.connect() as connection:
-            return int(connection.exec_driver_sql("SELECT count(*) FROM oss_wsgi_checksums").scalar_one())
-
-    for checksum in (7, 8):
-        ledger.expect("t1", checksum, NOW + 300)
-    upload = identity()._replace(checksum=7)
-    assert (ledger.run_once(upload, Handler(FAILURE)), rows()) == (FAILURE, 2)
-    assert (ledger.run_once(upload, Handler()), rows()) == (SUCCESS, 0)
-
-
-@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
-def test_an_upload_in_parts_holds_up_no_other(server: Server) -> None:
-    """At REPEATABLE READ, the server's default, deleting also locks the gaps between rows."""
-    with closing_engine(server) as engine:
-        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
-        ledger.expect("t1", 7, NOW + 300)
-        with handling(ledger, identity()._replace(checksum=7), BlockingHandler()):
-            ledger.expect("t2", 8, NOW + 300)
-            assert ledger.run_once(identity("t2")._replace(checksum=8), Handler()) == SUCCESS
-
-
-@BOTH
-def test_a_checksum_is_forgotten_when_an_upload_of_its_ticket_is_handled(ledger: SQLLedger) -> None:
-    damaged = identity(etag="damaged")._replace(checksum=8)
-    ledger.expect("t1", 7, NOW + 300)
-    with pytest.raises(PartsCorruptError):
-        ledger.run_once(damaged, Handler())
-    ledger.run_once(identity(), Handler())
-    assert ledger.run_once(damaged, Handler()) == SUCCESS
-    ledger.expect("t1", 7, NOW + 300)
-    with pytest.raises(PartsCorruptError):
-        ledger.run_once(identity(etag="also damaged")._replace(checksum=8), Handler())
-
-
 # Clocks, and what has expired.
 
 
@@ -915,7 +877,7 @@ def test_a_callers_clock_that_is_off_by_a_day_forgets_nothing(server: Server, en
     upload = identity(expires=NOW + life)
     with SQLLedger(server.url, clock=right) as ledger, SQLLedger(server.url, clock=wrong_clock) as other:
         other.run_once(upload, Handler())
-        other.expect("parts", 7, upload.expires)
+        other.note([("noted", "mark")], upload.expires)
         for seconds in (86_400, 86_400, 86_400 - 60):
             move(engine, seconds)
             right.advance(seconds)
@@ -923,8 +885,7 @@ def test_a_callers_clock_that_is_off_by_a_day_forgets_nothing(server: Server, en
             other.delete_expired()
             ledger.delete_expired()
             assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
-            with pytest.raises(PartsCorruptError):
-                ledger.run_once(upload._replace(ticket="parts", checksum=8), Handler())
+            assert ledger.known([("noted", "mark")])
 
 
 @BOTH

@@ -231,7 +231,7 @@ def test_calls_that_store_delete_what_has_expired(
     with engine.begin() as connection:
         connection.execute(answers.update().values(forget_after=0))
         if not can_delete:
-            connection.exec_driver_sql("DROP TABLE oss_wsgi_checksums")
+            connection.exec_driver_sql("DROP TABLE oss_wsgi_notes")
     clock.advance(301)
     assert ledger.run_once(identity("new", expires=NOW + 600), Handler()) == SUCCESS
     left = 1 if can_delete else 2

@@ -18,7 +18,6 @@ from oss_wsgi.exceptions import (
     HandlerCommittedError,
     LedgerUnavailableError,
     NotYoursError,
-    PartsCorruptError,
     ReasonedError,
     TicketUsedError,
 )
@@ -217,7 +216,6 @@ class Noting:
         (TicketUsedError("ticket_used", "for another object"), 409, "conflict"),
         (NotYoursError("not_yours", "another ticket's"), 409, "conflict"),
         (HandlerCommittedError("handler_committed", "it ended the transaction"), 500, "internal_server_error"),
-        (PartsCorruptError("crc64_mismatch", "another CRC-64"), 500, "crc64_mismatch"),
     ],
     ids=lambda value: value.reason if isinstance(value, ReasonedError) else "",
 )
@@ -230,8 +228,7 @@ def test_what_the_ledger_refuses_is_refused_and_noted_of_a_prefix_form(
     assert (answer.status_int, answer.json["error"]["code"]) == (status, code)
     assert f"reason={error.reason} " in caplog.text
     assert error.hint not in answer.text
-    is_noted = by_prefix and not isinstance(error, PartsCorruptError)
-    assert ledger.noted == [("user/a.txt", "refused 5D41", NOW + 300)] * is_noted
+    assert ledger.noted == [("user/a.txt", "refused 5D41", NOW + 300)] * by_prefix
 
 
 def test_reports_that_are_refused_again_and_again_remove_nothing_that_was_handled() -> None:

@@ -15,9 +15,11 @@ from oss_wsgi.exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
     GrantError,
+    LedgerUnavailableError,
     MalformedRequestError,
     NotStoredError,
     OutsideGrantError,
+    PartsCorruptError,
     PartsNotAllowedError,
     PartsRefusedError,
     UnverifiedError,
@@ -27,6 +29,7 @@ from oss_wsgi.exceptions import (
 from oss_wsgi.parts import crc64
 from oss_wsgi.parts.ticket import PartsBook, PartsTicket
 from oss_wsgi.parts.uploads import UNSETTLED_SECONDS, PartUploads
+from oss_wsgi.recovery.delivery import damaged_mark
 from oss_wsgi.recovery.recovery import Recovery
 from oss_wsgi.signing.presigned_url import URLPresigner
 from oss_wsgi.signing.presigner import PostPresigner
@@ -46,20 +49,18 @@ def refusal(code: str) -> BucketRefusedError:
 
 
 class Noting(MemoryLedger):
-    """A ledger that notes which CRC-64 it is told to expect, and what it is to remember."""
+    """A ledger that shows what it is told to note."""
 
     def __init__(self, clock: FrozenClock) -> None:
         super().__init__(clock=clock)
         self.noted: list[tuple[str, str, int]] = []
-        self.expected: list[tuple[str, int, int]] = []
-
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        self.expected.append((ticket, checksum, expires))
-        super().expect(ticket, checksum, expires)
+        self.can_note = True
 
     def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
         pairs = list(pairs)
         self.noted += [(*pair, expires) for pair in pairs]
+        if not self.can_note:
+            raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
         super().note(pairs, expires)
 
 
@@ -293,16 +294,15 @@ def parts(*sizes: int) -> list[StoredPart]:
 
 
 CLAIMED = {1: "E1", 2: "E2"}
+#: Of two parts with 102400 and 5 bytes.
+CRC = crc64.joined([(7, PART), (14, 5)])
 
 
-@pytest.mark.parametrize("crcs", [(7, 14), (7, None), (None, None)])
 @pytest.mark.parametrize("grant", [{"acl": "private"}, {"forbid_overwrite": False}], ids=str)
-def test_the_listed_parts_are_joined_and_their_crc_is_expected(
-    site: Uploads, grant: dict[str, Any], crcs: tuple[int | None, ...]
-) -> None:
+def test_the_listed_parts_are_joined(site: Uploads, grant: dict[str, Any]) -> None:
     opened = site.start(Grant(user="eric", key="u/a.mp4", **grant))
-    site.parts = [part._replace(crc64=crc) for part, crc in zip(parts(PART, 5), crcs, strict=True)]
-    site.completed = site.store(size=PART + 5)
+    site.parts = parts(PART, 5)
+    site.completed = site.store(size=PART + 5, crc64=CRC)
     upload = site.uploads.complete(opened, dict(reversed(CLAIMED.items())))
     assert (upload.object, upload.user, upload.size, upload.recovered) == ("u/a.mp4", "eric", PART + 5, False)
     headers = {"x-oss-forbid-overwrite": "true", "x-oss-object-acl": "private"} if "acl" in grant else {}
@@ -310,9 +310,31 @@ def test_the_listed_parts_are_joined_and_their_crc_is_expected(
     assert site.asked == [
         ("list_parts", "u/a.mp4", "UPLOAD"), ("complete", "u/a.mp4", "UPLOAD", joined, headers),
     ]  # fmt: skip
-    checksum = crc64.joined([(7, PART), (14, 5)])
-    expected = [(opened.ticket.id, checksum, opened.ticket.expires_at + 3600)] if None not in crcs else []
-    assert site.ledger.expected == expected
+    assert site.ledger.noted == []
+
+
+@pytest.mark.parametrize("can_note", [True, False])
+def test_an_object_with_another_crc_than_its_parts_is_refused_and_noted(
+    site: Uploads, can_note: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = site.start()
+    site.parts, site.completed = parts(PART, 5), site.store(size=PART + 5, crc64=CRC ^ 1)
+    site.ledger.can_note = can_note
+    with pytest.raises(PartsCorruptError) as raised:
+        site.uploads.complete(opened, CLAIMED)
+    assert raised.value.reason == "crc64_mismatch"
+    mark = damaged_mark(opened.ticket.id)
+    assert site.ledger.noted == [("u/a.mp4", mark, opened.ticket.expires_at + 3600)]
+    assert ("u/a.mp4' is damaged" in caplog.text) is not can_note
+
+
+@pytest.mark.parametrize("crcs", [(7, 14, None), (7, None, CRC ^ 1), (None, None, CRC ^ 1)])
+def test_a_crc_that_is_not_known_refuses_nothing(site: Uploads, crcs: tuple[int | None, ...]) -> None:
+    opened = site.start()
+    site.parts = [part._replace(crc64=crc) for part, crc in zip(parts(PART, 5), crcs[:2], strict=True)]
+    site.completed = site.store(size=PART + 5, crc64=crcs[2])
+    assert site.uploads.complete(opened, CLAIMED).object == "u/a.mp4"
+    assert site.ledger.noted == []
 
 
 @pytest.mark.parametrize(
@@ -342,13 +364,13 @@ def test_what_may_not_be_joined_is_not(
     assert raised.value.reason == reason
     aborted = [("abort", "u/a.mp4", "UPLOAD")] if reason == "parts_size" else []
     assert site.asked == [("list_parts", "u/a.mp4", "UPLOAD"), *aborted]
-    assert site.ledger.expected == []
+    assert site.ledger.noted == []
 
 
 @pytest.mark.parametrize("sizes", [(PART, 100), (PART, 200)], ids=["min_size", "max_size"])
 def test_the_sizes_allowed_are_included(site: Uploads, sizes: tuple[int, ...]) -> None:
     opened = site.start(Grant(key="u/a.mp4", min_size=PART + 100, max_size=PART + 200))
-    site.parts, site.completed = parts(*sizes), site.store(size=sum(sizes))
+    site.parts, site.completed = parts(*sizes), site.store(size=sum(sizes), crc64=None)
     assert site.uploads.complete(opened, CLAIMED).size == sum(sizes)
 
 
@@ -377,7 +399,6 @@ def test_what_oss_answers_counts_unless_another_page_was_first(
     with pytest.raises(error) as raised:
         site.uploads.complete(opened, CLAIMED)
     assert raised.value.reason == reason
-    assert len(site.ledger.expected) == 1, "whoever finds an object later must know what it has to be"
     assert bool(site.ledger.noted) == (answer is SILENT), "after an answer nothing is unsettled"
 
 

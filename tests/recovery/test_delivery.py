@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from oss_wsgi import Upload
-from oss_wsgi.exceptions import NotYoursError
+from oss_wsgi.exceptions import NotYoursError, PartsCorruptError
 from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
-from oss_wsgi.recovery.delivery import Delivery
+from oss_wsgi.recovery.delivery import Delivery, damaged_mark
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932
@@ -40,8 +40,6 @@ class Noting(MemoryLedger):
         ({"max_objects": 7}, True, {"max_objects": 7}),
         ({"forbid_overwrite": True}, True, {"forbid_overwrite": True}),
         ({"recovered": True}, True, {"forbid_overwrite": True}),
-        ({"crc64": 7, "operation": "CompleteMultipartUpload"}, True, {"checksum": 7}),
-        ({"crc64": 7, "operation": "PostObject"}, True, {}),
         ({"object": None, "etag": None}, True, {"object": "", "etag": ""}),
     ],
     ids=str,
@@ -64,6 +62,19 @@ def test_a_repeated_upload_is_one() -> None:
 
     assert [delivery.handle(UPLOAD, handler) for _ in range(2)] == [(OK, False, None), (OK, True, None)]
     assert uploads == [UPLOAD]
+
+
+@pytest.mark.parametrize("recovered", [True, False])
+@pytest.mark.parametrize("etag", ["5D41", "another"])
+def test_an_upload_in_parts_is_refused_if_its_object_was_noted_as_damaged(recovered: bool, etag: str) -> None:
+    ledger = MemoryLedger(clock=FrozenClock(NOW))
+    delivery, of_parts = Delivery(ledger), replace(UPLOAD, operation="CompleteMultipartUpload", recovered=recovered)
+    ledger.note([("user/a.txt", damaged_mark("T1"))], NOW + 300)
+    with pytest.raises(PartsCorruptError) as raised:
+        delivery.handle(replace(of_parts, etag=etag), lambda upload: pytest.fail("it is damaged"))
+    assert raised.value.reason == "crc64_mismatch"
+    for other in (replace(of_parts, object="user/b.txt"), replace(of_parts, ticket_id="T2", recovered=False)):
+        assert delivery.handle(other, lambda upload: OK).response == OK
 
 
 def test_a_handler_that_raises_leaves_the_upload_unhandled_and_a_prefix_forms_report_noted() -> None:

@@ -142,31 +142,7 @@ def test_a_damaged_object_is_refused_on_every_way_and_for_ever(make: Callable[..
     site.application.ledger.close()
 
 
-def test_a_damaged_object_is_refused_although_the_process_died_as_oss_joined_it(site: Site) -> None:
-    """Another page then finds the object and no list of parts."""
-    file = site.upload()
-    site.oss.fail_next("damaged_object")
-    swapping = Swapping(site.bucket)  # type: ignore[arg-type]
-
-    def die(*arguments: Any) -> StoredObject:
-        site.bucket.complete(*arguments)
-        raise SystemExit
-
-    swapping.complete = die  # type: ignore[method-assign]
-    inner, site.bucket = site.bucket, swapping
-    site.application = site.start()
-    site.bucket = inner
-    with pytest.raises(SystemExit):
-        site.complete(file)
-    assert site.stored == [file.key]
-    site.options["ledger"] = site.application.ledger
-    site.application = site.start()
-    assert damaged(site.complete(file))
-    assert site.application.reconcile(until=0).refused == 1
-    assert site.uploads == []
-
-
-def test_what_was_remembered_of_parts_that_were_sent_again_refuses_nothing(site: Site) -> None:
+def test_parts_that_were_sent_again_are_no_damage(site: Site) -> None:
     swapping = with_swapping(site)
     file = site.upload()
     url = site.sign(file, 3).json["url"]

@@ -44,7 +44,7 @@ class Gate(base.Gate):
 
 
 class Entry(NamedTuple):
-    """What is remembered of an upload, or a checksum that is expected, and until when."""
+    """What is remembered of an upload, and until when."""
 
     value: Any
     expires: int
@@ -58,7 +58,6 @@ class PlainLedger:
         self.clock, self.wait_timeout = clock, wait_timeout
         self.gate = Gate(wait_timeout)
         self.responses: dict[tuple[str, str, str], Entry] = {}
-        self.checksums: dict[tuple[str, int], Entry] = {}
         self.notes: dict[tuple[str, str], Entry] = {}
         self.texts: dict[str, str] = {}
         self.held: set[str] = set()
@@ -98,22 +97,16 @@ class PlainLedger:
             self.forget_expired()
             entry = self.responses.get(identity[:3])
             objects = {name for ticket, name, _ in self.responses if ticket == identity.ticket}
-            checksums = {checksum for ticket, checksum in self.checksums if ticket == identity.ticket}
-            return Found(entry and entry.value, identity.object in objects, len(objects), checksums)
+            return Found(entry and entry.value, identity.object in objects, len(objects))
 
     def store(self, identity: UploadIdentity, response: StoredResponse) -> None:
         with self.lock:
             entry = Entry(response, identity.expires, self.time.forget_after(identity.expires))
             self.responses[identity[:3]] = entry
-            self.forget_expected(identity.ticket)
-
-    def forget_expected(self, ticket: str) -> None:
-        for key in [key for key in self.checksums if key[0] == ticket]:
-            del self.checksums[key]
 
     def forget_expired(self) -> None:
         self.time = self.time.at(self.clock())
-        for entries in (self.responses, self.checksums, self.notes):
+        for entries in (self.responses, self.notes):
             for key in [key for key, entry in entries.items() if self.is_over(entry)]:
                 del entries[key]  # type: ignore[attr-defined]
 
@@ -130,10 +123,6 @@ class PlainLedger:
                 before = self.notes.get(pair, Entry(None, 0, 0))
                 until = self.time.forget_after(expires)
                 self.notes[pair] = Entry(None, max(expires, before.expires), max(until, before.forget_after))
-
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        with self.lock:
-            self.checksums[ticket, checksum] = Entry(None, expires, self.time.forget_after(expires))
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
@@ -439,48 +428,6 @@ class RefusesWhatIsStoredWhereOthersAsk(PlainLedger):
         return None
 
 
-# Uploads in parts.
-
-
-@fails("test_a_damaged_object_stays_refused_after_a_failure")
-class IgnoresChecksums(PlainLedger):
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        return
-
-
-@fails("test_an_upload_in_parts_must_have_an_expected_checksum")
-class ExpectsTheLastChecksumAlone(PlainLedger):
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        self.forget_expected(ticket)
-        super().expect(ticket, checksum, expires)
-
-
-@fails("test_nothing_is_expected_of_a_ticket_that_was_handled")
-class ExpectsForEver(PlainLedger):
-    def forget_expected(self, ticket: str) -> None:
-        return
-
-
-@fails("test_an_upload_in_parts_must_have_an_expected_checksum")
-class CutsChecksumsTo63Bits(PlainLedger):
-    def expect(self, ticket: str, checksum: int, expires: int) -> None:
-        super().expect(ticket, checksum % 2**63, expires)
-
-
-@fails("test_what_is_expected_of_one_ticket_is_not_expected_of_another")
-class ExpectsTheSameOfAllTickets(PlainLedger):
-    def find(self, identity: UploadIdentity) -> Found:
-        return super().find(identity)._replace(checksums={checksum for _, checksum in self.checksums})
-
-
-@fails("test_a_damaged_object_stays_refused_after_a_failure")
-class ExpectsNothingAfterAFailure(PlainLedger):
-    def run(self, identity: UploadIdentity, handle: Handle, has_waited: bool) -> StoredResponse:
-        response = super().run(identity, handle, has_waited)
-        self.forget_expected(identity.ticket)
-        return response
-
-
 # Sweeps.
 
 
@@ -629,4 +576,3 @@ class ForgetsWhenClosed(PlainLedger):
     def close(self) -> None:
         self.notes.clear()
         self.responses.clear()
-        self.checksums.clear()
