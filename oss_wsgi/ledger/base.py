@@ -75,7 +75,7 @@ Handle = Callable[[Any], StoredResponse]
 
 
 class Ledger(Protocol):
-    """Remembers which uploads were handled. ``oss_wsgi.testing.ledger_contract`` tests an implementation."""
+    """Remembers which uploads were handled."""
 
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Return the stored response of an upload, or call ``handle(transaction)`` and return its response.

@@ -25,6 +25,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "InProcessBucket":
         return import_module(".local_oss", __name__).InProcessBucket
-    if name == "ledger_contract":  # it needs pytest, which the rest does not
-        return import_module(".ledger_contract", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

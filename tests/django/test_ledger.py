@@ -15,9 +15,9 @@ from oss_wsgi.django.ledger import DjangoLedger
 from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
 from oss_wsgi.ledger.base import Ledger, StoredResponse
 from oss_wsgi.ledger.place import place_of_file
-from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 
 from ..ledger import unwritable
+from ..ledger.contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 from ..ledger.test_sql import cleared, emptied, emptied_server
 from ..support.databases import Server
 from . import project

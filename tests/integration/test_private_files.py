@@ -12,10 +12,10 @@ import webtest
 
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing.clients import UploadClient
-from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 from oss_wsgi.testing.recorded import CallbackRecorder
 
+from ..ledger.contract import Handler, LedgerClock, identity
 from ..support.ledger_programs import POSIX
 
 pytestmark = POSIX

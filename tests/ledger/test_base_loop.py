@@ -16,7 +16,10 @@ from oss_wsgi.ledger import sqlite
 from oss_wsgi.ledger.base import LoopLedger, Pending, StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.sqlite import SQLiteLedger
-from oss_wsgi.testing.ledger_contract import (
+
+from ..support.ledger_programs import POSIX, output, start
+from ..support.sqlite_statements import Statements
+from .contract import (
     DEADLINE,
     FAILURE,
     SUCCESS,
@@ -28,9 +31,6 @@ from oss_wsgi.testing.ledger_contract import (
     handling,
     identity,
 )
-
-from ..support.ledger_programs import POSIX, output, start
-from ..support.sqlite_statements import Statements
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from oss_wsgi.ledger import base
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
-from oss_wsgi.testing.ledger_contract import (
+
+from ..support.ledger_programs import POSIX, output, start
+from .contract import (
     DEADLINE,
     FAILURE,
     NOW,
@@ -31,8 +33,6 @@ from oss_wsgi.testing.ledger_contract import (
     let_time_pass,
     waiting_call,
 )
-
-from ..support.ledger_programs import POSIX, output, start
 
 
 @pytest.fixture

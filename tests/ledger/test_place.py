@@ -10,7 +10,8 @@ import pytest
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.place import place_of_file, place_of_server
 from oss_wsgi.ledger.sqlite import SQLiteLedger
-from oss_wsgi.testing.ledger_contract import LedgerClock
+
+from .contract import LedgerClock
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError, SweepRunn
 from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.redis import RedisLedger
 from oss_wsgi.redis.client import RedisServer, Script
-from oss_wsgi.testing.ledger_contract import (
+from tests.support.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
+
+from ..support.ledger_programs import POSIX, ROOT
+from ..support.waiting import wait_until
+from . import unwritable
+from .contract import (
     DEADLINE,
     FAILURE,
     SUCCESS,
@@ -34,11 +39,6 @@ from oss_wsgi.testing.ledger_contract import (
     handling,
     identity,
 )
-from tests.support.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
-
-from ..support.ledger_programs import POSIX, ROOT
-from ..support.waiting import wait_until
-from . import unwritable
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,10 @@ from oss_wsgi.ledger.base import Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.place import place_of_server
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_engine import engine_from
-from oss_wsgi.testing.ledger_contract import LedgerClock, LedgerContract
 
 from ..support.databases import Server
 from . import unwritable
+from .contract import LedgerClock, LedgerContract
 
 pytestmark = pytest.mark.slow
 

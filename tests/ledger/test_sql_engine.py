@@ -13,7 +13,8 @@ from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.url import check_ledger
-from oss_wsgi.testing.ledger_contract import Handler, LedgerClock
+
+from .contract import Handler, LedgerClock
 
 pytestmark = pytest.mark.fast
 

@@ -33,7 +33,11 @@ from oss_wsgi.ledger.sql_session import own_transaction
 from oss_wsgi.ledger.sql_tables import EXPIRING, TABLES, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.ledger.transactional import SharedTransaction
-from oss_wsgi.testing.ledger_contract import (
+
+from ..support.databases import Server, running
+from ..support.proxy import CuttingProxy
+from ..support.waiting import wait_until
+from .contract import (
     FAILURE,
     NOW,
     SUCCESS,
@@ -45,10 +49,6 @@ from oss_wsgi.testing.ledger_contract import (
     identity,
     waiting_call,
 )
-
-from ..support.databases import Server, running
-from ..support.proxy import CuttingProxy
-from ..support.waiting import wait_until
 from .test_sql import emptied
 
 pytestmark = pytest.mark.slow
@@ -642,7 +642,7 @@ def test_close_closes_all_connections_in_the_end(server: Server, engine: Engine)
 PROGRAM = """
 import os, signal, sys, time
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.testing.ledger_contract import SUCCESS, identity
+from tests.ledger.contract import SUCCESS, identity
 ledger = SQLLedger(sys.argv[1], clock=lambda: 1733227932.0, wait_timeout=60.0)
 def handle(transaction):
     print("handling", flush=True)
@@ -752,7 +752,7 @@ FORKING = """
 import os, sys
 from sqlalchemy import Pool, event
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Handler, identity
+from tests.ledger.contract import FAILURE, SUCCESS, Handler, identity
 connected = []
 event.listen(Pool, "connect", lambda *connection: connected.append(connection))
 ledger = SQLLedger(sys.argv[1], clock=lambda: 1733227932.0)

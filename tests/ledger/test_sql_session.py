@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from oss_wsgi.ledger.sql_session import IdleSessions, Watch
-from oss_wsgi.testing.ledger_contract import LedgerClock
 
 from ..support.waiting import TIMEOUT, wait_until
+from .contract import LedgerClock
 
 
 class Session:

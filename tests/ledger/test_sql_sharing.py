@@ -19,7 +19,8 @@ from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_tables import answers
-from oss_wsgi.testing.ledger_contract import (
+
+from .contract import (
     FAILURE,
     NOW,
     SUCCESS,

@@ -25,7 +25,14 @@ from oss_wsgi.ledger import sqlite
 from oss_wsgi.ledger.base import Ledger, Pending, StoredResponse
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.ledger.steady_time import MARGIN
-from oss_wsgi.testing.ledger_contract import (
+
+from ..support.children import fork, forking
+from ..support.foreign_files import AS_ROOT, NOBODY
+from ..support.ledger_programs import POSIX, ROOT, output, start
+from ..support.sqlite_statements import Statements
+from ..support.waiting import wait_until
+from . import unwritable
+from .contract import (
     FAILURE,
     NOW,
     SUCCESS,
@@ -38,13 +45,6 @@ from oss_wsgi.testing.ledger_contract import (
     identity,
     let_time_pass,
 )
-
-from ..support.children import fork, forking
-from ..support.foreign_files import AS_ROOT, NOBODY
-from ..support.ledger_programs import POSIX, ROOT, output, start
-from ..support.sqlite_statements import Statements
-from ..support.waiting import wait_until
-from . import unwritable
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
 from oss_wsgi.ledger import sqlite_file
 from oss_wsgi.ledger.sqlite import SQLiteLedger
-from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 
 from ..support.foreign_files import AS_ROOT, KINDS, NOBODY, plant, victim_of
 from ..support.ledger_programs import POSIX, output, start
+from .contract import Handler, LedgerClock, identity
 
 
 @pytest.fixture

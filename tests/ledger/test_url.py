@@ -11,7 +11,8 @@ from oss_wsgi import Settings
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import DEFAULT_THREADS
 from oss_wsgi.ledger.url import check_ledger, is_url, ledger_from, passwords_in, shown
-from oss_wsgi.testing.ledger_contract import LedgerClock
+
+from .contract import LedgerClock
 
 URL = "postgresql://app:p%40ss@db.example:5432/shop?sslmode=require"
 

@@ -1,6 +1,6 @@
 """A replayer repeats genuine reports after a restart, and after a kill under load.
 
-oss_wsgi.testing.ledger_contract has repeats in one process; tests/ledger kills the ledgers alone at every step.
+tests/ledger/contract.py has repeats in one process; tests/ledger kills the ledgers alone at every step.
 """
 
 from __future__ import annotations

@@ -20,17 +20,6 @@ def test_nothing_is_imported_that_a_test_may_not_need() -> None:
     assert run.stdout == "[]\n"
 
 
-@pytest.mark.slow
-def test_the_ledger_contract_needs_pytest_and_not_the_local_oss() -> None:
-    code = """if True:
-        import sys, oss_wsgi.testing
-        print(oss_wsgi.testing.ledger_contract.LedgerContract.__name__)
-        print([name for name in ("pytest", "local_oss", "webob", "fastcrc") if name in sys.modules])
-    """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "LedgerContract\n['pytest']\n"
-
-
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'oss_wsgi\.testing' has no attribute 'contract'"):
         testing.contract  # noqa: B018

@@ -1,4 +1,4 @@
-"""What every ledger must do: tests for any implementation, ours and yours.
+"""What every ledger must do: tests that run with each of ours.
 
 class TestMyLedger(LedgerContract):
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
@@ -16,9 +16,9 @@ from typing import ClassVar
 
 import pytest
 
-from ..exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
-from ..ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
-from .callbacks import FrozenClock
+from oss_wsgi.exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
+from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
+from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932
 SUCCESS = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
