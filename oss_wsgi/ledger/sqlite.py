@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..exceptions import LedgerUnavailableError, SettingsError
 from ..explanations.text import Text, sentences
@@ -54,6 +54,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Selects all that decides on a new upload. Two rows of answers are enough to know that there are several.
 _SELECT_TICKET = """
@@ -112,6 +114,8 @@ _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
 #: Bytes that a probe writes. With fewer free bytes on the disk than the second, each call writes a probe before its
 #: handler, and a log longer than the third is cut after a commit.
 _PROBE_BYTES, _PLENTY_BYTES, _LONG_LOG_BYTES = 16_384, 16 * 1024 * 1024, 1024 * 1024
+#: Bytes that a response writes to the log at most, beside its body: pages of its table and of the three indexes.
+_RESPONSE_BYTES = 32_768
 #: A loop commits by itself while a commit takes fewer seconds than the first; the second is its wait for other
 #: processes.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
@@ -176,6 +180,8 @@ class SQLiteLedger(LoopLedger):
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
         self._is_proven = False
+        # The free bytes at the last look at the disk, without what was written since; and the time of that look.
+        self._free, self._looked_at = 0.0, 0.0
         self._is_behind = False
         self._commit_seconds = 0.0
         self._since_checkpoint = 0
@@ -185,7 +191,7 @@ class SQLiteLedger(LoopLedger):
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
-        return int(self._fetch_by(self._long_reader, "SELECT count(*) FROM answers")[0][0])
+        return int(self._fetch("SELECT count(*) FROM answers")[0][0])
 
     @property
     def place(self) -> Place | None:
@@ -204,10 +210,10 @@ class SQLiteLedger(LoopLedger):
         for first in range(0, len(asked), _KNOWN_PAIRS):
             some = asked[first : first + _KNOWN_PAIRS]
             places = ",".join("?" * len(some))
-            stored = self._fetch_by(self._long_reader, _SELECT_KNOWN.format(places), [_upload(*pair) for pair in some])
+            stored = self._fetch(_SELECT_KNOWN.format(places), [_upload(*pair) for pair in some])
             known.update({*stored} & {*some})  # another upload may have the same hash
             noted = {digest(*pair): pair for pair in some}
-            marks = self._fetch_by(self._long_reader, _SELECT_NOTED.format(places), [*noted])
+            marks = self._fetch(_SELECT_NOTED.format(places), [*noted])
             known.update(noted[mark] for (mark,) in marks)
         return known
 
@@ -221,7 +227,8 @@ class SQLiteLedger(LoopLedger):
 
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
-        rows = self._fetch("SELECT text FROM texts WHERE name = ?", (name,))
+        select = "SELECT text FROM texts WHERE name = ?"
+        rows = self._read(lambda connection: connection.execute(select, (name,)).fetchall())
         return rows[0][0] if rows else None
 
     def save(self, name: str, text: str) -> None:
@@ -308,57 +315,41 @@ class SQLiteLedger(LoopLedger):
 
     # Reading.
 
-    def _fetch(self, statement: str, values: Sequence[Any] = (), *, in_loop: bool = False) -> list[Any]:
-        """Return all rows: reading only some would keep the snapshot open, and the log could not reach the tables.
+    def _read(self, work: Callable[[sqlite3.Connection], T], *, in_loop: bool = False) -> T:
+        """Return what ``work`` reads: all rows, as a snapshot that stays open keeps the log out of the tables.
 
         In a server's loop raises LedgerUnavailableError (``ledger_busy``) if both connections are in use.
         """
         if self._writer.acquire(blocking=False):  # first choice: it has the pages in memory
             try:
-                return self._writer.opened().execute(statement, values).fetchall()
+                return work(self._writer.opened())
             except _ERRORS:
                 self._writer.close()  # the other connection then waits for the locked file, or raises the error again
             finally:
                 self._writer.release()
-        return self._fetch_by(self._reader, statement, values, in_loop=in_loop)
+        return self._read_by(self._reader, work, in_loop=in_loop)
 
-    def _fetch_by(
-        self, connection: _Connection, statement: str, values: Sequence[Any] = (), *, in_loop: bool = False
-    ) -> list[Any]:
-        """Return all rows, as ``_fetch`` does, by one connection."""
+    def _read_by(self, connection: _Connection, work: Callable[[sqlite3.Connection], T], *, in_loop: bool = False) -> T:
+        """Return what ``work`` reads by one connection, as ``_read`` does."""
         if not connection.acquire(blocking=not in_loop):
             raise busy_error()
         try:
-            return connection.opened().execute(statement, values).fetchall()
+            return work(connection.opened())
         except _ERRORS as error:
             connection.close()
             raise self._unavailable(error) from error
         finally:
             connection.release()
 
+    def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows by the connection that no upload needs."""
+        return self._read_by(self._long_reader, lambda connection: connection.execute(statement, values).fetchall())
+
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response
 
     def _find(self, identity: UploadIdentity, *, in_loop: bool = False) -> Found:
-        ticket, name, etag = _ticket(identity.ticket), identity.object, identity.etag
-        rows = self._fetch(_SELECT_TICKET, (ticket,), in_loop=in_loop)
-        if not rows:
-            return NOTHING_FOUND
-        answers = [row for row in rows if row[0] is not None]
-        for row in answers:
-            if row[0] == name and row[1] == etag:
-                return Found(StoredResponse(*row[2:]))
-        objects = next((row[2] for row in rows if row[0] is None), len(answers))
-        has_object = any(row[0] == name for row in answers)
-        if len(answers) == 2:
-            upload = _upload(name, etag)
-            found = self._fetch(_SELECT_RESPONSE, (ticket, upload, name, etag), in_loop=in_loop)
-            if found:
-                return Found(StoredResponse(*found[0]))
-            if not has_object:
-                values = ticket, upload & -_HALF, upload | (_HALF - 1), name
-                has_object = bool(self._fetch(_OBJECT_EXISTS, values, in_loop=in_loop)[0][0])
-        return Found(None, has_object, objects)
+        return self._read(lambda connection: _find(connection, identity), in_loop=in_loop)
 
     # Writing.
 
@@ -368,7 +359,7 @@ class SQLiteLedger(LoopLedger):
         In a server's loop raises LedgerUnavailableError (``ledger_busy``) instead of writing a probe.
         """
         in_loop = patience == IN_LOOP
-        if not in_loop and _free_bytes(self._path) < _PLENTY_BYTES:
+        if not in_loop and self._is_short_of_space():
             self._is_proven = False
         if self._is_proven and (in_loop or not self._is_due()):
             return
@@ -424,10 +415,21 @@ class SQLiteLedger(LoopLedger):
         self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
         self._is_proven = True
 
+    def _is_short_of_space(self) -> bool:
+        """Return whether the disk is nearly full.
+
+        The disk is asked once a second, and each time after a failure or while little is left: by the last look, less
+        what was written since.
+        """
+        now = self._clock()
+        if not self._is_proven or self._free < _PLENTY_BYTES or not -1 < now - self._looked_at < 1:
+            self._free, self._looked_at = _free_bytes(self._path), now
+        return self._free < _PLENTY_BYTES
+
     def _must_cut_log(self) -> bool:
         """Return whether the log is long and the disk so full that the log may soon not go into the tables."""
         with suppress(OSError):
-            return _free_bytes(self._path) < _PLENTY_BYTES and os.path.getsize(f"{self._path}-wal") > _LONG_LOG_BYTES
+            return self._is_short_of_space() and os.path.getsize(f"{self._path}-wal") > _LONG_LOG_BYTES
         return False
 
     def _cut_log(self, connection: sqlite3.Connection) -> None:
@@ -464,14 +466,23 @@ class SQLiteLedger(LoopLedger):
 
     # Shared commits.
 
-    def _enqueue(self, claim: _SQLiteClaim) -> bool:
-        """Queue a response for a commit; return whether the caller must commit because no other thread does."""
+    def _submit(self, claim: _SQLiteClaim) -> None:
+        """Queue a response. For a thread, return once another one has committed it, or commit it with all others."""
+        turn = claim.turn
         with self._turn:
             self._queue.append(claim)
-            if claim.turn is None or self._is_committing:
-                return False
-            self._is_committing = True
-            return True
+            must_wait = turn is None or self._is_committing
+            self._is_committing |= turn is not None
+        if turn is None:
+            return
+        if must_wait:
+            try:
+                turn.acquire()
+            except BaseException:  # of a signal's handler
+                self._withdraw(claim)
+                raise
+        if not claim.is_done:
+            self._commit_waiting()
 
     def _commit_waiting(self, seconds: float | None = None) -> None:
         """Commit all queued responses, and let a thread that has queued one meanwhile commit next.
@@ -532,15 +543,17 @@ class SQLiteLedger(LoopLedger):
             self._store(connection, [claim])
 
     def _insert(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
+        keys = [_key(claim.identity) for claim in batch]
         lives = [(claim.identity.expires, self._forget_after(claim.identity.expires)) for claim in batch]
-        rows = [(*claim.key, *life, *claim.response) for claim, life in zip(batch, lives, strict=True)]
+        rows = [(*key, *life, *claim.response) for claim, key, life in zip(batch, keys, lives, strict=True)]
         stored = connection.executemany(_INSERT, rows).rowcount
         if stored != len(batch):  # another process held a lock unknown here, and stored the response first
-            for claim in batch:
-                claim.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, claim.key).fetchone())
-        for claim, life in zip(batch, lives, strict=True):
+            for claim, key in zip(batch, keys, strict=True):
+                claim.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, key).fetchone())
+        for claim, key, life in zip(batch, keys, lives, strict=True):
+            self._free -= _RESPONSE_BYTES + len(claim.response.body)
             if claim.identity.max_objects > 1 and not claim.found.has_object:
-                connection.execute(_COUNT_OBJECT, (claim.key[0], *life))
+                connection.execute(_COUNT_OBJECT, (key[0], *life))
         if self._is_behind and self._time is not None:
             self._delete_expired(connection, self._time, len(batch))
         self._since_checkpoint += len(batch)
@@ -549,7 +562,7 @@ class SQLiteLedger(LoopLedger):
         self._is_proven = False
         for claim in batch:
             claim.error = self._unavailable(error)
-            log.error("%r was handled, but the ledger cannot store that: %s", claim.key[2], error)
+            log.error("%r was handled, but the ledger cannot store that: %s", claim.identity.object, error)
 
     def _hand_over(self) -> None:
         """Let the first waiting claim commit, if there is one."""
@@ -689,8 +702,8 @@ class _SQLiteClaim(Claim, Pending):
     """A locked place, what was found for its upload, and the response that waits for a commit."""
 
     __slots__ = (
-        *("_end", "_ledger", "_place", "_wake", "error", "found", "identity", "is_done", "key", "must_commit"),
-        *("response", "turn"),
+        *("_end", "_ledger", "_place", "_wake", "error", "found", "identity", "is_done", "must_commit", "response"),
+        "turn",
     )
     response: StoredResponse
 
@@ -709,28 +722,16 @@ class _SQLiteClaim(Claim, Pending):
 
     def store(self, response: StoredResponse) -> StoredResponse:
         """Wait until another thread commits the response, or commit it here with all others that wait."""
-        turn = self.turn = threading.Lock()
-        turn.acquire()
-        if not self._enqueue(response):
-            try:
-                turn.acquire()
-            except BaseException:  # of a signal's handler
-                self._ledger._withdraw(self)
-                raise
-        if not self.is_done:
-            self._ledger._commit_waiting()
+        self.response = response
+        self.turn = threading.Lock()
+        self.turn.acquire()
+        self._ledger._submit(self)
         return self.result()
 
     def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
-        self._end = end
-        self._enqueue(response)
+        self.response, self._end = response, end
+        self._ledger._submit(self)
         return self
-
-    def _enqueue(self, response: StoredResponse) -> bool:
-        self.response = response
-        name, etag = self.identity.object, self.identity.etag
-        self.key = _ticket(self.identity.ticket), _upload(name, etag), name, etag
-        return self._ledger._enqueue(self)
 
     def settle(self, wake: Callable[[], None]) -> bool:
         if not self.is_done:
@@ -880,6 +881,34 @@ def _file_at(path: str | Path) -> tuple[int, int]:
     """Return device and inode of the file at a path, which change when the file is replaced, by a link too."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino
+
+
+def _find(connection: sqlite3.Connection, identity: UploadIdentity) -> Found:
+    """Return what is stored for an upload and its ticket."""
+    rows = connection.execute(_SELECT_TICKET, (_ticket(identity.ticket),)).fetchall()
+    if not rows:
+        return NOTHING_FOUND
+    answers = [row for row in rows if row[0] is not None]
+    for row in answers:
+        if row[0] == identity.object and row[1] == identity.etag:
+            return Found(StoredResponse(*row[2:]))
+    objects = next((row[2] for row in rows if row[0] is None), len(answers))
+    has_object = any(row[0] == identity.object for row in answers)
+    if len(answers) == 2:
+        ticket, upload, name, _ = key = _key(identity)
+        found = connection.execute(_SELECT_RESPONSE, key).fetchall()
+        if found:
+            return Found(StoredResponse(*found[0]))
+        if not has_object:
+            values = ticket, upload & -_HALF, upload | (_HALF - 1), name
+            has_object = bool(connection.execute(_OBJECT_EXISTS, values).fetchall()[0][0])
+    return Found(None, has_object, objects)
+
+
+def _key(identity: UploadIdentity) -> tuple[str | bytes, int, str, str]:
+    """Return ticket, hash, object and ETag of an upload as the file stores them."""
+    name, etag = identity.object, identity.etag
+    return _ticket(identity.ticket), _upload(name, etag), name, etag
 
 
 def _ticket(ticket: str) -> str | bytes:

@@ -59,8 +59,13 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
 
 @pytest.fixture
-def ledger(path: Path, statements: Statements) -> Iterator[SQLiteLedger]:
-    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as ledger:
+def clock() -> LedgerClock:
+    return LedgerClock()
+
+
+@pytest.fixture
+def ledger(path: Path, clock: LedgerClock, statements: Statements) -> Iterator[SQLiteLedger]:
+    with SQLiteLedger(path, clock=clock, wait_timeout=0.0) as ledger:
         yield ledger
 
 
@@ -454,18 +459,59 @@ for number in range(2):
     assert lines[3:] == ["1 ledger_unavailable", "0 ledger_unavailable", "1 stored"]
 
 
+def has_free(monkeypatch: pytest.MonkeyPatch, free: Callable[[], int]) -> None:
+    """Let the disk have as many free bytes as ``free`` returns."""
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free(), f_frsize=1))
+
+
 def test_the_log_is_cut_before_it_fills_the_disk(
-    path: Path, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+    path: Path, ledger: SQLiteLedger, clock: LedgerClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, lengths = StoredResponse("200 OK", "", bytes(256 * 1024)), []
     for free in (1 << 30, 1 << 20):
-        monkeypatch.setattr(sqlite, "_free_bytes", lambda path, free=free: free)
+        has_free(monkeypatch, lambda free=free: free)
         for number in range(16):
             ledger.run_once(identity(f"{free} {number}"), Handler(large))
             lengths.append(os.path.getsize(f"{path}-wal"))
+        clock.advance(1)
     assert lengths[15] > 16 * 256 * 1024, "one long log costs less"
     assert max(lengths[16:]) < 2 * 1024 * 1024
     assert len(ledger) == 32
+
+
+def test_the_log_of_a_small_disk_is_cut_although_a_second_is_not_over(
+    path: Path, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_free(monkeypatch, lambda: 20 * 1024 * 1024 - os.path.getsize(f"{path}-wal"))
+    large, lengths = StoredResponse("200 OK", "", bytes(256 * 1024)), []
+    for number in range(32):
+        ledger.run_once(identity(f"{number}"), Handler(large))
+        lengths.append(os.path.getsize(f"{path}-wal"))
+    assert max(lengths) < 6 * 1024 * 1024
+
+
+def test_an_upload_asks_the_disk_for_its_two_files_and_the_free_space_once_a_second(
+    ledger: SQLiteLedger, clock: LedgerClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FILE is asked for before the handler and before the commit, ``-lock`` once it is locked."""
+    ledger.run_once(identity("t0"), Handler())
+    asked: list[str] = []
+    for name in ("stat", "lstat", "statvfs"):
+        ask = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *path, name=name, ask=ask, **how: asked.append(name) or ask(*path, **how))
+    for number in range(1, 4):
+        ledger.run_once(identity(f"t{number}"), Handler())
+    several = [identity("t5", object=name, max_objects=9) for name in "abcd"]
+    for upload in several:
+        ledger.run_once(upload, Handler())
+    assert asked == ["lstat"] * 3 * 7
+    pending = ledger.begin_once(identity("t6"), Handler())
+    assert isinstance(pending, Pending)
+    assert pending.settle(lambda: None)
+    assert asked == ["lstat"] * 3 * 8
+    clock.advance(1)
+    ledger.run_once(identity("t7"), Handler())
+    assert asked == ["lstat"] * 3 * 8 + ["lstat"] * 2 + ["statvfs", "lstat"]
 
 
 @pytest.fixture
@@ -850,9 +896,11 @@ def test_links_to_one_file_are_one_ledger(path: Path, ledger: SQLiteLedger, tmp_
 
 
 def test_where_space_is_short_a_probe_comes_before_each_handler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+    clock = LedgerClock()
+    with SQLiteLedger(path, clock=clock) as ledger:
         ledger.run_once(identity("before"), Handler())
-        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0, f_frsize=4096))
+        has_free(monkeypatch, lambda: 0)
+        clock.advance(1)
         handler = Handler()
         for may_wait in (True, False):
             with unwritable.files(), pytest.raises(LedgerUnavailableError):
