@@ -35,8 +35,6 @@ _MORE_CONNECTIONS = 3
 SESSION_WAIT = "oss_wsgi.wait"
 # The driver prepares a statement when it runs for the second time.
 _PREPARE_AFTER = 1
-# CLIENT_FOUND_ROWS, which SQLAlchemy relies on, and CLIENT_MULTI_STATEMENTS, in MySQL's protocol.
-_PYMYSQL_FLAGS = 2 | 65536
 
 
 def unlimited(connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
@@ -137,7 +135,7 @@ def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     elif driver == "pymysql":
         # A statement may wait for a lock, and for nothing longer: after that the server is gone.
         timeouts = dict.fromkeys(("read_timeout", "write_timeout"), math.ceil(wait_timeout) + 1)
-        arguments = {"connect_timeout": seconds, "client_flag": _PYMYSQL_FLAGS, **timeouts}
+        arguments = {"connect_timeout": seconds, **timeouts}
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 

@@ -196,7 +196,7 @@ class Statement(NamedTuple):
     #: The parameters that are always the same.
     constants: Mapping[str, Any]
     returns_rows: bool
-    #: For a statement that each upload runs: the text for str.format (in PostgreSQL, the values for EXECUTE), and the
+    #: For a statement that each upload runs in PostgreSQL: the values for EXECUTE as a text for str.format, and the
     #: parameters that it takes.
     template: str = ""
     of_bytes: Callable[[Mapping[str, Any]], tuple[bytes, ...]] = _ordered(())
@@ -207,7 +207,7 @@ class Statement(NamedTuple):
         return self.ordered({**self.constants, **parameters} if self.constants else parameters)
 
     def filled(self, parameters: Mapping[str, Any]) -> str:
-        """Return the template with the parameters in it, which is faster than what drivers do."""
+        """Return the template with the parameters in it, which is faster than what psycopg does."""
         return self.template.format(*map(bytes.hex, self.of_bytes(parameters)), *self.of_numbers(parameters))
 
     @classmethod
@@ -361,18 +361,15 @@ class Statements:
         constants = {name: value for name, value in done.params.items() if value is not None}
         returns = is_select or statement.is_select or bool(getattr(done, "effective_returning", None))
         made = Statement(str(done), _ordered(done.positiontup or ()), constants, returns)
-        return self._with_template(made, done) if is_frequent and self.family != "sqlite" else made
-
-    def _with_template(self, statement: Statement, done: Any) -> Statement:
+        if not is_frequent or self.family != "postgresql":
+            return made
         names = done.positiontup
         of_bytes = [name for name in names if isinstance(done.binds[name].type, LargeBinary)]
         of_numbers = [name for name in names if name not in of_bytes]
-        form = "'\\x{%d}'" if self.family == "postgresql" else "x'{%d}'"
-        values = {name: form % place for place, name in enumerate(of_bytes)}
+        values = {name: f"'\\x{{{place}}}'" for place, name in enumerate(of_bytes)}
         values |= {name: f"{{{place}:d}}" for place, name in enumerate(of_numbers, len(of_bytes))}
-        written = tuple([values[name] for name in names])
-        text = f"({', '.join(written)})" if self.family == "postgresql" else statement.text % written
-        return statement._replace(template=text, of_bytes=_ordered(of_bytes), of_numbers=_ordered(of_numbers))
+        text = f"({', '.join([values[name] for name in names])})"
+        return made._replace(template=text, of_bytes=_ordered(of_bytes), of_numbers=_ordered(of_numbers))
 
     def _clock(self) -> ColumnElement[int]:
         """Return Unix seconds by the database's clock."""

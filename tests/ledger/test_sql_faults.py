@@ -1023,6 +1023,8 @@ def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
     [
         # Further keywords, and blocks of another form.
         ("mariadb", {"init_command": "SET sql_mode = 'ORACLE'"}),
+        # A backslash is none.
+        ("mariadb", {"init_command": "SET sql_mode = 'NO_BACKSLASH_ESCAPES'"}),
         # A backslash is an escape.
         ("postgresql", {"options": "-c standard_conforming_strings=off"}),
     ],
@@ -1035,8 +1037,10 @@ def test_a_server_that_reads_another_language_may_be_used(server: Server, query:
         theirs = SQLLedger(engine, clock=LedgerClock())
         sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
         for ticket, ledger in (("t1", own), ("t2", theirs), ("t3", sharing)):
-            assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
-            assert ledger.run_once(identity(ticket), Handler(FAILURE)) == SUCCESS
+            upload = identity(ticket, object="it's a \\' .png")
+            assert ledger.run_once(upload, Handler()) == SUCCESS
+            assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
+            assert own.known([upload[1:3]]) == {upload[1:3]}
         assert len(own) == 3
     engine.dispose()
 
