@@ -458,7 +458,7 @@ class _RedisClaim(Claim):
             server.run(_STORE, self._keys, (self._pair, self._object, self._lock.token, b"", 0, "0", b""))
         finally:
             server.client.delete(*self._keys)
-        server.client.hdel(self._keys[1], "n")  # no other call needs the right before an hour of counts is over
+        server.client.hdel(self._keys[1], "n")  # storing needs this right too, but only once counts are forgotten
 
     def store(self, response: StoredResponse) -> StoredResponse:
         ledger, identity = self._ledger, self._identity

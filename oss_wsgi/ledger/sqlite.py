@@ -114,8 +114,8 @@ _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
 #: Bytes that a probe writes. With fewer free bytes on the disk than the second, each call writes a probe before its
 #: handler, and a log longer than the third is cut after a commit.
 _PROBE_BYTES, _PLENTY_BYTES, _LONG_LOG_BYTES = 16_384, 16 * 1024 * 1024, 1024 * 1024
-#: Bytes that a response writes to the log at most, beside its body: pages of its table and of the three indexes.
-_RESPONSE_BYTES = 32_768
+#: Bytes that a response, beside its body, or a note writes to the log, rounded up: pages of its table and its indexes.
+_ROW_BYTES = 32_768
 #: A loop commits by itself while a commit takes fewer seconds than the first; the second is its wait for other
 #: processes.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
@@ -222,6 +222,7 @@ class SQLiteLedger(LoopLedger):
         with self._writing() as connection:
             until = self._forget_after(expires)
             noted = connection.executemany(_NOTE, [(digest(*pair), expires, until) for pair in pairs]).rowcount
+            self._free -= _ROW_BYTES * noted
             if self._is_behind and self._time is not None:
                 self._delete_expired(connection, self._time, noted)
 
@@ -551,7 +552,7 @@ class SQLiteLedger(LoopLedger):
             for claim, key in zip(batch, keys, strict=True):
                 claim.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, key).fetchone())
         for claim, key, life in zip(batch, keys, lives, strict=True):
-            self._free -= _RESPONSE_BYTES + len(claim.response.body)
+            self._free -= _ROW_BYTES + len(claim.response.body)
             if claim.identity.max_objects > 1 and not claim.found.has_object:
                 connection.execute(_COUNT_OBJECT, (key[0], *life))
         if self._is_behind and self._time is not None:
