@@ -77,6 +77,15 @@ def test_an_upload_in_parts_is_refused_if_its_object_was_noted_as_damaged(recove
         assert delivery.handle(other, lambda upload: OK).response == OK
 
 
+def test_a_report_of_a_form_asks_for_no_notes() -> None:
+    class WithoutNotes(MemoryLedger):
+        def known(self, pairs: object) -> set[tuple[str, str]]:
+            pytest.fail("it costs a question to the store for each callback")
+
+    ledger = WithoutNotes(clock=FrozenClock(NOW))
+    assert Delivery(ledger).handle(replace(UPLOAD, operation="PostObject"), lambda upload: OK).response == OK
+
+
 def test_a_handler_that_raises_leaves_the_upload_unhandled_and_a_prefix_forms_report_noted() -> None:
     ledger = MemoryLedger(clock=FrozenClock(NOW))
     delivery = Delivery(ledger)
