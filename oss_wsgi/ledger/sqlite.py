@@ -343,7 +343,7 @@ class SQLiteLedger(LoopLedger):
             connection.release()
 
     def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows by the connection that no upload needs."""
+        """Return all rows by the connection for counting and for sweeps."""
         return self._read_by(self._long_reader, lambda connection: connection.execute(statement, values).fetchall())
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
