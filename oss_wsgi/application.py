@@ -85,6 +85,7 @@ TYPES_NAME = "upload.d.ts"
 
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
+_SHIPPED_MOUNT = 'const MOUNT = "..";'
 
 # A callback URL's path is shorter than this, so longer paths are not logged.
 _MAX_MISROUTED = 4096
@@ -312,7 +313,7 @@ class DirectUpload:
             RECOVER_PATH: self._recover(),
             HEALTH_PATH: HealthEndpoint(),
             READINESS_PATH: self._readiness(),
-            **_browser_modules(settings),
+            **_browser_modules(settings, self._prefix),
         }
         if metrics is not None:
             metrics.watch(self.ledger, self._public_keys, self.oldest_untold_seconds)
@@ -590,10 +591,13 @@ def _module_texts() -> dict[str, bytes]:
     return texts
 
 
-def _browser_modules(settings: Settings) -> dict[str, StaticFile]:
-    """Return the endpoints of the page's module, by their paths."""
+def _browser_modules(settings: Settings, prefix: str) -> dict[str, StaticFile]:
+    """Return the endpoints of the page's module, by their paths; the module knows how long ``prefix`` is."""
     origins = settings.allowed_origins
-    return {f"/{name}": StaticFile(name, text, allowed_origins=origins) for name, text in _module_texts().items()}
+    mount = f'const MOUNT = "{"/".join([".."] * max(1, prefix.count("/")))}";'
+    texts = {**_module_texts()}
+    texts[MODULE_NAME] = texts[MODULE_NAME].replace(_SHIPPED_MOUNT.encode(), mount.encode())
+    return {f"/{name}": StaticFile(name, text, allowed_origins=origins) for name, text in texts.items()}
 
 
 def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Observers | None:

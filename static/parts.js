@@ -45,6 +45,7 @@ async function sendOnce(item, tools, signal) {
   signal.throwIfAborted();
   tools.setState(item, "answering");
   const parts = [...done].sort(([a], [b]) => a - b).map(([number, etag]) => ({ PartNumber: number, ETag: etag }));
+  parts.toJSON = undefined; // old versions of Prototype make JSON.stringify quote arrays
   const { answer } = await tools.call(place(item, "/complete"), { method: "POST", body: JSON.stringify({ parts }), signal });
   return answer;
 }
@@ -176,7 +177,7 @@ async function send(item, done, tools, signal) {
   tools.setState(item, "sending");
   show();
   try {
-    await Promise.all(Array.from({ length: working }, work));
+    await Promise.all([...Array(working)].map(work));
   } catch (error) {
     signal.throwIfAborted();
     throw stop.signal.reason?.kind ? stop.signal.reason : error;

@@ -3,6 +3,9 @@
 /** The server replaces this line where it serves the module beside the signature. */
 const SERVER_URL = "oss/signature";
 
+/** What the application is mounted at, from the signature's folder. The server replaces this line for a longer prefix. */
+const MOUNT = "..";
+
 // In seconds.
 const RATE_WINDOW = 5;
 const EXPIRY_MARGIN = 3;
@@ -82,6 +85,11 @@ export class UploadItem {
 
   get canPause() {
     return this.upload !== null && (this.state === "sending" || this.state === "retrying");
+  }
+
+  get signedId() {
+    const id = parseJson(this.answer)?.signed_id;
+    return typeof id === "string" ? id : "";
   }
 
   get running() {
@@ -200,7 +208,7 @@ export class Uploader extends EventTarget {
   }
 
   add(files) {
-    return Array.from(files, (entry) => {
+    return Array.from(files).map((entry) => { // MooTools and Prototype replace Array.from, without its second argument
       const { file, path } = entry instanceof Blob ? { file: entry } : entry;
       const item = new UploadItem(++this.#lastId, file, path);
       this.#items.push(item);
@@ -438,10 +446,13 @@ export class Uploader extends EventTarget {
   }
 
   async #askForLimits() {
+    this.limitsError = null;
     if (this.limitsUrl === null) return null;
     try {
       return (await this.#call(this.#endpoint("limits", this.limitsUrl), {}, (answer) => answer?.max_size > 0)).answer;
-    } catch ({ kind, status }) {
+    } catch (error) {
+      this.limitsError = error;
+      const { kind, status } = error;
       return kind === "unexpected" || status === 404 || status === 405 ? null : undefined;
     }
   }
@@ -718,6 +729,23 @@ for (const type of ["change", "input"]) {
     const [input] = event.composedPath();
     if ((type === "change") === (input === event.target) && input.matches?.(CHOOSER)) withRest(input, "uploadChosen");
   });
+}
+
+let forms = null;
+
+/** Takes over the forms of the page if the script that loads this module has `data-forms`; else they go as ever. */
+function takeOverForms() {
+  const { document, HTMLFormElement } = globalThis;
+  const server = new URL(SERVER_URL, document.baseURI);
+  const own = new URL("upload.js", server).href;
+  const isAsked = [...document.querySelectorAll("script[data-forms]")].some(({ src }) => src.split(/[?#]/)[0] === own);
+  if (forms || !isAsked || !HTMLFormElement.prototype.requestSubmit) return;
+  forms = import("./forms.js").then(({ Forms }) => new Forms(new Uploader(), new URL(MOUNT, server)).start()).catch(() => {});
+}
+
+if (globalThis.document) {
+  takeOverForms();
+  document.addEventListener("DOMContentLoaded", takeOverForms); // another script may load this module before that one
 }
 
 // Files may have been chosen already, and later the network may be gone.

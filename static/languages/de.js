@@ -40,6 +40,11 @@ export default {
   againIn: "erneut in {time}",
   whenOnline: "geht weiter, sobald dieses Gerät online ist",
 
+  forms: {
+    waiting: "Das Formular wird gesendet, sobald die Dateien da sind.",
+    instead: "Um das Formular auf dem üblichen Weg zu senden, drücken Sie seine Schaltfläche noch einmal.",
+  },
+
   states: {
     queued: "Bereit",
     waiting: "Wartet",

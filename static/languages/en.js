@@ -40,6 +40,11 @@ export default {
   againIn: "again in {time}",
   whenOnline: "goes on when this device is online",
 
+  forms: {
+    waiting: "The form is sent as soon as the files are there.",
+    instead: "To send the form as usual, press its button once more.",
+  },
+
   states: {
     queued: "Ready",
     waiting: "Waiting",

@@ -40,6 +40,11 @@ export default {
   againIn: "de nuevo en {time}",
   whenOnline: "continúa cuando este dispositivo tenga conexión",
 
+  forms: {
+    waiting: "El formulario se enviará en cuanto hayan llegado los archivos.",
+    instead: "Para enviar el formulario por la vía habitual, pulse otra vez su botón.",
+  },
+
   states: {
     queued: "Listo",
     waiting: "En espera",

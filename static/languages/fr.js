@@ -40,6 +40,11 @@ export default {
   againIn: "à nouveau dans {time}",
   whenOnline: "reprend dès que cet appareil est connecté",
 
+  forms: {
+    waiting: "Le formulaire sera envoyé dès que les fichiers seront arrivés.",
+    instead: "Pour envoyer le formulaire par la voie habituelle, appuyez de nouveau sur son bouton.",
+  },
+
   states: {
     queued: "Prêt",
     waiting: "En attente",

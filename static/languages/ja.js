@@ -40,6 +40,11 @@ export default {
   againIn: "{time}後に再試行",
   whenOnline: "端末がオンラインになると続きます",
 
+  forms: {
+    waiting: "ファイルの送信が終わると、フォームが送信されます。",
+    instead: "通常の方法でフォームを送信するには、ボタンをもう一度押してください。",
+  },
+
   states: {
     queued: "準備完了",
     waiting: "待機中",

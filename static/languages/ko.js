@@ -40,6 +40,11 @@ export default {
   againIn: "{time} 후 다시 시도",
   whenOnline: "기기가 온라인이 되면 계속합니다",
 
+  forms: {
+    waiting: "파일 전송이 끝나는 대로 양식이 전송됩니다.",
+    instead: "일반적인 방법으로 양식을 보내려면 양식의 버튼을 다시 누르세요.",
+  },
+
   states: {
     queued: "준비됨",
     waiting: "대기 중",

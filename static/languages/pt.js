@@ -40,6 +40,11 @@ export default {
   againIn: "de novo em {time}",
   whenOnline: "continua quando este dispositivo tiver conexão",
 
+  forms: {
+    waiting: "O formulário será enviado assim que os arquivos chegarem.",
+    instead: "Para enviar o formulário do modo habitual, clique outra vez no botão dele.",
+  },
+
   states: {
     queued: "Pronto",
     waiting: "Na fila",

@@ -40,6 +40,11 @@ export default {
   againIn: "{time}后再试",
   whenOnline: "设备联网后继续",
 
+  forms: {
+    waiting: "文件全部送达后，表单会自动提交。",
+    instead: "如要按普通方式提交，请再次点击表单的提交按钮。",
+  },
+
   states: {
     queued: "待上传",
     waiting: "排队中",

@@ -40,6 +40,11 @@ export default {
   againIn: "{time}後再試",
   whenOnline: "裝置連線後繼續",
 
+  forms: {
+    waiting: "檔案全部送達後，表單會自動送出。",
+    instead: "如要以一般方式送出，請再次按下表單的送出按鈕。",
+  },
+
   states: {
     queued: "待上傳",
     waiting: "排隊中",

@@ -1,0 +1,424 @@
+/**
+ * Takes over the forms of a page that post files: the files go straight to storage, and the browser submits the form with
+ * a signed ID in the place of each. `upload.js` loads this if its own `<script>` has the attribute `data-forms`.
+ *
+ * The browser itself submits: a form whose files are still on their way is held, and submitted again by `requestSubmit`
+ * once they are stored. The inputs keep their files. Only the entries of a form that the browser itself submits are
+ * replaced, so a script that reads `new FormData(form)` gets the files, wherever it sends them.
+ */
+
+import { wordsOf } from "./input.js";
+import { explain, visible } from "./words.js";
+
+/** The first field of a form with signed IDs names the fields that have them. */
+const MARKER = "oss_wsgi.files";
+
+/** `upload.js` has its own way with these inputs. */
+const OTHER = "[data-oss-upload]";
+
+/** In milliseconds: a second press that comes sooner is part of a double click. */
+const DOUBLE_CLICK = 1000;
+
+/** In milliseconds: a server takes a signed ID for a day. */
+const LIFETIME = 20 * 3_600_000;
+
+/** What a submission takes from its form. */
+const ATTRIBUTES = ["action", "method", "enctype", "target"];
+
+/** A property of a form, which a field of the same name hides: old forms have fields called `action` or `submit`. */
+const property = (form, name) => Reflect.get(HTMLFormElement.prototype, name, form);
+
+const filesIn = (form) => [...property(form, "elements")].filter((input) => input.type === "file" && !input.matches(OTHER));
+
+/** What became of a chosen file: it is sent by us, or left to the browser. */
+class Sending {
+  item = null;
+  isAsked = false;
+  isUsed = false;
+  storedAt = 0;
+
+  constructor(file) {
+    this.file = file;
+  }
+
+  get isRunning() {
+    return !this.isAsked || (this.item?.running ?? false);
+  }
+
+  get signedId() {
+    return this.item?.state === "stored" ? this.item.signedId : "";
+  }
+
+  /** Whether the person has been told why the file is not stored yet, and may send the form without us. */
+  get isFailing() {
+    return this.item !== null && isFailing(this.item);
+  }
+
+  get isSpent() {
+    return this.isUsed || (this.storedAt > 0 && performance.now() - this.storedAt > LIFETIME);
+  }
+}
+
+export class Forms {
+  #uploader;
+  #mount;
+  /** The sendings of an input, by file. */
+  #choices = new Map();
+  #lines = new WeakMap();
+  /** What submits a form that waits for its files. */
+  #held = new Map();
+  /** The submission that the browser makes now. */
+  #submission = null;
+  #submittedAt = new WeakMap();
+  /** Submit events during which a script read the form, so as to send it by itself. */
+  #readIn = new WeakMap();
+  #isOff = false;
+
+  /** `mount` is the address below which the application is. */
+  constructor(uploader, mount) {
+    this.#uploader = uploader;
+    this.#mount = mount;
+    for (const type of ["state", "progress"]) uploader.addEventListener(type, ({ detail: { item } }) => this.#changed(item));
+  }
+
+  /** Listens to the page from now on, and sends the files that are chosen already. */
+  start() {
+    // The page's own listeners come first where they may take a file back or add fields, and last where a form is held.
+    window.addEventListener("change", ({ target }) => target.type === "file" && setTimeout(() => this.#begin(target)), true);
+    window.addEventListener("reset", ({ target }) => setTimeout(() => this.#forget(target)), true);
+    window.addEventListener("submit", (event) => this.#submit(event), true);
+    window.addEventListener("formdata", (event) => this.#replace(event));
+    window.addEventListener("pagehide", () => this.#held.clear());
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.#refresh());
+    const { prototype } = HTMLFormElement;
+    const { submit } = prototype;
+    const forms = this;
+    prototype.submit = function () {
+      forms.#submitByScript(this, () => submit.call(this));
+    };
+    for (const form of document.querySelectorAll("form")) for (const input of filesIn(form)) this.#begin(input);
+  }
+
+  /** Whether a submission goes to the application, with files. */
+  #isOurs(form, submitter = null) {
+    if (form?.localName !== "form" || this.#isOff || this.#readIn.get(form)?.defaultPrevented) return false;
+    if (!isMultipart(form.getAttribute("enctype"))) return false;
+    const valueOf = (name) => submitter?.getAttribute(`form${name}`) ?? form.getAttribute(name);
+    if (!isMultipart(valueOf("enctype")) || valueOf("method")?.toLowerCase() !== "post") return false;
+    try {
+      const { origin, pathname } = new URL(valueOf("action") || document.URL, document.baseURI);
+      return origin === location.origin && origin === this.#mount.origin && `${pathname}/`.startsWith(this.#mount.pathname);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Sends the files that an input has now, and drops those that it has no longer. */
+  #begin(input, submitter) {
+    const sendings = this.#choices.get(input) ?? new Map();
+    const isSent = input.name && input.isConnected && !input.matches(`:disabled, ${OTHER}`);
+    const files = isSent && this.#isOurs(input.form, submitter) ? [...input.files] : [];
+    for (const [file, sending] of sendings) {
+      if (files.includes(file) && !sending.isSpent) continue;
+      sendings.delete(file);
+      if (sending.item) this.#uploader.remove(sending.item);
+    }
+    const added = files.filter((file) => !sendings.has(file)).map((file) => new Sending(file));
+    for (const sending of added) sendings.set(sending.file, sending);
+    if (sendings.size > 0) this.#choices.set(input, sendings);
+    else this.#choices.delete(input);
+    if (added.length > 0) this.#send(input, added);
+    this.#show(input);
+  }
+
+  async #send(input, added) {
+    const limits = await this.#uploader.limits();
+    const isAllowed = limits !== null || this.#uploader.limitsError.passing;
+    for (const sending of added) {
+      sending.isAsked = true;
+      if (!isAllowed || this.#isOff || this.#choices.get(input)?.get(sending.file) !== sending) continue;
+      const { file } = sending;
+      const path = file.webkitRelativePath;
+      // A browser posts the file of a folder under its path.
+      const named = path ? new File([file], path, { type: file.type, lastModified: file.lastModified }) : file;
+      const [item] = this.#uploader.add([{ file: named, path }]);
+      if (item.state === "failed") this.#uploader.remove(item);
+      else sending.item = item;
+    }
+    this.#uploader.start(added.map(({ item }) => item).filter(Boolean));
+    this.#show(input);
+    this.#settle(input.form);
+  }
+
+  #changed(item) {
+    for (const [input, sendings] of this.#choices) {
+      for (const sending of sendings.values()) {
+        if (sending.item !== item) continue;
+        if (!input.isConnected) return void this.#begin(input);
+        if (item.state === "stored") sending.storedAt ||= performance.now();
+        if (item.state === "stored" && !item.signedId) this.#giveUp();
+        this.#show(input);
+        this.#settle(input.form);
+        return;
+      }
+    }
+  }
+
+  /** The server makes no signed IDs: every form goes as it always did. */
+  #giveUp() {
+    this.#isOff = true;
+    for (const [input, sendings] of this.#choices) {
+      for (const sending of sendings.values()) this.#leave(sending);
+      this.#show(input);
+      this.#settle(input.form);
+    }
+  }
+
+  #leave(sending) {
+    const { item } = sending;
+    Object.assign(sending, { item: null, isAsked: true });
+    if (item) this.#uploader.remove(item);
+  }
+
+  #sendingsOf(form) {
+    return filesIn(form).flatMap((input) => [...(this.#choices.get(input)?.values() ?? [])]);
+  }
+
+  #submit(event) {
+    const { target: form, submitter, isTrusted } = event;
+    if (!isTrusted || !this.#isOurs(form, submitter)) return;
+    for (const input of filesIn(form)) this.#begin(input, submitter);
+    if (this.#sendingsOf(form).length === 0) return;
+    const stop = () => {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    };
+    if (performance.now() - (this.#submittedAt.get(form) ?? -Infinity) < DOUBLE_CLICK) {
+      stop();
+    } else if (this.#mayGo(form)) {
+      this.#submission = { form, event, isReal: () => event.eventPhase === 0 && !event.defaultPrevented };
+    } else {
+      stop();
+      const isThere = () => submitter?.isConnected && submitter.form === form;
+      this.#hold(form, () => property(form, "requestSubmit").call(form, isThere() ? submitter : null));
+    }
+  }
+
+  /** `form.submit()` of a script asks no listener, and takes the form as it is at this moment. */
+  #submitByScript(form, submit) {
+    const isOurs = this.#isOurs(form);
+    if (isOurs) for (const input of filesIn(form)) this.#begin(input);
+    if (!isOurs || this.#sendingsOf(form).length === 0) return submit();
+    const direct = (entries) => {
+      this.#submission = { form, entries, isReal: () => true };
+      submit();
+      this.#submission = null;
+    };
+    if (this.#mayGo(form)) return direct();
+    const entries = [...new FormData(form)];
+    const values = ATTRIBUTES.map((name) => [name, form.getAttribute(name)]);
+    this.#hold(form, () => {
+      const now = ATTRIBUTES.map((name) => [name, form.getAttribute(name)]);
+      setAttributes(form, values);
+      direct(entries);
+      setAttributes(form, now);
+    });
+  }
+
+  /** Whether a form is submitted at once. After a failure that the person has seen, it goes without us. */
+  #mayGo(form) {
+    const sendings = this.#sendingsOf(form);
+    if (sendings.some(({ isFailing }) => isFailing)) {
+      for (const sending of sendings) this.#leave(sending);
+      for (const input of filesIn(form)) this.#show(input);
+    } else if (sendings.some(({ isRunning }) => isRunning)) return false;
+    this.#held.delete(form);
+    return true;
+  }
+
+  #hold(form, submit) {
+    this.#held.set(form, submit);
+    for (const input of filesIn(form)) this.#show(input);
+    const line = filesIn(form).map((input) => this.#lines.get(input)?.element).find((element) => element?.isConnected);
+    line?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Submits a form that was held, or lets the person decide, once nothing of it is on its way. */
+  #settle(form) {
+    const submit = this.#held.get(form);
+    if (!submit || this.#sendingsOf(form).some(({ isRunning }) => isRunning)) return;
+    this.#held.delete(form);
+    for (const input of filesIn(form)) this.#show(input);
+    if (this.#sendingsOf(form).some(({ isFailing }) => isFailing)) return;
+    // A browser ignores a submission during the submit event.
+    setTimeout(() => form.isConnected && submit());
+  }
+
+  /** Puts the signed IDs in the place of the files. */
+  #replace({ target: form, formData }) {
+    const submission = this.#submission;
+    if (submission?.form !== form) return;
+    if (!submission.isReal()) {
+      this.#readIn.set(form, submission.event);
+      return;
+    }
+    this.#submission = null;
+    this.#submittedAt.set(form, performance.now());
+    const sendings = new Map(this.#sendingsOf(form).map((sending) => [sending.file, sending]));
+    const idOf = (value) => sendings.get(value)?.signedId ?? "";
+    const entries = submission.entries ?? [...formData];
+    // If a blocker of popups stops this one, the person presses once more.
+    const isOver = !opensWindow(form, submission.event?.submitter);
+    for (const sending of sendings.values()) sending.isUsed = isOver;
+    const names = namesWithIds(entries, idOf);
+    if (names.length === 0) return;
+    for (const [name] of [...formData]) formData.delete(name);
+    formData.append(MARKER, markerOf(names, form));
+    for (const [name, value] of entries) formData.append(name, (names.includes(name) && idOf(value)) || value);
+  }
+
+  #forget(form) {
+    this.#held.delete(form);
+    for (const input of filesIn(form)) this.#begin(input);
+  }
+
+  /** A page that comes back from the browser's memory says nothing of what it has sent. */
+  #refresh() {
+    for (const [input, sendings] of this.#choices) {
+      for (const [file, { isUsed, item }] of sendings) {
+        if (!isUsed) continue;
+        sendings.delete(file);
+        if (item) this.#uploader.remove(item);
+      }
+      this.#show(input);
+    }
+  }
+
+  #show(input) {
+    const items = [...(this.#choices.get(input)?.values() ?? [])].map(({ item }) => item).filter(Boolean);
+    const line = this.#lines.get(input) ?? new Line(input);
+    this.#lines.set(input, line);
+    line.show(items, this.#held.has(input.form));
+  }
+}
+
+const isFailing = ({ state, running }) => state === "retrying" || (!running && state !== "stored");
+
+const isMultipart = (text) => text?.trim().toLowerCase() === "multipart/form-data";
+
+function setAttributes(form, values) {
+  for (const [name, value] of values) {
+    if (value === null) form.removeAttribute(name);
+    else form.setAttribute(name, value);
+  }
+}
+
+/** Returns the names of which each entry with content has a signed ID: a mixed field goes as it is. */
+function namesWithIds(entries, idOf) {
+  const isOpen = (value) => typeof value === "string" || (value.size > 0 && !idOf(value));
+  const mixed = new Set(entries.filter(([, value]) => isOpen(value)).map(([name]) => name));
+  return [...new Set(entries.filter(([name, value]) => idOf(value) && !mixed.has(name)).map(([name]) => name))];
+}
+
+function markerOf(names, form) {
+  const charset = charsetOf(form);
+  return names.map(encodeURIComponent).join() + (charset === "utf-8" ? "" : `;charset=${charset}`);
+}
+
+/** Returns the encoding in which the browser sends a form. */
+function charsetOf(form) {
+  for (const label of form.getAttribute("accept-charset")?.split(/\s+/) ?? []) {
+    try {
+      return outgoing(new TextDecoder(label).encoding);
+    } catch {
+      // The browser ignores an unknown one too.
+    }
+  }
+  return outgoing(document.characterSet.toLowerCase());
+}
+
+const outgoing = (encoding) => (/^(utf-16|replacement)/.test(encoding) ? "utf-8" : encoding);
+
+/** Whether a submission needs a new window, and the person's last press is too long ago for one. */
+function opensWindow(form, submitter) {
+  const target = submitter?.getAttribute("formtarget") ?? form.getAttribute("target") ?? "";
+  if (!target || /^_(self|parent|top)$/i.test(target) || navigator.userActivation?.isActive !== false) return false;
+  return ![...document.querySelectorAll("iframe[name]")].some(({ name }) => name === target);
+}
+
+/** The progress and the state of an input's files, behind it, as the page's own text. */
+class Line {
+  element = null;
+  #bar;
+  #share;
+  #status;
+  #round = 0;
+
+  constructor(input) {
+    this.input = input;
+  }
+
+  async show(items, isHeld) {
+    const round = (this.#round += 1);
+    if (items.length === 0) {
+      this.element?.remove();
+      return;
+    }
+    if (!this.element) this.#make();
+    if (!this.element.isConnected) placeOf(this.input).after(this.element);
+    const total = items.reduce((sum, { file }) => sum + file.size, 0);
+    const sent = items.reduce((sum, item) => sum + (item.state === "stored" ? item.file.size : item.sent), 0);
+    const isOver = items.every(({ running }) => !running);
+    this.#bar.value = total > 0 ? sent / total : 0;
+    this.#share.textContent = total > 0 ? `${Math.floor(this.#bar.value * 100)} %` : "";
+    for (const part of [this.#bar, this.#share]) if (isOver) part.remove();
+    if (!isOver && !this.#bar.parentNode) this.element.prepend(this.#bar, " ", this.#share, " ");
+    const words = await wordsOf(this.input).catch(() => null);
+    if (!words || round !== this.#round) return;
+    Object.assign(this.element, { lang: words.lang, dir: words.dir });
+    const text = textOf(items, isHeld, words);
+    this.#bar.setAttribute("aria-label", stateOf(items, words));
+    if (this.#status.textContent !== text) this.#status.textContent = text;
+  }
+
+  /** Screen readers announce what is written into a `role=status` that was there before. */
+  #make() {
+    this.element = document.createElement("span");
+    this.#bar = Object.assign(document.createElement("progress"), { max: 1 });
+    this.#share = document.createElement("span");
+    this.#status = document.createElement("span");
+    this.element.setAttribute("data-oss-state", "");
+    this.#share.setAttribute("aria-hidden", "true"); // the bar says it
+    this.#status.setAttribute("role", "status");
+    this.element.append(this.#status);
+  }
+}
+
+/** Returns what the line comes after: a label around the input, and labels that a style sheet wants beside it. */
+function placeOf(input) {
+  let place = input.closest("label") ?? input;
+  while (place.nextElementSibling?.localName === "label" && place.nextElementSibling.control === input) {
+    place = place.nextElementSibling;
+  }
+  return place;
+}
+
+function stateOf(items, words) {
+  if (items.length > 1) return words("doing", { n: items.length, done: items.filter(({ state }) => state === "stored").length });
+  const [{ state, running, file }] = items;
+  return `${visible(file.name)}: ${words(`states.${running ? "sending" : state}`)}`;
+}
+
+function textOf(items, isHeld, words) {
+  const why = items.filter(isFailing).map((item) => `${visible(item.file.name)}: ${whyOf(item, words)}`);
+  const parts = items.length > 1 || why.length === 0 ? [stateOf(items, words)] : [];
+  if (why.length > 0) parts.push(...why, words("forms.instead"));
+  else if (isHeld) parts.push(words("forms.waiting"));
+  return parts.join(words("separator"));
+}
+
+function whyOf(item, words) {
+  if (item.state === "unsure" || item.state === "untold") return words(`states.${item.state}`);
+  const why = explain(item.error, words, item.file);
+  return item.state === "retrying" ? [why, words("states.retrying")].join(words("sentences")) : why;
+}
