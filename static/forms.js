@@ -17,7 +17,7 @@ const MARKER = "oss_wsgi.files";
 const OTHER = "[data-oss-upload]";
 
 /** In milliseconds: a second press that comes sooner is part of a double click. */
-const DOUBLE_CLICK = 1000;
+const DOUBLE_CLICK = 500;
 
 /** In milliseconds: a server takes a signed ID for a day. */
 const LIFETIME = 20 * 3_600_000;
@@ -101,7 +101,7 @@ export class Forms {
 
   /** Whether a submission goes to the application, with files. */
   #isOurs(form, submitter = null) {
-    if (form?.localName !== "form" || this.#isOff || this.#readIn.get(form)?.defaultPrevented) return false;
+    if (!(form instanceof HTMLFormElement) || this.#isOff || this.#readIn.get(form)?.defaultPrevented) return false;
     if (!isMultipart(form.getAttribute("enctype"))) return false;
     const valueOf = (name) => submitter?.getAttribute(`form${name}`) ?? form.getAttribute(name);
     if (!isMultipart(valueOf("enctype")) || valueOf("method")?.toLowerCase() !== "post") return false;

@@ -158,7 +158,7 @@ def posted(page: Page, shop: RunningServer) -> Posted:
             return bool(forms)
 
         wait_until(has_some, page)
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(700)  # a second one would come now
         has_some()
         return forms
 
@@ -168,12 +168,11 @@ def posted(page: Page, shop: RunningServer) -> Posted:
 class Held:
     """Requests to OSS that wait until the test lets them go."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, shop: RunningServer) -> None:
         self.routes: list[Route] = []
         self._page = page
         self._is_over = False
-        page.route("**:*/examplebucket**", self._hold)
-        page.route("**:*/*-bucket**", self._hold)
+        page.route(lambda url: not url.startswith(shop.url), self._hold)
 
     def _hold(self, route: Route) -> None:
         if self._is_over or route.request.method == "OPTIONS":
@@ -186,8 +185,13 @@ class Held:
 
     def release(self) -> None:
         self._is_over = True
-        for route in self.routes:
-            route.continue_()
+        while self.routes:
+            self.routes.pop().continue_()
+
+
+@pytest.fixture
+def oss(page: Page, shop: RunningServer) -> Held:
+    return Held(page, shop)
 
 
 def status(page: Page) -> Any:
@@ -206,5 +210,447 @@ def test_a_form_carries_signed_ids_in_the_place_of_its_files(page: Page, visit: 
     visit()
     page.locator("[type=file]").set_input_files(file("a.txt"))
     expect(status(page)).to_have_text("a.txt: Done")
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+
+
+def test_a_form_that_is_submitted_meanwhile_waits_and_says_so(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    visit()
+    page.evaluate("window.heard = 0; form.addEventListener('submit', () => heard++)")
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    press(page)
+    expect(status(page)).to_contain_text(WAITING)
+    page.wait_for_timeout(300)
+    assert page.evaluate("[heard, form.querySelector('progress').value, location.pathname]") == [0, 0, "/shop/edit"]
+    oss.release()
+    assert posted() == [["/shop/save", IDS]]
+
+
+def test_the_listeners_of_the_page_are_asked_once_and_may_refuse(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    visit()
+    page.evaluate(
+        """window.heard = [];
+        form.addEventListener("submit", (event) => {
+          heard.push([event.submitter.value, form.photo.files.length, new FormData(form).get("photo") instanceof File]);
+          if (heard.length < 2) event.preventDefault();
+        })"""
+    )
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    press(page)
+    oss.release()
+    page.wait_for_function("heard.length === 1")
+    page.evaluate("form.title.value = 'x'")
+    press(page)
+    page.wait_for_url("**/save")
+    [[_, parts]] = posted()
+    assert ["title", None, None, "x"] in parts
+
+
+BUTTONS = {
+    "name": ['<button name="b" value="1">Go</button>', "/shop/save", ["b", None, None, "1"]],
+    "input": ['<input type="submit" name="b" value="Go">', "/shop/save", ["b", None, None, "Go"]],
+    "formaction": ['<button formaction="/shop/other">Go</button>', "/shop/other", None],
+    "outside": ['</form><button form="form" name="b" value="2">Go</button>', "/shop/save", ["b", None, None, "2"]],
+}
+
+
+@pytest.mark.parametrize("name", BUTTONS)
+def test_the_button_decides_as_ever(page: Page, visit: Visit, posted: Posted, oss: Held, name: str) -> None:
+    button, path, expected = BUTTONS[name]
+    visit(FORM.replace("</form>", f"{button}</form>"))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    press(page, "Go")
+    expect(status(page)).to_contain_text(WAITING)
+    oss.release()
+    [[actual, parts]] = posted()
+    assert (actual, parts[0], parts[2][3]) == (path, IDS[0], "id-of-a.txt")
+    assert parts[3:] == ([expected] if expected else [])
+
+
+def test_an_image_button_sends_where_it_was_pressed(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    visit(FORM.replace("</form>", '<input type="image" name="map" alt="Map" width="50" height="50"></form>'))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    page.locator("[name=map]").click(position={"x": 7, "y": 9}, no_wait_after=True)
+    expect(status(page)).to_contain_text(WAITING)
+    oss.release()
+    [[_, parts]] = posted()
+    assert [["map.x", None, None, "7"], ["map.y", None, None, "9"]] == parts[3:]
+
+
+@pytest.mark.parametrize("is_frame", [True, False])
+def test_a_target_gets_the_form(
+    page: Page, context: BrowserContext, visit: Visit, posted: Posted, oss: Held, is_frame: bool
+) -> None:
+    frame = '<iframe name="there"></iframe>' if is_frame else ""
+    visit(FORM.replace("<form", '<form target="there"') + frame)
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    for _ in range(2):
+        press(page)
+        oss.release()
+        assert posted() == [["/shop/save", IDS]]
+        assert "/edit" in page.url
+    assert len(context.pages) == (1 if is_frame else 2)
+
+
+def test_a_form_that_is_not_valid_is_not_sent(page: Page, visit: Visit, posted: Posted) -> None:
+    visit(FORM.replace('name="title"', 'name="title" required').replace('type="file"', 'type="file" required'))
+    page.evaluate("window.invalid = []; form.addEventListener('invalid', ({ target }) => invalid.push(target.name), true)")
+    press(page)
+    assert page.evaluate("invalid") == ["photo"]
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    expect(status(page)).to_have_text("a.txt: Done")
+    page.evaluate("form.title.value = ''")
+    press(page)
+    assert page.evaluate("invalid") == ["photo", "title"]
+    page.evaluate("form.title.value = 'Cat'")
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_double_click_sends_one_form(page: Page, visit: Visit, posted: Posted, oss: Held, is_stored: bool) -> None:
+    visit()
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    if is_stored:
+        oss.release()
+        expect(status(page)).to_have_text("a.txt: Done")
+    page.get_by_role("button", name="Save").dblclick(no_wait_after=True)
+    oss.release()
+    assert posted() == [["/shop/save", IDS]]
+
+
+OTHERS = {
+    "no file is chosen": FORM,
+    "another encoding": FORM.replace("multipart/form-data", "application/x-www-form-urlencoded"),
+    "another mount": FORM.replace('action="save"', 'action="/elsewhere/save"'),
+    "beside the mount": FORM.replace('action="save"', 'action="/shopping"'),
+    "a button with another encoding": FORM.replace("<button", '<button formenctype="text/plain"'),
+    "a button to elsewhere": FORM.replace("<button", '<button formaction="/elsewhere/save"'),
+    "disabled": FORM.replace('type="file"', 'type="file" disabled'),
+    "in a disabled fieldset": FORM.replace("<input name", "<fieldset disabled><input name"),
+    "without a name": FORM.replace('name="photo"', ""),
+}
+
+
+@pytest.mark.parametrize("why", OTHERS)
+def test_other_forms_stay_as_they_are(page: Page, visit: Visit, posted: Posted, why: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/signature" in request.url else None)
+    visit(OTHERS[why])
+    if why != "no file is chosen":
+        page.locator("[type=file]").set_input_files(file("a.txt"))
+    page.evaluate("form.noValidate = true; const b = form.querySelector('button'); b.closest('fieldset')?.after(b)")
+    page.evaluate("window.entries = [...new FormData(form)].map(([name]) => name)")
+    press(page)
+    [[_, parts]] = posted()
+    assert "oss_wsgi.files" not in str(parts)
+    assert len(asked) == (1 if "button" in why else 0)
+
+
+@pytest.mark.parametrize("way", ["innerHTML", "append", "dialog"])
+def test_a_form_that_comes_later_is_taken_over(page: Page, visit: Visit, posted: Posted, way: str) -> None:
+    visit("<div id=place></div>")
+    page.evaluate(
+        """([way, html]) => {
+          if (way === "innerHTML") place.innerHTML = html;
+          else if (way === "append") place.append(document.createRange().createContextualFragment(html));
+          else { place.innerHTML = `<dialog>${html}</dialog>`; place.firstChild.showModal(); }
+        }""",
+        [way, FORM],
+    )
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+
+
+def test_files_that_nobody_allows_go_as_ever(page: Page, shop: RunningServer, visit: Visit, posted: Posted) -> None:
+    visit()
+    page.context.add_cookies([{"name": "refused", "value": "1", "url": shop.url}])
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    page.wait_for_load_state("networkidle")
+    assert status(page).count() == 0
+    press(page)
+    assert posted() == [["/shop/save", FILES]]
+
+
+@pytest.mark.parametrize("kind", ["refused", "retrying"])
+@pytest.mark.parametrize("is_pressed", [True, False])
+def test_after_a_failure_one_more_press_sends_the_files_themselves(
+    page: Page, shop: RunningServer, visit: Visit, posted: Posted, kind: str, is_pressed: bool
+) -> None:
+    visit()
+    held: list[Route] = []
+    page.route(lambda url: not url.startswith(shop.url), lambda route: held.append(route))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    wait_until(lambda: held, page)
+    if is_pressed:
+        press(page)
+        expect(status(page)).to_contain_text(WAITING)
+    held[0].fulfill(
+        status=403 if kind == "refused" else 500,
+        headers={"Access-Control-Allow-Origin": "*"},
+        body="<Error><Code>AccessDenied</Code></Error>" if kind == "refused" else "",
+    )
+    why = {
+        "refused": "a.txt: Storage refused the file: permission does not cover it.",
+        "retrying": "a.txt: Storage had a problem. Try again a little later. Trying again by itself",
+    }[kind]
+    expect(status(page)).to_have_text(f"{why}\u00a0· To send the form as usual, press its button once more.")
+    press(page)
+    assert posted() == [["/shop/save", FILES]]
+
+
+def test_a_waiting_form_is_sent_when_a_file_that_was_tried_again_is_stored(
+    page: Page, shop: RunningServer, visit: Visit, posted: Posted
+) -> None:
+    visit()
+    tries: list[Route] = []
+
+    def answer(route: Route) -> None:
+        tries.append(route)
+        if len(tries) == 1:
+            route.fulfill(status=500, headers={"Access-Control-Allow-Origin": "*"})
+        else:
+            route.continue_()
+
+    page.route(lambda url: not url.startswith(shop.url), answer)
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+
+
+def test_a_script_that_reads_the_form_gets_the_files_wherever_it_sends_them(
+    page: Page, visit: Visit, posted: Posted
+) -> None:
+    visit()
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    expect(status(page)).to_have_text("a.txt: Done")
+    page.evaluate(
+        """form.addEventListener("submit", (event) => {
+          event.preventDefault();
+          const data = new FormData(form, event.submitter);
+          fetch("/elsewhere/api", { method: "POST", body: data });
+        })"""
+    )
+    press(page)
+    assert posted() == [["/elsewhere/api", FILES]]
+
+
+def test_a_listener_of_formdata_may_still_change_a_file(page: Page, visit: Visit, posted: Posted) -> None:
+    visit()
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    expect(status(page)).to_have_text("a.txt: Done")
+    page.evaluate(
+        """form.addEventListener("formdata", ({ formData }) => {
+          formData.set("photo", new File(["smaller"], "b.txt", { type: "text/plain" }));
+          formData.append("more", "1");
+        })"""
+    )
+    press(page)
+    [[_, parts]] = posted()
+    assert parts == [FILES[0], ["photo", "b.txt", "text/plain", "smaller"], FILES[2], ["more", None, None, "1"]]
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_script_that_submits_a_form_sends_it_as_it_is_then(
+    page: Page, visit: Visit, posted: Posted, oss: Held, is_stored: bool
+) -> None:
+    visit(FORM.replace("<button", '<input type="hidden" name="submit" value="x"><button'))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    if is_stored:
+        oss.release()
+        expect(status(page)).to_have_text("a.txt: Done")
+    page.evaluate(
+        """form.title.value = "now"; form.action = "other";
+        HTMLFormElement.prototype.submit.call(form);
+        form.title.value = "later"; form.action = "save";"""
+    )
+    oss.release()
+    [[path, parts]] = posted()
+    assert (path, parts) == (
+        "/shop/other",
+        [IDS[0], ["title", None, None, "now"], IDS[2], ["submit", None, None, "x"]],
+    )
+
+
+def test_fields_called_as_properties_of_a_form_are_no_trap(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    names = ("action", "method", "enctype", "target", "submit", "elements", "requestSubmit", "id", "localName", "name")
+    fields = "".join(f'<input type="hidden" name="{name}" value="x">' for name in names)
+    visit(FORM.replace("<button", f"{fields}<button"))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    press(page)
+    oss.release()
+    [[path, parts]] = posted()
+    assert (path, parts[:3], len(parts)) == ("/shop/save", IDS[:3], 14)
+
+
+def test_several_inputs_of_one_name_keep_their_order(page: Page, visit: Visit, posted: Posted) -> None:
+    more = '<input type="file" name="photo" id="b"></label><input name="text" value="t"><input type="file" name="a,b;c%&quot;" id="c">'
+    visit(FORM.replace("<button", f"{more}<button"))
+    page.locator("[type=file]").nth(0).set_input_files([file("a.txt"), file("b.txt")])
+    page.locator("#b").set_input_files(file("c.txt"))
+    page.locator("#c").set_input_files(file("empty", b""))
+    press(page)
+    [[_, parts]] = posted()
+    assert [part[3] for part in parts] == [
+        "photo,a%2Cb%3Bc%25%22", "Cat", "id-of-a.txt", "id-of-b.txt", "id-of-c.txt", "t", "id-of-empty", "save",
+    ]  # fmt: skip
+
+
+def test_an_empty_input_beside_a_full_one_stays_empty(page: Page, visit: Visit, posted: Posted) -> None:
+    visit(FORM.replace("<button", '<input type="file" name="photo"><input type="file" name="other"><button'))
+    page.locator("[type=file]").nth(0).set_input_files([file("a.txt")])
+    press(page)
+    [[_, parts]] = posted()
+    empty = [[name, "", "application/octet-stream", ""] for name in ("photo", "other")]
+    assert parts == [*IDS[:3], *empty, IDS[3]]
+
+
+def test_a_page_in_gbk_says_so(page: Page, visit: Visit, posted: Posted) -> None:
+    visit(FORM.replace('name="photo"', 'name="照片"'), "/shop/gbk")
+    page.locator("[type=file]").set_input_files(file("猫.txt"))
+    press(page)
+    [[_, parts]] = posted()
+    assert parts[0][3] == "%E7%85%A7%E7%89%87;charset=gbk"
+    assert parts[2][0].encode("latin-1").decode("gbk") == "照片"
+
+
+def test_a_folder_goes_under_its_paths(page: Page, visit: Visit, posted: Posted, tmp_path: Path) -> None:
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays" / "sea.txt").write_text("sea")
+    visit(FORM.replace("multiple", "webkitdirectory"))
+    page.locator("[type=file]").set_input_files(tmp_path / "holidays")
+    expect(status(page)).to_have_text("holidays/sea.txt: Done")
+    press(page)
+    [[_, parts]] = posted()
+    assert parts[2] == ["photo", None, None, "id-of-holidays/sea.txt"]
+
+
+def test_a_file_that_is_chosen_instead_replaces_the_first(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    visit()
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    page.locator("[type=file]").set_input_files([])
+    expect(status(page)).to_have_count(0)
+    page.locator("[type=file]").set_input_files(file("b.txt"))
+    oss.wait(2)
+    oss.release()
+    press(page)
+    [[_, parts]] = posted()
+    assert parts[2] == ["photo", None, None, "id-of-b.txt"]
+
+
+def test_a_reset_form_forgets_its_files_and_that_it_waited(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    visit()
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    oss.wait()
+    press(page)
+    page.evaluate("form.reset()")
+    expect(status(page)).to_have_count(0)
+    oss.release()
+    press(page)
+    [[_, parts]] = posted()
+    assert parts == [FILES[0], ["photo", "", "application/octet-stream", ""], FILES[2]]
+
+
+def test_after_the_back_button_the_form_is_sent_again(page: Page, visit: Visit, posted: Posted) -> None:
+    visit()
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+    page.go_back()
+    page.wait_for_load_state("networkidle")
+    if page.locator("[type=file]").evaluate("input => input.files.length") == 0:
+        page.locator("[type=file]").set_input_files(file("a.txt"))
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+
+
+def test_two_forms_of_a_page_go_by_themselves(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+    second = FORM.replace('id="form"', "").replace("Save", "Second").replace("Cat", "Dog")
+    visit(FORM + second)
+    page.locator("[type=file]").nth(0).set_input_files(file("a.txt"))
+    oss.wait()
+    press(page, "Second")
+    [[_, parts]] = posted()
+    assert parts[0] == ["title", None, None, "Dog"]
+
+
+def test_a_large_file_goes_in_parts(page: Page, visit: Visit, posted: Posted, tmp_path: Path) -> None:
+    with (tmp_path / "film.bin").open("wb") as film:
+        film.truncate(40 << 20)
+    visit()
+    page.locator("[type=file]").set_input_files(tmp_path / "film.bin")
+    press(page)
+    [[_, parts]] = posted()
+    assert parts[2] == ["photo", None, None, "id-of-film.bin"]
+
+
+#: What libraries of 2008 do to the names of the language and the browser.
+OLD_LIBRARIES = """
+Array.from = (item) => (item == null ? [] : typeof item === "string" ? [item] : [].slice.call(item));
+Array.prototype.toJSON = function () { return "[" + this.join() + "]"; };
+for (const name of ["each", "include", "without", "flatten", "last"]) Array.prototype[name] = function () { throw name; };
+for (const name of ["toQueryParams", "strip"]) String.prototype[name] = function () { throw name; };
+Function.prototype.delay = function () { throw "delay"; };
+window.Event = function () {}; window.Element = function () {}; window.$ = window.$$ = () => { throw "$"; };
+window.File = window.File;
+"""
+
+
+def test_libraries_that_change_the_language_do_not_matter(
+    page: Page, visit: Visit, posted: Posted, tmp_path: Path, complaints: list[str]
+) -> None:
+    with (tmp_path / "film.bin").open("wb") as film:
+        film.truncate(40 << 20)
+    visit(f"<script>{OLD_LIBRARIES}</script>{FORM}")
+    page.locator("[type=file]").set_input_files(tmp_path / "film.bin")
+    expect(status(page)).to_have_text("film.bin: Done")
+    page.locator("[type=file]").set_input_files([file("a.txt")])
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+    assert complaints == []
+
+
+def test_a_strict_policy_is_kept(page: Page, visit: Visit, posted: Posted, complaints: list[str]) -> None:
+    visit(path="/shop/strict")
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    expect(status(page)).to_have_text("a.txt: Done")
+    press(page)
+    assert posted() == [["/shop/save", IDS]]
+    assert complaints == []
+
+
+def test_without_javascript_the_form_posts_the_file(browser: Browser, shop: RunningServer) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.request.get(f"{shop.url}/posted")
+    page.goto(f"{shop.url}/shop/edit?" + _query(f"<!doctype html>{FORM}{SCRIPT}"))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/save")
+    assert json.loads(page.request.get(f"{shop.url}/posted").text()) == [["/shop/save", FILES]]
+    context.close()
+
+
+def test_a_file_that_was_chosen_before_the_module_came_goes_too(page: Page, shop: RunningServer, posted: Posted) -> None:
+    held: list[Route] = []
+    page.route("**/forms.js", lambda route: held.append(route))
+    page.goto(f"{shop.url}/shop/edit?" + _query(f"<!doctype html>{FORM}{SCRIPT}"))
+    page.locator("[type=file]").set_input_files(file("a.txt"))
+    wait_until(lambda: held, page)
+    held[0].continue_()
+    expect(status(page)).to_have_text("a.txt: Done")
+
+
+def test_a_module_that_another_script_loaded_first_takes_over_too(page: Page, visit: Visit, posted: Posted) -> None:
+    visit(f'<script type="module" async>import "/shop/oss/upload.js"; import "/shop/oss/upload.js?2"</script>{FORM}')
+    page.locator("[type=file]").set_input_files(file("a.txt"))
     press(page)
     assert posted() == [["/shop/save", IDS]]
