@@ -13,6 +13,9 @@ import { explain, visible } from "./words.js";
 /** The first field of a form with signed IDs names the fields that have them. */
 const MARKER = "oss_wsgi.files";
 
+/** A form may have so many signed IDs; further files go themselves. */
+const MOST_IDS = 1000;
+
 /** `upload.js` has its own way with these inputs. */
 const OTHER = "[data-oss-upload]";
 
@@ -270,11 +273,8 @@ export class Forms {
     // If a blocker of popups stops this one, the person presses once more.
     const isOver = !opensWindow(form, submission.event?.submitter);
     for (const sending of sendings.values()) sending.isUsed = isOver;
-    const names = namesWithIds(entries, idOf);
-    if (names.length === 0) return;
     for (const [name] of [...formData]) formData.delete(name);
-    formData.append(MARKER, markerOf(names, form));
-    for (const [name, value] of entries) formData.append(name, (names.includes(name) && idOf(value)) || value);
+    for (const [name, value] of withIds(entries, idOf, form)) formData.append(name, value);
   }
 
   #forget(form) {
@@ -313,11 +313,20 @@ function setAttributes(form, values) {
   }
 }
 
-/** Returns the names of which each entry with content has a signed ID: a mixed field goes as it is. */
-function namesWithIds(entries, idOf) {
-  const isOpen = (value) => typeof value === "string" || (value.size > 0 && !idOf(value));
-  const mixed = new Set(entries.filter(([, value]) => isOpen(value)).map(([name]) => name));
-  return [...new Set(entries.filter(([name, value]) => idOf(value) && !mixed.has(name)).map(([name]) => name))];
+/**
+ * Returns the entries of a form with the marker and signed IDs. Every text in a field that the marker names must be a
+ * signed ID, so a field that has other texts too goes as it is.
+ */
+function withIds(entries, idOf, form) {
+  const texts = new Set(entries.filter(([, value]) => typeof value === "string").map(([name]) => name));
+  let left = MOST_IDS;
+  const replaced = entries.map(([name, value]) => {
+    const id = left > 0 && !texts.has(name) ? idOf(value) : "";
+    if (id) left -= 1;
+    return [name, id || value, Boolean(id)];
+  });
+  const names = new Set(replaced.filter(([, , isId]) => isId).map(([name]) => name));
+  return names.size > 0 ? [[MARKER, markerOf([...names], form)], ...replaced] : entries;
 }
 
 function markerOf(names, form) {

@@ -23,7 +23,7 @@ FORM = """<form id="form" method="post" enctype="multipart/form-data" action="sa
 WAITING = "The form is sent as soon as the files are there."
 
 #: An application that shows what was posted. Its pages are in the query, so that a test says its own.
-APPLICATION = '''
+APPLICATION = """
 import hashlib
 import json
 import os
@@ -89,7 +89,7 @@ def save(upload):
 
 shop = DirectUpload(old, settings, authorize=authorize, on_upload=save)
 application = Dispatcher(old, {"/shop": shop})
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Return the application above, under our server and with a local OSS."""
     folder = tmp_path_factory.mktemp("shop")
     (folder / "old.py").write_text(APPLICATION)
-    command = [sys.executable, "-m", "oss_wsgi", "serve", "--app", "old:application", "--prefix", "/shop/oss", *FREE_PORTS]
+    command = [
+        sys.executable,
+        "-m",
+        "oss_wsgi",
+        "serve",
+        "--app",
+        "old:application",
+        "--prefix",
+        "/shop/oss",
+        *FREE_PORTS,
+    ]
     with serving(command, clean_environ(PYTHONPATH=str(ROOT)), folder) as running:
         yield running
 
@@ -202,7 +212,12 @@ def press(page: Page, name: str = "Save") -> None:
     page.get_by_role("button", name=name).click(no_wait_after=True)
 
 
-IDS = [["oss_wsgi.files", None, None, "photo"], ["title", None, None, "Cat"], ["photo", None, None, "id-of-a.txt"], ["do", None, None, "save"]]
+IDS = [
+    ["oss_wsgi.files", None, None, "photo"],
+    ["title", None, None, "Cat"],
+    ["photo", None, None, "id-of-a.txt"],
+    ["do", None, None, "save"],
+]
 FILES = [["title", None, None, "Cat"], ["photo", "a.txt", "text/plain", "hello"], ["do", None, None, "save"]]
 
 
@@ -214,7 +229,9 @@ def test_a_form_carries_signed_ids_in_the_place_of_its_files(page: Page, visit: 
     assert posted() == [["/shop/save", IDS]]
 
 
-def test_a_form_that_is_submitted_meanwhile_waits_and_says_so(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+def test_a_form_that_is_submitted_meanwhile_waits_and_says_so(
+    page: Page, visit: Visit, posted: Posted, oss: Held
+) -> None:
     visit()
     page.evaluate("window.heard = 0; form.addEventListener('submit', () => heard++)")
     page.locator("[type=file]").set_input_files(file("a.txt"))
@@ -227,7 +244,9 @@ def test_a_form_that_is_submitted_meanwhile_waits_and_says_so(page: Page, visit:
     assert posted() == [["/shop/save", IDS]]
 
 
-def test_the_listeners_of_the_page_are_asked_once_and_may_refuse(page: Page, visit: Visit, posted: Posted, oss: Held) -> None:
+def test_the_listeners_of_the_page_are_asked_once_and_may_refuse(
+    page: Page, visit: Visit, posted: Posted, oss: Held
+) -> None:
     visit()
     page.evaluate(
         """window.heard = [];
@@ -298,7 +317,9 @@ def test_a_target_gets_the_form(
 
 def test_a_form_that_is_not_valid_is_not_sent(page: Page, visit: Visit, posted: Posted) -> None:
     visit(FORM.replace('name="title"', 'name="title" required').replace('type="file"', 'type="file" required'))
-    page.evaluate("window.invalid = []; form.addEventListener('invalid', ({ target }) => invalid.push(target.name), true)")
+    page.evaluate(
+        "window.invalid = []; form.addEventListener('invalid', ({ target }) => invalid.push(target.name), true)"
+    )
     press(page)
     assert page.evaluate("invalid") == ["photo"]
     page.locator("[type=file]").set_input_files(file("a.txt"))
@@ -639,7 +660,9 @@ def test_without_javascript_the_form_posts_the_file(browser: Browser, shop: Runn
     context.close()
 
 
-def test_a_file_that_was_chosen_before_the_module_came_goes_too(page: Page, shop: RunningServer, posted: Posted) -> None:
+def test_a_file_that_was_chosen_before_the_module_came_goes_too(
+    page: Page, shop: RunningServer, posted: Posted
+) -> None:
     held: list[Route] = []
     page.route("**/forms.js", lambda route: held.append(route))
     page.goto(f"{shop.url}/shop/edit?" + _query(f"<!doctype html>{FORM}{SCRIPT}"))
