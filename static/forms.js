@@ -38,7 +38,7 @@ class Sending {
   item = null;
   isAsked = false;
   isUsed = false;
-  storedAt = 0;
+  storedAt = Infinity;
 
   constructor(file) {
     this.file = file;
@@ -58,7 +58,7 @@ class Sending {
   }
 
   get isSpent() {
-    return this.isUsed || (this.storedAt > 0 && performance.now() - this.storedAt > LIFETIME);
+    return this.isUsed || Date.now() - this.storedAt > LIFETIME;
   }
 }
 
@@ -68,7 +68,7 @@ export class Forms {
   /** The sendings of an input, by file. */
   #choices = new Map();
   #lines = new WeakMap();
-  /** What submits a form that waits for its files. */
+  /** The forms that wait for their files: what submits each, and whether the person has seen that it waits. */
   #held = new Map();
   /** The submission that the browser makes now. */
   #submission = null;
@@ -91,6 +91,13 @@ export class Forms {
     window.addEventListener("reset", ({ target }) => setTimeout(() => this.#forget(target)), true);
     window.addEventListener("submit", (event) => this.#submit(event), true);
     window.addEventListener("formdata", (event) => this.#replace(event));
+    // Turbo and htmx send a form themselves, and say where before they do.
+    window.addEventListener("turbo:before-fetch-request", ({ target, detail }) => {
+      this.#sendByScript(target, detail.url, detail.fetchOptions?.body);
+    });
+    window.addEventListener("htmx:configRequest", ({ detail }) => {
+      this.#sendByScript(detail.triggeringEvent?.target, detail.path, detail.formData);
+    });
     window.addEventListener("pagehide", () => this.#held.clear());
     window.addEventListener("pageshow", ({ persisted }) => persisted && this.#refresh());
     const { prototype } = HTMLFormElement;
@@ -108,8 +115,12 @@ export class Forms {
     if (!isMultipart(form.getAttribute("enctype"))) return false;
     const valueOf = (name) => submitter?.getAttribute(`form${name}`) ?? form.getAttribute(name);
     if (!isMultipart(valueOf("enctype")) || valueOf("method")?.toLowerCase() !== "post") return false;
+    return this.#isBelow(valueOf("action"));
+  }
+
+  #isBelow(address) {
     try {
-      const { origin, pathname } = new URL(valueOf("action") || document.URL, document.baseURI);
+      const { origin, pathname } = new URL(address || document.URL, document.baseURI);
       return origin === location.origin && origin === this.#mount.origin && `${pathname}/`.startsWith(this.#mount.pathname);
     } catch {
       return false;
@@ -158,7 +169,7 @@ export class Forms {
       for (const sending of sendings.values()) {
         if (sending.item !== item) continue;
         if (!input.isConnected) return void this.#begin(input);
-        if (item.state === "stored") sending.storedAt ||= performance.now();
+        if (item.state === "stored") sending.storedAt = Math.min(sending.storedAt, Date.now());
         if (item.state === "stored" && !item.signedId) this.#giveUp();
         this.#show(input);
         this.#settle(input.form);
@@ -240,41 +251,45 @@ export class Forms {
   }
 
   #hold(form, submit) {
-    this.#held.set(form, submit);
+    this.#held.set(form, { submit, isSeen: false });
     for (const input of filesIn(form)) this.#show(input);
-    const line = filesIn(form).map((input) => this.#lines.get(input)?.element).find((element) => element?.isConnected);
-    line?.scrollIntoView({ block: "nearest" });
   }
 
   /** Submits a form that was held, or lets the person decide, once nothing of it is on its way. */
   #settle(form) {
-    const submit = this.#held.get(form);
-    if (!submit || this.#sendingsOf(form).some(({ isRunning }) => isRunning)) return;
+    const held = this.#held.get(form);
+    if (!held || this.#sendingsOf(form).some(({ isRunning }) => isRunning)) return;
     this.#held.delete(form);
     for (const input of filesIn(form)) this.#show(input);
     if (this.#sendingsOf(form).some(({ isFailing }) => isFailing)) return;
     // A browser ignores a submission during the submit event.
-    setTimeout(() => form.isConnected && submit());
+    setTimeout(() => form.isConnected && held.submit());
   }
 
-  /** Puts the signed IDs in the place of the files. */
   #replace({ target: form, formData }) {
     const submission = this.#submission;
     if (submission?.form !== form) return;
-    if (!submission.isReal()) {
-      this.#readIn.set(form, submission.event);
-      return;
-    }
+    if (submission.isReal()) this.#fill(formData, submission);
+    else this.#readIn.set(form, submission.event);
+  }
+
+  #sendByScript(form, address, formData) {
+    if (this.#submission?.form !== form || !(formData instanceof FormData) || !this.#isBelow(address)) return;
+    this.#readIn.delete(form);
+    this.#fill(formData, this.#submission);
+  }
+
+  /** Puts the signed IDs in the place of the files. */
+  #fill(formData, { form, event, entries = [...formData] }) {
     this.#submission = null;
     this.#submittedAt.set(form, performance.now());
     const sendings = new Map(this.#sendingsOf(form).map((sending) => [sending.file, sending]));
-    const idOf = (value) => sendings.get(value)?.signedId ?? "";
-    const entries = submission.entries ?? [...formData];
-    // If a blocker of popups stops this one, the person presses once more.
-    const isOver = !opensWindow(form, submission.event?.submitter);
-    for (const sending of sendings.values()) sending.isUsed = isOver;
+    const filled = withIds(entries, (value) => sendings.get(value)?.signedId ?? "", form);
     for (const [name] of [...formData]) formData.delete(name);
-    for (const [name, value] of withIds(entries, idOf, form)) formData.append(name, value);
+    for (const [name, value] of filled) formData.append(name, value);
+    // If a blocker of popups stops this one, the person presses once more.
+    const isOver = !opensWindow(form, event?.submitter);
+    for (const sending of sendings.values()) sending.isUsed = isOver;
   }
 
   #forget(form) {
@@ -298,7 +313,11 @@ export class Forms {
     const items = [...(this.#choices.get(input)?.values() ?? [])].map(({ item }) => item).filter(Boolean);
     const line = this.#lines.get(input) ?? new Line(input);
     this.#lines.set(input, line);
-    line.show(items, this.#held.has(input.form));
+    const held = this.#held.get(input.form);
+    line.show(items, held !== undefined);
+    if (!held || held.isSeen || items.length === 0) return;
+    held.isSeen = true;
+    line.element.scrollIntoView({ block: "nearest" });
   }
 }
 
@@ -361,6 +380,7 @@ class Line {
   #bar;
   #share;
   #status;
+  #words = null;
   #round = 0;
 
   constructor(input) {
@@ -371,6 +391,7 @@ class Line {
     const round = (this.#round += 1);
     if (items.length === 0) {
       this.element?.remove();
+      this.element = this.#words = null;
       return;
     }
     if (!this.element) this.#make();
@@ -382,8 +403,9 @@ class Line {
     this.#share.textContent = total > 0 ? `${Math.floor(this.#bar.value * 100)} %` : "";
     for (const part of [this.#bar, this.#share]) if (isOver) part.remove();
     if (!isOver && !this.#bar.parentNode) this.element.prepend(this.#bar, " ", this.#share, " ");
-    const words = await wordsOf(this.input).catch(() => null);
-    if (!words || round !== this.#round) return;
+    this.#words ??= wordsOf(this.input).catch(() => null);
+    const words = await this.#words;
+    if (!words || round !== this.#round) return; // a later call knows more
     Object.assign(this.element, { lang: words.lang, dir: words.dir });
     const text = textOf(items, isHeld, words);
     this.#bar.setAttribute("aria-label", stateOf(items, words));

@@ -1,9 +1,9 @@
-/** As much of a document as the page uses: elements, selectors, focus, templates, shadow roots and observers. */
+/** As much of a document as the page uses: elements, selectors, focus, forms, templates, shadow roots and observers. */
 
 {
   const VOID = new Set(["br", "hr", "img", "input", "link", "meta", "path"]);
   const REFLECTED = ["id", "title", "lang", "dir", "href", "src", "alt", "name", "type", "accept"];
-  const FLAGS = ["hidden", "multiple", "required"];
+  const FLAGS = ["hidden", "multiple", "required", "disabled"];
   const camel = (name) => name.replace(/-([a-z])/g, (_, letter) => letter.toUpperCase());
   const dashed = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
@@ -13,7 +13,7 @@
   function parsed(selector) {
     if (!known.has(selector)) {
       const partOf = ([, mark, name, attribute, value]) => (attribute ? ["[", attribute, value] : [mark, name]);
-      const simple = (text) => [...text.matchAll(/([#.]?)([\w-]+)|\[([\w-]+)(?:="?([^\]"]*)"?)?\]/g)].map(partOf);
+      const simple = (text) => [...text.matchAll(/([#.:]?)([\w-]+)|\[([\w-]+)(?:="?([^\]"]*)"?)?\]/g)].map(partOf);
       known.set(
         selector,
         selector.split(",").map((one) => one.trim().split(/\s+/).reverse().map(simple)),
@@ -71,7 +71,12 @@
     }
 
     append(...nodes) {
-      for (const node of nodes) this.insertBefore(node, null);
+      for (const node of nodes) this.insertBefore(typeof node === "string" ? new Text(node) : node, null);
+    }
+
+    prepend(...nodes) {
+      const [first = null] = this.childNodes;
+      for (const node of nodes) this.insertBefore(typeof node === "string" ? new Text(node) : node, first);
     }
 
     appendChild(node) {
@@ -218,6 +223,18 @@
       return siblings[siblings.indexOf(this) - 1] ?? null;
     }
 
+    /** The form of a field. */
+    get form() {
+      const id = this.getAttribute("form");
+      return id === null ? this.closest("form") : document.getElementById(id);
+    }
+
+    /** The field of a label. */
+    get control() {
+      const id = this.getAttribute("for");
+      return id === null ? this.querySelector("input") : document.getElementById(id);
+    }
+
     get isHidden() {
       return this.hidden || (this.parentElement?.isHidden ?? false);
     }
@@ -239,6 +256,7 @@
       return parts.every(([kind, name, value]) => {
         if (kind === "#") return this.#attributes.get("id") === name;
         if (kind === ".") return this.classes.includes(name);
+        if (kind === ":") return this.disabled || (this.parentElement?.closest("fieldset")?.disabled ?? false);
         if (kind === "") return this.localName === name;
         return value === undefined ? this.#attributes.has(name) : this.#attributes.get(name) === value;
       });
@@ -249,7 +267,7 @@
     }
 
     cloneNode(isDeep) {
-      const clone = new Element(this.localName);
+      const clone = create(this.localName);
       for (const [name, value] of this.#attributes) clone.setAttribute(name, value);
       if (isDeep) clone.append(...this.childNodes.map((node) => node.cloneNode(true)));
       return clone;
@@ -262,6 +280,10 @@
 
     focus() {
       if (this.isConnected) document.focused = this;
+    }
+
+    scrollIntoView() {
+      document.scrolledTo = this;
     }
 
     setCustomValidity(text) {
@@ -286,6 +308,54 @@
       return this.dispatchEvent(event);
     }
   }
+
+  class HTMLFormElement extends Element {
+    #isAsking = false;
+
+    get elements() {
+      return document.querySelectorAll("input,button").filter(({ form }) => form === this);
+    }
+
+    elementsAsSent(submitter) {
+      const isSent = (element) => !["submit", "image"].includes(element.type) && element.localName !== "button";
+      return this.elements.filter(
+        (element) => element.name && !element.matches(":disabled") && (element === submitter || isSent(element)),
+      );
+    }
+
+    requestSubmit(submitter = null) {
+      if (this.#isAsking || !this.isConnected) return;
+      if (submitter && submitter.form !== this) throw new DOMException("not a button of this form", "NotFoundError");
+      if (!this.elements.every((element) => element.checkValidity())) return;
+      this.#isAsking = true;
+      const event = new Event("submit", { bubbles: true, cancelable: true, isTrusted: true, submitter });
+      const mayGo = this.dispatchEvent(event);
+      this.#isAsking = false;
+      if (mayGo) this.#send(submitter);
+    }
+
+    submit() {
+      this.#send(null);
+    }
+
+    reset() {
+      this.dispatchEvent(new Event("reset", { bubbles: true }));
+      for (const element of this.elements) if (element.type === "file") element.value = "";
+    }
+
+    #send(submitter) {
+      const [action, target] = ["action", "target"].map(
+        (name) => submitter?.getAttribute(`form${name}`) ?? this.getAttribute(name),
+      );
+      const { entries } = new FormData(this, submitter);
+      globalThis.submitted.push({ action, target, entries: entries.map(({ name, value }) => [name, value.name ?? value]) });
+    }
+  }
+
+  const create = (localName) => new (localName === "form" ? HTMLFormElement : Element)(localName);
+
+  /** The forms that the browser has sent; of each file the name. */
+  globalThis.submitted = [];
 
   for (const name of REFLECTED) {
     Object.defineProperty(Element.prototype, name, {
@@ -383,7 +453,8 @@
   globalThis.document = Object.assign(new Node(), {
     focused: null,
     title: "",
-    createElement: (localName) => new Element(localName),
+    characterSet: "UTF-8",
+    createElement: create,
     getElementById(id) {
       const known = byId.get(id);
       if (known?.id === id && known.isConnected) return known;
@@ -398,6 +469,7 @@
   const part = (name) => ({ get: () => document.querySelector(name) });
   Object.defineProperties(document, {
     baseURI: { configurable: true, get: () => location.href },
+    URL: { get: () => location.href },
     documentElement: part("html"),
     body: part("body"),
     activeElement: { get: () => document.focused ?? document.body },
@@ -413,9 +485,10 @@
       if (text !== undefined) at.append(new Text(text));
       else if (closing) open.pop();
       else if (!comment) {
-        const element = new Element(name);
+        const element = create(name);
         for (const [, key, quoted, single, bare] of attributes.matchAll(/([\w-]+)(?:="([^"]*)"|='([^']*)'|=([^\s/>]+))?/g)) {
           element.setAttribute(key, quoted ?? single ?? bare ?? "");
+          if (key === "value") element.value = element.getAttribute(key);
         }
         at.append(element);
         if (!VOID.has(name) && !attributes.endsWith("/")) open.push(element.content ?? element);
@@ -444,7 +517,7 @@
 
   globalThis.press = (element, details) => element.click({ detail: 1, ...details });
 
-  Object.assign(globalThis, { MutationObserver, IntersectionObserver });
+  Object.assign(globalThis, { MutationObserver, IntersectionObserver, HTMLFormElement });
   globalThis.location = Object.assign(new URL("https://shop.example.com/albums/2/edit?draft=1"));
   globalThis.navigator = { onLine: true, languages: ["en-GB", "de"] };
   write("<html><head></head><body></body></html>");

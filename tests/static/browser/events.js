@@ -6,7 +6,7 @@
 
     constructor(type, { bubbles = false, cancelable = false, composed = false, ...rest } = {}) {
       Object.assign(this, { type, bubbles, cancelable, composed, target: null, defaultPrevented: false, isStopped: false });
-      Object.assign(this, { timeStamp: performance.now() }, rest);
+      Object.assign(this, { isTrusted: false, eventPhase: 0, timeStamp: performance.now() }, rest);
     }
 
     preventDefault() {
@@ -15,6 +15,10 @@
 
     stopPropagation() {
       this.isStopped = true;
+    }
+
+    stopImmediatePropagation() {
+      this.isStopped = this.isStoppedAtOnce = true;
     }
 
     composedPath() {
@@ -69,8 +73,10 @@
       for (const [target, capture] of steps) {
         if (event.isStopped) break;
         event.target = seenFrom(target, path);
+        event.eventPhase = target === this ? 2 : capture ? 1 : 3;
         target.hear(event, capture);
       }
+      event.eventPhase = 0;
       return !event.defaultPrevented;
     }
 
@@ -78,6 +84,7 @@
       event.currentTarget = this;
       for (const entry of [...this.#listeners]) {
         if (entry.type !== event.type || entry.capture !== capture || !this.#listeners.includes(entry)) continue;
+        if (event.isStoppedAtOnce) break;
         if (entry.once) this.removeEventListener(entry.type, entry.listener, entry.capture);
         guarded(() => entry.listener.call(this, event));
       }

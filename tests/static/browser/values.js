@@ -153,6 +153,30 @@
   class FormData {
     entries = [];
 
+    /** The fields of a form: its listeners of `formdata` may change them. */
+    constructor(form, submitter = null) {
+      if (!form) return;
+      for (const element of form.elementsAsSent(submitter)) {
+        const { type, name, files, value } = element;
+        if (type !== "file") this.append(name, value);
+        else if (files.length === 0) this.append(name, new File([], "", { type: "application/octet-stream" }));
+        else for (const file of files) this.append(name, file);
+      }
+      form.dispatchEvent(new Event("formdata", { bubbles: true, formData: this }));
+    }
+
+    delete(name) {
+      this.entries = this.entries.filter((entry) => entry.name !== name);
+    }
+
+    get(name) {
+      return this.entries.find((entry) => entry.name === name)?.value ?? null;
+    }
+
+    [Symbol.iterator]() {
+      return this.entries.map(({ name, value }) => [name, value])[Symbol.iterator]();
+    }
+
     append(name, value, filename) {
       this.entries.push(value instanceof Blob ? { name, value, filename } : { name, value: String(value) });
     }
@@ -166,5 +190,14 @@
     }
   }
 
-  Object.assign(globalThis, { URL, URLSearchParams, Blob, File, FormData });
+  class TextDecoder {
+    static names = { utf8: "utf-8", "utf-8": "utf-8", gbk: "gbk", gb2312: "gbk", "utf-16": "utf-16le", latin1: "windows-1252" };
+
+    constructor(label) {
+      this.encoding = TextDecoder.names[label.toLowerCase()];
+      if (!this.encoding) throw new RangeError(`The encoding label provided ('${label}') is invalid.`);
+    }
+  }
+
+  Object.assign(globalThis, { URL, URLSearchParams, Blob, File, FormData, TextDecoder });
 }
