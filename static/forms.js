@@ -75,6 +75,7 @@ export class Forms {
   #submittedAt = new WeakMap();
   /** Submit events during which a script read the form, so as to send it by itself. */
   #readIn = new WeakMap();
+  #isRefused = false;
   #isOff = false;
 
   /** `mount` is the address below which the application is. */
@@ -106,7 +107,18 @@ export class Forms {
     prototype.submit = function () {
       forms.#submitByScript(this, () => submit.call(this));
     };
-    for (const form of document.querySelectorAll("form")) for (const input of filesIn(form)) this.#begin(input);
+    // Known limits show at once which files go, and their line does not come and go under a pointer.
+    window.addEventListener("click", ({ target }) => target.type === "file" && this.#isOurs(target.form) && this.#ask(), true);
+    const inputs = [...document.querySelectorAll("form")].filter((form) => this.#isOurs(form)).flatMap(filesIn);
+    if (inputs.length > 0) this.#ask();
+    for (const input of inputs) this.#begin(input);
+  }
+
+  /** Returns whether anybody may upload here, and this person. */
+  async #ask() {
+    const limits = await this.#uploader.limits();
+    this.#isRefused = limits === null && !this.#uploader.limitsError.passing;
+    return !this.#isRefused;
   }
 
   /** Whether a submission goes to the application, with files. */
@@ -146,8 +158,7 @@ export class Forms {
   }
 
   async #send(input, added) {
-    const limits = await this.#uploader.limits();
-    const isAllowed = limits !== null || this.#uploader.limitsError.passing;
+    const isAllowed = await this.#ask();
     for (const sending of added) {
       sending.isAsked = true;
       if (!isAllowed || this.#isOff || this.#choices.get(input)?.get(sending.file) !== sending) continue;
@@ -171,7 +182,7 @@ export class Forms {
         if (!input.isConnected) return void this.#begin(input);
         if (item.state === "stored") sending.storedAt = Math.min(sending.storedAt, Date.now());
         if (item.state === "stored" && !item.signedId) this.#giveUp();
-        this.#show(input);
+        this.#showAll(input.form);
         this.#settle(input.form);
         return;
       }
@@ -239,12 +250,15 @@ export class Forms {
     });
   }
 
-  /** Whether a form is submitted at once. After a failure that the person has seen, it goes without us. */
+  /**
+   * Whether a form is submitted at once. After a failure it goes without us; while a file is tried again, it waits first,
+   * and goes without us when the person presses once more.
+   */
   #mayGo(form) {
     const sendings = this.#sendingsOf(form);
-    if (sendings.some(({ isFailing }) => isFailing)) {
+    if (sendings.some(({ isFailing, isRunning }) => isFailing && (!isRunning || this.#held.has(form)))) {
       for (const sending of sendings) this.#leave(sending);
-      for (const input of filesIn(form)) this.#show(input);
+      this.#showAll(form);
     } else if (sendings.some(({ isRunning }) => isRunning)) return false;
     this.#held.delete(form);
     return true;
@@ -252,7 +266,7 @@ export class Forms {
 
   #hold(form, submit) {
     this.#held.set(form, { submit, isSeen: false });
-    for (const input of filesIn(form)) this.#show(input);
+    this.#showAll(form);
   }
 
   /** Submits a form that was held, or lets the person decide, once nothing of it is on its way. */
@@ -260,7 +274,7 @@ export class Forms {
     const held = this.#held.get(form);
     if (!held || this.#sendingsOf(form).some(({ isRunning }) => isRunning)) return;
     this.#held.delete(form);
-    for (const input of filesIn(form)) this.#show(input);
+    this.#showAll(form);
     if (this.#sendingsOf(form).some(({ isFailing }) => isFailing)) return;
     // A browser ignores a submission during the submit event.
     setTimeout(() => form.isConnected && held.submit());
@@ -274,7 +288,9 @@ export class Forms {
   }
 
   #sendByScript(form, address, formData) {
-    if (this.#submission?.form !== form || !(formData instanceof FormData) || !this.#isBelow(address)) return;
+    if (this.#submission?.form !== form) return;
+    const isDirect = formData instanceof FormData && this.#isBelow(address);
+    if (!isDirect) return void this.#readIn.set(form, this.#submission.event); // htmx 1 has no FormData
     this.#readIn.delete(form);
     this.#fill(formData, this.#submission);
   }
@@ -309,13 +325,19 @@ export class Forms {
     }
   }
 
+  #showAll(form) {
+    for (const input of filesIn(form)) this.#show(input);
+  }
+
   #show(input) {
-    const items = [...(this.#choices.get(input)?.values() ?? [])].map(({ item }) => item).filter(Boolean);
+    const sendings = [...(this.#choices.get(input)?.values() ?? [])];
     const line = this.#lines.get(input) ?? new Line(input);
     this.#lines.set(input, line);
     const held = this.#held.get(input.form);
-    line.show(items, held !== undefined);
-    if (!held || held.isSeen || items.length === 0) return;
+    const isLost = held && this.#sendingsOf(input.form).some(({ isFailing, isRunning }) => isFailing && !isRunning);
+    const isShown = ({ item, isAsked }) => item !== null || (!isAsked && !this.#isRefused);
+    line.show(sendings.filter(isShown), Boolean(held) && !isLost);
+    if (!held || held.isSeen || !line.element) return;
     held.isSeen = true;
     line.element.scrollIntoView({ block: "nearest" });
   }
@@ -374,9 +396,14 @@ function opensWindow(form, submitter) {
   return ![...document.querySelectorAll("iframe[name]")].some(({ name }) => name === target);
 }
 
-/** The progress and the state of an input's files, behind it, as the page's own text. */
+/**
+ * The progress and the state of an input's files, behind it, as the page's own text. It takes its room at once and keeps it,
+ * so that no button moves away from under a pointer.
+ */
 class Line {
   element = null;
+  #input;
+  #meter;
   #bar;
   #share;
   #status;
@@ -384,26 +411,28 @@ class Line {
   #round = 0;
 
   constructor(input) {
-    this.input = input;
+    this.#input = input;
   }
 
-  async show(items, isHeld) {
+  async show(sendings, isHeld) {
     const round = (this.#round += 1);
-    if (items.length === 0) {
+    if (sendings.length === 0) {
       this.element?.remove();
       this.element = this.#words = null;
       return;
     }
     if (!this.element) this.#make();
-    if (!this.element.isConnected) placeOf(this.input).after(this.element);
+    if (!this.element.isConnected) placeOf(this.#input).after(this.element);
+    const items = sendings.map(({ item, file }) => item ?? { file, state: "waiting", running: true, sent: 0 });
     const total = items.reduce((sum, { file }) => sum + file.size, 0);
     const sent = items.reduce((sum, item) => sum + (item.state === "stored" ? item.file.size : item.sent), 0);
-    const isOver = items.every(({ running }) => !running);
-    this.#bar.value = total > 0 ? sent / total : 0;
-    this.#share.textContent = total > 0 ? `${Math.floor(this.#bar.value * 100)} %` : "";
-    for (const part of [this.#bar, this.#share]) if (isOver) part.remove();
-    if (!isOver && !this.#bar.parentNode) this.element.prepend(this.#bar, " ", this.#share, " ");
-    this.#words ??= wordsOf(this.input).catch(() => null);
+    const isStored = items.every(({ state }) => state === "stored");
+    this.#bar.value = isStored ? 1 : total > 0 ? sent / total : 0;
+    this.#share.textContent = `${Math.floor(this.#bar.value * 100)} %`;
+    if (!isStored && items.every(({ running }) => !running)) this.#meter.remove();
+    else if (!this.#meter.parentNode) this.element.prepend(this.#meter);
+    if (!isHeld && sendings.every(({ item }) => item === null)) return; // nobody may be allowed to send them
+    this.#words ??= wordsOf(this.#input).catch(() => null);
     const words = await this.#words;
     if (!words || round !== this.#round) return; // a later call knows more
     Object.assign(this.element, { lang: words.lang, dir: words.dir });
@@ -414,14 +443,18 @@ class Line {
 
   /** Screen readers announce what is written into a `role=status` that was there before. */
   #make() {
-    this.element = document.createElement("span");
+    const [element, meter, status] = [1, 2, 3].map(() => document.createElement("div"));
+    this.element = element;
+    this.#meter = meter;
+    this.#status = status;
     this.#bar = Object.assign(document.createElement("progress"), { max: 1 });
     this.#share = document.createElement("span");
-    this.#status = document.createElement("span");
-    this.element.setAttribute("data-oss-state", "");
+    element.setAttribute("data-oss-state", "");
+    status.setAttribute("role", "status");
+    status.textContent = "\u00a0";
     this.#share.setAttribute("aria-hidden", "true"); // the bar says it
-    this.#status.setAttribute("role", "status");
-    this.element.append(this.#status);
+    meter.append(this.#bar, " ", this.#share);
+    element.append(status);
   }
 }
 
@@ -445,7 +478,7 @@ function textOf(items, isHeld, words) {
   const parts = items.length > 1 || why.length === 0 ? [stateOf(items, words)] : [];
   if (why.length > 0) parts.push(...why, words("forms.instead"));
   else if (isHeld) parts.push(words("forms.waiting"));
-  return parts.join(words("separator"));
+  return parts.reduce((text, part) => text + words(/[.。]$/.test(text) ? "sentences" : "separator") + part);
 }
 
 function whyOf(item, words) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import wsgiref.util
 import wsgiref.validate
@@ -110,7 +111,7 @@ def test_it_does_not_matter_how_the_application_makes_its_body(
     content: bytes, cuts: list[int], written: int, is_lazy: bool, has_length: bool
 ) -> None:
     places = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
-    pieces = [content[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    pieces = [content[begin:end] for begin, end in itertools.pairwise(places)]
     length = [("Content-Length", str(len(content)))] if has_length else []
 
     def body(start_response: Any) -> Iterator[bytes]:

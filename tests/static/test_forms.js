@@ -83,7 +83,6 @@ test("a form that is submitted meanwhile waits, says how far it is, and is submi
   cloud.serve(cloud.last("form"));
   await pass(1);
   same([submitted.length, sent(), heard, status()], [1, DIRECT, ["go"], "a.txt: Done"]);
-  same(line().querySelector("progress"), null);
 });
 
 test("files that were chosen before the module came are sent", async () => {
@@ -115,7 +114,7 @@ test("other forms stay as they are", async () => {
       choose(input, text());
       await settled();
       await submit(form);
-      same([sent(), network.sent.length], [AS_EVER, 0], `${name}=${value}`);
+      same([sent(), cloud.asked("signature")], [AS_EVER, []], `${name}=${value}`);
     }
     form.setAttribute(name, right);
   }
@@ -174,7 +173,7 @@ test("inputs that the browser leaves out are left out, and so is one with a way 
   );
   for (const input of form.querySelectorAll("input[type=file]")) choose(input, text());
   await submit(form);
-  same([sent().length, network.sent], [2, []]);
+  same([sent().length, cloud.asked("signature")], [2, []]);
 });
 
 test("files that nobody allows go as ever, and nothing is said", async () => {
@@ -184,14 +183,35 @@ test("files that nobody allows go as ever, and nothing is said", async () => {
     (exchange) => exchange.reply(200, "<html>Log in</html>"),
     (exchange) => exchange.reply(404, ""),
   ];
-  const [form, input] = await page();
   for (const act of refusals) {
-    cloud.next("limits", act);
+    await leave();
+    cloud.next("limits", act, 2);
+    const [form, input] = await page();
     choose(input, text());
     await submit(form);
     await pass(1);
+    cloud.heal();
     same([sent(), status(), cloud.asked("signature").length], [AS_EVER, null, 0]);
   }
+});
+
+test("a page without such a form asks for no limits before a file is chosen in one", async () => {
+  insert(SCRIPT);
+  await load("upload.js");
+  await settled();
+  same(network.sent, []);
+  const form = insert(`<form method="post" enctype="multipart/form-data">${INPUT}</form>`);
+  press(form.querySelector("input"));
+  await settled();
+  same(network.sent.map(({ path }) => path), ["/oss/limits"]);
+});
+
+test("a person who logs in meanwhile may upload", async () => {
+  cloud.next("limits", (exchange) => refuse(exchange, 403, "forbidden"));
+  const [form, input] = await page();
+  choose(input, text());
+  await settled();
+  same(status(), "a.txt: Done");
 });
 
 test("what the limits exclude goes itself, beside the signed ID of another file", async () => {
@@ -227,7 +247,7 @@ test("after a failure one more press sends the form as ever", async () => {
     if (isPressed) await submit(form);
     cloud.last("form").reply(403, xml("AccessDenied"));
     await pass(1);
-    same(status(), `a.txt: Storage refused the file: permission does not cover it.\u00a0· ${INSTEAD}`);
+    same(status(), `a.txt: Storage refused the file: permission does not cover it. ${INSTEAD}`);
     same(submitted.length, count);
     await submit(form);
     same([submitted.length, sent(), status()], [count + 1, AS_EVER, null]);
@@ -241,6 +261,8 @@ test("while a file is tried again a form waits for it, and one more press sends 
   await settled();
   const why = "a.txt: Storage had a problem. Try again a little later. Trying again by itself";
   same(status(), `${why}\u00a0· ${INSTEAD}`);
+  await submit(form);
+  same([submitted, status()], [[], `${why}\u00a0· ${INSTEAD}`]);
   const asked = cloud.asked("form").length;
   await submit(form);
   await pass(60);
@@ -289,10 +311,43 @@ test("several files have one bar, and each failure its sentence", async () => {
   await settled();
   same(document.querySelectorAll("progress").length, 1);
   const why = "b.txt: Storage refused the file: permission does not cover it.";
-  same(status(), `0 of 2 files done\u00a0· ${why}\u00a0· ${INSTEAD}`);
+  same(status(), `0 of 2 files done\u00a0· ${why} ${INSTEAD}`);
   cloud.serve(cloud.last("form"));
   await submit(form);
   same(sent().slice(1, 3), [["photo", "a.txt"], ["photo", "b.txt"]]);
+});
+
+test("the line has its room from the choice to the end, and says nothing while nobody may be allowed", async () => {
+  const shape = () => line().children.map(({ localName, children }) => [localName, children.length]);
+  cloud.next("limits");
+  cloud.next("form");
+  const [, input] = await page();
+  choose(input, text());
+  await settled();
+  const before = shape();
+  same([status(), before], ["\u00a0", [["div", 2], ["div", 0]]]);
+  json(cloud.last("limits"), cloud.limits);
+  await settled();
+  same([status(), shape()], ["a.txt: Sending", before]);
+  cloud.serve(cloud.last("form"));
+  await settled();
+  same([status(), shape(), line().textContent], ["a.txt: Done", before, "  100 %a.txt: Done".slice(1)]);
+});
+
+test("no line says that a form will be sent while another tells that it will not", async () => {
+  const [form, input] = await page(`${INPUT}<input type="file" name="other">`);
+  cloud.next("form", undefined, 2);
+  choose(input, text());
+  choose(form.querySelector("[name=other]"), text("b.txt"));
+  await submit(form);
+  const lines = () => document.querySelectorAll("[role=status]").map(({ textContent }) => textContent);
+  same(lines(), [`a.txt: Sending\u00a0· ${WAITING}`, `b.txt: Sending\u00a0· ${WAITING}`]);
+  cloud.asked("form")[0].reply(403, xml("AccessDenied"));
+  await settled();
+  same([lines()[0].endsWith(INSTEAD), lines()[1]], [true, "b.txt: Sending"]);
+  cloud.serve(cloud.last("form"));
+  await pass(1);
+  same(submitted, []);
 });
 
 test("an input whose files changed sends the new ones, and abandons the others", async () => {
@@ -312,7 +367,7 @@ test("a listener that takes a file back is heard first", async () => {
   input.addEventListener("change", () => (input.value = ""));
   choose(input, text());
   await settled();
-  same([network.sent, line()], [[], null]);
+  same([cloud.asked("signature"), line()], [[], null]);
 });
 
 test("a reset form forgets its files, and that it waited", async () => {
@@ -542,7 +597,7 @@ test("an empty file is a file", async () => {
   cloud.next("form");
   choose(input, text("a.txt", ""));
   await submit(form);
-  same([line().querySelector("progress").value, line().textContent.includes("%")], [0, false]);
+  same(line().querySelector("progress").value, 0);
   cloud.serve(cloud.last("form"));
   await pass(1);
   same(sent(), DIRECT);
@@ -581,7 +636,7 @@ test("words that could not be loaded leave the bar, and the form goes", async ()
   cloud.next("form");
   choose(input, text());
   await submit(form);
-  same([status(), document.querySelectorAll("progress").length], ["", 1]);
+  same([status(), document.querySelectorAll("progress").length], ["\u00a0", 1]);
   cloud.serve(cloud.last("form"));
   await pass(1);
   same(sent(), DIRECT);
