@@ -401,8 +401,8 @@ def test_a_form_that_comes_later_is_taken_over(page: Page, visit: Visit, posted:
 
 
 def test_files_that_nobody_allows_go_as_ever(page: Page, shop: RunningServer, visit: Visit, posted: Posted) -> None:
-    visit()
     page.context.add_cookies([{"name": "refused", "value": "1", "url": shop.url}])
+    visit()
     page.locator("[type=file]").set_input_files(file("a.txt"))
     expect(status(page)).to_have_count(0)
     press(page)
