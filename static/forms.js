@@ -67,7 +67,10 @@ export class Forms {
   #mount;
   /** The sendings of an input, by file. */
   #choices = new Map();
+  #ofItem = new WeakMap();
   #lines = new WeakMap();
+  /** Inputs whose lines are to be written, which is done once for all that happens at a moment. */
+  #unwritten = new Set();
   /** The forms that wait for their files: what submits each, and whether the person has seen that it waits. */
   #held = new Map();
   /** The submission that the browser makes now. */
@@ -147,7 +150,7 @@ export class Forms {
     for (const [file, sending] of sendings) {
       if (files.includes(file) && !sending.isSpent) continue;
       sendings.delete(file);
-      if (sending.item) this.#uploader.remove(sending.item);
+      this.#leave(sending);
     }
     const added = files.filter((file) => !sendings.has(file)).map((file) => new Sending(file));
     for (const sending of added) sendings.set(sending.file, sending);
@@ -168,7 +171,10 @@ export class Forms {
       const named = path ? new File([file], path, { type: file.type, lastModified: file.lastModified }) : file;
       const [item] = this.#uploader.add([{ file: named, path }]);
       if (item.state === "failed") this.#uploader.remove(item);
-      else sending.item = item;
+      else {
+        sending.item = item;
+        this.#ofItem.set(item, [input, sending]);
+      }
     }
     this.#uploader.start(added.map(({ item }) => item).filter(Boolean));
     this.#show(input);
@@ -176,17 +182,17 @@ export class Forms {
   }
 
   #changed(item) {
-    for (const [input, sendings] of this.#choices) {
-      for (const sending of sendings.values()) {
-        if (sending.item !== item) continue;
-        if (!input.isConnected) return void this.#begin(input);
-        if (item.state === "stored") sending.storedAt = Math.min(sending.storedAt, Date.now());
-        if (item.state === "stored" && !item.signedId) this.#giveUp();
-        this.#showAll(input.form);
-        this.#settle(input.form);
-        return;
-      }
+    const [input, sending] = this.#ofItem.get(item) ?? [];
+    if (sending?.item !== item) return; // it was abandoned
+    if (!input.isConnected) {
+      this.#begin(input);
+      return;
     }
+    if (item.state === "stored") sending.storedAt = Math.min(sending.storedAt, Date.now());
+    if (item.state === "stored" && !item.signedId) this.#giveUp();
+    if (sending.isFailing) this.#showAll(input.form);
+    else this.#show(input);
+    if (!item.running) this.#settle(input.form);
   }
 
   /** The server makes no signed IDs: every form goes as it always did. */
@@ -316,10 +322,10 @@ export class Forms {
   /** A page that comes back from the browser's memory says nothing of what it has sent. */
   #refresh() {
     for (const [input, sendings] of this.#choices) {
-      for (const [file, { isUsed, item }] of sendings) {
-        if (!isUsed) continue;
+      for (const [file, sending] of sendings) {
+        if (!sending.isUsed) continue;
         sendings.delete(file);
-        if (item) this.#uploader.remove(item);
+        this.#leave(sending);
       }
       this.#show(input);
     }
@@ -330,6 +336,17 @@ export class Forms {
   }
 
   #show(input) {
+    if (this.#unwritten.size === 0) queueMicrotask(() => this.#write());
+    this.#unwritten.add(input);
+  }
+
+  #write() {
+    const inputs = [...this.#unwritten];
+    this.#unwritten.clear();
+    for (const input of inputs) this.#writeLine(input);
+  }
+
+  #writeLine(input) {
     const sendings = [...(this.#choices.get(input)?.values() ?? [])];
     const line = this.#lines.get(input) ?? new Line(input);
     this.#lines.set(input, line);

@@ -87,11 +87,6 @@ export class UploadItem {
     return this.upload !== null && (this.state === "sending" || this.state === "retrying");
   }
 
-  get signedId() {
-    const id = parseJson(this.answer)?.signed_id;
-    return typeof id === "string" ? id : "";
-  }
-
   get running() {
     return RUNNING.includes(this.state);
   }

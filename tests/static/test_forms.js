@@ -78,6 +78,7 @@ test("a form that is submitted meanwhile waits, says how far it is, and is submi
   await submit(form);
   same([status(), heard, document.scrolledTo === line()], [`a.txt: Sending\u00a0· ${WAITING}`, [], true]);
   cloud.last("form").progress(0.42);
+  await settled();
   same([line().querySelector("progress").value >= 0.4, line().textContent.includes("%")], [true, true]);
   await submit(form);
   cloud.serve(cloud.last("form"));
@@ -555,10 +556,14 @@ test("a field that has texts beside its files goes as it is", async () => {
 });
 
 test("a form has at most a thousand signed IDs, and the rest of its files themselves", async () => {
-  const [form, input] = await page();
-  choose(input, ...Array.from({ length: 1002 }, (_, index) => text(`${index}.txt`)));
-  await submit(form);
-  await pass(60);
+  const { Forms } = await load("forms.js");
+  const add = ([{ file }]) => [{ file, state: "stored", running: false, signedId: `id-of-${file.name}` }];
+  const uploader = Object.assign(new EventTarget(), { add, limits: async () => ({}), start() {}, remove() {} });
+  new Forms(uploader, new URL("https://shop.example.com/")).start();
+  const form = insert(`<form method="post" enctype="multipart/form-data">${INPUT}</form>`);
+  choose(form.querySelector("input"), ...Array.from({ length: 1002 }, (_, index) => text(`${index}.txt`)));
+  await settled();
+  form.requestSubmit();
   const files = sent().filter(([name]) => name === "photo").map(([, value]) => value.startsWith("id-of-"));
   same([files.length, files.lastIndexOf(true), files.indexOf(false)], [1002, 999, 1000]);
 });
@@ -663,6 +668,7 @@ test("a page that was left forgets that a form waited, and says nothing of what 
   window.dispatchEvent(new Event("pageshow", { persisted: false }));
   same(status(), "a.txt: Done");
   window.dispatchEvent(new Event("pageshow", { persisted: true }));
+  await settled();
   same([submitted.length, status()], [1, null]);
 });
 
