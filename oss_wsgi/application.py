@@ -81,6 +81,7 @@ LIMITS_PATH = "/limits"
 MULTIPART_PATH = "/s3"
 METRICS_PATH = "/metrics"
 MODULE_NAME = "upload.js"
+FORMS_NAME = "forms.js"
 TYPES_NAME = "upload.d.ts"
 
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
@@ -592,11 +593,11 @@ def _module_texts() -> dict[str, bytes]:
 
 
 def _browser_modules(settings: Settings, prefix: str) -> dict[str, StaticFile]:
-    """Return the endpoints of the page's module, by their paths; the module knows how long ``prefix`` is."""
+    """Return the endpoints of the page's module, by their paths. What takes over forms knows how long ``prefix`` is."""
     origins = settings.allowed_origins
     mount = f'const MOUNT = "{"/".join([".."] * max(1, prefix.count("/")))}";'
     texts = {**_module_texts()}
-    texts[MODULE_NAME] = texts[MODULE_NAME].replace(_SHIPPED_MOUNT.encode(), mount.encode())
+    texts[FORMS_NAME] = texts[FORMS_NAME].replace(_SHIPPED_MOUNT.encode(), mount.encode())
     return {f"/{name}": StaticFile(name, text, allowed_origins=origins) for name, text in texts.items()}
 
 

@@ -10,6 +10,9 @@
 import { wordsOf } from "./input.js";
 import { explain, visible } from "./words.js";
 
+/** Where the application is mounted, from the signature's folder. The server replaces this line for a longer prefix. */
+const MOUNT = "..";
+
 /** The first field of a form with signed IDs names the fields that have them. */
 const MARKER = "oss_wsgi.files";
 
@@ -60,6 +63,18 @@ class Sending {
   get isSpent() {
     return this.isUsed || Date.now() - this.storedAt > LIFETIME;
   }
+}
+
+let isDone = false;
+
+/** Takes over the forms of the page once, if the script that has loaded `upload.js` asks for it. */
+export function takeOver(Uploader, serverUrl) {
+  const server = new URL(serverUrl, document.baseURI);
+  const own = new URL("upload.js", server).href;
+  const isAsked = [...document.querySelectorAll("script[data-forms]")].some(({ src }) => src.split(/[?#]/)[0] === own);
+  if (isDone || !isAsked || !HTMLFormElement.prototype.requestSubmit) return;
+  isDone = true;
+  new Forms(new Uploader({ serverUrl }), new URL(MOUNT, server)).start();
 }
 
 export class Forms {

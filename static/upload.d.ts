@@ -178,8 +178,8 @@ export class Uploader extends EventTarget {
   readonly concurrency: number;
   /** Returns what the server lets this page upload, or null where it does not say. It is asked once. */
   limits(): Promise<UploadLimits | null>;
-  /** Why the last question for the limits had no answer, or null. */
-  readonly limitsError: UploadError | null;
+  /** Why the server did not say what it lets this page upload, when it was asked last. */
+  readonly limitsError?: UploadError;
   /** Adds files to the queue. They wait for `start()`; what the limits exclude fails at once. */
   add(files: Iterable<File | FileWithPath> | ArrayLike<File | FileWithPath>): UploadItem[];
   /** Starts all queued files, or those of a list. */

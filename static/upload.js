@@ -3,9 +3,6 @@
 /** The server replaces this line where it serves the module beside the signature. */
 const SERVER_URL = "oss/signature";
 
-/** What the application is mounted at, from the signature's folder. The server replaces this line for a longer prefix. */
-const MOUNT = "..";
-
 // In seconds.
 const RATE_WINDOW = 5;
 const EXPIRY_MARGIN = 3;
@@ -203,7 +200,7 @@ export class Uploader extends EventTarget {
   }
 
   add(files) {
-    return Array.from(files).map((entry) => { // MooTools and Prototype replace Array.from, without its second argument
+    return Array.from(files).map((entry) => {
       const { file, path } = entry instanceof Blob ? { file: entry } : entry;
       const item = new UploadItem(++this.#lastId, file, path);
       this.#items.push(item);
@@ -441,13 +438,11 @@ export class Uploader extends EventTarget {
   }
 
   async #askForLimits() {
-    this.limitsError = null;
     if (this.limitsUrl === null) return null;
     try {
       return (await this.#call(this.#endpoint("limits", this.limitsUrl), {}, (answer) => answer?.max_size > 0)).answer;
     } catch (error) {
-      this.limitsError = error;
-      const { kind, status } = error;
+      const { kind, status } = (this.limitsError = error);
       return kind === "unexpected" || status === 404 || status === 405 ? null : undefined;
     }
   }
@@ -726,22 +721,13 @@ for (const type of ["change", "input"]) {
   });
 }
 
-let forms = null;
-
-/** Takes over the forms of the page if the script that loads this module has `data-forms`; else they go as ever. */
 function takeOverForms() {
-  const { document, HTMLFormElement } = globalThis;
-  const server = new URL(SERVER_URL, document.baseURI);
-  const own = new URL("upload.js", server).href;
-  const isAsked = [...document.querySelectorAll("script[data-forms]")].some(({ src }) => src.split(/[?#]/)[0] === own);
-  if (forms || !isAsked || !HTMLFormElement.prototype.requestSubmit) return;
-  forms = import("./forms.js").then(({ Forms }) => new Forms(new Uploader(), new URL(MOUNT, server)).start()).catch(() => {});
+  if (!globalThis.document?.querySelector("script[data-forms]")) return;
+  import("./forms.js").then((rest) => rest.takeOver(Uploader, SERVER_URL)).catch(() => {});
 }
 
-if (globalThis.document) {
-  takeOverForms();
-  document.addEventListener("DOMContentLoaded", takeOverForms); // another script may load this module before that one
-}
+takeOverForms();
+globalThis.document?.addEventListener("DOMContentLoaded", takeOverForms);
 
 // Files may have been chosen already, and later the network may be gone.
 for (const input of globalThis.document?.querySelectorAll(CHOOSER) ?? []) withRest(input, "uploadHeld");

@@ -36,7 +36,7 @@ def test_the_module_and_its_imports_are_javascript(prefix: str) -> None:
         assert int(response.headers["Content-Length"]) == len(response.body)
         imported = re.findall(r'(?:^import .*from |import\()"\./([^"]+)"', response.text, re.MULTILINE)
         unread |= set(imported) - read
-    assert read == {"upload.js", "recovery.js", "parts.js", "input.js", "words.js"}
+    assert read == {"upload.js", "recovery.js", "parts.js", "input.js", "words.js", "forms.js"}
     assert app.get(f"{prefix}/languages/de.js").content_type == "text/javascript"
 
 
@@ -53,6 +53,11 @@ def test_the_module_asks_for_signatures_beside_itself() -> None:
     text = client().get("/oss/upload.js").text
     assert 'const SERVER_URL = new URL("signature", import.meta.url).href;' in text
     assert 'oss/signature";' not in text
+
+
+@pytest.mark.parametrize(("prefix", "mount"), [("/oss", ".."), ("/my/uploads", "../.."), ("", "..")])
+def test_what_takes_over_forms_knows_where_the_application_is(prefix: str, mount: str) -> None:
+    assert f'const MOUNT = "{mount}";' in client(prefix).get(f"{prefix}/forms.js").text
 
 
 def test_caches_keep_it_and_ask_again_by_its_etag() -> None:
