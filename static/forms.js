@@ -171,6 +171,7 @@ export class Forms {
     for (const sending of added) sendings.set(sending.file, sending);
     if (sendings.size > 0) this.#choices.set(input, sendings);
     else this.#choices.delete(input);
+    if (input.form && this.#sendingsOf(input.form).length === 0) this.#held.delete(input.form);
     if (added.length > 0) this.#send(input, added);
     this.#show(input);
   }
@@ -207,7 +208,7 @@ export class Forms {
     if (item.state === "stored" && !item.signedId) this.#giveUp();
     if (sending.isFailing) this.#showAll(input.form);
     else this.#show(input);
-    if (!item.running) this.#settle(input.form);
+    if (!item.running || sending.isFailing) this.#settle(input.form);
   }
 
   /** The server makes no signed IDs: every form goes as it always did. */
@@ -245,8 +246,7 @@ export class Forms {
       this.#submission = { form, event, isReal: () => event.eventPhase === 0 && !event.defaultPrevented };
     } else {
       stop();
-      const isThere = () => submitter?.isConnected && submitter.form === form;
-      this.#hold(form, () => property(form, "requestSubmit").call(form, isThere() ? submitter : null));
+      this.#hold(form, () => requestSubmit(form, submitter), () => submitter?.disabled);
     }
   }
 
@@ -263,12 +263,13 @@ export class Forms {
     if (this.#mayGo(form)) return direct();
     const entries = [...new FormData(form)];
     const values = ATTRIBUTES.map((name) => [name, form.getAttribute(name)]);
-    this.#hold(form, () => {
+    const submitAsThen = () => {
       const now = ATTRIBUTES.map((name) => [name, form.getAttribute(name)]);
       setAttributes(form, values);
       direct(entries);
       setAttributes(form, now);
-    });
+    };
+    this.#hold(form, submitAsThen, () => true);
   }
 
   /**
@@ -285,20 +286,24 @@ export class Forms {
     return true;
   }
 
-  #hold(form, submit) {
-    this.#held.set(form, { submit, isSeen: false });
+  /** `isOnlyPress` tells whether the person has no button to press once more, so that no failure may keep the form. */
+  #hold(form, submit, isOnlyPress) {
+    this.#held.set(form, { submit, isOnlyPress, isSeen: false });
     this.#showAll(form);
   }
 
   /** Submits a form that was held, or lets the person decide, once nothing of it is on its way. */
   #settle(form) {
     const held = this.#held.get(form);
-    if (!held || this.#sendingsOf(form).some(({ isRunning }) => isRunning)) return;
+    if (!held) return;
+    const sendings = this.#sendingsOf(form);
+    const fails = sendings.some(({ isFailing }) => isFailing);
+    if (fails && held.isOnlyPress()) for (const sending of sendings) this.#leave(sending);
+    else if (sendings.some(({ isRunning }) => isRunning)) return;
     this.#held.delete(form);
     this.#showAll(form);
-    if (this.#sendingsOf(form).some(({ isFailing }) => isFailing)) return;
     // A browser ignores a submission during the submit event.
-    setTimeout(() => form.isConnected && held.submit());
+    if (!fails || held.isOnlyPress()) setTimeout(() => form.isConnected && held.submit());
   }
 
   #replace({ target: form, formData }) {
@@ -378,6 +383,15 @@ export class Forms {
 const isFailing = ({ state, running }) => state === "retrying" || (!running && state !== "stored");
 
 const isMultipart = (text) => text?.trim().toLowerCase() === "multipart/form-data";
+
+/** Submits a form by the button that was pressed, if it is still there; a script may have disabled it after the press. */
+function requestSubmit(form, button) {
+  const isThere = button?.isConnected && button.form === form;
+  const isDisabled = isThere && button.disabled;
+  if (isDisabled) button.disabled = false;
+  property(form, "requestSubmit").call(form, isThere ? button : null);
+  if (isDisabled) button.disabled = true;
+}
 
 function setAttributes(form, values) {
   for (const [name, value] of values) {

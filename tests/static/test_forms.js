@@ -531,6 +531,50 @@ test("a script that submits a form too early sends it later as it was then", asy
   same([form.getAttribute("action"), form.getAttribute("target")], ["/now", null]);
 });
 
+test("a form that a script submits does not wait for a file that fails, since nobody may press again", async () => {
+  for (const status of [403, 500]) {
+    await leave();
+    const [form, input] = await page();
+    cloud.next("form");
+    choose(input, text());
+    form.submit();
+    await settled();
+    cloud.last("form").reply(status, xml("AccessDenied"));
+    await settled();
+    same(sent(), AS_EVER.slice(0, 2));
+    same(cloud.asked("form").at(-1).isCancelled ?? false, false);
+  }
+});
+
+test("a button that a script disables after the press still counts, and no failure keeps its form", async () => {
+  for (const [status, expected] of [[200, DIRECT], [403, AS_EVER]]) {
+    await leave();
+    Object.assign(cloud, { names: 0 }).objects.clear();
+    const [form, input] = await page();
+    const button = form.querySelector("button");
+    cloud.next("form");
+    choose(input, text());
+    await submit(form);
+    button.disabled = true;
+    if (status === 200) cloud.serve(cloud.last("form"));
+    else cloud.last("form").reply(status, xml("AccessDenied"));
+    await settled();
+    same([sent(), button.disabled], [expected, true]);
+  }
+});
+
+test("a form whose last file is taken back while it waits is not submitted by itself", async () => {
+  const [form, input] = await page();
+  cloud.next("form");
+  choose(input, text());
+  await submit(form);
+  choose(input);
+  await settled();
+  choose(input, text("b.txt"));
+  await pass(1);
+  same([submitted, status()], [[], "b.txt: Done"]);
+});
+
 test("a script's submission of a form without files is the browser's own", async () => {
   const [form] = await page();
   form.submit();
