@@ -252,7 +252,6 @@ def _may_be_page(status: str, headers: Headers) -> bool:
         values.get("content-type", "").partition(";")[0].strip() == "text/html"
         and values.get("content-encoding", "identity") in ("", "identity")
         and values.get("content-disposition", "inline").partition(";")[0].strip() == "inline"
-        and "content-range" not in values
         and status[:3] not in ("204", "206", "304")
     )
 
