@@ -78,7 +78,9 @@ _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 #: The charsets that a page may have (Encoding standard), and those whose characters Python knows by another name.
-_CHARSETS = re.compile(r"utf-8|gbk|gb18030|euc-jp|iso-2022-jp|ibm866|koi8-[ru]|iso-8859-(?:[2-8]|1[03-6])|windows-125[0-8]")
+_CHARSETS = re.compile(
+    r"utf-8|gbk|gb18030|euc-jp|iso-2022-jp|ibm866|koi8-[ru]|iso-8859-(?:[2-8]|1[03-6])|windows-125[0-8]"
+)
 _CODECS = {
     "big5": "big5hkscs",
     "euc-kr": "cp949",
