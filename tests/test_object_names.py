@@ -120,6 +120,7 @@ INVALID_PATHS = {
     "a//b": "'//'",
     "..": "'.' or '..'",
     "a/../b": "'.' or '..'",
+    "a/./b": "'.' or '..'",
     ".\u200b./a": "control",
     "a\ud800": "control",
     "${filename}": "OSS would replace it",

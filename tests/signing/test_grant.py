@@ -118,7 +118,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"data": {1: "a"}}, "data must be a dict that JSON keeps unchanged"),
     ({"data": {"a": (1, 2)}}, "data must be a dict that JSON keeps unchanged"),
     ({"data": {"a": b"1"}}, "data must be a dict that JSON keeps unchanged"),
-    ({"data": {"a": float("nan")}}, "data must be a dict that JSON keeps unchanged"),
+    ({"data": {"a": float("inf")}}, "data must be a dict that JSON keeps unchanged"),
     ({"data": ["a"]}, "data must be a dict that JSON keeps unchanged"),
     ({"data": {"a": "b" * 1016}}, "data is 1025 bytes of JSON"),
     ({"data": {"a": "值" * 400}}, "data is 2409 bytes of JSON"),
