@@ -201,8 +201,9 @@ def test_a_malformed_request_is_not_signed(arguments: dict[str, Any], reason: st
 def test_a_key_has_at_most_1023_bytes() -> None:
     signer = presigner(upload_names="original")
     assert len(signer.presign(Grant(dir="d" * 1017), filename="a.txt").fields["key"]) == 1023
-    with pytest.raises(MalformedRequestError, match="filename_malformed"):
+    with pytest.raises(MalformedRequestError) as raised:
         signer.presign(Grant(dir="d" * 1017), filename="é.txt")
+    assert raised.value.reason == "filename_malformed"
 
 
 # Callbacks and tickets
