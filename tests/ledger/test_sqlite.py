@@ -270,7 +270,8 @@ SQLiteLedger(path, clock=clock).run_once(UploadIdentity("t1", "user/猫 1.png", 
 """
     if not has_byte_locks:
         monkeypatch.delattr(fcntl, "F_OFD_SETLK", raising=False)
-    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as ledger:
+    # The child closes what it has inherited once it runs, which takes a moment; it lives until its input ends.
+    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=15.0) as ledger:
         ledger.run_once(identity("other"), Handler())
         process = start(code, path, has_byte_locks)
         assert process.wait(120) == -9
