@@ -130,7 +130,7 @@ def small_pyz(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list
     """Build a .pyz without the extras, which is unpacked sooner, and return the command that runs it."""
     folder = tmp_path_factory.mktemp("small")
     whole = next((installed / "lib").glob("python*/site-packages"))
-    for name in ("oss_wsgi", "oss_wsgi.egg-info"):
+    for name in ("oss_wsgi", "local_oss", "oss_wsgi.egg-info"):
         shutil.copytree(whole / name, folder / "site" / name)
     for name in needed(importlib.metadata.Distribution.at(whole / "oss_wsgi.egg-info"), set()):
         copy(name, folder / "site")
