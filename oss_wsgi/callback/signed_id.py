@@ -69,7 +69,7 @@ class SignedIDBook:
         return upload.with_signed_id(signed_id)
 
     def open(self, signed_id: object, *, max_age: float = MAX_AGE) -> Upload:
-        """Return the upload of a signed ID, whoever its user is; ``find_upload`` also compares the user.
+        """Return the upload of a signed ID, with any user; ``find_upload`` also compares the user.
 
         Raises SignedIDError: ``signed_id_malformed``, ``signed_id_altered`` or ``signed_id_expired``.
         """

@@ -248,7 +248,7 @@ def read_up_to(stream: Any, size: int) -> bytes:
     while size > 0:
         try:
             piece = stream.read(size)
-        except CallbackError:  # of a server of ours: it has not read the body, and says why
+        except CallbackError:  # the server has not read the body, and says why
             raise
         except Exception as error:  # OSError; EOFError in flup; other errors for chunks in gunicorn and cheroot
             hint = f"the body is shorter than announced: {type(error).__name__} while reading it"
