@@ -97,10 +97,10 @@ class SignatureEndpoint:
         return json_bytes(environ, start_response, 200, signed.json())
 
     def _signed(self, grant: Grant, parameters: Mapping[str, str]) -> PresignedPost | PresignedURL:
-        method, size = parameters.get("method", "post"), parameters.get("size")
-        if method.lower() not in ("post", "put"):
+        method, size = parameters.get("method", "post").lower(), parameters.get("size")
+        if method not in ("post", "put"):
             raise MalformedRequestError("method_malformed", "The method must be post, which is the default, or put.")
-        sign = self._presigner.presign if method.lower() == "post" else self._presigner.presign_put
+        sign = self._presigner.presign if method == "post" else self._presigner.presign_put
         return sign(
             self._presigner.in_folder(grant, parameters.get("relative_path")),
             filename=parameters.get("filename"),

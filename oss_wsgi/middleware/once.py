@@ -58,6 +58,8 @@ class OncePerUpload:
         request_for: RequestFor | None = None,
     ) -> None:
         self._app = app
+        # Asked once, because isinstance takes long for an abstract class.
+        self._handler = app if isinstance(app, UploadHandler) else None
         self._signed_ids = signed_ids
         self._delivery = Delivery(ledger, keep_seconds=keep_seconds)
         self._request_for = request_for
@@ -67,7 +69,7 @@ class OncePerUpload:
         facts = facts_of(environ)
         try:
             upload = self._signed(guarded_upload(environ, "OncePerUpload", needs_ticket=True))
-            handler = self._app.handle if isinstance(self._app, UploadHandler) else View(self._app, environ)
+            handler = View(self._app, environ) if self._handler is None else self._handler.handle
             deliver = self._delivery.begin if HOLD_KEY in environ else self._delivery.handle
             delivered = deliver(upload, handler)
         except (CallbackError, NotYoursError) as error:
@@ -88,9 +90,9 @@ class OncePerUpload:
         Raises as ``Delivery.handle`` does.
         """
         upload, may_wait = self._signed(upload), asked is None
-        if isinstance(self._app, UploadHandler):
-            delivered = self._delivery.handle(upload, self._app.handle, may_wait=may_wait)
-            delivered = delivered._replace(response=self._app.for_page(delivered.response, upload))
+        if self._handler is not None:
+            delivered = self._delivery.handle(upload, self._handler.handle, may_wait=may_wait)
+            delivered = delivered._replace(response=self._handler.for_page(delivered.response, upload))
         elif self._request_for is None:
             raise TypeError("OncePerUpload needs request_for to deliver an upload to an application's own view.")
         else:
@@ -123,8 +125,8 @@ class OncePerUpload:
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         response = delivered.response
-        if isinstance(self._app, UploadHandler):
-            response = self._app.for_page(response, upload)
+        if self._handler is not None:
+            response = self._handler.for_page(response, upload)
         if delivered.is_repeated:
             facts.reason = "repeated"
             return respond(response, start_response)

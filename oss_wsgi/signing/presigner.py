@@ -34,6 +34,7 @@ from .presigned_url import PresignedURL, URLPresigner
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
 _SMALL_RECEIPT = MAX_METADATA_BYTES // 2  # characters; a receipt of this length alone is never too large
+_EMPTY = '""'  # in JSON
 _BASE64 = frozenset({"policy", "callback", RECEIPT_FIELD})
 
 
@@ -67,36 +68,24 @@ class PresignedPost:
 
     def json(self) -> bytes:
         """Return the endpoint's JSON, in ASCII."""
-        fields = self.fields
-        # For clients that know only their own signature version.
-        texts = {
-            "accessid": self.access_key_id,
-            "host": self.url,
-            "policy": fields["policy"],
-            "signature": fields.get("Signature") or fields["x-oss-signature"],
-            "callback": fields.get("callback", ""),
-            "dir": self.dir,
-        }
-        if "x-oss-signature" in fields:
-            texts |= {
-                "x_oss_signature_version": fields["x-oss-signature-version"],
-                "version": fields["x-oss-signature-version"],
-                "x_oss_credential": fields["x-oss-credential"],
-                "x_oss_date": fields["x-oss-date"],
-                "security_token": fields.get("x-oss-security-token", ""),
-            }
+        # Each text is escaped once. Base64 needs no escape, and json.dumps would search it for one.
+        fields = {name: f'"{text}"' if name in _BASE64 else quoted(text) for name, text in self.fields.items()}
+        members = ", ".join([f'"{name}": {value}' for name, value in fields.items()])
+        url, signature = quoted(self.url), fields.get("Signature") or fields["x-oss-signature"]
+        # After "expire": for clients that know only their own signature version.
         text = (
-            f'{{"method": "POST", "url": {quoted(self.url)}, "fields": {{{_json_members(fields)}}}, '
-            f'"headers": {{}}, "expire": {self.expire}, {_json_members(texts)}}}'
+            f'{{"method": "POST", "url": {url}, "fields": {{{members}}}, "headers": {{}}, "expire": {self.expire}, '
+            f'"accessid": {quoted(self.access_key_id)}, "host": {url}, "policy": {fields["policy"]}, '
+            f'"signature": {signature}, "callback": {fields.get("callback", _EMPTY)}, "dir": {quoted(self.dir)}'
         )
-        return text.encode()
-
-
-def _json_members(texts: Mapping[str, str]) -> str:
-    """Return the members of a JSON object. Most characters are Base64's, which json.dumps would search for escapes."""
-    return ", ".join(
-        [f'"{name}": "{text}"' if name in _BASE64 else f'"{name}": {quoted(text)}' for name, text in texts.items()]
-    )
+        if "x-oss-signature" in fields:
+            version, token = fields["x-oss-signature-version"], fields.get("x-oss-security-token", _EMPTY)
+            text += (
+                f', "x_oss_signature_version": {version}, "version": {version}, '
+                f'"x_oss_credential": {fields["x-oss-credential"]}, "x_oss_date": {fields["x-oss-date"]}, '
+                f'"security_token": {token}'
+            )
+        return f"{text}}}".encode()
 
 
 class UploadLimits(NamedTuple):

@@ -87,8 +87,10 @@ class RequestFacts:
         self._oss_id = get("HTTP_X_OSS_REQUEST_ID")
         self._id: str | None = None
         upload = get(UPLOAD_KEY)
-        self.user: str | None = upload.user if isinstance(upload, Upload) else None
-        self.object: str | None = upload.object if isinstance(upload, Upload) else None
+        self.user: str | None = None
+        self.object: str | None = None
+        if isinstance(upload, Upload):
+            self.user, self.object = upload.user, upload.object
         self.reason: str | None = None
         self.refused: int | None = None
 
