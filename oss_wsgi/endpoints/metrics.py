@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 # OSS waits 5 s for a callback; a signature takes a tenth of a millisecond.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
+# Prometheus sees no increase from a series that begins with its first event, so the outcomes of which
+# examples/monitoring/alerts.yml warns begin at 0.
+_FROM_ZERO = (
+    "accepted",
+    "repeated",
+    "application",
+    "handler_failed",
+    "ledger_unavailable",
+    "key_unavailable",
+    "credentials_unavailable",
+    "signature_wrong",
+    "authorization_missing",
+    "authorization_malformed",
+    "ticket_foreign",
+    "bucket_foreign",
+)
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -73,6 +90,8 @@ class Metrics:
         self._issued_by_method = counter("signatures_by_method", "Signed forms and PUT requests by method.", "method")
         self._refused = counter("signatures_refused", "Refused requests for a signature.", "reason")
         self._callbacks = counter("callbacks", "Callbacks by their outcome.", "outcome")
+        for outcome in _FROM_ZERO:
+            self._callbacks.labels(outcome)
         self._recovered = counter("recovered", "Requests for uploads whose report was lost.", "outcome")
         self._multipart = counter("multipart", "Requests of uploads in parts.", "step", "outcome")
         self._reconciled = counter("reconciled", "Objects that sweeps found.", "outcome")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from oss_wsgi import Metrics
+
 from ..support.absent import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +58,16 @@ def test_each_metric_exists() -> None:
     assert len(asked) > 8
 
 
+def outcomes() -> set[str]:
+    asked = [names for text in expressions() for names in re.findall(r'outcome=~"([^"]+)"', text)]
+    return {name for names in asked for name in names.split("|")}
+
+
 def test_each_outcome_of_an_alert_exists() -> None:
     page = (REFERENCE / "reasons.md").read_text(encoding="utf-8")
-    outcomes = {
-        name for text in expressions() for names in re.findall(r'outcome=~"([^"]+)"', text) for name in names.split("|")
-    }
-    assert {name for name in outcomes if f"| `{name}` |" not in page} == {"accepted", "application"}
+    assert {name for name in outcomes() if f"| `{name}` |" not in page} == {"accepted", "application"}
+
+
+def test_each_outcome_of_an_alert_is_counted_from_the_start() -> None:
+    text = Metrics().text()[1].decode()
+    assert {name for name in outcomes() if f'oss_wsgi_callbacks_total{{outcome="{name}"}} 0.0' not in text} == set()
