@@ -42,8 +42,8 @@ MAX_MESSAGE = 8 * 1024
 # never shown, as they may be a part of a secret.
 _BEYOND, _NEVER_SHOWN = 1024, 512
 
-# A line of text shows these fields; the others are in its message, or in a line of the access log.
-_TEXT_FIELDS = (("id", "request_id"), ("user", "user"), ("object", "object"))
+# A line of text shows these fields; of the others, its message has what matters.
+_TEXT_FIELDS = ("request_id", "user", "object")
 
 # The first line of each frame of a traceback, also within groups of exceptions.
 _FRAME = re.compile(r"[ |]*File \"")
@@ -75,7 +75,8 @@ def cut(text: str, limit: int = MAX_FIELD) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, logger, message, then ``id=``, ``user=``, ``object=`` and ``process=``.
+    """One line for people: time, level, logger, message, then ``request_id=``, ``user=``, ``object=``
+    and ``process=``.
 
     The lines of a traceback follow, indented. Line ends in names and in exceptions' texts are escaped, so no client can
     forge a line.
@@ -95,8 +96,8 @@ class TextFormatter(logging.Formatter):
             record.exc_text = cached
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        fields = _fields(record, self._mask, [name for _, name in _TEXT_FIELDS])
-        shown = [f" {label}={_quoted(fields[name])}" for label, name in _TEXT_FIELDS if name in fields]
+        fields = _fields(record, self._mask, _TEXT_FIELDS)
+        shown = [f" {name}={_quoted(value)}" for name, value in fields.items()]
         shown += self._process
         message = super().formatMessage(record)
         return _masked_and_cut(message, lambda text: on_one_line(self._mask(text)), MAX_MESSAGE) + "".join(shown)
@@ -195,6 +196,9 @@ _PROOF_NAMES = (
 
 _MIN_SECRET = 6
 
+# A secret may be a word of such a name, which says what to set.
+_VARIABLE = r"(?<![A-Za-z0-9_])(?P<variable>(?:OSS|ALIBABA_CLOUD)(?:_[A-Z]+)+(?![A-Za-z0-9_]))"
+
 
 def _named(names: str, min_length: int) -> re.Pattern[str]:
     """Match name=value, "name": "value", <name>value and name: value, quoted or percent-encoded in between.
@@ -240,7 +244,8 @@ class Masker:
         spellings = {spelling for secret in usable for spelling in _spellings(secret)}
         # The longest first: one secret may begin with another.
         ordered = sorted(spellings, key=len, reverse=True)
-        self._literals = re.compile("|".join(re.escape(spelling) for spelling in ordered)) if ordered else None
+        literals = "|".join([*map(re.escape, ordered), _VARIABLE])
+        self._literals = re.compile(literals) if ordered else None
 
     def __call__(self, text: str) -> str:
         text = self.mask_literals(text)
@@ -250,7 +255,7 @@ class Masker:
 
     def mask_literals(self, text: str) -> str:
         """Mask only the literal secrets, because a name may be long and look like a secret."""
-        return self._literals.sub(MASK, text) if self._literals is not None else text
+        return text if self._literals is None else self._literals.sub(lambda match: match["variable"] or MASK, text)
 
 
 def _spellings(secret: str) -> set[str]:

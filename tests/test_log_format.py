@@ -51,7 +51,7 @@ def test_a_line_of_json_has_time_message_and_fields() -> None:
 
 def test_a_line_of_text_ends_in_the_fields_of_its_request() -> None:
     line = TextFormatter(MASKER).format(record("refused", request_id="r1", user="eric", object="a b.png", status=403))
-    assert line.endswith('WARNING oss_wsgi.x: refused id=r1 user=eric object="a b.png"')
+    assert line.endswith('WARNING oss_wsgi.x: refused request_id=r1 user=eric object="a b.png"')
     assert TextFormatter(MASKER).format(record("plain")).endswith("oss_wsgi.x: plain")
 
 
@@ -198,7 +198,7 @@ def test_configure_writes_lines_of_its_format_without_secrets(form: str, root: l
     if form == "json":
         assert json.loads(line)["request_id"] == "r1"
     else:
-        assert line.endswith("INFO oss_wsgi.test: seen *** id=r1")
+        assert line.endswith("INFO oss_wsgi.test: seen *** request_id=r1")
 
 
 # Masker
@@ -221,6 +221,20 @@ def test_a_literal_secret_is_masked_wherever_it_stands(written: str) -> None:
 
 def test_a_secret_that_begins_with_another_is_masked_whole() -> None:
     assert Masker(["abcdef", "abcdefghi"])("abcdefghi abcdef") == f"{MASK} {MASK}"
+
+
+@pytest.mark.parametrize("name", ["OSS_TICKET_SECRET_FILE", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"])
+def test_a_secret_that_is_a_word_of_a_variables_name_leaves_the_name(name: str) -> None:
+    assert Masker(["SECRET"])(f"set {name}, not to SECRET") == f"set {name}, not to {MASK}"
+
+
+@pytest.mark.parametrize("text", ["OSS_SECRET_7", "XOSS_SECRET", "OSS_SECRETs", "MY_SECRET"])
+def test_a_secret_in_what_is_no_variables_name_is_masked(text: str) -> None:
+    assert "SECRET" not in Masker(["SECRET"])(text)
+
+
+def test_a_secret_that_looks_like_a_variables_name_is_masked() -> None:
+    assert Masker(["OSS_ABCDEF"])("OSS_ABCDEF OSS_ABCDEF_FILE") == f"{MASK} {MASK}_FILE"
 
 
 def masks(form: str, name: str, value: str) -> bool:
@@ -263,7 +277,7 @@ def test_a_long_value_is_masked_without_a_name(value: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "refused: status=403 reason=signature_wrong hint='the signature has another length' request_id=674EF4EC0000001",
+        "refused: status=403 reason=signature_wrong hint='the signature has another length' oss_request_id=674EF4",
         "a callback does not reach /callback: something stands before it",
         "OSS_TICKET_SECRET is not set: this process log_record one of its own",
         "say the public URL in OSS_CALLBACK_URL=https://app.example.com/oss/callback",
@@ -324,6 +338,8 @@ HOSTILE = {
     "escapes": ("", "%"),
     "escaped signs": ("ticket", "%22%3A%22"),
     "capitals": ("", "A"),
+    "variables": ("", "OSS_A "),
+    "a variable of many words": ("OSS", "_A"),
     "capitals apart": ("", "A "),
     "capitals and escapes": ("", "A" * 79 + "%"),
     "digits": ("", "0"),

@@ -38,7 +38,7 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
     except ConfirmationUnavailableError as error:
         if not error.accept:
             raise
-        message = "accepted unconfirmed: reason=%s hint=%r request_id=%r"
+        message = "accepted unconfirmed: reason=%s hint=%r oss_request_id=%r"
         log.warning(message, error.reason, error.hint, upload.request_id or "-")
         return upload if upload.confirmed else replace(upload, confirmed=False)  # our own HEAD has found it
     except BaseException as error:  # SystemExit too: `endpoints.callback` says why

@@ -79,7 +79,7 @@ class RecoverEndpoint:
             upload, oss_request_id = self._recovery.find(ticket, key)
             response, is_repeated, headers = self._deliver(upload, environ)
         if response.is_success:
-            line = "recovered: outcome=%s request_id=%s head_request_id=%s"
+            line = "recovered: outcome=%s request_id=%s oss_request_id=%s"
             extra = {**facts.fields(), "oss_request_id": oss_request_id, "status": int(response.status[:3])}
             outcome = "repeated" if is_repeated else "handled"
             log.info(line, outcome, facts.id, oss_request_id or "-", extra=extra)

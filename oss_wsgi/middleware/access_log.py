@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 class AccessLog:
     """Middleware that logs address, method, path without its query, status, bytes and milliseconds.
 
-    A longer path is cut to 1,024 characters.
+    A callback's line also has OSS's request ID. A longer path is cut to 1,024 characters.
 
-    The record also has, as ``logging``'s ``extra``, the request's ID and the facts that our endpoints add: user,
-    object, the reason of a refusal, OSS's own request ID.
+    The record also has, as ``logging``'s ``extra``, the request's own ID and the facts that our endpoints add: user,
+    object, the reason of a refusal.
 
     :param clock: returns seconds; only differences are used.
     """
@@ -60,7 +60,10 @@ class _Entry:
             fields["status"] = int(self.status)
         line = "%s %s %r %s %d bytes %.1f ms"
         path = cut(self._facts.path)
-        values = fields.get("address", "-"), fields.get("method"), path, self.status, self.sent, seconds * 1000
+        values = [fields.get("address", "-"), fields.get("method"), path, self.status, self.sent, seconds * 1000]
+        if "oss_request_id" in fields:
+            line += " oss_request_id=%s"
+            values.append(fields["oss_request_id"])
         log.info(line, *values, extra=fields)
 
 

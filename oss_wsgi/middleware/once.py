@@ -133,7 +133,7 @@ class OncePerUpload:
         # DEBUG, because masking and escaping an INFO line would take longer than the rest of this function.
         if response.is_success and not upload.recovered and log.isEnabledFor(logging.DEBUG):
             fields = {**facts.fields(), **({} if upload.size is None else {"bytes": upload.size})}
-            line = "handled: object=%r size=%s user=%r request_id=%s"
+            line = "handled: object=%r size=%s user=%r oss_request_id=%s"
             log.debug(line, upload.object, upload.size, upload.user, facts.oss_request_id, extra=fields)
         return respond(response, start_response, handler.headers if isinstance(handler, View) else None)
 

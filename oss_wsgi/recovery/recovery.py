@@ -314,7 +314,7 @@ class LostUploads:
             outcome, reason = self._deliver(upload)
         except _REFUSALS as error:
             outcome, reason, refusal = "refused", error.reason, error.hint
-        line = "recover: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
+        line = "recover: outcome=%s object=%r user=%r reason=%s oss_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, reason, head_request_id or "-")
         return (outcome, reason) if refusal is None else self._refuse(upload, reason, refusal)
 

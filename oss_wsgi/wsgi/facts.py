@@ -132,7 +132,7 @@ class RequestFacts:
         """Log one line with the reason, the hint and OSS's request ID, and the traceback of ``cause``."""
         self.reason, self.refused = reason, status
         level = logging.INFO if reason in _QUIET else _LEVELS.get(status, logging.WARNING)
-        line = "refused: status=%d reason=%s hint=%r request_id=%s"
+        line = "refused: status=%d reason=%s hint=%r oss_request_id=%s"
         extra = {**self.fields(), "status": status}
         log.log(level, line, status, reason, hint, self.oss_request_id, exc_info=cause, extra=extra)
 

@@ -68,6 +68,6 @@ def test_the_callable_chooses_what_happens_when_nothing_is_known(caplog: pytest.
     assert confirmed(accepting, report) == replace(report, confirmed=False)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert all(part in record.getMessage() for part in ("reason=down", "hint='no answer'", "request_id='5C3D'"))
+    assert all(part in record.getMessage() for part in ("reason=down", "hint='no answer'", "oss_request_id='5C3D'"))
     found = replace(REPORT, confirmed=True)  # by our own HEAD
     assert confirmed(accepting, found) == found

@@ -125,7 +125,7 @@ def test_an_answer_of_another_type_is_an_error(name: str, answers: list[Any], ca
             "internal_server_error",
         )
         assert f"reason={name}_failed hint='{name} must return " in caplog.messages[-1]
-        assert caplog.messages[-1].partition("' request_id")[0].endswith(f", not {type(answer).__name__}")
+        assert caplog.messages[-1].partition("' oss_request_id")[0].endswith(f", not {type(answer).__name__}")
 
 
 @pytest.mark.parametrize(

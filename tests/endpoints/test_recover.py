@@ -323,8 +323,8 @@ def test_a_recovery_is_logged_with_both_request_ids(site: Site, caplog: pytest.L
     lines = [record for record in caplog.records if record.getMessage().startswith("recovered")]
     assert [vars(line)["status"] for line in lines] == [200, 200]
     assert [line.getMessage() for line in lines] == [
-        "recovered: outcome=handled request_id=page-7 head_request_id=-",
-        "recovered: outcome=repeated request_id=page-8 head_request_id=-",
+        "recovered: outcome=handled request_id=page-7 oss_request_id=-",
+        "recovered: outcome=repeated request_id=page-8 oss_request_id=-",
     ]
 
 

@@ -34,6 +34,13 @@ def test_the_record_has_the_request_and_its_facts(caplog: pytest.LogCaptureFixtu
     assert not hasattr(record, "reason")
 
 
+def test_the_line_of_a_callback_has_osss_request_id(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    app = webtest.TestApp(AccessLog(application, clock=lambda: 0.0))
+    app.get("/tea", extra_environ={"HTTP_X_OSS_REQUEST_ID": "674EF4EC0000000000000001"}, status=418)
+    assert caplog.messages[0].endswith(" ms oss_request_id=674EF4EC0000000000000001")
+
+
 def test_an_application_without_a_response_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answer = AccessLog(lambda environ, start_response: [], clock=lambda: 0.0)(

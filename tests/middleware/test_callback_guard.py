@@ -99,7 +99,7 @@ def test_only_the_log_says_why_a_callback_is_refused(
     assert record.name.startswith("oss_wsgi.")
     message = record.getMessage()
     assert f"reason={reason}" in message
-    assert "request_id=674EF4EC0000000000000001" in message
+    assert "oss_request_id=674EF4EC0000000000000001" in message
     shown = {"x-oss-request-id", "x-oss-tag"}  # CALLBACK is in the name of a setting, too
     assert not any(value and value in message for name, value in headers.items() if name not in shown)
 

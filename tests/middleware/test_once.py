@@ -75,7 +75,7 @@ def test_each_handled_upload_is_one_line_where_the_log_wants_it(caplog: pytest.L
         assert len(caplog.records) == 1
     post(app, replace(upload, object="user/b.txt", ticket_id="T2", recovered=True))
     (record,) = caplog.records
-    line = "handled: object='user/a.txt' size=5 user='7' request_id=5C3D8D2A0ACA54D87B43C048"
+    line = "handled: object='user/a.txt' size=5 user='7' oss_request_id=5C3D8D2A0ACA54D87B43C048"
     assert record.getMessage() == line
     members = json.loads(JSONFormatter(Masker()).format(record))
     shown = {name: members[name] for name in ("message", "object", "user", "bytes", "oss_request_id")}

@@ -422,8 +422,8 @@ def test_each_outcome_is_a_line_with_the_id_of_the_head(caplog: pytest.LogCaptur
     for request_id in ("REQUEST", None):
         told.lost(stored(a_ticket(), request_id=request_id)).handle(LISTED)
     done, refused, without_id = (record.getMessage() for record in caplog.records)
-    assert "head_request_id=-" in without_id.split()
-    for part in ("outcome=refused", repr(KEY), "user='eric'", "reason=ticket_used", "head_request_id=REQUEST"):
+    assert "oss_request_id=-" in without_id.split()
+    for part in ("outcome=refused", repr(KEY), "user='eric'", "reason=ticket_used", "oss_request_id=REQUEST"):
         assert part in done
     assert repr(KEY) in refused and "reason=ticket_used" in refused
 

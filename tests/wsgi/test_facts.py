@@ -99,7 +99,7 @@ def test_a_refusal_logs_the_reason_and_tells_the_client_nothing(
     assert response.status_int == ERRORS[error]
     assert "own" not in response.text
     (record,) = caplog.records
-    message = f"refused: status={ERRORS[error]} reason=own_reason hint='own hint' request_id=-"
+    message = f"refused: status={ERRORS[error]} reason=own_reason hint='own hint' oss_request_id=-"
     assert record.getMessage() == message
     assert (record.reason, record.status) == ("own_reason", ERRORS[error])  # type: ignore[attr-defined]
 
