@@ -156,7 +156,7 @@ def reasons(language: str = "en") -> str:
     heads = tuple(said(head, language) for head in ("code", "meaning", "fix"))
     for kind in ("reason", "outcome", "code", "ec"):
         cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows(kind, language=language)]
-        parts.append(f"## {said(heading_of(kind), language)}\n\n" + table(heads, cells))
+        parts.append(f"## {heading_of(kind, language)}\n\n" + table(heads, cells))
     return "\n".join(parts)
 
 

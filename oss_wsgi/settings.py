@@ -30,7 +30,7 @@ class Setting:
     """One row of the table.
 
     ``cast`` reads the text of the environment ``variable``; its ValueError says what the text must be.
-    ``shown_default`` is the default as ``--help`` and the reference show it.
+    ``placeholder`` and ``shown_default`` stand for the value and the default in ``--help`` and the reference.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Setting:
     cast: Callable[[str], Any]
     default: Any
     secret: bool
+    placeholder: str
     shown_default: str
 
 
@@ -104,6 +105,7 @@ def _row(
     default: Any,
     help_text: str,
     cast: Callable[[str], Any] = text,
+    placeholder: str | None = None,
     *,
     secret: bool = False,
     shown: str | None = None,
@@ -111,8 +113,18 @@ def _row(
 ) -> Any:
     if shown is None:
         shown = {True: "on", False: "off", None: ""}.get(default, str(default))
-    metadata = {"variable": variable, "help": help_text, "cast": cast, "secret": secret, "shown_default": shown}
-    return field(default=default, repr=not (secret or hidden), metadata=metadata)
+    return field(
+        default=default,
+        repr=not (secret or hidden),
+        metadata={
+            "variable": variable,
+            "help": help_text,
+            "cast": cast,
+            "secret": secret,
+            "placeholder": placeholder or ("on|off" if cast is switch else "TEXT"),
+            "shown_default": shown,
+        },
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +137,9 @@ class Settings:
     Raises SettingsError with one sentence for each problem.
     """
 
-    access_key_id: str | None = _row("OSS_ACCESS_KEY_ID", None, "AccessKey ID (or ALIBABA_CLOUD_ACCESS_KEY_ID)")
+    access_key_id: str | None = _row(
+        "OSS_ACCESS_KEY_ID", None, "AccessKey ID (or ALIBABA_CLOUD_ACCESS_KEY_ID)", text, "ID"
+    )
     access_key_secret: str | None = _row(
         "OSS_ACCESS_KEY_SECRET", None, "AccessKey secret (or ALIBABA_CLOUD_ACCESS_KEY_SECRET)", secret=True
     )
@@ -138,35 +152,51 @@ class Settings:
         "take the access key from where SDKCredentialsProvider finds it (needs oss-wsgi[credentials])",
         switch,
     )
-    bucket: str | None = _row("OSS_BUCKET", None, "bucket for the uploads, e.g. examplebucket")
-    region: str | None = _row("OSS_REGION", None, "region of the bucket, e.g. cn-hangzhou")
-    endpoint: str | None = _row("OSS_ENDPOINT", None, "endpoint of OSS", shown="https://oss-<region>.aliyuncs.com")
+    bucket: str | None = _row("OSS_BUCKET", None, "bucket for the uploads, e.g. examplebucket", text, "NAME")
+    region: str | None = _row("OSS_REGION", None, "region of the bucket, e.g. cn-hangzhou", text, "REGION")
+    endpoint: str | None = _row(
+        "OSS_ENDPOINT", None, "endpoint of OSS", text, "URL", shown="https://oss-<region>.aliyuncs.com"
+    )
     host: str | None = _row(
         "OSS_HOST",
         None,
         "address that forms are posted to; set it for a custom domain",
+        text,
+        "URL",
         shown="https://<bucket>.<endpoint>",
     )
     signature_version: str = _row(
-        "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", lower
+        "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", lower, "v4|v1"
     )
     callback_url: str | None = _row(
         "OSS_CALLBACK_URL",
         None,
         "public URL of the callback endpoint; up to 5 joined by ';'",
+        text,
+        "URL",
         shown="no callback",
     )
     callback_required: bool = _row("OSS_CALLBACK_REQUIRED", True, "OSS refuses uploads without our callback", switch)
     upload_dir: str = _row(
-        "OSS_UPLOAD_DIR", "user-dir-prefix/", "prefix of the object names; must end in '/', empty for none"
+        "OSS_UPLOAD_DIR",
+        "user-dir-prefix/",
+        "prefix of the object names; must end in '/', empty for none",
+        text,
+        "PREFIX",
     )
-    upload_expires: int = _row("OSS_UPLOAD_EXPIRES", 300, "seconds that a signature is valid", whole_number)
-    upload_max_size: int = _row("OSS_UPLOAD_MAX_SIZE", 1048576000, "largest file allowed, in bytes", whole_number)
+    upload_expires: int = _row("OSS_UPLOAD_EXPIRES", 300, "seconds that a signature is valid", whole_number, "SECONDS")
+    upload_max_size: int = _row(
+        "OSS_UPLOAD_MAX_SIZE", 1048576000, "largest file allowed, in bytes", whole_number, "BYTES"
+    )
     upload_content_types: tuple[str, ...] = _row(
-        "OSS_UPLOAD_CONTENT_TYPES", (), "comma-separated types allowed, e.g. image/png", words, shown="any"
+        "OSS_UPLOAD_CONTENT_TYPES", (), "comma-separated types allowed, e.g. image/png", words, "TYPES", shown="any"
     )
     upload_names: str = _row(
-        "OSS_UPLOAD_NAMES", "unique", "unique (made by the server) or original (the file's own name, cleaned)", lower
+        "OSS_UPLOAD_NAMES",
+        "unique",
+        "unique (made by the server) or original (the file's own name, cleaned)",
+        lower,
+        "unique|original",
     )
     name_shards: bool = _row(
         "OSS_NAME_SHARDS",
@@ -186,12 +216,16 @@ class Settings:
         "OSS_TICKET_SECRET_FILE",
         None,
         "file of the ticket secrets instead: one a line, the first seals; read again when it changes",
+        text,
+        "FILE",
         shown="none",
     )
     ledger: str | None = _row(
         "OSS_LEDGER",
         None,
         "where handled uploads are recorded: a SQLite file, or the URL of PostgreSQL, MySQL or Redis",
+        text,
+        "FILE|URL",
         shown="in memory",
         hidden=True,
     )
@@ -200,6 +234,7 @@ class Settings:
         7 * 24 * 3600,
         "how long a handled upload is remembered, and how far recover and reconcile look back: seconds, or 7d",
         duration,
+        "DURATION",
     )
     receipts: bool = _row(
         "OSS_RECEIPTS", True, "uploaded objects carry a sealed receipt, by which a lost report is found", switch
@@ -218,18 +253,25 @@ class Settings:
         16 * 1024 * 1024,
         "size of a part, in bytes, 100 KB to 5 GB; grows where a file would need more than 10,000 parts",
         whole_number,
+        "BYTES",
     )
     allow_anonymous: bool = _row(
         "OSS_ALLOW_ANONYMOUS", False, "sign for everybody if the application has no authorize", switch
     )
     allowed_origins: tuple[str, ...] = _row(
-        "OSS_ALLOWED_ORIGINS", (), "comma-separated origins whose pages may request a signature", words, shown="none"
+        "OSS_ALLOWED_ORIGINS",
+        (),
+        "comma-separated origins whose pages may request a signature",
+        words,
+        "ORIGINS",
+        shown="none",
     )
     trusted_keys: tuple[tuple[str, str], ...] = _row(
         "OSS_TRUSTED_KEYS",
         (),
         "more KEY_URL=PEM_FILE pairs, comma-separated, for a stand-in for OSS",
         pairs,
+        "KEY_URL=PEM_FILE",
         shown="none",
     )
 

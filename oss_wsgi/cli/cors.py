@@ -16,7 +16,7 @@ from ..sdk.client import SDKCallError, SDKClient
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
 from ..sdk.credentials import access_key
 from ..settings import Settings, items
-from .options import EPILOG, add_settings, environ_of
+from .options import BUCKET_SETTINGS, EPILOG, add_settings, environ_of
 from .refusals import fix_sdk_error, say_sdk_error
 from .terminal import FailedError, MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
@@ -30,16 +30,17 @@ def add(subparsers: Any) -> None:
         description="The smallest CORS rule that lets pages upload; with OSS_MULTIPART=on, in parts too. "
         "`print` writes it as XML and in the words of the console. `diff` shows what the bucket lacks (exit status 1). "
         "`apply` adds it and keeps all other rules. "
-        "diff and apply need oss-wsgi[sdk], and an access key with oss:GetBucketCors and oss:PutBucketCors.",
+        "diff and apply need oss-wsgi[sdk] and an access key: diff with oss:GetBucketCors, apply also with "
+        "oss:PutBucketCors.",
         epilog=f"Example: oss-wsgi cors apply https://app.example.com. {EPILOG}",
     )
-    parser.add_argument("action", choices=["print", "diff", "apply"])
+    parser.add_argument("action", choices=["print", "diff", "apply"], metavar="{print,diff,apply}")
     parser.add_argument(
         "origins", nargs="*", default=[], metavar="ORIGIN", help="origin of a page; default: OSS_ALLOWED_ORIGINS"
     )
     parser.add_argument("--yes", action="store_true", help="apply without asking")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser)
+    add_settings(parser, BUCKET_SETTINGS | {"multipart"})
     parser.set_defaults(run=run)
 
 

@@ -13,7 +13,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..explanations.languages import CHINESE, in_language, spoken_language
-from ..explanations.rows import APPLICATION, CODE_KINDS, EC_PAGE, FRONT, OSS, Row, by_code, find, rows, rows_of_status
+from ..explanations.rows import (
+    APPLICATION,
+    CODE_KINDS,
+    EC_PAGE,
+    FRONT,
+    OSS,
+    Row,
+    by_code,
+    find,
+    heading_of,
+    rows,
+    rows_of_status,
+)
 from ..explanations.text import Text, joined, sentences
 from .codes_in_text import MAX_TEXT, FoundCode, codes_of_sentences, find_codes, find_rows
 from .signature_difference import compare
@@ -22,7 +34,8 @@ from .terminal import FailedError, MisuseError, note, plain, read_input
 #: A longer text cannot be a misspelt code.
 _MAX_CODE = 60
 _FROM = {OSS: "{1} from OSS", APPLICATION: "{1} from this application", FRONT: "{1} from a server in front"}
-_LISTS = "`oss-wsgi explain` alone lists the table."
+_LISTS = "`oss-wsgi explain` alone says how to list the table."
+_EXPLAINS = "`oss-wsgi explain CODE` explains a code, a status, or the whole answer that it stands in."
 
 
 def add(subparsers: Any) -> None:
@@ -41,7 +54,8 @@ def add(subparsers: Any) -> None:
         "code",
         nargs="*",
         metavar="CODE",
-        help="a code, or a text that contains one; - reads standard input; without text or input, all codes are listed",
+        help="a code, or a text that contains one; - reads standard input; without text or input, the kinds of codes "
+        "are listed",
     )
     parser.add_argument(
         "--signed",
@@ -49,18 +63,26 @@ def add(subparsers: Any) -> None:
         help="what was signed, to compare OSS's answer with: the JSON of the signature endpoint or a signed URL, as an "
         "argument or in a file",
     )
+    kinds = ", ".join(CODE_KINDS)
+    parser.add_argument(
+        "--list", choices=CODE_KINDS, dest="kind", metavar="KIND", help=f"list the codes of a kind: {kinds}"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
-    """Explain the codes in the arguments or in the input, or list all; return 0, or 1 if none of them is known."""
+    """Explain the codes in the arguments or in the input, or list them; return 0, or 1 if none of them is known."""
     language = spoken_language(arguments.environ)
+    if arguments.kind is not None:
+        if arguments.code or arguments.signed is not None:
+            raise MisuseError("--list explains nothing: leave out the code, or --list.")
+        return _list(rows(arguments.kind), arguments)
     text = " ".join(arguments.code)
     if text.strip() == "-" or (not text and _has_input()):
         text = read_input("-", MAX_TEXT).decode("utf-8", "replace")
     if not text.strip() and arguments.signed is None:
-        return _list_all(arguments)
+        return _list(rows(*CODE_KINDS), arguments) if arguments.json else _list_kinds(language)
     found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
     comparison = compare(text, arguments.signed)
     if comparison is None and arguments.signed is not None:
@@ -104,12 +126,21 @@ def _has_input() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
-def _list_all(arguments: Namespace) -> int:
+def _list(listed: Sequence[Row], arguments: Namespace) -> int:
     if arguments.json:
-        print(json.dumps([_members(row) for row in rows(*CODE_KINDS)], indent=1))
+        print(json.dumps([_members(row) for row in listed], indent=1))
     else:
         language = spoken_language(arguments.environ)
-        print("\n".join(in_language(Text("{1}: {2}", row.code, row.meaning), language) for row in rows(*CODE_KINDS)))
+        print("\n".join(in_language(Text("{1}: {2}", row.code, row.meaning), language) for row in listed))
+    return 0
+
+
+def _list_kinds(language: str) -> int:
+    for kind in CODE_KINDS:
+        first, *others = rows(kind)
+        heading = Text("{1}, {2}, such as {3}", heading_of(kind, language), len(others) + 1, first.code)
+        print(in_language(Text("{1}: `oss-wsgi explain --list {2}`", heading, kind), language))
+    print(in_language(_EXPLAINS, language))
     return 0
 
 

@@ -19,8 +19,7 @@ _DATABASES = {
 
 def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
-        "ledger",
-        help="print the SQL of the ledger's tables",
+        "ledger",  # without help, so that the list of commands leaves it out: few need it, once
         description="A ledger creates its tables by itself. If the database user may not, an administrator runs once "
         "what `sql` prints: for PostgreSQL, or for MySQL and MariaDB. It connects to nothing.",
         epilog=f"Example: oss-wsgi ledger sql --url postgresql: | psql app. {EPILOG}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..application import DEFAULT_PREFIX, with_callback_path
@@ -22,6 +22,10 @@ DESCRIPTION = (
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
 #: Beside it a reader would look for --ticket-secret, and secrets cannot be options.
 _NOT_SHOWN = frozenset({"ticket_secret_file"})
+#: The settings with which a command reaches the bucket.
+BUCKET_SETTINGS = frozenset(
+    {"access_key_id", "credentials_library", "bucket", "region", "endpoint", "host", "signature_version"}
+)
 #: A switch: its option takes no value.
 _LIBRARY = "OSS_CREDENTIALS_LIBRARY"
 #: More processes than any machine has cores for.
@@ -110,21 +114,29 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
+def add_settings(parser: argparse.ArgumentParser, shown: Collection[str] | None = None) -> None:
     """Add an option for each setting, stored as text under its variable's name.
 
     A command line is public on its machine, so secrets have no option.
+
+    :param shown: names of the settings that the command reads; the help leaves out the others, which have no effect.
+        None shows all.
     """
-    _add_settings(parser.add_argument_group("settings, each also an environment variable"), TABLE)
+    _add_settings(parser.add_argument_group("settings, each also an environment variable"), TABLE, shown)
 
 
-def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) -> None:
+def _add_settings(
+    group: argparse._ActionsContainer, rows: Sequence[Setting], shown: Collection[str] | None = None
+) -> None:
     for row in rows:
         if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")
-            text = argparse.SUPPRESS if row.name in _NOT_SHOWN else meaning.replace("%", "%%")
-            value: Any = {"action": "store_const", "const": "on"} if row.variable == _LIBRARY else {"metavar": "VALUE"}
+            is_shown = row.name not in _NOT_SHOWN and (shown is None or row.name in shown)
+            text = meaning.replace("%", "%%") if is_shown else argparse.SUPPRESS
+            value: Any = {"metavar": row.placeholder}
+            if row.variable == _LIBRARY:
+                value = {"action": "store_const", "const": "on"}
             group.add_argument(option, dest=row.variable, help=text, **value)
 
 

@@ -15,6 +15,8 @@ N = TypeVar("N")
 
 #: The options that secrets would have, and their variables.
 _SECRETS = {f"--{row.name.replace('_', '-')}": row.variable for row in TABLE if row.secret}
+#: The options of settings are stored under these names.
+_VARIABLES = frozenset(row.variable for row in TABLE)
 _ASSIGNMENT = re.compile(r"((?:OSS|ALIBABA_CLOUD|ALIYUN)_[A-Z_]+)=")
 
 
@@ -26,11 +28,29 @@ class UsageError(SystemExit):
         self.message = message
 
 
+class _Help(argparse.HelpFormatter):
+    """The usual help, with a shorter usage and list of commands.
+
+    The usage leaves out the settings, which have a group of their own. The list of commands has only the group's title.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, [each for each in actions if each.dest not in _VARIABLES], groups, prefix)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return self._join_parts([self._format_action(command) for command in action._get_subactions()])
+        return super()._format_action(action)
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that takes no abbreviations. The parser of a command reports unknown arguments itself."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False, **options})
+        super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": _Help, **options})
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message. Raises UsageError."""

@@ -22,11 +22,13 @@ from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..settings import TABLE, Settings
 from ..site import site
 from .loader import load
-from .options import EPILOG, add_settings, duration_argument, environ_of
+from .options import BUCKET_SETTINGS, EPILOG, add_settings, duration_argument, environ_of
 from .terminal import FailedError, MisuseError, plain, progress
 
 #: As tqdm reads it.
 _BAR = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}"
+_SWEEP_SETTINGS = frozenset({"callback_url", "upload_dir", "upload_names", "name_shards", "ledger", "ledger_keep"})
+
 _MEANINGS = {
     "known": "handled before",
     "recovered": "handled now",
@@ -71,7 +73,7 @@ def add(subparsers: Any) -> None:
         "there is an authorize",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser)
+    add_settings(parser, BUCKET_SETTINGS | _SWEEP_SETTINGS)
     parser.set_defaults(run=run)
 
 

@@ -19,8 +19,21 @@ from ..sdk.credentials import access_key
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner, PresignedPost
-from .options import EPILOG, add_settings, environ_of, is_set, settings_of
+from .options import BUCKET_SETTINGS, EPILOG, add_settings, environ_of, is_set, settings_of
 from .terminal import MisuseError, note, waiting
+
+_SIGNING_SETTINGS = frozenset(
+    {
+        "callback_url",
+        "callback_required",
+        "upload_dir",
+        "upload_expires",
+        "upload_max_size",
+        "upload_content_types",
+        "upload_names",
+        "name_shards",
+    }
+)
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -49,7 +62,7 @@ def add(subparsers: Any) -> None:
     shape.add_argument("--json", action="store_const", const=_as_json, dest="shape", help="as JSON (default)")
     shape.add_argument("--curl", action="store_const", const=_as_curl, dest="shape", help="as a command for a shell")
     shape.add_argument("--html", action="store_const", const=_as_html, dest="shape", help="as an HTML page")
-    add_settings(parser)
+    add_settings(parser, BUCKET_SETTINGS | _SIGNING_SETTINGS)
     parser.set_defaults(run=run, shape=_as_json)
 
 

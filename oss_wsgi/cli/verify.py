@@ -47,7 +47,7 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_settings(parser)
+    add_settings(parser, {"bucket", "callback_url", "trusted_keys"})
     parser.set_defaults(run=run)
 
 

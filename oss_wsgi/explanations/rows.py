@@ -58,9 +58,10 @@ def rows(*kinds: str, language: str = "en") -> Sequence[Row]:
     return [row for kind in kinds for row in _read(language)[kind]]
 
 
-def heading_of(kind: str) -> str:
-    """Return the heading of the rows of a kind."""
-    return str(tables_of("rows.toml")["kinds"][kind]["heading"])
+def heading_of(kind: str, language: str = "en") -> str:
+    """Return the heading of the rows of a kind. What a language lacks is in English."""
+    table = tables_of("rows.toml")["kinds"][kind]
+    return str(table.get(language, table)["heading"])
 
 
 def row_of(kind: str, name: str, default: str = "", language: str = "en") -> Row:

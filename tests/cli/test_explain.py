@@ -31,7 +31,7 @@ def test_a_reason_is_explained_with_the_modules_that_emit_it() -> None:
 def test_an_unknown_code_fails_and_lists_similar_codes() -> None:
     process = oss_wsgi("explain", "AccesDenied", status=1)
     assert "AccessDenied" in process.stderr
-    assert process.stderr.endswith("`oss-wsgi explain` alone lists the table.\n")
+    assert process.stderr.endswith("`oss-wsgi explain` alone says how to list the table.\n")
     assert process.stdout == ""
     error = json.loads(oss_wsgi("explain", "AccesDenied", "--json", status=1).stdout)["error"]
     assert error["near"][0] == "AccessDenied"
@@ -46,13 +46,29 @@ def test_the_source_of_a_status_is_an_address_that_everybody_can_open() -> None:
     assert (ROOT / name).exists()
 
 
-def test_the_json_and_the_list_have_every_row() -> None:
+def test_the_json_without_a_code_has_every_row() -> None:
     row = json.loads(oss_wsgi("explain", "ticket_foreign", "--json").stdout)
     assert set(row) == {"code", "meaning", "fix", "sources"}
     assert [row["code"] for row in json.loads(oss_wsgi("explain", "--json").stdout)] == [
         row.code for row in rows(*CODE_KINDS)
     ]
-    assert len(oss_wsgi("explain").stdout.splitlines()) == len(rows(*CODE_KINDS))
+
+
+def test_the_list_of_a_kind_has_its_rows() -> None:
+    listed = oss_wsgi("explain", "--list", "outcome").stdout.splitlines()
+    assert [line.partition(":")[0] for line in listed] == [row.code for row in rows("outcome")]
+    named = json.loads(oss_wsgi("explain", "--list", "ec", "--json").stdout)
+    assert [row["code"] for row in named] == [row.code for row in rows("ec")]
+
+
+def test_without_a_code_the_kinds_are_listed() -> None:
+    lines = oss_wsgi("explain").stdout.splitlines()
+    assert [line.rpartition("--list ")[2].rstrip("`") for line in lines[:-1]] == list(CODE_KINDS)
+    assert len(lines) == len(CODE_KINDS) + 1
+
+
+def test_a_list_and_a_code_exclude_each_other() -> None:
+    assert "leave out the code" in oss_wsgi("explain", "--list", "ec", "403", status=2).stderr
 
 
 def test_a_status_is_explained_by_who_sends_it() -> None:

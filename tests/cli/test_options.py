@@ -49,6 +49,42 @@ def test_the_help_begins_with_what_a_beginner_needs() -> None:
     assert "one client address" in commands.choices["serve"].format_help().replace("\n", " ")
 
 
+def help_of(command: str) -> str:
+    parser = command_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return str(commands.choices[command].format_help()) if command else parser.format_help()
+
+
+@pytest.mark.parametrize("command", ["verify", "cors"])
+def test_the_help_of_a_command_shows_only_the_settings_that_it_reads(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(command)
+    assert "--bucket NAME" in text
+    assert "--upload-dir" not in text
+    assert len(text.splitlines()) <= 40
+
+
+def test_a_setting_that_a_command_does_not_read_is_still_an_option() -> None:
+    arguments = command_parser().parse_args(["verify", "--upload-dir", "a/"])
+    assert arguments.OSS_UPLOAD_DIR == "a/"
+
+
+def test_each_setting_has_a_placeholder_that_says_what_it_is() -> None:
+    assert {row.variable for row in TABLE if row.placeholder == "TEXT" and not row.secret} == set()
+    for command in ("serve", "doctor"):
+        assert "VALUE" not in help_of(command)
+
+
+def test_the_list_of_commands_is_a_line_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = help_of("").partition("commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in commands] == [
+        "serve", "local", "sign", "upload", "verify", "reconcile", "explain", "cors", "doctor",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "257", "100000"])
 def test_a_number_of_processes_that_nobody_means_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
