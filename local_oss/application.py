@@ -39,8 +39,8 @@ from .options import Options
 from .request import PUBLIC_KEY_PATH, Request, Service
 from .signatures.account import Account
 from .signatures.request_check import signed_address
-from .signatures.v1 import SUB_RESOURCES, signed_path
-from .signatures.v4 import V4, Credential
+from .signatures.v1 import SUB_RESOURCES
+from .signatures.v4 import LIFETIME, V4, Credential, signed_path
 from .storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -130,12 +130,15 @@ class LocalOSS(Service):
     def create_bucket(self, name: str) -> None:
         """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow.
 
-        A bucket that an earlier run left in the folder keeps its ACL unless the options name one.
+        A bucket that an earlier run left in the folder keeps its ACL and its Block Public Access unless the options
+        name others.
         """
         _check_bucket_name(name)
-        acl = self.options.acl
-        if self.storage.create_bucket(name, now=self.options.clock()) or acl != Options.acl:
-            self.storage.bucket(name).change({"acl": acl})
+        settings = self.options.new_bucket_settings
+        if self.options.acl != Options.acl:
+            settings["acl"] = self.options.acl
+        if not self.storage.create_bucket(name, now=self.options.clock(), settings=settings) and settings:
+            self.storage.bucket(name).change(settings)
         self.configured_buckets.add(name)
 
     @property
@@ -144,9 +147,14 @@ class LocalOSS(Service):
         return f"{self.url}/{self.bucket}"
 
     def signed_url(self, key: str, *, bucket: str | None = None, expires: float = 3600) -> str:
-        """Return a URL with which anybody may GET an object for some seconds."""
+        """Return a URL with which anybody may GET an object for some seconds.
+
+        :raises ValueError: they are less than one, or more than the 7 days of signature V4.
+        """
+        if not 1 <= expires <= LIFETIME:
+            raise ValueError(f"a signed URL is valid for 1 to {LIFETIME} seconds, not {expires:g}")
         address = Address(bucket or self.bucket, key)
-        return self.url + signed_path(address, self.account, self.options.clock() + expires)
+        return self.url + signed_path(address, self.account, self.region, self.options.clock(), int(expires))
 
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
@@ -276,7 +284,10 @@ class LocalOSS(Service):
         try:
             # A path as a key of each bucket is an address that only a signature can choose.
             addresses = [*candidates, *resolver.in_each_bucket()]
-            address, signer = signed_address(environ, addresses, self.account, self.region, arrival(environ, now))
+            arrived, refuse_v1 = arrival(environ, now), self.options.refuse_v1
+            address, signer = signed_address(
+                environ, addresses, self.account, self.region, arrived, refuse_v1=refuse_v1
+            )
         except OSSError as error:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
                 self._check_exists(candidates[0], method)

@@ -54,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
         help="of the buckets: who may read objects without a signature; default: %(default)s",
     )
     add(
+        "--allow-public",
+        action="store_true",
+        help="switch Block Public Access off, so that buckets and objects may have a public ACL; --acl public-read "
+        "implies it",
+    )
+    add(
         "--cname",
         dest="cnames",
         type=cname,
@@ -65,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     add("--region", type=region, default="cn-hangzhou", metavar="REGION", help="default: %(default)s")
     add("--access-key-id", metavar="ID", help="default: made at start, kept in --dir")
     add("--access-key-secret", metavar="SECRET", help="default: made at start and printed, kept in --dir")
+    add(
+        "--refuse-v1",
+        action="store_true",
+        help="refuse signatures of version 1, as OSS does for new accounts and new buckets",
+    )
     add("--security-token", metavar="TOKEN", help="make the key temporary: refuse it without this token")
     add(
         "--cors",
@@ -175,9 +186,10 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     if arguments.cnames:
         yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cnames)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
-        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * (
-            arguments.inspector == "everywhere"
-        )
+        is_public = arguments.acl != "private"
+        acts = ["read its objects"] * is_public
+        acts += ["read objects with a public ACL"] * (arguments.allow_public and not is_public)
+        acts += ["use its inspector"] * (arguments.inspector == "everywhere")
         told = (
             Text("anyone who can connect can {1}", joined("{1}, and {2}", acts))
             if acts

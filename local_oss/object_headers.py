@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .errors import Headers, OSSError, invalid_argument, is_header_value, not_implemented
+from .errors import Headers, OSSError, access_denied, invalid_argument, is_header_value, not_implemented
 from .storage.index import StoredObject
+from .storage.storage import Bucket
 
 MAX_KEY_SIZE = 1023
 MAX_METADATA_SIZE = 8 * 1024
@@ -20,6 +21,8 @@ STANDARD_HEADERS = {
     "expires": "Expires",
 }
 ACLS = ("default", "private", "public-read", "public-read-write")
+#: The ACLs that let everybody read.
+PUBLIC_ACLS = ("public-read", "public-read-write")
 STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 ENCRYPTION_ALGORITHMS = ("AES256", "KMS", "SM4")
 #: Kept and sent as they came; nothing is encrypted.
@@ -89,6 +92,17 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
         headers["x-oss-storage-class"] = storage_class
     encryption = {name: _header(name, fields[name]) for name in ENCRYPTION_HEADERS if fields.get(name)}
     return headers | encryption | metadata
+
+
+def headers_to_store(bucket: Bucket, fields: Mapping[str, str], default_acl: str = "") -> dict[str, str]:
+    """Return the headers to keep with an object of this bucket, which has the bucket's storage class by default.
+
+    :raises OSSError: what `object_headers` raises; 403 for a public ACL if the bucket blocks public access.
+    """
+    headers = object_headers(fields, default_acl, bucket.storage_class)
+    if bucket.blocks_public_access and headers.get("x-oss-object-acl") in PUBLIC_ACLS:
+        raise access_denied("Put public object acl is not allowed", "0016-00000901")
+    return headers
 
 
 def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .cors import MAX_RULES, CORSRule
+from .storage.storage import PUBLIC_ACCESS_BLOCK
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -28,7 +29,11 @@ class Options:
     :param url: the base URL as clients see it; a LocalOSSServer sets it.
     :param reset_keys: with `directory`, make new keys in the place of those that are kept there.
     :param inspector: serve what was asked and answered at `/` and `/_inspect`, to this machine; "everywhere" to all.
-    :param acl: of `bucket` and of the buckets of `create_bucket()`: `private`, or `public-read` to let everybody read.
+    :param acl: of `bucket` and of the buckets of `create_bucket()`: `private`, or `public-read` to let everybody read,
+        which implies `allow_public`.
+    :param allow_public: switch Block Public Access off for `bucket` and for new buckets. Without it OSS's default
+        holds: a public ACL of a bucket or an object is refused.
+    :param refuse_v1: refuse signatures of version 1, as OSS does for new accounts and new buckets (protocol.md 4).
     :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
     :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until they get others by `?cors`,
         and of requests that mean no bucket.
@@ -58,6 +63,8 @@ class Options:
     directory: str | Path | None = None
     url: str = "http://127.0.0.1:8081"
     acl: str = "private"
+    allow_public: bool = False
+    refuse_v1: bool = False
     cnames: Mapping[str, str] | None = None
     cors_rules: Sequence[CORSRule] = ()
     max_cors_rules: int = MAX_RULES
@@ -73,3 +80,8 @@ class Options:
     inspector: bool | Literal["everywhere"] = True
     log: Callable[[str], object] | None = None
     clock: Callable[[], float] = time.time
+
+    @property
+    def new_bucket_settings(self) -> dict[str, str]:
+        """The settings of a new bucket, whoever makes it."""
+        return {PUBLIC_ACCESS_BLOCK: "false"} if self.allow_public or self.acl != Options.acl else {}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from ..callbacks.upload_callback import read_form_callback
 from ..environ import arrival
 from ..errors import Headers, Response, header_value, invalid_argument
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect, upload_headers
+from ..object_headers import check_key, content_type, forbids_overwrite, headers_to_store, redirect, upload_headers
 from ..operations.write_objects import store
 from ..request import Request
 from ..signatures.request_check import check_form_signature
@@ -31,7 +31,7 @@ def post_object(request: Request) -> Response:
         )
         raise invalid_argument(message, name="key")
     now = arrival(environ, oss.options.clock())
-    signer = check_form_signature(fields, oss.account, oss.options.region, now)
+    signer = check_form_signature(fields, oss.account, oss.options.region, now, refuse_v1=oss.options.refuse_v1)
     policy = parse_policy(fields["policy"])
     file_type = form.file_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=oss.options.strict)
@@ -41,7 +41,7 @@ def post_object(request: Request) -> Response:
     check_key(key)
     signer.check_right("oss:PutObject", request.bucket, key)
     stored_type = content_type(fields, file_type)
-    headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""), bucket.storage_class)
+    headers = headers_to_store(bucket, fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""))
     forbid_overwrite = forbids_overwrite(fields)
     location = redirect(fields)
     limit = size_range(policy)

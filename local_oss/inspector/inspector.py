@@ -22,7 +22,7 @@ from ..callbacks.signing_key import CallbackKey
 from ..environ import Address
 from ..errors import OSSError, Response
 from ..request import Service
-from ..signatures.v1 import signed_path
+from ..signatures.v4 import signed_path
 from .access import SAFE, Access, plain
 from .curl import curl_line
 from .exchange import Exchange, Journal, new_request_id
@@ -133,7 +133,8 @@ class Inspector:
         account = self._oss.account
 
         def signed(bucket: str, key: str) -> str:
-            return signed_path(Address(bucket, key), account, self._options.clock() + LINK_LIFETIME)
+            options = self._options
+            return signed_path(Address(bucket, key), account, options.region, options.clock(), LINK_LIFETIME)
 
         language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
         return Page(base, self._access.token, None if account.security_token else signed, language)

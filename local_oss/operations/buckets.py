@@ -13,10 +13,10 @@ from ..bodies import read_small_body
 from ..callbacks.sender import ACCOUNT_ID
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
-from ..errors import OSSError, Response, invalid_argument
-from ..object_headers import STORAGE_CLASSES, one_of
+from ..errors import OSSError, Response, access_denied, invalid_argument
+from ..object_headers import PUBLIC_ACLS, STORAGE_CLASSES, one_of
 from ..request import Request
-from ..storage.storage import Bucket
+from ..storage.storage import PUBLIC_ACCESS_BLOCK, Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 
 MAX_KEYS = 1000
@@ -62,8 +62,13 @@ def put_bucket(request: Request) -> Response:
     settings = _read_configuration(read_small_body(request.environ, MAX_BODY_SIZE))
     if "x-oss-acl" in request.headers:
         settings["acl"] = one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])
-    created = request.oss.storage.create_bucket(request.bucket, now=request.exchange.started)
-    if not created and not _has_settings(request.storage, settings):
+        if settings["acl"] in PUBLIC_ACLS and _blocks_public_access(request):
+            raise access_denied("Put public bucket acl is not allowed")
+    defaults = request.oss.options.new_bucket_settings
+    storage, now = request.oss.storage, request.exchange.started
+    if storage.create_bucket(request.bucket, now=now, settings={**defaults, **settings}):
+        return Response(200, [("Location", f"/{request.bucket}")])
+    if not _has_settings(request.storage, settings):
         message = (
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system."
             " Please select a different name and try again."
@@ -96,7 +101,7 @@ def get_bucket_info(request: Request) -> Response:
         OWNER,
         ("AccessControlList", [("Grant", bucket.acl)]),
         ("ServerSideEncryptionRule", [("SSEAlgorithm", "None")]),
-        ("BlockPublicAccess", "false"),
+        ("BlockPublicAccess", str(bucket.blocks_public_access).lower()),
         ("ResourceGroupId", RESOURCE_GROUP),
     ]
     return xml_response("BucketInfo", [("Bucket", nodes)])
@@ -115,6 +120,26 @@ def put_bucket_acl(request: Request) -> Response:
     if "x-oss-acl" not in request.headers:
         raise invalid_argument("The x-oss-acl header is missing.", name="x-oss-acl")
     return put_bucket(request)
+
+
+def get_public_access_block(request: Request) -> Response:
+    node = ("BlockPublicAccess", str(request.storage.blocks_public_access).lower())
+    return xml_response("PublicAccessBlockConfiguration", [node])
+
+
+def put_public_access_block(request: Request) -> Response:
+    """PUT `?publicAccessBlock`: switch Block Public Access on or, without the element, off."""
+    document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "PublicAccessBlockConfiguration")
+    value = document.findtext("BlockPublicAccess", "false").strip().lower()
+    if value not in ("true", "false"):
+        raise malformed_xml()
+    request.storage.change({PUBLIC_ACCESS_BLOCK: value})
+    return Response(200)
+
+
+def delete_public_access_block(request: Request) -> Response:
+    request.storage.change({PUBLIC_ACCESS_BLOCK: "false"})
+    return Response(204)
 
 
 def put_bucket_cors(request: Request) -> Response:
@@ -183,10 +208,18 @@ def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
     yield "StorageClass", bucket.storage_class
 
 
-def _read_configuration(body: bytes) -> dict[str, str | None]:
+def _blocks_public_access(request: Request) -> bool:
+    """Return whether the bucket blocks public access, or would if it is made now."""
+    try:
+        return request.storage.blocks_public_access
+    except OSSError:  # it does not exist
+        return not request.oss.options.new_bucket_settings
+
+
+def _read_configuration(body: bytes) -> dict[str, str]:
     if not body:
         return {}
-    settings: dict[str, str | None] = {}
+    settings: dict[str, str] = {}
     for element in read_xml(body, "CreateBucketConfiguration"):
         text = (element.text or "").strip()
         if element.tag == "StorageClass":
@@ -198,7 +231,7 @@ def _read_configuration(body: bytes) -> dict[str, str | None]:
     return settings
 
 
-def _has_settings(bucket: Bucket, settings: Mapping[str, str | None]) -> bool:
+def _has_settings(bucket: Bucket, settings: Mapping[str, str]) -> bool:
     """Return whether the settings that cannot be changed are those that the bucket has."""
     current = {"storage-class": bucket.storage_class, "redundancy": bucket.redundancy}
     return all(settings.get(name, value) == value for name, value in current.items())

@@ -10,7 +10,7 @@ from ..bodies import read_small_body, receive_body
 from ..callbacks.upload_callback import read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
-from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
+from ..object_headers import check_key, forbids_overwrite, headers_to_store, upload_headers
 from ..request import EncodingType, Request
 from ..storage.index import MultipartUpload, Part, StoredObject, common_prefix
 from ..storage.storage import Incoming
@@ -80,7 +80,8 @@ def complete_multipart_upload(request: Request) -> Response:
         raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
     if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
-        upload = replace(upload, headers=others | object_headers({OBJECT_ACL: request.headers[OBJECT_ACL]}))
+        acl = headers_to_store(request.storage, {OBJECT_ACL: request.headers[OBJECT_ACL]}).get(OBJECT_ACL)
+        upload = replace(upload, headers=others | ({OBJECT_ACL: acl} if acl else {}))
 
     def receive(incoming: Incoming) -> None:
         incoming.join(upload, parts)

@@ -15,12 +15,11 @@ from typing import BinaryIO
 from ..bodies import chunks
 from ..environ import http_time
 from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
+from ..object_headers import PUBLIC_ACLS
 from ..request import Request
 from ..storage.index import StoredObject
 
 OBJECT_ACL = "x-oss-object-acl"
-#: The ACLs that let everybody read.
-READABLE = ("public-read", "public-read-write")
 #: Stored with an object, but not sent as a header.
 HIDDEN = (OBJECT_ACL,)
 
@@ -173,7 +172,9 @@ def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
 
 def _check_readable(request: Request, stored: StoredObject | None) -> None:
     acl = stored.headers.get(OBJECT_ACL) if stored else None
-    if request.signed or (acl or request.storage.acl) in READABLE:
+    # Block Public Access leaves the ACLs as they are, and they do not count.
+    is_public = (acl or request.storage.acl) in PUBLIC_ACLS and not request.storage.blocks_public_access
+    if request.signed or is_public:
         return
     if stored is None and not request.names_bucket:  # it may mean a bucket that does not exist, whose answer is 404 too
         return

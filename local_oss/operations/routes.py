@@ -84,6 +84,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "acl": Operation("PutBucketAcl", buckets.put_bucket_acl),
         "cors": Operation("PutBucketCors", buckets.put_bucket_cors),
         "lifecycle": Operation("PutBucketLifecycle", lifecycle.put_bucket_lifecycle),
+        "publicAccessBlock": Operation("PutBucketPublicAccessBlock", buckets.put_public_access_block),
         "": Operation("PutBucket", buckets.put_bucket),
     },
     ("Bucket", "GET"): {
@@ -91,6 +92,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "bucketInfo": Operation("GetBucketInfo", buckets.get_bucket_info),
         "encryption": Operation("GetBucketEncryption", buckets.get_bucket_encryption),
         "policy": Operation("GetBucketPolicy", buckets.get_bucket_policy),
+        "publicAccessBlock": Operation("GetBucketPublicAccessBlock", buckets.get_public_access_block),
         "stat": Operation("GetBucketStat", buckets.get_bucket_stat),
         "tagging": Operation("GetBucketTags", write_objects.get_tags),
         "versioning": Operation("GetBucketVersioning", buckets.get_bucket_versioning),
@@ -114,6 +116,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Bucket", "DELETE"): {
         "cors": Operation("DeleteBucketCors", buckets.delete_bucket_cors),
         "lifecycle": Operation("DeleteBucketLifecycle", lifecycle.delete_bucket_lifecycle),
+        "publicAccessBlock": Operation("DeleteBucketPublicAccessBlock", buckets.delete_public_access_block),
         "": Operation("DeleteBucket", buckets.delete_bucket),
     },
     ("Bucket", "POST"): {

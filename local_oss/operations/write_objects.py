@@ -13,7 +13,7 @@ from ..callbacks.parameters import CallbackParameters
 from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
+from ..object_headers import check_key, content_type, forbids_overwrite, headers_to_store, upload_headers
 from ..request import EncodingType, Request
 from ..storage.index import StoredObject
 from ..storage.storage import Incoming
@@ -145,7 +145,7 @@ def get_tags(request: Request) -> Response:
 def put_object_acl(request: Request) -> Response:
     if not request.headers.get(OBJECT_ACL):
         raise invalid_argument(f"The {OBJECT_ACL} header is missing.", name=OBJECT_ACL)
-    acl = object_headers(request.headers).get(OBJECT_ACL)
+    acl = headers_to_store(request.storage, request.headers).get(OBJECT_ACL)
     if not request.storage.change_headers(request.key, {OBJECT_ACL: acl}):
         raise no_such_key(request.key)
     return Response(200)
@@ -160,7 +160,7 @@ def check_version(version: str) -> None:
 def described(request: Request) -> tuple[str, str, dict[str, str]]:
     """Return the key, the content type and the headers of the object that a request uploads."""
     media_type = content_type({"content-type": request.headers.get("content-type", "")}, "")
-    return request.key, media_type, object_headers(request.headers, default_class=request.storage.storage_class)
+    return request.key, media_type, headers_to_store(request.storage, request.headers)
 
 
 @contextmanager

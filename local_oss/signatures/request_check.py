@@ -20,6 +20,8 @@ from .v4 import LIFETIME, V4, Credential, check_header_v4, check_query_v4, sign_
 # A URL with any of these counts as signed and is refused if it lacks one of the others.
 _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
+#: The first word of an Authorization header of version 1.
+V1 = "OSS"
 _CREDENTIAL = "x-oss-credential"
 _INVALID_DATE = "0002-00000709"
 _ACCESS_KEY_ID = re.compile(r"[\w.-]+/", re.ASCII)
@@ -27,18 +29,25 @@ _DAY = re.compile(r"[0-9]{8}")
 
 
 def signed_address(
-    environ: Mapping[str, Any], candidates: Sequence[Address], account: Account, region: str, now: float
+    environ: Mapping[str, Any],
+    candidates: Sequence[Address],
+    account: Account,
+    region: str,
+    now: float,
+    *,
+    refuse_v1: bool = False,
 ) -> tuple[Address, Account | None]:
     """Return the address that the request means, and the key that signed it.
 
     A signature fits one candidate at most, since each is another resource to sign, and the request means that one. An
     unsigned request means the first.
 
+    :param refuse_v1: accept V4 only.
     :raises OSSError: the signature fits none; the error shows the first.
     """
     first, *others = candidates
     try:
-        return first, check_request_signature(environ, first, account, region, now)
+        return first, check_request_signature(environ, first, account, region, now, refuse_v1=refuse_v1)
     except OSSError as error:
         if error.code != "SignatureDoesNotMatch":
             raise
@@ -51,7 +60,7 @@ def signed_address(
 
 
 def check_request_signature(
-    environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float
+    environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float, *, refuse_v1: bool = False
 ) -> Account | None:
     """Return the key that signed the request, None for an unsigned one; raise OSSError for a wrong signature."""
     request = SignedRequest.read(environ, address)
@@ -61,11 +70,21 @@ def check_request_signature(
     in_query_v1, in_query_v4 = (_has_any(request, names) for names in (_QUERY_V1, _QUERY_V4))
     if in_header + in_query_v1 + in_query_v4 > 1:
         raise invalid_argument("The request carries more than one signature.", name="Authorization")
-    if in_query_v1:
-        return check_query_v1(request, account, now)
     if in_query_v4:
         return check_query_v4(request, account, region, now)
-    return _check_header(request, account, region, now) if in_header else None
+    algorithm = request.headers["authorization"].partition(" ")[0] if in_header else ""
+    if algorithm == V4:
+        return check_header_v4(request, account, region, now)
+    if refuse_v1 and (in_query_v1 or algorithm == V1):
+        raise _v1_is_forbidden()
+    if in_query_v1:
+        return check_query_v1(request, account, now)
+    if algorithm == V1:
+        return check_header_v1(request, account, now)
+    if in_header:
+        message = f"The Authorization header begins with neither {V1} nor {V4}."
+        raise invalid_argument(message, name="Authorization", value=algorithm)
+    return None
 
 
 def _is_form(request: SignedRequest) -> bool:
@@ -77,34 +96,32 @@ def _is_form(request: SignedRequest) -> bool:
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
 
 
-def _check_header(request: SignedRequest, account: Account, region: str, now: float) -> Account:
-    algorithm = request.headers["authorization"].partition(" ")[0]
-    if algorithm == "OSS":
-        return check_header_v1(request, account, now)
-    if algorithm == V4:
-        return check_header_v4(request, account, region, now)
-    message = f"The Authorization header begins with neither OSS nor {V4}."
-    raise invalid_argument(message, name="Authorization", value=algorithm)
+def _v1_is_forbidden() -> OSSError:
+    return access_denied("V1 signature is forbidden", "0002-00000080")
 
 
 def _has_any(request: SignedRequest, names: tuple[str, ...]) -> bool:
     return any(request.parameter(name) is not None for name in names)
 
 
-def check_form_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> Account:
+def check_form_signature(
+    fields: Mapping[str, str], account: Account, region: str, now: float, *, refuse_v1: bool = False
+) -> Account:
     """Return the key that signed the `policy` in the fields; raise OSSError without a valid signature."""
     version = fields.get("x-oss-signature-version")
     if version is None:
-        return _check_form_v1(fields, account, now)
+        return _check_form_v1(fields, account, now, refuse_v1=refuse_v1)
     if version == V4:
         return _check_form_v4(fields, account, region, now)
     message = "The signature version of the form is not supported."
     raise invalid_argument(message, "0002-00000701", name="x-oss-signature-version", value=version)
 
 
-def _check_form_v1(fields: Mapping[str, str], account: Account, now: float) -> Account:
+def _check_form_v1(fields: Mapping[str, str], account: Account, now: float, *, refuse_v1: bool) -> Account:
     if not fields.keys() & {"ossaccesskeyid", "signature", "policy"}:
         raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
+    if refuse_v1:
+        raise _v1_is_forbidden()
     access_key_id = _required(fields, "OSSAccessKeyId", "accessKeyId", "0002-00000706", "0002-00000707")
     signature = _required(fields, "Signature", "signature", "0002-00000703", "0002-00000704")
     policy = fields.get("policy")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from urllib.parse import quote, urlencode
 
-from ..environ import Address, http_time
+from ..environ import http_time
 from ..errors import access_denied, invalid_argument
 from ..xml_document import iso_time
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
@@ -64,16 +63,6 @@ def check_query_v1(request: SignedRequest, account: Account, now: float) -> Acco
     text = string_to_sign(request, expires)
     compare_signatures(sign(account.access_key_secret, text), signature, access_key_id, text, "0002-00000040")
     return account
-
-
-def signed_path(address: Address, account: Account, expires: float) -> str:
-    """Return the path and the query with which anybody may GET an object until a moment, in Unix seconds."""
-    token = {"security-token": account.security_token} if account.security_token else {}
-    request = SignedRequest("GET", address, {}, tuple((k.encode(), v.encode()) for k, v in token.items()))
-    signature = sign(account.access_key_secret, string_to_sign(request, str(int(expires))))
-    own = {"OSSAccessKeyId": account.access_key_id, "Expires": str(int(expires)), "Signature": signature}
-    query = {**own, **token}
-    return f"{quote(request.resource)}?{urlencode(query)}"
 
 
 def string_to_sign(request: SignedRequest, date: str) -> str:

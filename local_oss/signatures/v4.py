@@ -8,9 +8,9 @@ import hmac
 import re
 import time
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from ..environ import http_time
+from ..environ import Address, http_time
 from ..errors import access_denied, invalid_argument
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
@@ -120,6 +120,24 @@ def check_query_v4(request: SignedRequest, account: Account, region: str, now: f
     return account
 
 
+def signed_path(address: Address, account: Account, region: str, now: float, lifetime: int) -> str:
+    """Return the path and the query with which anybody may GET an object for some seconds, at most LIFETIME."""
+    date = time.strftime(DATE, time.gmtime(now))
+    credential = Credential(account.access_key_id, date[:8], region)
+    query = {
+        "x-oss-signature-version": V4,
+        "x-oss-credential": str(credential),
+        "x-oss-date": date,
+        "x-oss-expires": str(lifetime),
+    }
+    if account.security_token:
+        query["x-oss-security-token"] = account.security_token
+    request = SignedRequest("GET", address, {}, tuple((k.encode(), v.encode()) for k, v in query.items()))
+    text = _string_to_sign(canonical_request(request), date, credential)
+    query["x-oss-signature"] = sign_v4(account.access_key_secret, credential, text)
+    return f"{quote(request.resource)}?{urlencode(query)}"
+
+
 def canonical_request(request: SignedRequest, additional: str = "") -> str:
     """Return the canonical request, whose hash V4 signs.
 
@@ -195,8 +213,12 @@ def _parse_authorization(header: str) -> dict[str, str]:
 
 
 def _check_signature(canonical: str, date: str, credential: Credential, signature: str, account: Account) -> None:
-    text = "\n".join((V4, date, credential.scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    text = _string_to_sign(canonical, date, credential)
     expected = sign_v4(account.access_key_secret, credential, text)
     # The string to sign holds only a hash of the request, so the error shows the canonical request too.
     members = {"CanonicalRequest": canonical, "CanonicalRequestBytes": canonical.encode().hex(" ").upper()}
     compare_signatures(expected, signature, credential.access_key_id, text, "0002-00000201", **members)
+
+
+def _string_to_sign(canonical: str, date: str, credential: Credential) -> str:
+    return "\n".join((V4, date, credential.scope, hashlib.sha256(canonical.encode()).hexdigest()))

@@ -34,6 +34,9 @@ from .index import (
 
 INDEX = ".index.sqlite3"
 
+#: The name of the setting that blocks public access: `true`, the default, or `false`.
+PUBLIC_ACCESS_BLOCK = "publicAccessBlock"
+
 Entry = StoredObject | CommonPrefix
 _FILE_OF_OBJECT = "SELECT bucket, file FROM objects WHERE bucket = ? AND key = ?"
 
@@ -59,6 +62,11 @@ class Bucket:
     def acl(self) -> str:
         """The ACL, which holds for objects without an ACL of their own."""
         return self.settings.get("acl", "private")
+
+    @property
+    def blocks_public_access(self) -> bool:
+        """Whether nobody may use a public ACL or set one, which is so unless it was switched off."""
+        return self.settings.get(PUBLIC_ACCESS_BLOCK, "true") == "true"
 
     @property
     def storage_class(self) -> str:
@@ -463,11 +471,12 @@ class Storage:
             self._index.close()
             raise
 
-    def create_bucket(self, name: str, *, now: float) -> bool:
-        """Create a bucket; return False when it exists already."""
+    def create_bucket(self, name: str, *, now: float, settings: Mapping[str, str] | None = None) -> bool:
+        """Create a bucket with these settings; return False, and change nothing, when it exists already."""
         with self._index.transaction() as connection:
-            statement = "INSERT OR IGNORE INTO buckets (name, created) VALUES (?, ?)"
-            return connection.execute(statement, (name, now)).rowcount == 1
+            statement = "INSERT OR IGNORE INTO buckets VALUES (?, ?, ?)"
+            row = name, now, json.dumps(settings or {}, ensure_ascii=False)
+            return connection.execute(statement, row).rowcount == 1
 
     def bucket(self, name: str) -> Bucket:
         """Return a bucket; raise OSSError 404 NoSuchBucket if it is missing."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from local_oss import LocalOSS
 from local_oss.errors import OSSError, file_already_exists
-from local_oss.object_headers import forbids_overwrite, object_headers
+from local_oss.object_headers import forbids_overwrite, headers_to_store
 from local_oss.operations.multipart import MIN_PART_SIZE
 from local_oss.storage.index import StoredObject as LocalObject
 from local_oss.storage.storage import Bucket
@@ -125,7 +125,8 @@ class InProcessBucket:
         with _as_bucket_errors():
             if forbids_overwrite(lower) and self._bucket.get(key) is not None:
                 raise file_already_exists()
-            return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss.options.clock()).id
+            headers_kept = headers_to_store(self._bucket, lower)
+            return self._bucket.begin(key, content_type, headers_kept, now=self._oss.options.clock()).id
 
     def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
         """Return the stored parts; NotStoredError if there is no such upload."""
@@ -149,6 +150,7 @@ class InProcessBucket:
             if any(part.size < MIN_PART_SIZE for part in chosen[:-1]):
                 raise OSSError(400, "EntityTooSmall", "")
             acl = {name: value for name, value in lower.items() if name == "x-oss-object-acl"}
+            headers_to_store(self._bucket, acl)  # raises OSSError for a public ACL
             upload = replace(upload, headers={**upload.headers, **acl})
             now, forbid = self._oss.options.clock(), forbids_overwrite(lower)
             return _stored(self._bucket.complete(upload, chosen, now=now, forbid_overwrite=forbid))

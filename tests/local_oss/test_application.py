@@ -5,8 +5,10 @@ import pytest
 from webtest import TestApp
 
 from local_oss import LocalOSS
+from local_oss.environ import Address
 
 from .form_client import NOW, form, policy, post, sign_v1, sign_v4
+from .sdk_signer import sign, signed_headers
 from .signed_client import SignedClient
 from .signed_client import code_and_ec as code
 from .stored import put
@@ -169,6 +171,36 @@ def test_an_acl_of_the_options_is_of_every_bucket_and_kept(make_oss, tmp_path):
     ] * 2
     with pytest.raises(ValueError, match="an ACL is one of private, public-read, public-read-write, not 'default'"):
         make_oss(acl="default", directory=tmp_path / "other")
+
+
+def test_where_v1_is_refused_v4_works_in_header_url_and_form(make_oss):
+    oss = make_oss(acl="private", refuse_v1=True)
+    app, address = TestApp(oss), Address("examplebucket", "a")
+    put(oss.storage.bucket("examplebucket"), "a")
+    header = signed_headers("v1", address=address, account=oss.account)
+    url = sign("v1", address=address, account=oss.account, expires=60)["QUERY_STRING"]
+    for response in (
+        app.get("/examplebucket/a", headers=header, status=403),
+        app.get(f"/examplebucket/a?{url}", status=403),
+        post(app, form({"key": "a", **sign_v1(oss, policy())})),
+    ):
+        assert code(response) == (403, "AccessDenied", "0002-00000080")
+        assert response.xml.findtext("Message") == "V1 signature is forbidden"
+    assert SignedClient(oss)("GET", "examplebucket", key="a").body == b"hi oss"
+    assert app.get(oss.signed_url("a").removeprefix(oss.url)).body == b"hi oss"
+    post(app, form({"key": "a", **sign_v4(oss)}), status=204)
+
+
+def test_without_a_signature_nothing_says_that_v1_is_forbidden(make_oss):
+    app = TestApp(make_oss(acl="private", refuse_v1=True))
+    responses = app.get("/examplebucket/a", status=403), post(app, form({"key": "a"}))
+    assert [code(response)[2] for response in responses] == ["0003-00000001"] * 2
+
+
+@pytest.mark.parametrize("expires", [0, 0.5, 7 * 86400 + 1])
+def test_a_signed_url_is_valid_for_a_second_to_seven_days(oss, expires):
+    with pytest.raises(ValueError, match="is valid for 1 to 604800 seconds"):
+        oss.signed_url("a", expires=expires)
 
 
 def test_a_bucket_is_private_unless_asked(tmp_path):

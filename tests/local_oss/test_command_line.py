@@ -89,6 +89,8 @@ def test_the_greeting_warns_beyond_this_machine(oss):
     assert "to see each request" not in safe[0]
     lines = list(greeting(oss, parser().parse_args([*beyond, "--open-inspector"])))
     assert "It listens beyond this machine: anyone who can connect can use its inspector." in lines
+    allowing = list(greeting(oss, parser().parse_args([*beyond, "--allow-public"])))
+    assert "It listens beyond this machine: anyone who can connect can read objects with a public ACL." in allowing
     assert warning not in list(greeting(oss, parser().parse_args(["--listen", "[::1]:8081"])))
 
 

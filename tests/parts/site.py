@@ -62,7 +62,7 @@ class Site:
             import time
 
             clock = time.time
-        self.oss = self._stack.enter_context(LocalOSS(key_bits=512, clock=clock))
+        self.oss = self._stack.enter_context(LocalOSS(key_bits=512, clock=clock, allow_public=True))
         if sdk:
             self._stack.enter_context(serving_oss(self.oss))
         self.settings = Settings(

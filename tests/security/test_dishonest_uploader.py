@@ -174,13 +174,19 @@ def test_a_form_for_an_exact_name_takes_no_other_fields(version: str) -> None:
             assert attack.refused(attack.post([*attack.fields.items(), added])), added
 
 
-@pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
+@pytest.mark.parametrize("what", ["overwriting", "storage class", "disposition", "metadata"])
 def test_not_pinned_a_form_for_a_prefix_takes_some_fields(what: str) -> None:
     """The README's table says so: the bucket's own rules must forbid what matters. The report stays true."""
     attack = Attack("v4", "prefix")
     with attack.client:
         upload = attack.accepted(attack.post([*attack.fields.items(), ADDED[what]]))
         assert (upload.size, upload.user, upload.custom) == (len(DATA), "eric", {})
+
+
+def test_block_public_access_refuses_a_public_acl_in_a_form_for_a_prefix() -> None:
+    attack = Attack("v4", "prefix")
+    with attack.client:
+        assert attack.refused(attack.post([*attack.fields.items(), ADDED["public"]]))
 
 
 UNKNOWN = {

@@ -271,7 +271,7 @@ def test_links_to_objects_of_a_private_bucket_are_signed(make_oss, path):
     browser = Browser(app)
     post(app, form({"key": "dir/图 .png", **sign_v1(oss, policy())}, b"hi oss"))
     text = browser.page(path.format(exchange=browser.newest()[0])).text
-    link = unescape(re.search(r'href="(/examplebucket/[^"]*Signature=[^"]*)"', text)[1])
+    link = unescape(re.search(r'href="(/examplebucket/[^"]*x-oss-signature=[^"]*)"', text)[1])
     assert app.get(link).body == b"hi oss"
     app.get(link.partition("?")[0], status=403)
     assert browser.page("/content?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png").body == b"hi oss"

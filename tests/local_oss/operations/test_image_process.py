@@ -204,7 +204,7 @@ def test_who_may_not_read_gets_no_thumbnail_and_a_signed_url_does(make_oss):
     app = TestApp(oss)
     stored.put(oss.storage.bucket("examplebucket"), "p", picture())
     assert app.get(f"/examplebucket/p?{PROCESS}=image/info", status=403).xml.findtext("Code") == "AccessDenied"
-    # V1 signs the parameter, so one that is added is another request.
+    # V4 signs the parameter, so one that is added is another request.
     url = f"{oss.signed_url('p')}&{PROCESS}=image/info"
     assert app.get(url, status=403).xml.findtext("Code") == "SignatureDoesNotMatch"
 

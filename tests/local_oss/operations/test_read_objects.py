@@ -235,7 +235,7 @@ def test_what_is_stored_compressed_is_not_compressed_again(oss, bucket):
 )
 def test_an_acl_says_who_may_read_without_a_signature(make_oss, bucket_acl, object_acl, is_readable):
     """The page on ACLs: an object's own ACL wins over the bucket's, `default` means the bucket's."""
-    oss = make_oss(acl="private")
+    oss = make_oss(acl="private", allow_public=True)
     app, client, name = TestApp(oss), SignedClient(oss), oss.bucket
     headers = {"x-oss-object-acl": object_acl} if object_acl else {}
     client("PUT", name, body=b"hi oss", key="a", headers=headers)
@@ -259,7 +259,7 @@ def test_nobody_learns_what_a_private_bucket_lacks(make_oss):
 
 
 def test_an_acl_changes_at_once(make_oss):
-    oss = make_oss(acl="private")
+    oss = make_oss(acl="private", allow_public=True)
     app, client = TestApp(oss), SignedClient(oss)
     client("PUT", "examplebucket", body=b"hi oss", key="a")
     app.get("/examplebucket/a", status=403)

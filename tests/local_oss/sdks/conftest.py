@@ -31,7 +31,7 @@ def serve(recorder, tmp_path):
 
         def serve(**options):
             folder = tmp_path / f"objects-{next(numbers)}"
-            defaults = {"directory": folder, "key_bits": 512, "transport": lint(recorder)}
+            defaults = {"directory": folder, "key_bits": 512, "transport": lint(recorder), "allow_public": True}
             oss = stack.enter_context(LocalOSS(**{**defaults, "cors_rules": [CORSRule(["*"])], **options}))
             return stack.enter_context(serving_oss(oss))
 
