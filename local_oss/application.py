@@ -24,7 +24,7 @@ from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender, HTTPTransport, WSGITransport
 from .callbacks.signing_key import CallbackKey
 from .cors import CORS
-from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
+from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name, is_endpoint
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults
 from .inspector.access import object_headers
@@ -280,6 +280,9 @@ class LocalOSS(Service):
         is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host
         if method in ("GET", "HEAD") and is_key:
             return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
+        if is_endpoint(environ) and environ.get("PATH_INFO", "/") != "/":
+            message = "The bucket you are attempting to access must be addressed using OSS third level domain."
+            raise OSSError(403, "SecondLevelDomainForbidden", message)
         faults = self._request_faults(environ)
         try:
             # A path as a key of each bucket is an address that only a signature can choose.

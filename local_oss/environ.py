@@ -134,6 +134,18 @@ def host_name(environ: Mapping[str, Any]) -> str:
     return host.partition(":")[0]
 
 
+def is_endpoint(environ: Mapping[str, Any]) -> bool:
+    """Return whether the Host is an endpoint of OSS, oss-REGION.aliyuncs.com, which names no bucket."""
+    return bool(_ENDPOINT.fullmatch(host_name(environ)))
+
+
+def default_domain(environ: Mapping[str, Any]) -> str:
+    """Return the Host if it is a bucket's default domain in the internet, BUCKET.oss-REGION.aliyuncs.com; else ""."""
+    host = host_name(environ)
+    endpoint = host.partition(".")[2]
+    return host if _ENDPOINT.fullmatch(endpoint) and not endpoint.endswith("-internal.aliyuncs.com") else ""
+
+
 def arrival(environ: Mapping[str, Any], now: float) -> float:
     """Return when the request arrived, on the clock that now reads `now` (a test has a clock of its own).
 

@@ -58,6 +58,7 @@ from .recovery.sweep import Reconciliation
 from .settings import Settings
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
+from .signing.v1 import REFUSED_TO_ACCOUNTS_SINCE, REFUSED_TO_BUCKETS_SINCE
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import request_target
 from .wsgi.observers import Observers
@@ -289,6 +290,7 @@ class DirectUpload:
             request_for=FoundRequest(self._callback_path, url),
         )
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
+        _warn_of_v1(settings)
         self.direct_uploads = (self, *direct_uploads_of(app))
         self._build()
 
@@ -581,6 +583,17 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
             "server in front turns %s into %s; set %s",
             without_password(url), own_path, path, own_path, fix,
         )  # fmt: skip
+
+
+def _warn_of_v1(settings: Settings) -> None:
+    """Log that OSS no longer takes signatures of version 1 from everybody, if the settings ask for them."""
+    if settings.signature_version == "v1":
+        log.warning(
+            "OSS_SIGNATURE_VERSION is v1, which OSS refuses, in phases, for accounts made since %s and buckets made "
+            "since %s (EC 0002-00000080); set OSS_SIGNATURE_VERSION=v4",
+            REFUSED_TO_ACCOUNTS_SINCE,
+            REFUSED_TO_BUCKETS_SINCE,
+        )
 
 
 @functools.cache

@@ -75,3 +75,12 @@ def test_each_url_that_leads_elsewhere_is_named(caplog: pytest.LogCaptureFixture
     (text,) = warnings(caplog, "https://a.example.com/oss/callback;https://b.example.com/x", on_upload=print)
     assert "https://b.example.com/x" in text
     assert "a.example.com" not in text
+
+
+@pytest.mark.parametrize(("version", "number"), [("v1", 1), ("v4", 0)])
+def test_signature_version_v1_is_warned_of(caplog: pytest.LogCaptureFixture, version: str, number: int) -> None:
+    with caplog.at_level(logging.WARNING):
+        DirectUpload(legacy, Settings(**{**VALUES, "signature_version": version}))
+    texts = [text for text in caplog.messages if "OSS_SIGNATURE_VERSION is v1" in text]
+    assert len(texts) == number
+    assert all("2025-03-01" in text and text.endswith("; set OSS_SIGNATURE_VERSION=v4") for text in texts)

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from typing import BinaryIO
 
 from ..bodies import chunks
-from ..environ import http_time
+from ..environ import default_domain, http_time
 from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
 from ..object_headers import PUBLIC_ACLS
 from ..request import Request
@@ -46,6 +46,12 @@ COMPRESSED_TYPES = frozenset(
 )
 MIN_COMPRESSED_SIZE = 1024
 
+#: Programs for phones: their types and the ends of their names. OSS's default domains do not hand them to everybody.
+PACKAGE_TYPES = ("application/vnd.android.package-archive", "application/iphone")
+PACKAGE_NAMES = (".apk", ".ipa")
+#: What browsers download from a default domain, where they would show it from a domain of the owner's.
+DOWNLOADED_TYPE = "text/html"
+
 _REFUSED = re.compile(r"q=0(\.0*)?")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
@@ -55,6 +61,7 @@ def get_object(request: Request) -> Response:
     stored, file = _open(request)
     with ExitStack() as stack:
         stack.enter_context(file)
+        _check_domain(request, stored)
         if request.query.get(PROCESS):
             response = _processed(stored, file, request.query[PROCESS], overrides)
         else:
@@ -183,6 +190,24 @@ def _check_readable(request: Request, stored: StoredObject | None) -> None:
     raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
 
 
+def _browsed_domain(request: Request) -> str:
+    """Return the default domain at which a browser asks, without a signature or by a signed URL; else ""."""
+    return "" if request.headers.get("authorization") else default_domain(request.environ)
+
+
+def _check_domain(request: Request, stored: StoredObject) -> None:
+    """Raise OSSError for a program of a phone that a browser would get from a default domain."""
+    domain = _browsed_domain(request)
+    is_package = stored.content_type in PACKAGE_TYPES or stored.key.lower().endswith(PACKAGE_NAMES)
+    if domain and is_package and request.method == "GET":
+        message = (
+            "The APK file is not allowed to be distributed in a public network using the OSS endpoint, please use CNAME"
+            " instead."
+        )
+        ec = "0048-00000203" if ".oss-accelerate" in domain else "0048-00000200"
+        raise OSSError(400, "ApkDownloadForbidden", message, ec)
+
+
 def _overrides(request: Request) -> dict[str, str]:
     """Return the headers that a signed request wants in place of the stored ones."""
     parameters = {name: f"response-{name.lower()}" for name in OVERRIDABLE}
@@ -197,6 +222,9 @@ def _overrides(request: Request) -> dict[str, str]:
 
 def _object_response(stored: StoredObject, file: BinaryIO, request: Request, overrides: dict[str, str]) -> Response:
     described = {"x-oss-storage-class": "Standard", "Content-Type": stored.content_type, **stored.headers, **overrides}
+    if _browsed_domain(request) and described["Content-Type"].partition(";")[0].strip().lower() == DOWNLOADED_TYPE:
+        forced = {"Content-Disposition": "attachment", "x-oss-force-download": "true", "x-oss-ec": "0048-00000001"}
+        described.update(forced)
     headers: Headers = [
         *stored.checksum_headers,
         ("Last-Modified", formatdate(stored.last_modified, usegmt=True)),

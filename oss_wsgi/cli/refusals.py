@@ -68,11 +68,12 @@ def fix_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) ->
         return Text("The bucket is in another region: set OSS_REGION={1}.", region)
     if "region" in refusal.message.lower():  # of a V4 signature
         return "Set OSS_REGION to the bucket's own region, which the console shows: `oss-wsgi doctor --only region`."
-    if refusal.code == "AccessDenied" and _is_without_right(refusal):
+    row = find(refusal.ec)
+    if refusal.code == "AccessDenied" and (row is None or refusal.ec == _NO_RIGHT) and _is_without_right(refusal):
         return Text("Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {1} on {2}.", rights, resource)
-    if refusal.code in _KEY_CODES and not find(refusal.ec):
+    if refusal.code in _KEY_CODES and row is None:
         return _KEY
-    row = find(refusal.ec) or find(refusal.code)
+    row = row or find(refusal.code)
     if row is not None:
         return row.fix
     return sentences(*(row.fix for row in rows_of_status(status, OSS)[:1])) or REACH_OSS

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 import io
+import logging
 import os
 import socket
 import sys
@@ -211,7 +212,8 @@ def _page(
     is_enough = inherited.is_local and settings.ledger is None
     ledger = MemoryLedger(clock=time.time) if is_enough else ledger_of(settings)
     stack.callback(ledger.close)
-    page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
+    with _warnings_of_the_first(inherited.number):
+        page = site(settings, arguments.prefix, ledger=ledger, metrics=metrics, serve_metrics=False, links=links)
     # Nothing here reads the headers of proxies.
     return page, {"max_request_body_size": MAX_BODY, "clear_untrusted_proxy_headers": False}
 
@@ -223,7 +225,8 @@ def _own_application(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
             stream.reconfigure(line_buffering=True)
-    app = load_application(arguments.app)
+    with _warnings_of_the_first(inherited.number):
+        app = load_application(arguments.app)
     shown = direct_uploads_of(app)
     for uploads in shown:
         has_ledger = not isinstance(uploads.ledger, MemoryLedger)
@@ -261,6 +264,21 @@ def _own_application(
     if inherited.callback_url or not (shown and hasattr(app, "is_callback")):  # else there is nothing to watch for
         app = ApplicationWatch(app, say, say_hidden, arguments.prefix if inherited.callback_url else None)
     return app, {"file_bytes": default_file_bytes(inherited.processes)}
+
+
+@contextlib.contextmanager
+def _warnings_of_the_first(number: int) -> Iterator[None]:
+    """Drop what DirectUpload logs when it is made, in all processes but the first: they would only repeat it."""
+    logger = logging.getLogger(DirectUpload.__module__)
+
+    def is_needed(_: logging.LogRecord) -> bool:
+        return number <= 1
+
+    logger.addFilter(is_needed)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_needed)
 
 
 def _unused_local_oss(shown: Sequence[DirectUpload], arguments: Namespace) -> Iterator[str]:

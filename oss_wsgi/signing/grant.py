@@ -14,7 +14,7 @@ from ..http import essence
 from ..object_names import dir_problem, is_hidden, path_problem
 from ..settings_check import MAX_EXPIRES, MAX_OBJECT_BYTES
 
-_ACLS = ("default", "private", "public-read", "public-read-write")
+ACLS = ("default", "private", "public-read", "public-read-write")
 _STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 _METADATA_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -118,8 +118,8 @@ class Grant:
             yield f"max_objects must be a whole number of 1 to {MAX_OBJECTS}, not {self.max_objects!r}."
 
     def _field_problems(self) -> Iterator[str]:
-        if self.acl is not None and self.acl not in _ACLS:
-            yield f"acl must be one of {', '.join(_ACLS)}, not {self.acl!r}."
+        if self.acl is not None and self.acl not in ACLS:
+            yield f"acl must be one of {', '.join(ACLS)}, not {self.acl!r}."
         if self.storage_class is not None and self.storage_class not in _STORAGE_CLASSES:
             yield f"storage_class must be one of {', '.join(_STORAGE_CLASSES)}, not {self.storage_class!r}."
         for name in self.metadata:

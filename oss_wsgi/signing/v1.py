@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 
+#: The days from which OSS refuses this version for accounts and for buckets that are made, in phases (protocol.md 4).
+REFUSED_TO_ACCOUNTS_SINCE = "2025-03-01"
+REFUSED_TO_BUCKETS_SINCE = "2025-09-01"
+
 
 def identity_fields(access_key_id: str) -> dict[str, str]:
     """Return the form fields that name the signer."""

@@ -53,6 +53,8 @@ def test_another_document_has_no_code(body: bytes) -> None:
         (OSSRefusal("AccessDenied", "You have no right", "0003-00000001"), "oss:PutObject on acs:oss:*:*:b/*"),
         (OSSRefusal("AccessDenied", "because of bucket acl.", ""), "oss:PutObject on acs:oss:*:*:b/*"),
         (OSSRefusal("AccessDenied", "Policy expired.", "0006-00000213"), "OSS_UPLOAD_EXPIRES"),
+        (OSSRefusal("AccessDenied", "Put public object acl is not allowed", "0016-00000901"), "Block Public Access"),
+        (OSSRefusal("AccessDenied", "Access denied by authorizer's policy.", "0003-00000201"), "Deny"),
         (OSSRefusal("InvalidAccessKeyId", "", "0002-00000902"), "OSS_ACCESS_KEY_ID"),
         (OSSRefusal("SignatureDoesNotMatch", "", ""), "OSS_ACCESS_KEY_SECRET"),
         (OSSRefusal("NoSuchBucket", "", ""), "OSS_BUCKET"),

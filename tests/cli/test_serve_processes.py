@@ -422,3 +422,14 @@ def test_too_many_connections_are_said_once() -> None:
     with running_server("--processes", "2", "--connections", "900000000") as server:
         log = server.log("Ctrl-C ends it.")
     assert log.count("connections were asked for") == 1
+
+
+@pytest.mark.parametrize("app", [(), ("--app", "uploads:application")], ids=["page", "application"])
+def test_a_warning_of_the_start_is_said_once_for_all(folder: Path, app: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, *app, "--processes", "2"]
+    environ = clean_environ(PYTHONPATH=str(ROOT), OSS_SIGNATURE_VERSION="v1")
+    with serving(command, environ, folder) as server:
+        server.log("Ctrl-C ends it.")
+        wait_until(lambda: "".join(server.lines).count("OSS_SIGNATURE_VERSION is v1") > 0)
+        wait_until(lambda: fetches(server, "") and len(children_of(server.process.pid)) == 2)
+    assert "".join(server.lines).count("OSS_SIGNATURE_VERSION is v1") == 1

@@ -203,6 +203,22 @@ def test_a_signed_url_is_valid_for_a_second_to_seven_days(oss, expires):
         oss.signed_url("a", expires=expires)
 
 
+def test_an_endpoint_as_the_host_refuses_a_bucket_in_the_path(app, oss):
+    """Recorded in June 2022."""
+    endpoint = {"Host": "oss-cn-hangzhou.aliyuncs.com"}
+    put(oss.storage.bucket("examplebucket"), "a")
+    message = "The bucket you are attempting to access must be addressed using OSS third level domain."
+    for response in (
+        app.get("/examplebucket/a", headers=endpoint, status=403),
+        app.put("/new-bucket", headers=endpoint, status=403),
+        post(app, form({"key": "a", **sign_v4(oss)}), headers=endpoint),
+    ):
+        assert code(response)[:2] == (403, "SecondLevelDomainForbidden")
+        assert response.xml.findtext("Message") == message
+    header = signed_headers("v4", address=Address(None, ""), account=oss.account)
+    assert app.get("/", headers={**header, **endpoint}).xml.findtext(".//Bucket/Name") == "examplebucket"
+
+
 def test_a_bucket_is_private_unless_asked(tmp_path):
     with LocalOSS(directory=tmp_path, key_bits=512) as oss:
         assert oss.storage.bucket(oss.bucket).acl == "private"

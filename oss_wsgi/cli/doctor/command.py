@@ -11,14 +11,14 @@ from typing import Any
 
 from ...exceptions import GrantError, OSSWSGIError
 from ...explanations.text import Text, sentences
-from ...signing.grant import Grant
+from ...signing.grant import ACLS, Grant
 from ..options import EPILOG, add_settings, environ_of
 from ..terminal import MisuseError, coloured, plain, said, waiting
 from .browser import check_host, check_page, check_signature
 from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
-from .oss import check_bucket, check_clock, check_cors, check_region, check_v4
+from .oss import check_bucket, check_clock, check_cors, check_public_access, check_region, check_v4
 from .rights import check_parts, check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
@@ -33,6 +33,7 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "bucket": check_bucket,
     "region": check_region,
     "v4": check_v4,
+    "public": check_public_access,
     "cors": check_cors,
     "callback-url": check_callback_url,
     "callback": check_callback,
@@ -81,6 +82,11 @@ def add(subparsers: Any) -> None:
         help=f"user of the test upload, written as in your Grant(user=...); {DEFAULT_USER}",
     )
     parser.add_argument("--data", metavar="JSON", help="data of the test upload, as the handler reads it; {}")
+    parser.add_argument(
+        "--acl",
+        choices=ACLS,
+        help="acl of your Grant, also for the test upload; of a public one the check `public` asks the bucket",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(parser)
     parser.set_defaults(run=run)
@@ -100,7 +106,7 @@ def run(arguments: Namespace) -> int:
     context = CheckContext(
         environ_of(arguments),
         writes=writes,
-        grant=_grant(arguments.user or DEFAULT_USER, arguments.data),
+        grant=_grant(arguments.user or DEFAULT_USER, arguments.data, arguments.acl),
         calls_handler=arguments.handler,
     )
     named_findings: list[tuple[str, Finding]] = []
@@ -123,10 +129,10 @@ def run(arguments: Namespace) -> int:
     return 1 if any(finding.colour == "red" for _, finding in named_findings) else 0
 
 
-def _grant(user: str, data: str | None) -> Grant:
+def _grant(user: str, data: str | None, acl: str | None) -> Grant:
     """Return the grant of the test upload. Raises MisuseError."""
     try:
-        return Grant(user=user, data={} if data is None else json.loads(data))
+        return Grant(user=user, data={} if data is None else json.loads(data), acl=acl)
     except GrantError as cause:
         raise MisuseError(f"The test upload: {cause}") from cause
     except (ValueError, RecursionError) as cause:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
@@ -231,12 +232,21 @@ class CheckContext:
 
     @functools.cached_property
     def dry_run_response(self) -> Response:
-        """Return OSS's response to a signed form whose file is too small for its policy: OSS stores nothing."""
+        """Return OSS's response to a dry run, signed with V4 if the region is known."""
         self.require(*_BUCKET_VARIABLES, "OSS_SIGNATURE_VERSION")
-        settings = self.settings
-        if settings.region:
-            settings = replace(settings, signature_version="v4")
-        settings = replace(settings, callback_url=None, upload_content_types=())
+        return self.dry_run("v4" if self.settings.region else self.settings.signature_version)
+
+    @functools.cached_property
+    def bucket_info(self) -> Any:
+        """Return the SDK's BucketInfo; this needs the right oss:GetBucketInfo. Raises SettingsError, SDKCallError."""
+        with self.sdk_client() as client:
+            return client.ask("get_bucket_info", "GetBucketInfoRequest").bucket_info
+
+    def dry_run(self, signature_version: str) -> Response:
+        """Return OSS's response to a signed form whose file is too small for its policy: OSS stores nothing."""
+        settings = replace(
+            self.settings, signature_version=signature_version, callback_url=None, upload_content_types=()
+        )
         form = self.signed_form(settings, Grant(), size=1)
         body = FormBody(form.fields, FILENAME, io.BytesIO(), 0)
         return ask_oss("POST", form.url, body.headers, body)

@@ -7,10 +7,12 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...exceptions import SettingsError
+from ...explanations.rows import row_of
 from ...explanations.text import Text, joined
 from ...sdk.client import SDKCallError
 from ...sdk.cors import rule_for
-from ..refusals import read_refusal, region_of, say_sdk_error
+from ...signing.v1 import REFUSED_TO_ACCOUNTS_SINCE, REFUSED_TO_BUCKETS_SINCE
+from ..refusals import fix_sdk_error, read_refusal, region_of, say_sdk_error
 from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning
 
 #: Seconds that OSS tolerates between its clock and a signature's time.
@@ -121,13 +123,66 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
     if refusal.code == "EntityTooSmall":
         message = "OSS accepts V4 signatures with this key"
         if context.settings.signature_version == "v1":
-            yield warning(Text("{1}, but OSS_SIGNATURE_VERSION is v1", message), "Set OSS_SIGNATURE_VERSION=v4.")
+            yield _check_v1(message, context)
         else:
             yield ok(message)
     elif response.status < 300:
         yield error("OSS stored a file that the policy forbids", _FIX_NOT_OSS)
     else:
         yield refused("OSS refused a form signed with these settings", response, context.settings, _FIX_NOT_OSS)
+
+
+def _check_v1(v4_is_accepted: str, context: CheckContext) -> Finding:
+    """Return whether OSS still accepts the signature V1 of the settings, and why it may end."""
+    response = context.dry_run("v1")
+    refusal = read_refusal(response.body)
+    if refusal.code != "EntityTooSmall":
+        message = Text("{1}, but OSS_SIGNATURE_VERSION is v1, which it refuses", v4_is_accepted)
+        return refused(message, response, context.settings, _FIX_NOT_OSS)
+    message = Text("{1}, but OSS_SIGNATURE_VERSION is v1", v4_is_accepted)
+    try:
+        made = f"{context.bucket_info.creation_date:%Y-%m-%d}"
+    except (SettingsError, SDKCallError):
+        made = ""
+    if made >= REFUSED_TO_BUCKETS_SINCE:
+        message = Text(
+            "{1}, and OSS refuses it, in phases, for buckets made since {2}: this one was made on {3}",
+            message,
+            REFUSED_TO_BUCKETS_SINCE,
+            made,
+        )
+    else:
+        message = Text(
+            "{1}, which it refuses, in phases, for accounts made since {2} and buckets made since {3}",
+            message,
+            REFUSED_TO_ACCOUNTS_SINCE,
+            REFUSED_TO_BUCKETS_SINCE,
+        )
+    return warning(message, "Set OSS_SIGNATURE_VERSION=v4.")
+
+
+def check_public_access(context: CheckContext) -> Iterator[Finding]:
+    """Check that the bucket allows the public ACL that a grant gives to objects."""
+    acl = context.grant.acl or "default"
+    if not acl.startswith("public-"):
+        yield ok("no public ACL is asked for; if a Grant of the application has one, try it: --acl public-read")
+        return
+    _ = context.host
+    try:
+        is_blocked = context.bucket_info.block_public_access
+    except (SettingsError, SDKCallError) as cause:
+        fix = "Install the SDK: `pip install 'oss-wsgi[sdk]'`."
+        if isinstance(cause, SDKCallError):
+            fix = fix_sdk_error(cause, "oss:GetBucketInfo", context.settings.bucket or "")
+        yield warning(Text("not checked: {1}", say_sdk_error(cause)), fix)
+        return
+    if is_blocked:
+        yield error(
+            Text("the bucket blocks public access, so OSS refuses uploads with the ACL {1} (EC 0016-00000901)", acl),
+            row_of("ec", "0016-00000901").fix,
+        )
+    else:
+        yield ok(Text("the bucket allows objects with the ACL {1}", acl))
 
 
 def check_cors(context: CheckContext) -> Iterator[Finding]:

@@ -142,9 +142,67 @@ def test_the_v4_check_sends_no_callback(tmp_path: Path) -> None:
         assert "0007-00000008" in finding_of("write", deployment.environ)["said"]
 
 
-def test_signature_version_v1_is_yellow(tmp_path: Path) -> None:
-    with deployed(tmp_path, settings={"OSS_SIGNATURE_VERSION": "v1"}) as deployment:
-        assert "OSS_SIGNATURE_VERSION is v1" in finding_of("v4", deployment.environ, "yellow")["said"]
+V1 = {"OSS_SIGNATURE_VERSION": "v1"}
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (1756684799, "for accounts made since 2025-03-01 and buckets made since 2025-09-01"),
+        (1756684800, "for buckets made since 2025-09-01: this one was made on 2025-09-01"),
+    ],
+)
+def test_signature_version_v1_is_yellow_and_compared_with_the_age_of_the_bucket(
+    made: int, text: str, tmp_path: Path
+) -> None:
+    with deployed(tmp_path, settings=V1) as deployment:
+        deployment.oss.storage.delete_bucket(deployment.oss.bucket)
+        deployment.oss.storage.create_bucket(deployment.oss.bucket, now=made)
+        message = finding_of("v4", deployment.environ, "yellow")["said"]
+        assert "OSS_SIGNATURE_VERSION is v1" in message
+        assert message.endswith(text)
+
+
+def test_signature_version_v1_is_yellow_if_nothing_can_ask(
+    monkeypatch: pytest.MonkeyPatch, deployment: Deployment
+) -> None:
+    monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
+    assert "accounts made since" in finding_of("v4", deployment.environ | V1, "yellow")["said"]
+
+
+def test_a_refused_signature_version_v1_is_red(tmp_path: Path) -> None:
+    with deployed(tmp_path, settings=V1, oss={"refuse_v1": True}) as deployment:
+        finding = finding_of("v4", deployment.environ)
+    assert "EC 0002-00000080" in finding["said"]
+    assert "OSS_SIGNATURE_VERSION=v4" in finding["fix"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allow", "colour"),
+    [
+        ((), False, "green"),
+        (("--acl", "private"), False, "green"),
+        (("--acl", "public-read"), True, "green"),
+        (("--acl", "public-read"), False, "red"),
+        (("--acl", "public-read-write"), False, "red"),
+    ],
+)
+def test_the_bucket_is_asked_for_a_public_acl(
+    arguments: tuple[str, ...], allow: bool, colour: str, tmp_path: Path
+) -> None:
+    with deployed(tmp_path, oss={"allow_public": allow}) as deployment:
+        finding = finding_of("public", deployment.environ, colour, arguments)
+    assert ("--allow-public" in finding["fix"]) == (colour == "red")
+
+
+def test_a_bucket_that_cannot_be_asked_for_a_public_acl_is_yellow(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acl = ("--acl", "public-read")
+    unknown = deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another"}
+    assert "SignatureDoesNotMatch" in finding_of("public", unknown, "yellow", acl)["said"]
+    monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
+    assert "oss-wsgi[sdk]" in finding_of("public", deployment.environ, "yellow", acl)["fix"]
 
 
 def test_cors_rules_that_stop_a_page_are_found(deployment: Deployment, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from webob import Request
 from webtest import TestApp
 from webtest.lint import middleware as lint
 
+from local_oss.environ import Address
+
 from ..form_client import NOW, form, policy, post, sign_v1
+from ..sdk_signer import signed_headers
 from ..signed_client import SignedClient
 from ..signed_client import code_and_ec as code
 
@@ -267,3 +270,59 @@ def test_an_acl_changes_at_once(make_oss):
     assert app.get("/examplebucket/a").body == b"hi oss"
     client("PUT", "examplebucket", "acl", key="a", headers={"x-oss-object-acl": "default"})
     app.get("/examplebucket/a", status=403)
+
+
+DOMAIN = "examplebucket.oss-cn-hangzhou.aliyuncs.com"
+APK = "application/vnd.android.package-archive"
+
+
+@pytest.mark.parametrize(
+    ("key", "media_type", "host", "ec"),
+    [
+        ("a.apk", "application/octet-stream", DOMAIN, "0048-00000200"),
+        ("a.IPA", "application/octet-stream", DOMAIN, "0048-00000200"),
+        ("a", APK, DOMAIN, "0048-00000200"),
+        ("a", "application/iphone", DOMAIN, "0048-00000200"),
+        ("a.apk", APK, "examplebucket.oss-accelerate.aliyuncs.com", "0048-00000203"),
+        ("a.apk", APK, "examplebucket.oss-cn-hangzhou-internal.aliyuncs.com", None),
+        ("a.apk", APK, "img.example.com", None),
+        ("a.apk", APK, "127.0.0.1:8081", None),
+        ("apk", "application/octet-stream", DOMAIN, None),
+    ],
+)
+def test_a_program_of_a_phone_is_not_browsed_at_a_default_domain(make_oss, key, media_type, host, ec):
+    """EC page 0048-00000203; a signature in the header still gets the file, as published code found."""
+    oss = make_oss(cnames={"img.example.com": "examplebucket"})
+    app, client = TestApp(oss), SignedClient(oss)
+    client("PUT", "examplebucket", body=b"hi oss", key=key, headers={"content-type": media_type})
+    path = f"/examplebucket/{key}" if host.startswith("127") else f"/{key}"
+    query = oss.signed_url(key).partition("?")[2]
+    for url in (path, f"{path}?{query}"):
+        response = app.get(url, headers={"Host": host}, status="*")
+        if ec is None:
+            assert response.body == b"hi oss"
+        else:
+            assert code(response) == (400, "ApkDownloadForbidden", ec)
+    header = signed_headers("v4", address=Address("examplebucket", key), account=oss.account)
+    assert app.get(path, headers={**header, "Host": host}).body == b"hi oss"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "host", "is_forced"),
+    [
+        ("text/html", DOMAIN, True),
+        ("Text/HTML; charset=utf-8", DOMAIN, True),
+        ("text/plain", DOMAIN, False),
+        ("text/html", "img.example.com", False),
+        ("text/html", "localhost", False),
+    ],
+)
+def test_browsers_download_web_pages_of_a_default_domain(make_oss, media_type, host, is_forced):
+    """Recorded in July 2026."""
+    oss = make_oss(cnames={"img.example.com": "examplebucket"})
+    headers = {"content-type": media_type, "Content-Disposition": "inline"}
+    SignedClient(oss)("PUT", "examplebucket", body=b"hi oss", key="a", headers=headers)
+    response = TestApp(oss).get("/a", headers={"Host": host})
+    names = "Content-Disposition", "x-oss-force-download", "x-oss-ec"
+    expected = ["attachment", "true", "0048-00000001"] if is_forced else ["inline", None, None]
+    assert [response.headers.get(name) for name in names] == expected
