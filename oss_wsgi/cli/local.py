@@ -169,6 +169,7 @@ def _options_of(settings: Settings, arguments: Namespace, page: str) -> Namespac
     options.bucket, options.region = [settings.bucket_and_host()[0]], settings.region or LOCAL_REGION
     options.access_key_id, options.access_key_secret = settings.access_key_id, settings.access_key_secret
     options.security_token = settings.session_token
+    options.allow_public = arguments.local_allow_public
     options.cors = [page, *settings.allowed_origins]
     if page.startswith("http://127.0.0.1:"):
         options.cors.append(page.replace("127.0.0.1", "localhost", 1))

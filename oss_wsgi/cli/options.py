@@ -70,6 +70,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "--local-listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="%(default)s"
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
+    local.add_argument(
+        "--local-allow-public",
+        action="store_true",
+        help="switch Block Public Access off, so that a Grant may have a public acl",
+    )
     operation = parser.add_argument_group("operation")
     operation.add_argument(
         "--metrics-listen",

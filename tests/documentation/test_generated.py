@@ -67,7 +67,7 @@ def test_the_python_reference_has_every_argument_of_direct_upload_and_no_other()
 def test_the_choices_of_the_local_oss_are_its_arguments_and_options() -> None:
     page = (REFERENCE / "local-oss.md").read_text(encoding="utf-8")
     options = {name for action in local_parser()._actions for name in action.option_strings}
-    assert set(re.findall(r"--[a-z][a-z-]+", page)) == options - {"-h", "--help"}
+    assert set(re.findall(r"--[a-z][a-z0-9-]+", page)) == options - {"-h", "--help"}
     assert set(re.findall(r"\| `(\w+)=", page)) <= inspect.signature(LocalOSS).parameters.keys()
 
 
