@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -172,6 +173,14 @@ def test_where_files_go_is_said(folder: Path, tmp_path_factory: Any) -> None:
     with served(folder, "--app", "shop:application", "--local-dir", str(kept)) as running:
         assert f"Files go to {kept}.\n" in running.log("Ctrl-C ends it")
         assert "temporary folder" not in running.log()
+
+
+def test_a_public_acl_is_refused_as_by_a_new_bucket_unless_allowed(folder: Path) -> None:
+    (folder / "public.py").write_text(SHOP.replace('dir="users/eric"', 'dir="users/eric", acl="public-read"'))
+    with served(folder, "--app", "public:application") as running, pytest.raises(urllib.error.HTTPError, match="403"):
+        upload(running.url)
+    with served(folder, "--app", "public:application", "--local-allow-public") as running:
+        assert upload(running.url)["name"]
 
 
 def test_half_a_configuration_is_said(folder: Path) -> None:

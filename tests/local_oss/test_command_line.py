@@ -62,10 +62,13 @@ def test_the_options_are_those_of_the_class(monkeypatch):
     arguments = [f"--{name}={value}" for name, value in options.items()]
     arguments += ["--strict", "--exact-field-names", "--space-as-plus", "--test-mode", "--refuse-private-callback"]
     arguments += ["--bucket=one", "--bucket=two", "--cname=img.test=two", "--no-inspector", "--dir=.", "--reset"]
+    arguments += ["--allow-public", "--refuse-v1"]
     with pytest.raises(CannotStartError, match="enough"), ExitStack() as stack:
         start(parser().parse_args(arguments), stack)
     expected = {"region": "r", "callback_timeout": 0.25, "max_cors_rules": 2, "security_token": "t", "bucket": "one"}
-    expected |= dict.fromkeys(("strict", "exact_field_names", "space_as_plus", "test_mode", "reset_keys"), True)
+    expected |= dict.fromkeys(
+        ("strict", "exact_field_names", "space_as_plus", "test_mode", "reset_keys", "allow_public", "refuse_v1"), True
+    )
     expected |= {"allow_private_callback": False, "inspector": False, "cnames": {"img.test": "two"}}
     assert {name: seen[name] for name in expected} == expected
 

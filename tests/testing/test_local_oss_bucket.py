@@ -92,3 +92,12 @@ def test_a_request_can_be_made_to_fail_and_all_are_recorded(bucket: InProcessBuc
         bucket.head("b")
     assert bucket.head("b") is not None
     assert bucket.requests == [("head", "b"), ("head", "b")]
+
+
+def test_a_public_acl_is_refused_as_by_a_new_bucket(oss: LocalOSS, bucket: InProcessBucket) -> None:
+    public = {"x-oss-object-acl": "public-read"}
+    upload_id = bucket.begin("big", {})
+    for act in (lambda: bucket.begin("big", public), lambda: bucket.complete("big", upload_id, [], public)):
+        with pytest.raises(BucketRefusedError) as caught:
+            act()
+        assert caught.value.code == "AccessDenied"
