@@ -1,7 +1,8 @@
-"""Checks of `doctor` that ask OSS about the bucket: clock, bucket, region, signature V4 and CORS."""
+"""Checks of `doctor` that ask OSS about the bucket: clock, bucket, region, signature V4, public access and CORS."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -140,10 +141,10 @@ def _check_v1(v4_is_accepted: str, context: CheckContext) -> Finding:
         message = Text("{1}, but OSS_SIGNATURE_VERSION is v1, which it refuses", v4_is_accepted)
         return refused(message, response, context.settings, _FIX_NOT_OSS)
     message = Text("{1}, but OSS_SIGNATURE_VERSION is v1", v4_is_accepted)
-    try:
-        made = f"{context.bucket_info.creation_date:%Y-%m-%d}"
-    except (SettingsError, SDKCallError):
-        made = ""
+    made = ""
+    with contextlib.suppress(SettingsError, SDKCallError):
+        created = context.bucket_info.creation_date  # None if the answer has none
+        made = f"{created:%Y-%m-%d}" if created else ""
     if made >= REFUSED_TO_BUCKETS_SINCE:
         message = Text(
             "{1}, and OSS refuses it, in phases, for buckets made since {2}: this one was made on {3}",
