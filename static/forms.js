@@ -132,11 +132,12 @@ export class Forms {
     for (const input of inputs) this.#begin(input);
   }
 
-  /** Returns whether anybody may upload here, and this person. */
+  /** Returns whether the server takes signed IDs in forms, and this person may upload. */
   async #ask() {
     const limits = await this.#uploader.limits();
-    this.#isRefused = limits === null && !this.#uploader.limitsError.passing;
-    return !this.#isRefused;
+    const isAllowed = limits?.forms === true;
+    this.#isRefused = limits ? !isAllowed : !this.#uploader.limitsError.passing;
+    return isAllowed;
   }
 
   /** Whether a submission goes to the application, with files. */

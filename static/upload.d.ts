@@ -55,6 +55,8 @@ export interface UploadLimits {
   multipart_from: number | null;
   part_size: number | null;
   recover: boolean;
+  /** Whether a form may bring signed IDs in the place of its files. */
+  forms: boolean;
 }
 
 /** A file with its path below a folder, such as `holidays/2026/sea.jpg`. */

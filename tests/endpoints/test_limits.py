@@ -31,6 +31,7 @@ def test_the_settings_limits_are_told() -> None:
         "multipart_from": None,
         "part_size": None,
         "recover": False,
+        "forms": False,
     }
     assert response.content_type == "application/json"
     assert response.headers["Cache-Control"] == "no-store"

@@ -217,6 +217,33 @@ test("a page without such a form asks for no limits before a file is chosen in o
   same(network.sent.map(({ path }) => path), ["/oss/limits"]);
 });
 
+test("a server whose application reads no signed IDs gets the files, and none is sent before", async () => {
+  cloud.limits.forms = false;
+  const [form, input] = await page();
+  choose(input, text());
+  await settled();
+  same(line(), null);
+  await submit(form);
+  same([sent(), cloud.asked("signature")], [AS_EVER, []]);
+});
+
+test("while the limits are not known the files go themselves", async () => {
+  cloud.next("limits", (exchange) => refuse(exchange, 503, "unavailable"));
+  const [form, input] = await page();
+  await submit(form);
+  choose(input, text());
+  await settled();
+  await submit(form);
+  same(sent()[0], DIRECT[0]);
+  await leave();
+  cloud.next("limits", (exchange) => refuse(exchange, 503, "unavailable"), 9);
+  const [other, second] = await page();
+  choose(second, text());
+  await settled();
+  await submit(other);
+  same([sent(), status()], [AS_EVER, null]);
+});
+
 test("a person who was refused sees no line until the server allows a file", async () => {
   cloud.next("limits", (exchange) => refuse(exchange, 403, "forbidden"));
   cloud.next("limits");
@@ -625,7 +652,7 @@ test("a field that has texts beside its files goes as it is", async () => {
 test("a form has at most a thousand signed IDs, and the rest of its files themselves", async () => {
   const { Forms } = await load("forms.js");
   const add = ([{ file }]) => [{ file, state: "stored", running: false, signedId: `id-of-${file.name}` }];
-  const uploader = Object.assign(new EventTarget(), { add, limits: async () => ({}), start() {}, remove() {} });
+  const uploader = Object.assign(new EventTarget(), { add, limits: async () => ({ forms: true }), start() {}, remove() {} });
   new Forms(uploader, new URL("https://shop.example.com/")).start();
   const form = insert(`<form method="post" enctype="multipart/form-data">${INPUT}</form>`);
   choose(form.querySelector("input"), ...Array.from({ length: 1002 }, (_, index) => text(`${index}.txt`)));

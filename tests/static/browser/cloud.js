@@ -26,6 +26,7 @@
       multipart_from: null,
       part_size: null,
       recover: true,
+      forms: true,
     },
     hasCallback: true,
     objects: new Map(),
