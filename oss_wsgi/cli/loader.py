@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,10 @@ from ..serving import until_stopped
 from ..serving.until_stopped import CannotStartError
 
 if TYPE_CHECKING:
+    import webob
     from _typeshed.wsgi import WSGIApplication
+
+    from ..signing.grant import Grant
 
 _SPELLED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(\))?")
 _CANNOT_IMPORT = (
@@ -30,6 +35,7 @@ _NO_APPLICATION = (
     "Name a callable that takes (environ, start_response); NAME() calls a factory. `uvicorn MODULE:NAME` serves an "
     "ASGI application, in which oss_wsgi.asgi.DirectUpload can be mounted."
 )
+_NO_AUTHORIZE = "Name a plain function that takes a webob.Request, and returns a Grant or None."
 
 
 class CannotLoadError(CannotStartError):
@@ -71,13 +77,30 @@ def load_application(name: str) -> WSGIApplication:
     """Return the WSGI application that a name leads to. Raises CannotLoadError and SettingsError."""
     application: WSGIApplication = load(name)
     try:
-        inspect.signature(application).bind("environ", "start_response")
+        _check_takes(application, "environ", "start_response")
     except TypeError as error:
         problem = Text("{1} is no WSGI application: {2}.", name, error)
         raise CannotLoadError(Text("{1}\n{2}", problem, _NO_APPLICATION)) from error
-    except ValueError:  # written in C, so Python does not know what it takes
-        pass
     return application
+
+
+def load_authorize(name: str) -> Callable[[webob.Request], Grant | None]:
+    """Return the ``authorize`` that a name leads to. Raises CannotLoadError and SettingsError."""
+    authorize: Callable[[webob.Request], Grant | None] = load(name)
+    try:
+        _check_takes(authorize, "request")
+        if inspect.iscoroutinefunction(authorize):
+            raise TypeError("it is an async function")
+    except TypeError as error:
+        problem = Text("{1} cannot say who may upload: {2}.", name, error)
+        raise CannotLoadError(Text("{1}\n{2}", problem, _NO_AUTHORIZE)) from error
+    return authorize
+
+
+def _check_takes(function: Callable[..., Any], *arguments: str) -> None:
+    """Raise TypeError unless a function can be called with these arguments, as far as Python knows."""
+    with contextlib.suppress(ValueError):  # a function in C may not say what it takes
+        inspect.signature(function).bind(*arguments)
 
 
 def _explained(error: BaseException) -> str:

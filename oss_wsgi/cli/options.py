@@ -37,7 +37,7 @@ def server_parser() -> argparse.ArgumentParser:
     """Return the parser of server.py, which serves only the page."""
     parser = CommandParser(description=DESCRIPTION, epilog=EPILOG)
     add_server_options(parser)
-    parser.set_defaults(app=None, reload=False)
+    parser.set_defaults(app=None, forms=False, authorize=None, reload=False)
     return parser
 
 

@@ -39,9 +39,9 @@ from ..signing.presigned_url import URLPresigner
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.questions import nonblocking_test
-from .loader import CannotLoadError, check_spelling, load_application
+from .loader import CannotLoadError, check_spelling, load_application, load_authorize
 from .local import local_environ, start_local_oss, why_local
-from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
+from .options import DESCRIPTION, EPILOG, add_server_options, environ_of, is_set
 from .reload import DRAIN, reload_forever, watch_what_failed
 from .terminal import note, said
 from .watch import ApplicationWatch
@@ -84,6 +84,18 @@ def add(subparsers: Any) -> None:
         "factory. If OSS_BUCKET is not set, it uses the local OSS",
     )
     own.add_argument(
+        "--forms",
+        action="store_true",
+        help="send the files of its forms straight to OSS; the application stays as it is, and finds them where it "
+        "reads posted files",
+    )
+    own.add_argument(
+        "--authorize",
+        metavar="MODULE:NAME",
+        help="with --forms: the function that says who may upload, as authorize of DirectUpload; without it everybody "
+        "may if OSS_ALLOW_ANONYMOUS is on",
+    )
+    own.add_argument(
         "--reload",
         action="store_true",
         help="restart it when one of its Python files changes; for development (oss-wsgi[reload]). Requests that "
@@ -105,23 +117,44 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
 
     Raises CannotStartError and SettingsError.
     """
-    if arguments.app is None and arguments.reload:
-        raise CannotStartError("--reload restarts your own application: name it with --app MODULE:NAME.")
+    _check_combination(arguments)
     check_prefix(arguments.prefix)
     try:
-        if arguments.app is not None:
-            check_spelling(arguments.app)
+        for option, name in (("--app", arguments.app), ("--authorize", arguments.authorize)):
+            if name is not None:
+                with _naming(option):
+                    check_spelling(name)
         child = inheritance(arguments.environ)
         if child is None:
             _serve_as_parent(arguments, stack)
         else:
             _serve_as_child(arguments, child, stack)
-    except CannotLoadError as error:
-        raise CannotStartError(Text("--app: {1}", error)) from error
     except SettingsError as error:
         if arguments.app is not None and os.path.isfile(ENV_FILE):
             raise SettingsError(*error.problems, ENV_FILE_IS_NOT_READ) from error
         raise
+
+
+def _check_combination(arguments: Namespace) -> None:
+    """Raise CannotStartError for an option that says nothing without another."""
+    if arguments.app is None and arguments.reload:
+        raise CannotStartError("--reload restarts your own application: name it with --app MODULE:NAME.")
+    if arguments.app is None and arguments.forms:
+        raise CannotStartError("--forms takes the files of your own application: name it with --app MODULE:NAME.")
+    if arguments.authorize is not None and not arguments.forms:
+        raise CannotStartError(
+            "--authorize says who may upload by the forms of --app MODULE:NAME: add --forms. A DirectUpload in your "
+            "module takes authorize itself."
+        )
+
+
+@contextlib.contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """Raise what cannot be loaded with the option that names it."""
+    try:
+        yield
+    except CannotLoadError as error:
+        raise CannotStartError(Text("{1}: {2}", option, error)) from error.__cause__
 
 
 def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
@@ -130,10 +163,16 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         raise CannotStartError("--reload restarts one process, for development: leave --processes out.")
     environ = environ_of(arguments)
     reason = why_local(arguments, environ)
+    is_open = is_set(environ, "OSS_ALLOW_ANONYMOUS")  # the default of a local OSS is not the person's own word
     if reason:
         environ = local_environ(environ, arguments.local_dir)
     settings = _settings(environ, arguments, is_local=reason is not None)
-    if arguments.app is None and reason is None:  # the local OSS brings both
+    if arguments.forms and arguments.authorize is None and not (is_open and settings.allow_anonymous):
+        raise CannotStartError(
+            "--forms: name the function that says who may upload with --authorize MODULE:NAME, or let everybody upload "
+            "with OSS_ALLOW_ANONYMOUS=on."
+        )
+    if not _makes_own(arguments) and reason is None:  # the local OSS brings both
         _check_shared(arguments.processes, settings, has_ledger=settings.ledger is not None)
     own = _open_sockets(arguments, stack)
     if reason:
@@ -154,6 +193,11 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         _run(arguments, own, settings, stack)
 
 
+def _makes_own(arguments: Namespace) -> bool:
+    """Return whether the application makes its DirectUpload itself."""
+    return arguments.app is not None and not arguments.forms
+
+
 def _settings(environ: Mapping[str, str], arguments: Namespace, *, is_local: bool) -> Settings:
     """Return the settings; SettingsError with all that is wrong or missing.
 
@@ -162,7 +206,7 @@ def _settings(environ: Mapping[str, str], arguments: Namespace, *, is_local: boo
     if is_local:
         return Settings.from_environ(environ)
     try:
-        return Settings.from_environ(environ, required=() if arguments.app else ("access_key",))
+        return Settings.from_environ(environ, required=() if _makes_own(arguments) else ("access_key",))
     except SettingsError:
         return Settings.from_environ(environ, required=("bucket", "access_key"))
 
@@ -193,7 +237,7 @@ def _run(arguments: Namespace, inherited: Inheritance, settings: Settings, stack
     if arguments.app is None:
         app, options = _page(arguments, inherited, settings, metrics, stack)
     else:
-        app, options = _own_application(arguments, inherited, metrics)
+        app, options = _own_application(arguments, inherited, settings, metrics, stack)
     _run_server(app, inherited, arguments, stack, parent, **options)
 
 
@@ -219,14 +263,21 @@ def _page(
 
 
 def _own_application(
-    arguments: Namespace, inherited: Inheritance, metrics: Metrics | None
+    arguments: Namespace,
+    inherited: Inheritance,
+    settings: Settings,
+    metrics: Metrics | None,
+    stack: contextlib.ExitStack,
 ) -> tuple[WSGIApplication, dict[str, Any]]:
     """Return the person's application, and options of the server for it. Raises CannotStartError and SettingsError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
             stream.reconfigure(line_buffering=True)
     with _warnings_of_the_first(inherited.number):
-        app = load_application(arguments.app)
+        with _naming("--app"):
+            app = load_application(arguments.app)
+        if arguments.forms:
+            app = _with_forms(app, arguments, settings, stack)
     shown = direct_uploads_of(app)
     for uploads in shown:
         has_ledger = not isinstance(uploads.ledger, MemoryLedger)
@@ -281,6 +332,26 @@ def _warnings_of_the_first(number: int) -> Iterator[None]:
         logger.removeFilter(is_needed)
 
 
+def _with_forms(
+    app: WSGIApplication, arguments: Namespace, settings: Settings, stack: contextlib.ExitStack
+) -> DirectUpload:
+    """Return an application that knows nothing of OSS behind a DirectUpload that takes the files of its forms."""
+    if direct_uploads_of(app):
+        raise CannotStartError(
+            Text(
+                '--forms: {1} has a DirectUpload already: leave --forms out, and add forms="inject" there.',
+                arguments.app,
+            )
+        )
+    authorize = None
+    if arguments.authorize is not None:
+        with _naming("--authorize"):
+            authorize = load_authorize(arguments.authorize)
+    uploads = DirectUpload(app, settings, prefix=arguments.prefix, authorize=authorize, forms="inject")
+    stack.callback(uploads.ledger.close)
+    return uploads
+
+
 def _unused_local_oss(shown: Sequence[DirectUpload], arguments: Namespace) -> Iterator[str]:
     """Yield a line where the application's own settings lead past the local OSS."""
     local_host = arguments.environ.get("OSS_HOST", "")
@@ -299,6 +370,10 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
     if arguments.app is not None:
         reloads = "; a change of a Python file restarts it" if arguments.reload else ""
         yield Text("Open {1}/ in a browser: your application {2}{3}.", url, arguments.app, reloads)
+        if arguments.authorize is not None:
+            yield Text("The files of its forms go to OSS; {1} says who may upload.", arguments.authorize)
+        elif arguments.forms:
+            yield "The files of its forms go to OSS; OSS_ALLOW_ANONYMOUS is on: everybody may upload."
     elif reason:
         yield Text("Open {1}/ in a browser and upload something.", url)
     else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.loader import load, load_application
+from oss_wsgi.cli.loader import load, load_application, load_authorize
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.serving.until_stopped import CannotStartError
 
@@ -44,6 +45,16 @@ django = type("ASGIHandler", (FastAPI,), {"__module__": "django.core.handlers.as
 
 def make_fast():
     return fast
+
+def authorize(request):
+    return request
+
+async def authorize_later(request):
+    return request
+
+class Allowed:
+    def __call__(self, request):
+        return request
 """
 
 
@@ -146,6 +157,30 @@ def test_a_failing_factory_is_the_traceback_of_the_factory() -> None:
     text = sentence("shop:broken()")
     assert 'shop.py", line ' in text and "in broken" in text
     assert "ZeroDivisionError: division by zero" in text
+
+
+@pytest.mark.parametrize("name", ["shop:authorize", "shop:Allowed()"])
+def test_an_authorize_takes_a_request(name: str) -> None:
+    request: Any = object()
+    assert load_authorize(name)(request) is request
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("shop:text", "'hello' is not a callable object"),
+        ("shop:application", "missing a required argument: 'start_response'"),
+        ("shop:make", "too many positional arguments"),
+        ("shop:authorize_later", "it is an async function"),
+    ],
+)
+def test_what_is_no_authorize_is_an_error_with_one_line_of_advice(name: str, error: str) -> None:
+    with pytest.raises(CannotStartError) as caught:
+        load_authorize(name)
+    assert str(caught.value).splitlines() == [
+        f"{name} cannot say who may upload: {error}.",
+        "Name a plain function that takes a webob.Request, and returns a Grant or None.",
+    ]
 
 
 def test_wrong_settings_stay_what_they_are() -> None:
