@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from .bucket import BucketClient
@@ -38,6 +38,7 @@ from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import CredentialsError, SettingsError
 from .explanations.text import Text
+from .http import origin_of
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
 from .ledger.url import ledger_from
@@ -45,6 +46,7 @@ from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Blocking, PathRouter, Subtree, at_original_path, native_path
+from .middleware.form_script import FormScript
 from .middleware.found_request import FoundRequest
 from .middleware.once import OncePerUpload
 from .middleware.posted_files import PostedFiles
@@ -123,6 +125,8 @@ class DirectUpload:
         in ``environ["oss_wsgi.upload"]``.
     :param forms: put files that went straight to OSS back into the forms that bring their signed IDs, as
         ``PostedFiles`` does, before ``app`` reads them. It needs the official SDK, or a ``bucket_client``.
+        ``"inject"`` also adds the line of ``upload.js`` that takes over forms to each HTML page of ``app``, and to the
+        page's Content-Security-Policy what the line needs.
     :param form_user: ``(webob.Request) -> str | None``: returns who sends such a form. By default ``authorize`` is
         asked as for a signature, with the cookies and headers of the form's request; give a function where people log
         in by a header that only a script sends. The request has no body.
@@ -135,8 +139,8 @@ class DirectUpload:
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
         ``expires``, ``user``, ``address``, ``request_id`` and more, but no secret; for a PUT and an upload in parts
         also ``upload_method``.
-    :param on_refused: ``(reason, status, facts)``: called with each refused signature or callback. If it raises, that
-        is logged, and the response stays the same.
+    :param on_refused: ``(reason, status, facts)``: called with each refused signature, callback or form. If it raises,
+        that is logged, and the response stays the same.
     :param metrics: counts what happens, as ``Metrics()`` does; without it nothing is counted.
     :param serve_metrics: show the counts at ``GET {prefix}/metrics`` to anybody; False where you serve them elsewhere.
     :param ledger: remembers which uploads were handled; by default the ledger of OSS_LEDGER, or this process's memory.
@@ -184,7 +188,7 @@ class DirectUpload:
         may_complete: Callable[[str | None], bool] | None = None,
         on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
         forward_callback: bool = False,
-        forms: bool = False,
+        forms: bool | Literal["inject"] = False,
         form_user: Callable[[webob.Request], str | None] | None = None,
         confirm: Confirm | None = None,
         rate_limit: Callable[[str], float | None] | None = None,
@@ -252,6 +256,8 @@ class DirectUpload:
         self._presigner = PostPresigner(
             settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
         )
+        self._forms = forms
+        self._form_user = form_user
 
         @functools.cache
         def client() -> BucketClient:
@@ -266,15 +272,8 @@ class DirectUpload:
         def recovery() -> Recovery:
             return Recovery(client(), settings.bucket_and_host()[0], tickets, receipts, clock=clock)
 
-        if forms:
-            user_of = FormUser(
-                native_path(prefix) + SIGNATURE_PATH,
-                authorize=authorize,
-                allow_anonymous=settings.allow_anonymous,
-                form_user=form_user,
-            )
-            app = PostedFiles(app, signed_ids.open, client(), user_of=user_of)
         self._mounted_over = app
+        self._bucket_client = client
         self._recovery = recovery
         receiver: WSGIApplication
         if forward_callback:
@@ -289,7 +288,7 @@ class DirectUpload:
             signed_ids=signed_ids,
             request_for=FoundRequest(self._callback_path, url),
         )
-        _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
+        _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback, bool(forms))
         _warn_of_v1(settings)
         self.direct_uploads = (self, *direct_uploads_of(app))
         self._build()
@@ -323,7 +322,7 @@ class DirectUpload:
             if self._serves_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         subtrees = {MULTIPART_PATH: self._multipart()}
-        self._app = PathRouter(self._mounted_over, self._prefix, endpoints, self._observers, subtrees)
+        self._app = PathRouter(self._with_forms(), self._prefix, endpoints, self._observers, subtrees)
         pass_on(self, self._app)
         self._probe: Probe | None = None
         if settings.ticket_secret or settings.ticket_secret_file:  # else only this process knows the secret
@@ -441,6 +440,22 @@ class DirectUpload:
         if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
+    def _with_forms(self) -> WSGIApplication:
+        """Return the application behind the middleware that its forms need."""
+        app = self._mounted_over
+        if not self._forms:
+            return app
+        if self._forms == "inject":
+            app = FormScript(app, f"{quote(self._prefix)}/{MODULE_NAME}", origins=[origin_of(self._host)])
+        user_of = FormUser(
+            native_path(self._prefix) + SIGNATURE_PATH,
+            authorize=self._gate_options["authorize"],
+            allow_anonymous=self.settings.allow_anonymous,
+            form_user=self._form_user,
+        )
+        bucket = self._bucket_client()
+        return PostedFiles(app, self._signed_ids.open, bucket, user_of=user_of, observers=self._observers)
+
     # The endpoints.
 
     def _forward(self, confirm: Confirm | None) -> WSGIApplication:
@@ -476,7 +491,9 @@ class DirectUpload:
         can_recover = settings.recover and settings.receipts and bool(self._callback_urls)
         part_size = settings.part_size if settings.multipart else None
         gate = Gate(**self._gate_options)
-        return self._observed(LimitsEndpoint(self._presigner, gate, recover=can_recover, part_size=part_size))
+        forms = bool(self._forms and self._callback_urls)  # signed IDs come with the response to a callback
+        limits = LimitsEndpoint(self._presigner, gate, recover=can_recover, part_size=part_size, forms=forms)
+        return self._observed(limits)
 
     def _recover(self) -> WSGIApplication:
         if not self.settings.recover:
@@ -536,17 +553,17 @@ def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Sett
 
 def _check_forms(forms: object, form_user: object, settings: Settings, prefix: str) -> None:
     """Raise TypeError, ValueError or SettingsError for forms that could not work."""
-    if not isinstance(forms, bool):
-        raise TypeError(f"forms must be True or False, not {forms!r}.")
+    if not isinstance(forms, bool) and forms != "inject":
+        raise TypeError(f'forms must be True or False, or "inject" to add the line to pages too, not {forms!r}.')
     if form_user is not None and not forms:
         raise ValueError("form_user says who sends a form, and is never asked without forms=True: add it.")
     if forms and not prefix:
-        raise ValueError("forms=True changes forms on their way to the application, and prefix='' passes none on.")
+        raise ValueError(f"forms={forms!r} changes what the application gets and sends, and prefix='' passes none on.")
     if forms and not settings.signed_ids:
         raise SettingsError("OSS_SIGNED_IDS is off, so no form can bring a file: set OSS_SIGNED_IDS=on.")
 
 
-def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
+def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool, has_forms: bool) -> None:
     """Log why the application would not get reports: no receipts, no callback URL, or one with another path."""
     if settings.recover and not settings.receipts:
         log.warning(
@@ -566,6 +583,12 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
                 "OSS_CALLBACK_URL is not set, so OSS reports no upload, and the application's handler at %s is never "
                 "called; set the public URL of that path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
                 own_path,
+                own_path,
+            )
+        if has_forms:
+            log.warning(
+                "OSS_CALLBACK_URL is not set, so no upload gets a signed ID, and the files of forms go through the "
+                "application as before; set the public URL of its path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
                 own_path,
             )
         return

@@ -1,4 +1,4 @@
-"""Functions for texts of HTTP: media types such as ``text/plain; charset=utf-8``, urlencoded pairs, and JSON."""
+"""Functions for texts of HTTP: media types such as ``text/plain; charset=utf-8``, origins, urlencoded pairs, JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import json
 import re
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -50,6 +50,12 @@ def runs_in_browsers(text: str) -> bool:
     """Return whether a browser that opens a file of this type may run scripts in it: HTML, SVG, XML and their like."""
     name = essence(text) or "unknown/unknown"
     return name in _RUN_BY_BROWSERS or name.endswith(("+xml", "/javascript", "/ecmascript", "/x-javascript"))
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of a URL: ``https://oss.example.com`` of ``https://oss.example.com/bucket``."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def urlencoded_pairs(text: str, limit: int) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **loc
 
     Its keys are the names of ``Settings``, whose values are read like those of the environment variables; ``prefix``;
     ``authorize``, ``may_complete``, ``on_upload``, ``form_user``, ``confirm``, ``on_issued`` and ``on_refused``
-    (``package.module:callable``); and ``forward_callback`` and ``forms`` (on or off).
+    (``package.module:callable``); ``forward_callback`` (on or off); and ``forms`` (on, off or inject).
     The value ``env:NAME`` stands for the environment variable NAME. ``[DEFAULT]`` holds no settings.
 
     Raises SettingsError with a sentence for each problem, unknown keys and unset variables included.
@@ -127,13 +127,24 @@ def _imported(value: str) -> Callable[..., Any]:
     return function
 
 
+def _forms(value: str) -> bool | str:
+    """Read the option ``forms``."""
+    word = value.strip().lower()
+    if word == "inject":
+        return word
+    try:
+        return switch(word)
+    except ValueError:
+        raise ValueError("must be 'on', 'off' or 'inject'") from None
+
+
 _OPTIONS: dict[str, Callable[[str], Any]] = {
     "prefix": text,
     "authorize": _imported,
     "may_complete": _imported,
     "on_upload": _imported,
     "forward_callback": switch,
-    "forms": switch,
+    "forms": _forms,
     "form_user": _imported,
     "confirm": _imported,
     "on_issued": _imported,

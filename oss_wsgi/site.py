@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from .application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
 from .endpoints.static import StaticSite, shipped_folder
 from .explanations.rows import hint_of
+from .http import origin_of
 from .middleware.dispatcher import check_prefix
 from .settings import Settings
 from .wsgi.facts import facts_of
@@ -104,7 +105,6 @@ class UploadPage(StaticSite):
         if mount:
             check_prefix(mount)
         _, host = settings.bucket_and_host()
-        parts = urlsplit(host)
         root = shipped_folder()
         shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
         place = html.escape("../" * mount.count("/") + quote(prefix[1:]))
@@ -131,7 +131,7 @@ class UploadPage(StaticSite):
             overrides[f"/{name}"] = content
             index = index.replace("<header>", f'<header>\n      <img class="logo" src="{name}" alt="">', 1)
         overrides["/index.html"] = index.encode()
-        policy = _page_policy(f"{parts.scheme}://{parts.netloc}")
+        policy = _page_policy(origin_of(host))
         super().__init__(root, content_security_policy=policy, overrides=overrides)
         self._endpoints = prefix.encode().decode("latin-1") + "/"
 

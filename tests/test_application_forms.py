@@ -1,8 +1,9 @@
-"""DirectUpload(forms=True): a form whose files went straight to OSS, from the signature to the application's view."""
+"""DirectUpload(forms=): a form whose files went straight to OSS, from the signature to the application's view."""
 
 from __future__ import annotations
 
 import io
+import wsgiref.util
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 import webob.exc
 
-from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi import DirectUpload, Grant, Metrics, Settings
 from oss_wsgi.asgi import DirectUpload as ASGIDirectUpload
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.testing import UploadClient
@@ -171,20 +172,144 @@ def test_without_forms_a_form_reaches_the_application_as_it_was_posted(make: Mak
     assert b"oss_wsgi.files" in site.legacy.forms[0]
 
 
+def test_refused_forms_are_counted_and_told_with_their_reason(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[tuple[str, int, dict[str, Any]]] = []
+    metrics = Metrics()
+    site = make(metrics=metrics, on_refused=lambda *refusal: told.append(refusal))
+    signed_id = site.client.upload(PHOTO.name, PHOTO.data, content_type=PHOTO.type).json["signed_id"]
+    assert site.post_form(signed_id)[0] == "200 OK"
+    assert site.post_form(f"{signed_id[:-8]}AAAAAAAA")[0] == "400 Bad Request"
+    site.user = "mallory"
+    assert site.post_form(signed_id)[0] == "403 Forbidden"
+    assert [(reason, status, facts["path"], facts.get("user")) for reason, status, facts in told] == [
+        ("signed_id_altered", 400, "/save", None),
+        ("signed_id_other_user", 403, "/save", "mallory"),
+    ]
+    lines = [line for line in metrics.text()[1].decode().splitlines() if line.startswith("oss_wsgi_forms_total")]
+    assert lines == [
+        f'oss_wsgi_forms_total{{outcome="{outcome}"}} 1.0'
+        for outcome in ("accepted", "signed_id_altered", "signed_id_other_user")
+    ]
+    assert signed_id[:-8] not in f"{told}{caplog.text}"
+
+
+def test_a_server_that_counts_later_counts_forms_too(make: Make) -> None:
+    site, metrics = make(), Metrics()
+    site.client.application.count_in(metrics)
+    assert site.post()[0] == "200 OK"
+    assert 'oss_wsgi_forms_total{outcome="accepted"} 1.0' in metrics.text()[1].decode()
+
+
+@pytest.mark.parametrize(
+    ("forms", "settings", "is_told"),
+    [
+        (True, {}, True),
+        ("inject", {}, True),
+        (False, {}, False),
+        (True, {"callback_url": None}, False),  # without a callback there is no signed ID
+    ],
+)
+def test_a_page_is_told_whether_a_form_may_bring_signed_ids(
+    forms: Any, settings: dict[str, Any], is_told: bool
+) -> None:
+    values = Settings(**{**EXAMPLE, "allow_anonymous": True, **settings})
+    application = DirectUpload(Legacy(), values, forms=forms, bucket_client=NO_BUCKET)
+    assert webob.Request.blank("/oss/limits").send(application).json["forms"] is is_told
+
+
+# The line of upload.js.
+
+PAGE = b"<!doctype html><title>old</title>"
+NO_BUCKET: Any = object()
+POLICY = "default-src 'none'"
+
+
+def old(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    headers = [("Content-Security-Policy", POLICY), ("Content-Length", str(len(PAGE)))]
+    start_response("200 OK", [("Content-Type", environ["QUERY_STRING"] or "text/html"), *headers])
+    return [PAGE]
+
+
+def injected(path: str, values: dict[str, Any] | None = None, **options: Any) -> tuple[str, str]:
+    """Return a page behind ``forms="inject"``, and its policy."""
+    settings = Settings(**{**EXAMPLE, **(values or {})})
+    application = DirectUpload(old, settings, **{"forms": "inject", "bucket_client": NO_BUCKET, **options})
+    environ: dict[str, Any] = {}
+    wsgiref.util.setup_testing_defaults(environ)
+    environ["SCRIPT_NAME"], _, rest = path.rpartition("|")
+    environ["PATH_INFO"], _, environ["QUERY_STRING"] = rest.partition("?")
+    response = webob.Request(environ).send(application)
+    return response.text, response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "src"),
+    [
+        ("/", "/oss", "/oss/upload.js"),
+        ("/shop|/edit", "/oss", "/shop/oss/upload.js"),
+        ("/a b|/", "/上 传/oss", "/a%20b/%E4%B8%8A%20%E4%BC%A0/oss/upload.js"),
+    ],
+)
+def test_inject_adds_the_line_with_the_modules_address_to_each_page(path: str, prefix: str, src: str) -> None:
+    page, _ = injected(path, prefix=prefix)
+    assert page == f'{PAGE.decode()}<script type="module" src="{src}" data-forms></script>'
+
+
+@pytest.mark.parametrize(
+    ("values", "origin"),
+    [
+        ({}, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"),
+        ({"host": "https://files.example.com"}, "https://files.example.com"),
+        (
+            {"host": "https://examplebucket.oss-accelerate.aliyuncs.com"},
+            "https://examplebucket.oss-accelerate.aliyuncs.com",
+        ),
+        ({"host": "http://127.0.0.1:8081/examplebucket"}, "http://127.0.0.1:8081"),
+        (
+            {
+                "endpoint": "https://oss-cn-hangzhou-internal.aliyuncs.com",
+                "host": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com",
+            },
+            "https://examplebucket.oss-cn-hangzhou.aliyuncs.com",
+        ),
+    ],
+)
+def test_inject_allows_the_page_to_upload_where_forms_are_signed_for(values: dict[str, Any], origin: str) -> None:
+    assert injected("/", values)[1] == f"{POLICY}; script-src 'self'; connect-src 'self' {origin}"
+    signed = DirectUpload(old, Settings(**{**EXAMPLE, **values, "allow_anonymous": True}))
+    assert webob.Request.blank("/oss/signature").send(signed).json["host"].startswith(origin)
+
+
+@pytest.mark.parametrize(("path", "forms"), [("/?application/json", "inject"), ("/", True), ("/", False)])
+def test_what_is_no_page_and_pages_without_inject_stay_as_they_are(path: str, forms: Any) -> None:
+    assert injected(path, forms=forms) == (PAGE.decode(), POLICY)
+
+
+def test_inject_puts_files_into_forms_too(make: Make) -> None:
+    site = make(forms="inject")
+    assert site.post() == ("200 OK", "saved")
+    assert site.legacy.forms == [browser_form([("csrf", "x"), ("photo", PHOTO)])]
+
+
+# What cannot work.
+
+
 def test_forms_that_cannot_work_are_refused() -> None:
     def make(settings: dict[str, Any] | None = None, **options: Any) -> DirectUpload:
         return DirectUpload(Legacy(), Settings(**{**EXAMPLE, **(settings or {})}), **options)
 
-    with pytest.raises(TypeError, match="forms must be True or False"):
-        make(forms="on")
+    for wrong in ("on", "", "Inject", 1, None):
+        with pytest.raises(TypeError, match='forms must be True or False, or "inject"'):
+            make(forms=wrong)
     with pytest.raises(ValueError, match="never asked without forms=True"):
         make(form_user=lambda request: None)
     with pytest.raises(ValueError, match="prefix=''"):
-        make(forms=True, prefix="")
+        make(forms="inject", prefix="")
     with pytest.raises(SettingsError, match="OSS_SIGNED_IDS=on"):
         make({"signed_ids": False}, forms=True)
-    with pytest.raises(TypeError, match="use find_upload in place of forms"):
-        ASGIDirectUpload(Settings(**EXAMPLE), forms=True)
+    for forms in (True, "inject"):
+        with pytest.raises(TypeError, match="use find_upload in place of forms"):
+            ASGIDirectUpload(Settings(**EXAMPLE), forms=forms)
 
     async def form_user(request: Any) -> str | None:
         return None

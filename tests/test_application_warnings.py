@@ -28,6 +28,15 @@ def test_a_handler_without_a_callback_url_is_told_the_line_to_set(
     assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/my%20up/callback")
 
 
+@pytest.mark.parametrize("options", [{}, {"forward_callback": True}])
+def test_forms_without_a_callback_url_are_told_the_line_to_set(
+    caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+) -> None:
+    *_, text = warnings(caplog, None, forms=True, bucket_client=object(), **options)
+    assert "no upload gets a signed ID" in text
+    assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback")
+
+
 def test_without_a_prefix_the_line_to_set_names_the_mount(caplog: pytest.LogCaptureFixture) -> None:
     (text,) = warnings(caplog, None, prefix="", on_upload=print)
     assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/PATH-OF-THE-MOUNT/callback")

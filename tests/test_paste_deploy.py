@@ -236,8 +236,13 @@ def test_every_other_key_is_an_argument(ini: Ini, monkeypatch: pytest.MonkeyPatc
     loaded: list[Any] = []
     monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(options) or app)
     lines = [f"{name} = tests.test_paste_deploy:save" for name in callables]
-    ini.app("\n".join([FILTERED, "prefix = /up", "forward_callback = on", "forms = on", *lines]))
-    assert loaded == [{"prefix": "/up", "forward_callback": True, "forms": True, **dict.fromkeys(callables, save)}]
+    ini.app("\n".join([FILTERED, "prefix = /up", "forward_callback = on", "forms = Inject", *lines]))
+    assert loaded == [{"prefix": "/up", "forward_callback": True, "forms": "inject", **dict.fromkeys(callables, save)}]
+
+
+def test_forms_are_on_off_or_injected(ini: Ini) -> None:
+    with pytest.raises(SettingsError, match=r"forms must be 'on', 'off' or 'inject', not 'sometimes'\."):
+        ini.app(f"{FILTERED}\nforms = sometimes")
 
 
 @pytest.mark.slow

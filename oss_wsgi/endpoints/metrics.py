@@ -61,6 +61,8 @@ class Metrics:
     oss_wsgi_multipart_total              step, outcome  requests of uploads in parts. Steps: params, begin, part,
                                                          list, complete, abort. Outcomes: ok, repeated (the stored
                                                          response), a reason, application
+    oss_wsgi_forms_total                  outcome        posted forms with signed IDs: accepted, a reason, application
+                                                         (the view's response was 4xx or 5xx)
     oss_wsgi_reconciled_total             outcome        objects of this process's sweeps, by ``Reconciliation.counts``
     oss_wsgi_events_total                 outcome        uploads that events named, as ``handle_event`` returns it
     oss_wsgi_oldest_untold_seconds                       age of the oldest upload that sweeps may not have handed
@@ -94,6 +96,7 @@ class Metrics:
             self._callbacks.labels(outcome)
         self._recovered = counter("recovered", "Requests for uploads whose report was lost.", "outcome")
         self._multipart = counter("multipart", "Requests of uploads in parts.", "step", "outcome")
+        self._forms = counter("forms", "Posted forms with signed IDs by their outcome.", "outcome")
         self._reconciled = counter("reconciled", "Objects that sweeps found.", "outcome")
         self._events = counter("events", "Uploads that events named.", "outcome")
         self._seconds = prometheus.Histogram(
@@ -123,6 +126,9 @@ class Metrics:
         elif endpoint == "recover" and status != 204:  # no preflight
             outcome = "recovered" if 200 <= status < 300 else "application"
             self._recovered.labels(reason or outcome).inc()
+        elif endpoint == "form":
+            outcome = "accepted" if status < 400 else "application"
+            self._forms.labels(reason or outcome).inc()
 
     def on_reconciled(self, counts: Mapping[str, int]) -> None:
         """Count the objects of a sweep by their outcome."""

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.facts import facts_of
-from ..wsgi.observers import Observers
+from ..wsgi.observers import Observers, observed
 from ..wsgi.questions import (
     BodyLimit,
     BodyTest,
     CallbackTest,
     NonBlockingTest,
-    WouldWaitError,
     body_limit_of,
     body_test,
     callback_test,
     nonblocking_test,
 )
-from ..wsgi.responses import ClosingBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    Step = Callable[[str, str], str | None]
+    from ..wsgi.observers import Step
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +178,7 @@ class PathRouter(_Router):
                 step = part.step(method, rest)
                 return None if step is None else f"{path[1:]}/{step}".removesuffix("/")
 
-            app = part.app if observers is None else _observed(part.app, name_of, observers)
+            app = part.app if observers is None else observed(part.app, name_of, observers)
             return _mount(prefix + path, part.app)._replace(app=app, body_limit=part.body_limit)
 
         self._app = _mount("", app)
@@ -199,42 +197,6 @@ class PathRouter(_Router):
 
 def _no_endpoint(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     return facts_of(environ).not_found(log, start_response)
-
-
-def _observed(app: WSGIApplication, name_of: Step, observers: Observers) -> WSGIApplication:
-    """Return an application that answers as ``app`` and calls the observers; without a name only for refusals."""
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        name = name_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        timed = bool(observers.on_answered) and name is not None
-        started = observers.clock() if timed else 0.0
-        facts = facts_of(environ)
-        status = 0
-
-        def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = int(text[:3])
-            return start_response(text, headers, exc_info)
-
-        def observe() -> None:
-            if facts.reason is not None and facts.refused is not None:
-                observers.refused(facts.reason, facts.refused, facts.fields())
-            if timed and name is not None:
-                observers.answered(name, status, observers.clock() - started, facts.reason)
-
-        try:
-            response = app(environ, start)
-        except WouldWaitError:
-            raise
-        except BaseException:
-            observe()
-            raise
-        if not status:  # the response begins when it is iterated
-            return ClosingBody(response, observe)
-        observe()
-        return response
-
-    return application
 
 
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:

@@ -60,15 +60,32 @@ class FormScript:
         pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response: _Response | None = None
+        is_passed_on = False
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+            nonlocal response, is_passed_on
+            if is_passed_on or (response is None and not _is_html(headers)):  # most responses: this path is short
+                is_passed_on = True
+                return start_response(status, headers, exc_info)
+            if response is None:
+                response = self._response(environ, start_response)
+            return response.start(status, headers, exc_info)
+
+        body = self._app(environ, start)
+        if is_passed_on:  # with its own body, which a server may know, such as a file
+            return body
+        if response is None:
+            response = self._response(environ, start_response)
+        return body if response.is_passed_on else _Body(body, response)
+
+    def _response(self, environ: WSGIEnvironment, start_response: StartResponse) -> _Response:
         mount = quote((environ.get("SCRIPT_NAME") or "").encode("latin-1")) if self._src.startswith("/") else ""
 
         def edit(headers: Headers) -> tuple[Headers, bytes] | None:
             return _edited(headers, html.escape(mount + self._src), self._origins)
 
-        response = _Response(environ["REQUEST_METHOD"] == "HEAD", edit, start_response)
-        body = self._app(environ, response.start)
-        # What is no page is passed on with its own body, which a server may know, such as a file.
-        return body if response.is_passed_on else _Body(body, response)
+        return _Response(environ["REQUEST_METHOD"] == "HEAD", edit, start_response)
 
 
 def _edited(headers: Headers, src: str, origins: Sequence[str]) -> tuple[Headers, bytes] | None:
@@ -243,6 +260,13 @@ class _Body:
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
+
+
+def _is_html(headers: Headers) -> bool:
+    for name, value in headers:
+        if name.lower() == "content-type":
+            return "html" in value.lower()
+    return False
 
 
 def _may_be_page(status: str, headers: Headers) -> bool:

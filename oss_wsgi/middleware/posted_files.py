@@ -17,6 +17,7 @@ import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
@@ -37,6 +38,7 @@ from ..explanations.languages import accepted_language, in_language
 from ..threads import calls_ahead
 from ..wsgi.environ import header, read_up_to
 from ..wsgi.facts import RETRY_LATER, RequestFacts, facts_of, reasoned
+from ..wsgi.observers import Observers, observed
 from ..wsgi.questions import HOLD_KEY, WouldWaitError, callback_test, pass_on
 from ..wsgi.responses import AnsweredError, ClosingBody, html_response, status_of
 
@@ -161,6 +163,7 @@ class PostedFiles:
         UnverifiedError.
     :param bucket: a ``BucketClient``; only ``head`` and ``read`` are called. A form asks for up to eight objects at
         once.
+    :param observers: called for each form that brings signed IDs, with ``form`` as the name of its endpoint.
     :param user_of: ``(environ, uploads) -> str | None``: returns the user who sends the form, which must be the user of
         each upload. The environ has no body. It may raise NotAuthorizedError for nobody, other errors of this package,
         and AnsweredError for a response of its own.
@@ -173,16 +176,18 @@ class PostedFiles:
         bucket: FileBucket,
         *,
         user_of: Callable[[WSGIEnvironment, Sequence[Upload]], str | None],
+        observers: Observers | None = None,
     ) -> None:
         self._app = app
         self._open_signed_id = open_signed_id
         self._bucket = bucket
         self._user_of = user_of
+        self._observers = observers
         self._is_callback = callback_test(app)
         pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        length = _form_length(environ)
+        length = _form_length(environ) if environ.get("REQUEST_METHOD") == "POST" else None
         if length is None or self._may_have_callback_thread(environ):
             return self._app(environ, start_response)
         if HOLD_KEY in environ:
@@ -192,7 +197,7 @@ class PostedFiles:
         try:
             first = read_up_to(stream, min(length, MAX_FIRST))
         except OSSWSGIError as error:
-            return _refuse(environ, start_response, error)
+            return self._observed(_refusal(error))(environ, start_response)
         boundary = _boundary_of_marked(first, header(environ, "CONTENT_TYPE"))
         if start is None:
             stream = _FromFirst(first, stream)
@@ -201,7 +206,13 @@ class PostedFiles:
             stream.seek(start)
         if boundary is None:
             return self._app(environ, start_response)
-        return self._pass_with_files(environ, start_response, start, length, boundary)
+        form = partial(self._pass_with_files, position=start, length=length, boundary=boundary)
+        return self._observed(form)(environ, start_response)
+
+    def _observed(self, app: WSGIApplication) -> WSGIApplication:
+        if self._observers is None:
+            return app
+        return observed(app, lambda method, path: "form", self._observers)
 
     def _may_have_callback_thread(self, environ: WSGIEnvironment) -> bool:
         """Return whether a request may be handled in a thread that is kept for callbacks, and must not wait for OSS."""
@@ -213,7 +224,8 @@ class PostedFiles:
         self,
         environ: WSGIEnvironment,
         start_response: StartResponse,
-        start: int | None,
+        *,
+        position: int | None,
         length: int,
         boundary: bytes,
     ) -> Iterable[bytes]:
@@ -222,16 +234,16 @@ class PostedFiles:
         facts = facts_of(environ)  # before the environ is copied, so that its copies have the same facts
         with ExitStack() as at_end:
             try:
-                if start is None:
-                    stream, start = at_end.enter_context(_spooled(stream, length)), 0
-                files = self._files(_Body(stream, start, length), boundary, facts)
+                if position is None:
+                    stream, position = at_end.enter_context(_spooled(stream, length)), 0
+                files = self._files(_Body(stream, position, length), boundary, facts)
                 uploads = [upload for uploads in files.uploads.values() for upload in uploads]
                 self._check_user(environ, uploads)
                 self._check_stored(uploads)
             except AnsweredError as answered:
                 return answered.app(environ, start_response)
             except OSSWSGIError as error:
-                return _refuse(environ, start_response, error)
+                return _refusal(error)(environ, start_response)
             reader, new_length = files.with_files()
             at_end.callback(reader.close)
             environ = _with_body(environ, reader, new_length)
@@ -516,8 +528,8 @@ def _with_body(environ: WSGIEnvironment, body: IO[bytes], length: int) -> WSGIEn
 
 
 def _form_length(environ: WSGIEnvironment) -> int | None:
-    """Return the length of a posted multipart form; None for any other request, and for an unknown length."""
-    if environ.get("REQUEST_METHOD") != "POST" or "HTTP_TRANSFER_ENCODING" in environ:
+    """Return the length of a posted multipart form; None for any other body, and for an unknown length."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
         return None
     if header(environ, "CONTENT_TYPE").partition(";")[0].strip().lower() != "multipart/form-data":
         return None
@@ -628,15 +640,19 @@ def _head_of_file(name: bytes, upload: Upload, codec: str) -> bytes:
     return b"Content-Disposition: %s\r\nContent-Type: %s\r\n\r\n" % (disposition, content_type.encode())
 
 
-def _refuse(environ: WSGIEnvironment, start_response: StartResponse, error: OSSWSGIError) -> Iterable[bytes]:
-    """Log a refusal, and respond with a page that tells a person what to do."""
+def _refusal(error: OSSWSGIError) -> WSGIApplication:
+    """Return an application that logs a refusal, and responds with a page that tells a person what to do."""
     refusal = reasoned(error)
     status = status_of(error)
     if isinstance(error, UnverifiedError) and error.reason != "signed_id_other_user":
         status = 400
     cause = error.__cause__ if isinstance(error, CallableFailedError) else None
-    facts_of(environ).log_refusal(log, status, refusal.reason, refusal.hint, cause)
-    language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
-    sentence = _SENTENCES.get(refusal.reason) or _SENTENCES_BY_STATUS.get(status, _OTHER_SENTENCE)
-    page = _PAGE.format(language, in_language(_TITLE, language), in_language(sentence, language))
-    return html_response(environ, start_response, status, page.encode(), [RETRY_LATER] if status == 503 else [])
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        facts_of(environ).log_refusal(log, status, refusal.reason, refusal.hint, cause)
+        language = accepted_language(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        sentence = _SENTENCES.get(refusal.reason) or _SENTENCES_BY_STATUS.get(status, _OTHER_SENTENCE)
+        page = _PAGE.format(language, in_language(_TITLE, language), in_language(sentence, language))
+        return html_response(environ, start_response, status, page.encode(), [RETRY_LATER] if status == 503 else [])
+
+    return application

@@ -101,7 +101,15 @@ def shown_or_injected(environ, start_response):
     return (injected if environ["PATH_INFO"] == "/injected" else old)(environ, start_response)
 
 
-shop = DirectUpload(shown_or_injected, settings, authorize=authorize, on_upload=save)
+uploads = DirectUpload(shown_or_injected, settings, authorize=authorize, on_upload=save, forms=True)
+
+
+def shop(environ, start_response):
+    is_form = environ["REQUEST_METHOD"] == "POST" and not environ["PATH_INFO"].startswith("/oss/")
+    return (old if is_form else uploads)(environ, start_response)  # forms as the browser posts them
+
+
+shop.direct_uploads = uploads.direct_uploads
 application = Dispatcher(old, {"/shop": shop})
 """
 

@@ -104,6 +104,9 @@ def test_a_server_counts_what_an_application_does_not_count_itself(metrics: Metr
         ("recover", 300, None, 'recovered_total{outcome="application"}'),
         ("recover", 404, "not_stored", 'recovered_total{outcome="not_stored"}'),
         ("recover", 204, None, None),
+        ("form", 303, None, 'forms_total{outcome="accepted"}'),
+        ("form", 400, None, 'forms_total{outcome="application"}'),
+        ("form", 409, "posted_file_deleted", 'forms_total{outcome="posted_file_deleted"}'),
         ("health", 503, None, None),
     ],
 )

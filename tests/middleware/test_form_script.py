@@ -67,6 +67,18 @@ def test_a_page_ends_with_the_line_and_its_length_is_right() -> None:
     assert headers == {"Content-Type": "text/html", "Content-Length": str(len(PAGE + LINE))}
 
 
+def test_a_page_in_place_of_a_response_that_the_server_knows_is_passed_on() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "application/json")])
+        try:
+            raise KeyError
+        except KeyError:
+            start_response("500 Broken", [("Content-Type", "text/html")], sys.exc_info())
+        return [PAGE]
+
+    assert get(app) == ("500 Broken", {"Content-Type": "text/html"}, PAGE)
+
+
 BEGINNINGS = [
     b"<html><body>",
     b"<!doctype html>x",
