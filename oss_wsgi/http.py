@@ -1,4 +1,4 @@
-"""Functions for texts of HTTP: media types such as ``text/plain; charset=utf-8``, origins, urlencoded pairs, JSON."""
+"""Functions for texts of HTTP: media types such as ``text/plain``, origins, urlencoded pairs, and JSON."""
 
 from __future__ import annotations
 

@@ -44,7 +44,18 @@ def test_the_help_begins_with_what_a_beginner_needs() -> None:
     order = ["your application", "bucket", "server", "local OSS", "operation", "further settings"]
     assert [title for title in titles if title != "options"] == order
     first = [action.option_strings[0] for group in groups[2:5] for action in group._group_actions]
-    wanted = ["--app", "--reload", "--bucket", "--region", "--access-key-id", "--callback-url", "--listen", "--prefix"]
+    wanted = [
+        "--app",
+        "--forms",
+        "--authorize",
+        "--reload",
+        "--bucket",
+        "--region",
+        "--access-key-id",
+        "--callback-url",
+        "--listen",
+        "--prefix",
+    ]
     assert first[: len(wanted)] == wanted
     assert "one client address" in commands.choices["serve"].format_help().replace("\n", " ")
 
