@@ -163,11 +163,11 @@ def _serve_as_parent(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         raise CannotStartError("--reload restarts one process, for development: leave --processes out.")
     environ = environ_of(arguments)
     reason = why_local(arguments, environ)
-    is_open = is_set(environ, "OSS_ALLOW_ANONYMOUS")  # the default of a local OSS is not the person's own word
+    is_said = is_set(environ, "OSS_ALLOW_ANONYMOUS")  # a local OSS has a default, which a real bucket will not have
     if reason:
         environ = local_environ(environ, arguments.local_dir)
     settings = _settings(environ, arguments, is_local=reason is not None)
-    if arguments.forms and arguments.authorize is None and not (is_open and settings.allow_anonymous):
+    if arguments.forms and arguments.authorize is None and not (is_said and settings.allow_anonymous):
         raise CannotStartError(
             "--forms: name the function that says who may upload with --authorize MODULE:NAME, or let everybody upload "
             "with OSS_ALLOW_ANONYMOUS=on."

@@ -60,7 +60,7 @@ def observed(app: WSGIApplication, name_of: Step, observers: Observers) -> WSGIA
     """Return an application that answers as ``app`` and calls the observers; without a name only for refusals."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        name = name_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        name = name_of(environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "")
         timed = bool(observers.on_answered) and name is not None
         started = observers.clock() if timed else 0.0
         facts = facts_of(environ)
