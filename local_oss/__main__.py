@@ -22,7 +22,8 @@ from oss_wsgi.serving.until_stopped import (
     wait_for_signal,
 )
 
-from .command_line import PROGRAM, greeting, parser
+from .child_command import callback_url_of, environ_with, page_origins, run_command
+from .command_line import PROGRAM, greeting, parser, short_greeting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,26 +38,45 @@ EXPOSED = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM, SIGHUP or Ctrl-C; return exit status 0 then, 2 if it cannot start."""
+    """Run until SIGTERM, SIGHUP or Ctrl-C; return exit status 0 then, 2 if it cannot start.
+
+    With a command, run until that ends, and return its exit status.
+    """
     arguments = parser().parse_args(argv)
     arguments.environ = os.environ
-    return run_until_stopped(PROGRAM, lambda stack: serve(arguments, stack))
+    return run(arguments, PROGRAM)
+
+
+def run(arguments: Namespace, program: str) -> int:
+    """Do what `main` says with arguments that were parsed."""
+    arguments.status = 0
+    return run_until_stopped(program, lambda stack: serve(arguments, stack)) or arguments.status
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
-    """Serve until a signal ends it, and greet in the language of ``arguments.environ``. Raises CannotStartError.
+    """Serve until a signal or the command ends it; the command sets ``arguments.status``.
 
-    What must be undone at the end goes onto the stack.
+    It greets in the language of ``arguments.environ``. What must be undone at the end goes onto the stack.
+
+    Raises CannotStartError.
     """
+    callback_url = callback_url_of(arguments.words, arguments.environ) if arguments.words else ""
+    if callback_url:
+        arguments.cors += page_origins(callback_url)
     try:
         with signals_deferred():  # or a folder stays that is made and not yet on the stack
             oss = start(arguments, stack)
     except ModuleNotFoundError as error:
         raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
     language = spoken_language(arguments.environ)
-    for line in greeting(oss, arguments):
-        print(in_language(line, language), flush=True)
-    wait_for_signal()
+    for line in short_greeting(oss, callback_url) if arguments.words else greeting(oss, arguments):
+        # Standard output is the command's own.
+        print(in_language(line, language), file=sys.stderr if arguments.words else sys.stdout, flush=True)
+    if arguments.words:
+        environ = environ_with(oss, arguments.environ, callback_url, security_token=arguments.security_token)
+        arguments.status = run_command(arguments.words, environ, stack)
+    else:
+        wait_for_signal()
 
 
 def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--") -> LocalOSS:

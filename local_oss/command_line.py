@@ -112,6 +112,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --dir: make a new access key and callback key; keep the objects",
     )
+    add(
+        "words",
+        nargs="*",
+        metavar="COMMAND",
+        help="after `--`: run this command with the OSS_* variables that lead to the local OSS, and end with it",
+    )
     choice = options.add_argument_group("where OSS's documentation is silent or contradicts itself").add_argument
     choice("--strict", action="store_true", help="refuse form fields that the policy does not name")
     choice("--exact-field-names", action="store_true", help="refuse form fields that are not spelled as documented")
@@ -199,6 +205,15 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     made = None if arguments.access_key_secret else oss.access_key_secret
     yield from _client_examples(oss, made, is_temporary=bool(arguments.security_token))
     yield "Ctrl-C ends it."
+
+
+def short_greeting(oss: LocalOSS, callback_url: str) -> Iterator[str]:
+    """Yield the lines to print before the command that the local OSS runs."""
+    yield Text("Local OSS at {1}. Open {2}/ to see each request, and what is stored.", oss.url, oss.url)
+    yield Text(
+        "It calls {1}: if the application listens elsewhere, name its port in the command, or set OSS_CALLBACK_URL.",
+        callback_url,
+    )
 
 
 def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:

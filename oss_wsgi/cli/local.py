@@ -20,7 +20,7 @@ from ..ledger.url import is_url
 from ..private_file import open_own, write_private
 from ..sdk.client import has_sdk
 from ..serving.listeners import local_url
-from ..serving.until_stopped import CannotStartError, run_until_stopped, signals_deferred
+from ..serving.until_stopped import CannotStartError, signals_deferred
 from ..settings import OFF, Settings
 from .options import is_set
 
@@ -47,10 +47,10 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Run until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the local OSS cannot start."""
-    from local_oss.__main__ import serve
+    """Do what `local-oss` does: run until SIGTERM, SIGHUP or Ctrl-C, or until the command after `--` ends."""
+    from local_oss.__main__ import run as run_local_oss
 
-    return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
+    return run_local_oss(arguments, arguments.program)
 
 
 def why_local(arguments: Namespace, environ: Mapping[str, str]) -> str | None:
