@@ -51,6 +51,8 @@ def fault_of_words(parser: argparse.ArgumentParser, words: list[str]) -> str:
     arguments = iter([action for action in parser._actions if not action.option_strings])
     rest = iter(words)
     for word in rest:
+        if word == "--":  # another command, of which nothing is known here
+            break
         if word.startswith("--"):
             name, _, value = word.partition("=")
             if name not in options:
