@@ -330,14 +330,15 @@ class DirectUpload:
             self._probe = Probe(self._app, gate, self._callback_path, self._callback_urls, self.ledger)
             self.reads_body = self._probe.reads_body
 
-    def count_in(self, metrics: Metrics) -> None:
-        """Count in ``metrics``, which a server shows elsewhere; do nothing if the constructor got metrics of its own.
+    def count_in(self, metrics: Metrics) -> Metrics:
+        """Count in ``metrics``, which a server shows elsewhere, unless the constructor got metrics of its own.
 
-        Call this before requests come.
+        Return those that count. Call this before requests come.
         """
         if self._metrics is None:
             self._metrics, self._serves_metrics = metrics, False
             self._build()
+        return self._metrics
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if MEET_KEY in environ:

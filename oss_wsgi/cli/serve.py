@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import io
 import logging
@@ -28,7 +27,7 @@ from ..sdk.client import has_sdk
 from ..serving import make_server
 from ..serving.bounds import default_connection_limit, default_file_bytes, most_connections, raise_descriptor_limit
 from ..serving.inheritance import Inheritance, inheritance
-from ..serving.joined_metrics import SharedMetrics, families_of
+from ..serving.joined_metrics import JoinedRegistries, SharedMetrics
 from ..serving.listeners import HANDSHAKE_SECONDS, inherited_sockets, listening_socket, local_url
 from ..serving.sharing import Share
 from ..serving.supervisor import Parent, Processes
@@ -229,15 +228,19 @@ def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.
 def _run(arguments: Namespace, inherited: Inheritance, settings: Settings, stack: contextlib.ExitStack) -> None:
     """Serve the page or the application in this process."""
     metrics = Metrics() if inherited.has_metrics else None
+    counted = None if metrics is None else JoinedRegistries(metrics.registry)
     parent = None
     if inherited.number:
-        parent = _become_child(arguments, inherited, stack, metrics)
-    elif metrics is not None:
-        _serve_metrics(metrics.registry, arguments, inherited, stack)
+        parent = _become_child(arguments, inherited, stack, counted)
+    elif counted is not None:
+        _serve_metrics(counted, arguments, inherited, stack)
     if arguments.app is None:
         app, options = _page(arguments, inherited, settings, metrics, stack)
     else:
-        app, options = _own_application(arguments, inherited, settings, metrics, stack)
+        app, options = _own_application(arguments, inherited, settings, stack)
+        if metrics is not None and counted is not None:
+            for uploads in direct_uploads_of(app):
+                counted.add(uploads.count_in(metrics).registry)
     _run_server(app, inherited, arguments, stack, parent, **options)
 
 
@@ -266,7 +269,6 @@ def _own_application(
     arguments: Namespace,
     inherited: Inheritance,
     settings: Settings,
-    metrics: Metrics | None,
     stack: contextlib.ExitStack,
 ) -> tuple[WSGIApplication, dict[str, Any]]:
     """Return the person's application, and options of the server for it. Raises CannotStartError and SettingsError."""
@@ -282,8 +284,6 @@ def _own_application(
     for uploads in shown:
         has_ledger = not isinstance(uploads.ledger, MemoryLedger)
         _check_shared(inherited.processes, uploads.settings, has_ledger=has_ledger)
-        if metrics is not None:
-            uploads.count_in(metrics)
 
     def say(sentence: str) -> None:
         if inherited.number <= 1:  # the first process speaks for all
@@ -467,9 +467,12 @@ def _open_sockets(arguments: Namespace, stack: contextlib.ExitStack) -> Inherita
     return Inheritance(listeners, metrics_listeners, owns_listeners=owns, has_metrics=has_metrics)
 
 
-def _serve_metrics(registry: Any, arguments: Namespace, inherited: Inheritance, stack: contextlib.ExitStack) -> None:
-    """Serve a registry of prometheus_client, on inherited sockets or where the option says, until the stack ends."""
-    from prometheus_client import make_wsgi_app
+def _serve_metrics(collector: Any, arguments: Namespace, inherited: Inheritance, stack: contextlib.ExitStack) -> None:
+    """Serve what a collector collects, on inherited sockets or where the option says, until the stack ends."""
+    from prometheus_client import CollectorRegistry, make_wsgi_app
+
+    registry = CollectorRegistry()
+    registry.register(collector)
 
     listeners = inherited.metrics_listeners
     if not listeners:
@@ -497,11 +500,7 @@ def _serve_processes(arguments: Namespace, stack: contextlib.ExitStack, inherite
     processes = Processes(inherited, arguments.environ)
     if inherited.has_metrics:
         Metrics()  # raises SettingsError without the extra
-        from prometheus_client import CollectorRegistry
-
-        registry = CollectorRegistry()
-        registry.register(SharedMetrics(processes.collect))
-        _serve_metrics(registry, arguments, inherited, stack)
+        _serve_metrics(SharedMetrics(processes.collect), arguments, inherited, stack)
 
     def greet() -> None:
         pids = processes.pids
@@ -514,7 +513,7 @@ def _serve_processes(arguments: Namespace, stack: contextlib.ExitStack, inherite
 
 
 def _become_child(
-    arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack, metrics: Metrics | None
+    arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack, counted: JoinedRegistries | None
 ) -> Parent:
     """Follow the parent from now on, and return it; it asks for the metrics."""
     # The parent refuses new connections after its delay, and handshakes that have begun are still taken.
@@ -526,7 +525,7 @@ def _become_child(
     arguments.connections = max(1, total // child.processes)
     if child.number > 1:  # the first one says that these are too many
         arguments.connections = min(arguments.connections, most_connections(descriptors_each))
-    samples = None if metrics is None else functools.partial(families_of, metrics.registry)
+    samples = None if counted is None else counted.families
     parent = Parent(socket.socket(fileno=child.lifeline), arguments.drain, samples)
     stack.callback(parent.report)
     return parent

@@ -1,4 +1,4 @@
-"""The metrics of several processes as those of one: what each has counted, added up."""
+"""The metrics of several registries, or of several processes, as those of one: what each has counted, added up."""
 
 from __future__ import annotations
 
@@ -55,6 +55,40 @@ def counts_of(families: Iterable[Family]) -> list[Family]:
     return [family for family in map(Family._make, families) if family.kind != _GAUGE]
 
 
+def _collected(families: Iterable[Family]) -> Iterator[Any]:
+    """Yield families as a registry of prometheus_client collects them."""
+    from prometheus_client.core import Metric
+
+    for family in add_up(families):
+        metric = Metric(family.name, family.meaning, family.kind)
+        for name, labels, value in family.samples:
+            metric.add_sample(name, labels, value)
+        yield metric
+
+
+class JoinedRegistries:
+    """A collector for a registry: the metrics of several others. ``add`` may be called while it is served."""
+
+    def __init__(self, *registries: Any) -> None:
+        self._registries = list(registries)
+
+    def add(self, registry: Any) -> None:
+        """Add a registry, unless it is there already."""
+        if not any(registry is other for other in self._registries):
+            self._registries.append(registry)
+
+    def families(self) -> list[Family]:
+        """Return what all have counted."""
+        return add_up(family for registry in self._registries for family in families_of(registry))
+
+    def collect(self) -> Iterator[Any]:
+        yield from _collected(self.families())
+
+    def describe(self) -> list[Any]:
+        """Return nothing, so that registering collects nothing."""
+        return []
+
+
 class SharedMetrics:
     """A collector for a registry: the metrics of several processes, how many serve, and how often one was restarted.
 
@@ -65,14 +99,10 @@ class SharedMetrics:
         self._collect = collect
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         families, serving, restarts = self._collect()
-        for family in add_up(families):
-            metric = Metric(family.name, family.meaning, family.kind)
-            for name, labels, value in family.samples:
-                metric.add_sample(name, labels, value)
-            yield metric
+        yield from _collected(families)
         yield GaugeMetricFamily("oss_wsgi_processes", "Processes that serve.", serving)
         yield CounterMetricFamily("oss_wsgi_process_restarts", "Processes that ended and were started again.", restarts)
 

@@ -115,6 +115,24 @@ def test_options_of_settings_metrics_and_the_access_log_apply(folder: Path) -> N
         assert b"oss_wsgi_signatures_issued_total 1.0" in fetch(metrics)
 
 
+COUNTS_ITSELF = """
+from shop import *
+from oss_wsgi import Metrics
+first = DirectUpload(nothing_here, settings, authorize=allow, on_upload=save, metrics=Metrics())
+second = DirectUpload(first, settings, prefix="/more", authorize=allow, on_upload=save)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--processes", "2"]])
+def test_the_metrics_port_shows_what_the_application_counts_itself(folder: Path, options: list[str]) -> None:
+    (folder / "counting.py").write_text(COUNTS_ITSELF)
+    with served(folder, "--app", "counting:second", "--metrics-listen", "127.0.0.1:0", *options) as running:
+        fetch(f"{running.url}/oss/signature?filename=a.png")
+        fetch(f"{running.url}/more/signature?filename=a.png")
+        url = next(line for line in running.lines if line.startswith("Metrics at ")).split()[2].rstrip(".")
+        wait_until(lambda: b"\noss_wsgi_signatures_issued_total 2.0\n" in fetch(url))
+
+
 HIDDEN = """
 import os, time
 from shop import DirectUpload, allow, save, settings

@@ -71,8 +71,8 @@ def test_a_server_counts_what_an_application_does_not_count_itself(metrics: Metr
     uploads = DirectUpload(lambda environ, start: [], replace(SETTINGS, ticket_secret=()), **options)
     begun_before = report(webtest.TestApp(uploads))
     is_nonblocking = uploads.is_nonblocking
-    uploads.count_in(metrics)
-    uploads.count_in(Metrics())  # the first ones stay
+    assert uploads.count_in(metrics) is metrics
+    assert uploads.count_in(Metrics()) is metrics, "the first ones stay"
     app = webtest.TestApp(uploads)
     app.get("/oss/signature?filename=a.png")
     app.get("/oss/metrics", status=404)
@@ -83,7 +83,7 @@ def test_a_server_counts_what_an_application_does_not_count_itself(metrics: Metr
     assert value(metrics, "callbacks_total", outcome="accepted") == 1
     own = Metrics()
     counted = client(own)
-    counted.app.count_in(metrics)
+    assert counted.app.count_in(metrics) is own
     counted.get("/oss/signature?filename=a.png")
     assert (value(own, "signatures_issued_total"), value(metrics, "signatures_issued_total")) == (1, 1)
     counted.get("/oss/metrics", status=200)

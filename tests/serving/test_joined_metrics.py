@@ -6,7 +6,7 @@ import json
 
 import prometheus_client
 
-from oss_wsgi.serving.joined_metrics import Family, SharedMetrics, add_up, counts_of, families_of
+from oss_wsgi.serving.joined_metrics import Family, JoinedRegistries, SharedMetrics, add_up, counts_of, families_of
 
 
 def counted(signatures: int, seconds: float, rows: int) -> list[Family]:
@@ -34,6 +34,18 @@ def test_counts_and_histograms_are_added() -> None:
 
 def test_a_gauge_says_what_all_share() -> None:
     assert "rows 9.0" in text(*counted(0, 1, 7), *counted(0, 1, 9)).splitlines()
+
+
+def test_several_registries_are_shown_as_one() -> None:
+    first, second = prometheus_client.CollectorRegistry(), prometheus_client.CollectorRegistry()
+    for registry in (first, second):
+        prometheus_client.Counter("issued", "Forms.", registry=registry).inc(2)
+    joined = JoinedRegistries(first)
+    joined.add(second)
+    joined.add(first)
+    shown = prometheus_client.CollectorRegistry()
+    shown.register(joined)
+    assert b"issued_total 4.0" in prometheus_client.generate_latest(shown).splitlines()
 
 
 def test_the_earliest_creation_counts() -> None:
