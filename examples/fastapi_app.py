@@ -1,6 +1,6 @@
 """A FastAPI application whose session login decides who may upload, and whose database (async SQLAlchemy) hears of it.
 
-    pip install 'oss-wsgi[asgi]' fastapi uvicorn itsdangerous sqlalchemy aiosqlite
+    pip install 'oss-wsgi[asgi]' fastapi uvicorn itsdangerous 'sqlalchemy[asyncio]' aiosqlite
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     uvicorn fastapi_app:app
 
@@ -30,7 +30,7 @@ UPLOAD = """<input type="file" id="file" multiple data-oss-upload>
 <script type="module" src="/oss/upload.js"></script>"""
 LOGIN = '<form method="post" action="/login"><input name="user"><input name="password" type="password"><button>Log in'
 PASSWORDS = {"eric": os.environ.get("APP_PASSWORD") or "wonderland"}
-QUOTA = 100 * 1024 * 1024  # bytes of a user
+QUOTA = 1024 * 1024 * 1024  # bytes of a user
 
 engine = create_async_engine(os.environ.get("APP_DATABASE") or "sqlite+aiosqlite:///photos.sqlite3")
 Database = async_sessionmaker(engine)

@@ -70,7 +70,7 @@ def make_server(
     :param is_callback: ``(method, path, headers) -> bool``, as for ``is_nonblocking``: which requests are callbacks of
         OSS. They have a quarter more threads (at least one) than ``threads`` says, except beside a single one; so they
         do not wait for other requests. By default the ``is_callback`` of ``app``, if it has one, as DirectUpload has.
-    :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
+    :param options: the fields of `bounds.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
         ``write_timeout``, ``connections_per_address``, ``buffered_bytes``, ``file_bytes``), and waitress's own. Without
         ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
         one that is more than the descriptors allow is lowered, and the log says so. ``channel_timeout`` means

@@ -129,7 +129,7 @@ def test_the_form_grants_what_is_left_of_the_quota(site: Site) -> None:
     visitor = Visitor(site.url)
     assert "Hello eric" in log_in(visitor)
     used = sum(size for _, _, size in site.rows())
-    assert json.loads(visitor.get("/oss/limits"))["max_size"] == 100 * 1024 * 1024 - used
+    assert json.loads(visitor.get("/oss/limits"))["max_size"] == 1024 * 1024 * 1024 - used
 
 
 def test_many_ask_at_once(site: Site) -> None:
