@@ -1,1 +1,1 @@
-"""What is known of error codes, statuses, reasons, messages and wrong signatures, and the Chinese of programs."""
+"""What is known of codes, statuses, reasons, messages, regions and wrong signatures, and the Chinese of programs."""

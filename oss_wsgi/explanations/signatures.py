@@ -14,19 +14,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from .regions import region_ids
 from .rows import row_of
 from .text import Text, sentences
 
 V4 = "OSS4-HMAC-SHA256"
-
-REGIONS = tuple(
-    """
-    cn-hangzhou cn-shanghai cn-nanjing cn-fuzhou cn-wuhan-lr cn-qingdao cn-beijing cn-zhangjiakou cn-huhehaote
-    cn-wulanchabu cn-shenzhen cn-heyuan cn-guangzhou cn-chengdu cn-hongkong us-west-1 us-east-1 ap-northeast-1
-    ap-northeast-2 ap-southeast-1 ap-southeast-3 ap-southeast-5 ap-southeast-6 ap-southeast-7 eu-central-1 eu-west-1
-    me-east-1 us-east-5 na-south-1
-    """.split()  # noqa: SIM905
-)
 
 #: The one item of what a form signs.
 POLICY = "policy of the form"
@@ -244,7 +236,7 @@ def _v4(secret: str, text: str, scope: Scope, region: str) -> Iterator[Candidate
             _sign_v4(secret, text, scope._replace(day=day)),
             Text("The signing key was derived for the day {1}, not {2} (UTC).", day, scope.day),
         )
-    for name in dict.fromkeys((f"oss-{region}", region.removeprefix("oss-"), *REGIONS)):
+    for name in dict.fromkeys((f"oss-{region}", region.removeprefix("oss-"), *region_ids())):
         if name != scope.region:
             yield (
                 _sign_v4(secret, text, scope._replace(region=name)),

@@ -98,7 +98,7 @@ def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     inspector = {f"local_oss/inspector/{name}" for name in ("inspector.css", "inspector.js", "icon.svg")}
     templates = (ROOT / "local_oss" / "inspector" / "templates").iterdir()
     data = {path.relative_to(ROOT).as_posix() for path in templates}
-    data |= {f"oss_wsgi/explanations/{name}.toml" for name in ("rows", "zh")}
+    data |= {f"oss_wsgi/explanations/{name}.toml" for name in ("regions", "rows", "zh")}
     assert inspector | data <= set(names)
     houses = ("oss_wsgi", "local_oss")
     modules = {path.relative_to(ROOT).as_posix() for house in houses for path in (ROOT / house).rglob("*.py")}
