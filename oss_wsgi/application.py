@@ -23,7 +23,7 @@ from .callback.secret_file import SecretFile
 from .callback.signed_id import FIND_KEY, MAX_AGE, SignedIDBook
 from .callback.ticket import ReceiptBook, TicketBook
 from .callback.upload import UPLOAD_KEY, Upload
-from .callback.url import split_urls, target_of, without_password
+from .callback.url import target_of, without_password
 from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
@@ -37,6 +37,7 @@ from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import CredentialsError, SettingsError
+from .explanations.regions import callbacks_dated, callbacks_source, sends_callbacks
 from .explanations.text import Text
 from .http import origin_of
 from .ledger.base import Ledger
@@ -104,7 +105,8 @@ class DirectUpload:
     ``GET {prefix}/limits`` returns what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
     page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that it has credentials
     and a writable ledger (503 otherwise). With ``OSS_RECOVER=on``, ``POST {prefix}/recover`` answers a page whose
-    callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts, by the requests that
+    callback was lost; with ``OSS_REPORT_BY=page`` it is where pages report their uploads, and OSS sends no callbacks.
+    With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts, by the requests that
     Uppy's clients send. Every other path goes to ``app`` unchanged, with ``find_upload`` in its environ.
 
     Use ``prefix=""`` for a DirectUpload that another application or server mounts: the endpoints are at ``/signature``
@@ -247,7 +249,7 @@ class DirectUpload:
         self._known = known
         self._on_orphan = on_orphan
         self._clock = clock
-        self._callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
+        self._callback_urls = settings.callback_urls
         self._callback_path = native_path(prefix) + CALLBACK_PATH
         self._secrets = _ticket_secrets(settings, clock)
         tickets = self._tickets = TicketBook(self._secrets, clock=clock)
@@ -308,11 +310,12 @@ class DirectUpload:
             counters=metrics,
             clock=self._clock,
         )
-        endpoints: dict[str, WSGIApplication] = {
+        endpoints: dict[str, WSGIApplication | Subtree] = {
             SIGNATURE_PATH: self._signature(),
             CALLBACK_PATH: self._callback(),
             LIMITS_PATH: self._limits(),
-            RECOVER_PATH: self._recover(),
+            # The usual way of a report has a name of its own in the metrics.
+            RECOVER_PATH: Subtree(self._recover(), lambda method, rest: "page" if settings.pages_report else ""),
             HEALTH_PATH: HealthEndpoint(),
             READINESS_PATH: self._readiness(),
             **_browser_modules(settings, self._prefix),
@@ -488,11 +491,12 @@ class DirectUpload:
 
     def _limits(self) -> WSGIApplication:
         settings = self.settings
-        # Without a callback there is no ticket; without receipts there is nothing to compare a ticket with.
-        can_recover = settings.recover and settings.receipts and bool(self._callback_urls)
+        # Without a report there is no ticket; without receipts there is nothing to compare a ticket with.
+        has_tickets = settings.pages_report or bool(self._callback_urls)
+        can_recover = settings.recover and settings.receipts and has_tickets
         part_size = settings.part_size if settings.multipart else None
         gate = Gate(**self._gate_options)
-        forms = bool(self._forms and self._callback_urls)  # signed IDs come with the response to a callback
+        forms = self._forms and has_tickets  # signed IDs come with the response to a report
         limits = LimitsEndpoint(self._presigner, gate, recover=can_recover, part_size=part_size, forms=forms)
         return self._observed(limits)
 
@@ -547,7 +551,7 @@ def direct_uploads_of(app: object) -> tuple[DirectUpload, ...]:
 def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Settings:
     """Return the settings with the path of DirectUpload's callback added to each callback URL without a path."""
     path = quote((prefix or DEFAULT_PREFIX) + CALLBACK_PATH)
-    urls = split_urls(settings.callback_url or "")
+    urls = settings.callback_urls
     complete = [f"{url}{path}" if url and urlsplit(url)[2:4] == ("", "") else url for url in urls]
     return settings if urls == complete else replace(settings, callback_url=";".join(complete))
 
@@ -565,12 +569,26 @@ def _check_forms(forms: object, form_user: object, settings: Settings, prefix: s
 
 
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool, has_forms: bool) -> None:
-    """Log why the application would not get reports: no receipts, no callback URL, or one with another path."""
+    """Log why the application would not get reports: no receipts or callbacks, no callback URL, or one elsewhere."""
     if settings.recover and not settings.receipts:
         log.warning(
             "OSS_RECEIPTS is off: OSS_RECOVER cannot find uploads that were signed without a receipt; set "
             "OSS_RECEIPTS=on"
         )
+    if settings.pages_report:
+        if settings.callback_url:
+            log.warning(
+                "OSS_CALLBACK_URL is ignored, because pages report uploads (OSS_REPORT_BY=page): remove it, or set "
+                "OSS_REPORT_BY=oss"
+            )
+        return
+    if sends_callbacks(settings.region) is False:
+        log.warning(
+            "OSS sends no callbacks from the region %s (its list of %s: %s), so nobody would report an upload; what it "
+            "answers there to a form with a callback is not known; set OSS_REPORT_BY=page: then the page reports",
+            settings.region, callbacks_dated(), callbacks_source(),
+        )  # fmt: skip
+        return
     own_path = quote((prefix or "/PATH-OF-THE-MOUNT") + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler and settings.multipart:
@@ -593,7 +611,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool,
                 own_path,
             )
         return
-    for url in split_urls(settings.callback_url):
+    for url in settings.callback_urls:
         path = target_of(url).partition("?")[0]
         if unquote(path).endswith(prefix + CALLBACK_PATH):  # below a mount, or as it is
             continue

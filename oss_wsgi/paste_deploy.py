@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .application import DEFAULT_PREFIX, DirectUpload, public_key_store
-from .callback.url import split_urls
 from .callback.verifier import CallbackVerifier
 from .exceptions import SettingsError
 from .middleware.authorization import AuthorizationPassthrough
@@ -86,8 +85,8 @@ def callback_guard(app: WSGIApplication, global_conf: Mapping[str, str], /, **lo
     with _naming("filter egg:oss_wsgi#callback_guard") as name:
         # Not read as a setting, because that one also needs a region.
         settings, options = _read(name, local_conf, ("callback_url", "trusted_keys"), {"bucket": text})
-        urls = split_urls(settings.callback_url) if settings.callback_url else []
-        return CallbackGuard(app, CallbackVerifier(public_key_store(settings)), callback_urls=urls, **options)
+        verifier = CallbackVerifier(public_key_store(settings))
+        return CallbackGuard(app, verifier, callback_urls=settings.callback_urls, **options)
 
 
 def dispatcher(loader: Any, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .callback.secret_file import read_secrets
+from .callback.url import split_urls
 from .credentials import Credentials, access_key_from
 from .exceptions import SettingsError
 from .explanations.text import Text
 from .ledger.url import passwords_in
-from .settings_check import MISSING, fill_in_and_check, missing_settings, service_variables, unknown_name
+from .settings_check import MISSING, PAGE, fill_in_and_check, missing_settings, service_variables, unknown_name
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 #: The words that turn a switch off.
@@ -176,6 +177,12 @@ class Settings:
         "URL",
         shown="no callback",
     )
+    report_by: str = _row(
+        "OSS_REPORT_BY",
+        "oss",
+        "who reports an upload: oss (its callback), or page, where OSS cannot send callbacks (needs oss-wsgi[sdk])",
+        lower,
+    )
     callback_required: bool = _row("OSS_CALLBACK_REQUIRED", True, "OSS refuses uploads without our callback", switch)
     upload_dir: str = _row(
         "OSS_UPLOAD_DIR",
@@ -284,7 +291,9 @@ class Settings:
             except ValueError as error:
                 problems.append(Text("{1} {2}.", row.variable, error))
                 values[row.name] = row.default
-        problems += fill_in_and_check(values)
+        given = {row.name: getattr(self, row.name) for row in TABLE}
+        stated = [name for name, value in given.items() if isinstance(value, str) and value.strip()]
+        problems += fill_in_and_check(values, stated)
         if problems:
             raise SettingsError(*problems)
         for name, value in values.items():
@@ -314,6 +323,16 @@ class Settings:
         if problems:
             raise SettingsError(*problems)
         return settings
+
+    @property
+    def pages_report(self) -> bool:
+        """Return whether pages report uploads, so that nothing which is signed asks OSS for a callback."""
+        return self.report_by == PAGE
+
+    @property
+    def callback_urls(self) -> list[str]:
+        """Return the URLs at which OSS reports uploads, one by one; none if pages report them."""
+        return [] if self.pages_report or self.callback_url is None else split_urls(self.callback_url)
 
     @property
     def configured(self) -> bool:

@@ -27,6 +27,9 @@ MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 MAX_EXPIRES = 7 * 24 * 3600
 MAX_LEDGER_KEEP = 3660 * 24 * 3600
 
+#: Who may report an upload: OSS by its callback, or the page that has sent the file.
+OSS, PAGE = "oss", "page"
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 _ENDPOINT_HOST = re.compile(r"oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")
@@ -87,10 +90,14 @@ def unknown_name(name: str, known: list[str]) -> str:
     return Text("{1} is not a setting, remove it.", name)
 
 
-def fill_in_and_check(values: dict[str, Any]) -> list[str]:
-    """Fill in bucket, region, endpoint and host of ``values`` from each other; return a sentence for each problem."""
+def fill_in_and_check(values: dict[str, Any], stated: Collection[str] = ()) -> list[str]:
+    """Fill in what other ``values`` imply, such as the host; return a sentence for each problem.
+
+    :param stated: names of the values that were given as a text: a switch that is off is a contradiction only then.
+    """
     return [
         *_fill_in_location(values),
+        *_fill_in_reports(values, stated),
         *_key_problems(values),
         *_limit_problems(values),
         *_callback_problems(values),
@@ -120,6 +127,25 @@ def _fill_in_location(values: dict[str, Any]) -> Iterator[str]:
     if values["bucket"] and values["endpoint"] and not values["host"]:
         scheme, _, host_name = values["endpoint"].partition("://")
         values["host"] = f"{scheme}://{values['bucket']}.{host_name}"
+
+
+def _fill_in_reports(values: dict[str, Any], stated: Collection[str]) -> Iterator[str]:
+    """Switch on what the reports of pages need, or yield that it is off."""
+    if values["report_by"] not in (OSS, PAGE):
+        yield Text("OSS_REPORT_BY must be oss or page, not {1}.", repr(values["report_by"]))
+    if values["report_by"] != PAGE:
+        return
+    if not values["receipts"]:
+        yield (
+            "OSS_REPORT_BY=page needs receipts, with which a page's report is compared: remove OSS_RECEIPTS=off, or "
+            "set OSS_REPORT_BY=oss."
+        )
+    if not values["recover"] and "recover" in stated:
+        yield (
+            "OSS_REPORT_BY=page needs the endpoint where pages report: remove OSS_RECOVER=off, or set "
+            "OSS_REPORT_BY=oss."
+        )
+    values["recover"] = True
 
 
 def _read_endpoint(values: dict[str, Any]) -> Iterator[str]:
@@ -249,7 +275,7 @@ def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _callback_problems(values: dict[str, Any]) -> Iterator[str]:
-    if values["callback_url"]:
+    if values["callback_url"] and values["report_by"] != PAGE:
         problems = callback_url_problems(values["callback_url"])
         if not problems:
             try:

@@ -1,4 +1,4 @@
-/** Asks what became of files that were sent without an answer. `upload.js` loads this when it has a form with a ticket. */
+/** Reports files, or asks what became of those without an answer. `upload.js` loads this when it has a form with a ticket. */
 
 /** Seconds before each question to the server. */
 const DELAYS = [1, 2, 4, 8, 16];
@@ -24,7 +24,7 @@ export class Recovery {
 
   /** Returns the proof that a file was allowed, or null if the server cannot be asked with it. */
   async proofOf(form, { key, url, file }) {
-    const ticket = form.fields.callback;
+    const ticket = form.ticket ?? form.fields.callback;
     if (!ticket || form.fields.key.includes("${filename}")) return null;
     return { ticket, key, url, until: Number(form.expire) + TICKET_SECONDS, file: await fingerprint(file) };
   }
@@ -46,8 +46,8 @@ export class Recovery {
   }
 
   /**
-   * Asks after 1, 2, 4, 8 and 16 seconds, or later if the server says so by Retry-After. Returns the application's answer;
-   * null if nobody could say; undefined if asking again is useless: the file is not stored (`item.notStored`), the server
+   * Asks after 1, 2, 4, 8 and 16 seconds, or later if the server says so by Retry-After; reports a file, which OSS does not,
+   * at once, and then as often. Returns the application's answer; null if nobody could say; undefined if asking again is useless: the file is not stored (`item.notStored`), the server
    * does not answer such questions, or the attempt was cancelled. `call(body)` asks once; `show()` is called before each
    * pause.
    */
@@ -56,23 +56,27 @@ export class Recovery {
     Object.assign(item, { key: proof.key, url: proof.url });
     let absences = 0;
     let atLeast = 0;
-    for (const usual of DELAYS) {
+    for (const usual of item.isKept && !item.isReported ? [0, ...DELAYS] : DELAYS) {
       const delay = Math.max(usual, atLeast);
-      item.retryAt = performance.now() + delay * 1000;
-      show();
-      await pause(delay, signal);
+      if (delay > 0) {
+        item.retryAt = performance.now() + delay * 1000;
+        show();
+        await pause(delay, signal);
+      }
       item.retryAt = null;
       if (signal.aborted) return undefined;
       try {
         const { text } = await call(JSON.stringify({ ticket: proof.ticket, object: proof.key }));
         this.remove(proof);
         return text;
-      } catch ({ kind, status, code, retryAfter }) {
+      } catch (error) {
+        const { kind, status, code, retryAfter } = error;
         if (signal.aborted) return undefined;
+        if (!item.isReported) item.error = error;
         atLeast = retryAfter ?? 0;
         const isAbsent = status === 404 && code === "not_stored";
         absences = isAbsent ? absences + 1 : 0;
-        item.notStored = absences >= (item.status === 203 ? 1 : NOT_STORED_TWICE);
+        item.notStored = absences >= (item.isKept ? 1 : NOT_STORED_TWICE);
         const isUseless = kind === "unexpected" || (kind === "refused" && status < 500 && status !== 408 && status !== 429);
         if (item.notStored || (isUseless && !isAbsent)) {
           this.remove(proof);

@@ -61,7 +61,7 @@ export class UploadItem {
 
   reset() {
     Object.assign(this, { sent: 0, progress: 0, complete: false, key: "", url: "", status: 0, answer: "" });
-    Object.assign(this, { error: null, proof: null, notStored: false, retryAt: null });
+    Object.assign(this, { error: null, proof: null, notStored: false, retryAt: null, isReported: true });
     this.#samples = [];
   }
 
@@ -69,6 +69,11 @@ export class UploadItem {
   get signedId() {
     const { signed_id: signedId } = parseJson(this.answer) ?? {};
     return typeof signedId === "string" ? signedId : "";
+  }
+
+  /** OSS has said that it has the file, and nobody has told the application yet. */
+  get isKept() {
+    return this.status >= 200 && this.status <= 299;
   }
 
   get canAsk() {
@@ -304,7 +309,7 @@ export class Uploader extends EventTarget {
       }
       for (let tries = 0, waits = 0; await this.#fails(item, signal); item.reset()) {
         const { passing, retryAfter, isFinal } = item.error;
-        const mayPass = (passing || (item.notStored && item.status !== 203)) && !isFinal;
+        const mayPass = (passing || (item.notStored && !item.isKept)) && !isFinal;
         const isPatience = retryAfter !== null && waits++ < MOST_WAITS;
         if (!mayPass || this.#exhausted || (!isPatience && tries >= RETRY_DELAYS.length)) {
           this.#exhausted ||= mayPass; // the files behind it do not wait for the same failure again
@@ -339,7 +344,10 @@ export class Uploader extends EventTarget {
       signal.throwIfAborted();
       item.key = form.fields.key.replaceAll("${filename}", () => item.file.name);
       item.url = objectUrl(form.host, item.key);
-      const recovery = form.fields.callback && this.recoverUrl !== null && (await this.#loadRecovery());
+      item.isReported = !form.ticket; // by OSS, and not by this page
+      const proves = (form.ticket || form.fields.callback) && this.recoverUrl !== null;
+      const recovery = proves && (await this.#loadRecovery());
+      if (form.ticket && proves && !recovery) throw new UploadError("unreachable", "server");
       item.proof = recovery ? await recovery.proofOf(form, item) : null;
       signal.throwIfAborted();
       this.#setState(item, "sending");
@@ -531,11 +539,11 @@ export class Uploader extends EventTarget {
     signal.throwIfAborted();
     const { status, text } = answer;
     item.status = status;
-    const isTold = status !== 203;
+    const isTold = status !== 203 && item.isReported;
     const error = refusal(answer);
     if (status < 200 || status > 299) throw error;
     this.#exhausted = false;
-    Object.assign(item, { sent: item.file.size, progress: 1, error: isTold ? null : error });
+    Object.assign(item, { sent: item.file.size, progress: 1, error: status === 203 ? error : null });
     if (isTold) {
       if (status === 200) item.answer = text;
       await this.#forget(item);
@@ -574,7 +582,7 @@ export class Uploader extends EventTarget {
 
   async #askAgain(item, signal) {
     if ((await this.#ask(item, signal)) || signal.aborted) return;
-    if (item.status === 203 && !item.notStored) this.#end(item, "untold");
+    if (item.isKept && !item.notStored) this.#end(item, "untold");
     else this.#fail(item);
   }
 
@@ -591,7 +599,7 @@ export class Uploader extends EventTarget {
       if (answer !== null) {
         Object.assign(item, { answer, error: null, sent: item.file.size, progress: 1 });
         this.#end(item, "stored");
-      } else if (item.status === 203) {
+      } else if (item.isKept) {
         this.#end(item, "untold");
       } else {
         item.error ??= new UploadError("unreachable", "server", { complete: true });

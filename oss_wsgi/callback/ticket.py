@@ -47,6 +47,9 @@ _JSON = json.JSONDecoder()
 _MAX_TEXT = 6000
 _MAX_FILENAME_BYTES = 255  # of UTF-8: no usual file system has longer names
 _MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
+_NO_CALLBACK = (
+    "the ticket is for the report of a page: its form asked for no callback, so whoever had the form has added one"
+)
 _RECEIPT_HINTS = {
     "missing": "the object has no receipt: it was not stored by a form of this server for an exact name, or "
     "OSS_RECEIPTS was off",
@@ -66,7 +69,8 @@ class Ticket(NamedTuple):
     ``user`` and ``data`` are the grant's. ``forbid_overwrite`` says that the form pins ``x-oss-forbid-overwrite`` for
     its one object, which can then have only one ETag. ``max_objects`` is how many objects the ticket is valid for: 1
     with ``key``, the grant's number with ``prefix``. ``filename`` is the name of the user's file. ``trial`` is None
-    except in the ticket of a test upload.
+    except in the ticket of a test upload. ``by_page`` says that the page reports the upload, so that no callback may
+    bring the ticket: the form asks for none, and its user could add one with any content.
     """
 
     id: str
@@ -83,6 +87,12 @@ class Ticket(NamedTuple):
     max_objects: int
     filename: str | None
     trial: str | None
+    by_page: bool = False
+
+    def check_callback(self) -> None:
+        """Raise UnverifiedError if the ticket is for the report of a page, not for a callback."""
+        if self.by_page:
+            raise UnverifiedError("ticket_mismatch", _NO_CALLBACK)
 
     def check_name(self, bucket: str | None, name: str | None, etag: str | None) -> None:
         """Raise UnverifiedError unless the ticket allows a bucket and an object.
@@ -136,20 +146,24 @@ def new_ticket(
     max_objects: int = 1,
     filename: str | None = None,
     trial: str | None = None,
+    by_page: bool = False,
 ) -> NewTicket:
     """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``.
 
-    ``trial`` is one of the constants TRIAL_..., for a test upload of `oss-wsgi doctor`.
+    ``trial`` is one of the constants TRIAL_..., for a test upload of `oss-wsgi doctor`. ``by_page`` says that the page
+    reports the upload, in place of OSS.
     """
     min_size, max_size = sizes
     types = ",".join(map(_quoted, content_types))
     number = max_objects if key is None else int(forbid_overwrite)
     # OSS limits a callback's length: 85 Chinese characters take 255 bytes here, and 510 as escapes.
     name = encode_basestring(_shortened(filename)) if filename else "null"
+    rest = str(number)
+    if filename or trial or by_page:
+        rest = f"[{number},{name},{_quoted_or_null(trial)}{',1' if by_page else ''}]"
     text = (
         f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires_at},"
-        f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
-        f"{f'[{number},{name},{_quoted_or_null(trial)}]' if filename or trial else number}]"
+        f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},{rest}]"
     )
     return NewTicket(urandom(NONCE_BYTES), text.encode())
 
@@ -215,7 +229,7 @@ class TicketBook:
             plain.decode()
         )
         # With a prefix the number is ``max_objects``; with a key it is 1 if the object may not be overwritten, else 0.
-        number, filename, trial = rest if isinstance(rest, list) else (rest, None, None)
+        number, filename, trial, *by_page = rest if isinstance(rest, list) else (rest, None, None)
         expires_at = expires + self._upload_seconds
         if self._clock() > expires_at + self._keep_seconds:
             raise UnverifiedError(
@@ -223,7 +237,7 @@ class TicketBook:
             )
         ticket = Ticket(
             f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, expires_at, user, data,
-            key is not None and number == 1, number if key is None else 1, filename, trial,
+            key is not None and number == 1, number if key is None else 1, filename, trial, bool(by_page),
         )  # fmt: skip
         return ticket, day, added
 

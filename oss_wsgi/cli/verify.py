@@ -20,7 +20,7 @@ from ..callback.recording import Recording
 from ..callback.rsa import signature_block
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
-from ..callback.url import split_urls, target_of
+from ..callback.url import target_of
 from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback_guard import CallbackGuard
@@ -56,7 +56,7 @@ def run(arguments: Namespace) -> int:
     settings = settings_of(environ_of(arguments))
     recording = _read_recording(arguments.file)
     keys = public_key_store(settings)
-    urls = split_urls(settings.callback_url) if settings.callback_url else []
+    urls = settings.callback_urls
     # A ticket of a recording counts as it did when the callback came in.
     now = recording.received or time.time()
     tickets = TicketBook(settings.ticket_secret, clock=lambda: now) if settings.ticket_secret else None

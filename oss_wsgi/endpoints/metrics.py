@@ -22,14 +22,17 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 # Prometheus sees no increase from a series that begins with its first event, so the outcomes of which
 # examples/monitoring/alerts.yml warns begin at 0.
-_FROM_ZERO = (
+_REPORTS_FROM_ZERO = (
     "accepted",
     "repeated",
     "application",
     "handler_failed",
     "ledger_unavailable",
-    "key_unavailable",
     "credentials_unavailable",
+)
+_FROM_ZERO = (
+    *_REPORTS_FROM_ZERO,
+    "key_unavailable",
     "signature_wrong",
     "authorization_missing",
     "authorization_malformed",
@@ -56,6 +59,8 @@ class Metrics:
     oss_wsgi_ledger_uploads                              stored responses, and orphans that on_orphan was told of, of
                                                          all processes that share the ledger; expired ones count until
                                                          they are deleted. From 100,000 on a SQL database estimates
+    oss_wsgi_page_reports_total           outcome        reports of pages, under OSS_REPORT_BY=page: accepted,
+                                                         repeated (the stored response), a reason, application
     oss_wsgi_recovered_total              outcome        pages that asked for a lost report: recovered, repeated, a
                                                          reason
     oss_wsgi_multipart_total              step, outcome  requests of uploads in parts. Steps: params, begin, part,
@@ -94,6 +99,9 @@ class Metrics:
         self._callbacks = counter("callbacks", "Callbacks by their outcome.", "outcome")
         for outcome in _FROM_ZERO:
             self._callbacks.labels(outcome)
+        self._page_reports = counter("page_reports", "Reports of pages by their outcome.", "outcome")
+        for outcome in _REPORTS_FROM_ZERO:
+            self._page_reports.labels(outcome)
         self._recovered = counter("recovered", "Requests for uploads whose report was lost.", "outcome")
         self._multipart = counter("multipart", "Requests of uploads in parts.", "step", "outcome")
         self._forms = counter("forms", "Posted forms with signed IDs by their outcome.", "outcome")
@@ -123,6 +131,9 @@ class Metrics:
         elif endpoint.startswith("s3/") and status != 204:  # no preflight
             outcome = "ok" if 200 <= status < 300 else "application"
             self._multipart.labels(endpoint.removeprefix("s3/"), reason or outcome).inc()
+        elif endpoint == "recover/page" and status != 204:
+            outcome = "accepted" if 200 <= status < 300 else "application"
+            self._page_reports.labels(reason or outcome).inc()
         elif endpoint == "recover" and status != 204:  # no preflight
             outcome = "recovered" if 200 <= status < 300 else "application"
             self._recovered.labels(reason or outcome).inc()

@@ -1,4 +1,4 @@
-"""Endpoint where a page asks for an upload whose report was lost."""
+"""Endpoint where a page reports its upload, or asks for one whose report was lost."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ log = logging.getLogger(__name__)
 
 
 class RecoverEndpoint:
-    """Application: ``POST {"ticket": TEXT, "object": KEY}`` returns the response to the upload's callback.
+    """Application: ``POST {"ticket": TEXT, "object": KEY}`` returns the response to the upload.
 
-    The page sends a proof: its ticket, or the form's whole ``callback`` field. The endpoint asks OSS for the object. If
-    the object's receipt is the ticket's, the upload goes through the ledger to the application, as its callback would.
-    An upload that was handled gets the stored response. The endpoint does not wait for an upload that is being handled:
-    the page asks again.
+    The page sends a proof: its ticket, or the form's whole ``callback`` field. The endpoint asks OSS for the object, by
+    one HEAD. If the object's receipt is the ticket's, the upload goes through the ledger to the application, as its
+    callback would. An upload that was handled gets the stored response. The endpoint does not wait for an upload that
+    is being handled: the page asks again.
+
+    The ticket says which way is the usual one. With a ticket for pages this request is the upload's report, so
+    ``Upload.recovered`` is False; otherwise the upload's callback was lost.
 
     Refusals: 400 malformed, 403 for the ticket, 404 ``not_stored`` (the file may be sent again), 409 when the object is
     not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot be asked now,
@@ -76,13 +79,14 @@ class RecoverEndpoint:
             ticket = self._recovery.open(proof, key)
             facts.user, facts.object = ticket.user, key
             self._gate.count(ticket.user, environ, slot, ticket.id)
-            upload, oss_request_id = self._recovery.find(ticket, key)
+            upload, oss_request_id = self._recovery.find(ticket, key, recovered=not ticket.by_page)
             response, is_repeated, headers = self._deliver(upload, environ)
         if response.is_success:
-            line = "recovered: outcome=%s request_id=%s oss_request_id=%s"
+            line = "%s: outcome=%s request_id=%s oss_request_id=%s"
             extra = {**facts.fields(), "oss_request_id": oss_request_id, "status": int(response.status[:3])}
             outcome = "repeated" if is_repeated else "handled"
-            log.info(line, outcome, facts.id, oss_request_id or "-", extra=extra)
+            way = "reported by its page" if ticket.by_page else "recovered"
+            log.info(line, way, outcome, facts.id, oss_request_id or "-", extra=extra)
         return respond(response, start_response, headers)
 
 

@@ -154,6 +154,7 @@ class CallbackGuard:
             ticket, _, _ = self._tickets.unseal(upload.members.get(TICKET_MEMBER))
             is_named = False
             try:
+                ticket.check_callback()
                 ticket.check_name(upload.bucket, upload.object, upload.etag)
                 is_named = True
                 ticket.check_content(upload.size, upload.mime_type)

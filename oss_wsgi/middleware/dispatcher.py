@@ -156,7 +156,8 @@ class PathRouter(_Router):
 
     Requests outside the prefix go to ``app`` unchanged; with an empty prefix there are none.
 
-    :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO.
+    :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO; or a `Subtree`, whose step
+        is then of no further path.
     :param observers: called for each refusal and each response of an endpoint.
     :param subtrees: path of one segment below the prefix -> application, which sees the rest of the path in PATH_INFO.
     """
@@ -165,7 +166,7 @@ class PathRouter(_Router):
         self,
         app: WSGIApplication,
         prefix: str,
-        endpoints: Mapping[str, WSGIApplication],
+        endpoints: Mapping[str, WSGIApplication | Subtree],
         observers: Observers | None = None,
         subtrees: Mapping[str, Subtree] | None = None,
     ) -> None:
@@ -183,7 +184,8 @@ class PathRouter(_Router):
 
         self._app = _mount("", app)
         self._exact = {
-            prefix + path: own(path, Subtree(endpoint, lambda method, rest: "")) for path, endpoint in endpoints.items()
+            prefix + path: own(path, part if isinstance(part, Subtree) else Subtree(part, lambda method, rest: ""))
+            for path, part in endpoints.items()
         }
         self._subtrees = {prefix + path: own(path, subtree) for path, subtree in (subtrees or {}).items()}
         self._nothing = own("", Subtree(_no_endpoint, lambda method, rest: None))

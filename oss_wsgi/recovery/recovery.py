@@ -107,7 +107,7 @@ class Recovery:
     def find(self, ticket: Ticket, key: str, *, recovered: bool = True) -> FoundUpload:
         """Return the upload of a ticket, as OSS stored it.
 
-        ``recovered`` is False if the client itself completes its upload in parts, since that is its report.
+        ``recovered`` is False if this is the upload's usual report: its page reports it, or completes it in parts.
 
         Raises NotStoredError; NotYoursError unless the object's receipt is this ticket's; UnverifiedError if the ticket
         does not allow the stored object; BucketError.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from ..callback.parameters import TICKET_MEMBER
 from ..credentials import Credentials, CredentialsProvider, valid_credentials
 from ..exceptions import PresignError
 from ..http import is_encodable
@@ -58,7 +59,8 @@ _NOTHING: Mapping[str, str] = {}
 class PresignedURL:
     """One request that OSS accepts: ``method`` to ``url`` with all ``headers``, before ``expire`` (Unix seconds).
 
-    ``key`` is the object's name.
+    ``key`` is the object's name. ``ticket`` is what the client reports the upload with, under OSS_REPORT_BY=page; else
+    None.
 
     ``headers`` leaves out Content-Length and Host, even if they are signed: each client sends them by itself. Anybody
     who has the URL may send the request, so the repr shows neither its query nor the headers' values.
@@ -69,10 +71,11 @@ class PresignedURL:
     headers: dict[str, str]
     expire: int
     key: str
+    ticket: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """Return the members of the endpoint's JSON; ``fields`` is empty, so clients of forms can read it too."""
-        return {
+        members = {
             "method": self.method,
             "url": self.url,
             "headers": self.headers,
@@ -80,6 +83,7 @@ class PresignedURL:
             "expire": self.expire,
             "key": self.key,
         }
+        return members if self.ticket is None else {**members, TICKET_MEMBER: self.ticket}
 
     def json(self) -> bytes:
         """Return ``payload()`` as JSON."""

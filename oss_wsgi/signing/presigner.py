@@ -10,7 +10,13 @@ from json.encoder import encode_basestring_ascii as quoted
 from os import urandom
 from typing import Any, ClassVar, NamedTuple
 
-from ..callback.parameters import CallbackParameters, TicketedCallback, body_template, encode_variables
+from ..callback.parameters import (
+    TICKET_MEMBER,
+    CallbackParameters,
+    TicketedCallback,
+    body_template,
+    encode_variables,
+)
 from ..callback.ticket import (
     MAX_METADATA_BYTES,
     POST_OBJECT,
@@ -36,6 +42,10 @@ _METADATA = "x-oss-meta-"
 _SMALL_RECEIPT = MAX_METADATA_BYTES // 2  # characters; a receipt of this length alone is never too large
 _EMPTY = '""'  # in JSON
 _BASE64 = frozenset({"policy", "callback", RECEIPT_FIELD})
+_NOBODY_REPORTS = (
+    "A form without a filename has no receipt, so nobody could report its upload (OSS_REPORT_BY=page): add the "
+    "filename to the request."
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class PresignedPost:
     """A signed form: POST ``fields`` in order, then the file as ``file``, to ``url`` before ``expire``.
 
     ``expire`` is in Unix seconds, ``dir`` is the prefix of the object's name. The form does not contain the secret.
+    ``ticket`` is what the page reports the upload with, under OSS_REPORT_BY=page; else None.
     """
 
     url: str
@@ -50,6 +61,7 @@ class PresignedPost:
     expire: int
     dir: str
     access_key_id: str
+    ticket: str | None = field(default=None, repr=False)
     method: ClassVar[str] = "POST"
 
     @property
@@ -61,7 +73,8 @@ class PresignedPost:
         """Return the members of ``json()``.
 
         ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next six are for clients of
-        signature V1. The ``x_oss_*`` names, ``version`` and ``security_token`` are for OSS's samples for V4.
+        signature V1. The ``x_oss_*`` names, ``version`` and ``security_token`` are for OSS's samples for V4. ``ticket``
+        is there under OSS_REPORT_BY=page.
         """
         members: dict[str, Any] = json.loads(self.json())
         return members
@@ -85,6 +98,8 @@ class PresignedPost:
                 f'"x_oss_credential": {fields["x-oss-credential"]}, "x_oss_date": {fields["x-oss-date"]}, '
                 f'"security_token": {token}'
             )
+        if self.ticket is not None:
+            text += f', "{TICKET_MEMBER}": "{self.ticket}"'
         return f"{text}}}".encode()
 
 
@@ -95,6 +110,17 @@ class UploadLimits(NamedTuple):
     min_size: int
     content_types: list[str]
     lifetime: int
+
+
+class _Reporting(NamedTuple):
+    """How one upload will be reported: the callback for OSS, or the ticket for the page; and the object's receipt.
+
+    Each is None if it is off.
+    """
+
+    callback: str | None = None
+    ticket: str | None = None
+    receipt: str | None = None
 
 
 class PartsTarget(NamedTuple):
@@ -112,8 +138,9 @@ class PostPresigner:
     ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
     returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` each
     form's callback carries a ticket of its own; without tickets, a callback does not prove that this server allowed the
-    upload. With ``receipts`` the object of an exact form carries its ticket's receipt. ``trial`` goes into the tickets
-    of test uploads.
+    upload. With ``receipts`` the object of an exact form carries its ticket's receipt. If pages report uploads
+    (OSS_REPORT_BY=page), the ticket is beside the form, and there is one only with ``receipts``. ``trial`` goes into
+    the tickets of test uploads.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
@@ -147,7 +174,8 @@ class PostPresigner:
         self._tickets = tickets
         self._receipts = receipts
         self._trial = trial
-        self._callback = TicketedCallback(CallbackParameters(settings.callback_url)) if settings.callback_url else None
+        urls = settings.callback_urls
+        self._callback = TicketedCallback(CallbackParameters(";".join(urls))) if urls else None
         self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
@@ -175,6 +203,8 @@ class PostPresigner:
         key: str | None = None
         if filename is not None or grant.key is not None:
             prefix, key = self._prefix_and_key(grant, filename or "", date[:8])
+        elif self._settings.pages_report:
+            raise MalformedRequestError("filename_required", _NOBODY_REPORTS)
         elif grant.has_fields:
             raise _filename_required()
         else:
@@ -182,15 +212,16 @@ class PostPresigner:
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
-        callback, receipt = self._callback_and_receipt(grant, key, filename, prefix, sizes, ticket_types, expires_at)
+        callback, ticket, receipt = self._reporting(grant, key, filename, prefix, sizes, ticket_types, expires_at)
         exact = grant.forbid_overwrite, grant.acl, grant.storage_class, grant.content_disposition, content_type
         pinned, pins = _pinned_fields(
             self._region, credentials.access_key_id, credentials.security_token, date, None if key is None else exact
         )
         if grant.metadata or grant.custom:
             own = {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
-            own |= {f"x:{name}": value for name, value in grant.custom.items()}
-            pinned, pins = {**pinned, **own}, f"{pins},{_pinning(own)}"
+            if not self._settings.pages_report:  # they are variables of the callback
+                own |= {f"x:{name}": value for name, value in grant.custom.items()}
+            pinned, pins = {**pinned, **own}, ",".join([pins, *([_pinning(own)] if own else [])])
         if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
             check_metadata_size(pinned, receipt)
         conditions = self._conditions(key, prefix, content_type, types, callback, receipt)
@@ -204,7 +235,7 @@ class PostPresigner:
         name, signature = self._signature(credentials, date[:8], policy)
         fields[name] = signature
         fields["success_action_status"] = "200"
-        return PresignedPost(self.url, fields, expires_at, prefix, credentials.access_key_id)
+        return PresignedPost(self.url, fields, expires_at, prefix, credentials.access_key_id, ticket)
 
     def presign_put(
         self, grant: Grant | None = None, *, filename: str | None, size: int | None, content_type: str | None
@@ -226,14 +257,14 @@ class PostPresigner:
         prefix, key = self._prefix_and_key(grant, filename, v4.format_date(now)[:8])
         credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expires_at = self._expires_at(grant, credentials, now)
-        callback, receipt = self._callback_and_receipt(
+        callback, ticket, receipt = self._reporting(
             grant, key, filename, prefix, sizes, [requested_type], expires_at, operation=PUT_OBJECT
         )
         headers = _request_headers(grant, content_type)
         check_metadata_size(headers, receipt)
         if receipt is not None:
             headers[RECEIPT_FIELD] = receipt
-        return self._urls.presign(
+        signed = self._urls.presign(
             "PUT",
             key,
             expires=expires_at - now,
@@ -242,6 +273,7 @@ class PostPresigner:
             additional_headers=["Content-Length", *({"Content-Disposition"} & headers.keys())],
             credentials=credentials,
         )
+        return signed if ticket is None else replace(signed, ticket=ticket)
 
     def in_folder(self, grant: Grant, relative_path: str | None) -> Grant:
         """Return the grant for a file in a chosen folder: with original names, its object's name keeps the folders.
@@ -355,7 +387,7 @@ class PostPresigner:
             conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')
         return conditions
 
-    def _callback_and_receipt(
+    def _reporting(
         self,
         grant: Grant,
         key: str | None,
@@ -365,19 +397,17 @@ class PostPresigner:
         content_types: Sequence[str],
         expires_at: int,
         operation: str = POST_OBJECT,
-    ) -> tuple[str | None, str | None]:
-        """Return the callback's text with a new ticket in it, and that ticket's receipt; None for either that is off.
-
-        Only an object whose name is exact has a receipt.
-        """
+    ) -> _Reporting:
+        """Return how an upload will be reported, with a new ticket. Only an object with an exact name has a receipt."""
         ticketed = self._callback
-        if ticketed is None:
-            return None, None
-        if grant.custom:
+        if ticketed is not None and grant.custom:
             body = body_template(f"x:{name}" for name in grant.custom)
             ticketed = TicketedCallback(CallbackParameters(ticketed.parameters.url, body))
-        if self._tickets is None:
-            return ticketed.parameters.encode(), None
+        if ticketed is not None and self._tickets is None:
+            return _Reporting(ticketed.parameters.encode())
+        by_page = self._settings.pages_report and self._receipts is not None
+        if self._tickets is None or not (ticketed or by_page):
+            return _Reporting()
         ticket = new_ticket(
             bucket=self._bucket,
             key=key,
@@ -391,14 +421,18 @@ class PostPresigner:
             max_objects=grant.max_objects,
             filename=filename,
             trial=self._trial,
+            by_page=by_page,
         )
+        sealed = self._tickets.seal(ticket)
+        receipt = None
+        if key is not None and self._receipts is not None:
+            receipt = self._receipts.seal(ticket, operation=operation, custom=grant.custom, metadata=grant.metadata)
+        if ticketed is None:
+            return _Reporting(None, sealed, receipt)
         try:
-            callback = ticketed.encode(self._tickets.seal(ticket))
+            return _Reporting(ticketed.encode(sealed), None, receipt)
         except PolicyError as error:
             raise GrantError(str(error)) from error
-        if key is None or self._receipts is None:
-            return callback, None
-        return callback, self._receipts.seal(ticket, operation=operation, custom=grant.custom, metadata=grant.metadata)
 
     def _signature(self, credentials: Credentials, day: str, policy: str) -> tuple[str, str]:
         """Return the name of the form field for the signature, and the signature."""

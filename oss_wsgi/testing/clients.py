@@ -1,7 +1,8 @@
-"""Whole uploads in this process, without a socket: signature, form, callback, response."""
+"""Whole uploads in this process, without a socket: signature, form, report, response."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import mimetypes
@@ -15,10 +16,12 @@ from ..bucket import BucketClient
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
 from ..callback.signed_id import SignedIDBook
-from ..callback.ticket import TicketBook
+from ..callback.ticket import ReceiptBook, TicketBook
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
+from ..recovery.recovery import Recovery
 from ..settings import Settings, with_secrets_read
+from ..settings_check import PAGE
 from ..signing.form_body import FormBody
 from ..signing.grant import Grant
 from ..wsgi.environ import request_target
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 class Uploaded(NamedTuple):
     """The outcome of ``oss_upload``.
 
-    ``upload`` is what the application was told, or None if it did not accept the callback; ``answer`` is the response
+    ``upload`` is what the application was told, or None if it did not accept the report; ``answer`` is the response
     that the browser gets.
     """
 
@@ -56,7 +59,7 @@ def oss_upload(
     environ: Mapping[str, Any] | None = None,
     **grant: Any,
 ) -> Uploaded:
-    """Upload a file through ``app`` as a browser does: signature, form to the local OSS, callback, response.
+    """Upload a file through ``app`` as a browser does: signature, form to the local OSS, report, response.
 
         upload, answer = oss_upload(app, "cat.png", data, user="eric", dir="users/eric")
 
@@ -135,7 +138,9 @@ class ExistingAppClient:
         self._mount = mount
         self._prefix = prefix
         self._tickets = TicketBook(ticket_secret, clock=clock)
+        self._receipts = ReceiptBook(ticket_secret, clock=clock, keep_seconds=0)
         self._signed_ids = SignedIDBook(ticket_secret, oss.bucket, clock=clock)
+        self._clock = clock
         oss.application = self._receive_callback
 
     def sign(self, filename: str | None = None, **parameters: Any) -> webob.Response:
@@ -157,15 +162,18 @@ class ExistingAppClient:
         change: Callable[[dict[str, str]], None] | None = None,
         headers: dict[str, str] | None = None,
         environ: Mapping[str, Any] | None = None,
+        report: bool = True,
     ) -> webob.Response:
         """Upload a file, and return the response of OSS: 200 with the callback's JSON, 203, or an error in XML.
 
-        If the signature is refused, return that refusal.
+        If the signature is refused, return that refusal. Under OSS_REPORT_BY=page report the stored file, and return
+        the application's response to that.
 
         :param exact: request the signature for this name, type and size; otherwise for any file.
         :param change: called with the form's fields before they are sent, to tamper with them.
         :param headers: of the request for the signature.
         :param environ: of the request for the signature.
+        :param report: False is a page that is closed before it can report.
         """
         parameters: dict[str, Any] = {"content_type": content_type, "size": len(data)} if exact else {}
         signed = self.sign(filename if exact else None, headers=headers, environ=environ, **parameters)
@@ -175,7 +183,8 @@ class ExistingAppClient:
         if change is not None:
             change(fields)
         kind, body = multipart(fields, filename, data, content_type)
-        return ask(self._oss_application, signed.json["url"], method="POST", content_type=kind, body=body)
+        answer = ask(self._oss_application, signed.json["url"], method="POST", content_type=kind, body=body)
+        return self._report(signed, fields["key"], answer) if report else answer
 
     def put(
         self,
@@ -186,12 +195,14 @@ class ExistingAppClient:
         change: Callable[[dict[str, str]], None] | None = None,
         headers: dict[str, str] | None = None,
         environ: Mapping[str, Any] | None = None,
+        report: bool = True,
     ) -> webob.Response:
-        """Upload a file by a signed PUT, and return the response of OSS, or the refusal of the signature.
+        """Upload a file by a signed PUT, and return the response as ``upload`` does.
 
         :param change: called with the headers of the PUT before they are sent, to tamper with them.
         :param headers: of the request for the signature.
         :param environ: of the request for the signature.
+        :param report: as of ``upload``.
         """
         signed = self.sign(
             filename, content_type=content_type, size=len(data), method="put", headers=headers, environ=environ
@@ -201,15 +212,37 @@ class ExistingAppClient:
         sent = dict(signed.json["headers"])
         if change is not None:
             change(sent)
-        return ask(self._oss_application, signed.json["url"], method="PUT", headers=sent, body=data)
+        answer = ask(self._oss_application, signed.json["url"], method="PUT", headers=sent, body=data)
+        return self._report(signed, signed.json["key"], answer) if report else answer
 
     def recover(self, proof: str, key: str, *, headers: dict[str, str] | None = None) -> webob.Response:
-        """Ask the application for an upload whose report was lost, as its page does, and return the response.
+        """Ask the application for an upload, as its page does, and return the response.
 
-        :param proof: the form's field ``callback``, or the ticket in it.
+        :param proof: the member ``ticket`` of the signature; or of an upload whose callback was lost the form's field
+            ``callback``, or the ticket in it.
         """
         body = json.dumps({"ticket": proof, "object": key}).encode()
         return self._ask(RECOVER_PATH, headers=headers, method="POST", content_type="application/json", body=body)
+
+    def _report(self, signed: webob.Response, key: str, answer: webob.Response) -> webob.Response:
+        """Report a stored file if its page does that, and return the application's response; else return OSS's."""
+        ticket = signed.json.get(TICKET_MEMBER)
+        if ticket is None or answer.status_int not in (200, 204):
+            return answer
+        response = self.recover(ticket, key)
+        if 200 <= response.status_int < 300:
+            with contextlib.suppress(CallbackError):  # only the application may refuse it
+                self.uploads.append(self._found_upload(ticket, key))
+        return response
+
+    def _found_upload(self, ticket: str, key: str) -> Upload:
+        """Return what a page has reported."""
+        from .local_oss import InProcessBucket
+
+        bucket = InProcessBucket(self.local_oss)
+        recovery = Recovery(bucket, self.local_oss.bucket, self._tickets, self._receipts, clock=self._clock)
+        found = recovery.find(recovery.open(ticket, key), key, recovered=False)
+        return self._signed_ids.signed(found.upload)
 
     def _ask(self, path: str, **request: Any) -> webob.Response:
         """Send a request to the application's endpoints, and return the response."""
@@ -285,10 +318,11 @@ class UploadClient(ExistingAppClient):
         values = {
             **self.DEFAULTS,
             "host": "http://127.0.0.1:8081/examplebucket",
-            "callback_url": f"{APPLICATION_URL}{quote(mount + prefix)}{CALLBACK_PATH}",
             **(_settings_of(oss) if oss else {}),
             **(settings or {}),
         }
+        if values.get("report_by") != PAGE:
+            values.setdefault("callback_url", f"{APPLICATION_URL}{quote(mount + prefix)}{CALLBACK_PATH}")
         self.settings = Settings(**values)
         key = self.settings.credentials()
         oss = oss or InProcessOSS(

@@ -547,3 +547,95 @@ test("where this module cannot be loaded, files are handled as with a server wit
   const [other] = await upload(uploader, text("b.txt"));
   same(other.state, "asking", "it is loaded for the next file");
 });
+
+// OSS_REPORT_BY=page.
+
+test("where OSS reports nothing, the page reports a stored file at once", async () => {
+  cloud.pagesReport = true;
+  const uploader = await newUploader();
+  const [item] = await upload(uploader, text());
+  same([item.state, item.error, item.progress, item.retryIn], ["stored", null, 1, 0]);
+  same(
+    [item.answer, item.signedId],
+    ['{"Status":"Ok","number":1,"signed_id":"signed-uploads_1_a_txt"}', "signed-uploads_1_a_txt"],
+  );
+  same(cloud.last("recover").json, { ticket: "ticket-of-uploads/1-a.txt", object: "uploads/1-a.txt" });
+  same([cloud.asked("recover").length, cloud.handled, notes()], [1, ["uploads/1-a.txt"], []]);
+  same(uploader.log.slice(-4), ["state a.txt answering", "state a.txt stored", "done a.txt", "idle"]);
+});
+
+test("a 204 is reported too", async () => {
+  cloud.pagesReport = true;
+  cloud.next("form", (exchange) => {
+    cloud.store(exchange);
+    exchange.reply(204);
+  });
+  const [item] = await upload(await newUploader(), text());
+  same([item.state, item.status, cloud.handled.length], ["stored", 204, 1]);
+});
+
+test("a file that OSS refuses is not reported", async () => {
+  cloud.pagesReport = true;
+  cloud.next("form", (exchange) => exchange.reply(403, xml("AccessDenied")));
+  const [item] = await upload(await newUploader(), text());
+  same([item.state, item.error.stage, cloud.asked("recover"), notes()], ["failed", "storage", [], []]);
+});
+
+test("a report that fails is repeated after 1, 2, 4, 8 and 16 seconds, and then the file is untold", async () => {
+  cloud.pagesReport = true;
+  const moments = asking((exchange) => exchange.reply(500));
+  const uploader = await newUploader();
+  const [item] = await upload(uploader, text());
+  same([item.state, item.retryIn], ["asking", 1]);
+  await pass(3600);
+  same(moments, [0, 1, 3, 7, 15, 31]);
+  same([item.state, item.error.stage, item.error.status, item.canAsk], ["untold", "server", 500, true]);
+  includes(await item.explain("en"), "Retry tells the application");
+  same([notes().length, cloud.asked("form").length], [1, 1]);
+  cloud.heal();
+  uploader.retry(item);
+  await settled();
+  same([item.state, item.error, cloud.asked("form").length, notes()], ["stored", null, 1, []]);
+});
+
+test("a refused report leaves the file untold, with the reason", async () => {
+  cloud.pagesReport = true;
+  cloud.next("recover", (exchange) => refuse(exchange, 409, "not_yours"));
+  const [item] = await upload(await newUploader(), text());
+  same([item.state, item.error.code, item.canAsk, cloud.asked("recover").length], ["untold", "not_yours", false, 1]);
+});
+
+test("a busy server is told when it asks to be", async () => {
+  cloud.pagesReport = true;
+  cloud.next("recover", (exchange) => exchange.reply(503, "", { "Retry-After": "5" }));
+  const [item] = await upload(await newUploader(), text());
+  same([item.state, item.retryIn], ["asking", 5]);
+  await pass(5);
+  same([item.state, cloud.handled.length], ["stored", 1]);
+});
+
+test("a stored file that the server does not find has failed, and is not sent again by itself", async () => {
+  cloud.pagesReport = true;
+  cloud.next("form", (exchange) => exchange.reply(200));
+  const [item] = await upload(await newUploader(), text());
+  same([item.state, item.notStored, item.canRetry, item.canAsk], ["failed", true, true, false]);
+  await pass(600);
+  same(cloud.asked("form").length, 1);
+});
+
+test("a page that is closed before it reports does so when the same file is chosen again", async () => {
+  cloud.pagesReport = true;
+  cloud.next("recover");
+  await upload(await newUploader(), text());
+  same(notes().map(({ ticket }) => ticket), ["ticket-of-uploads/1-a.txt"]);
+  await leave();
+  const [item] = await upload(await newUploader(), text());
+  await pass(1);
+  same([item.state, cloud.asked("form").length, cloud.handled.length, notes()], ["stored", 1, 1, []]);
+});
+
+test("with recoverUrl null nobody reports a file, and it is untold", async () => {
+  cloud.pagesReport = true;
+  const [item] = await upload(await newUploader({ recoverUrl: null }), text());
+  same([item.state, item.canAsk, item.error, cloud.asked("recover")], ["untold", false, null, []]);
+});

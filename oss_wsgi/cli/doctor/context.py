@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
-from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...explanations.text import Text, joined, sentences
@@ -209,7 +208,7 @@ class CheckContext:
 
     @property
     def callback_urls(self) -> list[str]:
-        return split_urls(self.settings.callback_url) if self.settings.callback_url else []
+        return self.settings.callback_urls
 
     @property
     def own_origins(self) -> list[str]:

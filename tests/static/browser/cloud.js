@@ -29,6 +29,8 @@
       forms: true,
     },
     hasCallback: true,
+    /** OSS_REPORT_BY=page. */
+    pagesReport: false,
     objects: new Map(),
     uploads: new Map(),
     handled: [],
@@ -60,8 +62,8 @@
     /** Stores the file of a form, whose answer may get lost; returns the answer. */
     store(exchange) {
       const { key, file } = exchange.fields;
-      if (cloud.hasCallback) return handle(key, file.size);
-      cloud.objects.set(key, { size: file.size, answer: "" });
+      if (cloud.hasCallback && !cloud.pagesReport) return handle(key, file.size);
+      cloud.objects.set(key, cloud.pagesReport ? { size: file.size } : { size: file.size, answer: "" });
       return "";
     },
 
@@ -126,8 +128,9 @@
     signature(exchange) {
       const key = `uploads/${(cloud.names += 1)}-${exchange.query.filename}`;
       const fields = { key, policy: "cG9saWN5", "x-oss-signature": "5f1e", "x-oss-forbid-overwrite": "true" };
-      if (cloud.hasCallback) fields.callback = `ticket-of-${key}`;
-      json(exchange, { method: "POST", url: BUCKET, host: BUCKET, fields, headers: {}, expire: now() + 600 });
+      if (cloud.hasCallback && !cloud.pagesReport) fields.callback = `ticket-of-${key}`;
+      const ticket = cloud.pagesReport ? { ticket: `ticket-of-${key}` } : {};
+      json(exchange, { method: "POST", url: BUCKET, host: BUCKET, fields, headers: {}, expire: now() + 600, ...ticket });
     },
 
     form(exchange) {
