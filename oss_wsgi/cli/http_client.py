@@ -10,6 +10,7 @@ import http.client
 import json
 import ssl
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -20,7 +21,7 @@ from ..callback.key_fetcher import exchange_within
 from ..explanations.text import Text
 from ..http import json_object
 from ..threads import TimeLimitError
-from .terminal import system_reason
+from .terminal import plain, system_reason
 
 MAX_BYTES = 1024 * 1024
 
@@ -115,6 +116,15 @@ def checked_url(url: str) -> SplitResult:
     if not (is_http and url.isascii() and url.isprintable()) or " " in url or "#" in url:
         raise ValueError("not an http:// or https:// URL")
     return parts
+
+
+def signature_endpoint(text: str) -> str:
+    """Read the URL of a signature endpoint from a command line."""
+    try:
+        checked_url(text)
+    except ValueError:
+        raise ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}") from None
+    return text
 
 
 def _reason(error: Exception) -> str:

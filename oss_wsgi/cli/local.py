@@ -122,7 +122,7 @@ def start_local_oss(
     from local_oss.__main__ import start
 
     callback_url = None
-    if settings.callback_url is None:
+    if settings.callback_url is None and not settings.pages_report:
         callback_url = environ["OSS_CALLBACK_URL"] = _callback_url_of(listener, arguments.prefix)
     options = _options_of(settings, arguments, local_url(listener))
     try:

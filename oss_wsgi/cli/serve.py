@@ -234,14 +234,30 @@ def _run(arguments: Namespace, inherited: Inheritance, settings: Settings, stack
         parent = _become_child(arguments, inherited, stack, counted)
     elif counted is not None:
         _serve_metrics(counted, arguments, inherited, stack)
-    if arguments.app is None:
-        app, options = _page(arguments, inherited, settings, metrics, stack)
-    else:
-        app, options = _own_application(arguments, inherited, settings, stack)
-        if metrics is not None and counted is not None:
-            for uploads in direct_uploads_of(app):
-                counted.add(uploads.count_in(metrics).registry)
+    with _quiet_about_settings() if inherited.number > 1 else contextlib.nullcontext():
+        if arguments.app is None:
+            app, options = _page(arguments, inherited, settings, metrics, stack)
+        else:
+            app, options = _own_application(arguments, inherited, settings, stack)
+            if metrics is not None and counted is not None:
+                for uploads in direct_uploads_of(app):
+                    counted.add(uploads.count_in(metrics).registry)
     _run_server(app, inherited, arguments, stack, parent, **options)
+
+
+@contextlib.contextmanager
+def _quiet_about_settings() -> Iterator[None]:
+    """Log no warning of DirectUpload when it is made: the first process, which has the same settings, logs it."""
+    logger = logging.getLogger(DirectUpload.__module__)
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.levelno != logging.WARNING
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _page(
@@ -392,7 +408,7 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
     elif reason and os.path.isfile(ENV_FILE) and not arguments.local:
         yield ENV_FILE_IS_NOT_READ
     elif arguments.app is None:
-        if not settings.callback_url:
+        if not settings.callback_url and not settings.pages_report:
             yield "OSS_CALLBACK_URL is not set: OSS will not report uploads to this application."
         if not settings.allow_anonymous:
             yield (

@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from ..callback.ticket import TicketBook
+from ..callback.ticket import ReceiptBook, TicketBook
 from ..credentials import StaticCredentialsProvider
 from ..exceptions import SettingsError, UploadRequestError
 from ..sdk.credentials import access_key
@@ -25,6 +25,7 @@ from .terminal import MisuseError, note, waiting
 _SIGNING_SETTINGS = frozenset(
     {
         "callback_url",
+        "report_by",
         "callback_required",
         "upload_dir",
         "upload_expires",
@@ -33,6 +34,10 @@ _SIGNING_SETTINGS = frozenset(
         "upload_names",
         "name_shards",
     }
+)
+_TO_REPORT = (
+    "OSS_REPORT_BY is page: OSS does not report this upload. Whoever sends the file reports it with the ticket of "
+    "--json, or a sweep finds it: `oss-wsgi reconcile`."
 )
 
 _PAGE = """\
@@ -68,12 +73,22 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     settings = _settings(environ_of(arguments))
-    if settings.callback_url and not settings.ticket_secret:
-        note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
-    tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
+    if (settings.callback_urls or settings.pages_report) and not settings.ticket_secret:
+        note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the report.")
+    if settings.pages_report:
+        note(_TO_REPORT)
+    ticket_secrets = settings.ticket_secret or [secrets.token_hex(32)]
+    tickets = TicketBook(ticket_secrets, clock=time.time)
+    receipts = ReceiptBook(ticket_secrets, clock=time.time, keep_seconds=settings.ledger_keep)
     with waiting("Looking for an access key", arguments.environ):
         provider = StaticCredentialsProvider(access_key(settings, time.time))
-    presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
+    presigner = PostPresigner(
+        settings,
+        provider,
+        clock=time.time,
+        tickets=tickets,
+        receipts=receipts if settings.pages_report else None,
+    )
     name = os.path.basename(arguments.file)
     if not name.isprintable():
         raise MisuseError("the file's name has characters that a shell or a page cannot show: rename the file.")

@@ -7,18 +7,20 @@ import json
 import mimetypes
 import os
 import stat
-from argparse import ArgumentTypeError, Namespace
+import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
-from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
+from ..application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH
+from ..callback.parameters import TICKET_MEMBER
 from ..explanations.text import Text, ended, sentences
 from ..serving.option_types import positive_seconds
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .http_client import MAX_BYTES, Response, UnreachableError, checked_url, is_json, json_members, request
+from .http_client import MAX_BYTES, Response, UnreachableError, is_json, json_members, request, signature_endpoint
 from .refusals import fix_refusal, fix_status, read_refusal, see_also
 from .terminal import FailedError, MisuseError, coloured, plain, progress, read_input, said, system_reason, waiting
 
@@ -29,6 +31,10 @@ _FIX_ENDPOINT = Text(
     f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}",
 )
 _FIX_OSS = "Check OSS_HOST, OSS_ENDPOINT and OSS_REGION where the application runs, and the network here."
+_UNTOLD = "stored, but the application was not told"
+_FIX_UNTOLD = "Do not send the file again: a sweep finds it, `oss-wsgi reconcile`."
+#: Seconds between the reports of a stored file, as long as the application is busy.
+_PAUSES = (1, 2, 4, 0)
 _FIX_ANONYMOUS = (
     "log in with --headers-from, or see the application's log. Without an authorize callable it needs "
     "OSS_ALLOW_ANONYMOUS=on."
@@ -39,14 +45,18 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "upload",
         help="upload files through a signature endpoint",
-        description="Upload files as a page does: signature, form or PUT, callback. Print what the application "
-        "answered.",
+        description="Upload files as a page does: signature, form or PUT, and the callback or the page's own report. "
+        "Print what the application answered.",
         epilog="Example: oss-wsgi upload cat.png --endpoint https://app.example.com/oss/signature. "
         "A command line is public on its machine, so give the cookie of a login in a file or on standard input.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument(
-        "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
+        "--endpoint",
+        type=signature_endpoint,
+        default=ENDPOINT,
+        metavar="URL",
+        help="the signature endpoint; %(default)s",
     )
     parser.add_argument("--content-type", metavar="TYPE", help="default: guessed from the end of the name")
     parser.add_argument(
@@ -88,14 +98,6 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(results, indent=1))
     return status
-
-
-def _endpoint(text: str) -> str:
-    try:
-        checked_url(text)
-    except ValueError:
-        raise ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}") from None
-    return text
 
 
 def _read_headers(source: str) -> dict[str, str]:
@@ -143,13 +145,17 @@ def _has_content(file: BinaryIO) -> bool:
 
 @dataclass(frozen=True)
 class _Signed:
-    """What the signature endpoint returned: a form, or the URL and the headers of a PUT."""
+    """What the signature endpoint returned: a form, or the URL and the headers of a PUT.
+
+    ``ticket`` is what the upload is reported with under OSS_REPORT_BY=page, or else None.
+    """
 
     method: str
     url: str
     fields: Mapping[str, str]
     headers: Mapping[str, str]
     key: str
+    ticket: str | None
 
 
 def _upload(
@@ -191,7 +197,10 @@ def _upload(
             )
         except UnreachableError as error:
             raise UnreachableError(sentences(ended(str(error)), _FIX_OSS)) from error
-    return _read_response(response, signed)
+    _check_stored(response, signed)
+    if signed.ticket is not None:
+        return _report(response, signed, signed.ticket, headers, arguments)
+    return _read_answer(response, signed)
 
 
 def _read_signed(answer: Response) -> _Signed:
@@ -213,6 +222,7 @@ def _read_signed(answer: Response) -> _Signed:
     fields: Any = members.get("fields")
     headers: Any = members.get("headers", {})
     key = fields.get("key", "") if method == "POST" and isinstance(fields, dict) else members.get("key")
+    ticket = members.get(TICKET_MEMBER)
     if not (isinstance(url, str) and isinstance(key, str) and method in ("POST", "PUT")) or not all(
         isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()) for texts in (fields, headers)
     ):
@@ -220,17 +230,52 @@ def _read_signed(answer: Response) -> _Signed:
             "the signature endpoint did not return a signed form: url or fields are missing. {1}", _FIX_ENDPOINT
         )
         raise FailedError(message, status=answer.status)
-    return _Signed(method, url, fields, headers, key)
+    return _Signed(method, url, fields, headers, key, ticket if isinstance(ticket, str) else None)
 
 
-def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, Any]]:
-    members: dict[str, Any] = {"status": response.status, "key": signed.key}
+def _members_of(response: Response, signed: _Signed) -> dict[str, Any]:
+    return {"status": response.status, "key": signed.key}
+
+
+def _check_stored(response: Response, signed: _Signed) -> None:
+    """Raise FailedError unless OSS has stored the file, and reported it if it had to."""
     if response.status not in (200, 201, 204):
         refusal = read_refusal(response.body)
-        stored = "stored, but the application was not told" if response.status == 203 else "refused"
+        stored = _UNTOLD if response.status == 203 else "refused"
         fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
         message = sentences(ended(Text("{1}: {2} {3}", stored, response.status, refusal)), see_also(refusal), fix)
-        raise FailedError(message, **members, error={**refusal.members(), "fix": fix})
+        raise FailedError(message, **_members_of(response, signed), error={**refusal.members(), "fix": fix})
+
+
+def _report(
+    stored: Response, signed: _Signed, ticket: str, headers: Mapping[str, str], arguments: Namespace
+) -> tuple[str, dict[str, Any]]:
+    """Report a stored file as a page does; return a sentence, and the members of JSON. Raises FailedError."""
+    url = urljoin(arguments.endpoint, RECOVER_PATH[1:])
+    body = json.dumps({TICKET_MEMBER: ticket, "object": signed.key}).encode()
+    sent = {**headers, "Content-Type": "application/json"}
+    members = _members_of(stored, signed)
+    for pause in _PAUSES:
+        try:
+            answer = request("POST", url, sent, body, timeout=arguments.timeout)
+        except UnreachableError as error:
+            raise FailedError(sentences(ended(Text("{1}: {2}", _UNTOLD, error)), _FIX_UNTOLD), **members) from error
+        if answer.status != 429 and answer.status < 500:
+            break
+        time.sleep(pause)
+    if answer.status != 200 or not is_json(answer.body):
+        failure = json_members(answer).get("error")
+        code = str(failure.get("code", "")) if isinstance(failure, dict) else ""
+        reason = f"{answer.status} {plain(code)}".rstrip()
+        fix = sentences(fix_status(answer.status, code), _FIX_UNTOLD)
+        message = sentences(ended(Text("{1}: {2}", _UNTOLD, reason)), fix)
+        raise FailedError(message, **members, error={"code": code, "fix": fix})
+    return _say_answer(answer, stored.seconds + answer.seconds, signed, members)
+
+
+def _read_answer(response: Response, signed: _Signed) -> tuple[str, dict[str, Any]]:
+    """Return a sentence, and the members of JSON, about what OSS has relayed. Raises FailedError."""
+    members = _members_of(response, signed)
     if "callback" not in signed.fields and "callback" not in parse_qs(urlsplit(signed.url).query):
         return Text("stored as {1}; no callback is configured", plain(signed.key)), members
     if not is_json(response.body):
@@ -239,7 +284,13 @@ def _read_response(response: Response, signed: _Signed) -> tuple[str, dict[str, 
             "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`.",
             **members,
         )
-    members["answer"] = json.loads(response.body)
-    return Text(
-        "stored as {1} in {2} s\n{3}", plain(signed.key), f"{response.seconds:.1f}", json.dumps(members["answer"])
-    ), members
+    return _say_answer(response, response.seconds, signed, members)
+
+
+def _say_answer(
+    response: Response, seconds: float, signed: _Signed, members: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return a sentence, and the members of JSON, with the application's answer."""
+    answer = json.loads(response.body)
+    message = Text("stored as {1} in {2} s\n{3}", plain(signed.key), f"{seconds:.1f}", json.dumps(answer))
+    return message, {**members, "answer": answer}

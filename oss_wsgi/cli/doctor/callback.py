@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from ...application import CALLBACK_PATH
+from ...application import CALLBACK_PATH, RECOVER_PATH
 from ...callback.parameters import FORM
 from ...callback.url import callback_url_problems, split_urls, target_of, without_password
+from ...explanations.regions import callbacks_dated, callbacks_source, sends_callbacks
 from ...explanations.rows import FRONT, rows_of_status
 from ...explanations.text import Text, sentences
 from ...http import essence
@@ -37,6 +38,8 @@ SLOW = 2.5
 OSS_TIMEOUT = 5.0
 _MAX_RESPONSE = 1024 * 1024
 
+_NO_CALLBACKS = "pages report uploads (OSS_REPORT_BY=page), so OSS's rules for callbacks do not count"
+_IGNORED = "OSS_CALLBACK_URL is ignored, because pages report uploads (OSS_REPORT_BY=page)"
 _FIX_COMPRESSION = "Switch compression off for this path: OSS does not decompress answers."
 _FIX_LENGTH = (
     "Switch compression and chunked encoding off for answers to the callback. Apache since 2.4.59 drops the length of "
@@ -50,8 +53,13 @@ _FIX_CHANGED_PATH = (
 
 
 def check_callback_url(context: CheckContext) -> Iterator[Finding]:
-    """Check OSS's rules for the URL: at most five, http or https, no IPv6, a public address, a name for SNI."""
+    """Check OSS's rules: a region with callbacks; at most five URLs, http or https, no IPv6, public, a name for SNI."""
+    context.require("OSS_REPORT_BY", "OSS_REGION")
     text = context.environ.get("OSS_CALLBACK_URL", "").strip()
+    if context.settings.pages_report:
+        yield warning(_IGNORED, "Remove OSS_CALLBACK_URL, or set OSS_REPORT_BY=oss.") if text else ok(_NO_CALLBACKS)
+        return
+    yield from _check_region(context.settings.region)
     if not text:
         yield warning("OSS_CALLBACK_URL is not set", FIX_NO_URL)
         return
@@ -61,6 +69,30 @@ def check_callback_url(context: CheckContext) -> Iterator[Finding]:
     if not problems:
         for url in split_urls(text):
             yield _check_address(url, is_local_oss=context.is_local_oss)
+
+
+def _check_region(region: str | None) -> Iterator[Finding]:
+    """Yield what is known of callbacks in the bucket's region; nothing if OSS sends them."""
+    is_sent = sends_callbacks(region)
+    list_of_regions = Text("the list of {1}, {2}", callbacks_dated(), callbacks_source())
+    if is_sent is False:
+        yield error(
+            Text(
+                "OSS sends no callbacks from the region {1} ({2}), so nobody reports uploads; what it answers there to "
+                "a form with a callback is not known",
+                region,
+                list_of_regions,
+            ),
+            "Let the page report: `export OSS_REPORT_BY=page`.",
+        )
+    elif is_sent is None and region:
+        yield ok(
+            Text(
+                "whether OSS sends callbacks from the region {1} is not known: it is not in {2}",
+                region,
+                list_of_regions,
+            )
+        )
 
 
 def _check_address(url: str, *, is_local_oss: bool) -> Finding:
@@ -101,9 +133,36 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
 
 
 def check_callback(context: CheckContext) -> Iterator[Finding]:
-    """Check by a probe that header, path, query and body survive the way through the real front server."""
+    """Check by a probe that a report survives the way through the real front server."""
     for call in context.probe_calls:
-        yield from check_arrival(call)
+        yield from _check_page_report(call) if context.settings.pages_report else check_arrival(call)
+
+
+def _check_page_report(call: ProbeCall) -> Iterator[Finding]:
+    """Check what the application received where a page reports, from which it needs less than from OSS."""
+    response = call.response
+    if isinstance(response, UnreachableError):
+        yield unreachable(response, "Make the server reachable from outside: check DNS, firewall and certificate.")
+        return
+    report = probe_report(response)
+    is_application = 400 <= response.status < 500 and response.status != 404 and bool(json_members(response))
+    if report is None and not call.authenticated and is_application:
+        yield ok(Text("{1} answers {2}, with the application's JSON", call.url, response.status))
+    elif report is None:
+        yield _no_report(call.url, response)
+    elif report.get("method") != "POST" or report.get("body") != hashlib.sha256(BODY).hexdigest():
+        yield error(
+            Text("a report to {1} arrives changed", call.url),
+            "Let the proxy in front pass method and body unchanged, with a Content-Length.",
+        )
+    else:
+        arrived, callback_path = plain(str(report.get("path"))), plain(str(report.get("callback_path")))
+        expected = callback_path.removesuffix(CALLBACK_PATH) + RECOVER_PATH
+        if arrived != expected:
+            message = Text("{1} reaches the application as {2}, but pages report at {3}", call.url, arrived, expected)
+            yield error(message, "Let --endpoint be the URL of the application's signature, and keep its path.")
+        else:
+            yield ok(Text("{1} reaches the application", call.url))
 
 
 def check_arrival(call: ProbeCall) -> Iterator[Finding]:
@@ -269,6 +328,9 @@ def _digest(text: str) -> str:
 
 def check_answer(context: CheckContext) -> Iterator[Finding]:
     """Check the answer to a probe, which is not the handler's own: 200, JSON, Content-Length, in time."""
+    if context.settings.pages_report:
+        yield ok(_NO_CALLBACKS)
+        return
     answered = False
     for call in context.probe_calls:
         response = call.response

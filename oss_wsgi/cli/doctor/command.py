@@ -12,6 +12,7 @@ from typing import Any
 from ...exceptions import GrantError, OSSWSGIError
 from ...explanations.text import Text, sentences
 from ...signing.grant import ACLS, Grant
+from ..http_client import signature_endpoint
 from ..options import EPILOG, add_settings, environ_of
 from ..terminal import MisuseError, coloured, plain, said, waiting
 from .browser import check_host, check_page, check_signature
@@ -66,6 +67,12 @@ def add(subparsers: Any) -> None:
         help=f"run this check only; may be repeated; one of {', '.join(CHECKS)}",
     )
     parser.add_argument(
+        "--endpoint",
+        type=signature_endpoint,
+        metavar="URL",
+        help="the signature endpoint, which OSS_REPORT_BY=page needs to check the application: pages report beside it",
+    )
+    parser.add_argument(
         "--write",
         action="store_true",
         help="also upload a test object, report it to the application like any upload, and delete it; the application "
@@ -108,6 +115,7 @@ def run(arguments: Namespace) -> int:
         writes=writes,
         grant=_grant(arguments.user or DEFAULT_USER, arguments.data, arguments.acl),
         calls_handler=arguments.handler,
+        endpoint=arguments.endpoint,
     )
     named_findings: list[tuple[str, Finding]] = []
     unchecked: dict[tuple[str, str], list[str]] = {}

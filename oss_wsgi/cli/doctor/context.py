@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
+from ...application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
-from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, TicketBook
+from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, ReceiptBook, TicketBook
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...explanations.text import Text, joined, sentences
@@ -40,6 +41,10 @@ FIX_SETTINGS = "Fix what `oss-wsgi doctor --only settings` reports."
 FIX_BUCKET = (
     "Set OSS_BUCKET and OSS_REGION, or OSS_HOST: `export OSS_BUCKET=NAME OSS_REGION=cn-hangzhou`. "
     "To try it without a bucket and without settings: `oss-wsgi serve`."
+)
+FIX_NO_ENDPOINT = Text(
+    "Give the URL of the application's signature endpoint: `oss-wsgi doctor --endpoint {1}`.",
+    f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}",
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
 #: The beginning of a finding of a check that could not run.
@@ -139,12 +144,14 @@ class CheckContext:
     :param writes: whether the check that uploads an object runs too.
     :param grant: what the application reads of that upload as ``Upload.user`` and ``Upload.data``.
     :param calls_handler: whether the application's handler gets that upload.
+    :param endpoint: the URL of the application's signature endpoint, where pages report uploads; None if it is unknown.
     """
 
     environ: Mapping[str, str]
     writes: bool = False
     grant: Grant = _DEFAULT_GRANT
     calls_handler: bool = False
+    endpoint: str | None = None
 
     def __post_init__(self) -> None:
         self._settings, self._invalid, self.problems = _read_settings(self.environ)
@@ -212,9 +219,9 @@ class CheckContext:
 
     @property
     def own_origins(self) -> list[str]:
-        """Return the origins of the application's own pages, assuming the origins of its callbacks."""
+        """Return the origins of the application's own pages, assuming those of its callbacks or of its endpoint."""
         origins = []
-        for parts in map(urlsplit, self.callback_urls):
+        for parts in map(urlsplit, [self.endpoint] if self.endpoint else self.callback_urls):
             port = "" if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
             origins.append(f"{parts.scheme}://{parts.hostname}{port}")
         return list(dict.fromkeys(origins))
@@ -258,6 +265,7 @@ class CheckContext:
         size: int,
         content_type: str | None = None,
         tickets: TicketBook | None = None,
+        receipts: ReceiptBook | None = None,
     ) -> PresignedPost:
         """Return a form for a test file, signed with the access key. Raises NotCheckedError.
 
@@ -266,15 +274,27 @@ class CheckContext:
         trial = TRIAL_WITH_HANDLER if self.calls_handler else TRIAL_WITHOUT_HANDLER
         provider = StaticCredentialsProvider(self.credentials)
         try:
-            presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets, trial=trial)
+            presigner = PostPresigner(
+                settings, provider, clock=time.time, tickets=tickets, receipts=receipts, trial=trial
+            )
             return presigner.presign(grant, filename=FILENAME, content_type=content_type, size=size)
         except OSSWSGIError as cause:
             raise NotCheckedError(error(Text("nothing can be signed: {1}", cause), FIX_SETTINGS)) from cause
 
+    @property
+    def report_url(self) -> str:
+        """Return the URL where pages report uploads, beside that of the signature."""
+        if self.endpoint is None:
+            reason = "pages report uploads (OSS_REPORT_BY=page), and no --endpoint says where"
+            raise NotCheckedError(warning(Text(NOT_CHECKED, reason), FIX_NO_ENDPOINT))
+        return urljoin(self.endpoint, RECOVER_PATH[1:])
+
     @functools.cached_property
     def probe_calls(self) -> list[ProbeCall]:
-        """Return one call of each URL of OSS_CALLBACK_URL, as a probe if the ticket secret is set."""
-        self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET", "OSS_TICKET_SECRET_FILE")
+        """Return one call of each URL where uploads are reported, as a probe if the ticket secret is set."""
+        self.require("OSS_CALLBACK_URL", "OSS_REPORT_BY", "OSS_TICKET_SECRET", "OSS_TICKET_SECRET_FILE")
+        if self.settings.pages_report:
+            return [call_callback(self.report_url, self.secret, TIMEOUT)]
         if not self.callback_urls:
             raise NotCheckedError(warning(Text(NOT_CHECKED, "OSS_CALLBACK_URL is not set"), FIX_NO_URL))
         return [call_callback(url, self.secret, TIMEOUT) for url in self.callback_urls]

@@ -117,6 +117,8 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
     yield from try_rights(context, rights, missing, needs)
     if settings.receipts and settings.ledger_keep >= SWEEP_SECONDS:
         pages = "pages ask for lost reports" if settings.recover else _OFF
+        if settings.pages_report:
+            pages = "pages report uploads, and ask again"
         days = f"{settings.ledger_keep / 86400:.1f}"
         yield ok(Text("receipts are on, and handled uploads are remembered for {1} days; {2}", days, pages))
 

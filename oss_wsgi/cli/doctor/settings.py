@@ -38,7 +38,9 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
     yield ok(
         Text("bucket {1}, region {2}, forms go to {3}", settings.bucket, settings.region or "unknown", settings.host)
     )
-    if not settings.callback_url:
+    if settings.pages_report:
+        yield ok("pages report uploads (OSS_REPORT_BY=page): OSS sends no callbacks")
+    elif not settings.callback_url:
         yield warning("no callback: the application is not told of uploads", FIX_NO_URL)
     if not settings.ticket_secret:
         yield warning(

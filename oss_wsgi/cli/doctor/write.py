@@ -11,7 +11,8 @@ import secrets
 import time
 from collections.abc import Iterator
 
-from ...callback.ticket import TicketBook
+from ...callback.parameters import TICKET_MEMBER
+from ...callback.ticket import ReceiptBook, TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError, OSSWSGIError, SettingsError
 from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
@@ -21,10 +22,25 @@ from ...sdk.client import SDKCallError, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.form_body import FormBody
 from ...signing.presigned_url import URLPresigner
-from ..http_client import Response, is_json, json_members
-from ..refusals import OSSRefusal, read_refusal, say_sdk_error, see_also
+from ...signing.presigner import PresignedPost
+from ..http_client import Response, UnreachableError, is_json, json_members, request
+from ..refusals import OSSRefusal, fix_status, read_refusal, say_sdk_error, see_also
+from ..terminal import plain
 from .callback import SLOW
-from .context import FILENAME, FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
+from .context import (
+    FILENAME,
+    FIX_HOST,
+    FIX_NO_ENDPOINT,
+    TIMEOUT,
+    CheckContext,
+    Finding,
+    ask_oss,
+    error,
+    ok,
+    refused,
+    unreachable,
+    warning,
+)
 from .rights import bucket_client
 
 _CONTENT = b"a test of oss-wsgi doctor\n"
@@ -53,8 +69,13 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
     _ = context.host
     settings = context.settings
     tickets = TicketBook(settings.ticket_secret, clock=time.time) if settings.ticket_secret else None
+    receipts = None
+    if settings.pages_report and settings.ticket_secret:
+        receipts = ReceiptBook(settings.ticket_secret, clock=time.time, keep_seconds=settings.ledger_keep)
     content_type = settings.upload_content_types[0] if settings.upload_content_types else "text/plain"
-    form = context.signed_form(settings, context.grant, size=len(_CONTENT), content_type=content_type, tickets=tickets)
+    form = context.signed_form(
+        settings, context.grant, size=len(_CONTENT), content_type=content_type, tickets=tickets, receipts=receipts
+    )
     body = FormBody(form.fields, FILENAME, io.BytesIO(_CONTENT), len(_CONTENT), content_type)
     try:
         response = ask_oss("POST", form.url, body.headers, body, seconds=_TIMEOUT)
@@ -62,7 +83,10 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
         delete_object(form.fields["key"], context)  # perhaps it is stored already
         raise
     key = form.fields["key"]
-    yield _check_upload(key, response, context)
+    if settings.pages_report and response.status == 200:
+        yield _check_page_report(form, response.seconds, context)
+    else:
+        yield _check_upload(key, response, context)
     if response.status in (200, 203):
         yield delete_object(key, context)
     if settings.multipart and has_sdk():
@@ -87,6 +111,35 @@ def _check_upload(key: str, response: Response, context: CheckContext) -> Findin
     if json_members(response).get("handler") == "not called":
         message = Text("{1}; {2}", message, _NOT_CALLED)
     return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
+
+
+def _check_page_report(form: PresignedPost, seconds: float, context: CheckContext) -> Finding:
+    """Report the stored object as its page would, and return what the application answered.
+
+    :param seconds: how long the upload took.
+    """
+    if form.ticket is None:
+        return warning(Text("{1} was stored, and nobody can report it", form.key), _FIX_WITHOUT_TICKETS)
+    if context.endpoint is None:
+        return warning(Text("{1} was stored, and not reported: no --endpoint says where", form.key), FIX_NO_ENDPOINT)
+    body = json.dumps({TICKET_MEMBER: form.ticket, "object": form.key}).encode()
+    try:
+        response = request("POST", context.report_url, {"Content-Type": "application/json"}, body, deadline=_TIMEOUT)
+    except UnreachableError as cause:
+        return unreachable(cause, FIX_NO_ENDPOINT)
+    members = json_members(response)
+    if response.status != 200 or not is_json(response.body):
+        failure = members.get("error")
+        code = str(failure.get("code", "")) if isinstance(failure, dict) else ""
+        reason = f"{response.status} {plain(code)}".rstrip()
+        fix = sentences(fix_status(response.status, code), "Read the application's log.")
+        return error(Text("{1} was stored, but the report failed: {2}", form.key, reason), fix)
+    message = Text(
+        "{1} was stored, and the application answered its report with JSON, {2} s in all",
+        form.key,
+        f"{seconds + response.seconds:.1f}",
+    )
+    return ok(Text("{1}; {2}", message, _NOT_CALLED) if members.get("handler") == "not called" else message)
 
 
 def _fix_callback(refusal: OSSRefusal, context: CheckContext) -> str:
