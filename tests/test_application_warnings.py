@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi import DirectUpload, Settings
+from oss_wsgi import DirectUpload, MemoryLedger, Settings
 
 from .test_application import VALUES, legacy
 
@@ -17,6 +17,14 @@ def warnings(caplog: pytest.LogCaptureFixture, callback_url: str | None, **optio
     with caplog.at_level(logging.WARNING):
         DirectUpload(legacy, Settings(**{**VALUES, "callback_url": callback_url}), **options)
     return [record.getMessage() for record in caplog.records if "OSS_CALLBACK_URL" in record.getMessage()]
+
+
+def all_warnings(caplog: pytest.LogCaptureFixture, values: dict[str, Any], **options: Any) -> list[str]:
+    caplog.clear()
+    settings = Settings(**{**VALUES, "callback_url": None, "ticket_secret": ("s" * 32,), **values})
+    with caplog.at_level(logging.WARNING):
+        DirectUpload(legacy, settings, ledger=MemoryLedger(clock=lambda: 0.0), **options)
+    return [record.getMessage() for record in caplog.records]
 
 
 @pytest.mark.parametrize("options", [{"on_upload": print}, {"forward_callback": True}])
@@ -40,6 +48,49 @@ def test_forms_without_a_callback_url_are_told_the_line_to_set(
 def test_without_a_prefix_the_line_to_set_names_the_mount(caplog: pytest.LogCaptureFixture) -> None:
     (text,) = warnings(caplog, None, prefix="", on_upload=print)
     assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/PATH-OF-THE-MOUNT/callback")
+
+
+WITHOUT_CALLBACKS = [
+    "cn-nanjing",
+    "cn-fuzhou",
+    "cn-wuhan-lr",
+    "ap-northeast-2",
+    "ap-southeast-7",
+    "us-east-5",
+    "na-south-1",
+]
+
+
+@pytest.mark.parametrize("region", WITHOUT_CALLBACKS)
+@pytest.mark.parametrize("url", [None, "https://app.example.com/oss/callback"])
+def test_a_region_without_callbacks_is_told_who_can_report(
+    caplog: pytest.LogCaptureFixture, region: str, url: str | None
+) -> None:
+    (text,) = all_warnings(caplog, {"region": region, "callback_url": url}, on_upload=print)
+    assert text.startswith(f"OSS sends no callbacks from the region {region} (its list of 2026-")
+    assert "https://www.alibabacloud.com/help/en/oss/developer-reference/callback" in text
+    assert "what it answers there to a form with a callback is not known" in text
+    assert "set OSS_REPORT_BY=page" in text
+
+
+@pytest.mark.parametrize("region", ["cn-hangzhou", "me-east-1", "cn-hangzhou-finance", "eu-north-9"])
+def test_a_region_with_callbacks_or_an_unknown_one_is_not_warned_of(
+    caplog: pytest.LogCaptureFixture, region: str
+) -> None:
+    url = "https://app.example.com/oss/callback"
+    assert all_warnings(caplog, {"region": region, "callback_url": url}, on_upload=print) == []
+
+
+def test_where_pages_report_nothing_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    assert all_warnings(caplog, {"region": "cn-nanjing", "report_by": "page"}, on_upload=print) == []
+
+
+def test_a_callback_url_beside_the_reports_of_pages_is_ignored_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    for url in ("https://app.example.com/oss/callback", "http://["):
+        values = {"region": "cn-nanjing", "report_by": "page", "callback_url": url}
+        (text,) = all_warnings(caplog, values, on_upload=print)
+        assert text.startswith("OSS_CALLBACK_URL is ignored")
+        assert "OSS_REPORT_BY=page" in text
 
 
 def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFixture) -> None:

@@ -31,6 +31,7 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "host": ("OSS_HOST", "https://upload.example.com/", "https://upload.example.com", None),
     "signature_version": ("OSS_SIGNATURE_VERSION", "V1", "v1", "v4"),
     "callback_url": ("OSS_CALLBACK_URL", "https://a.example/oss/callback", "https://a.example/oss/callback", None),
+    "report_by": ("OSS_REPORT_BY", "Page", "page", "oss"),
     "callback_required": ("OSS_CALLBACK_REQUIRED", "off", False, True),
     "upload_dir": ("OSS_UPLOAD_DIR", "a/b/", "a/b/", "user-dir-prefix/"),
     "upload_expires": ("OSS_UPLOAD_EXPIRES", "60", 60, 300),
@@ -75,10 +76,13 @@ def test_the_table_lists_every_setting_with_its_default() -> None:
 def test_every_setting_is_read_from_its_variable() -> None:
     environ = {variable: text for variable, text, _, _ in ROWS.values()}
     del environ["OSS_TICKET_SECRET_FILE"]  # not beside OSS_TICKET_SECRET
+    del environ["OSS_RECEIPTS"]  # not beside OSS_REPORT_BY=page
     loaded = Settings.from_environ(environ)
-    values = {name: value for name, (_, _, value, _) in ROWS.items()} | {"ticket_secret_file": None}
+    others = {"ticket_secret_file": None, "receipts": True}
+    values = {name: value for name, (_, _, value, _) in ROWS.items()} | others
     assert {name: getattr(loaded, name) for name in ROWS} == values
     assert Settings.from_environ({"OSS_TICKET_SECRET_FILE": "secrets"}).ticket_secret_file == "secrets"
+    assert Settings.from_environ({"OSS_RECEIPTS": "off"}).receipts is False
 
 
 UNSET = [variable for variable, _, _, _ in ROWS.values() if variable != "OSS_UPLOAD_DIR"]

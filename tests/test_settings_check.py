@@ -259,3 +259,38 @@ def test_with_parts_files_may_be_over_5_gb() -> None:
     assert Settings(upload_max_size=largest, multipart=True).upload_max_size == largest
     with pytest.raises(SettingsError, match=rf"1 to {largest} bytes \(48.8 TB\)"):
         Settings(upload_max_size=largest + 1, multipart=True)
+
+
+# Who reports uploads.
+
+
+def test_where_pages_report_what_they_need_is_on() -> None:
+    settings = Settings.from_environ({**USUAL, "OSS_REPORT_BY": "PAGE ", "OSS_RECOVER": ""})
+    assert (settings.report_by, settings.pages_report, settings.recover, settings.receipts) == (
+        "page",
+        True,
+        True,
+        True,
+    )
+    assert dataclasses.replace(Settings(), report_by="page").recover, "what was not set is no contradiction"
+    assert not Settings.from_environ({**USUAL, "OSS_REPORT_BY": "oss"}).recover
+
+
+@pytest.mark.parametrize("name", ["OSS_RECEIPTS", "OSS_RECOVER"])
+def test_pages_cannot_report_without_receipts_or_the_endpoint(name: str) -> None:
+    problem = only_problem(**USUAL, OSS_REPORT_BY="page", **{name: "off"})
+    assert f"remove {name}=off" in problem
+    assert "or set OSS_REPORT_BY=oss" in problem
+    assert not Settings.from_environ({**USUAL, name: "off"}).pages_report
+
+
+def test_nobody_else_reports_uploads() -> None:
+    assert only_problem(**USUAL, OSS_REPORT_BY="event") == "OSS_REPORT_BY must be oss or page, not 'event'."
+
+
+def test_a_callback_url_is_not_even_checked_where_pages_report() -> None:
+    urls = "https://app.example.com/oss/callback;https://b.example.com/oss/callback"
+    assert Settings.from_environ({**USUAL, "OSS_CALLBACK_URL": urls}).callback_urls == urls.split(";")
+    for url in (urls, "ftp://app.example.com", "http://["):
+        settings = Settings.from_environ({**USUAL, "OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": url})
+        assert (settings.callback_url, settings.callback_urls) == (url, [])

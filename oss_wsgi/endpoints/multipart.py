@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from ..callback.parameters import TICKET_MEMBER
 from ..callback.upload import plain_etag
 from ..exceptions import CallableFailedError, MalformedRequestError, OSSWSGIError, ReasonedError
 from ..explanations.rows import hint_of
@@ -108,7 +109,8 @@ class MultipartEndpoint:
     """Application below ``{prefix}/s3``: signs small forms, and begins, signs, lists, completes and aborts parts.
 
     ======================================  ============================================================================
-    ``GET /params?filename&type``           a signed form: ``method``, ``url``, ``fields``, ``headers``, ``expires``
+    ``GET /params?filename&type``           a signed form: ``method``, ``url``, ``fields``, ``headers``, ``expires``;
+                                            ``ticket`` where the page reports what it sends so
     ``POST /multipart``                     begins; ``key``, ``uploadId``, ``part_size``, ``parts``, ``headers``,
                                             ``expire``
     ``GET /multipart/ID/N?key``             the URL of part N: ``method``, ``url``, ``headers``, ``expires``
@@ -275,6 +277,8 @@ class MultipartEndpoint:
             "headers": {},
             "expires": max(1, form.expire - int(self._clock())),
         }
+        if form.ticket is not None:
+            payload[TICKET_MEMBER] = form.ticket
         return json_response(environ, start_response, 200, payload)
 
     def _begin(

@@ -38,7 +38,8 @@ class Delivery:
     An upload that was found in the bucket is refused if OSS has reported its object and ETag with another ticket:
     anybody who may read an object can copy its receipt, but not the ticket of another form. For that, the ledger also
     notes a prefix form's report that is refused or whose handler fails. A found upload is also refused if another ETag
-    of its ticket was handled, even if the form allowed overwriting the object. An upload in parts is refused if the
+    of its ticket was handled, even if the form allowed overwriting the object. What a page reports by the usual way is
+    not refused so, because nobody but its page has the ticket. An upload in parts is refused if the
     ledger has the note that OSS damaged its object (``damaged_mark``).
 
     :param keep_seconds: how long a response is remembered after the ticket has expired: as long as sweeps look for
