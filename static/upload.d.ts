@@ -9,7 +9,10 @@
 export interface UploaderOptions {
   /** The signature endpoint, relative to the page or absolute. Default: the one beside the module. */
   serverUrl?: string;
-  /** Where a file without an answer is asked for. Default: `recover` beside the signature; null: nowhere. */
+  /**
+   * Where a file without an answer is asked for, or where each file is reported (OSS_REPORT_BY=page). Default: `recover`
+   * beside the signature; null: nowhere.
+   */
   recoverUrl?: string | null;
   /** What tells what may be uploaded. Default: `limits` beside the signature; null: nothing. */
   limitsUrl?: string | null;
@@ -124,7 +127,7 @@ export class UploadItem {
   /** The object's name and address. */
   readonly key: string;
   readonly url: string;
-  /** The text that the application returned; "" without a callback. */
+  /** The text that the application returned; "" if nobody reports the file. */
   readonly answer: string;
   /**
    * The proof of the stored file, for a form: `find_upload` of your application returns its upload. It is the member

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import starlette.exceptions
+import webob
 import webob.exc
 import webtest
 
@@ -26,7 +27,7 @@ from oss_wsgi.exceptions import FetchError, SettingsError
 from oss_wsgi.middleware.probe import PROBE_HEADER, prove
 from oss_wsgi.serving.bodies import Bodies
 from oss_wsgi.serving.bounds import Limits
-from oss_wsgi.testing import callback_body
+from oss_wsgi.testing import callback_body, multipart
 
 from .recovery.site import Site
 from .support.callbacks import without_signed_id
@@ -995,3 +996,27 @@ def test_an_event_is_handled_on_the_loop_that_awaits_it() -> None:
 
 async def _handle(handle: Callable[[str], Awaitable[Any]], event: str) -> list[str]:
     return [outcome.outcome for outcome in await handle(event)]
+
+
+def test_a_page_reports_to_an_async_handler_on_the_loop_of_its_request() -> None:
+    loops: list[tuple[asyncio.AbstractEventLoop, bool]] = []
+
+    async def save(upload: Upload) -> dict[str, Any]:
+        loops.append((asyncio.get_running_loop(), upload.recovered))
+        return {"size": upload.size}
+
+    async def report_twice(site: Site) -> None:
+        settings = site.application.settings
+        app = DirectUpload(settings, on_upload=save, bucket_client=site.bucket, clock=site.clock)
+        form = await signed(app)
+        content_type, body = multipart(form["fields"], "a.png", b"hello")
+        request = webob.Request.blank(form["url"], method="POST", content_type=content_type, body=body)
+        assert request.get_response(site.client.local_oss).status_int == 200
+        proof = json.dumps({"ticket": form["ticket"], "object": form["fields"]["key"]}).encode()
+        for _ in range(2):
+            answer = await ask(app, "POST", "/oss/recover", proof)
+            assert (answer.status, answer.json["size"]) == (200, 5)
+        assert loops == [(asyncio.get_running_loop(), False)]
+
+    with contextlib.closing(Site({"report_by": "page"})) as site:
+        run(report_twice(site))

@@ -234,30 +234,14 @@ def _run(arguments: Namespace, inherited: Inheritance, settings: Settings, stack
         parent = _become_child(arguments, inherited, stack, counted)
     elif counted is not None:
         _serve_metrics(counted, arguments, inherited, stack)
-    with _quiet_about_settings() if inherited.number > 1 else contextlib.nullcontext():
-        if arguments.app is None:
-            app, options = _page(arguments, inherited, settings, metrics, stack)
-        else:
-            app, options = _own_application(arguments, inherited, settings, stack)
-            if metrics is not None and counted is not None:
-                for uploads in direct_uploads_of(app):
-                    counted.add(uploads.count_in(metrics).registry)
+    if arguments.app is None:
+        app, options = _page(arguments, inherited, settings, metrics, stack)
+    else:
+        app, options = _own_application(arguments, inherited, settings, stack)
+        if metrics is not None and counted is not None:
+            for uploads in direct_uploads_of(app):
+                counted.add(uploads.count_in(metrics).registry)
     _run_server(app, inherited, arguments, stack, parent, **options)
-
-
-@contextlib.contextmanager
-def _quiet_about_settings() -> Iterator[None]:
-    """Log no warning of DirectUpload when it is made: the first process, which has the same settings, logs it."""
-    logger = logging.getLogger(DirectUpload.__module__)
-
-    def is_other(record: logging.LogRecord) -> bool:
-        return record.levelno != logging.WARNING
-
-    logger.addFilter(is_other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_other)
 
 
 def _page(

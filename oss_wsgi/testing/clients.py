@@ -64,8 +64,9 @@ def oss_upload(
         upload, answer = oss_upload(app, "cat.png", data, user="eric", dir="users/eric")
 
     An application that contains DirectUpload, which its health endpoint shows, is used as it is: its own ``authorize``
-    and ``on_upload`` decide. It must use the settings of ``environ_for(oss, folder)``. Any other application is wrapped
-    in a DirectUpload that grants ``Grant(**grant)`` to everybody.
+    and ``on_upload`` decide. It must use the settings of ``environ_for(oss, folder)``, and under OSS_REPORT_BY=page an
+    ``InProcessBucket(oss)`` as its ``bucket_client``. Any other application is wrapped in a DirectUpload that grants
+    ``Grant(**grant)`` to everybody.
 
     :param oss: where the file goes; by default a new local OSS that is removed afterwards.
     :param environ: what a server or a login adds to the environ of the request for the signature.

@@ -433,3 +433,18 @@ def test_a_warning_of_the_start_is_said_once_for_all(folder: Path, app: tuple[st
         wait_until(lambda: "".join(server.lines).count("OSS_SIGNATURE_VERSION is v1") > 0)
         wait_until(lambda: fetches(server, "") and len(children_of(server.process.pid)) == 2)
     assert "".join(server.lines).count("OSS_SIGNATURE_VERSION is v1") == 1
+
+
+def test_a_region_without_callbacks_is_warned_of_once_for_all_processes(folder: Path) -> None:
+    environ = {**REAL_BUCKET, "OSS_REGION": "cn-nanjing", "OSS_ALLOW_ANONYMOUS": "on", "OSS_TICKET_SECRET": "t" * 32}
+    environ |= {
+        "OSS_LEDGER": str(folder / "ledger"),
+        "OSS_CALLBACK_URL": "https://app.example.com",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--processes", "2", "--access-log"]
+    for more, warned in (({}, 1), ({"OSS_REPORT_BY": "page"}, 0)):
+        with serving(command, clean_environ(**environ, **more), folder) as server:
+            wait_until(lambda: fetches(server, " process=1\n", " process=2\n"))
+            lines = [line for line in server.lines if "OSS sends no callbacks from the region cn-nanjing" in line]
+            assert [("OSS_REPORT_BY=page" in line, "process=1" in line) for line in lines] == [(True, True)] * warned

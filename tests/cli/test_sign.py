@@ -138,3 +138,12 @@ def test_without_a_bucket_the_error_names_the_local_oss() -> None:
     assert any("OSS_BUCKET" in line for line in lines)
     assert lines[-1] == "oss-wsgi sign: To try it without a bucket: `oss-wsgi local` prints the variables."
     assert "oss-wsgi local" not in oss_wsgi("sign", "a.txt", status=2, OSS_BUCKET="examplebucket").stderr
+
+
+def test_where_pages_report_the_form_has_a_ticket_and_the_way_to_use_it_is_said(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": ""}
+    signed = oss_wsgi("sign", "a.txt", "--user", "eric", **environ)
+    form = json.loads(signed.stdout)
+    assert (form["ticket"] != "", form["callback"], "x-oss-meta-oss-wsgi" in form["fields"]) == (True, "", True)
+    assert "OSS does not report this upload" in signed.stderr
+    assert oss_wsgi("sign", "a.txt", **deployment.environ).stderr == ""

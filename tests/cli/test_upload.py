@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,3 +194,46 @@ def test_a_terminal_gets_a_bar_and_colours(no_color: str, coloured: bool, deploy
     assert b"100%" in output and b"waiting for the answer" in output
     assert (b"\x1b[32mok\x1b[0m" in output) == coloured
     assert (b"\x1b" in output) == coloured
+
+
+# Where pages report.
+
+PAGE = {"OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": ""}
+
+
+@pytest.mark.parametrize("more", [[], ["--put"]])
+def test_where_pages_report_the_command_does(more: list[str], cat: str, tmp_path: Path) -> None:
+    with deployed(
+        tmp_path, settings=PAGE, app={"on_upload": lambda upload: {"recovered": upload.recovered}}
+    ) as deployment:
+        (uploaded,) = json.loads(
+            oss_wsgi("upload", cat, *more, "--endpoint", f"{deployment.signature}?x=1", "--json").stdout
+        )
+        assert (uploaded["status"], without_signed_id(uploaded["answer"])) == (
+            200,
+            {"Status": "Ok", "recovered": False},
+        )
+        assert "stored as " in oss_wsgi("upload", cat, *more, "--endpoint", deployment.signature).stdout
+
+
+def test_a_report_that_is_refused_or_does_not_arrive_is_a_finding(cat: str, tmp_path: Path) -> None:
+    def front(app: Any) -> Any:
+        elsewhere = saying("404 Not Found")(app)
+        return lambda environ, start: (elsewhere if "recover" in environ["PATH_INFO"] else app)(environ, start)
+
+    with deployed(tmp_path, settings=PAGE, front=front) as deployment:
+        output = oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
+        assert "stored, but the application was not told: 404" in output
+        assert "Do not send the file again" in output
+
+
+def test_a_busy_application_is_told_a_little_later(cat: str, tmp_path: Path) -> None:
+    refusals = [True]
+
+    def front(app: Any) -> Any:
+        busy = saying("503 Service Unavailable", ("Retry-After", "1"))(app)
+        is_busy = lambda path: "recover" in path and bool(refusals) and refusals.pop()  # noqa: E731
+        return lambda environ, start: (busy if is_busy(environ["PATH_INFO"]) else app)(environ, start)
+
+    with deployed(tmp_path, settings=PAGE, front=front) as deployment:
+        assert "stored as " in oss_wsgi("upload", cat, "--endpoint", deployment.signature).stdout

@@ -67,6 +67,15 @@ def test_params_are_a_form_that_is_stored_and_reported(site: Site) -> None:
     assert not fields.keys() & {"file", "success_action_redirect"}
 
 
+def test_params_have_the_ticket_where_the_page_reports_what_it_sends_so(make: Callable[..., Site]) -> None:
+    site = make({"report_by": "page"})
+    params = site.ask("GET", "/s3/params?filename=a.png").json
+    assert not [name for name in params["fields"] if "callback" in name]
+    body = {"ticket": params["ticket"], "object": params["fields"]["key"]}
+    assert site.ask("POST", "/recover", body).json["error"]["code"] == "not_stored"
+    assert "ticket" not in make().ask("GET", "/s3/params?filename=a.png").json
+
+
 def test_the_size_of_params_is_pinned_where_the_page_tells_it(site: Site) -> None:
     import base64
 
@@ -526,6 +535,14 @@ def test_a_completed_upload_is_handed_on_as_a_callback_hands_it_on(site: Site) -
     assert (upload.etag, upload.crc64) == (stored.etag, stored.crc64)
     assert upload.ticket_until is not None and upload.ticket_until > NOW + 7 * 24 * 3600
     assert upload.members["operation"] == "CompleteMultipartUpload"
+
+
+def test_completed_parts_are_the_report_where_pages_report(make: Callable[..., Site]) -> None:
+    site = make({"report_by": "page"})
+    file = site.upload()
+    answers = [site.complete(file).json["answer"] for _ in range(2)]
+    assert without_signed_id(answers[0]) == without_signed_id(answers[1])
+    assert [(upload.object, upload.recovered) for upload in site.uploads] == [(file.key, False)]
 
 
 def test_the_applications_own_view_answers_with_forward_callback(make: Callable[..., Site]) -> None:

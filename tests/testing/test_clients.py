@@ -10,7 +10,7 @@ import webob
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
 from oss_wsgi.testing import ExistingAppClient, FrozenClock, UploadClient, multipart, oss_upload
-from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
+from oss_wsgi.testing.local_oss import InProcessBucket, InProcessOSS, environ_for
 
 from ..support.callbacks import without_signed_id
 
@@ -181,3 +181,35 @@ def test_a_form_reaches_a_server_as_a_browser_sends_it() -> None:
     assert list(post) == ["key", "a%22b", "file"]
     assert post["key"] == "中"
     assert (post["file"].filename, post["file"].type, post["file"].file.read()) == ("x%22.png", "image/png", b"data")
+
+
+def test_where_pages_report_an_upload_is_reported_and_recorded_alike() -> None:
+    uploads: list[Upload] = []
+    with UploadClient(legacy, {"report_by": "page"}, on_upload=uploads.append, clock=FrozenClock()) as client:
+        assert client.settings.callback_url is None
+        assert without_signed_id(client.upload("a.png", b"x").json) == {"Status": "Ok"}
+        assert without_signed_id(client.put("b.png", b"y", content_type="image/png").json) == {"Status": "Ok"}
+        assert client.uploads == uploads
+        assert [client.direct_upload.find_upload(upload.signed_id, user=None).etag for upload in client.uploads] == [
+            upload.etag for upload in uploads
+        ]
+        assert client.upload("c.png", b"z", report=False).body == b""
+        assert client.put("c.png", b"z", content_type="image/png", report=False).status_int == 200
+        assert len(uploads) == 2
+
+
+def test_a_report_that_the_application_refuses_is_not_recorded() -> None:
+    def fail(upload: Upload) -> None:
+        raise RuntimeError
+
+    with UploadClient(legacy, {"report_by": "page"}, on_upload=fail) as client:
+        assert client.upload("a.png", b"x").status_int == 500
+        assert client.uploads == []
+
+
+def test_an_existing_application_may_let_pages_report(oss: InProcessOSS, tmp_path: Path) -> None:
+    environ = environ_for(oss, tmp_path) | {"OSS_REPORT_BY": "page", "OSS_ALLOW_ANONYMOUS": "on"}
+    application = DirectUpload(legacy, Settings.from_environ(environ), bucket_client=InProcessBucket(oss))
+    result = oss_upload(application, "cat.png", b"meow", oss=oss)
+    assert result.upload is not None
+    assert (result.upload.size, result.upload.recovered, result.answer.json["Status"]) == (4, False, "Ok")

@@ -113,8 +113,8 @@ def check_page(context: CheckContext) -> Iterator[Finding]:
 
 def check_signature(context: CheckContext) -> Iterator[Finding]:
     """Check that the server in front passes the signature's URL to the application, not only the callback's."""
-    if context.settings.pages_report and context.endpoint is not None:
-        yield _check_signature(context.endpoint, context)
+    if context.settings.pages_report and context.signature_url is not None:
+        yield _check_signature(context.signature_url, context)
         return
     seen: set[str] = set()
     for call in context.probe_calls:

@@ -160,7 +160,7 @@ def _check_page_report(call: ProbeCall) -> Iterator[Finding]:
         expected = callback_path.removesuffix(CALLBACK_PATH) + RECOVER_PATH
         if arrived != expected:
             message = Text("{1} reaches the application as {2}, but pages report at {3}", call.url, arrived, expected)
-            yield error(message, "Let --endpoint be the URL of the application's signature, and keep its path.")
+            yield error(message, "Let --signature-url be the URL of the application's signature, and keep its path.")
         else:
             yield ok(Text("{1} reaches the application", call.url))
 

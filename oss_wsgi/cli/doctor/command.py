@@ -67,10 +67,10 @@ def add(subparsers: Any) -> None:
         help=f"run this check only; may be repeated; one of {', '.join(CHECKS)}",
     )
     parser.add_argument(
-        "--endpoint",
+        "--signature-url",
         type=signature_endpoint,
         metavar="URL",
-        help="the signature endpoint, which OSS_REPORT_BY=page needs to check the application: pages report beside it",
+        help="URL of the signature, beside which pages report: OSS_REPORT_BY=page needs it to check the application",
     )
     parser.add_argument(
         "--write",
@@ -115,7 +115,7 @@ def run(arguments: Namespace) -> int:
         writes=writes,
         grant=_grant(arguments.user or DEFAULT_USER, arguments.data, arguments.acl),
         calls_handler=arguments.handler,
-        endpoint=arguments.endpoint,
+        signature_url=arguments.signature_url,
     )
     named_findings: list[tuple[str, Finding]] = []
     unchecked: dict[tuple[str, str], list[str]] = {}

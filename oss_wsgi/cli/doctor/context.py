@@ -42,8 +42,8 @@ FIX_BUCKET = (
     "Set OSS_BUCKET and OSS_REGION, or OSS_HOST: `export OSS_BUCKET=NAME OSS_REGION=cn-hangzhou`. "
     "To try it without a bucket and without settings: `oss-wsgi serve`."
 )
-FIX_NO_ENDPOINT = Text(
-    "Give the URL of the application's signature endpoint: `oss-wsgi doctor --endpoint {1}`.",
+FIX_NO_SIGNATURE_URL = Text(
+    "Give the URL of the application's signature endpoint: `oss-wsgi doctor --signature-url {1}`.",
     f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}",
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
@@ -144,14 +144,15 @@ class CheckContext:
     :param writes: whether the check that uploads an object runs too.
     :param grant: what the application reads of that upload as ``Upload.user`` and ``Upload.data``.
     :param calls_handler: whether the application's handler gets that upload.
-    :param endpoint: the URL of the application's signature endpoint, where pages report uploads; None if it is unknown.
+    :param signature_url: the URL of the application's signature endpoint, beside which pages report uploads; None if it
+        is unknown.
     """
 
     environ: Mapping[str, str]
     writes: bool = False
     grant: Grant = _DEFAULT_GRANT
     calls_handler: bool = False
-    endpoint: str | None = None
+    signature_url: str | None = None
 
     def __post_init__(self) -> None:
         self._settings, self._invalid, self.problems = _read_settings(self.environ)
@@ -219,9 +220,9 @@ class CheckContext:
 
     @property
     def own_origins(self) -> list[str]:
-        """Return the origins of the application's own pages, assuming those of its callbacks or of its endpoint."""
+        """Return the origins of the application's own pages, assuming those of its callbacks or of its signature."""
         origins = []
-        for parts in map(urlsplit, [self.endpoint] if self.endpoint else self.callback_urls):
+        for parts in map(urlsplit, [self.signature_url] if self.signature_url else self.callback_urls):
             port = "" if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
             origins.append(f"{parts.scheme}://{parts.hostname}{port}")
         return list(dict.fromkeys(origins))
@@ -284,10 +285,10 @@ class CheckContext:
     @property
     def report_url(self) -> str:
         """Return the URL where pages report uploads, beside that of the signature."""
-        if self.endpoint is None:
-            reason = "pages report uploads (OSS_REPORT_BY=page), and no --endpoint says where"
-            raise NotCheckedError(warning(Text(NOT_CHECKED, reason), FIX_NO_ENDPOINT))
-        return urljoin(self.endpoint, RECOVER_PATH[1:])
+        if self.signature_url is None:
+            reason = "pages report uploads (OSS_REPORT_BY=page), and no --signature-url says where"
+            raise NotCheckedError(warning(Text(NOT_CHECKED, reason), FIX_NO_SIGNATURE_URL))
+        return urljoin(self.signature_url, RECOVER_PATH[1:])
 
     @functools.cached_property
     def probe_calls(self) -> list[ProbeCall]:

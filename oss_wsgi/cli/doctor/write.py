@@ -30,7 +30,7 @@ from .callback import SLOW
 from .context import (
     FILENAME,
     FIX_HOST,
-    FIX_NO_ENDPOINT,
+    FIX_NO_SIGNATURE_URL,
     TIMEOUT,
     CheckContext,
     Finding,
@@ -120,13 +120,15 @@ def _check_page_report(form: PresignedPost, seconds: float, context: CheckContex
     """
     if form.ticket is None:
         return warning(Text("{1} was stored, and nobody can report it", form.key), _FIX_WITHOUT_TICKETS)
-    if context.endpoint is None:
-        return warning(Text("{1} was stored, and not reported: no --endpoint says where", form.key), FIX_NO_ENDPOINT)
+    if context.signature_url is None:
+        return warning(
+            Text("{1} was stored, and not reported: no --signature-url says where", form.key), FIX_NO_SIGNATURE_URL
+        )
     body = json.dumps({TICKET_MEMBER: form.ticket, "object": form.key}).encode()
     try:
         response = request("POST", context.report_url, {"Content-Type": "application/json"}, body, deadline=_TIMEOUT)
     except UnreachableError as cause:
-        return unreachable(cause, FIX_NO_ENDPOINT)
+        return unreachable(cause, FIX_NO_SIGNATURE_URL)
     members = json_members(response)
     if response.status != 200 or not is_json(response.body):
         failure = members.get("error")

@@ -364,3 +364,61 @@ def test_every_finding_that_is_not_green_has_a_line_to_copy(deployment: Deployme
         for finding in run_doctor(environ, status=status):
             if finding["colour"] != "green":
                 assert "`" in finding["fix"] or re.search("OSS_[A-Z_]+=", finding["fix"]), finding
+
+
+# Who reports uploads.
+
+PAGE = {"OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": ""}
+
+
+@pytest.mark.parametrize("url", ["", "https://no-such-host.invalid/oss/callback"])
+def test_a_region_without_callbacks_is_red_and_the_page_can_report(url: str) -> None:
+    environ = REAL_BUCKET | {"OSS_REGION": "cn-nanjing", "OSS_CALLBACK_URL": url}
+    findings = run_doctor(environ, "--only", "callback-url", status=1)
+    assert findings[0]["colour"] == "red"
+    assert "OSS sends no callbacks from the region cn-nanjing (the list of 2026-" in findings[0]["said"]
+    assert "what it answers there to a form with a callback is not known" in findings[0]["said"]
+    assert findings[0]["fix"] == "Let the page report: `export OSS_REPORT_BY=page`."
+    assert len(findings) == 2, "the URL is checked all the same"
+
+
+def test_of_a_region_that_is_not_listed_it_says_that_nothing_is_known() -> None:
+    environ = REAL_BUCKET | {"OSS_REGION": "cn-hangzhou-finance"}
+    said = finding_of("callback-url", environ, "green")["said"]
+    assert "whether OSS sends callbacks from the region cn-hangzhou-finance is not known" in said
+    assert len(run_doctor(REAL_BUCKET, "--only", "callback-url")) == 1, "nothing is said of a region with callbacks"
+
+
+def test_where_pages_report_no_region_and_no_url_is_wrong() -> None:
+    environ = REAL_BUCKET | PAGE | {"OSS_REGION": "cn-nanjing"}
+    for check in ("callback-url", "answer"):
+        assert "pages report uploads (OSS_REPORT_BY=page)" in finding_of(check, environ, "green")["said"]
+    ignored = finding_of("callback-url", environ | {"OSS_CALLBACK_URL": "ftp://x"}, "yellow")
+    assert ignored["said"].startswith("OSS_CALLBACK_URL is ignored")
+
+
+def test_where_pages_report_the_application_is_checked_at_its_endpoint(tmp_path: Path) -> None:
+    with deployed(tmp_path, settings=PAGE) as deployment:
+        for check in ("callback", "signature", "machines"):
+            assert "no --signature-url says where" in finding_of(check, deployment.environ, "yellow")["said"]
+        for check in ("callback", "signature"):
+            more = ["--signature-url", deployment.signature]
+            assert "reaches the application" in finding_of(check, deployment.environ, "green", more)["said"]
+            (found,) = run_doctor(deployment.environ | {"OSS_TICKET_SECRET": ""}, "--only", check, *more)
+            assert found["colour"] == "green"
+        elsewhere = finding_of(
+            "callback", deployment.environ, "red", ["--signature-url", f"{deployment.url}/x/signature"]
+        )
+        assert "reaches the application as /x/recover, but pages report at /oss/recover" in elsewhere["said"]
+
+
+def test_a_body_that_changes_on_its_way_is_found_where_pages_report(tmp_path: Path) -> None:
+    def front(app: Any) -> Any:
+        def without_body(environ: Any, start_response: Any) -> Any:
+            return app({**environ, "CONTENT_LENGTH": "0"}, start_response)
+
+        return without_body
+
+    with deployed(tmp_path, settings=PAGE, front=front) as deployment:
+        finding = finding_of("callback", deployment.environ, "red", ["--signature-url", deployment.signature])
+        assert "arrives changed" in finding["said"]

@@ -192,3 +192,39 @@ def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, messa
     assert fix in findings[0].fix
     # The object of a stored upload is deleted, which this server refuses too.
     assert [finding.colour for finding in findings[1:]] == (["yellow"] if status < 300 else [])
+
+
+# Where pages report.
+
+
+@pytest.mark.parametrize("more", [[], ["--handler"]])
+def test_the_object_is_reported_as_a_page_does(more: list[str], tmp_path: Path) -> None:
+    handled: list[Upload] = []
+    settings = {"OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": ""}
+    with deployed(tmp_path, settings=settings, app={"on_upload": handled.append}) as deployment:
+        endpoint = ["--signature-url", deployment.signature]
+        findings = run_doctor(deployment.environ, "--write", *endpoint, *more)
+        assert {finding["colour"] for finding in findings} == {"green"}
+        said = [finding["said"] for finding in findings if finding["check"] == "write"]
+        assert "was stored, and the application answered its report with JSON" in said[0]
+        assert ("its own handler was not called" in said[0]) is (more == [])
+        assert said[1].endswith("was deleted")
+    assert [(upload.is_trial, upload.recovered) for upload in handled] == [(True, False)] * len(more)
+
+
+def test_without_an_endpoint_or_a_secret_the_object_is_not_reported(tmp_path: Path) -> None:
+    settings = {"OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": ""}
+    with deployed(tmp_path, settings=settings) as deployment:
+        assert "no --signature-url says where" in finding_of("write", deployment.environ, "yellow")["said"]
+        environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
+        assert "nobody can report it" in finding_of("write", environ, "yellow")["said"]
+
+
+def test_a_refused_report_is_red(tmp_path: Path) -> None:
+    settings = {"OSS_REPORT_BY": "page", "OSS_CALLBACK_URL": ""}
+    with deployed(tmp_path, settings=settings, app={"on_upload": raising}) as deployment:
+        more = ["--handler", "--signature-url", deployment.signature]
+        assert "the report failed: 500" in finding_of("write", deployment.environ, "red", more)["said"]
+        other = deployment.environ | {"OSS_TICKET_SECRET": "o" * 32}
+        more = ["--signature-url", deployment.signature]
+        assert "the report failed: 403 forbidden" in finding_of("write", other, "red", more)["said"]
