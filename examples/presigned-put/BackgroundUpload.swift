@@ -7,6 +7,7 @@ struct SignedPut: Decodable {
     let headers: [String: String]
     let expire: Int
     let key: String
+    let ticket: String?
 }
 
 final class BackgroundUpload: NSObject, URLSessionDataDelegate {
@@ -48,6 +49,7 @@ final class BackgroundUpload: NSObject, URLSessionDataDelegate {
         let status = (task.response as? HTTPURLResponse)?.statusCode ?? 0
         let answer = answers.removeValue(forKey: task.taskIdentifier) ?? Data()
         // 200: what on_upload returned. 203: stored, but the callback failed: POST {prefix}/recover.
+        // With OSS_REPORT_BY=page the signature has a ticket: then POST it with the key to {prefix}/recover after 200 too.
         print(status, String(decoding: answer, as: UTF8.self), error as Any)
     }
 }

@@ -16,6 +16,19 @@ for name, value in signed["headers"].items():
     print("header =", json.dumps(f"{name}: {value}"))
 ' | curl -sS --config - -T "$file" -w '\n%{http_code}')
 
+# OSS_REPORT_BY=page: the answer has a ticket, with which this script reports what it has stored.
+report=$(printf %s "$signed" | python3 -c '
+import json, sys
+
+signed = json.load(sys.stdin)
+if "ticket" in signed:
+    print(json.dumps({"ticket": signed["ticket"], "object": signed["key"]}))
+')
+if [ -n "$report" ] && [ "${answer##*
+}" = 200 ]; then
+    exec curl -fsS "${endpoint%/signature*}/recover" -H 'Content-Type: application/json' -d "$report"
+fi
+
 # 203 is stored, but not reported; curl takes it for a success.
 printf '%s\n' "${answer%
 *}"

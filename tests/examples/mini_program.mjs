@@ -41,9 +41,12 @@ async function answer(options, send, read) {
 export const platform = {
   sent: [],
 
-  request(options) {
-    const url = `${options.url.replace("https://app.example.com/oss/signature", signatureUrl)}?${new URLSearchParams(options.data)}`;
-    answer(options, () => fetch(url, { headers: options.header }), (response) => response.json());
+  request({ url, method, header, data, ...options }) {
+    const address = url.replace("https://app.example.com/oss/signature", signatureUrl);
+    const send = () => (method === "POST"
+      ? fetch(address, { method, headers: header, body: JSON.stringify(data) })
+      : fetch(`${address}?${new URLSearchParams(data)}`, { headers: header }));
+    answer(options, send, (response) => response.json());
     return {};
   },
 

@@ -109,6 +109,12 @@ def test_each_format_is_stored_and_reported(
     assert [(upload.object, upload.mime_type) for upload in site.uploads] == [(result["key"], "image/png")]
 
 
+def test_where_pages_report_the_program_does(site: Site, tmp_path: Path) -> None:
+    result = run(site, tmp_path, version="page")
+    assert result["answer"] == {"Status": "Ok"}, result
+    assert [(upload.object, upload.recovered) for upload in site.uploads] == [(result["key"], False)]
+
+
 def test_a_file_that_is_not_last_is_refused_with_the_reason(site: Site, tmp_path: Path) -> None:
     result = run(site, tmp_path, fileFirst=True)
     assert (result["name"], result["status"], result["stored"]) == ("UploadError", 403, False) or (

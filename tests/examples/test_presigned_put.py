@@ -70,6 +70,28 @@ def test_python_uploads(endpoint: str, file: Path) -> None:
     assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
 
 
+@pytest.fixture(scope="module")
+def reporting_endpoint() -> Iterator[str]:
+    """The signature of a server whose pages report uploads."""
+    with running_server(OSS_REPORT_BY="page") as running:
+        yield f"{running.url}/oss/signature"
+
+
+def test_python_reports_where_oss_does_not(reporting_endpoint: str, file: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "put.py"), str(file), reporting_endpoint]
+    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
+    assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
+
+
+@pytest.mark.servers
+def test_curl_reports_where_oss_does_not(reporting_endpoint: str, file: Path) -> None:
+    if shutil.which("curl") is None:
+        skip_or_fail("curl")
+    command = [str(EXAMPLES / "put.sh"), str(file), "image/png", reporting_endpoint]
+    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
+    assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
+
+
 def test_python_reports_what_was_stored_and_not_reported(
     endpoint: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,26 +57,28 @@ class Site:
         )
         self.application: Any = StaticSite(pages, content_security_policy=policy)
         for version in VERSIONS:
-            self.application = self._signing(version)
+            url = f"{self.url}/{version}/callback"
+            self.application = self._signing(version, signature_version=version, callback_url=url)
+        self.application = self._signing("page", report_by="page")
 
-    def _signing(self, version: str) -> DirectUpload:
-        """Return the application so far, with signatures of a version below a prefix of its name."""
+    def _signing(self, name: str, **own: Any) -> DirectUpload:
+        """Return the application so far, with signatures of settings of their own below a prefix of this name."""
         settings = Settings(
             bucket=self.oss.bucket,
             region=self.oss.region,
             host=self.oss.host,
             access_key_id=self.oss.access_key_id,
             access_key_secret=self.oss.access_key_secret,
-            signature_version=version,
-            callback_url=f"{self.url}/{version}/callback",
+            endpoint=self.oss.url,
             upload_names="original",
             allow_anonymous=True,
             ticket_secret=("a ticket secret for tests and nothing else",),
             signed_ids=False,  # each page shows the whole response
+            **own,
         )
         keys = PublicKeyStore({self.oss.public_key_url: self.oss.public_key_pem})
         save = self.uploads.append
-        return DirectUpload(self.application, settings, prefix=f"/{version}", on_upload=save, public_keys=keys)
+        return DirectUpload(self.application, settings, prefix=f"/{name}", on_upload=save, public_keys=keys)
 
     def stored(self, key: str) -> bytes:
         with urllib.request.urlopen(self.oss.signed_url(key)) as response:
