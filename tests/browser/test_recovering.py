@@ -257,3 +257,39 @@ def test_a_file_that_did_not_arrive_before_the_reload_is_sent(page: UploadPage, 
     expect(page.row("photo.png")).to_contain_text("Done")
     assert len(page.signatures) == 2
     assert len(running.objects) == 1
+
+
+# OSS_REPORT_BY=page.
+
+
+@pytest.fixture
+def reporting(tmp_path: Path, open_page: OpenPage) -> Iterator[tuple[UploadPage, Stand]]:
+    with stand(tmp_path, report_by="page", callback_url=None) as running:
+        yield open_page(running), running
+
+
+def test_where_oss_reports_nothing_the_page_does(reporting: tuple[UploadPage, Stand]) -> None:
+    page, running = reporting
+    files = [file(f"{name}.png", PNG, "image/png") for name in ("photo", "b", "c", "d")]
+    page.upload(*files)
+    expect(page.summary).to_have_text("4 files done")
+    assert {page.answer(f"{name}.png")["Status"] for name in ("photo", "b", "c", "d")} == {"Ok"}
+    assert [upload.recovered for upload in running.uploads] == [False] * 4
+    assert {stored.key for stored in running.objects} == {upload.object for upload in running.uploads}
+
+
+def test_a_report_that_fails_for_long_is_made_by_retry(reporting: tuple[UploadPage, Stand]) -> None:
+    page, running = reporting
+    page.expects("status of 500")
+    page.page.clock.install()
+    running.failing = True
+    page.upload(file("photo.png", PNG, "image/png"))
+    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
+        page.wait_for_questions(number)
+        expect(page.row("photo.png")).to_contain_text("making sure that it arrived")
+        page.page.clock.run_for(seconds * 1000)
+    expect(page.row("photo.png")).to_contain_text("Stored, but the application was not told")
+    running.failing = False
+    page.button("Retry", of="photo.png").click()
+    expect_done(page)
+    assert len(running.objects) == 1
