@@ -27,7 +27,7 @@ _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageIn
 
 @dataclass(frozen=True)
 class Upload:
-    """What OSS reports to have stored; made only from a body whose signature was verified.
+    """What OSS has stored: made from a callback whose signature was verified, or from the object that OSS holds.
 
     The callback's body template decides which attributes are set; the others are None. ``user`` to ``is_trial`` come
     from our own ticket, not from the report.
@@ -61,11 +61,12 @@ class Upload:
     :ivar skips_handler: True for the test upload of ``oss-wsgi doctor --write``, which no handler gets.
     :ivar confirmed: True when OSS was asked and holds exactly this object, False when OSS could not be asked and the
         report was still accepted, None when OSS was not asked.
-    :ivar recovered: True when the upload did not come by a callback, but was found in the bucket by its page, a sweep
+    :ivar recovered: True when the upload's report was lost, and the upload was found in the bucket by its page, a sweep
         or an event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the
         grant's, ``confirmed`` is True, and everything that only a callback has is None or empty: the image's
         attributes, ``request_id``, ``target`` and ``body``. Such an upload may come days later, and the user may have
-        sent the file again meanwhile.
+        sent the file again meanwhile. All this but the delay is also so for an upload that its page has reported by the
+        usual way (OSS_REPORT_BY=page) or sent in parts; then ``recovered`` is False.
     :ivar signed_id: a sealed proof of this upload, usually some 320 characters, at most 4,000, which a form may carry:
         letters, digits, ``-`` and ``_``. ``DirectUpload.find_upload`` returns the upload again. It is "" for a test
         upload, where it would be longer, and without a ``DirectUpload``.
