@@ -26,7 +26,7 @@ export class Recovery {
   async proofOf(form, { key, url, file }) {
     const ticket = form.ticket ?? form.fields.callback;
     if (!ticket || form.fields.key.includes("${filename}")) return null;
-    return { ticket, key, url, until: Number(form.expire) + TICKET_SECONDS, file: await fingerprint(file) };
+    return { ticket, isReport: Boolean(form.ticket), key, url, until: Number(form.expire) + TICKET_SECONDS, file: await fingerprint(file) };
   }
 
   /** Returns the proof of the same file as was sent before, or null. */
@@ -56,7 +56,7 @@ export class Recovery {
     Object.assign(item, { key: proof.key, url: proof.url });
     let absences = 0;
     let atLeast = 0;
-    for (const usual of item.isKept && !item.isReported ? [0, ...DELAYS] : DELAYS) {
+    for (const usual of item.untold && proof.isReport ? [0, ...DELAYS] : DELAYS) {
       const delay = Math.max(usual, atLeast);
       if (delay > 0) {
         item.retryAt = performance.now() + delay * 1000;
@@ -72,11 +72,11 @@ export class Recovery {
       } catch (error) {
         const { kind, status, code, retryAfter } = error;
         if (signal.aborted) return undefined;
-        if (!item.isReported) item.error = error;
+        if (proof.isReport) item.error = error;
         atLeast = retryAfter ?? 0;
         const isAbsent = status === 404 && code === "not_stored";
         absences = isAbsent ? absences + 1 : 0;
-        item.notStored = absences >= (item.isKept ? 1 : NOT_STORED_TWICE);
+        item.notStored = absences >= (item.untold ? 1 : NOT_STORED_TWICE);
         const isUseless = kind === "unexpected" || (kind === "refused" && status < 500 && status !== 408 && status !== 429);
         if (item.notStored || (isUseless && !isAbsent)) {
           this.remove(proof);

@@ -61,7 +61,7 @@ export class UploadItem {
 
   reset() {
     Object.assign(this, { sent: 0, progress: 0, complete: false, key: "", url: "", status: 0, answer: "" });
-    Object.assign(this, { error: null, proof: null, notStored: false, retryAt: null, isReported: true });
+    Object.assign(this, { error: null, proof: null, notStored: false, retryAt: null, untold: false });
     this.#samples = [];
   }
 
@@ -69,11 +69,6 @@ export class UploadItem {
   get signedId() {
     const { signed_id: signedId } = parseJson(this.answer) ?? {};
     return typeof signedId === "string" ? signedId : "";
-  }
-
-  /** OSS has said that it has the file, and nobody has told the application yet. */
-  get isKept() {
-    return this.status >= 200 && this.status <= 299;
   }
 
   get canAsk() {
@@ -309,7 +304,7 @@ export class Uploader extends EventTarget {
       }
       for (let tries = 0, waits = 0; await this.#fails(item, signal); item.reset()) {
         const { passing, retryAfter, isFinal } = item.error;
-        const mayPass = (passing || (item.notStored && !item.isKept)) && !isFinal;
+        const mayPass = (passing || (item.notStored && !item.untold)) && !isFinal;
         const isPatience = retryAfter !== null && waits++ < MOST_WAITS;
         if (!mayPass || this.#exhausted || (!isPatience && tries >= RETRY_DELAYS.length)) {
           this.#exhausted ||= mayPass; // the files behind it do not wait for the same failure again
@@ -344,19 +339,17 @@ export class Uploader extends EventTarget {
       signal.throwIfAborted();
       item.key = form.fields.key.replaceAll("${filename}", () => item.file.name);
       item.url = objectUrl(form.host, item.key);
-      item.isReported = !form.ticket; // by OSS, and not by this page
-      const proves = (form.ticket || form.fields.callback) && this.recoverUrl !== null;
-      const recovery = proves && (await this.#loadRecovery());
-      if (form.ticket && proves && !recovery) throw new UploadError("unreachable", "server");
+      const recovery = (form.ticket || form.fields.callback) && this.recoverUrl !== null && (await this.#loadRecovery());
+      if (form.ticket && recovery === null) throw new UploadError("unreachable", "server");
       item.proof = recovery ? await recovery.proofOf(form, item) : null;
       signal.throwIfAborted();
       this.#setState(item, "sending");
-      return await this.#finish(item, await this.#post(item, form, signal), signal);
+      return await this.#finish(item, await this.#post(item, form, signal), signal, form.ticket);
     } catch (error) {
       signal.throwIfAborted();
       item.error = error instanceof UploadError ? error : new UploadError("unexpected", "page", { message: String(error) });
       const { kind, complete, code, requestId } = item.error;
-      // A browser sends a form again by itself when the connection dies, and finds its own file there.
+      // A browser sends a form again when the connection dies, and finds its own file there.
       const mayBeStored = (kind === "unreachable" && complete) || (code === "FileAlreadyExists" && requestId);
       if (item.proof && mayBeStored && (await this.#ask(item, signal))) return false;
       signal.throwIfAborted();
@@ -535,16 +528,16 @@ export class Uploader extends EventTarget {
     });
   }
 
-  async #finish(item, answer, signal) {
+  async #finish(item, answer, signal, ticket) {
     signal.throwIfAborted();
     const { status, text } = answer;
     item.status = status;
-    const isTold = status !== 203 && item.isReported;
     const error = refusal(answer);
     if (status < 200 || status > 299) throw error;
     this.#exhausted = false;
-    Object.assign(item, { sent: item.file.size, progress: 1, error: status === 203 ? error : null });
-    if (isTold) {
+    item.untold = Boolean(ticket) || status === 203;
+    Object.assign(item, { sent: item.file.size, progress: 1, error: item.untold ? error : null });
+    if (!item.untold) {
       if (status === 200) item.answer = text;
       await this.#forget(item);
       this.#end(item, "stored");
@@ -567,7 +560,6 @@ export class Uploader extends EventTarget {
     this.#emit("fail", { item });
   }
 
-  /** If it cannot be loaded, files are handled as with a server without recovery. */
   #loadRecovery() {
     this.#recovery ??= import("./recovery.js").then(
       ({ Recovery }) => new Recovery(this.#storage, PENDING),
@@ -582,11 +574,11 @@ export class Uploader extends EventTarget {
 
   async #askAgain(item, signal) {
     if ((await this.#ask(item, signal)) || signal.aborted) return;
-    if (item.isKept && !item.notStored) this.#end(item, "untold");
+    if (item.untold && !item.notStored) this.#end(item, "untold");
     else this.#fail(item);
   }
 
-  /** Asks what became of a file that was sent; returns whether its upload is over. */
+  /** Reports a sent file, or asks for it; returns whether its upload is over. */
   async #ask(item, signal) {
     this.#active -= 1;
     this.#pump();
@@ -599,7 +591,7 @@ export class Uploader extends EventTarget {
       if (answer !== null) {
         Object.assign(item, { answer, error: null, sent: item.file.size, progress: 1 });
         this.#end(item, "stored");
-      } else if (item.isKept) {
+      } else if (item.untold) {
         this.#end(item, "untold");
       } else {
         item.error ??= new UploadError("unreachable", "server", { complete: true });

@@ -217,6 +217,7 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
         "credentials_library": "off", "bucket": "examplebucket",
         "region": "cn-hangzhou", "endpoint": "oss-cn-hangzhou.aliyuncs.com", "host": "https://files.example.com/",
         "signature_version": "V1", "callback_url": "https://a.example.com/c;https://b.example.com/c",
+        "report_by": "OSS",
         "callback_required": "off", "upload_dir": "", "upload_expires": "60", "upload_max_size": "10",
         "upload_content_types": "image/PNG, image/jpeg", "upload_names": "original", "name_shards": "on",
         "ticket_secret_file": "secrets",

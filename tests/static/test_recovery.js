@@ -637,5 +637,15 @@ test("a page that is closed before it reports does so when the same file is chos
 test("with recoverUrl null nobody reports a file, and it is untold", async () => {
   cloud.pagesReport = true;
   const [item] = await upload(await newUploader({ recoverUrl: null }), text());
-  same([item.state, item.canAsk, item.error, cloud.asked("recover")], ["untold", false, null, []]);
+  same([item.state, item.canAsk, cloud.asked("recover")], ["untold", false, []]);
+});
+
+test("a file that could not be reported, because this module cannot be loaded, is not sent before it can", async () => {
+  cloud.pagesReport = true;
+  lose("recovery.js");
+  const [item] = await upload(await newUploader(), text());
+  same([item.state, item.error.kind, cloud.asked("form")], ["retrying", "unreachable", []]);
+  lose();
+  await pass(3);
+  same([item.state, cloud.handled.length], ["stored", 1]);
 });
