@@ -72,7 +72,8 @@ def environ_with(
         "OSS_ACCESS_KEY_SECRET": oss.access_key_secret,
         "OSS_SESSION_TOKEN": security_token or "",
         "OSS_TRUSTED_KEYS": f"{oss.public_key_url}={key_file}",
-        "OSS_CALLBACK_URL": callback_url,
+        # A page that reports uploads needs no callback.
+        "OSS_CALLBACK_URL": "" if environ.get("OSS_REPORT_BY", "").strip().lower() == "page" else callback_url,
     }
 
 

@@ -182,6 +182,7 @@ class Settings:
         "oss",
         "who reports an upload: oss (its callback), or page, where OSS cannot send callbacks (needs oss-wsgi[sdk])",
         lower,
+        "oss|page",
     )
     callback_required: bool = _row("OSS_CALLBACK_REQUIRED", True, "OSS refuses uploads without our callback", switch)
     upload_dir: str = _row(

@@ -339,7 +339,7 @@ def test_a_report_is_counted_and_logged_as_the_usual_way(
         site.report(ticket, X_Request_ID="page-6")
     lines = [record.getMessage() for record in caplog.records if "by its page" in record.getMessage()]
     assert lines == [
-        f"reported by its page: outcome={outcome} request_id=page-6 head_request_id=-"
+        f"reported by its page: outcome={outcome} request_id=page-6 oss_request_id=-"
         for outcome in ("handled", "repeated")
     ]
     text = metrics.text()[1].decode()

@@ -78,6 +78,12 @@ def test_the_variables_are_settings_of_the_local_oss(oss: LocalOSS) -> None:
         assert key.read() == oss.public_key_pem
 
 
+def test_no_callback_url_is_given_where_pages_report(oss: LocalOSS) -> None:
+    environ = environ_with(oss, {"OSS_REPORT_BY": "Page"}, "http://127.0.0.1:8000/oss/callback")
+    settings = Settings.from_environ(environ)
+    assert (settings.pages_report, settings.callback_url) == (True, None)
+
+
 def test_what_belongs_to_a_real_bucket_is_left_out(oss: LocalOSS) -> None:
     real = {
         "OSS_BUCKET": "real",
