@@ -15,41 +15,31 @@ import webob
 from oss_wsgi import Grant, Metrics, Upload
 from oss_wsgi.callback.ticket import RECEIPT_FIELD
 from oss_wsgi.exceptions import BucketUnreachableError
-from oss_wsgi.testing import FrozenClock, UploadClient, multipart
+from oss_wsgi.testing import multipart
 from oss_wsgi.testing.local_oss import InProcessBucket
 
-from ..recovery.site import NOW, legacy
 from ..recovery.test_reconciler_events import event, message
 from ..support.callbacks import without_signed_id
 from ..support.closing import closing_fixture
 from .test_multipart import reason
+from .test_recover import ORIGIN
+from .test_recover import Site as LosingSite
 
-ORIGIN = "https://pages.example.com"
 HELLO = "5D41402ABC4B2A76B9719D911017C592"
 
 
-class Site:
-    """An application whose pages report what they have uploaded, and its handler's calls."""
+class Site(LosingSite):
+    """An application whose pages report what they have uploaded."""
 
-    def __init__(self, settings: dict[str, Any] | None = None, *, app: Any = legacy, **options: Any) -> None:
-        self.clock = FrozenClock(NOW)
-        self.uploads: list[Upload] = []
-        self.errors: list[Exception] = []
-        options = {"on_upload": self.save, "authorize": lambda request: Grant(user="eric", dir="u/"), **options}
-        self.client = UploadClient(app, {"report_by": "page", **(settings or {})}, clock=self.clock, **options)
+    def __init__(self, settings: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__({"report_by": "page", **(settings or {})}, **options)
         assert isinstance(self.client.bucket, InProcessBucket)
         self.bucket = self.client.bucket
-        self.ticket = self.key = ""
-
-    def save(self, upload: Upload) -> dict[str, Any]:
-        if self.errors:
-            raise self.errors.pop()
-        self.uploads.append(upload)
-        return {"saved": upload.object, "number": len(self.uploads)}
+        self.proof = self.key = ""
 
     def sign(self, name: str = "猫.png", **more: Any) -> dict[str, Any]:
         signed: dict[str, Any] = self.client.sign(name, content_type="image/png", size=5, **more).json
-        self.ticket, self.key = signed["ticket"], signed.get("key") or signed["fields"]["key"]
+        self.proof, self.key = signed["ticket"], signed.get("key") or signed["fields"]["key"]
         return signed
 
     def store(self, data: bytes = b"hello", signed: dict[str, Any] | None = None, **more: str) -> webob.Response:
@@ -63,11 +53,8 @@ class Site:
 
     def report(self, ticket: str | None = None, key: str | None = None, **headers: str) -> webob.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        ticket = self.ticket if ticket is None else ticket
+        ticket = self.proof if ticket is None else ticket
         return self.client.recover(ticket, self.key if key is None else key, headers=named)
-
-    def close(self) -> None:
-        self.client.close()
 
 
 make = closing_fixture(Site)
@@ -201,10 +188,10 @@ def test_an_event_tells_what_a_page_did_not_report(site: Site) -> None:
 
 def test_a_ticket_reports_its_own_object_alone(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.store()
-    mine, key = site.ticket, site.key
+    mine, key = site.proof, site.key
     site.store()
     asked = len(site.bucket.requests)
-    for ticket, name in ((mine, site.key), (site.ticket, key), ("garbage", key), (mine[:-4] + "AAAA", key)):
+    for ticket, name in ((mine, site.key), (site.proof, key), ("garbage", key), (mine[:-4] + "AAAA", key)):
         assert site.report(ticket, name).status_int == 403
     assert (site.uploads, len(site.bucket.requests)) == ([], asked)
 
@@ -233,7 +220,7 @@ def test_an_object_that_was_replaced_before_the_report_is_not_its_upload(make: C
     site = make(authorize=lambda request: Grant(user="eric", key="u/same.png", forbid_overwrite=False))
     signed = site.sign()
     site.store(signed=signed)
-    mine = site.ticket
+    mine = site.proof
     site.store(b"other")
     assert site.report(mine).status_int == 409
     assert site.report().json["number"] == 1
@@ -271,7 +258,7 @@ def test_a_callback_that_the_forms_holder_has_added_does_not_report(
     """No policy can forbid a field, so a dishonest page may let OSS sign any report with its ticket."""
     site = make({"signature_version": version})
     signed = site.sign()
-    body = f"bucket=examplebucket&filename={site.key}&size=5&etag=FORGED&mimeType=image/png&ticket={site.ticket}"
+    body = f"bucket=examplebucket&filename={site.key}&size=5&etag=FORGED&mimeType=image/png&ticket={site.proof}"
     parameters = {"callbackUrl": "https://app.example.com/oss/callback", "callbackBody": body}
     added = base64.b64encode(json.dumps(parameters).encode()).decode()
     assert site.store(signed=signed, callback=added).status_int == 203
@@ -282,7 +269,7 @@ def test_a_callback_that_the_forms_holder_has_added_does_not_report(
 
 def test_a_body_over_16_kib_is_not_read(site: Site) -> None:
     site.store()
-    body = json.dumps({"ticket": site.ticket, "object": site.key}).encode()
+    body = json.dumps({"ticket": site.proof, "object": site.key}).encode()
     for length, status in ((16 * 1024 + 1, 413), (16 * 1024, 200)):
         request = webob.Request.blank("/oss/recover", method="POST", body=body.ljust(length))
         assert request.get_response(site.client.application).status_int == status

@@ -40,6 +40,18 @@ def endpoint(server: RunningServer) -> str:
     return f"{server.url}/oss/signature"
 
 
+@pytest.fixture(scope="module")
+def reporting_server() -> Iterator[RunningServer]:
+    """A server whose clients report what they have uploaded."""
+    with running_server(OSS_REPORT_BY="page") as running:
+        yield running
+
+
+@pytest.fixture(params=["server", "reporting_server"], ids=["OSS reports", "the client reports"])
+def each_endpoint(request: pytest.FixtureRequest) -> str:
+    return f"{request.getfixturevalue(request.param).url}/oss/signature"
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / NAME
@@ -48,10 +60,10 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.servers
-def test_curl_uploads(endpoint: str, file: Path) -> None:
+def test_curl_uploads(each_endpoint: str, file: Path) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl")
-    command = [str(EXAMPLES / "put.sh"), str(file), "image/png", endpoint]
+    command = [str(EXAMPLES / "put.sh"), str(file), "image/png", each_endpoint]
     run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
     assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
 
@@ -64,30 +76,8 @@ def test_curl_fails_where_the_signature_is_refused(endpoint: str, file: Path) ->
     assert subprocess.run(command, capture_output=True, env=clean_environ()).returncode != 0
 
 
-def test_python_uploads(endpoint: str, file: Path) -> None:
-    command = [sys.executable, str(EXAMPLES / "put.py"), str(file), endpoint]
-    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
-    assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
-
-
-@pytest.fixture(scope="module")
-def reporting_endpoint() -> Iterator[str]:
-    """The signature of a server whose pages report uploads."""
-    with running_server(OSS_REPORT_BY="page") as running:
-        yield f"{running.url}/oss/signature"
-
-
-def test_python_reports_where_oss_does_not(reporting_endpoint: str, file: Path) -> None:
-    command = [sys.executable, str(EXAMPLES / "put.py"), str(file), reporting_endpoint]
-    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
-    assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
-
-
-@pytest.mark.servers
-def test_curl_reports_where_oss_does_not(reporting_endpoint: str, file: Path) -> None:
-    if shutil.which("curl") is None:
-        skip_or_fail("curl")
-    command = [str(EXAMPLES / "put.sh"), str(file), "image/png", reporting_endpoint]
+def test_python_uploads(each_endpoint: str, file: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "put.py"), str(file), each_endpoint]
     run = subprocess.run(command, capture_output=True, text=True, env=clean_environ())
     assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
 
