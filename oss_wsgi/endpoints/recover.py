@@ -82,12 +82,12 @@ class RecoverEndpoint:
             upload, oss_request_id = self._recovery.find(ticket, key, recovered=not ticket.by_page)
             response, is_repeated, headers = self._deliver(upload, environ)
         if response.is_success:
-            line = "recovered: outcome=%s request_id=%s oss_request_id=%s"
-            if ticket.by_page:
-                line = "reported by its page: outcome=%s request_id=%s oss_request_id=%s"
+            level, line = logging.INFO, "recovered: outcome=%s request_id=%s oss_request_id=%s"
+            if ticket.by_page:  # as every upload is
+                level, line = logging.DEBUG, "reported by its page: outcome=%s request_id=%s oss_request_id=%s"
             extra = {**facts.fields(), "oss_request_id": oss_request_id, "status": int(response.status[:3])}
             outcome = "repeated" if is_repeated else "handled"
-            log.info(line, outcome, facts.id, oss_request_id or "-", extra=extra)
+            log.log(level, line, outcome, facts.id, oss_request_id or "-", extra=extra)
         return respond(response, start_response, headers)
 
 

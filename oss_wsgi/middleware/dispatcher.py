@@ -156,8 +156,8 @@ class PathRouter(_Router):
 
     Requests outside the prefix go to ``app`` unchanged; with an empty prefix there are none.
 
-    :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO; or a `Subtree`, whose step
-        is then of no further path.
+    :param endpoints: path below the prefix -> application, which sees an empty PATH_INFO; or a `Subtree` of such an
+        application, whose step is part of its name for the metrics.
     :param observers: called for each refusal and each response of an endpoint.
     :param subtrees: path of one segment below the prefix -> application, which sees the rest of the path in PATH_INFO.
     """

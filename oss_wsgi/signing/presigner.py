@@ -221,7 +221,8 @@ class PostPresigner:
             own = {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
             if not self._settings.pages_report:  # they are variables of the callback
                 own |= {f"x:{name}": value for name, value in grant.custom.items()}
-            pinned, pins = {**pinned, **own}, ",".join([pins, *([_pinning(own)] if own else [])])
+            if own:
+                pinned, pins = {**pinned, **own}, f"{pins},{_pinning(own)}"
         if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
             check_metadata_size(pinned, receipt)
         conditions = self._conditions(key, prefix, content_type, types, callback, receipt)
@@ -242,7 +243,7 @@ class PostPresigner:
     ) -> PresignedURL:
         """Sign the PUT of one file for ``grant``: the body is the file, and the client sends ``headers`` unchanged.
 
-        The signature pins name and type, and with V4 the size. With V1 OSS accepts any size, and only the callback's
+        The signature pins name and type, and with V4 the size. With V1 OSS accepts any size, and only the report's
         ticket limits it; OSS does not check Content-Disposition either.
 
         Raises what `presign` raises; also raises MalformedRequestError if one of the three parameters is None.

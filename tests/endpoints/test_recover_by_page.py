@@ -320,7 +320,7 @@ def test_a_report_is_counted_and_logged_as_the_usual_way(
 ) -> None:
     metrics = Metrics()
     site = make(metrics=metrics)
-    caplog.set_level(logging.INFO, "oss_wsgi")
+    caplog.set_level(logging.DEBUG, "oss_wsgi")
     site.store()
     for ticket in ("garbage", None, None):
         site.report(ticket, X_Request_ID="page-6")
