@@ -112,17 +112,6 @@ class UploadLimits(NamedTuple):
     lifetime: int
 
 
-class _Reporting(NamedTuple):
-    """How one upload will be reported: the callback for OSS, or the ticket for the page; and the object's receipt.
-
-    Each is None if it is off.
-    """
-
-    callback: str | None = None
-    ticket: str | None = None
-    receipt: str | None = None
-
-
 class PartsTarget(NamedTuple):
     """The target of an upload in parts: the object's name, the allowed sizes and types, and the object's headers."""
 
@@ -174,6 +163,7 @@ class PostPresigner:
         self._tickets = tickets
         self._receipts = receipts
         self._trial = trial
+        self._pages_report = settings.pages_report
         urls = settings.callback_urls
         self._callback = TicketedCallback(CallbackParameters(";".join(urls))) if urls else None
         self._urls = URLPresigner(settings, credentials, clock=clock)
@@ -203,7 +193,7 @@ class PostPresigner:
         key: str | None = None
         if filename is not None or grant.key is not None:
             prefix, key = self._prefix_and_key(grant, filename or "", date[:8])
-        elif self._settings.pages_report:
+        elif self._pages_report:
             raise MalformedRequestError("filename_required", _NOBODY_REPORTS)
         elif grant.has_fields:
             raise _filename_required()
@@ -219,7 +209,7 @@ class PostPresigner:
         )
         if grant.metadata or grant.custom:
             own = {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
-            if not self._settings.pages_report:  # they are variables of the callback
+            if not self._pages_report:  # they are variables of the callback
                 own |= {f"x:{name}": value for name, value in grant.custom.items()}
             if own:
                 pinned, pins = {**pinned, **own}, f"{pins},{_pinning(own)}"
@@ -398,17 +388,21 @@ class PostPresigner:
         content_types: Sequence[str],
         expires_at: int,
         operation: str = POST_OBJECT,
-    ) -> _Reporting:
-        """Return how an upload will be reported, with a new ticket. Only an object with an exact name has a receipt."""
+    ) -> tuple[str | None, str | None, str | None]:
+        """Return what reports an upload, the callback for OSS or the ticket for its page, and the receipt.
+
+        The ticket is new, and also in the callback and the receipt. Each is None if it is off; only an exact name has
+        a receipt.
+        """
         ticketed = self._callback
         if ticketed is not None and grant.custom:
             body = body_template(f"x:{name}" for name in grant.custom)
             ticketed = TicketedCallback(CallbackParameters(ticketed.parameters.url, body))
         if ticketed is not None and self._tickets is None:
-            return _Reporting(ticketed.parameters.encode())
-        by_page = self._settings.pages_report and self._receipts is not None
+            return ticketed.parameters.encode(), None, None
+        by_page = self._pages_report and self._receipts is not None
         if self._tickets is None or not (ticketed or by_page):
-            return _Reporting()
+            return None, None, None
         ticket = new_ticket(
             bucket=self._bucket,
             key=key,
@@ -429,9 +423,9 @@ class PostPresigner:
         if key is not None and self._receipts is not None:
             receipt = self._receipts.seal(ticket, operation=operation, custom=grant.custom, metadata=grant.metadata)
         if ticketed is None:
-            return _Reporting(None, sealed, receipt)
+            return None, sealed, receipt
         try:
-            return _Reporting(ticketed.encode(sealed), None, receipt)
+            return ticketed.encode(sealed), None, receipt
         except PolicyError as error:
             raise GrantError(str(error)) from error
 
