@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import logging
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from .bucket import BucketClient
@@ -36,7 +36,7 @@ from .endpoints.multipart import MultipartEndpoint, longest_body, multipart_is_o
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
-from .exceptions import CredentialsError, SettingsError
+from .exceptions import SettingsError
 from .explanations.regions import callbacks_dated, callbacks_source, sends_callbacks
 from .explanations.text import Text
 from .http import origin_of
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from .signing.grant import Grant
     from .wsgi.observers import OnIssued, OnRefused
     from .wsgi.questions import BodyLimit, BodyTest, CallbackTest, NonBlockingTest
+
+F = TypeVar("F", bound=Callable[..., Any] | None)
 
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
@@ -223,6 +225,8 @@ class DirectUpload:
                     f"{name} is an async function: write a plain one, or mount "
                     "oss_wsgi.asgi.DirectUpload, which can call it."
                 )
+        authorize, may_complete, form_user = _guarded(authorize), _guarded(may_complete), _guarded(form_user)
+        on_upload, known, on_orphan = _guarded(on_upload), _guarded(known), _guarded(on_orphan)
         _check_forms(forms, form_user, settings, prefix)
         settings = with_callback_path(settings, prefix)
         self._bucket, self._host = settings.bucket_and_host()  # raises before a file is opened and warnings are logged
@@ -556,6 +560,16 @@ def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Sett
     return settings if urls == complete else replace(settings, callback_url=";".join(complete))
 
 
+def _guarded(function: F) -> F:
+    """Return a callable of the application; under Django, one around which old database connections are closed."""
+    if function is not None and "django.db" in sys.modules:
+        from .django.connections import closing_connections  # imported here because Django may be missing
+
+        guarded: Any = closing_connections(function)
+        function = guarded
+    return function
+
+
 def _check_forms(forms: object, form_user: object, settings: Settings, prefix: str) -> None:
     """Raise TypeError, ValueError or SettingsError for forms that could not work."""
     if not isinstance(forms, bool) and forms != "inject":
@@ -698,19 +712,13 @@ def _fetch(url: str) -> bytes:
 
 
 def _credentials(settings: Settings, clock: Callable[[], float]) -> CredentialsProvider | None:
-    """Return the official library's provider if the settings name the library, else None; SettingsError without a key.
-
-    The provider caches its key and renews it in the background; if it has none, the log says so.
-    """
+    """Return a provider if the settings name the official library, else None; SettingsError without a key."""
     if not settings.credentials_library:
         settings.credentials()
         return None
-    from .sdk.credentials import SDKCredentialsProvider  # imported here because few use it
+    from .sdk.credentials import library_provider  # imported here because few use it
 
-    provider = SDKCredentialsProvider(settings, clock=clock)
-    with contextlib.suppress(CredentialsError):
-        provider.get_credentials()
-    return provider
+    return library_provider(settings, clock)
 
 
 def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:

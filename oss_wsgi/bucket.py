@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from .exceptions import BucketRefusedError, NotStoredError, OSSWSGIError
+
+#: How often an object is read on after its connection broke.
+_TRIES = 3
+
+log = logging.getLogger(__name__)
 
 
 class ListedObject(NamedTuple):
@@ -47,13 +55,52 @@ class StoredPart(NamedTuple):
     crc64: int | None = None
 
 
+class ReadingClient(Protocol):
+    """What `read_on` needs of a ``BucketClient``."""
+
+    def read(self, key: str, etag: str, start: int) -> Iterator[bytes]:
+        """Return the bytes of an object from ``start`` on."""
+        ...
+
+
+def read_on(
+    bucket: ReadingClient, key: str, etag: str, size: int, start: int = 0, *, fields: Mapping[str, Any] | None = None
+) -> Generator[bytes]:
+    """Yield the bytes of an object from ``start`` on; where a connection breaks, go on where it stopped.
+
+    Raises OSError if OSS does not send all ``size`` bytes; the log says why.
+
+    :param etag: the object's ETag, without quotes.
+    :param fields: further fields of the log's records.
+    """
+    tries = _TRIES
+    while start < size:
+        try:
+            for piece in bucket.read(key, etag, start):
+                part = piece[: size - start]
+                start += len(part)
+                yield part
+            if start < size:
+                raise EOFError("OSS sent fewer bytes than the object has")
+        except Exception as error:  # a client of the user's own may raise any
+            # The text of an unknown error may hold a secret.
+            reason = error if isinstance(error, OSSWSGIError | EOFError) else type(error).__name__
+            line = f"reading {key!r} from OSS stopped at byte {start} of {size}: {reason}"
+            is_final = tries == 0 or isinstance(error, NotStoredError | BucketRefusedError)
+            log.log(logging.ERROR if is_final else logging.WARNING, "%s", line, extra=fields)
+            if is_final:
+                raise OSError(line) from error
+            tries -= 1
+
+
 class BucketClient(Protocol):
     """A client of one bucket. ``SDKBucket`` uses the official SDK; any object with these methods works.
 
     Each call ends within a time limit of its own. Several threads may call at once: a sweep calls ``head`` in up to
     eight. Each method raises BucketUnreachableError when OSS does not answer in time, and BucketRefusedError when it
     refuses; that error names the right that the access key lacks. (A client with ``head`` and ``list`` alone is enough
-    for recover, reconcile and events, and one with ``head`` and ``read`` for ``PostedFiles``.)
+    for recover, reconcile and events, one with ``head`` and ``read`` for ``PostedFiles``; the methods from ``put`` on
+    are for ``oss_wsgi.django.OSSStorage``.)
     """
 
     def head(self, key: str) -> StoredObject | None:
@@ -106,4 +153,48 @@ class BucketClient(Protocol):
 
     def abort(self, key: str, upload_id: str) -> None:
         """Remove an upload and its parts; do nothing if it does not exist. Needs ``oss:AbortMultipartUpload``."""
+        ...
+
+    def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """Store an object. Needs ``oss:PutObject``.
+
+        :param headers: of the object, such as Content-Type, and ``x-oss-forbid-overwrite``: where it is ``true`` and an
+            object has this name, BucketRefusedError with the code ``FileAlreadyExists``.
+        """
+        ...
+
+    def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
+        """Store a part of an upload in parts, and return its ETag. Needs ``oss:PutObject``."""
+        ...
+
+    def copy(self, source: str, etag: str, key: str, headers: Mapping[str, str]) -> str:
+        """Copy an object of up to 1 GB within the bucket, and return the copy's ETag as ``StoredObject`` has it.
+
+        Needs ``oss:GetObject`` and ``oss:PutObject``.
+
+        :param etag: the source's ETag, without quotes.
+        :param headers: of the copy, as in ``put``; the source's are not copied.
+
+        Raises NotStoredError if no object has the source's name and ETag.
+        """
+        ...
+
+    def copy_part(self, source: str, etag: str, start: int, end: int, key: str, upload_id: str, number: int) -> str:
+        """Copy bytes of an object as a part of an upload in parts, and return the ETag. Needs the rights of ``copy``.
+
+        :param start: the first byte; ``end`` is the one after the last.
+
+        Raises NotStoredError if no object has the source's name and ETag.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object; do nothing if there is none. Needs ``oss:DeleteObject``."""
+        ...
+
+    def list_folder(self, prefix: str) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the folders and the objects directly below ``prefix``, which ends in ``/`` or is empty.
+
+        The names are whole ones; those of folders end in ``/``. Needs ``oss:ListObjects``.
+        """
         ...

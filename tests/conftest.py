@@ -34,7 +34,7 @@ NEEDS = {
         "servers",
     ),
     "databases": (
-        "django",
+        "django/test_ledger.py",
         "endpoints/test_redis_rate_limit.py",
         "ledger/test_redis.py",
         "ledger/test_sql.py",

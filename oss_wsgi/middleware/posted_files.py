@@ -22,14 +22,12 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
-from ..bucket import StoredObject
+from ..bucket import StoredObject, read_on
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
-    BucketRefusedError,
     CallableFailedError,
     FormError,
     NotAuthorizedError,
-    NotStoredError,
     OSSWSGIError,
     PostedFileChangedError,
     UnverifiedError,
@@ -67,8 +65,6 @@ _MAX_SHOWN = 40
 _MAX_IN_MEMORY = 512 * 1024
 _PIECE = 64 * 1024
 _HEADS_AT_ONCE = 8
-#: How often a file is read on after its connection broke.
-_TRIES = 3
 
 # RFC 2046 section 5.1.1 allows blanks after a boundary. No client is known that sends any.
 _MAX_PADDING = 64
@@ -124,6 +120,10 @@ _SENTENCES_BY_STATUS = {
 _OTHER_SENTENCE = "The server failed to read this form. Go back, and send it once more."
 
 log = logging.getLogger(__name__)
+
+
+#: Where a form is cut, where it goes on, and what comes between: bytes, and then the bytes of an upload.
+_Cut = tuple[int, int, bytes, Upload | None]
 
 
 class FileBucket(Protocol):
@@ -321,55 +321,52 @@ class FormFiles:
 
     def with_files(self) -> tuple[IO[bytes], int]:
         """Return the form with the files in it, which ``wsgi.input`` is, and its length."""
-        return self._form([(file.part.begin, file.part.end, file) for file in self._files])
+        return self._form([(file.part.begin, file.part.end, file.head, file.upload) for file in self._files])
+
+    def with_empty_files(self, number: int) -> tuple[IO[bytes], int, list[Upload]]:
+        """Return the form with empty files, its length, and the uploads in the form's order.
+
+        For a parser that asks for each file where its bytes are: the n-th upload has become a part without bytes, with
+        the header ``Content-Length: number + n``, n from 0. Browsers do not send this header in a part; take a random
+        number, so that no client can name it.
+        """
+        cuts = []
+        for n, file in enumerate(self._files):
+            head = b"Content-Length: %d\r\n%b" % (number + n, file.head)
+            cuts.append((file.part.begin, file.part.end, head, None))
+        return *self._form(cuts), [file.upload for file in self._files]
 
     def without_files(self) -> tuple[IO[bytes], int]:
         """Return the form without the files, as a new input that reads nothing from OSS, and its length in bytes.
 
         It can be read until the response is closed.
         """
-        return self._form([(file.part.line, file.part.next_line, None) for file in self._files])
+        return self._form([(file.part.line, file.part.next_line, b"", None) for file in self._files])
 
     def open(self, upload: Upload, start: int = 0) -> Generator[bytes]:
         """Yield the bytes of a file from ``start`` on, as OSS sends them.
 
         Raises OSError if OSS does not send all of them; the log says why.
         """
-        size, tries = upload.size or 0, _TRIES
-        while start < size:
-            try:
-                for piece in self._bucket.read(upload.object or "", plain_etag(upload.etag or ""), start):
-                    part = piece[: size - start]
-                    start += len(part)
-                    yield part
-                if start < size:
-                    raise EOFError("OSS sent fewer bytes than the object has")
-            except Exception as error:  # a client of the user's own may raise any
-                # The text of an unknown error may hold a secret.
-                reason = error if isinstance(error, OSSWSGIError | EOFError) else type(error).__name__
-                line = f"reading the posted file {upload.object!r} from OSS stopped at byte {start} of {size}: {reason}"
-                is_final = tries == 0 or isinstance(error, NotStoredError | BucketRefusedError)
-                log.log(logging.ERROR if is_final else logging.WARNING, "%s", line, extra=self._facts.fields())
-                if is_final:
-                    raise OSError(line) from error
-                tries -= 1
+        key, etag = upload.object or "", plain_etag(upload.etag or "")
+        return read_on(self._bucket, key, etag, upload.size or 0, start, fields=self._facts.fields())
 
-    def _form(self, cuts: Sequence[tuple[int, int, _PostedFile | None]]) -> tuple[IO[bytes], int]:
-        """Return the form without its marker, and with a file or nothing in place of each cut; and its length."""
+    def _form(self, cuts: Sequence[_Cut]) -> tuple[IO[bytes], int]:
+        """Return the form without its marker, and with other bytes in place of each cut; and its length."""
         length = self._body.length - self._begin
-        for begin, end, file in cuts:
-            length -= end - begin
-            if file is not None:
-                length += len(file.head) + (file.upload.size or 0)
+        for begin, end, head, upload in cuts:
+            length += len(head) + begin - end
+            if upload is not None:
+                length += upload.size or 0
         return _reader(self._pieces(cuts)), length
 
-    def _pieces(self, cuts: Sequence[tuple[int, int, _PostedFile | None]]) -> Generator[bytes]:
+    def _pieces(self, cuts: Sequence[_Cut]) -> Generator[bytes]:
         position = self._begin
-        for begin, end, file in cuts:
+        for begin, end, head, upload in cuts:
             yield from self._body.pieces(position, begin)
-            if file is not None:
-                yield file.head
-                yield from self.open(file.upload)
+            yield head
+            if upload is not None:
+                yield from self.open(upload)
             position = end
         yield from self._body.pieces(position, self._body.length)
 

@@ -17,8 +17,8 @@ from .client import SDKBrokenError, SDKCallError, SDKClient
 
 T = TypeVar("T")
 
-#: Seconds for listing, which takes OSS longer than a HEAD; and the factor for joining up to 10,000 parts, which takes
-#: longer still.
+#: Seconds for listing, which takes OSS longer than a HEAD; and the factor for joining up to 10,000 parts, and for
+#: copying, which take longer still.
 LONG_TIMEOUT = 30.0
 _COMPLETE_TIMES = 4
 #: Bytes of an object that are read at a time, each time within LONG_TIMEOUT.
@@ -36,8 +36,8 @@ class SDKBucket:
 
     :param credentials: provider of the access key, called for each request; without it the settings' own key.
     :param clock: returns Unix seconds: an access key that has expired by this clock is not used.
-    :param timeout: seconds for a whole call, including the name look-up; listing may take 30, completing 120, and
-        reading 30 for each 256 KiB.
+    :param timeout: seconds for a whole call, including the name look-up; listing and storing may take 30, completing
+        and copying 120, and reading 30 for each 256 KiB.
     """
 
     def __init__(
@@ -198,6 +198,95 @@ class SDKBucket:
             self._call(abort, "aborting an upload in parts", "oss:AbortMultipartUpload", self._timeout)
         except NotStoredError:
             return
+
+    def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """Store an object, as ``BucketClient.put`` describes."""
+
+        def put() -> None:
+            self._oss.send("put_object", "PutObjectRequest", key=key, body=data, headers=dict(headers))
+
+        self._call(put, "storing an object", "oss:PutObject", LONG_TIMEOUT)
+
+    def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
+        """Store a part, and return its ETag, as ``BucketClient.put_part`` describes."""
+
+        def put() -> str:
+            result = self._oss.send(
+                "upload_part", "UploadPartRequest", key=key, upload_id=upload_id, part_number=number, body=data
+            )
+            return str(result.etag)
+
+        return self._call(put, "storing a part", "oss:PutObject", LONG_TIMEOUT)
+
+    def copy(self, source: str, etag: str, key: str, headers: Mapping[str, str]) -> str:
+        """Copy an object, and return the copy's ETag, as ``BucketClient.copy`` describes."""
+
+        def copy() -> str:
+            result = self._oss.send(
+                "copy_object",
+                "CopyObjectRequest",
+                key=key,
+                source_key=source,
+                if_match=f'"{etag}"',
+                metadata_directive="REPLACE",
+                headers=dict(headers),
+            )
+            return plain_etag(result.etag or "")
+
+        limit = _COMPLETE_TIMES * LONG_TIMEOUT
+        return self._call(copy, "copying an object", "oss:GetObject and oss:PutObject", limit)
+
+    def copy_part(self, source: str, etag: str, start: int, end: int, key: str, upload_id: str, number: int) -> str:
+        """Copy bytes as a part, and return its ETag, as ``BucketClient.copy_part`` describes."""
+
+        def copy() -> str:
+            result = self._oss.send(
+                "upload_part_copy",
+                "UploadPartCopyRequest",
+                key=key,
+                upload_id=upload_id,
+                part_number=number,
+                source_key=source,
+                source_range=f"bytes={start}-{end - 1}",
+                if_match=f'"{etag}"',
+            )
+            return str(result.etag)
+
+        limit = _COMPLETE_TIMES * LONG_TIMEOUT
+        return self._call(copy, "copying a part", "oss:GetObject and oss:PutObject", limit)
+
+    def delete(self, key: str) -> None:
+        """Delete an object, as ``BucketClient.delete`` describes."""
+
+        def delete() -> None:
+            self._oss.send("delete_object", "DeleteObjectRequest", key=key)
+
+        self._call(delete, "deleting an object", "oss:DeleteObject", self._timeout)
+
+    def list_folder(self, prefix: str) -> tuple[Sequence[str], Sequence[str]]:
+        """Return folders and objects, as ``BucketClient.list_folder`` describes."""
+        folders: list[str] = []
+        keys: list[str] = []
+
+        def page(token: str | None) -> str | None:
+            result = self._oss.send(
+                "list_objects_v2",
+                "ListObjectsV2Request",
+                prefix=prefix,
+                delimiter="/",
+                continuation_token=token,
+                max_keys=1000,
+                encoding_type="url",
+            )
+            folders.extend(entry.prefix for entry in result.common_prefixes or ())
+            keys.extend(entry.key for entry in result.contents or ())
+            return result.next_continuation_token if result.is_truncated else None
+
+        token: str | None = None
+        while True:
+            token = self._call(partial(page, token), "listing the bucket", "oss:ListObjects", LONG_TIMEOUT)
+            if token is None:
+                return folders, keys
 
     def close(self) -> None:
         """Close the open connections; the next call opens new ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -84,6 +85,17 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
             except ValueError as error:
                 raise error if isinstance(error, SettingsError) else SettingsError(f"The role: {error}.") from error
         super().__init__(_LibraryProvider(provider), clock=clock, **options)
+
+
+def library_provider(settings: Settings, clock: Callable[[], float]) -> SDKCredentialsProvider:
+    """Return the official library's provider, which caches its key; if it has none yet, the log says so.
+
+    Raises SettingsError without the library.
+    """
+    provider = SDKCredentialsProvider(settings, clock=clock)
+    with contextlib.suppress(CredentialsError):
+        provider.get_credentials()
+    return provider
 
 
 def access_key(settings: Settings, clock: Callable[[], float]) -> Credentials:

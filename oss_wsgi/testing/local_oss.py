@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from local_oss import LocalOSS
 from local_oss.errors import OSSError, file_already_exists
 from local_oss.object_headers import forbids_overwrite, headers_to_store
 from local_oss.operations.multipart import MIN_PART_SIZE
+from local_oss.operations.read_objects import FileRange
 from local_oss.storage.index import StoredObject as LocalObject
-from local_oss.storage.storage import Bucket
+from local_oss.storage.storage import Bucket, Incoming
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..bucket import ListedObject, StoredObject, StoredPart
@@ -106,13 +108,7 @@ class InProcessBucket:
     def read(self, key: str, etag: str, start: int) -> Iterator[bytes]:
         """Yield the bytes of an object from ``start`` on; NotStoredError if no object has this name and this ETag."""
         self._ask("read", key)
-        opened = self._bucket.open(key)
-        if opened is None:
-            raise NotStoredError("not_stored", "there is no such object")
-        stored, content = opened
-        with content:
-            if stored.etag != etag:
-                raise NotStoredError("not_stored", "the object has another ETag")
+        with self._opened(key, etag) as (_, content):
             content.seek(start)
             while piece := content.read(_PIECE):
                 yield piece
@@ -160,6 +156,65 @@ class InProcessBucket:
         self._ask("abort", key)
         with contextlib.suppress(OSSError):
             self._bucket.abort(self._bucket.upload(key, upload_id))
+
+    def put(self, key: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """Store an object."""
+        self._ask("put", key)
+        with _as_bucket_errors(), self._bucket.incoming() as incoming:
+            incoming.write(data)
+            self._commit(incoming, key, headers)
+
+    def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
+        """Store a part, and return its ETag; NotStoredError if there is no such upload."""
+        self._ask("put_part", key)
+        with _as_bucket_errors(), self._bucket.incoming() as incoming:
+            incoming.write(data)
+            upload = self._bucket.upload(key, upload_id)
+            return incoming.commit_part(upload, number, now=self._oss.options.clock()).etag
+
+    def copy(self, source: str, etag: str, key: str, headers: Mapping[str, str]) -> str:
+        """Copy an object, and return its ETag; NotStoredError if no object has the source's name and ETag."""
+        self._ask("copy", source)
+        with self._opened(source, etag) as (stored, content), _as_bucket_errors(), self._bucket.incoming() as incoming:
+            incoming.copy(stored, content)
+            return self._commit(incoming, key, headers)
+
+    def copy_part(self, source: str, etag: str, start: int, end: int, key: str, upload_id: str, number: int) -> str:
+        """Copy bytes as a part, and return its ETag; NotStoredError if there is no such object, or no such upload."""
+        self._ask("copy_part", source)
+        with self._opened(source, etag) as (_, content), _as_bucket_errors(), self._bucket.incoming() as incoming:
+            incoming.receive(FileRange(content, start, end - start), None)
+            upload = self._bucket.upload(key, upload_id)
+            return incoming.commit_part(upload, number, now=self._oss.options.clock()).etag
+
+    def delete(self, key: str) -> None:
+        """Delete an object; do nothing if it is missing."""
+        self._ask("delete", key)
+        self._bucket.delete(key)
+
+    def list_folder(self, prefix: str) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the folders and the objects directly below a prefix."""
+        self._ask("list_folder", prefix)
+        entries, _ = self._bucket.page(prefix=prefix, delimiter="/", limit=sys.maxsize)
+        keys = [entry.key for entry in entries if isinstance(entry, LocalObject)]
+        return [entry.key for entry in entries if not isinstance(entry, LocalObject)], keys
+
+    def _commit(self, incoming: Incoming, key: str, headers: Mapping[str, str]) -> str:
+        """Store what has come under a name, and return its ETag."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        content_type = lower.pop("content-type", "application/octet-stream")
+        now, forbid = self._oss.options.clock(), forbids_overwrite(lower)
+        return incoming.commit(key, content_type, object_headers(lower), now=now, forbid_overwrite=forbid).etag
+
+    @contextlib.contextmanager
+    def _opened(self, key: str, etag: str) -> Iterator[tuple[LocalObject, BinaryIO]]:
+        opened = self._bucket.open(key)
+        if opened is None:
+            raise NotStoredError("not_stored", "there is no such object")
+        with opened[1]:
+            if opened[0].etag != etag:
+                raise NotStoredError("not_stored", "the object has another ETag")
+            yield opened
 
     @property
     def _bucket(self) -> Bucket:

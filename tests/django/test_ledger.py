@@ -21,6 +21,7 @@ from ..ledger.contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, Ledg
 from ..ledger.test_sql import cleared, emptied, emptied_server
 from ..support.databases import Server
 from . import project
+from .project import use
 
 pytestmark = pytest.mark.slow
 
@@ -51,15 +52,6 @@ def _closed_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Call, "run", run_and_close)
     yield
     connections.close_all()
-
-
-def use(entry: dict[str, Any]) -> None:
-    """Let Django's default database be another one."""
-    connections.close_all()
-    entry = {**connections.settings["default"], "AUTOCOMMIT": True, "CONN_HEALTH_CHECKS": False, "OPTIONS": {}, **entry}
-    connections.settings["default"] = entry
-    with contextlib.suppress(AttributeError):  # this thread has none yet
-        del connections["default"]
 
 
 class Contract(LedgerContract):
@@ -104,7 +96,7 @@ def ledger(request: pytest.FixtureRequest) -> DjangoLedger:
     use(project.database(server.url))
     with connections["default"].cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS django_migrations")
-    call_command("migrate", verbosity=0)
+    call_command("migrate", "oss_wsgi", verbosity=0)
     with connections["default"].schema_editor() as editor:
         editor.create_model(Work)
     return DjangoLedger(clock=LedgerClock(), wait_timeout=10.0)

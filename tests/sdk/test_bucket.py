@@ -115,6 +115,66 @@ def test_an_object_that_is_stored_compressed_is_read_as_it_is(server: LocalOSSSe
     assert b"".join(bucket.read(KEY, etag, 5)) == data[5:]
 
 
+def test_an_object_is_stored_copied_and_deleted(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    copy = "b/猫+ %25.png"
+    bucket.put(KEY, b"hello", {"Content-Type": "text/plain", "x-oss-meta-receipt": "sealed"})
+    assert bucket.copy(KEY, ETAG, copy, {"Content-Type": "image/png"}) == ETAG
+    stored = bucket.head(copy)
+    assert stored is not None
+    assert (stored.size, stored.content_type, stored.metadata) == (5, "image/png", {})
+    for key in (KEY, copy, "none"):
+        bucket.delete(key)
+        assert bucket.head(key) is None
+
+
+def test_a_copy_is_of_the_object_that_has_the_etag(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    put(server, KEY, b"replaced")
+    upload_id = bucket.begin("copy", {})
+    for source in (KEY, "none"):
+        with pytest.raises(NotStoredError, match="does not hold the object"):
+            bucket.copy(source, ETAG, "copy", {})
+        with pytest.raises(NotStoredError, match="does not hold the object"):
+            bucket.copy_part(source, ETAG, 0, 5, "copy", upload_id, 1)
+    assert bucket.head("copy") is None
+
+
+def test_nothing_is_stored_over_an_object_if_that_is_forbidden(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    put(server, KEY)
+    forbidding = {"x-oss-forbid-overwrite": "true"}
+    acts: list[Callable[[], Any]] = [
+        lambda: bucket.put(KEY, b"x", forbidding),
+        lambda: bucket.copy(KEY, ETAG, KEY, forbidding),
+        lambda: bucket.begin(KEY, forbidding),
+    ]
+    for act in acts:
+        with pytest.raises(BucketRefusedError) as caught:
+            act()
+        assert caught.value.code == "FileAlreadyExists"
+
+
+def test_an_object_is_made_of_parts_that_are_sent_and_copied(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    data = bytes(range(256)) * 1000
+    etag = put(server, KEY, data)
+    upload_id = bucket.begin("copy", {"Content-Type": "image/png"})
+    etags = [
+        bucket.copy_part(KEY, etag, 1000, 150_000, "copy", upload_id, 1),
+        bucket.put_part("copy", upload_id, 2, b"end"),
+    ]
+    stored = bucket.complete("copy", upload_id, list(enumerate(etags, 1)), {})
+    assert b"".join(bucket.read("copy", stored.etag, 0)) == data[1000:150_000] + b"end"
+
+
+def test_a_folder_is_listed_whatever_its_size(server: LocalOSSServer, bucket: SDKBucket) -> None:
+    for number in range(1005):
+        put(server, f"a/猫 &{number}/x" if number % 2 else f"a/{number}+")
+    put(server, "b")
+    folders, keys = bucket.list_folder("a/")
+    assert sorted(folders) == sorted(f"a/猫 &{number}/" for number in range(1, 1005, 2))
+    assert sorted(keys) == sorted(f"a/{number}+" for number in range(0, 1005, 2))
+    assert bucket.list_folder("") == (["a/"], ["b"])
+    assert bucket.list_folder("c/") == ([], [])
+
+
 def test_reading_that_is_given_up_leaves_the_bucket_usable(server: LocalOSSServer, bucket: SDKBucket) -> None:
     etag = put(server, KEY, b"x" * 4_000_000)
     for _ in range(30):  # more than the client has connections
