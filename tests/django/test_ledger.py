@@ -27,8 +27,6 @@ pytestmark = pytest.mark.slow
 
 __all__ = ["emptied_server"]  # a fixture
 
-project.configure()
-
 
 class Work(models.Model):
     """A row that the handlers of these tests store."""

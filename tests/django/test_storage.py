@@ -18,15 +18,12 @@ from django.db import models, transaction
 from django.test import override_settings
 
 from oss_wsgi import Upload
+from oss_wsgi.django import OSSStorage
+from oss_wsgi.django.files import PostedFile
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
 from oss_wsgi.testing.local_oss import InProcessBucket, InProcessOSS, environ_for
 
 from . import project
-
-project.configure()
-
-from oss_wsgi.django import OSSStorage  # noqa: E402 - Django must be configured
-from oss_wsgi.django.files import PostedFile  # noqa: E402
 
 KB = 1024
 

@@ -38,7 +38,7 @@ def echo(request: HttpRequest) -> HttpResponse:
     """Answer with all that Django says of a form, in its order."""
     names = ("name", "content_type", "size", "charset")
     files = [
-        (field, [[*(getattr(file, name) for name in names), file.read().decode("latin-1")] for file in files])
+        (field, [[*(str(getattr(file, name)) for name in names), file.read().decode("latin-1")] for file in files])
         for field, files in request.FILES.lists()
     ]
     return JsonResponse({"fields": list(request.POST.lists()), "files": files})
