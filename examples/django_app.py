@@ -11,11 +11,9 @@ Django's own session. APP_HOSTS must include the host of OSS_CALLBACK_URL.
 
 import os
 import secrets
-from importlib import import_module
 
 from django.conf import settings
-from django.contrib.auth import authenticate, get_user, get_user_model, login
-from django.core.handlers.wsgi import WSGIRequest
+from django.contrib.auth import authenticate, get_user_model, login
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, connection, models, transaction
@@ -27,6 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi.django import user_of
 
 database = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("APP_DATABASE") or "guestbook.sqlite3"}
 # A transaction that starts with a read fails instead of waiting to write: lock first (Django 5.1 or later).
@@ -87,15 +86,8 @@ urlpatterns = [path("", book), path("login", log_in), path("oss/callback", uploa
 
 
 def authorize(request):
-    close_old_connections()  # as Django does before and after each request of its own
-    django_request = WSGIRequest(request.environ)
-    sessions = import_module(settings.SESSION_ENGINE)
-    django_request.session = sessions.SessionStore(django_request.COOKIES.get(settings.SESSION_COOKIE_NAME))
-    try:
-        user = get_user(django_request)
-        return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
-    finally:
-        close_old_connections()
+    user = user_of(request)
+    return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
 
 
 with connection.constraint_checks_disabled(), transaction.atomic():  # one process at a time

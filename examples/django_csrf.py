@@ -7,20 +7,18 @@ reports never reach Django's CSRF check, because DirectUpload is around Django: 
 """
 
 import os
-from importlib import import_module
 
 from django.conf import settings
-from django.contrib.auth import authenticate, get_user, get_user_model, login
-from django.core.handlers.wsgi import WSGIRequest
+from django.contrib.auth import authenticate, get_user_model, login
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template import engines
 from django.urls import path
 
 from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi.django import user_of
 
 database = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("APP_DATABASE") or "app.sqlite3"}
 settings.configure(
@@ -67,15 +65,8 @@ urlpatterns = [path("", page), path("login", log_in)]
 
 
 def authorize(request):  # whom does Django's own session know?
-    close_old_connections()  # as Django does before and after each request of its own
-    django_request = WSGIRequest(request.environ)
-    sessions = import_module(settings.SESSION_ENGINE)
-    django_request.session = sessions.SessionStore(django_request.COOKIES.get(settings.SESSION_COOKIE_NAME))
-    try:
-        user = get_user(django_request)
-        return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
-    finally:
-        close_old_connections()
+    user = user_of(request)
+    return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
 
 
 def save(upload):  # OSS stored a file, and the report is verified

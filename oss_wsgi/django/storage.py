@@ -37,7 +37,7 @@ from .files import Download, Source, StoredFile, download_of
 
 #: Bytes of a part that is sent. A file may have 10,000 parts.
 _PART = 8 * 1024 * 1024
-#: CopyObject copies up to this many bytes, and UploadPartCopy as many in each part (protocol.md 14).
+#: CopyObject copies up to this many bytes (protocol.md 14.3).
 MAX_COPY = 1024**3
 _MIN_PART = 100 * 1024
 _MAX_SHOWN = 100
