@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from .bucket import BucketClient
@@ -227,6 +227,7 @@ class DirectUpload:
                 )
         authorize, may_complete, form_user = _guarded(authorize), _guarded(may_complete), _guarded(form_user)
         on_upload, known, on_orphan = _guarded(on_upload), _guarded(known), _guarded(on_orphan)
+        on_issued, on_refused = _guarded(on_issued), _guarded(on_refused)
         _check_forms(forms, form_user, settings, prefix)
         settings = with_callback_path(settings, prefix)
         self._bucket, self._host = settings.bucket_and_host()  # raises before a file is opened and warnings are logged
@@ -562,12 +563,11 @@ def with_callback_path(settings: Settings, prefix: str = DEFAULT_PREFIX) -> Sett
 
 def _guarded(function: F) -> F:
     """Return a callable of the application; under Django, one around which old database connections are closed."""
-    if function is not None and "django.db" in sys.modules:
-        from .django.connections import closing_connections  # imported here because Django may be missing
+    if function is None or "django.db" not in sys.modules:
+        return function
+    from .django.connections import closing_connections  # imported here because Django may be missing
 
-        guarded: Any = closing_connections(function)
-        function = guarded
-    return function
+    return cast("F", closing_connections(function))
 
 
 def _check_forms(forms: object, form_user: object, settings: Settings, prefix: str) -> None:

@@ -175,6 +175,11 @@ class _RawReader(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
+    def readall(self) -> bytes:
+        data = self._download.read_at(self._position, self._download.source.size)
+        self._position += len(data)
+        return data
+
     def close(self) -> None:
         if not self.closed and self._is_owner:
             self._download.close()

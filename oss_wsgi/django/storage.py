@@ -174,7 +174,7 @@ class OSSStorage(Storage):
     def _open(self, name: str, mode: str = "rb") -> File:
         mode = mode.replace("t", "")
         if mode in ("w", "wb"):
-            return _NewFile(str(name), mode, partial(self._write, self._key(name)))
+            return _NewFile(str(name), mode, partial(self._write, self._key(name), condition={}))
         if mode not in ("r", "rb"):
             raise ValueError(f"A file in OSS can be opened with 'r', 'rb', 'w' or 'wb', not {mode!r}.")
         key = self._key(name)
@@ -207,7 +207,7 @@ class OSSStorage(Storage):
 
     # Where names and bytes go.
 
-    def _write(self, key: str, content: Any, condition: dict[str, str] = {}) -> None:  # noqa: B006 - is never changed
+    def _write(self, key: str, content: Any, condition: dict[str, str]) -> None:
         """Store a file: copy it within OSS where it is there, or else send it."""
         self._saved.pop(key, None)
         download = download_of(content)

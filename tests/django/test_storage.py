@@ -240,6 +240,8 @@ def test_a_file_is_read_from_oss_as_far_as_it_is_read_and_once(media: Media) -> 
     assert file.read(10) == data[5:15] and file.tell() == 15
     assert b"".join(file.chunks()) == data
     assert len(media.asked("read")) == 1
+    file.seek(1000)
+    assert file.read() == data[1000:]
     file.close()
     assert file.closed
     assert file.open().read() == data
@@ -355,6 +357,12 @@ def test_a_large_posted_file_is_copied_in_parts(media: Media) -> None:
     media.posted(data[: 100 * KB])
     storage.save("small.bin", media.posted(data[: 100 * KB]))
     assert len(media.asked("copy")) == 1
+
+
+def test_an_empty_posted_file_is_copied(media: Media) -> None:
+    storage, posted = media.storage(), media.posted(b"", name="空.txt")
+    assert storage.save(posted.name, posted) == "空.txt"
+    assert media.data("空.txt") == b"" == storage.open("空.txt").read() == posted.read()
 
 
 def test_a_wrapped_posted_file_is_copied_and_a_changed_one_is_sent(media: Media) -> None:
