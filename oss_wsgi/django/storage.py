@@ -275,8 +275,9 @@ class OSSStorage(Storage):
     def _delete_upload(self, key: str) -> None:
         try:
             self._client.delete(key)
-        except BucketError as error:
-            log.warning("the upload %r was copied, and cannot be deleted: %s", key, error)
+        except Exception as error:  # a client of the user's own may raise any; the text of an unknown one may be secret
+            reason = error if isinstance(error, BucketError) else type(error).__name__
+            log.warning("the upload %r was copied, and cannot be deleted: %s", key, reason)
 
     def _stored(self, name: str) -> StoredObject:
         stored = self._client.head(self._key(name))
@@ -395,6 +396,6 @@ def _parts_of(chunks: Iterable[bytes | str]) -> Iterator[bytes]:
 def _after_commit(function: Callable[[], None]) -> None:
     """Call a function when the transaction is committed; at once without one, or without a database."""
     if transaction.get_connection().in_atomic_block:
-        transaction.on_commit(function, robust=True)
+        transaction.on_commit(function)
     else:
         function()

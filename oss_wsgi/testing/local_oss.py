@@ -203,8 +203,9 @@ class InProcessBucket:
         """Store what has come under a name, and return its ETag."""
         lower = {name.lower(): value for name, value in headers.items()}
         content_type = lower.pop("content-type", "application/octet-stream")
+        kept = headers_to_store(self._bucket, lower)
         now, forbid = self._oss.options.clock(), forbids_overwrite(lower)
-        return incoming.commit(key, content_type, object_headers(lower), now=now, forbid_overwrite=forbid).etag
+        return incoming.commit(key, content_type, kept, now=now, forbid_overwrite=forbid).etag
 
     @contextlib.contextmanager
     def _opened(self, key: str, etag: str) -> Iterator[tuple[LocalObject, BinaryIO]]:

@@ -110,7 +110,8 @@ class Site:
             replaced.append((name, self.upload(value)) if goes and isinstance(value, File) else (name, value))
         self.bucket.requests.clear()
         body = browser_form(replaced, charset=charset)
-        return self.ask(path, method="POST", body=body, content_type=CONTENT_TYPE)
+        content_type = CONTENT_TYPE if charset == "utf-8" else f"{CONTENT_TYPE}; charset={charset}"
+        return self.ask(path, method="POST", body=body, content_type=content_type)
 
     def asked(self, *methods: str) -> list[str]:
         """Return the names of what the bucket was asked by these methods since the last form was posted."""

@@ -61,6 +61,19 @@ class Media:
         return [request for request in self.bucket.requests if request[0] in methods]
 
 
+class Stream(io.RawIOBase):
+    """As an answer of urllib is: it cannot be read twice, and has no size."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self.data.readinto(buffer)
+
+
 @pytest.fixture
 def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Media]:
     with InProcessOSS(key_bits=512) as oss:
@@ -91,7 +104,7 @@ def test_a_taken_name_gets_another_one(media: Media) -> None:
 def test_a_name_that_another_process_takes_meanwhile_is_not_overwritten(media: Media) -> None:
     storage = media.storage()
     media.bucket.put("a.txt", b"theirs", {})
-    contents: list[Any] = [ContentFile(b"ours"), media.posted(b"ours")]
+    contents: list[Any] = [ContentFile(b"ours"), media.posted(b"ours"), File(Stream(b"ours"))]
     for content in contents:
         first_answer = iter([False])  # given before the other process stored its file
         exists = storage.exists
@@ -156,18 +169,6 @@ def test_other_names_are_kept_with_slashes(media: Media, name: Any, saved: str) 
 
 
 def test_content_without_a_size_and_text_and_nothing_are_saved(media: Media) -> None:
-    class Stream(io.RawIOBase):
-        """As an answer of urllib is: it cannot be read twice, and has no size."""
-
-        def __init__(self, data: bytes) -> None:
-            self.data = io.BytesIO(data)
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: Any) -> int:
-            return self.data.readinto(buffer)
-
     storage = media.storage()
     contents: list[Any] = [File(Stream(b"stream")), ContentFile("español"), ContentFile(b""), io.BytesIO(b"plain")]
     names = [storage.save("a.txt", content) for content in contents]
@@ -197,6 +198,18 @@ def test_an_upload_in_parts_that_fails_leaves_no_parts(media: Media) -> None:
     with pytest.raises(BucketUnreachableError):
         OSSStorage(bucket_client=Failing(media.oss)).save("big.bin", ContentFile(b"x" * (9 << 20)))
     assert media.oss.storage.bucket(media.oss.bucket).uploads() == []
+
+
+def test_a_large_file_does_not_replace_one_that_was_stored_meanwhile(media: Media) -> None:
+    class Slow(InProcessBucket):
+        def complete(self, key: str, *arguments: Any) -> Any:
+            if key == "big.bin":
+                self.put(key, b"theirs", {})
+            return super().complete(key, *arguments)
+
+    data = b"x" * (9 << 20)
+    name = OSSStorage(bucket_client=Slow(media.oss)).save("big.bin", ContentFile(data))
+    assert (media.data("big.bin"), media.data(name)) == (b"theirs", data)
 
 
 def test_the_type_of_an_object_is_that_of_its_name(media: Media) -> None:
@@ -338,14 +351,24 @@ def test_an_upload_is_deleted_when_the_transaction_is_committed(media: Media, tm
     assert media.data("uploads/1") == b"meow", "the form can be sent again"
 
 
-def test_an_upload_that_cannot_be_deleted_stays(media: Media, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), RuntimeError("secret")])
+def test_an_upload_that_cannot_be_deleted_stays(
+    media: Media, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     class Failing(InProcessBucket):
         def delete(self, key: str) -> None:
-            raise BucketRefusedError("bucket_refused", "no right")
+            raise error
 
     OSSStorage(bucket_client=Failing(media.oss)).save("cat.png", media.posted())
     assert media.data("cat.png") == b"meow"
     assert "the upload 'uploads/1' was copied, and cannot be deleted: " in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_an_upload_that_is_saved_under_its_own_name_stays(media: Media) -> None:
+    posted = media.posted()
+    assert media.storage(allow_overwrite=True).save("uploads/1", posted) == "uploads/1"
+    assert media.data("uploads/1") == b"meow"
 
 
 def test_a_large_posted_file_is_copied_in_parts(media: Media) -> None:
@@ -403,16 +426,38 @@ def test_what_was_read_and_saved_is_not_read_again(media: Media) -> None:
     storage, posted = media.storage(), media.posted(b"x" * 1000)
     posted.read(10)
     storage.save("cat.png", posted)
-    file = storage.open("cat.png")
-    assert file.read() == b"x" * 1000
-    file.close()
+    for _ in range(2):
+        with storage.open("cat.png") as file:
+            assert file.read() == b"x" * 1000
     assert len(media.asked("read")) == 1
     posted.close()
-    assert storage.open("cat.png").read() == b"x" * 1000
-    assert len(media.asked("read")) == 2
-    storage.delete("cat.png")
+    assert storage.open("cat.png").read() == posted.open().read() == b"x" * 1000
+    assert len(media.asked("read")) == 3
+
+
+def test_what_was_replaced_or_deleted_since_is_not_what_was_read(media: Media) -> None:
+    storage, posted = media.storage(allow_overwrite=True), media.posted()
+    posted.read()
+    storage.save("cat.png", posted)
+    storage.save("cat.png", ContentFile(b"another"))
+    assert storage.open("cat.png").read() == b"another"
+    posted = media.posted()
+    posted.read()
+    storage.save("dog.png", posted)
+    storage.delete("dog.png")
     with pytest.raises(FileNotFoundError):
-        storage.open("cat.png")
+        storage.open("dog.png")
+
+
+def test_a_file_whose_reading_failed_can_be_read_again(media: Media) -> None:
+    media.bucket.put("a.txt", b"hello", {})
+    file = media.storage().open("a.txt")
+    media.bucket.fail_next(BucketRefusedError("bucket_refused", "for a moment"))
+    with pytest.raises(OSError, match="for a moment"):
+        file.read()
+    assert file.read() == b"hello"
+    with file.open("r") as text:
+        assert text.read() == "hello"
 
 
 def test_options_come_before_the_environment(media: Media, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -900,6 +900,30 @@ def test_the_application_may_have_the_objects_in_place_of_their_bytes() -> None:
     assert list(files.open(third)) == list(files.open(first, start=len(PHOTO.data))) == []
 
 
+def test_the_application_may_have_the_form_with_numbered_empty_files() -> None:
+    site = Site()
+    ids = [site.upload(PHOTO), site.upload(NASTY)]
+
+    def view(environ: dict[str, Any]) -> list[bytes]:
+        stream, length, uploads = environ["oss_wsgi.posted_files"].with_empty_files(7000)
+        assert uploads == [site.uploads[signed_id] for signed_id in ids]
+        body = stream.read()
+        assert length == len(body) and site.bucket.read_from == []
+        return [body]
+
+    site.view = view
+    site.post_entries([("a", ids[0]), ("real", PHOTO), ("a", ids[1])], "a")
+    first, second = (file._replace(data=b"") for file in (PHOTO, NASTY))
+    expected = browser_form([("a", first), ("real", PHOTO), ("a", second)]).split(
+        b'Content-Disposition: form-data; name="a"'
+    )
+    numbered = [
+        b'Content-Length: 700%d\r\nContent-Disposition: form-data; name="a"%b' % pair
+        for pair in enumerate(expected[1:])
+    ]
+    assert site.seen[0] == b"".join([expected[0], *numbered])
+
+
 def test_a_form_never_waits_in_a_servers_loop_nor_in_a_thread_of_callbacks() -> None:
     class Legacy:
         def __init__(self, site: Site) -> None:
