@@ -30,7 +30,7 @@ class Source(NamedTuple):
 class Download:
     """The bytes of an object, which go to a temporary file as far as they are read, so that OSS sends them once.
 
-    Django's FILE_UPLOAD_MAX_MEMORY_SIZE says how many bytes stay in memory. Its files may share a download.
+    Django's FILE_UPLOAD_MAX_MEMORY_SIZE says how many bytes stay in memory. Several files may share a download.
 
     :ivar upload: the upload whose own object this is; None for any other object.
     """

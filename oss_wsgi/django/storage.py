@@ -26,7 +26,7 @@ from django.utils.deconstruct import deconstructible
 from ..bucket import BucketClient, StoredObject, read_on
 from ..credentials import CredentialsProvider
 from ..exceptions import BucketError, BucketRefusedError, SettingsError
-from ..http import is_encodable
+from ..http import is_encodable, runs_in_browsers
 from ..object_names import MAX_KEY_BYTES
 from ..sdk.bucket import SDKBucket
 from ..sdk.credentials import library_provider
@@ -60,7 +60,7 @@ class OSSStorage(Storage):
     ``save`` of a file of ``PostedFilesHandler`` moves no byte through this server: OSS copies the object to the name
     that ``upload_to`` wants, in parts if it is large. ``open`` reads from OSS what is read, once. Files may be opened
     with ``r``, ``rb``, ``w`` and ``wb``. The Content-Type of an object is that of its name, because validators of
-    Django check names; that of the browser proves nothing.
+    Django check names; that of the browser proves nothing. Types that a browser would run are stored as attachments.
 
     Needs ``pip install oss-wsgi[sdk]``, and for its key ``oss:PutObject``, ``oss:GetObject``, ``oss:DeleteObject``,
     ``oss:ListObjects`` and ``oss:AbortMultipartUpload``. Missing settings raise ImproperlyConfigured at the first use.
@@ -185,7 +185,7 @@ class OSSStorage(Storage):
         return StoredFile(Download(self._source(key, stored.etag, stored.size)), str(name), mode)
 
     def _save(self, name: str, content: Any) -> str:
-        if not getattr(content, "seekable", bool)():
+        if not (hasattr(content, "seekable") and content.seekable()):
             with SpooledTemporaryFile(django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE) as spool:
                 for part in _parts_of(content.chunks()):
                     spool.write(part)
@@ -220,7 +220,7 @@ class OSSStorage(Storage):
         parts = _parts_of(chunks)
         first = next(parts)
         second = next(parts, None)
-        headers = {"Content-Type": _content_type(key)}
+        headers = _headers(key)
         if second is None:
             return self._client.put(key, first, headers | condition)
 
@@ -237,7 +237,7 @@ class OSSStorage(Storage):
         return None
 
     def _copy(self, key: str, download: Download, condition: dict[str, str]) -> None:
-        source, headers = download.source, {"Content-Type": _content_type(key)}
+        source, headers = download.source, _headers(key)
         if source.size <= self._max_copy:
             etag = self._client.copy(source.key, source.etag, key, headers | condition)
         else:
@@ -293,10 +293,8 @@ class OSSStorage(Storage):
         normalized = _normalized(name)
         key = self._location + normalized
         if not (normalized or may_be_folder) or not is_encodable(key) or len(key.encode()) > MAX_KEY_BYTES:
-            problem = (
-                f"Names of files in OSS have 1 to {MAX_KEY_BYTES} bytes of UTF-8, which {str(name)[:100]!r} has not."
-            )
-            raise SuspiciousFileOperation(problem)
+            shown = repr(str(name)[:_MAX_SHOWN])
+            raise SuspiciousFileOperation(f"A name of 1 to {MAX_KEY_BYTES} bytes of UTF-8 is needed, not {shown}.")
         return key
 
     # What is made at the first use, because a storage may be made where nothing is stored, as by `makemigrations`.
@@ -375,11 +373,14 @@ def _normalized(name: str) -> str:
     return "" if normalized == "." else normalized
 
 
-def _content_type(key: str) -> str:
+def _headers(key: str) -> dict[str, str]:
+    """Return the headers of an object, by its name; what a browser would run is an attachment, as in a grant."""
     kind, encoding = mimetypes.guess_type(posixpath.basename(key))
     if encoding is not None:  # the object itself is compressed: browsers must not unpack it
-        return f"application/{_COMPRESSED.get(encoding, 'octet-stream')}"
-    return kind or "application/octet-stream"
+        kind = f"application/{_COMPRESSED.get(encoding, 'octet-stream')}"
+    content_type = kind or "application/octet-stream"
+    disposition = {"Content-Disposition": "attachment"} if runs_in_browsers(content_type) else {}
+    return {"Content-Type": content_type, **disposition}
 
 
 def _parts_of(chunks: Iterable[bytes | str]) -> Iterator[bytes]:

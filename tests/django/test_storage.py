@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import webob
 from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -21,6 +20,7 @@ from oss_wsgi import Upload
 from oss_wsgi.django import OSSStorage
 from oss_wsgi.django.files import PostedFile
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
+from oss_wsgi.testing.clients import ask
 from oss_wsgi.testing.local_oss import InProcessBucket, InProcessOSS, environ_for
 
 from . import project
@@ -163,7 +163,7 @@ def test_other_names_are_kept_with_slashes(media: Media, name: Any, saved: str) 
     assert storage.save(name, ContentFile(b"x")) == saved
     assert media.data(f"media/{saved}") == b"x"
     assert storage.exists(name) and storage.exists(saved)
-    assert webob.Request.blank(storage.url(name)).get_response(media.oss).body == b"x"
+    assert ask(media.oss, storage.url(name)).body == b"x"
     storage.delete(name)
     assert not storage.exists(saved)
 
@@ -214,16 +214,18 @@ def test_a_large_file_does_not_replace_one_that_was_stored_meanwhile(media: Medi
 
 def test_the_type_of_an_object_is_that_of_its_name(media: Media) -> None:
     storage = media.storage()
-    for name, expected in {
-        "a.png": "image/png",
-        "a.tar.gz": "application/gzip",
-        "a.txt.br": "application/x-brotli",
-        "a": "application/octet-stream",
-    }.items():
+    for name, expected, disposition in [
+        ("a.png", "image/png", None),
+        ("a.tar.gz", "application/gzip", None),
+        ("a.txt.br", "application/x-brotli", None),
+        ("a.html", "text/html", "attachment"),
+        ("a.svg", "image/svg+xml", "attachment"),
+        ("a", "application/octet-stream", None),
+    ]:
         for content in (SimpleUploadedFile("a", b"<script>", content_type="text/html"), media.posted(b"<script>")):
-            saved = storage.save(name, content)
-            stored = media.bucket.head(saved)
-            assert stored is not None and stored.content_type == expected
+            response = ask(media.oss, storage.url(storage.save(name, content)))
+            assert response.content_type == expected
+            assert response.headers.get("Content-Disposition") == disposition, name
 
 
 def test_files_are_opened_for_reading_and_writing_bytes_and_text(media: Media) -> None:
@@ -307,7 +309,7 @@ def test_a_url_is_signed_for_some_time(media: Media) -> None:
     storage.save("猫 1.txt", ContentFile(b"x"))
     url = storage.url("猫 1.txt")
     assert "x-oss-expires=60&" in url
-    assert webob.Request.blank(url).get_response(media.oss).body == b"x"
+    assert ask(media.oss, url).body == b"x"
     assert "x-oss-expires=7&" in storage.url("猫 1.txt", expires=7)
 
 

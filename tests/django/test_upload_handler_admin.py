@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import webob
+
+from oss_wsgi.testing.clients import ask
 
 from ..support.absent import skip_or_fail
 from ..support.browser_form import File
@@ -89,7 +90,7 @@ def test_rest_framework_takes_files_by_its_api_and_its_browsable_page(site: Site
     response = site.post("/api/photos", [("image", picture())])
     assert response.status_int == 201 and response.json["width"] == 30
     assert len(site.asked("read")) == 1 and len(site.asked("copy")) == 1
-    assert webob.Request.blank(response.json["image"]).get_response(site.client.local_oss).body == picture().data
+    assert ask(site.client.local_oss, response.json["image"]).body == picture().data
     assert site.post("/api/photos", [("image", COVER)]).status_int == 400
     assert [photo["width"] for photo in answer(site.ask("/api/photos"))] == [30]
 
