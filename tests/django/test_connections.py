@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
 from oss_wsgi import Grant
 from oss_wsgi.testing import UploadClient
 
-from ..support.closing import closing_fixture
 from .site import Site, picture
-
-make: Any = closing_fixture(Site)
-
-
-@pytest.fixture
-def site(make: Any, tmp_path: Path) -> Site:
-    site: Site = make(tmp_path)
-    return site
 
 
 def is_open() -> bool:

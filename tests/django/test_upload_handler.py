@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,21 +11,12 @@ from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 
 from ..support.browser_form import File
-from ..support.closing import closing_fixture
 from . import project
 from .gallery import urls
 from .gallery.models import Photo
 from .site import Site, answer, picture
 
 HANDLER = "oss_wsgi.django.PostedFilesHandler"
-make: Any = closing_fixture(Site)
-
-
-@pytest.fixture
-def site(make: Any, tmp_path: Path) -> Site:
-    site: Site = make(tmp_path)
-    site.log_in()
-    return site
 
 
 class Seen:
@@ -169,8 +159,8 @@ def test_a_client_cannot_pass_a_posted_file_off_as_an_upload(site: Site, monkeyp
         assert [file[-1] for name, files in answer(response)["files"] for file in files if name == "f"] == ["bytes"]
 
 
-def test_without_posted_files_around_django_nothing_changes(make: Any, tmp_path: Path) -> None:
-    site = make(tmp_path, forms=False)
+def test_without_posted_files_around_django_nothing_changes(make_site: Any) -> None:
+    site = make_site(forms=False)
     site.log_in()
     cat = picture()
     ((name, ((*facts, data),)),) = answer(site.post("/echo", [("photo", cat)], stay=[cat]))["files"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,20 +11,11 @@ from oss_wsgi.testing.clients import ask
 
 from ..support.absent import skip_or_fail
 from ..support.browser_form import File
-from ..support.closing import closing_fixture
 from . import project
 from .gallery.models import Album, Photo
 from .site import Entry, Site, answer, in_storage, picture
 
-make: Any = closing_fixture(Site)
 COVER = File("cover.pdf", "application/pdf", b"%PDF" * 1000)
-
-
-@pytest.fixture
-def site(make: Any, tmp_path: Path) -> Site:
-    site: Site = make(tmp_path)
-    site.log_in()
-    return site
 
 
 def album_form(*photos: File | None, initial: int = 0, more: list[Entry] | None = None) -> list[Entry]:

@@ -13,17 +13,7 @@ from django.test import override_settings
 
 from oss_wsgi.django import user_of
 
-from ..support.closing import closing_fixture
 from .site import Site
-
-make: Any = closing_fixture(Site)
-
-
-@pytest.fixture
-def site(make: Any, tmp_path: Path) -> Site:
-    site: Site = make(tmp_path)
-    site.log_in()
-    return site
 
 
 def user(site: Site) -> Any:
@@ -61,11 +51,11 @@ def test_a_session_of_a_former_secret_key_stays_as_it_is(site: Site) -> None:
 
 
 @pytest.mark.parametrize("engine", ["file", "cache", "cached_db", "signed_cookies"])
-def test_it_is_found_in_every_kind_of_session(make: Any, tmp_path: Path, engine: str) -> None:
+def test_it_is_found_in_every_kind_of_session(make_site: Any, tmp_path: Path, engine: str) -> None:
     with override_settings(
         SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}", SESSION_FILE_PATH=str(tmp_path)
     ):
-        site = make(tmp_path)
+        site = make_site()
         assert not user(site).is_authenticated
         site.log_in()
         assert user(site).username == "eric"
