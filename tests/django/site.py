@@ -12,7 +12,7 @@ from typing import Any
 
 import webob
 from django.contrib.auth.models import User
-from django.core.files.storage import default_storage, storages
+from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
@@ -42,7 +42,7 @@ class Site:
     :param forms: whether PostedFiles is around Django.
     """
 
-    def __init__(self, folder: Path, *, forms: bool = True, **storage_options: Any) -> None:
+    def __init__(self, folder: Path, *, forms: bool = True) -> None:
         (folder / "database").write_bytes(database())
         project.use(project.sqlite(folder / "database"))
         self.client = UploadClient(get_wsgi_application(), authorize=self.authorize, forms=forms)
@@ -50,7 +50,7 @@ class Site:
         values = {name: getattr(self.client.settings, name) for name in ("bucket", "region", "host")}
         key = self.client.settings.credentials()
         values |= {"access_key_id": key.access_key_id, "access_key_secret": key.access_key_secret}
-        options = {"bucket_client": self.bucket, **values, **storage_options}
+        options = {"bucket_client": self.bucket, **values}
         self._settings = override_settings(
             STORAGES={
                 "default": {"BACKEND": "oss_wsgi.django.OSSStorage", "OPTIONS": options},
@@ -70,7 +70,6 @@ class Site:
         return Grant(user=str(user.pk), dir=f"users/{user.pk}/") if user.is_authenticated else None
 
     def log_in(self, user: str = "eric") -> None:
-        self.ask("/photo")  # sets the cookie of the CSRF check
         self.cookies["csrftoken"] = "a" * 32
         body = browser_form([("user", user), ("password", "wonderland"), *self.token])
         assert self.ask("/login", method="POST", body=body, content_type=CONTENT_TYPE).text == "hello"
@@ -117,6 +116,10 @@ class Site:
         """Return the names of what the bucket was asked by these methods since the last form was posted."""
         return [name for method, name in self.bucket.requests if method in methods]
 
+    def stored(self) -> list[str]:
+        """Return the names of all objects."""
+        return sorted(entry.key for entry in self.bucket.list("", "", 1000))
+
     def data(self, name: str) -> bytes:
         with default_storage.open(name) as file:
             return bytes(file.read())
@@ -133,11 +136,6 @@ def database() -> bytes:
         User.objects.create_user("mallory", password="wonderland")
         connections.close_all()
         return path.read_bytes()
-
-
-def in_storage() -> list[str]:
-    """Return the names of all files."""
-    return sorted(entry.key for entry in storages["default"]._client.list("", "", 1000))
 
 
 def answer(response: webob.Response) -> Any:

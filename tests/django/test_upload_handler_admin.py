@@ -13,7 +13,7 @@ from ..support.absent import skip_or_fail
 from ..support.browser_form import File
 from . import project
 from .gallery.models import Album, Photo
-from .site import Entry, Site, answer, in_storage, picture
+from .site import Entry, Site, answer, picture
 
 COVER = File("cover.pdf", "application/pdf", b"%PDF" * 1000)
 
@@ -42,7 +42,7 @@ def test_the_admin_adds_an_album_with_photos_of_an_inline(site: Site) -> None:
     assert [(photo.album, photo.width, photo.height) for photo in photos] == [(album, 30, 20), (album, 40, 10)]
     assert [site.data(photo.image.name) for photo in photos] == [cat.data for cat in cats]
     assert album.cover.name == "covers/cover.pdf" and site.data(album.cover.name) == COVER.data
-    assert sorted(in_storage()) == sorted([album.cover.name, *(photo.image.name for photo in photos)])
+    assert site.stored() == sorted([album.cover.name, *(photo.image.name for photo in photos)])
 
 
 def test_the_admin_replaces_and_clears_files(site: Site) -> None:
