@@ -402,24 +402,31 @@ function setAttributes(form, values) {
 }
 
 /**
- * Returns the entries of a form with the marker and signed IDs. Every text in a field that the marker names must be a
- * signed ID, so a field that has other texts too goes as it is.
+ * Returns the entries of a form with the marker and signed IDs. Where a field has texts too, such as the name of an older
+ * file, the marker says which of its values are signed IDs: `photo:1` is the second one.
  */
 function withIds(entries, idOf, form) {
-  const texts = new Set(entries.filter(([, value]) => typeof value === "string").map(([name]) => name));
+  const fields = new Map();
   let left = MOST_IDS;
   const replaced = entries.map(([name, value]) => {
-    const id = left > 0 && !texts.has(name) ? idOf(value) : "";
-    if (id) left -= 1;
-    return [name, id || value, Boolean(id)];
+    if (!fields.has(name)) fields.set(name, { count: 0, hasTexts: false, ids: [] });
+    const field = fields.get(name);
+    const id = left > 0 ? idOf(value) : "";
+    if (id) {
+      left -= 1;
+      field.ids.push(field.count);
+    } else if (typeof value === "string") field.hasTexts = true;
+    field.count += 1;
+    return [name, id || value];
   });
-  const names = new Set(replaced.filter(([, , isId]) => isId).map(([name]) => name));
-  return names.size > 0 ? [[MARKER, markerOf([...names], form)], ...replaced] : entries;
+  const listed = [...fields].filter(([, { ids }]) => ids.length > 0);
+  return listed.length > 0 ? [[MARKER, markerOf(listed, form)], ...replaced] : entries;
 }
 
-function markerOf(names, form) {
+function markerOf(fields, form) {
   const charset = charsetOf(form);
-  return names.map(encodeURIComponent).join() + (charset === "utf-8" ? "" : `;charset=${charset}`);
+  const names = fields.map(([name, { hasTexts, ids }]) => [encodeURIComponent(name), ...(hasTexts ? ids : [])].join(":"));
+  return names.join() + (charset === "utf-8" ? "" : `;charset=${charset}`);
 }
 
 /** Returns the encoding in which the browser sends a form. */

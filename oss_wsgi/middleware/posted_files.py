@@ -72,6 +72,7 @@ _CRLF = b"\r\n"
 _PARAMETER = re.compile(rb';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*(?:"([^"]*)"|([^;"]*))[ \t]*')
 _FOLD = re.compile(rb"\r\n[ \t]+")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_POSITION = re.compile(r"[0-9]{1,6}")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
@@ -254,20 +255,20 @@ class PostedFiles:
         """Return the files of a form, in its order; FormError for a malformed form, UnverifiedError for a signed ID."""
         parts = _parts(body, boundary)
         marker = next(parts)
-        names, codec = _marked_names(body.read(marker.value, marker.end, _MAX_MARKER))
-        listed = {_encoded(_LINE_BREAK.sub("\r\n", name), codec): name for name in names}
+        fields, codec = _marked_fields(body.read(marker.value, marker.end, _MAX_MARKER))
+        listed = {_encoded(_LINE_BREAK.sub("\r\n", field.name), codec): field for field in fields}
         files: list[_PostedFile] = []
         for part in parts:
             name, is_file = _name_of(part.head)
             if name == MARKER:
                 raise FormError("form_malformed", "the form has two fields oss_wsgi.files")
-            if name not in listed or is_file:
+            if name not in listed or not listed[name].next_is_id(is_file):
                 continue
             if len(files) == MAX_FILES:
                 raise FormError("form_malformed", f"the form has more than {MAX_FILES} signed IDs")
             upload = self._open_signed_id(body.read(part.value, part.end, _MAX_SIGNED_ID).decode("latin-1"))
-            files.append(_PostedFile(listed[name], upload, part, _head_of_file(name, upload, codec)))
-        missing = set(listed.values()) - {file.name for file in files}
+            files.append(_PostedFile(listed[name].name, upload, part, _head_of_file(name, upload, codec)))
+        missing = [field.name for field in listed.values() if field.is_short_of_ids]
         if missing:
             hint = f"oss_wsgi.files lists {min(missing)[:_MAX_SHOWN]!r}, and no field of this name holds a signed ID"
             raise FormError("form_malformed", hint)
@@ -391,6 +392,28 @@ class _PostedFile(NamedTuple):
     upload: Upload
     part: _Part
     head: bytes
+
+
+class _Field:
+    """A field that the marker lists. Without ``positions`` each part of it that is no file holds a signed ID."""
+
+    def __init__(self, name: str, positions: frozenset[int]) -> None:
+        self.name = name
+        self._positions = positions
+        self._parts = self._ids = 0
+
+    def next_is_id(self, is_file: bool) -> bool:
+        """Return whether the next part of the field holds a signed ID."""
+        position = self._parts
+        self._parts += 1
+        is_id = not is_file and (not self._positions or position in self._positions)
+        self._ids += is_id
+        return is_id
+
+    @property
+    def is_short_of_ids(self) -> bool:
+        """Whether a part is missing that should hold a signed ID."""
+        return self._ids < max(1, len(self._positions))
 
 
 class _Body:
@@ -606,20 +629,29 @@ def _parameters(value: bytes) -> dict[bytes, bytes]:
     return parameters
 
 
-def _marked_names(value: bytes) -> tuple[list[str], str]:
-    """Return the names that the marker lists, and Python's name of the form's charset. Raises FormError."""
-    names, separator, parameter = value.decode("latin-1").partition(";")
+def _marked_fields(value: bytes) -> tuple[list[_Field], str]:
+    """Return the fields that the marker lists, and Python's name of the form's charset. Raises FormError.
+
+    A field is ``NAME``, or ``NAME:1:3`` if only its second and fourth part hold signed IDs.
+    """
+    text, separator, parameter = value.decode("latin-1").partition(";")
     attribute, _, charset = parameter.lower().partition("=")
     charset = charset if separator else "utf-8"
     codec = _CODECS.get(charset) or (charset if _CHARSETS.fullmatch(charset) else None)
     if codec is None or attribute not in ("", "charset"):
         raise FormError("form_malformed", f"oss_wsgi.files names an unknown charset, {charset[:_MAX_SHOWN]!r}")
-    if not names.isascii() or _BARE_PERCENT.search(names):
+    if not text.isascii() or _BARE_PERCENT.search(text):
         raise FormError("form_malformed", "oss_wsgi.files is not percent-encoded")
-    try:
-        return [unquote_to_bytes(name).decode() for name in names.split(",")] if names else [], codec
-    except UnicodeDecodeError:
-        raise FormError("form_malformed", "oss_wsgi.files is not UTF-8") from None
+    fields = []
+    for field in text.split(",") if text else []:
+        name, *positions = field.split(":")
+        if not all(_POSITION.fullmatch(position) for position in positions):
+            raise FormError("form_malformed", "oss_wsgi.files has a position that is no number")
+        try:
+            fields.append(_Field(unquote_to_bytes(name).decode(), frozenset(map(int, positions))))
+        except UnicodeDecodeError:
+            raise FormError("form_malformed", "oss_wsgi.files is not UTF-8") from None
+    return fields, codec
 
 
 def _encoded(text: str, codec: str) -> bytes:

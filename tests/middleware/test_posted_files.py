@@ -324,6 +324,15 @@ def test_an_upload_without_a_name_or_a_type_has_those_that_browsers_take() -> No
         assert b'; filename="%s"\r\nContent-Type: %s\r\n\r\n' % (filename, content_type) in site.seen
 
 
+def test_positions_tell_signed_ids_from_texts_of_the_same_field() -> None:
+    site = Site()
+    entries: list[Any] = [("a", PHOTO), ("photo", "old.png"), ("photo", PHOTO), ("photo", NASTY), ("photo", NASTY)]
+    body = browser_form(entries)
+    entries[2], entries[4] = [("photo", site.upload(file)) for file in (PHOTO, NASTY)]
+    assert site.post(browser_form([("oss_wsgi.files", "photo:1:3"), *entries])) == "saved"
+    assert site.seen == body
+
+
 def test_a_marker_that_lists_nothing_is_taken_out() -> None:
     site = Site()
     assert site.post_entries([("title", TEXT)]) == "saved"
@@ -538,6 +547,10 @@ def refusals() -> Iterator[Any]:
     yield row("a name that is no UTF-8", lambda signed: form(("photo", signed), marker="photo,%FF"))
     yield row("half an escape", lambda signed: form(("photo", signed), marker="photo%2"))
     yield row("no escape", lambda signed: form(("photo", signed), marker="photo,照片"))
+    yield row("a position without a part", lambda signed: form(("photo", signed), marker="photo:0:1"))
+    yield row("a position with a real file", lambda signed: form(("photo", PHOTO), ("photo", signed), marker="photo:0"))
+    yield row("a position that is no number", lambda signed: form(("photo", signed), marker="photo:-1"))
+    yield row("a position with a text", lambda signed: form(("photo", "x"), marker="photo:0"), "signed_id_malformed")
     yield row("an unknown charset", lambda signed: form(("photo", signed), marker="photo;charset=utf-7"))
     yield row("a charset that is missing", lambda signed: form(("photo", signed), marker="photo;charset="))
     yield row("another parameter", lambda signed: form(("photo", signed), marker="photo;encoding=utf-8"))

@@ -640,13 +640,16 @@ test("an event of a script is no submission", async () => {
   same(event.defaultPrevented, false);
 });
 
-test("a field that has texts beside its files goes as it is", async () => {
-  const [form, input] = await page(`<input type="hidden" name="photo" value="">${INPUT}<input type="file" name="other">`);
-  choose(input, text());
-  choose(form.querySelector("[name=other]"), text("b.txt"));
+test("where a field has texts beside its files, the marker says which values are signed IDs", async () => {
+  const old = '<input type="hidden" name="photo" value="old.png">';
+  const [form, input] = await page(`${old}${INPUT}${old}<input type="file" name="other">`);
+  choose(input, text(), text("b.txt"));
+  choose(form.querySelector("[name=other]"), text("c.txt"));
   await settled();
   await submit(form);
-  same(sent().slice(0, 4), [["oss_wsgi.files", "other"], ["title", "Cat"], ["photo", ""], ["photo", "a.txt"]]);
+  const ids = ["a", "b", "c"].map((name, index) => `id-of-uploads/${index + 1}-${name}.txt`);
+  const photos = ["old.png", ids[0], ids[1], "old.png"].map((value) => ["photo", value]);
+  same(sent().slice(0, 7), [["oss_wsgi.files", "photo:1:2,other"], ["title", "Cat"], ...photos, ["other", ids[2]]]);
 });
 
 test("a form has at most a thousand signed IDs, and the rest of its files themselves", async () => {
