@@ -31,6 +31,7 @@ NEEDS = {
         "examples/test_hosting_examples.py",
         "examples/test_own_application.py",
         "integration/test_benchmark_peers.py",
+        "integration/test_old_applications.py",
         "servers",
     ),
     "databases": (
