@@ -476,7 +476,7 @@ class Line {
       return;
     }
     if (!this.element) this.#make();
-    if (!this.element.isConnected) placeOf(this.#input).after(this.element);
+    if (!this.element.isConnected) insertBehind(this.#input, this.element);
     const items = sendings.map(({ item, file }) => item ?? { file, state: "waiting", running: true, sent: 0 });
     const total = items.reduce((sum, { file }) => sum + file.size, 0);
     const sent = items.reduce((sum, item) => sum + (item.state === "stored" ? item.file.size : item.sent), 0);
@@ -502,7 +502,7 @@ class Line {
     this.#meter = meter;
     this.#status = status;
     this.#bar = Object.assign(document.createElement("progress"), { max: 1 });
-    this.#share = document.createElement("span");
+    this.#share = document.createElement("data"); // no style sheet means it
     element.setAttribute("data-oss-state", "");
     status.setAttribute("role", "status");
     status.textContent = "\u00a0";
@@ -512,13 +512,39 @@ class Line {
   }
 }
 
-/** Returns what the line comes after: a label around the input, and labels that a style sheet wants beside it. */
+/** Inserts a line below what a person sees as the input. The layout of the page stays: it becomes no wider. */
+function insertBehind(input, line) {
+  const place = placeOf(input);
+  Object.assign(line.style, { contain: "inline-size", containIntrinsicInlineSize: "15em" });
+  const { display, flexWrap } = getComputedStyle(place.parentElement);
+  if (/grid/.test(display)) line.style.gridColumn = "1 / -1";
+  else if (isRow(place.parentElement)) Object.assign(line.style, flexWrap === "nowrap" ? { order: 1 } : { flexBasis: "100%" });
+  place.after(line);
+}
+
+/** Returns what a line comes after: what looks like the input, and labels that a style sheet wants beside it. */
 function placeOf(input) {
+  const isOutside = (element) => !element || element.contains(input.form);
   let place = input.closest("label") ?? input;
+  // A transparent input lies over what a person sees as its button.
+  const cover = getComputedStyle(input).opacity === "0" ? input.offsetParent : null;
+  if (!isOutside(cover) && cover.contains(place)) place = cover;
+  while (!isOutside(place.parentElement) && isNarrow(place.parentElement)) place = place.parentElement;
   while (place.nextElementSibling?.localName === "label" && place.nextElementSibling.control === input) {
     place = place.nextElementSibling;
   }
   return place;
+}
+
+/** Whether a line has no place in an element: it is a part of a text, or a row of boxes that does not wrap. */
+function isNarrow(element) {
+  const { display, flexWrap } = getComputedStyle(element);
+  return display === "inline" || (isRow(element) && flexWrap === "nowrap");
+}
+
+function isRow(element) {
+  const { display, flexDirection } = getComputedStyle(element);
+  return /flex/.test(display) && flexDirection.startsWith("row");
 }
 
 function stateOf(items, words) {

@@ -602,6 +602,42 @@ def test_a_reset_form_forgets_its_files_and_that_it_waited(page: Page, visit: Vi
     assert parts == [FILES[0], ["photo", "", "application/octet-stream", ""], FILES[2]]
 
 
+#: Forms as style sheets lay them out: the HTML of the form, with what stands around the input of files.
+LAYOUTS = {
+    "table": "<table><tr><td>Photo<td>{}<td>JPEG only</table>",
+    "grid": "<style>form{{display:grid;grid-template-columns:9em 1fr}}button{{grid-column:2}}</style><b>Photo</b>{}",
+    "row": "<style>p{{display:flex;gap:1em}}</style><p><b>Photo</b>{}<small>JPEG only</small></p>",
+    "row that wraps": "<style>p{{display:flex;flex-wrap:wrap}}input{{flex:1}}</style><p><b>Photo</b>{}</p>",
+    "form that is a row": "<style>form{{display:flex}}</style><b>Photo</b>{}",
+    "inline blocks": "<style>u{{display:inline-block}}</style><u>Photo<br>{}</u> <u>Title<br><input></u><br>",
+    "button": "<style>u{{display:inline-block;position:relative}}[type=file]{{position:absolute;opacity:0}}</style>"
+    "<p><u>Browse {}</u></p>",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_progress_makes_no_box_of_the_page_wider_and_moves_none_aside(
+    page: Page, visit: Visit, oss: Held, name: str
+) -> None:
+    page.set_viewport_size({"width": 600, "height": 600})
+    form = LAYOUTS[name].format('<input type="file" name="photo">')
+    visit(
+        f'<form id="form" method="post" enctype="multipart/form-data" action="save">{form}<button>Save</button></form>'
+    )
+    boxes = """() => [...form.querySelectorAll("input, button, b, small, td, u")].map((element) => {
+      const { left, width } = element.getBoundingClientRect();
+      return [element.localName, Math.round(left), Math.round(width)];
+    })"""
+    before = page.evaluate(boxes)
+    page.locator("[type=file]").set_input_files(file(f"{'long-' * 15}.txt"))
+    oss.wait()
+    press(page)
+    expect(status(page)).to_contain_text(WAITING)
+    assert page.evaluate(boxes) == before
+    assert page.locator("[data-oss-state]").bounding_box()["width"] >= 150  # type: ignore[index]
+    oss.release()
+
+
 def test_after_the_back_button_the_form_is_sent_again(page: Page, visit: Visit, posted: Posted) -> None:
     visit()
     page.locator("[type=file]").set_input_files(file("a.txt"))

@@ -184,6 +184,8 @@
       for (const observer of this.observers) observer.see(name);
     }
 
+    style = {};
+
     get dataset() {
       const own = (name) => `data-${dashed(name)}`;
       return new Proxy(
@@ -418,6 +420,9 @@
       IntersectionObserver.watched.delete(target);
     }
   }
+
+  /** There is no layout here: each element is a visible block, wherever it stands. */
+  globalThis.getComputedStyle = () => ({ display: "block", flexDirection: "row", flexWrap: "nowrap", opacity: "1" });
 
   /** Scrolls an element into view, or out of it. */
   globalThis.scrollTo = (target, isIntersecting = true) => {
