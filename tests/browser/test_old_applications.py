@@ -42,17 +42,15 @@ class Site:
         folder.mkdir()
         self.folder = folder
         self.page = page
-        page.set_default_timeout(8000)
         application = make_application(name, folder)
         self._application: WSGIApplication = application
         url = at_end.enter_context(serving_application(lambda *request: self._application(*request)))
         self.is_direct = oss is not None
         if oss is not None:
             settings = Settings.from_environ(environ_for(oss.oss, folder.parent, url=url))
-            from oss_wsgi.middleware.form_script import FormScript
-
-            application = FormScript(application, "/oss/upload.js", origins=[oss.url])
-            self._application = DirectUpload(application, settings, authorize=lambda _: Grant(user="eric"), forms=True)
+            self._application = DirectUpload(
+                application, settings, authorize=lambda _: Grant(user="eric"), forms="inject"
+            )
         self.url = url
         self.open(PAGES.get(name, "/"))
 
@@ -60,9 +58,9 @@ class Site:
         self.page.goto(self.url + path)
         self.page.wait_for_load_state("networkidle")
 
-    def send(self, name: str, title: str = "Katze 猫") -> str:
+    def send(self, name: str) -> str:
         """Fill in the form, press its button, and return the text of the page that comes next."""
-        self.page.locator("form [type=text], form input:not([type])").first.fill(title)
+        self.page.locator("form [type=text], form input:not([type])").first.fill("Katze 猫")
         self.page.locator("[type=file]").set_input_files(file(name, name.encode()))
         if self.is_direct:
             expect(self.page.locator("[data-oss-state] [role=status]")).to_have_text(f"{name}: Done")
