@@ -1,26 +1,32 @@
-"""Photographs the upload page: empty, half-way, with one failure among ten, and done, on three widths, light and dark.
+"""Photographs the upload page and an old application's form in their states, on several widths, light and dark.
 
-`docs/pictures.py` calls it. Each strip has a column for each state: a desk, and below it a tablet and a phone.
+`docs/pictures.py` calls it. Each strip has a column for each state: a desk, and below it smaller screens. The upload
+page is empty, half-way, with one failure among ten, and done; the form is new, waits for its files, and has been sent.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import struct
 import sys
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.chromium import chromium
-from tests.support.running_server import running_server
+from tests.support.running_server import FREE_PORTS, clean_environ, running_server, serving
 
-STATES = ("empty", "half", "failure", "done")
-WIDTHS = {1280: 860, 768: 860, 360: 740}
+ROOT = Path(__file__).parent.parent
+#: Width of a screen: its height, and its width in a strip.
+SCREENS = {1280: (860, 318), 768: (860, 198), 360: (740, 104)}
+FORM_SCREENS = {820: (360, 434), 360: (380, 268)}
+COLORS = (("light", "#ffffff", "#d8dce2"), ("dark", "#000000", "#2f353d"))
 PHOTOS = {
     "Beach at sunset.png": (206, 96, 44),
     "Family dinner.png": (58, 90, 150),
@@ -37,11 +43,43 @@ REFUSAL = {
     "headers": {"Access-Control-Allow-Origin": "*"},
 }
 STRIP = """<!doctype html><style>
-body {{ display: grid; grid-template-columns: repeat(4, 320px); gap: 14px; width: max-content; margin: 0 }}
+body {{ display: grid; grid-auto-flow: column; gap: 14px; width: max-content; margin: 0 }}
 body {{ padding: 14px; background: {ground} }}
 div {{ display: flex; gap: 14px; align-items: start }}
 img {{ display: block; border: 1px solid {line}; border-radius: 5px }}
 </style>{columns}"""
+#: An old application, with the markup of its time.
+FORM_APPLICATION = '''
+from flask import Flask, request
+
+application = Flask("claims")
+PAGE = """<!doctype html><meta name="viewport" content="width=device-width"><title>Expenses</title><style>
+:root { color-scheme: light dark } body { font: 15px/1.45 Verdana, "DejaVu Sans", sans-serif; margin: 0 }
+h1 { font-size: 19px; margin: 0; padding: 12px; background: #31587a; color: #fff } main { padding: 6px 12px }
+table { border-spacing: 0 10px } th { text-align: left; vertical-align: top; padding-right: 10px; font-weight: normal }
+td { vertical-align: top } input, textarea, button { font: inherit; max-width: 15em; box-sizing: border-box }
+</style><h1>Expenses</h1><main>"""
+FORM = """<form method="post" enctype="multipart/form-data"><table>
+<tr><th>Trip<td><input name="trip" value="Hangzhou, November" size="24">
+<tr><th>Receipts<td><input type="file" name="receipts" multiple>
+<tr><th>Note<td><textarea name="note" rows="2" cols="24">Two nights, and the train</textarea>
+<tr><td><td><button>Send claim</button></table></form>"""
+
+
+@application.route("/", methods=["GET", "POST"])
+def claim():
+    if request.method == "GET":
+        return PAGE + FORM
+    files = [f"<li>{file.filename}, {len(file.read())} bytes" for file in request.files.getlist("receipts")]
+    return f"{PAGE}<p>Thank you. Your claim for {request.form['trip']} has:<ul>{''.join(files)}</ul>"
+'''
+FORM_AUTHORIZE = """
+from oss_wsgi import Grant
+
+
+def authorize(request):
+    return Grant(user="eric")
+"""
 
 
 def photo(color: tuple[int, int, int], edge: int = 48) -> bytes:
@@ -105,34 +143,66 @@ def states_of(page: Any, url: str, files: list[Path]) -> list[bytes]:
     return shots
 
 
+def form_states_of(page: Any, url: str, files: list[Path]) -> list[bytes]:
+    """Fill in the form of the old application and send it; return the photographs."""
+    held: list[Any] = []
+    page.route("**/local-bucket", lambda route: held.append(route) if not page.is_released else route.continue_())
+    page.is_released = False
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    shots = [page.screenshot()]
+    page.locator("[type=file]").set_input_files(files[:3])
+    while len(held) < 3:
+        page.wait_for_timeout(50)
+    held.pop(0).continue_()
+    page.locator("[role=status]").filter(has_text="1 of 3").wait_for()
+    page.locator("button").click(no_wait_after=True)
+    page.locator("[role=status]").filter(has_text="as soon as").wait_for()
+    shots.append(page.screenshot())
+    page.is_released = True
+    for route in held:
+        route.continue_()
+    page.get_by_text("Thank you").wait_for()
+    shots.append(page.screenshot())
+    return shots
+
+
 def photograph(folder: Path) -> None:
-    """Write ``states-light.png`` and ``states-dark.png``."""
-    with (
-        tempfile.TemporaryDirectory() as temporary,
-        running_server(OSS_MULTIPART="off") as server,
-        chromium() as browser,
-    ):
-        files = write_files(Path(temporary))
-        for scheme, ground, line in (("light", "#ffffff", "#d8dce2"), ("dark", "#000000", "#2f353d")):
-            shots = {}
-            for width, height in WIDTHS.items():
-                viewport = {"width": width, "height": height}
-                phone = {"is_mobile": True, "has_touch": True} if width == 360 else {}
-                context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", **phone)
-                shots[width] = states_of(context.new_page(), f"{server.url}/", files)
-                context.close()
-            columns = ""
-            for number in range(len(STATES)):
-                desk, tablet, phone_shot = (_image(shots[width][number], part) for width, part in _parts())
-                columns += f"<section>{desk}<div style='margin-top: 14px'>{tablet}{phone_shot}</div></section>"
-            strip = browser.new_page(viewport={"width": 1364, "height": 600})
-            strip.set_content(STRIP.format(ground=ground, line=line, columns=columns))
-            strip.locator("body").screenshot(path=folder / f"states-{scheme}.png")
-            strip.close()
+    """Write ``states-light.png``, ``states-dark.png``, and ``states-form-...`` of the old application."""
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+        temporary = Path(name)
+        files = write_files(temporary)
+        (temporary / "claims.py").write_text(FORM_APPLICATION, encoding="utf-8")
+        (temporary / "uploads.py").write_text(FORM_AUTHORIZE, encoding="utf-8")
+        command = [sys.executable, "-m", "oss_wsgi", "serve", "--app", "claims:application", "--forms"]
+        command += ["--authorize", "uploads:authorize", *FREE_PORTS]
+        environ = clean_environ(PYTHONPATH=str(ROOT))
+        with running_server(OSS_MULTIPART="off") as server:
+            _photograph(folder / "states", browser, SCREENS, lambda page: states_of(page, f"{server.url}/", files))
+        with serving(command, environ, temporary) as server:
+            take = functools.partial(form_states_of, url=server.url, files=files)
+            _photograph(folder / "states-form", browser, FORM_SCREENS, take)
 
 
-def _parts() -> tuple[tuple[int, int], ...]:
-    return (1280, 318), (768, 198), (360, 104)
+def _photograph(
+    path: Path, browser: Any, screens: dict[int, tuple[int, int]], take: Callable[[Any], list[bytes]]
+) -> None:
+    """Write two strips, whose names begin with ``path``, of the photographs that ``take`` returns of a page."""
+    for scheme, ground, line in COLORS:
+        shots = []
+        for width, (height, part) in screens.items():
+            viewport = {"width": width, "height": height}
+            phone = {"is_mobile": True, "has_touch": True} if width == 360 else {}
+            context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", **phone)
+            shots.append([_image(shot, part) for shot in take(context.new_page())])
+            context.close()
+        columns = ""
+        for desk, *others in zip(*shots, strict=True):
+            columns += f"<section>{desk}<div style='margin-top: 14px'>{''.join(others)}</div></section>"
+        strip = browser.new_page(viewport={"width": 1364, "height": 600})
+        strip.set_content(STRIP.format(ground=ground, line=line, columns=columns))
+        strip.locator("body").screenshot(path=f"{path}-{scheme}.png")
+        strip.close()
 
 
 def _image(content: bytes, width: int) -> str:
