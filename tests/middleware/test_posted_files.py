@@ -549,7 +549,7 @@ def refusals() -> Iterator[Any]:
     yield row("no escape", lambda signed: form(("photo", signed), marker="photo,照片"))
     yield row("a position without a part", lambda signed: form(("photo", signed), marker="photo:0:1"))
     yield row("a position with a real file", lambda signed: form(("photo", PHOTO), ("photo", signed), marker="photo:0"))
-    yield row("a position that is no number", lambda signed: form(("photo", signed), marker="photo:-1"))
+    yield row("a position that is no number", lambda signed: form(("photo", signed), marker="photo:x"))
     yield row("a position with a text", lambda signed: form(("photo", "x"), marker="photo:0"), "signed_id_malformed")
     yield row("an unknown charset", lambda signed: form(("photo", signed), marker="photo;charset=utf-7"))
     yield row("a charset that is missing", lambda signed: form(("photo", signed), marker="photo;charset="))
