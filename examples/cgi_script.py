@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from oss_wsgi import DirectUpload, Grant, Settings
@@ -21,16 +22,20 @@ SESSIONS = SCRIPT.parent / (os.environ.get("APP_SESSIONS") or "sessions")
 
 def cgi(environ, start_response):
     """Run the script for one request, as a web server does (RFC 3875)."""
-    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    output = subprocess.run(  # noqa: S603 - the script beside this file
-        [sys.executable, SCRIPT],
-        input=body,
-        env=variables(environ),
-        cwd=SCRIPT.parent,
-        stdout=subprocess.PIPE,
-        check=True,
-    ).stdout
-    head, page, *_ = *re.split(rb"\r?\n\r?\n", output, maxsplit=1), b""
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    with tempfile.TemporaryFile() as body:  # a form may be larger than memory
+        while piece := environ["wsgi.input"].read(min(length - body.tell(), 65536)):
+            body.write(piece)
+        body.seek(0)
+        process = subprocess.run(  # noqa: S603 - the script beside this file
+            [sys.executable, SCRIPT],
+            stdin=body,
+            env=variables(environ),
+            cwd=SCRIPT.parent,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    head, page, *_ = *re.split(rb"\r?\n\r?\n", process.stdout, maxsplit=1), b""
     pairs = [line.partition(":")[::2] for line in head.decode("latin-1").splitlines()]
     headers = [(name, value.strip()) for name, value in pairs if name.lower() not in ("status", "content-length")]
     status = "302 Found" if any(name.lower() == "location" for name, _ in headers) else "200 OK"

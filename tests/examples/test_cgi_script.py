@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tracemalloc
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -110,3 +111,28 @@ def test_bytes_and_repeated_headers_arrive_as_the_script_wrote_them(run: Callabl
     response = run(script)
     assert response.headers.getall("Set-Cookie") == ["a=1", "b=2"]
     assert response.body == page
+
+
+class Zeros:
+    """A body of zeros that is made while it is read, and that waits for ever behind its end, as a socket does."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def read(self, size: int) -> bytes:
+        assert size <= self._left, "a read behind the end waits"
+        self._left -= size
+        return bytes(size)
+
+
+def test_a_large_body_reaches_the_script_without_filling_memory(run: Callable[..., Any]) -> None:
+    size = 32 << 20
+    script = "import sys; print('Content-Type: text/plain\\n')\nprint(len(sys.stdin.buffer.read()))"
+    tracemalloc.start()
+    try:
+        response = run(script, REQUEST_METHOD="POST", CONTENT_LENGTH=str(size), **{"wsgi.input": Zeros(size)})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert response.text.strip() == str(size)
+    assert peak < 4 << 20
