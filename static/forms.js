@@ -502,7 +502,7 @@ class Line {
     this.#meter = meter;
     this.#status = status;
     this.#bar = Object.assign(document.createElement("progress"), { max: 1 });
-    this.#share = document.createElement("data"); // no style sheet means it
+    this.#share = document.createElement("data"); // old style sheets have rules for every span
     element.setAttribute("data-oss-state", "");
     status.setAttribute("role", "status");
     status.textContent = "\u00a0";
@@ -512,12 +512,13 @@ class Line {
   }
 }
 
-/** Inserts a line below what a person sees as the input. The layout of the page stays: it becomes no wider. */
+/** Inserts a line below what a person sees as the input. It makes no box of the page wider, and moves none aside. */
 function insertBehind(input, line) {
   const place = placeOf(input);
   Object.assign(line.style, { contain: "inline-size", containIntrinsicInlineSize: "15em" });
   const { display, flexWrap } = getComputedStyle(place.parentElement);
   if (/grid/.test(display)) line.style.gridColumn = "1 / -1";
+  // Only a form that is itself such a row has no place below the input: the line stands at the row's end.
   else if (isRow(place.parentElement)) Object.assign(line.style, flexWrap === "nowrap" ? { order: 1 } : { flexBasis: "100%" });
   place.after(line);
 }

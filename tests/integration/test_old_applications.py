@@ -90,16 +90,16 @@ class Site:
 @pytest.fixture
 def sites(tmp_path: Path) -> Iterator[Callable[[str], list[Site]]]:
     """Return a call that returns an application alone and behind DirectUpload."""
-    made: list[Site] = []
+    pair: list[Site] = []
 
     def make(name: str) -> list[Site]:
-        made.extend(Site(name, tmp_path / str(is_direct), is_direct=is_direct) for is_direct in (False, True))
-        return list(made)
+        pair.extend(Site(name, tmp_path / str(is_direct), is_direct=is_direct) for is_direct in (False, True))
+        return list(pair)
 
     yield make
-    for site in made:
+    for site in pair:
         site.close()
-    made.clear()
+    pair.clear()
     gc.collect()  # here, where the files that are closed by it are no warnings
 
 

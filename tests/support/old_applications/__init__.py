@@ -23,7 +23,7 @@ PAGES = {"flask_admin_model": "/file/new/"}
 NEEDS = {
     "flask_files": ["flask"],
     "flask_wtf_form": ["flask_wtf"],
-    "flask_admin_model": ["flask_admin", "sqlalchemy"],
+    "flask_admin_model": ["flask_admin", "flask_sqlalchemy"],
     "bottle_files": ["bottle"],
     "cherrypy_files": ["cherrypy"],
     "pyramid_deform": ["deform", "pyramid"],
