@@ -90,7 +90,7 @@ def sites(browser: Browser, oss: LocalOSSServer, tmp_path: Path) -> Iterator[Sit
 @pytest.mark.parametrize("name", NEEDS)
 def test_the_page_that_its_author_wrote_sends_the_same_file(sites: Sites, name: str) -> None:
     plain, direct = sites(name)
-    name = 'a "quoted"; 猫 100%22.txt'
+    name = 'a "quoted"; 猫 \U0001f600 100%22.txt'
     assert direct.send(name) == plain.send(name)
     assert stored_files(direct.folder) == stored_files(plain.folder)
     assert list(stored_files(plain.folder).values()) == [name.encode()]
