@@ -197,7 +197,7 @@ def _resize(image: Image.Image, arguments: Arguments, output: Output) -> Image.I
         return image
     output.pixels.take(*target)
     if mode == "fixed":
-        return _plain(image).resize(target, Image.Resampling.LANCZOS)
+        return _resized(image, *target)
     if mode == "fill":
         # It cuts before it resizes: the whole could grow beyond all bounds.
         return ImageOps.fit(_plain(image), target, Image.Resampling.LANCZOS)
@@ -210,7 +210,18 @@ def _scaled(image: Image.Image, scale: float, output: Output, *, may_grow: bool)
     width, height = (max(1, int(side * scale + 0.5)) for side in image.size)
     check_result(width, height)
     output.pixels.take(width, height)
-    return _plain(image).resize((width, height), Image.Resampling.LANCZOS)
+    return _resized(image, width, height)
+
+
+def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return the picture with other sides, and change that side first which leaves the smaller picture between.
+
+    Pillow up to 12 always changes the width first: between 1 x 16,384 pixels and 16,384 x 1 that is a gigabyte.
+    """
+    image = _plain(image)
+    if image.width * height < width * image.height:
+        image = image.resize((image.width, height), Image.Resampling.LANCZOS)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _crop(image: Image.Image, arguments: Arguments, output: Output) -> Image.Image:

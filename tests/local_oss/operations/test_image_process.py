@@ -280,6 +280,20 @@ def test_a_long_strip_is_filled_without_a_picture_between(ask):
     assert ask("image/resize,m_mfit,w_1000,h_10,limit_0", picture(1, 3000), status=400)
 
 
+@pytest.mark.parametrize(("size", "arguments"), [((1, 3000), "w_3000,h_1"), ((3000, 1), "w_1,h_3000")])
+def test_the_picture_between_two_long_strips_is_small(ask, size, arguments, monkeypatch):
+    between = []
+    resize = Image.Image.resize
+
+    def watched(image, size, *args, **kwargs):
+        between.append(size[0] * image.height)  # Pillow resizes across first
+        return resize(image, size, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    ask(f"image/resize,m_fixed,limit_0,{arguments}", picture(*size))
+    assert max(between) <= 3000
+
+
 def png_that_claims(width, height):
     """Return a PNG of a few bytes with the header of a huge one."""
 
