@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -34,6 +33,8 @@ CHUNK_SIZE = 1024 * 1024
 MAX_STEM_SIZE = 120
 
 _PROCESS = re.compile("[0-9a-f]{16}")
+#: What a process writes in its folder: content, and notes.
+_OF_PROCESS = re.compile(rf"{re.escape(LOCK_NAME)}|(?:{re.escape(LOCK_NAME)}-)?[0-9a-f]{{16}}")
 #: A folder, and a name of `file_name`.
 _NOTE = re.compile(r"(?!\.\.?/)([^/]+)/([^/]*-[0-9a-f]{16}(?:\.[^./]*)?)")
 
@@ -154,7 +155,11 @@ class BlobFolder:
             if name not in named:
                 self.remove(folder, name)
         for process_folder in dead:
-            shutil.rmtree(process_folder, ignore_errors=True)
+            with suppress(OSError):  # it stays when somebody put other files there
+                for path in [*process_folder.iterdir()]:
+                    if _OF_PROCESS.fullmatch(path.name):
+                        path.unlink()
+                process_folder.rmdir()
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, size: int) -> None:

@@ -91,7 +91,7 @@ def die(directory, *notes):
     """Leave what a killed process leaves that noted files."""
     dead = directory / ".incoming" / "0123456789abcdef"
     dead.mkdir(mode=0o700)
-    (dead / "half").write_bytes(b"half")
+    (dead / "2123456789abcdef").write_bytes(b"half")
     owner = dead / ".owner"
     owner.write_text("".join(notes))
     owner.chmod(0o600)
@@ -146,6 +146,14 @@ def test_a_note_that_another_user_may_have_written_removes_nothing(open_storage,
     with pytest.raises(UnsafeFileError, match=f"{name}' can be changed by other users"):
         open_storage()
     assert noted.exists()
+
+
+def test_what_a_person_put_into_the_folder_of_a_dead_process_stays(open_storage, directory):
+    open_storage().close()
+    dead = die(directory)
+    (dead / "of a person.txt").write_bytes(b"x")
+    open_storage()
+    assert os.listdir(dead) == ["of a person.txt"]
 
 
 def test_no_folder_but_that_of_a_process_is_removed(open_storage, directory):
