@@ -51,10 +51,10 @@ class FileLocks:
 
     def unlock(self, place: int) -> None:
         """Unlock a place."""
-        with self.mutex:
+        with self.mutex:  # until the file is closed: a child that inherits it would keep the lock
             descriptor = self._held.pop(place, -1)
-        if descriptor >= 0:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Do nothing: a descriptor is open only while its lock is held."""

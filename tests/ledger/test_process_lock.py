@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,24 @@ def test_names_and_uploads_have_files_of_their_own(tmp_path: Path) -> None:
     other.unlock(places[0])
     other.unlock(places[0])
     assert os.listdir("/dev/fd") == before
+
+
+def test_no_fork_begins_while_a_lock_file_is_being_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks, close = FileLocks(f"{tmp_path}/x-lock"), os.close
+    may_fork: list[bool] = []
+    place = locks.place(7)
+    locks.try_lock(place)
+
+    def close_while_another_thread_forks(descriptor: int) -> None:
+        other = threading.Thread(target=lambda: may_fork.append(locks.mutex.acquire(blocking=False)))
+        other.start()
+        other.join()
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", close_while_another_thread_forks)
+    locks.unlock(place)
+    monkeypatch.undo()
+    assert may_fork == [False]
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
