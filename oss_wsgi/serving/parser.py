@@ -148,9 +148,12 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             except ValueError as error:  # of urlsplit, for a target such as http://a]/
                 raise ParsingError("Malformed target") from error
             self.path = _with_one_slash(self.path)
-            if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
-                # A proxy that obeys the other header sees another request (RFC 9112 section 6.3).
-                raise ParsingError("Content-Length together with Transfer-Encoding")
+            if _TRANSFER_ENCODING.search(header_plus):
+                # A proxy that obeys the header which counts for nothing here sees another request.
+                if "CONTENT_LENGTH" in self.headers:  # RFC 9112 section 6.3
+                    raise ParsingError("Content-Length together with Transfer-Encoding")
+                if not self.chunked:  # in HTTP/1.0, or without a value (RFC 9112 section 6.1)
+                    raise ParsingError("Transfer-Encoding without chunks")
             self._check_host(header_plus)
             if "CONNECTION" in self.headers:
                 self.headers["CONNECTION"] = _connection(self.headers["CONNECTION"])

@@ -27,7 +27,7 @@ from oss_wsgi.serving.parser import (
 from ..support.linear import MARGIN, slowdown
 
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
-BOTH = "Content-Length together with Transfer-Encoding"
+BOTH, NO_CHUNKS = "Content-Length together with Transfer-Encoding", "Transfer-Encoding without chunks"
 MALFORMED = "Malformed target"
 MISSING, SEVERAL, INVALID = "Host is missing", "More than one Host", "Host is invalid"
 PLAIN_HOST = re.compile(r"[A-Za-z0-9.-]*(:[0-9]*)?")
@@ -58,6 +58,10 @@ def assert_same(data: bytes, piece: int = 1_000_000) -> None:
     if refusal == BOTH:
         assert b"content-length" in data.lower()
         assert b"transfer-encoding" in data.lower()
+        return
+    if refusal == NO_CHUNKS:
+        assert b"transfer-encoding" in data.lower()
+        assert not outcome(HTTPRequestParser, data, piece)["chunked"]
         return
     if refusal in (MISSING, SEVERAL):
         assert hosts(data) == 0 if refusal == MISSING else hosts(data) > 1
@@ -184,6 +188,21 @@ def test_a_length_together_with_an_encoding_is_refused(lines: str, version: str)
         data = f"POST / HTTP/{version}\r\n{lines}\r\n\r\n5\r\nhello\r\n0\r\n\r\n".encode()
         ours = outcome(RequestParser, data, piece)
         assert (ours["error"], ours["says"]) == (BadRequest, BOTH)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.2"])
+@pytest.mark.parametrize("value", ["", " ,", "chunked", "identity"])
+def test_an_encoding_that_does_not_count_is_refused(value: str, version: str) -> None:
+    """RFC 9112 section 6.1: to a proxy that believes it, the body is no further request."""
+    data = f"POST / HTTP/{version}\r\nHost: a\r\nTransfer-Encoding:{value}\r\n\r\n".encode()
+    for piece in (1, 1_000_000):
+        ours = outcome(RequestParser, data, piece)
+        assert (ours["error"], ours["says"]) == (BadRequest, NO_CHUNKS)
+
+
+def test_an_encoding_without_a_value_is_refused() -> None:
+    data = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n"
+    assert outcome(RequestParser, data)["says"] == NO_CHUNKS
 
 
 @pytest.mark.parametrize("target", ["http://a]/", "http://[a/", "http://a:80]b;c?d=e#f"])
