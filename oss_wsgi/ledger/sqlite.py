@@ -191,7 +191,8 @@ class SQLiteLedger(LoopLedger):
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
-        return int(self._fetch("SELECT count(*) FROM answers")[0][0])
+        count = "SELECT count(*) FROM answers"
+        return int(self._read_by(self._long_reader, lambda connection: connection.execute(count).fetchall())[0][0])
 
     @property
     def place(self) -> Place | None:
@@ -229,7 +230,7 @@ class SQLiteLedger(LoopLedger):
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
         select = "SELECT text FROM texts WHERE name = ?"
-        rows = self._read(lambda connection: connection.execute(select, (name,)).fetchall())
+        rows = self._read(self._writer, lambda connection: connection.execute(select, (name,)).fetchall())
         return rows[0][0] if rows else None
 
     def save(self, name: str, text: str) -> None:
@@ -316,18 +317,19 @@ class SQLiteLedger(LoopLedger):
 
     # Reading.
 
-    def _read(self, work: Callable[[sqlite3.Connection], T], *, in_loop: bool = False) -> T:
+    def _read(self, first: _Connection, work: Callable[[sqlite3.Connection], T], *, in_loop: bool = False) -> T:
         """Return what ``work`` reads: all rows, as a snapshot that stays open keeps the log out of the tables.
 
-        In a server's loop raises LedgerUnavailableError (``ledger_busy``) if both connections are in use.
+        If nobody uses the connection ``first``, that one reads. In a server's loop raises LedgerUnavailableError
+        (``ledger_busy``) if both connections are in use.
         """
-        if self._writer.acquire(blocking=False):  # first choice: it has the pages in memory
+        if first.acquire(blocking=False):
             try:
-                return work(self._writer.opened())
+                return work(first.opened())
             except _ERRORS:
-                self._writer.close()  # the other connection then waits for the locked file, or raises the error again
+                first.close()  # the other connection then waits for the locked file, or raises the error again
             finally:
-                self._writer.release()
+                first.release()
         return self._read_by(self._reader, work, in_loop=in_loop)
 
     def _read_by(self, connection: _Connection, work: Callable[[sqlite3.Connection], T], *, in_loop: bool = False) -> T:
@@ -343,14 +345,15 @@ class SQLiteLedger(LoopLedger):
             connection.release()
 
     def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows by the connection for counting and for sweeps."""
-        return self._read_by(self._long_reader, lambda connection: connection.execute(statement, values).fetchall())
+        """Return all rows, without waiting for a count."""
+        return self._read(self._long_reader, lambda connection: connection.execute(statement, values).fetchall())
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response
 
     def _find(self, identity: UploadIdentity, *, in_loop: bool = False) -> Found:
-        return self._read(lambda connection: _find(connection, identity), in_loop=in_loop)
+        # The writer has the pages in memory.
+        return self._read(self._writer, lambda connection: _find(connection, identity), in_loop=in_loop)
 
     # Writing.
 

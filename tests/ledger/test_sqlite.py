@@ -929,6 +929,23 @@ def test_no_upload_waits_for_a_count_or_for_what_a_sweep_asks(
     assert len(ledger) == 5
 
 
+@pytest.mark.parametrize("question", ["SELECT count(*)", "SELECT object, etag"])
+def test_no_found_upload_waits_for_a_count_or_for_what_a_sweep_asks(
+    ledger: SQLiteLedger, statements: Statements, question: str
+) -> None:
+    """Of an upload that was found, or that came in parts, the ledger is asked whether it is known."""
+    ask = ledger.__len__ if "count" in question else lambda: ledger.known([("object", "etag")])
+    asking = threading.Thread(target=ask)
+
+    def handle_unless_known(transaction: object) -> StoredResponse:
+        assert ledger.known([("another", "etag")]) == set()
+        return SUCCESS
+
+    with statements.held(question, asking.start):
+        assert Call(ledger, identity(), handle_unless_known).outcome() == SUCCESS
+    asking.join()
+
+
 def test_what_another_process_has_just_stored_is_counted(path: Path, ledger: SQLiteLedger) -> None:
     assert len(ledger) == 0
     with SQLiteLedger(path, clock=LedgerClock()) as another:
