@@ -47,10 +47,12 @@ _UNDECIDED = (LedgerUnavailableError, ConfirmationUnavailableError)
 KNOWN: Outcome = "known", None
 _UNREACHABLE: Outcome = "refused", "name_unreachable"
 #: The outcome of an object whose receipt is missing or does not open, by the reason.
-WITHOUT_RECEIPT = {
+_WITHOUT_RECEIPT = {
     "receipt_missing": "no_receipt",
     **dict.fromkeys(("receipt_foreign", "receipt_altered", "receipt_expired"), "foreign"),
 }
+#: The outcomes that the object alone decides, by the reason: they are noted. A refusal is noted once it is told.
+NOTED = {**_WITHOUT_RECEIPT, **dict.fromkeys(("ticket_mismatch", "name_unreachable"), "settled")}
 #: Replaces an object's name in the ledger's entry of an orphan; a hash of object and ETag replaces the ETag.
 _ORPHAN = "oss_wsgi orphan"
 _TOLD = StoredResponse("200 OK", "", b"")
@@ -240,20 +242,20 @@ class LostUploads:
     def noted(self, page: Sequence[ListedObject]) -> dict[str, Outcome]:
         """Return the outcomes, by name, of those objects of a page that ``note`` has noted."""
         found: dict[str, Outcome] = {}
-        for reason, outcome in WITHOUT_RECEIPT.items():
+        for reason, outcome in NOTED.items():
             pairs = [(listed.key, self._mark(listed, reason)) for listed in page if listed.key not in found]
             if pairs:
                 found.update((name, (outcome, reason)) for name, _ in self.ledger.known(pairs))
         return found
 
     def note(self, looked_at: Sequence[tuple[ListedObject, str]]) -> None:
-        """Note objects without a valid receipt, each with the reason, so that no sweep asks OSS for them again."""
+        """Note objects with their reasons, which are in ``NOTED``, so that no sweep asks OSS for them again."""
         if looked_at and not self.dry_run:
             pairs = [(listed.key, self._mark(listed, reason)) for listed, reason in looked_at]
             self.ledger.note(pairs, self.remember_until)
 
     def _mark(self, listed: ListedObject, reason: str) -> str:
-        """Return the mark of an object without a valid receipt; it changes when the object may have got a valid one.
+        """Return the mark of an object's outcome; it changes when the outcome may have changed.
 
         An object that is stored again, or copied onto itself with other metadata, has another time. Other secrets, or a
         longer memory, may open a receipt.
@@ -301,8 +303,8 @@ class LostUploads:
                 raise
             return _UNREACHABLE
         except UnverifiedError as error:
-            if error.reason in WITHOUT_RECEIPT:
-                return WITHOUT_RECEIPT[error.reason], error.reason
+            if error.reason in _WITHOUT_RECEIPT:
+                return _WITHOUT_RECEIPT[error.reason], error.reason
             return self._refuse(cast("Upload", error.upload), error.reason, error.hint)  # set by `Recovery`
         etag = upload.etag or ""
         if etag != listed.etag and not self.unknown([listed._replace(etag=etag)]):

@@ -15,7 +15,7 @@ from ..exceptions import BucketError, BucketRefusedError, BucketUnreachableError
 from ..object_names import has_dot_segment
 from ..settings_check import MAX_EXPIRES
 from ..threads import calls_ahead
-from .recovery import KNOWN, WITHOUT_RECEIPT, LostUploads, Outcome
+from .recovery import KNOWN, NOTED, LostUploads, Outcome
 
 PAGE = 1000
 SAMPLES = 10
@@ -102,10 +102,11 @@ class Sweep:
     """One sweep: lists names under prefixes, and has each unknown object handled.
 
     Each page of 1,000 names costs one request to the bucket and a few look-ups in the ledger. Only objects that nobody
-    has handled or looked at cost a HEAD; up to eight of these run at once, while the handlers run one after another, in
+    has handled or noted cost a HEAD; up to eight of these run at once, while the handlers run one after another, in
     the order of the names.
 
-    :param lost: returns what is known of the objects of a page, handles one object, and notes those without a receipt.
+    :param lost: returns what is known of the objects of a page, handles one object, and notes those that need no more
+        looks.
     :param report: an empty report with the window.
     :param save: stores how far the sweep is; called at most once a second.
     :param clock: returns Unix seconds.
@@ -128,7 +129,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self._saved_at = self.clock()
-        #: Objects without a valid receipt that the ledger has not noted yet, with the reasons.
+        #: Objects that the ledger has not noted yet, with the reasons.
         self._looked_at: list[tuple[ListedObject, str]] = []
         #: The errors of HEAD requests that failed in a row.
         self._failures: list[BucketError] = []
@@ -195,7 +196,7 @@ class Sweep:
         if reason != "name_unreachable":
             self._failures.clear()
             self._has_answered = True
-        if reason in WITHOUT_RECEIPT:
+        if reason is not None and NOTED.get(reason) == outcome:
             self._looked_at.append((listed, reason))
         return outcome, reason
 

@@ -1074,6 +1074,32 @@ def test_only_the_first_sweep_asks_for_objects_without_a_valid_receipt(
         assert report.samples["foreign"] == ["user-dir-prefix/altered", "user-dir-prefix/copied"]
 
 
+def test_an_object_that_is_refused_for_ever_is_asked_for_until_that_is_told(make: Callable[..., Site]) -> None:
+    orphans: list[str | None] = []
+    failures = [RuntimeError("its own problem")]
+
+    def on_orphan(upload: Upload) -> None:
+        if failures:
+            raise failures.pop()
+        orphans.append(upload.object)
+
+    site = make(on_orphan=on_orphan)
+    key = refused_upload(site)
+    stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
+    assert stored is not None
+    site.put("user-dir-prefix/copy", b"hello", stored.headers)
+    outcomes, heads = [], []
+    for _ in range(4):
+        site.bucket.requests.clear()
+        report = site.reconcile()
+        outcomes.append((report.refused, report.settled))
+        heads.append(len(site.heads()))
+        site.clock.advance(HOUR)
+    assert sorted(map(str, orphans)) == sorted(["user-dir-prefix/copy", key])
+    assert outcomes == [(2, 0), (1, 1), (0, 2), (0, 2)]
+    assert heads == [2, 2, 1, 0]
+
+
 @pytest.mark.parametrize("how", ["overwritten", "copied onto itself"])
 def test_an_object_that_gets_a_receipt_later_is_asked_for_again(site: Site, how: str) -> None:
     key, receipt = with_receipt(site)
