@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from oss_wsgi.threads import cached_property
 
 from .errors import OSSError
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
+
+from oss_wsgi.threads import cached_property
 
 from .callbacks.sender import CallbackSender
 from .cors import CORS, CORSRule, stored_rules

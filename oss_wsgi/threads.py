@@ -1,4 +1,7 @@
-"""Calls in threads, with a time limit or ahead of time, and hooks around a fork, which copies locks but no threads."""
+"""Calls in threads, with a time limit or ahead of time, and hooks around a fork, which copies locks but no threads.
+
+``cached_property`` is that of Python 3.12: without a lock.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count, islice
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -76,6 +79,25 @@ def _begin(function: Callable[[], T], thread_name: str) -> tuple[threading.Threa
     thread = threading.Thread(target=work, daemon=True, name=thread_name)
     thread.start()
     return thread, future
+
+
+class cached_property(Generic[T]):  # noqa: N801 - the name that it has in functools
+    """A method whose first result becomes an attribute of its object.
+
+    Up to Python 3.11 that of functools has one lock for all objects of a class. While a thread computes the result, a
+    fork would copy that lock taken. Here two threads may both compute a result, and the last one stays.
+    """
+
+    def __init__(self, method: Callable[[Any], T]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: object, owner: type) -> T:
+        if instance is None:  # of the class
+            return self  # type: ignore[return-value]
+        result = self._method(instance)
+        vars(instance)[self._method.__name__] = result
+        return result
 
 
 class ForkAware:

@@ -9,12 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from oss_wsgi import MemoryLedger
-from oss_wsgi.threads import ForkAware, TimeLimitError, call_within, calls_ahead
+from oss_wsgi.threads import ForkAware, TimeLimitError, cached_property, call_within, calls_ahead
 
 from .support.children import fork, forking
 from .support.waiting import wait_until
@@ -129,6 +129,33 @@ def ignored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setattr(sys, "unraisablehook", ignored.append)
     yield ignored
     ignored.clear()  # their frames keep a test's objects alive
+
+
+class Squared:
+    def __init__(self, number: int, compute: Callable[[], object] = lambda: None) -> None:
+        self.number = number
+        self.compute = compute
+
+    @cached_property
+    def square(self) -> int:
+        """The square."""
+        self.compute()
+        return self.number**2
+
+
+def test_a_cached_property_is_computed_once_for_each_object() -> None:
+    calls: list[int] = []
+    three, four = Squared(3, lambda: calls.append(3)), Squared(4, lambda: calls.append(4))
+    assert [three.square, four.square, three.square] == [9, 16, 9]
+    assert calls == [3, 4]
+    assert cast("Any", Squared).square.__doc__ == "The square."
+
+
+def test_an_object_whose_property_is_computed_keeps_no_other_one_waiting() -> None:
+    def compute() -> None:
+        assert call_within(60, lambda: Squared(4).square, thread_name="another") == 16
+
+    assert Squared(3, compute).square == 9
 
 
 @forking

@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
+
+from oss_wsgi.threads import ForkAware
 
 from ..callbacks.sender import CallbackCall, CallbackRequest
 from ..environ import Address
@@ -215,7 +218,7 @@ class Exchange:
         return 2048 + _size(self)
 
 
-class Journal:
+class Journal(ForkAware):
     """The newest exchanges by their ids, from their beginning on; a new one drops the oldest. Threads may share it.
 
     :ivar bytes: about how many bytes the exchanges take.
@@ -226,7 +229,16 @@ class Journal:
         self._exchanges: OrderedDict[str, tuple[Exchange, int]] = OrderedDict()
         self.bytes = 0
         self.count = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        super().__init__()
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def _renew_in_child(self) -> None:
+        self._lock = threading.RLock()
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange, or what is new of one that is already there, which keeps its place."""

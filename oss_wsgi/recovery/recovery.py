@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import cached_property
 from typing import NamedTuple, cast
 
 from ..bucket import BucketClient, ListedObject, StoredObject
@@ -33,6 +32,7 @@ from ..exceptions import (
 )
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..object_names import MAX_KEY_BYTES, has_dot_segment
+from ..threads import cached_property
 from .delivery import Delivered
 
 Pair = tuple[str, str]

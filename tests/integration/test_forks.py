@@ -191,6 +191,31 @@ def test_threads_that_store_objects_in_the_local_oss_fork_at_once(tmp_path: Path
     assert printed(order, _INDEX, way, tmp_path / "objects") == 120
 
 
+_LOCAL_OSS = """
+from local_oss import LocalOSS
+from webtest import TestApp
+oss = LocalOSS(directory=place, key_bits=512)
+
+def ask():
+    return TestApp(oss).get("/examplebucket/none", status=403).xml.findtext("RequestId")
+
+def use(number):
+    for _ in range(10):
+        asked.add(ask())
+        fork(ask)
+
+asked = set()
+in_threads(use)
+print(json.dumps(len(asked)))
+oss.close()
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_threads_that_ask_the_local_oss_fork_at_once(tmp_path: Path, way: str) -> None:
+    assert printed("others before the package", _LOCAL_OSS, way, tmp_path / "objects") == 60
+
+
 _SERVER = """
 import socket, uuid
 from urllib.parse import urlencode

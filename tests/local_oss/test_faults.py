@@ -5,6 +5,9 @@ import pytest
 
 from local_oss.errors import OSSError
 from local_oss.faults import Faults
+from oss_wsgi.threads import call_within
+
+from ..support.children import fork, forking
 
 
 def names(faults, *wanted):
@@ -121,3 +124,22 @@ def test_two_threads_cannot_pop_one_fault():
         thread.join()
     assert [fault.name for fault in popped] == ["slow_down", "slow_down"]
     assert faults.pop("slow_down") is None
+
+
+@forking
+def test_a_child_that_is_forked_while_a_fault_is_popped_pops_one():
+    def is_popped():
+        return call_within(60, lambda: faults.pop("slow_down"), thread_name="child") is not None
+
+    class Forking(str):
+        """The name of a fault: who compares it with another one forks."""
+
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            fork(is_popped)
+            return str.__eq__(self, other)
+
+    faults = Faults()
+    faults.add("slow_down")
+    assert faults.pop(Forking("slow_down")) is not None

@@ -3,6 +3,9 @@ import tracemalloc
 import pytest
 
 from local_oss.inspector.exchange import MAX_BYTES, MAX_EXCHANGES, MAX_VALUE, Exchange, Journal
+from oss_wsgi.threads import call_within
+
+from ...support.children import fork, forking
 
 
 def test_the_newest_thousand_are_kept():
@@ -85,3 +88,21 @@ def test_clearing_is_news():
     assert journal.exchanges() == []
     assert journal.bytes == 0
     assert journal.count == 2
+
+
+@forking
+def test_a_child_that_is_forked_while_an_exchange_is_added_adds_one():
+    def is_added():
+        call_within(60, lambda: journal.add(Exchange(id="2")), thread_name="child")
+        return len(journal.exchanges()) == 1
+
+    class Forking(str):
+        """The id of an exchange: who looks for it forks."""
+
+        def __hash__(self):
+            fork(is_added)
+            return str.__hash__(self)
+
+    journal = Journal()
+    journal.add(Exchange(id=Forking("1")))
+    assert journal.exchange("1") is not None
