@@ -117,8 +117,8 @@ class BlobFolder:
 
     def open(self, folder: str, name: str) -> BinaryIO | None:
         """Open a file for reading; None if it does not exist."""
-        with suppress(FileNotFoundError):
-            return open(self._directory / folder / name, "rb")
+        with suppress(FileNotFoundError):  # whoever can write to the folder may have put a link in its place
+            return open(self._directory / folder / name, "rb", opener=open_private)
         return None
 
     def remove(self, folder: str, name: str) -> None:

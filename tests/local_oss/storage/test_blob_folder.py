@@ -62,6 +62,18 @@ def test_a_copy_is_whole_whatever_the_system_copies_itself(bucket, monkeypatch, 
     assert content(bucket, "b") == whole
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_in_the_place_of_content_is_not_read(bucket, directory, files, tmp_path, kind):
+    put(bucket, "a")
+    path, victim = directory / "examplebucket" / files()[0], victim_of(tmp_path)
+    path.unlink()
+    plant(kind, path, victim)
+    before = victim.state()
+    with pytest.raises(UnsafeFileError, match=KINDS[kind]):
+        bucket.open("a")
+    assert victim.state() == before
+
+
 def test_content_shorter_than_the_index_says_is_an_error(bucket, directory, files):
     put(bucket, "a")
     os.truncate(directory / "examplebucket" / files()[0], 3)
