@@ -212,11 +212,14 @@ def narrow_folder(path: str | os.PathLike[str]) -> None:
     _narrow_unopened(path, 0o700, _check_folder)
 
 
-def make_private_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder and its missing parents with mode 700; leave existing folders unchanged."""
+def make_private_folder(path: str | os.PathLike[str]) -> bool:
+    """Make a folder and its missing parents with mode 700; leave existing folders unchanged.
+
+    Return whether this call has made the folder.
+    """
     path = os.path.abspath(path)
     if os.path.isdir(path):
-        return
+        return False
     parent = os.path.dirname(path)
     # If a file stands in a folder's place, making a folder below it gives the better error: not a directory.
     if not os.path.exists(parent):
@@ -226,17 +229,28 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
     except FileExistsError:
         if not os.path.isdir(path):
             raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", path) from None
-    else:
-        narrow_folder(path)  # the umask may have removed even the owner's rights
+        return False
+    narrow_folder(path)  # the umask may have removed even the owner's rights
+    return True
 
 
-def make_own_folder(path: str | os.PathLike[str]) -> None:
+def make_own_folder(path: str | os.PathLike[str], *, like: str | os.PathLike[str] | None = None) -> None:
     """Make a folder whose name no person has chosen, with mode 700; one of this user that exists gets it too.
+
+    :param like: a file, if it exists, whose owner gets a folder that root makes by this call.
 
     Raises UnsafeFileError for a link in its place.
     """
-    make_private_folder(path)
+    is_new = make_private_folder(path)
     narrow_folder(path)
+    if is_new and like is not None and sys.platform != "win32" and os.geteuid() == 0:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                owner = os.lstat(like)
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(descriptor)
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> tuple[int, bool]:

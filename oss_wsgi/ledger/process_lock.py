@@ -14,14 +14,17 @@ _FILES = 1024
 
 
 class FileLocks:
-    """Locks of files in the folder ``<path>s``. There are few files, so different uploads may wait for each other."""
+    """Locks of files in the folder ``<path>s``. There are few files, so different uploads may wait for each other.
+
+    :param path: that of the ledger, and ``-lock``.
+    """
 
     def __init__(self, path: str) -> None:
-        self._folder = f"{path}s"
+        self._ledger, self._folder = path.removesuffix("-lock"), f"{path}s"
         self._held: dict[int, int] = {}
         #: Held by each call, and during a fork.
         self.mutex = threading.RLock()
-        make_own_folder(self._folder)
+        self._make_folder()
 
     def place(self, number: int, *, is_name: bool = False) -> int:
         """Return the place for a hash; names and uploads never share a place."""
@@ -29,7 +32,7 @@ class FileLocks:
 
     def try_lock(self, place: int) -> bool:
         """Lock a place; return False if another call or process holds it."""
-        make_own_folder(self._folder)
+        self._make_folder()
         path = os.path.join(self._folder, f"{place:04}")
         with self.mutex:  # a child closes only what is in `_held`
             while True:
@@ -48,6 +51,9 @@ class FileLocks:
                 os.close(descriptor)
                 if is_current:
                     return False
+
+    def _make_folder(self) -> None:
+        make_own_folder(self._folder, like=self._ledger)
 
     def unlock(self, place: int) -> None:
         """Unlock a place."""

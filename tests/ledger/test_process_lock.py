@@ -104,6 +104,20 @@ def test_root_makes_a_lock_file_for_the_owner_of_the_folder(tmp_path: Path) -> N
     assert (tmp_path / "x-locks" / "0007").stat().st_uid == NOBODY
 
 
+@AS_ROOT
+def test_root_makes_the_folder_for_the_owner_of_the_ledger(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    os.chown(tmp_path / "x", NOBODY, NOBODY)
+    locks = FileLocks(f"{tmp_path}/x-lock")
+    os.rmdir(tmp_path / "x-locks")
+    assert locks.try_lock(7)
+    for path in (tmp_path / "x-locks", tmp_path / "x-locks" / "0007"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY)
+    os.chown(tmp_path / "x", 0, 0)
+    FileLocks(f"{tmp_path}/x-lock")
+    assert (tmp_path / "x-locks").stat().st_uid == NOBODY, "an existing folder keeps its owner"
+
+
 def test_a_child_closes_its_copies_of_locks_once(tmp_path: Path) -> None:
     locks = FileLocks(f"{tmp_path}/x-lock")
     place = locks.place(7)
