@@ -154,6 +154,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
                     raise ParsingError("Content-Length together with Transfer-Encoding")
                 if not self.chunked:  # in HTTP/1.0, or without a value (RFC 9112 section 6.1)
                     raise ParsingError("Transfer-Encoding without chunks")
+            self._check_target()
             self._check_host(header_plus)
             if "CONNECTION" in self.headers:
                 self.headers["CONNECTION"] = _connection(self.headers["CONNECTION"])
@@ -162,6 +163,16 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self.version, self.url_scheme = "1.1", self.adj.url_scheme
         if self.content_length:
             self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
+
+    def _check_target(self) -> None:
+        """Raise ParsingError unless the target is a path, ``*``, or a URL with a host (RFC 9112 section 3.2)."""
+        host = self.proxy_netloc
+        if self.proxy_scheme:
+            is_valid = host[:1] not in ("", ":") and _IS_HOST[host]
+        else:
+            is_valid = self.path == "*" or self.path.startswith("/")
+        if not is_valid:
+            raise ParsingError("Malformed target")
 
     def _check_host(self, header_plus: bytes) -> None:
         """Raise ParsingError unless the request names one host; the host of an absolute target counts.
@@ -176,8 +187,6 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if not _IS_HOST[self.headers.get("HOST", "")]:
             raise ParsingError("Host is invalid")
         if self.proxy_netloc:
-            if not _IS_HOST[self.proxy_netloc]:
-                raise ParsingError("Malformed target")
             self.headers["HOST"] = self.proxy_netloc  # RFC 9112 section 3.2.2
 
     def _check_chunks(self) -> None:

@@ -74,8 +74,13 @@ def assert_same(data: bytes, piece: int = 1_000_000) -> None:
     if refusal in (INVALID, MALFORMED):
         parser = HTTPRequestParser(ADJUSTMENTS)
         parser.parse_header(data.lstrip().partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
-        named = parser.headers.get("HOST", "") if refusal == INVALID else parser.proxy_netloc
-        assert PLAIN_HOST.fullmatch(named) is None
+        if refusal == INVALID:
+            assert PLAIN_HOST.fullmatch(parser.headers.get("HOST", "")) is None
+        elif parser.proxy_scheme:
+            assert parser.proxy_netloc[:1] in ("", ":") or PLAIN_HOST.fullmatch(parser.proxy_netloc) is None
+        else:
+            assert parser.path != "*"
+            assert not parser.path.startswith("/")
         return
     assert ours == as_ours(theirs)
     if refusal is None and ours["command"] is not None:
@@ -258,10 +263,17 @@ def test_a_request_names_one_valid_host(lines: list[str], says: str | None) -> N
             assert ours["headers"]["HOST"] == "b:81"
 
 
-@pytest.mark.parametrize("target", ["http://user@a/", "http://a b/", "http://a:b/", "x://a\\b/"])
-def test_an_absolute_target_names_a_valid_host(target: str) -> None:
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("http://user@a/", "http://a b/", "http://a:b/", "x://a\\b/", "http:///", "http://:80/", "http:/a", "http:"),
+        *("a", "a:80", "1:80", ":80", "?a", "**", "mailto:a"),
+    ],
+)
+def test_a_target_is_a_path_or_a_url_with_a_valid_host(target: str) -> None:
     head = f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
     assert outcome(RequestParser, head)["error"] is BadRequest
+    assert_same(head)
 
 
 @pytest.mark.parametrize(
