@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from ..exceptions import SettingsError
-from ..threads import ForkAware
+from ..threads import ForkAware, inherited
 
 #: Scheme of a URL -> redis-py's name for it.
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
@@ -179,6 +179,8 @@ class RedisServer(ForkAware):
     def _renew_in_child(self) -> None:
         self._lock = threading.Lock()
         if self._url:
+            # To close them, redis-py would wait for locks that threads of the parent may have held.
+            inherited.append((self._client, self._idle))
             self._client, self._idle = None, deque()
 
     def _execute(self, *command: str | bytes | int) -> Any:

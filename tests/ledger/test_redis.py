@@ -24,6 +24,7 @@ from oss_wsgi.ledger.redis import RedisLedger
 from oss_wsgi.redis.client import RedisServer, Script
 from tests.support.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
 
+from ..support.children import fork, forking
 from ..support.ledger_programs import POSIX, ROOT
 from ..support.waiting import wait_until
 from . import unwritable
@@ -320,6 +321,26 @@ def test_a_forked_child_uses_the_ledger(redis: Server, is_handling: bool) -> Non
                 os._exit(0 if kept and made and has_thread and not lease_threads() else 1)
             assert os.waitpid(child, 0)[1] == 0
         assert ledger.run_once(identity("t3"), Handler(FAILURE)) == SUCCESS
+
+
+@forking
+def test_a_child_leaves_the_connections_of_its_parent_alone(redis: Server) -> None:
+    """redis-py would wait for locks that threads of the parent may have held."""
+    asked, echo = RedisServer(redis.url), Script.of("return ARGV[1]")
+    calls: list[str] = []
+
+    def use() -> bool:
+        answer = asked.run(echo, [], ["in the child"])
+        asked.close()
+        return (answer, calls) == (b"in the child", [])
+
+    assert asked.run(echo, [], ["before"]) == b"before"
+    pool = asked.client.connection_pool
+    for name in ("release", "disconnect", "reset"):
+        setattr(pool, name, lambda *arguments, name=name, **options: calls.append(name))
+    fork(use)
+    asked.close()
+    assert calls, "the parent's own are closed"
 
 
 def test_ledgers_share_their_place_where_they_share_server_database_and_prefix(redis: Server) -> None:
