@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from oss_wsgi.explanations.text import Text
-from oss_wsgi.threads import ForkAware
+from oss_wsgi.threads import Locked
 
 from .errors import invalid_argument
 
@@ -43,7 +41,7 @@ class Fault:
     details: Mapping[str, Any]
 
 
-class Faults(ForkAware):
+class Faults(Locked):
     """The pending faults, in order; each strikes the first operation that it can. Safe to share between threads.
 
     :param fallback: further faults, for names that none of these has.
@@ -52,16 +50,7 @@ class Faults(ForkAware):
     def __init__(self, fallback: Faults | None = None) -> None:
         self._fallback = fallback
         self._pending: list[tuple[Fault, int | None]] = []
-        self._lock = threading.RLock()
         super().__init__()
-
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        with self._lock:
-            yield
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.RLock()
 
     def add(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Add a fault.

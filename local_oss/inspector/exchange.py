@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import secrets
 import sys
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from oss_wsgi.threads import ForkAware
+from oss_wsgi.threads import Locked
 
 from ..callbacks.sender import CallbackCall, CallbackRequest
 from ..environ import Address
@@ -218,7 +216,7 @@ class Exchange:
         return 2048 + _size(self)
 
 
-class Journal(ForkAware):
+class Journal(Locked):
     """The newest exchanges by their ids, from their beginning on; a new one drops the oldest. Threads may share it.
 
     :ivar bytes: about how many bytes the exchanges take.
@@ -229,16 +227,7 @@ class Journal(ForkAware):
         self._exchanges: OrderedDict[str, tuple[Exchange, int]] = OrderedDict()
         self.bytes = 0
         self.count = 0
-        self._lock = threading.RLock()
         super().__init__()
-
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        with self._lock:
-            yield
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.RLock()
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange, or what is new of one that is already there, which keeps its place."""

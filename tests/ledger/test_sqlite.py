@@ -918,32 +918,21 @@ def test_no_upload_waits_for_a_count_or_for_what_a_sweep_asks(
     """In a large file these take long."""
     ask = ledger.__len__ if "count" in question else lambda: ledger.known([("object", "etag")])
     asking = threading.Thread(target=ask)
+
+    def handle_unless_known(transaction: object) -> StoredResponse:
+        assert ledger.known([("another", "etag")]) == set()
+        return SUCCESS
+
     ledger.check()
     with statements.held(question, asking.start):
         pending = ledger.begin_once(identity("in the loop"), Handler())
         assert isinstance(pending, Pending)
         assert pending.settle(lambda: None)
         uploads = [Call(ledger, identity(f"t{number}"), Handler()) for number in range(4)]
-        assert [upload.outcome() for upload in uploads] == [SUCCESS] * 4
+        uploads.append(Call(ledger, identity("found, or in parts"), handle_unless_known))
+        assert [upload.outcome() for upload in uploads] == [SUCCESS] * 5
     asking.join()
-    assert len(ledger) == 5
-
-
-@pytest.mark.parametrize("question", ["SELECT count(*)", "SELECT object, etag"])
-def test_no_found_upload_waits_for_a_count_or_for_what_a_sweep_asks(
-    ledger: SQLiteLedger, statements: Statements, question: str
-) -> None:
-    """Of an upload that was found, or that came in parts, the ledger is asked whether it is known."""
-    ask = ledger.__len__ if "count" in question else lambda: ledger.known([("object", "etag")])
-    asking = threading.Thread(target=ask)
-
-    def handle_unless_known(transaction: object) -> StoredResponse:
-        assert ledger.known([("another", "etag")]) == set()
-        return SUCCESS
-
-    with statements.held(question, asking.start):
-        assert Call(ledger, identity(), handle_unless_known).outcome() == SUCCESS
-    asking.join()
+    assert len(ledger) == 6
 
 
 def test_what_another_process_has_just_stored_is_counted(path: Path, ledger: SQLiteLedger) -> None:
