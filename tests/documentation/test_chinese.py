@@ -19,6 +19,7 @@ ENGLISH_ONLY = {
     *("architecture.md", "content-types.md", "hosting-facts.md", "protocol.md"),
     *("reference/command-line.md", "reference/environ.md", "reference/http.md", "reference/local-oss.md"),
     "reference/metrics.md",
+    "reference/versions.md",
 }
 #: Pages that have no Chinese one yet, one a line: take a page out that you have translated.
 MISSING: set[str] = set()
