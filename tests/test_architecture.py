@@ -226,7 +226,7 @@ def test_a_stranger_finds_the_rooms_at_a_glance() -> None:
 def test_the_top_level_holds_what_the_design_lists() -> None:
     listed = {"oss_wsgi", "local_oss", "static", "tests", "docs", "examples", "server.py", "setup.cfg"}
     listed |= {"pyproject.toml", "README.zh-CN.md"}
-    listed |= {"README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "MANIFEST.in"}
+    listed |= {"README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "MANIFEST.in", "CITATION.cff"}
     made_by_tools = {"build", "dist", "node_modules"}
     names = {p.name for p in ROOT.iterdir() if not p.name.startswith((".", "__")) and p.suffix != ".egg-info"}
     assert names - made_by_tools <= listed
