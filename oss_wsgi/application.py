@@ -264,6 +264,7 @@ class DirectUpload:
             settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
         )
         self._forms = forms
+        self._has_handler = forward_callback or on_upload is not None
         self._form_user = form_user
 
         @functools.cache
@@ -295,7 +296,7 @@ class DirectUpload:
             signed_ids=signed_ids,
             request_for=FoundRequest(self._callback_path, url),
         )
-        _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback, bool(forms))
+        _warn_of_unheard_uploads(settings, prefix, self._has_handler, bool(forms))
         _warn_of_v1(settings)
         self.direct_uploads = (self, *direct_uploads_of(app))
         self._build()
@@ -423,6 +424,26 @@ class DirectUpload:
     def has_known(self) -> bool:
         """Whether a ``known`` tells sweeps which uploads the application has handled."""
         return self._known is not None
+
+    @property
+    def has_authorize(self) -> bool:
+        """Whether an ``authorize`` decides who may upload."""
+        return self._gate_options["authorize"] is not None
+
+    @property
+    def has_handler(self) -> bool:
+        """Whether the application gets uploads: by ``on_upload`` or ``forward_callback``."""
+        return self._has_handler
+
+    @property
+    def forms(self) -> bool | Literal["inject"]:
+        """What the constructor got as ``forms``."""
+        return self._forms
+
+    @property
+    def credentials(self) -> CredentialsProvider | None:
+        """The provider of the access key; None if the settings' own key signs."""
+        return self._credentials
 
     def handle_event(self, body: bytes | str) -> list[EventOutcome]:
         """Handle the uploads that a message of OSS names, unless they were handled before.

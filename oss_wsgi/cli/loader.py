@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..application import DirectUpload, direct_uploads_of
 from ..exceptions import SettingsError
 from ..explanations.text import Text
 from ..serving import until_stopped
@@ -82,6 +83,22 @@ def load_application(name: str) -> WSGIApplication:
         problem = Text("{1} is no WSGI application: {2}.", name, error)
         raise CannotLoadError(Text("{1}\n{2}", problem, _NO_APPLICATION)) from error
     return application
+
+
+def load_direct_upload(name: str) -> DirectUpload:
+    """Return the one DirectUpload that a name leads to. Raises CannotLoadError and SettingsError."""
+    loaded = load(name)
+    shown = (loaded,) if isinstance(loaded, DirectUpload) else direct_uploads_of(loaded)
+    if len(shown) != 1:
+        raise CannotLoadError(
+            Text(
+                "{1} is a {2}, not a DirectUpload: if middleware wraps your DirectUpload, give the DirectUpload a "
+                "variable of its own, and name that.",
+                name,
+                type(loaded).__name__,
+            )
+        )
+    return shown[0]
 
 
 def load_authorize(name: str) -> Callable[[webob.Request], Grant | None]:

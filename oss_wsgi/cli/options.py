@@ -13,6 +13,7 @@ from ..log_format import FORMATS
 from ..serving.option_types import address, count, positive_seconds, seconds
 from ..settings import TABLE, Setting, Settings, duration, with_secrets_read
 from .parser import CommandParser
+from .terminal import MisuseError
 
 DESCRIPTION = (
     "Serve an upload page, its signatures and the callbacks of OSS. "
@@ -165,6 +166,13 @@ def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
             "handled again with the other. Leave one of them out."
         )
     return {**arguments.environ, **options}
+
+
+def refuse_settings(arguments: argparse.Namespace, application: str) -> None:
+    """Raise MisuseError for options of settings beside an application, which has settings of its own."""
+    given = [f"--{row.name.replace('_', '-')}" for row in TABLE if getattr(arguments, row.variable, None) is not None]
+    if given:
+        raise MisuseError(f"{application} has settings of its own: leave out {', '.join(given)}.")
 
 
 def settings_of(environ: Mapping[str, str], required: Sequence[str] = ()) -> Settings:

@@ -15,14 +15,14 @@ from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
-from ..application import DirectUpload, direct_uploads_of
+from ..application import DirectUpload
 from ..exceptions import BucketError, LedgerUnavailableError, SweepRunningError
 from ..ledger.memory import MemoryLedger
 from ..recovery.sweep import OUTCOMES, Reconciliation
-from ..settings import TABLE, Settings
+from ..settings import Settings
 from ..site import site
-from .loader import load
-from .options import BUCKET_SETTINGS, EPILOG, add_settings, duration_argument, environ_of
+from .loader import load_direct_upload
+from .options import BUCKET_SETTINGS, EPILOG, add_settings, duration_argument, environ_of, refuse_settings
 from .terminal import FailedError, MisuseError, plain, progress
 
 #: As tqdm reads it.
@@ -148,17 +148,8 @@ def _application(arguments: Namespace) -> DirectUpload:
                 "no bucket is set: name your application as MODULE:NAME, or set the OSS_* variables of your server."
             )
         return site(settings)
-    given = [f"--{row.name.replace('_', '-')}" for row in TABLE if getattr(arguments, row.variable, None) is not None]
-    if given:
-        raise MisuseError(f"{arguments.application} has settings of its own: leave out {', '.join(given)}.")
-    loaded = load(arguments.application)
-    shown = (loaded,) if isinstance(loaded, DirectUpload) else direct_uploads_of(loaded)
-    if len(shown) != 1:
-        raise MisuseError(
-            f"{arguments.application} is a {type(loaded).__name__}, not a DirectUpload: if middleware wraps your "
-            "DirectUpload, give the DirectUpload a variable of its own, and name that."
-        )
-    return shown[0]
+    refuse_settings(arguments, arguments.application)
+    return load_direct_upload(arguments.application)
 
 
 def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:

@@ -55,7 +55,7 @@ _FIX_CHANGED_PATH = (
 def check_callback_url(context: CheckContext) -> Iterator[Finding]:
     """Check OSS's rules: a region with callbacks; at most five URLs, http or https, no IPv6, public, a name for SNI."""
     context.require("OSS_REPORT_BY", "OSS_REGION")
-    text = context.environ.get("OSS_CALLBACK_URL", "").strip()
+    text = context.callback_url
     if context.settings.pages_report:
         yield warning(_IGNORED, "Remove OSS_CALLBACK_URL, or set OSS_REPORT_BY=oss.") if text else ok(_NO_CALLBACKS)
         return

@@ -13,7 +13,8 @@ from ...exceptions import GrantError, OSSWSGIError
 from ...explanations.text import Text, sentences
 from ...signing.grant import ACLS, Grant
 from ..http_client import signature_endpoint
-from ..options import EPILOG, add_settings, environ_of
+from ..loader import load_direct_upload
+from ..options import EPILOG, add_settings, environ_of, refuse_settings
 from ..terminal import MisuseError, coloured, plain, said, waiting
 from .browser import check_host, check_page, check_signature
 from .callback import check_answer, check_callback, check_callback_url
@@ -94,6 +95,11 @@ def add(subparsers: Any) -> None:
         choices=ACLS,
         help="acl of your Grant, also for the test upload; of a public one the check `public` asks the bucket",
     )
+    parser.add_argument(
+        "--app",
+        metavar="MODULE:NAME",
+        help="check this application, loaded as by `serve --app`: its settings, ledger, authorize, handler and forms",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(parser)
     parser.set_defaults(run=run)
@@ -110,8 +116,11 @@ def run(arguments: Namespace) -> int:
             raise MisuseError(f"{option} is for the test upload, which only --write makes: add --write.")
     if arguments.data is not None and not arguments.handler:
         raise MisuseError("--data is for the application's handler, which only --handler calls: add --handler.")
+    if arguments.app is not None:
+        refuse_settings(arguments, arguments.app)
     context = CheckContext(
         environ_of(arguments),
+        app=None if arguments.app is None else load_direct_upload(arguments.app),
         writes=writes,
         grant=_grant(arguments.user or DEFAULT_USER, arguments.data, arguments.acl),
         calls_handler=arguments.handler,

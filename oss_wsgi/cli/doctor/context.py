@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from ...application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH
+from ...application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, ReceiptBook, TicketBook
-from ...credentials import Credentials, StaticCredentialsProvider
+from ...credentials import Credentials, StaticCredentialsProvider, valid_credentials
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...explanations.text import Text, joined, sentences
 from ...http import DEFAULT_PORTS
 from ...sdk.client import SDKClient
 from ...sdk.credentials import access_key
-from ...settings import TABLE, Settings
+from ...settings import TABLE, Settings, with_secrets_read
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost
@@ -141,6 +141,7 @@ class CheckContext:
 
     A member that cannot be computed raises NotCheckedError, which ends the check that needs it.
 
+    :param app: the application; its settings count in place of those of ``environ``.
     :param writes: whether the check that uploads an object runs too.
     :param grant: what the application reads of that upload as ``Upload.user`` and ``Upload.data``.
     :param calls_handler: whether the application's handler gets that upload.
@@ -149,13 +150,17 @@ class CheckContext:
     """
 
     environ: Mapping[str, str]
+    app: DirectUpload | None = None
     writes: bool = False
     grant: Grant = _DEFAULT_GRANT
     calls_handler: bool = False
     signature_url: str | None = None
 
     def __post_init__(self) -> None:
-        self._settings, self._invalid, self.problems = _read_settings(self.environ)
+        if self.app is None:
+            self._settings, self._invalid, self.problems = _read_settings(self.environ)
+        else:
+            self._settings, self._invalid, self.problems = with_secrets_read(self.app.settings), frozenset(), ()
 
     def require(self, *variables: str) -> None:
         """Raise NotCheckedError if one of these variables is invalid."""
@@ -178,8 +183,15 @@ class CheckContext:
 
     @functools.cached_property
     def credentials(self) -> Credentials:
-        """Return the access key from the settings, or the one that the official library finds."""
+        """Return the access key of the application's provider, of the settings, or that the official library finds."""
         settings = self.settings
+        if self.app is not None and self.app.credentials is not None:
+            try:
+                return valid_credentials(self.app.credentials, time.time())
+            except CredentialsError as cause:
+                raise NotCheckedError(
+                    error(Text("there is no access key: {1}", in_words(str(cause))), "Fix the application's provider.")
+                ) from cause
         if not settings.credentials_library:
             self.require(*_KEY_VARIABLES)
         try:
@@ -213,6 +225,13 @@ class CheckContext:
     def is_local_oss(self) -> bool:
         """Return whether the bucket is one of a local OSS, which calls private addresses too."""
         return is_private(urlsplit(self.host).hostname or "")
+
+    @property
+    def callback_url(self) -> str:
+        """Return OSS_CALLBACK_URL as it is written, or the application's; "" if there is none."""
+        if self.app is not None:
+            return self.app.settings.callback_url or ""
+        return self.environ.get("OSS_CALLBACK_URL", "").strip()
 
     @property
     def callback_urls(self) -> list[str]:

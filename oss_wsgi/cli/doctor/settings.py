@@ -12,6 +12,8 @@ from ...callback.public_keys import OSS_PUBLIC_KEY_URLS, fingerprint
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...explanations.rows import row_of
 from ...explanations.text import Text
+from ...ledger.base import Ledger
+from ...ledger.memory import MemoryLedger
 from ...ledger.url import is_url, ledger_from, shown
 from ..refusals import read_refusal
 from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
@@ -48,19 +50,48 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
             "Set the same OSS_TICKET_SECRET for all processes, and for this command: its probe needs the secret. "
             "`openssl rand -hex 32` makes one, `export OSS_TICKET_SECRET=THE-VALUE` sets it.",
         )
-    if settings.ledger is None:
+    yield from _check_ledger(context)
+    yield from _check_application(context) if context.app is not None else _check_anonymous(context)
+
+
+def _check_application(context: CheckContext) -> Iterator[Finding]:
+    """Check who may upload, who is told, and what becomes of forms, in the application that was loaded."""
+    app = context.app
+    if app is None:
+        return
+    if app.has_authorize:
+        yield ok("an authorize callable decides who may upload")
+    elif context.settings.allow_anonymous:
         yield warning(
-            "OSS_LEDGER is not set: each process remembers handled uploads by itself, until it restarts",
-            "Set OSS_LEDGER to a file on a local disk, unless you pass a ledger to DirectUpload: "
-            "`export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3`.",
+            "anybody may upload: OSS_ALLOW_ANONYMOUS is on, and the DirectUpload has no authorize callable",
+            "Pass an authorize callable: `DirectUpload(app, settings, authorize=allow)`.",
         )
     else:
-        yield from _check_ledger(settings.ledger)
-    if not settings.allow_anonymous:
+        yield error(
+            "nobody gets a signature: the DirectUpload has no authorize callable, and OSS_ALLOW_ANONYMOUS is off",
+            "Pass an authorize callable: `DirectUpload(app, settings, authorize=allow)`.",
+        )
+    if app.has_handler:
+        yield ok("the application gets each upload")
+    elif app.forms:
+        yield ok("the application gets files by its forms, and no upload by itself")
+    else:
+        yield warning(
+            "the application hears of no upload: the DirectUpload has neither on_upload nor forward_callback",
+            "Pass one of them, if uploads concern the application: `DirectUpload(app, settings, on_upload=save)`.",
+        )
+    if app.forms:
+        yield ok(Text("forms bring files that went straight to OSS (forms={1})", repr(app.forms)))
+
+
+def _check_anonymous(context: CheckContext) -> Iterator[Finding]:
+    """Say what the setting means for an application that is unknown."""
+    if not context.settings.allow_anonymous:
         yield warning(
             "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload has an authorize callable",
-            "If it has one, all is well. If not, pass one: `DirectUpload(app, settings, authorize=allow)`. Turn the "
-            "variable on only where everybody may upload without a login, as on the page of oss-wsgi serve.",
+            "See whether the application has one: `oss-wsgi doctor --app MODULE:NAME`. If it has none, pass one: "
+            "`DirectUpload(app, settings, authorize=allow)`. Turn the variable on only where everybody may upload "
+            "without a login, as on the page of oss-wsgi serve.",
         )
     elif not context.is_local_oss:
         yield warning(
@@ -70,8 +101,24 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _check_ledger(named: str) -> Iterator[Finding]:
-    """Open the ledger and write to it, as the application will; of a file that does not exist yet, check the folder."""
+def _check_ledger(context: CheckContext) -> Iterator[Finding]:
+    """Check the ledger of the application, or else the one of the settings."""
+    app, named = context.app, context.settings.ledger
+    if app is not None and not isinstance(app.ledger, MemoryLedger):
+        fix = "Check the ledger that the application has, as the user who runs it."
+        yield from _check_written(app.ledger, type(app.ledger).__name__, fix)
+    elif app is not None or named is None:
+        yield warning(
+            "OSS_LEDGER is not set: each process remembers handled uploads by itself, until it restarts",
+            "Set OSS_LEDGER to a file on a local disk, unless you pass a ledger to DirectUpload: "
+            "`export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3`.",
+        )
+    else:
+        yield from _check_named_ledger(named)
+
+
+def _check_named_ledger(named: str) -> Iterator[Finding]:
+    """Open a ledger and write to it, as the application will; of a file that does not exist yet, check the folder."""
     is_server = is_url(named)
     fix = "Check the file, its folder and their permissions, as the user who runs the application."
     if is_server:
@@ -85,16 +132,23 @@ def _check_ledger(named: str) -> Iterator[Finding]:
         return
     try:
         with contextlib.closing(ledger_from(named, clock=time.time, threads=1)) as ledger:
-            ledger.check()
-            place = getattr(ledger, "place", None)
+            yield from _check_written(ledger, shown(named) if is_server else repr(named), fix)
     except (SettingsError, LedgerUnavailableError) as cause:
         yield error(getattr(cause, "hint", str(cause)), fix)
+
+
+def _check_written(ledger: Ledger, name: str, fix: str) -> Iterator[Finding]:
+    """Check that a ledger can be written to, and say whether other machines can share it."""
+    try:
+        ledger.check()
+    except LedgerUnavailableError as cause:
+        yield error(cause.hint, fix)
+        return
+    place = getattr(ledger, "place", None)
+    if place is None or place.is_of_one_machine:
+        yield ok(Text("the ledger {1} can be written to, and belongs to this machine only", name))
     else:
-        name = shown(named) if is_server else repr(named)
-        if place is None or place.is_of_one_machine:
-            yield ok(Text("the ledger {1} can be written to, and belongs to this machine only", name))
-        else:
-            yield ok(Text("the ledger {1} can be written to, fingerprint {2}", name, place.fingerprint))
+        yield ok(Text("the ledger {1} can be written to, fingerprint {2}", name, place.fingerprint))
 
 
 def check_credentials(context: CheckContext) -> Iterator[Finding]:

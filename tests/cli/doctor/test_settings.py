@@ -43,6 +43,64 @@ def test_a_missing_setting_that_production_needs_is_yellow(
     assert message in finding_of("settings", deployment.environ | change, "yellow")["said"]
 
 
+SHOP = """
+import os
+from oss_wsgi import DirectUpload, MemoryLedger, Settings
+settings = Settings.from_environ(os.environ)
+options = dict(authorize=lambda request: None, on_upload=lambda upload: None)
+application = DirectUpload(lambda environ, start: [], settings, forms="inject", **options)
+deaf = DirectUpload(lambda environ, start: [], settings, ledger=MemoryLedger(clock=lambda: 0.0))
+two = [application, deaf]
+"""
+
+
+def findings_of_application(name: str, environ: dict[str, str], folder: Path, status: int = 0) -> dict[str, list[str]]:
+    """Return what `doctor --app` says of the settings, by colour."""
+    (folder / "shop.py").write_text(SHOP)
+    command = ["doctor", "--app", name, "--only", "settings", "--json"]
+    process = oss_wsgi(*command, status=status, cwd=folder, **environ)
+    found: dict[str, list[str]] = {}
+    for finding in json.loads(process.stdout):
+        found.setdefault(finding["colour"], []).append(finding["said"])
+    return found
+
+
+def test_an_application_shows_who_may_upload_and_what_it_hears(deployment: Deployment, tmp_path: Path) -> None:
+    found = findings_of_application("shop:application", {**deployment.environ, "OSS_ALLOW_ANONYMOUS": ""}, tmp_path)
+    assert set(found) == {"green"}
+    said = "; ".join(found["green"])
+    for part in ("an authorize callable decides", "gets each upload", "(forms='inject')", "SQLiteLedger can be"):
+        assert part in said
+
+
+def test_an_application_without_any_of_it_is_told_what_it_lacks(deployment: Deployment, tmp_path: Path) -> None:
+    environ = {**deployment.environ, "OSS_ALLOW_ANONYMOUS": ""}
+    found = findings_of_application("shop:deaf", environ, tmp_path, status=1)
+    assert found["red"][0].startswith("nobody gets a signature")
+    assert [said.partition(":")[0] for said in found["yellow"]] == [
+        "OSS_LEDGER is not set",
+        "the application hears of no upload",
+    ]
+    found = findings_of_application("shop:deaf", deployment.environ, tmp_path)
+    assert any(said.startswith("anybody may upload") for said in found["yellow"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--app", "shop:two"], "shop:two is a list, not a DirectUpload"),
+        (["--app", "shop:nothing"], "shop:nothing cannot be loaded"),
+        (["--app", "shop:application", "--bucket", "b"], "has settings of its own: leave out --bucket"),
+    ],
+)
+def test_an_application_that_cannot_be_checked_is_misuse(
+    words: list[str], message: str, deployment: Deployment, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    process = oss_wsgi("doctor", *words, status=2, cwd=tmp_path, **deployment.environ)
+    assert message in process.stderr
+
+
 def test_anonymous_uploads_to_a_real_bucket_are_yellow(deployment: Deployment) -> None:
     real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
     assert "anybody may upload" in finding_of("settings", deployment.environ | real, "yellow")["said"]
