@@ -20,6 +20,7 @@ FILE = Path(__file__).with_suffix(".txt")
 MODULES = (
     "oss_wsgi",
     "oss_wsgi.asgi",
+    "oss_wsgi.django",
     "oss_wsgi.exceptions",
     "oss_wsgi.log_format",
     "oss_wsgi.site",
