@@ -25,7 +25,14 @@ from .callbacks.sender import CallbackSender, HTTPTransport, WSGITransport
 from .callbacks.signing_key import CallbackKey
 from .cors import CORS
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name, is_endpoint
-from .errors import OSSError, Response, insufficient_storage, is_disk_full
+from .errors import (
+    TROUBLESHOOT,
+    TROUBLESHOOT_INTERNATIONAL,
+    OSSError,
+    Response,
+    insufficient_storage,
+    is_disk_full,
+)
 from .faults import ENVIRON_KEY, ConnectionDroppedError, Faults
 from .inspector.access import object_headers
 from .inspector.exchange import Exchange
@@ -47,6 +54,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ASSUME_ROLE = "AssumeRole"
+
+#: The headers that come before OSS's own, of which the last is the EC.
+_FIRST = ("Content-Type", "Content-Length")
+_EC = "x-oss-ec"
 
 logger = logging.getLogger(__name__)
 
@@ -205,6 +216,7 @@ class LocalOSS(Service):
         inspected = self.inspector.answer(environ)
         if inspected:
             inspected.headers.insert(0, ("Date", formatdate(started, usegmt=True)))
+            _complete(inspected, environ["REQUEST_METHOD"])
             return _send(environ, start_response, inspected)
         exchange = Exchange.of(environ, started)
         self.inspector.begin(exchange)
@@ -218,15 +230,24 @@ class LocalOSS(Service):
         except Exception as error:
             refusal = error if isinstance(error, OSSError) else _internal_error(error, exchange.id)
             self._note_error(resolver, exchange, refusal)
-            response = refusal.response(exchange.id, environ.get("HTTP_HOST") or host_name(environ))
+            host = environ.get("HTTP_HOST") or host_name(environ)
+            is_international = self.options.international
+            response = refusal.response(
+                exchange.id, host, TROUBLESHOOT_INTERNATIONAL if is_international else TROUBLESHOOT
+            )
             _drop_frames(error)
-        response.headers[:0] = [
+        response.headers += self._cors(resolver).headers(environ)
+        _complete(response, environ["REQUEST_METHOD"])
+        milliseconds = max(0, round((self.options.clock() - started) * 1000))
+        response.headers = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
+            *(pair for pair in response.headers if pair[0] in _FIRST),
             ("x-oss-request-id", exchange.id),
-            ("x-oss-server-time", str(max(0, round((self.options.clock() - started) * 1000)))),
+            *(pair for pair in response.headers if pair[0] not in (*_FIRST, _EC)),
+            ("x-oss-server-time", str(milliseconds)),
+            *(pair for pair in response.headers if pair[0] == _EC),
         ]
-        response.headers += self._cors(resolver).headers(environ)
         shown = b"" if exchange.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
         exchange.finish(response.status, response.headers, shown)
         self.inspector.record(exchange)
@@ -309,9 +330,9 @@ class LocalOSS(Service):
             names_bucket=resolver.names(address),
         )
         response = find_operation(request).handle(request)
-        if self.inspector.has_pages and method in ("GET", "HEAD") and address.key:
-            # The pages share the origin of the objects.
-            response.headers += object_headers(dict(response.headers).get("Content-Type", ""))
+        content_type = dict(response.headers).get("Content-Type")
+        if self.inspector.has_pages and method in ("GET", "HEAD") and address.key and content_type:
+            response.headers += object_headers(content_type)  # the pages share the origin of the objects
         return response
 
     def _request_faults(self, environ: WSGIEnvironment) -> Faults:
@@ -360,16 +381,23 @@ def _drop_frames(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _send(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+def _complete(response: Response, method: str) -> None:
+    """Add the headers that follow from the body."""
     headers, body = response.headers, response.body
+    if not isinstance(body, bytes):
+        return
+    if response.status != 304 and not any(name == "Content-Length" for name, _ in headers):
+        headers.append(("Content-Length", str(len(body))))
+    if method == "HEAD" and response.status >= 400:
+        # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
+        headers.append(("x-oss-err", b64encode(body).decode()))
+
+
+def _send(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+    body = response.body
     if isinstance(body, bytes):
-        if response.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
-            headers.append(("Content-Length", str(len(body))))
-        if environ["REQUEST_METHOD"] == "HEAD" and response.status >= 400:
-            # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
-            headers.append(("x-oss-err", b64encode(body).decode()))
         body = [] if environ["REQUEST_METHOD"] == "HEAD" or response.status in (204, 304) else [body]
-    start_response(response.status_line, headers)
+    start_response(response.status_line, response.headers)
     return body
 
 

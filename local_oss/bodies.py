@@ -15,6 +15,8 @@ from .storage.storage import Incoming
 
 CHUNK_SIZE = 256 * 1024
 
+_NO_DIGEST = "0017-00000503"
+
 
 class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
@@ -34,9 +36,9 @@ def content_md5(text: str) -> bytes:
     try:
         digest = base64.b64decode(text, validate=True)
     except ValueError:
-        raise invalid_digest() from None
+        raise invalid_digest(text, _NO_DIGEST) from None
     if text and len(digest) != 16:
-        raise invalid_digest()
+        raise invalid_digest(text, _NO_DIGEST)
     return digest
 
 
@@ -47,13 +49,14 @@ def receive_body(request: Request, incoming: Incoming) -> None:
         message = "Your proposed upload exceeds the maximum allowed size."
         members = {"MaxSizeAllowed": str(MAX_OBJECT_SIZE), "ProposedSize": request.environ["CONTENT_LENGTH"]}
         raise OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
-    digest = content_md5(request.headers.get("content-md5", ""))
+    header = request.headers.get("content-md5", "")
+    digest = content_md5(header)
     source = request.environ["wsgi.input"]
     incoming.receive(chunks(source, size), source)
     if incoming.size < size:
         raise _incomplete_body()
     if digest and not hmac.compare_digest(digest, bytes.fromhex(incoming.md5)):
-        raise invalid_digest()
+        raise invalid_digest(header)
 
 
 def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
@@ -65,9 +68,10 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
     body: bytes = environ["wsgi.input"].read(length) if length else b""
     if len(body) < length:
         raise _incomplete_body()
-    digest = environ.get("HTTP_CONTENT_MD5", "").strip()
-    if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
-        raise invalid_digest()
+    header = environ.get("HTTP_CONTENT_MD5", "").strip()
+    digest = content_md5(header)
+    if digest and digest != hashlib.md5(body, usedforsecurity=False).digest():
+        raise invalid_digest(header)
     return body
 
 

@@ -113,6 +113,11 @@ def parser() -> argparse.ArgumentParser:
         help="with --dir: make a new access key and callback key; keep the objects",
     )
     add(
+        "--international",
+        action="store_true",
+        help="let errors name the page of OSS's international site, as for accounts of that site",
+    )
+    add(
         "words",
         nargs="*",
         metavar="COMMAND",

@@ -61,12 +61,16 @@ class CORSRule:
             and all(_matches_any(header, self.allowed_headers) for header in headers)
         )
 
-    def headers(self, origin: str) -> Headers:
-        """Return the headers of the response to an actual request, as opposed to a preflight."""
-        if _matches_any(origin, [allowed for allowed in self.allowed_origins if allowed != "*"]):
+    def headers(self, origin: str, allowed: Headers | None = None) -> Headers:
+        """Return the headers of a response.
+
+        :param allowed: what a preflight says besides.
+        """
+        if _matches_any(origin, [each for each in self.allowed_origins if each != "*"]):
             headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
         else:
             headers = [("Access-Control-Allow-Origin", "*")]
+        headers += allowed or []
         if self.expose_headers:
             headers.append(("Access-Control-Expose-Headers", ", ".join(self.expose_headers)))
         return headers
@@ -81,7 +85,7 @@ class CORS:
     """
 
     rules: Sequence[CORSRule]
-    vary: bool = True
+    vary: bool = False
     always_allowed: Sequence[str] = ()
 
     def headers(self, environ: Mapping[str, Any]) -> Headers:
@@ -111,10 +115,10 @@ class CORS:
         rule = self._find(origin, method, [name for name in names if name.lower() not in self.always_allowed])
         if rule is None:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000602")
-        headers = rule.headers(origin)
-        headers.append(("Access-Control-Allow-Methods", ", ".join(rule.allowed_methods)))
+        allowed = [("Access-Control-Allow-Methods", ", ".join(rule.allowed_methods))]
         if names:
-            headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
+            allowed.append(("Access-Control-Allow-Headers", ", ".join(names)))
+        headers = rule.headers(origin, allowed)
         if rule.max_age_seconds is not None:
             headers.append(("Access-Control-Max-Age", str(rule.max_age_seconds)))
         return Response(200, headers)
@@ -176,6 +180,7 @@ def _read_rule(element: ElementTree.Element) -> CORSRule:
         if child.tag not in _CHILDREN:
             raise malformed_xml()
         texts[child.tag].append((child.text or "").strip())
+    texts["AllowedMethod"] = [method.upper() for method in texts["AllowedMethod"]]
     origins, methods, headers, exposed, ages = map(tuple, texts.values())
     if not origins or not methods or len(ages) > 1:
         raise malformed_xml()

@@ -12,7 +12,9 @@ from xml.sax.saxutils import escape
 
 Headers = list[tuple[str, str]]
 
+#: Where an EC is explained: for accounts of the Chinese site, and for those of the international one.
 TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
+TROUBLESHOOT_INTERNATIONAL = "https://api.alibabacloud.com/troubleshoot?q="
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_IN_HEADER = re.compile("[\x00-\x1f\x7f]")
@@ -44,7 +46,8 @@ class ErrorText:
 class OSSError(Exception):
     """A refusal: status, code, message, EC and any further XML members.
 
-    `headers` holds what the response carries beside the XML.
+    `headers` holds what the response carries beside the XML, `denied` the elements of AccessDeniedDetail: which right a
+    policy denies.
     """
 
     def __init__(self, status: int, code: str, message: str, ec: str = "", **members: str) -> None:
@@ -55,23 +58,41 @@ class OSSError(Exception):
         self.ec = ec
         self.members = members
         self.headers: Headers = []
+        self.denied: Mapping[str, str] = {}
 
-    def response(self, request_id: str, host_id: str) -> Response:
-        """Return the response with the error as XML, its elements in OSS's order."""
+    def response(self, request_id: str, host_id: str, troubleshoot: str = TROUBLESHOOT) -> Response:
+        """Return the response with the error as XML, its elements in OSS's order.
+
+        :param troubleshoot: the URL that an EC completes.
+        """
         elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
         elements.update(self.members)
+        lines = _lines(elements)
+        if self.denied:
+            lines += ["  <AccessDeniedDetail>", *_lines(self.denied, "    "), "  </AccessDeniedDetail>"]
         # A 304 has no body, so it has no content type. A copy whose condition fails is answered with one.
         headers = [*self.headers] if self.status == 304 else [*self.headers, ("Content-Type", "application/xml")]
         if self.ec:
-            elements.update({"EC": self.ec, "RecommendDoc": TROUBLESHOOT + self.ec})
+            lines += _lines({"EC": self.ec, "RecommendDoc": troubleshoot + self.ec})
             headers.append(("x-oss-ec", self.ec))
-        lines = [f"  <{name}>{escape(xml_text(value))}</{name}>" for name, value in elements.items()]
         document = "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<Error>", *lines, "</Error>", ""])
         return Response(self.status, headers, document.encode())
 
 
+def _lines(elements: Mapping[str, str], indent: str = "  ") -> list[str]:
+    return [f"{indent}<{name}>{escape(xml_text(value))}</{name}>" for name, value in elements.items()]
+
+
 def access_denied(message: str, ec: str = "") -> OSSError:
     return OSSError(403, "AccessDenied", message, ec)
+
+
+def anonymous_access() -> OSSError:
+    return access_denied("Anonymous access is forbidden for this operation.", "0003-00001201")
+
+
+def denied_by_bucket_acl() -> OSSError:
+    return access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
 
 
 def file_already_exists() -> OSSError:
@@ -85,17 +106,18 @@ def invalid_argument(message: str, ec: str = "", *, name: str = "", value: str =
     return OSSError(400, "InvalidArgument", message, ec, **members)
 
 
-def invalid_digest() -> OSSError:
-    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+def invalid_digest(value: str, ec: str = "") -> OSSError:
+    """Return the error for a Content-MD5 that is no digest, or not that of the body."""
+    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.", ec, **{"Content-MD5": value})
 
 
-def invalid_part(number: str) -> OSSError:
+def invalid_part(upload_id: str, number: str, etag: str) -> OSSError:
     """Return the error for a part that an upload does not have, or not with the ETag that was given."""
     message = (
         "One or more of the specified parts could not be found or the specified entity tag might not have matched"
         " the part's entity tag."
     )
-    return OSSError(400, "InvalidPart", message, PartNumber=number)
+    return OSSError(400, "InvalidPart", message, ETag=etag, PartNumber=number, UploadId=upload_id)
 
 
 def invalid_policy(message: str, ec: str = "") -> OSSError:
@@ -109,6 +131,14 @@ def malformed_post(ec: str = "0006-00000104") -> OSSError:
 
 def no_such_bucket(name: str) -> OSSError:
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
+
+
+def missing_field(name: str, ec: str = "") -> OSSError:
+    """Return the error for a form that lacks a field, or has it only behind the file."""
+    message = (
+        f"The bucket POST must contain the specified '{name}'. If it is specified, please check the order of the fields"
+    )
+    return invalid_argument(message, ec, name=name)
 
 
 def not_implemented(what: str) -> OSSError:

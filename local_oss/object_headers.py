@@ -40,7 +40,9 @@ NOT_KEPT = (
     "x-oss-object-worm-retain-until-date",
     "x-oss-object-worm-legal-hold",
 )
-_METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
+#: How the names of user metadata begin.
+METADATA = "x-oss-meta-"
+_METADATA_NAME = re.compile(rf"{METADATA}[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 
 def check_key(key: str) -> None:
@@ -79,7 +81,7 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
             message = "The encryption algorithm you specified is not supported."
             raise OSSError(400, "InvalidEncryptionAlgorithmError", message)
     headers = {title: _header(title, fields[name]) for name, title in STANDARD_HEADERS.items() if fields.get(name)}
-    metadata = {name: _header(name, value) for name, value in fields.items() if name.startswith("x-oss-meta-")}
+    metadata = {name: _header(name, value) for name, value in fields.items() if name.startswith(METADATA)}
     for name in metadata:
         if not _METADATA_NAME.fullmatch(name):
             raise invalid_argument("The name of the user metadata is not valid.", name=name)
@@ -112,8 +114,16 @@ def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
 
 
 def upload_headers(stored: StoredObject) -> Headers:
-    own = [(name, value) for name, value in stored.headers.items() if name in ENCRYPTION_HEADERS]
-    return [*stored.checksum_headers, *own]
+    return [*stored.checksum_headers, *encryption_headers(stored.headers)]
+
+
+def encryption_headers(headers: Mapping[str, str]) -> Headers:
+    """Return those of an object's headers that tell how it is encrypted."""
+    return [(name, value) for name, value in headers.items() if name in ENCRYPTION_HEADERS]
+
+
+def storage_class(headers: Mapping[str, str]) -> str:
+    return headers.get("x-oss-storage-class", "Standard")
 
 
 def forbids_overwrite(fields: Mapping[str, str]) -> bool:

@@ -41,6 +41,7 @@ class Options:
     :param key_bits: the size of the key that signs callbacks; OSS's own has 512 bits.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
     :param callback_timeout: seconds that a callback URL has to reply over HTTP.
+    :param international: errors name the page of OSS's international site, as for accounts of that site.
     :param strict: refuse every form field that the policy does not name, except the policy, the fields that sign it
         and `success_action_status` (protocol.md 3.3.2). What passes is pinned.
     :param exact_field_names: refuse form fields that are not spelled as documented (protocol.md 2.2).
@@ -71,6 +72,7 @@ class Options:
     key_bits: int = 2048
     transport: WSGIApplication | None = None
     callback_timeout: float = 5.0
+    international: bool = False
     strict: bool = False
     exact_field_names: bool = False
     space_as_plus: bool = False

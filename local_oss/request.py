@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 PUBLIC_KEY_PATH = "callback_pub_key.pem"
 
+#: The EC of a number that is out of its range, where it is known.
+_NOT_IN_RANGE = {"max-keys": "0017-00000289"}
+
 
 class Service:
     """What all requests to one LocalOSS share.
@@ -53,7 +56,7 @@ class Service:
 
     def cors(self, bucket: str) -> CORS:
         """Return the CORS rules in force: those that `?cors` stored or deleted, else those of the options."""
-        rules: tuple[Sequence[CORSRule], bool] = self.options.cors_rules, True
+        rules: tuple[Sequence[CORSRule], bool] = self.options.cors_rules, False
         with suppress(OSSError):  # there is no such bucket
             stored = stored_rules(self.storage.bucket(bucket))
             if stored is not None or bucket not in self.configured_buckets:
@@ -120,8 +123,8 @@ class Request:
         if not value:
             return default
         if not (value.isascii() and value.isdigit()) or len(value) > 9 or not minimum <= int(value) <= maximum:
-            message = f"The {name} must be a whole number from {minimum} to {maximum}."
-            raise invalid_argument(message, name=name, value=value)
+            message = f"Argument {name} must be an integer between {minimum} and {maximum}."
+            raise invalid_argument(message, _NOT_IN_RANGE.get(name, ""), name=name, value=value)
         return int(value)
 
     @cached_property

@@ -18,10 +18,11 @@ _REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
 _FORBIDDEN = [*(code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)), 0xFFFE, 0xFFFF]
 
 
-def read_xml(body: bytes, root: str, *, any_character: bool = False) -> ElementTree.Element:
+def read_xml(body: bytes, root: str, *, any_character: bool = False, ec: str = "") -> ElementTree.Element:
     """Return the root element with all namespaces removed.
 
     :param any_character: read characters that XML 1.0 forbids too, as they are or as references.
+    :param ec: of the error.
     :raises OSSError: the body is not UTF-8 XML, declares a document type, or has a root element of another name.
     """
     try:
@@ -29,17 +30,17 @@ def read_xml(body: bytes, root: str, *, any_character: bool = False) -> ElementT
         # Decoding comes first because another encoding could hide a declaration.
         text = body.decode()
         if "<!DOCTYPE" in text:
-            raise malformed_xml()
+            raise malformed_xml(ec)
         stand_ins = _stand_ins(text) if any_character else {}
         document = ElementTree.fromstring(_replaced(text, stand_ins))  # noqa: S314
     except (UnicodeDecodeError, ElementTree.ParseError):
-        raise malformed_xml() from None
+        raise malformed_xml(ec) from None
     for element in document.iter():
         element.tag = element.tag.rpartition("}")[2]
         if element.text and stand_ins:
             element.text = element.text.translate({ord(private): code for code, private in stand_ins.items()})
     if document.tag != root:
-        raise malformed_xml()
+        raise malformed_xml(ec, f"the root node is not named {root}.")
     return document
 
 
@@ -56,13 +57,17 @@ def _replaced(text: str, stand_ins: Mapping[int, str]) -> str:
     return _REFERENCE.sub(character, text).translate(stand_ins) if stand_ins else text
 
 
-def malformed_xml() -> OSSError:
+def malformed_xml(ec: str = "", detail: str = "") -> OSSError:
     message = "The XML you provided was not well-formed or did not validate against our published schema."
-    return OSSError(400, "MalformedXML", message)
+    members = {"ErrorDetail": detail} if detail else {}
+    return OSSError(400, "MalformedXML", message, ec, **members)
 
 
 def write_xml(name: str, content: str | Iterable[Node]) -> bytes:
-    return ('<?xml version="1.0" encoding="UTF-8"?>\n' + _element(name, content) + "\n").encode()
+    """Return a document as OSS prints it: each element on a line of its own, indented by two blanks."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>']
+    _add_lines(lines, name, content)
+    return "\n".join([*lines, ""]).encode()
 
 
 def xml_response(name: str, content: str | Iterable[Node], headers: Headers | None = None) -> Response:
@@ -75,6 +80,11 @@ def iso_time(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
 
-def _element(name: str, content: str | Iterable[Node]) -> str:
-    inner = xml_escaped(content) if isinstance(content, str) else "".join(_element(*node) for node in content)
-    return f"<{name}>{inner}</{name}>"
+def _add_lines(lines: list[str], name: str, content: str | Iterable[Node], indent: str = "") -> None:
+    if isinstance(content, str):
+        lines.append(f"{indent}<{name}>{xml_escaped(content)}</{name}>")
+        return
+    lines.append(f"{indent}<{name}>")
+    for child in content:
+        _add_lines(lines, *child, f"{indent}  ")
+    lines.append(f"{indent}</{name}>")

@@ -85,6 +85,7 @@ class CallbackParameters:
     :param host: the Host header, "" for the host of each URL.
     :param body: a template with ${variables}.
     :param variables: the custom ones, by their names with `x:`.
+    :param requester: the ID of who uploads, "" for that of the account.
     """
 
     urls: list[CallbackURL]
@@ -93,6 +94,7 @@ class CallbackParameters:
     body_type: str
     sni: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    requester: str = ""
 
 
 def parse_callback(text: str) -> CallbackParameters | None:

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The id of the account that owns the buckets and sends the callbacks.
+#: The ID of the account that owns the buckets, and whose permanent key it is.
 ACCOUNT_ID = "1000000000000001"
+#: The ID of every role, which is who asks with a temporary key.
+ROLE_ID = "300000000000000001"
 #: Bytes of a reply that OSS relays at most.
 MAX_REPLY_SIZE = 1024 * 1024
 #: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (protocol.md 8.9).

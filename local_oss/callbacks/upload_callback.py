@@ -12,6 +12,7 @@ from email.utils import formatdate
 from ..errors import ErrorText, OSSError, Response, invalid_argument
 from ..object_headers import upload_headers
 from ..request import Request
+from ..signatures.account import Account
 from ..storage.index import StoredObject
 from .image_info import ImageInfo
 from .parameters import (
@@ -27,23 +28,28 @@ from .parameters import (
     substitute_form,
     substitute_json,
 )
-from .sender import ACCOUNT_ID, CALLBACK_FAULTS, CallbackRequest
+from .sender import ACCOUNT_ID, CALLBACK_FAULTS, ROLE_ID, CallbackRequest
 
 logger = logging.getLogger(__name__)
 
 
-def read_form_callback(request: Request, fields: Mapping[str, str]) -> CallbackParameters | None:
-    """Return the callback that a form asks for, or None; raise OSSError if a header asks for one too."""
+def read_form_callback(
+    request: Request, fields: Mapping[str, str], signer: Account | None = None
+) -> CallbackParameters | None:
+    """Return the callback that a form asks for, or None; raise OSSError if a header asks for one too.
+
+    :param signer: the key that signed the form.
+    """
     text = fields.get("callback", "")
     check_given_once("callback", text, request.environ.get("HTTP_X_OSS_CALLBACK", ""))
-    parameters = _read_parameters(request, text)
+    parameters = _read_parameters(request, text, signer)
     variables = {name: value for name, value in fields.items() if name.startswith("x:")}
     return replace(parameters, variables=variables) if parameters else None
 
 
 def read_callback(request: Request) -> CallbackParameters | None:
     """Return the callback that headers or parameters of a signed URL ask for, or None; raise OSSError if both do."""
-    parameters = _read_parameters(request, _header_or_parameter(request, "callback"))
+    parameters = _read_parameters(request, _header_or_parameter(request, "callback"), request.signer)
     if parameters is None:
         return None
     return replace(parameters, variables=_parse_variables(_header_or_parameter(request, "callback-var")))
@@ -120,19 +126,20 @@ def callback_request(request: Request, callback: CallbackParameters, url: Callba
         ("x-oss-owner", ACCOUNT_ID),
         ("x-oss-pub-key-url", base64.b64encode(request.oss.public_key_url.encode()).decode()),
         ("x-oss-request-id", request.exchange.id),
-        ("x-oss-requester", ACCOUNT_ID),
+        ("x-oss-requester", callback.requester or ACCOUNT_ID),
         ("x-oss-signature-version", "1.0"),
         ("x-oss-tag", "CALLBACK"),
     ]
     return CallbackRequest(url, headers, body, callback.sni)
 
 
-def _read_parameters(request: Request, text: str) -> CallbackParameters | None:
+def _read_parameters(request: Request, text: str, signer: Account | None) -> CallbackParameters | None:
     parameters = parse_callback(text)
     oss = request.oss
     for url in parameters.urls if parameters else []:
         check_address(url, allow_private=oss.options.allow_private_callback, resolve=oss.resolve)
-    return parameters
+    is_temporary = bool(signer and signer.security_token)
+    return replace(parameters, requester=ROLE_ID) if parameters and is_temporary else parameters
 
 
 def _header_or_parameter(request: Request, name: str) -> str:
@@ -153,8 +160,8 @@ def _parse_variables(text: str) -> dict[str, str]:
     members = json_object(source)
     if members is None or not all(isinstance(value, str) for value in members.values()):
         raise _invalid("The callback var is not expecten json.", "0007-00000103")
-    for name in members:
-        if not name.startswith("x:") or name != name.lower():
+    for name in members:  # one without x: is ignored
+        if name.startswith("x:") and name != name.lower():
             raise _invalid("The name of a callback var must be x: and lower-case letters.", "0007-00000103")
     return members
 

@@ -39,6 +39,7 @@ _DOCUMENTED_SPELLING = {name.lower(): name for name in DOCUMENTED_NAMES}
 # All other names that OSS knows begin with one of these and are documented in lower case.
 _PREFIXES = ("x-oss-", "x:")
 _METADATA = "x-oss-meta-"
+_BLANK_LINE = b"\r\n\r\n"
 _FILE_PART = re.compile(rb'[; ]name="?file"?(?=[;\r]).*?\r\n\r\n', re.DOTALL | re.IGNORECASE)
 
 
@@ -57,12 +58,17 @@ class Form:
         boundary = _boundary(environ)
         stream, length = _body(environ)
         # Content-MD5 covers the whole body, not only the file (protocol.md 2.1).
-        self._content_md5 = content_md5(environ.get("HTTP_CONTENT_MD5", ""))
+        self._content_md5_header = environ.get("HTTP_CONTENT_MD5", "")
+        self._content_md5 = content_md5(self._content_md5_header)
         self._body_md5 = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
         self._exact_names = exact_names
-        self._events = _parse(stream, length, boundary, self._body_md5)
+        position = Position()
+        self._events = _parse(stream, length, boundary, self._body_md5, position)
         self.fields: dict[str, str] = {}
         file = self._read_fields()
+        #: The size of the file if no further field follows it; that may not be known before the end.
+        self.announced_size = length - position.read - len(f"\r\n--{boundary}--\r\n")
+        position.is_sought = False
         disposition = file.header("Content-Disposition", "")
         _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquote(value))
         self.file_name: str = options.get("filename", "")
@@ -80,7 +86,7 @@ class Form:
                 message = "POST requires exactly one file upload per request."
                 raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
         if self._body_md5 and not hmac.compare_digest(self._body_md5.digest(), self._content_md5):
-            raise invalid_digest()
+            raise invalid_digest(self._content_md5_header)
 
     def _read_fields(self) -> multipart.MultipartSegment:
         """Return the headers of the file."""
@@ -140,18 +146,43 @@ class FormInput:
         return bytes(piece)
 
 
-def _parse(stream: Readable, length: int, boundary: str, body_md5: Any) -> Iterator[Any]:
+class Position:
+    """How many bytes of a body a parser has read; while `is_sought`, it stops where the headers of a part may end."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.is_sought = True
+
+    def pieces(self, chunk: bytes, before: bytes) -> Iterator[bytes]:
+        """Yield a chunk in pieces, and count each.
+
+        :param before: the end of the chunk before it.
+        """
+        text, start = before + chunk, len(before)
+        while self.is_sought and (end := text.find(_BLANK_LINE, max(0, start - 3))) >= 0:
+            piece, start = text[start : end + len(_BLANK_LINE)], end + len(_BLANK_LINE)
+            self.read += len(piece)
+            yield piece
+        if start < len(text):
+            self.read += len(text) - start
+            yield text[start:] if start else chunk
+
+
+def _parse(stream: Readable, length: int, boundary: str, body_md5: Any, position: Position) -> Iterator[Any]:
     """Yield the parser's events: a segment, the pieces of its content, None at its end.
 
     It does not refer to the form: a cycle of both would keep the body until garbage is collected.
     """
     try:
         parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
+        end = b""
         for chunk in chunks(stream, length):
             length -= len(chunk)
             if body_md5:
                 body_md5.update(chunk)
-            yield from parser.parse(chunk)
+            for piece in position.pieces(chunk, end):
+                yield from parser.parse(piece)
+            end = chunk[-3:] if position.is_sought else b""
         parser.close()
     except multipart.ParserLimitReached:
         raise _field_too_long() from None

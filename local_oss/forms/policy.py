@@ -235,9 +235,10 @@ def size_range(policy: Policy) -> SizeRange:
     )
 
 
-def too_large(limit: SizeRange) -> OSSError:
+def too_large(size: int, limit: SizeRange) -> OSSError:
     message = "Your proposed upload exceeds the maximum allowed size."
-    return OSSError(400, "EntityTooLarge", message, "0006-00000003", MaxSizeAllowed=str(limit.maximum))
+    members = {"MaxSizeAllowed": str(limit.maximum), "ProposedSize": str(size)}
+    return OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
 
 
 def too_small(size: int, limit: SizeRange) -> OSSError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from ..callbacks.upload_callback import read_form_callback
 from ..environ import arrival
-from ..errors import Headers, Response, header_value, invalid_argument
+from ..errors import Headers, Response, header_value, missing_field
 from ..object_headers import check_key, content_type, forbids_overwrite, headers_to_store, redirect, upload_headers
 from ..operations.write_objects import store
 from ..request import Request
@@ -26,16 +26,13 @@ def post_object(request: Request) -> Response:
     fields = form.fields
     request.exchange.note_form(fields, form.file_name, form.file_type)
     if "key" not in fields:
-        message = (
-            "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"
-        )
-        raise invalid_argument(message, name="key")
+        raise missing_field("key")
     now = arrival(environ, oss.options.clock())
     signer = check_form_signature(fields, oss.account, oss.options.region, now, refuse_v1=oss.options.refuse_v1)
     policy = parse_policy(fields["policy"])
     file_type = form.file_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=oss.options.strict)
-    callback = read_form_callback(request, fields)
+    callback = read_form_callback(request, fields, signer)
     # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file_name)
     check_key(key)
@@ -47,7 +44,7 @@ def post_object(request: Request) -> Response:
     limit = size_range(policy)
 
     def receive(incoming: Incoming) -> None:
-        incoming.receive(_limited(form.chunks(), limit), form.source)
+        incoming.receive(_limited(form, limit), form.source)
         if incoming.size < limit.minimum:
             raise too_small(incoming.size, limit)
 
@@ -62,13 +59,12 @@ def post_object(request: Request) -> Response:
     )
 
 
-def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
+def _limited(form: Form, limit: SizeRange) -> Iterator[bytes]:
     size = 0
-    for chunk in chunks:
+    for chunk in form.chunks():
         size += len(chunk)
-        if size > limit.maximum:
-            # The rest is not read, so the error does not say how large the file is.
-            raise too_large(limit)
+        if size > limit.maximum:  # the rest is not read
+            raise too_large(max(size, form.announced_size), limit)
         yield chunk
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ..bodies import content_length, read_small_body
+from ..callbacks.sender import ROLE_ID
 from ..errors import OSSError, Response
 from ..signatures.account import SKEW, Account, PolicyError
 from ..xml_document import write_xml
@@ -132,7 +133,7 @@ def _session(parameters: Parameters, account: Account, now: float) -> dict[str, 
     except PolicyError as error:
         message = f"The parameter Policy has not passed grammar check: {error}."
         raise OSSError(400, "InvalidParameter.PolicyGrammar", message) from None
-    user = {"Arn": f"acs:ram::{role[1]}:role/{role[2]}/{name}", "AssumedRoleId": f"300000000000000001:{name}"}
+    user = {"Arn": f"acs:ram::{role[1]}:role/{role[2]}/{name}", "AssumedRoleId": f"{ROLE_ID}:{name}"}
     key = {
         "SecurityToken": session.security_token or "",
         "AccessKeyId": session.access_key_id,

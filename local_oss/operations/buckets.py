@@ -13,10 +13,10 @@ from ..bodies import read_small_body
 from ..callbacks.sender import ACCOUNT_ID
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
-from ..errors import OSSError, Response, access_denied, invalid_argument
+from ..errors import OSSError, Response, access_denied, invalid_argument, not_implemented
 from ..object_headers import PUBLIC_ACLS, STORAGE_CLASSES, one_of
 from ..request import Request
-from ..storage.storage import PUBLIC_ACCESS_BLOCK, Bucket
+from ..storage.storage import PUBLIC_ACCESS_BLOCK, Bucket, ClassStat
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 
 MAX_KEYS = 1000
@@ -25,8 +25,12 @@ MAX_BODY_SIZE = 16 * 1024
 
 ACLS = ("private", "public-read", "public-read-write")
 
+#: Bytes that OSS bills at least for an object of any class but Standard.
+MIN_BILLED_SIZE = 64 * 1024
+
 #: The resource group that an account has by default; its ID is made up.
 RESOURCE_GROUP = "rg-acfmlocal0000000"
+RESOURCE_GROUP_HEADER = "x-oss-resource-group-id"
 
 REDUNDANCIES = ("LRS", "ZRS")
 
@@ -39,9 +43,19 @@ def list_buckets(request: Request) -> Response:
     limit = request.whole_number("max-keys", 100, 1, MAX_KEYS)
     buckets = request.oss.storage.buckets()
     matching = [bucket for bucket in buckets if bucket.name.startswith(prefix) and bucket.name > marker]
+    group = request.headers.get(RESOURCE_GROUP_HEADER, "")
+    if group not in ("", RESOURCE_GROUP):
+        matching = []
     page = matching[:limit]
+    more: list[Node] = [("Region", request.oss.options.region)]
+    if group:
+        more.append(("ResourceGroupId", group))
+    listed: list[Node] = [
+        ("Bucket", sorted([*_bucket_nodes(bucket, request), *more], key=lambda node: node[0])) for bucket in page
+    ]
     nodes: list[Node] = [
         OWNER,
+        ("Buckets", listed),
         ("Prefix", prefix),
         ("Marker", marker),
         ("MaxKeys", str(limit)),
@@ -49,8 +63,6 @@ def list_buckets(request: Request) -> Response:
     ]
     if len(page) < len(matching):
         nodes.append(("NextMarker", page[-1].name))
-    region: Node = ("Region", request.oss.options.region)
-    nodes.append(("Buckets", [("Bucket", [*_bucket_nodes(bucket, request), region]) for bucket in page]))
     return xml_response("ListAllMyBucketsResult", nodes)
 
 
@@ -59,11 +71,17 @@ def put_bucket(request: Request) -> Response:
     if not is_bucket_name(request.bucket):
         message = "The specified bucket is not valid."
         raise OSSError(400, "InvalidBucketName", message, BucketName=request.bucket)
+    if request.headers.get(RESOURCE_GROUP_HEADER, RESOURCE_GROUP) != RESOURCE_GROUP:
+        raise not_implemented(f"{RESOURCE_GROUP_HEADER} but {RESOURCE_GROUP}")
     settings = _read_configuration(read_small_body(request.environ, MAX_BODY_SIZE))
     if "x-oss-acl" in request.headers:
-        settings["acl"] = one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])
-        if settings["acl"] in PUBLIC_ACLS and _blocks_public_access(request):
+        acl = request.headers["x-oss-acl"]
+        if acl not in ACLS:
+            message = "no such bucket access control exists"
+            raise invalid_argument(message, "0015-00000204", name="x-oss-acl", value=acl)
+        if acl in PUBLIC_ACLS and _blocks_public_access(request):
             raise access_denied("Put public bucket acl is not allowed")
+        settings["acl"] = acl
     defaults = request.oss.options.new_bucket_settings
     storage, now = request.oss.storage, request.exchange.started
     if storage.create_bucket(request.bucket, now=now, settings={**defaults, **settings}):
@@ -98,11 +116,13 @@ def get_bucket_info(request: Request) -> Response:
         ("TransferAcceleration", "Disabled"),
         ("CrossRegionReplication", "Disabled"),
         ("Comment", ""),
+        ("ResourceGroupId", RESOURCE_GROUP),
+        ("ResourcePoolConfig", ""),
         OWNER,
         ("AccessControlList", [("Grant", bucket.acl)]),
         ("ServerSideEncryptionRule", [("SSEAlgorithm", "None")]),
         ("BlockPublicAccess", str(bucket.blocks_public_access).lower()),
-        ("ResourceGroupId", RESOURCE_GROUP),
+        ("BucketPolicy", [("LogBucket", ""), ("LogPrefix", "")]),
     ]
     return xml_response("BucketInfo", [("Bucket", nodes)])
 
@@ -162,20 +182,24 @@ def delete_bucket_cors(request: Request) -> Response:
 
 
 def get_bucket_stat(request: Request) -> Response:
-    classes, uploads = request.storage.stat()
-    names = {"Standard": "Standard", "IA": "InfrequentAccess", "Archive": "Archive", "ColdArchive": "ColdArchive"}
-    stored = {name: (count, size) for name, count, size in classes}
+    stat = request.storage.stat(MIN_BILLED_SIZE)
     nodes: list[Node] = [
-        ("Storage", str(sum(size for _, size in stored.values()))),
-        ("ObjectCount", str(sum(count for count, _ in stored.values()))),
-        ("MultipartUploadCount", str(uploads)),
+        ("Storage", str(sum(each.size for each in stat.classes.values()))),
+        ("ObjectCount", str(sum(each.objects for each in stat.classes.values()))),
+        ("MultipartUploadCount", str(stat.uploads)),
         ("LiveChannelCount", "0"),
-        ("LastModifiedTime", str(int(request.exchange.started))),
+        # OSS counts about once an hour, and this OSS at once. An empty bucket was never counted.
+        ("LastModifiedTime", str(int(request.exchange.started)) if stat.classes else "0"),
     ]
     for name in STORAGE_CLASSES:
-        count, size = stored.get(name, (0, 0))
-        title = names.get(name, name)
-        nodes += [(f"{title}Storage", str(size)), (f"{title}ObjectCount", str(count))]
+        counted = stat.classes.get(name, ClassStat())
+        title = "InfrequentAccess" if name == "IA" else name
+        if name == "Standard":
+            nodes.append(("StandardStorage", str(counted.size)))
+        else:
+            nodes += [(f"{title}Storage", str(counted.billed_size)), (f"{title}RealStorage", str(counted.size))]
+        nodes.append((f"{title}ObjectCount", str(counted.objects)))
+    nodes += [("MultipartPartCount", str(stat.parts)), ("DeleteMarkerCount", "0")]
     return xml_response("BucketStat", nodes)
 
 
@@ -199,12 +223,12 @@ def acl_response(acl: str) -> Response:
 
 def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
     """Yield the elements that ListBuckets and GetBucketInfo share."""
-    endpoint = urlsplit(request.oss.url).netloc
-    yield "Name", bucket.name
+    region = f"oss-{request.oss.options.region}"
     yield "CreationDate", iso_time(bucket.created)
-    yield "Location", f"oss-{request.oss.options.region}"
-    yield "ExtranetEndpoint", endpoint
-    yield "IntranetEndpoint", endpoint
+    yield "ExtranetEndpoint", urlsplit(request.oss.url).netloc
+    yield "IntranetEndpoint", f"{region}-internal.aliyuncs.com"
+    yield "Location", region
+    yield "Name", bucket.name
     yield "StorageClass", bucket.storage_class
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..bodies import read_small_body
-from ..errors import OSSError, Response, access_denied, invalid_argument
+from ..errors import OSSError, Response, anonymous_access, invalid_argument
 from ..request import Request
 from ..storage.index import StoredObject
 from ..storage.storage import Bucket
@@ -51,7 +51,8 @@ _ACTIONS = frozenset(
 _CLASS = {"StorageClass", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
 #: The elements that an element may have.
 _CHILDREN = {
-    "Rule": {"ID", "Prefix", "Status", "Filter", "Tag", *_ACTIONS},
+    # Days and Date, in the rule itself, are of an old API: ali-oss sends them beside an Expiration.
+    "Rule": {"ID", "Prefix", "Status", "Filter", "Tag", "Days", "Date", *_ACTIONS},
     "Expiration": {"Days", "CreatedBeforeDate", "Date", "ExpiredObjectDeleteMarker"},
     "AbortMultipartUpload": {"Days", "CreatedBeforeDate", "Date"},
     "Transition": {"Days", "CreatedBeforeDate", *_CLASS},
@@ -62,6 +63,10 @@ _CHILDREN = {
     "Not": {"Prefix", "Tag"},
 }
 _REPEATED = {"Transition", "NoncurrentVersionTransition", "Tag"}
+#: The classes that a rule may move objects to, in the order in which it may.
+_CLASSES = ("IA", "Archive", "ColdArchive", "DeepColdArchive")
+_MAX_TAGS = 20
+_TAG = re.compile(r"[\w +=.:/-]*")
 _BOOLEANS = {"ExpiredObjectDeleteMarker", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00(\.000)?Z")
 
@@ -119,7 +124,7 @@ def delete_bucket_lifecycle(request: Request) -> Response:
 def post_bucket_lifecycle(request: Request) -> Response:
     """POST `?lifecycle`: obey the rules, as if `days` more had passed. In test mode it needs no signature."""
     if not (request.signed or request.oss.options.test_mode):
-        raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
+        raise anonymous_access()
     days = request.whole_number("days", 0, 0, _MAX_DAYS)
     report = apply_rules(request.storage, request.exchange.started + days * _DAY)
     aborted: list[Node] = [("Aborted", [("Key", key), ("UploadId", upload)]) for key, upload in report.aborted]
@@ -165,14 +170,18 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
     for inner in element.iter():
         if inner.tag in _CHILDREN and {child.tag for child in inner} - _CHILDREN[inner.tag]:
             raise malformed_xml()
+        if inner.tag == "ExpiredObjectDeleteMarker":
+            inner.text = (inner.text or "").lower()  # oss2 writes True
         if inner.tag in _BOOLEANS and inner.text not in ("true", "false"):
             raise malformed_xml()
+    _move_to_expiration(element)
     tags = [child.tag for child in element]
     actions, status = _ACTIONS.intersection(tags), _text(element, "Status")
     is_repeated = any(tags.count(tag) > 1 for tag in set(tags) - _REPEATED)
     if is_repeated or status not in ("Enabled", "Disabled") or not actions:
         raise malformed_xml()
-    _check_order(element)
+    _check_times(element)
+    _check_tags(element)
     identifier = _text(element, "ID") or secrets.token_hex(16)
     if len(identifier) > _MAX_ID_LENGTH:
         raise _invalid("ID", identifier)
@@ -190,13 +199,47 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
     )
 
 
-def _check_order(element: ElementTree.Element) -> None:
-    """Raise OSSError if objects expire before they change their class."""
-    expiration = _text(element, "Expiration/Days")
-    for transition in element.iterfind("Transition"):
-        days = _text(transition, "Days")
-        if days.isdecimal() and expiration.isdecimal() and int(expiration) <= int(days):
-            raise _invalid("Expiration", f"{expiration} days")
+def _move_to_expiration(rule: ElementTree.Element) -> None:
+    """Make an Expiration of the Days or the Date of a rule itself; drop them beside one."""
+    for name in ("Days", "Date"):
+        for child in rule.findall(name):
+            rule.remove(child)
+            if rule.find("Expiration") is None:
+                ElementTree.SubElement(rule, "Expiration").append(child)
+
+
+def _check_times(rule: ElementTree.Element) -> None:
+    """Raise OSSError if objects would change their class against its order, or expire before that.
+
+    The order of dates does not count, and a rule has only days or only dates.
+    """
+    last = _text(rule, "Expiration/Days")
+    for name, time_name in (("Transition", "Days"), ("NoncurrentVersionTransition", "NoncurrentDays")):
+        days_of: dict[str, int] = {}
+        for transition in rule.iterfind(name):
+            storage_class, days = _text(transition, "StorageClass"), _text(transition, time_name)
+            if storage_class not in _CLASSES:
+                raise _invalid("StorageClass", storage_class)
+            if days.isdecimal():
+                days_of[storage_class] = int(days)
+        in_order = [days_of[storage_class] for storage_class in _CLASSES if storage_class in days_of]
+        if in_order != sorted(set(in_order)):
+            raise _invalid(name, f"{in_order[0]} days")
+        if name == "Transition" and in_order and last.isdecimal() and int(last) <= in_order[-1]:
+            raise _invalid("Expiration", f"{last} days")
+    times = {child.tag for name in ("Expiration", "Transition") for each in rule.iterfind(name) for child in each}
+    if "Days" in times and times & {"Date", "CreatedBeforeDate"}:
+        raise OSSError(400, "InvalidRequest", "A lifecycle rule has either Days or CreatedBeforeDate, not both.")
+
+
+def _check_tags(rule: ElementTree.Element) -> None:
+    tags = rule.findall("Tag")
+    if len(tags) > _MAX_TAGS:
+        raise _invalid("number of Tag", str(len(tags)))
+    for tag in tags:
+        for name in ("Key", "Value"):
+            if not _TAG.fullmatch(_text(tag, name)):
+                raise _invalid("Tag", _text(tag, name))
 
 
 def _read_expiry(element: ElementTree.Element) -> Expiry:
@@ -225,9 +268,9 @@ def _check_overlap(rules: Sequence[LifecycleRule]) -> None:
     """Raise OSSError if two rules have a common action, and the prefix of one begins with that of the other."""
     for one, other in itertools.combinations(rules, 2):
         alike = one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)
-        if alike and one.actions & other.actions:
-            message = f"The prefixes of the rules {one.id} and {other.id} overlap for the same action type."
-            raise invalid_argument(message, name="Prefix", value=other.prefix)
+        common = sorted(one.actions & other.actions)
+        if alike and common:
+            raise invalid_argument(f"Overlap for same action type {common[0]}", name="Prefix", value=other.prefix)
 
 
 def _text(element: ElementTree.Element, name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..errors import Response, invalid_argument
+from ..object_headers import storage_class
 from ..request import EncodingType, Request
 from ..storage.index import CommonPrefix
 from ..storage.storage import Entry
@@ -19,9 +20,9 @@ MAX_PARAMETER_SIZE = 1023
 
 def list_objects(request: Request) -> Response:
     encoding, marker = EncodingType(request), request.query.get("marker", "")
-    entries, more, nodes = _page(request, encoding, marker)
-    last = [("NextMarker", encoding(entries[-1].key))] if more else []
-    return _listing("ListBucketResult", [("Marker", encoding(marker)), *nodes, *last], entries, encoding)
+    entries, more, nodes = _page(request, encoding, marker, [("Marker", encoding(marker))])
+    nodes += [("NextMarker", encoding(entries[-1].key))] if more else []
+    return _listing("ListBucketResult", nodes, entries, encoding)
 
 
 def list_objects_v2(request: Request) -> Response:
@@ -42,16 +43,24 @@ def list_objects_v2(request: Request) -> Response:
 def list_object_versions(request: Request) -> Response:
     """GET `?versions`: list each object as its one version, whose ID is `null` where versioning was never on."""
     encoding, marker = EncodingType(request), request.query.get("key-marker", "")
-    entries, more, nodes = _page(request, encoding, marker)
-    nodes += [("KeyMarker", encoding(marker)), ("VersionIdMarker", request.query.get("version-id-marker", ""))]
+    markers: list[Node] = [
+        ("KeyMarker", encoding(marker)),
+        ("VersionIdMarker", request.query.get("version-id-marker", "")),
+    ]
+    entries, more, nodes = _page(request, encoding, marker, markers)
     if more:
         nodes += [("NextKeyMarker", encoding(entries[-1].key)), ("NextVersionIdMarker", "null")]
     version: list[Node] = [("VersionId", "null"), ("IsLatest", "true")]
     return _listing("ListVersionsResult", nodes, entries, encoding, name="Version", members=version)
 
 
-def _page(request: Request, encoding: EncodingType, after: str) -> tuple[list[Entry], bool, list[Node]]:
-    """Return the entries after a key, whether more follow, and the elements that all lists have."""
+def _page(
+    request: Request, encoding: EncodingType, after: str, markers: Sequence[Node] = ()
+) -> tuple[list[Entry], bool, list[Node]]:
+    """Return the entries after a key, whether more follow, and the elements that all lists have.
+
+    :param markers: the elements that say where the list begins.
+    """
     query = request.query
     for name in ("prefix", "delimiter", "marker", "start-after", "key-marker"):
         if len(query.get(name, "").encode()) > MAX_PARAMETER_SIZE:
@@ -62,6 +71,7 @@ def _page(request: Request, encoding: EncodingType, after: str) -> tuple[list[En
     nodes: list[Node] = [
         ("Name", request.bucket),
         ("Prefix", encoding(prefix)),
+        *markers,
         ("MaxKeys", str(limit)),
         ("Delimiter", encoding(delimiter)),
         *encoding.nodes,
@@ -96,7 +106,7 @@ def _listing(
             ("ETag", f'"{entry.etag}"'),
             ("Type", entry.type),
             ("Size", str(entry.size)),
-            ("StorageClass", entry.headers.get("x-oss-storage-class", "Standard")),
+            ("StorageClass", storage_class(entry.headers)),
         ]
         nodes.append((name, [*described, OWNER] if owner else described))
     return xml_response(root, nodes)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..bodies import read_small_body, receive_body
 from ..callbacks.upload_callback import read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
-from ..object_headers import check_key, forbids_overwrite, headers_to_store, upload_headers
+from ..object_headers import (
+    METADATA,
+    check_key,
+    encryption_headers,
+    forbids_overwrite,
+    headers_to_store,
+    one_of,
+    storage_class,
+    upload_headers,
+)
 from ..request import EncodingType, Request
 from ..storage.index import MultipartUpload, Part, StoredObject, common_prefix
 from ..storage.storage import Incoming
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .read_objects import OBJECT_ACL, FileRange, requested_range
-from .write_objects import described, open_source, store
+from .write_objects import copied_headers, described, open_source, store
 
 MAX_PARTS = 10000
 
@@ -29,6 +38,19 @@ MAX_UPLOADS = 1000
 
 MAX_LISTED_PARTS = 1000
 
+#: The EC of a list of parts that is no XML.
+_MALFORMED = "0042-00000205"
+
+#: The metadata of an object that its client encrypts, and the elements of ListParts that repeat them.
+_CLIENT_ENCRYPTION = {
+    "key": "ClientEncryptionKey",
+    "start": "ClientEncryptionStart",
+    "cek-alg": "ClientEncryptionCekAlg",
+    "wrap-alg": "ClientEncryptionWrapAlg",
+    "data-size": "ClientEncryptionDataSize",
+    "part-size": "ClientEncryptionPartSize",
+}
+
 
 def initiate_multipart_upload(request: Request) -> Response:
     """POST `?uploads`: start an upload and return its ID; with `sequential` its parts have to come in order."""
@@ -39,7 +61,8 @@ def initiate_multipart_upload(request: Request) -> Response:
     sequential = "sequential" in request.query
     upload = request.storage.begin(*described(request), now=request.exchange.started, sequential=sequential)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
-    return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
+    headers = encryption_headers(upload.headers)
+    return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes], headers)
 
 
 def upload_part(request: Request) -> Response:
@@ -50,7 +73,7 @@ def upload_part(request: Request) -> Response:
         faults.arrived()
         part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     with faults:
-        return Response(200, part.checksum_headers)
+        return Response(200, [*part.checksum_headers, *encryption_headers(upload.headers)])
 
 
 def upload_part_copy(request: Request) -> Response:
@@ -63,7 +86,7 @@ def upload_part_copy(request: Request) -> Response:
         incoming.receive(FileRange(content, start, length), None)
         part = incoming.commit_part(upload, number, now=request.oss.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    headers = [pair for pair in part.checksum_headers if pair[0] != "Content-MD5"]
+    headers = copied_headers(part, upload.headers)
     headers += [("Content-Range", f"bytes {start}-{last}/{source.size}")] if part_range else []
     return xml_response("CopyPartResult", nodes, headers)
 
@@ -128,19 +151,26 @@ def list_multipart_uploads(request: Request) -> Response:
             continue
         common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
         if not common:
-            nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
-            entries[upload.key, upload.id] = "Upload", [*nodes, ("Initiated", iso_time(upload.started))]
+            entries[upload.key, upload.id] = (
+                "Upload",
+                [
+                    ("Key", encoding(upload.key)),
+                    ("UploadId", upload.id),
+                    ("StorageClass", storage_class(upload.headers)),
+                    ("Initiated", iso_time(upload.started)),
+                ],
+            )
         elif common != key_marker:
             entries[common, ""] = "CommonPrefixes", [("Prefix", encoding(common))]
     more = len(entries) > limit
-    next_key, next_id = list(entries)[limit - 1] if more else ("", "")
+    next_key, next_id = list(entries)[:limit][-1] if entries else ("", "")  # OSS names the last one in any case
     return xml_response(
         "ListMultipartUploadsResult",
         [
+            *encoding.nodes,
             ("Bucket", request.bucket),
             ("KeyMarker", encoding(key_marker)),
             ("UploadIdMarker", id_marker),
-            *encoding.nodes,
             ("NextKeyMarker", encoding(next_key)),
             ("NextUploadIdMarker", next_id),
             ("Delimiter", encoding(delimiter)),
@@ -163,7 +193,8 @@ def list_parts(request: Request) -> Response:
         ("Bucket", request.bucket),
         ("Key", encoding(request.key)),
         ("UploadId", upload.id),
-        ("StorageClass", upload.headers.get("x-oss-storage-class", "Standard")),
+        ("StorageClass", storage_class(upload.headers)),
+        *_client_encryption(upload),
         ("PartNumberMarker", str(marker)),
         ("NextPartNumberMarker", str(parts[-1].number if parts else marker)),
         ("MaxParts", str(limit)),
@@ -179,6 +210,14 @@ def list_parts(request: Request) -> Response:
         ]
         nodes.append(("Part", members))
     return xml_response("ListPartsResult", nodes)
+
+
+def _client_encryption(upload: MultipartUpload) -> Iterator[Node]:
+    """Yield the elements that tell a client how it encrypts the parts, if the upload began with such metadata."""
+    for name, element in _CLIENT_ENCRYPTION.items():
+        value = upload.headers.get(f"{METADATA}client-side-encryption-{name}")
+        if value is not None:
+            yield element, value
 
 
 def _upload(request: Request) -> MultipartUpload:
@@ -202,14 +241,15 @@ def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Par
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     complete_all = request.headers.get("x-oss-complete-all", "")
     if complete_all:
-        if complete_all != "yes" or body:
-            message = "With x-oss-complete-all: yes there is no body."
-            raise invalid_argument(message, "0042-00000216", name="x-oss-complete-all")
+        if body:
+            message = "Should not speficy both complete all header and http body."
+            raise invalid_argument(message, "0042-00000216", name="x-oss-complete-all", value=complete_all)
+        one_of(("yes",), "x-oss-complete-all", complete_all)
         parts = uploaded
     else:
         by_number = {part.number: part for part in uploaded}
-        elements = read_xml(body, "CompleteMultipartUpload").findall("Part")
-        parts = [_find_part(element, by_number) for element in elements]
+        elements = read_xml(body, "CompleteMultipartUpload", ec=_MALFORMED).findall("Part")
+        parts = [_find_part(element, by_number, request.query["uploadId"]) for element in elements]
         numbers = [part.number for part in parts]
         if numbers != sorted(set(numbers)):
             message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
@@ -217,11 +257,11 @@ def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Par
     return parts
 
 
-def _find_part(element: ElementTree.Element, by_number: dict[int, Part]) -> Part:
-    number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", "").strip().strip('"').upper()
+def _find_part(element: ElementTree.Element, by_number: dict[int, Part], upload_id: str) -> Part:
+    number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", "").strip()
     if not (number.isascii() and number.isdigit()) or len(number) > 9:
-        raise malformed_xml()
+        raise malformed_xml(_MALFORMED)
     part = by_number.get(int(number))
-    if part is None or part.etag != etag:
-        raise invalid_part(number)
+    if part is None or part.etag != etag.strip('"').upper():
+        raise invalid_part(upload_id, number, etag)
     return part

@@ -14,7 +14,16 @@ from typing import BinaryIO
 
 from ..bodies import chunks
 from ..environ import default_domain, http_time
-from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
+from ..errors import (
+    Headers,
+    OSSError,
+    Response,
+    access_denied,
+    denied_by_bucket_acl,
+    header_value,
+    invalid_argument,
+    is_header_value,
+)
 from ..object_headers import PUBLIC_ACLS
 from ..request import Request
 from ..storage.index import StoredObject
@@ -61,11 +70,15 @@ def get_object(request: Request) -> Response:
     stored, file = _open(request)
     with ExitStack() as stack:
         stack.enter_context(file)
-        _check_domain(request, stored)
-        if request.query.get(PROCESS):
-            response = _processed(stored, file, request.query[PROCESS], overrides)
-        else:
-            response = _object_response(stored, file, request, overrides)
+        try:
+            _check_domain(request, stored)
+            if request.query.get(PROCESS):
+                response = _processed(stored, file, request.query[PROCESS], overrides)
+            else:
+                response = _object_response(stored, file, request, overrides)
+        except OSSError as error:  # which has the headers of the object that was found
+            error.headers[:0] = _identity_headers(stored)
+            raise
         if isinstance(response.body, FileRange):
             stack.pop_all()
     return response
@@ -76,12 +89,11 @@ def get_object_meta(request: Request) -> Response:
     stored, file = _open(request)
     file.close()
     modified = formatdate(stored.last_modified, usegmt=True)
-    headers: Headers = [*stored.checksum_headers, ("Last-Modified", modified)]
+    headers: Headers = [("ETag", f'"{stored.etag}"'), ("Last-Modified", modified), stored.crc64_header]
     # A GET has no body here, so the object's size would be a wrong Content-Length.
     if request.method == "HEAD":
         headers.append(("Content-Length", str(stored.size)))
-    # WSGI wants a type in every response that may have a body.
-    return Response(200, [*headers, ("Content-Type", header_value(stored.content_type))])
+    return Response(200, headers)
 
 
 class FileRange:
@@ -136,11 +148,13 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
     """Return the start and the length of the requested range; None for the whole object.
 
     OSS returns the whole object for a header that is no single range, and for a range that is not inside the object.
+    What follows a comma and is no range does not count.
 
     :param standard: follow HTTP for such a range: one that ends after the object ends with it.
     :raises OSSError: 416, when `standard` is set and the range begins after the object.
     """
-    match = _RANGE.fullmatch(header.strip())
+    first, *others = header.strip().split(",")
+    match = None if any(_RANGE.fullmatch(f"bytes={other.strip()}") for other in others) else _RANGE.fullmatch(first)
     if not match or match[0] == "bytes=-" or (match[1] and match[2] and int(match[2]) < int(match[1])):
         return None
     if match[1]:
@@ -186,8 +200,8 @@ def _check_readable(request: Request, stored: StoredObject | None) -> None:
     if stored is None and not request.names_bucket:  # it may mean a bucket that does not exist, whose answer is 404 too
         return
     if acl:
-        raise access_denied("You have no right to access this object because of its acl.")
-    raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
+        raise access_denied("You do not have read permission on this object.", "0003-00000005")
+    raise denied_by_bucket_acl()
 
 
 def _browsed_domain(request: Request) -> str:
@@ -221,19 +235,18 @@ def _overrides(request: Request) -> dict[str, str]:
 
 
 def _object_response(stored: StoredObject, file: BinaryIO, request: Request, overrides: dict[str, str]) -> Response:
-    described = {"x-oss-storage-class": "Standard", "Content-Type": stored.content_type, **stored.headers, **overrides}
+    headers = _identity_headers(stored)
+    described = {"Content-Type": stored.content_type, **stored.headers, **overrides}
     if _browsed_domain(request) and described["Content-Type"].partition(";")[0].strip().lower() == DOWNLOADED_TYPE:
-        forced = {"Content-Disposition": "attachment", "x-oss-force-download": "true", "x-oss-ec": "0048-00000001"}
-        described.update(forced)
-    headers: Headers = [
-        *stored.checksum_headers,
-        ("Last-Modified", formatdate(stored.last_modified, usegmt=True)),
-        ("Accept-Ranges", "bytes"),
-        ("x-oss-object-type", stored.type),
-    ]
+        described["Content-Disposition"] = "attachment"
+        headers += [("x-oss-force-download", "true"), ("x-oss-ec", "0048-00000001")]
     unmodified = is_unmodified(stored, request.headers)
-    omitted = (*HIDDEN, "Content-Type") if unmodified else HIDDEN
-    headers += [(name, header_value(value)) for name, value in described.items() if name not in omitted]
+    omitted = ("Content-Type",) if unmodified else ()
+    headers += [
+        (name, header_value(value))
+        for name, value in described.items()
+        if not name.startswith("x-oss-") and name not in omitted
+    ]
     if unmodified:
         return Response(304, headers)
     standard = request.headers.get("x-oss-range-behavior", "") == "standard"
@@ -249,6 +262,20 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
     headers.append(("Content-Length", str(length)))
     status = 206 if part else 200
     return Response(status, headers, b"" if request.method == "HEAD" else FileRange(file, start, length))
+
+
+def _identity_headers(stored: StoredObject) -> Headers:
+    """Return the headers that say which object was found, in OSS's order; those of its content are not among them."""
+    own = {"x-oss-storage-class": "Standard", **stored.headers}
+    return [
+        ("Accept-Ranges", "bytes"),
+        ("ETag", f'"{stored.etag}"'),
+        ("Last-Modified", formatdate(stored.last_modified, usegmt=True)),
+        ("x-oss-object-type", stored.type),
+        stored.crc64_header,
+        *((name, header_value(own[name])) for name in own if name.startswith("x-oss-") and name not in HIDDEN),
+        *stored.content_md5_header,
+    ]
 
 
 def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[str, str]) -> Response:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..environ import Address
-from ..errors import OSSError, Response, access_denied, not_implemented
+from ..errors import OSSError, Response, anonymous_access, denied_by_bucket_acl, not_implemented
+from ..faults import HEADER as FAULTS
 from ..forms.post_object import post_object
-from ..object_headers import NOT_KEPT
+from ..object_headers import ENCRYPTION_HEADERS, METADATA
 from ..request import Request
 from . import buckets, lifecycle, list_objects, multipart, read_objects, write_objects
-from .read_objects import OVERRIDABLE, PROCESS
+from .read_objects import OBJECT_ACL, OVERRIDABLE, PROCESS
 from .write_objects import COPY_SOURCE, check_version
 
 Handler = Callable[[Request], Response]
@@ -29,18 +30,41 @@ _CALLBACK = "callback callback-var"
 _VERSION = "versionId"
 _LIST = "prefix delimiter max-keys encoding-type"
 
+#: The headers of any request: those of its signature, and those that change nothing for the owner of a bucket.
+_COMMON_HEADERS = frozenset(
+    {
+        "x-oss-date",
+        "x-oss-content-sha256",
+        "x-oss-security-token",
+        "x-oss-request-payer",
+        "x-oss-user-agent",
+        FAULTS,
+    }
+)
+_OBJECT = f"{OBJECT_ACL} x-oss-storage-class x-oss-forbid-overwrite {METADATA} {' '.join(ENCRYPTION_HEADERS)}"
+_CALLED_BACK = "x-oss-callback x-oss-callback-var"
+_CONDITIONS = " ".join(
+    f"{COPY_SOURCE}-if-{name}" for name in ("match", "none-match", "modified-since", "unmodified-since")
+)
+_SOURCE = f"{COPY_SOURCE} {_CONDITIONS}"
+#: What clients repeat in each request of an upload in parts: only its beginning, and for the ACL its end, count.
+_REPEATED = f"{OBJECT_ACL} {METADATA} x-oss-complete-all"
+
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation: its name in OSS's documentation, and the further parameters of the query that it knows.
+    """An operation: its name in OSS's documentation, and what it knows of the query and the headers.
 
-    :param parameters: their names, with blanks between them.
+    :param parameters: the names of further parameters of the query, with blanks between them.
+    :param headers: the names of headers that begin with `x-oss-`, with blanks between them. One that ends with a
+        hyphen stands for all that begin with it.
     :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
     """
 
     name: str
     handle: Handler
     parameters: str = ""
+    headers: str = ""
     anonymous: bool = False
 
 
@@ -54,38 +78,57 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "acl": Operation("GetObjectACL", write_objects.get_object_acl, _VERSION),
         "objectMeta": Operation("GetObjectMeta", read_objects.get_object_meta, _VERSION, anonymous=True),
         "uploadId": Operation("ListParts", multipart.list_parts, "max-parts part-number-marker encoding-type"),
-        "": Operation("GetObject", read_objects.get_object, f"{_RESPONSE} {_VERSION} {PROCESS}", anonymous=True),
+        "": Operation(
+            "GetObject",
+            read_objects.get_object,
+            f"{_RESPONSE} {_VERSION} {PROCESS}",
+            "x-oss-range-behavior",
+            anonymous=True,
+        ),
     },
     ("Object", "HEAD"): {
         "objectMeta": Operation("GetObjectMeta", read_objects.get_object_meta, _VERSION, anonymous=True),
-        "": Operation("HeadObject", read_objects.get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
+        "": Operation(
+            "HeadObject", read_objects.get_object, f"{_RESPONSE} {_VERSION}", "x-oss-range-behavior", anonymous=True
+        ),
     },
     ("Object", "PUT"): {
-        "acl": Operation("PutObjectACL", write_objects.put_object_acl, _VERSION),
-        f"partNumber {_COPY}": Operation("UploadPartCopy", multipart.upload_part_copy, "uploadId"),
-        "partNumber": Operation("UploadPart", multipart.upload_part, "uploadId"),
-        _COPY: Operation("CopyObject", write_objects.copy_object),
-        "": Operation("PutObject", write_objects.put_object, _CALLBACK),
+        "acl": Operation("PutObjectACL", write_objects.put_object_acl, _VERSION, OBJECT_ACL),
+        f"partNumber {_COPY}": Operation(
+            "UploadPartCopy", multipart.upload_part_copy, "uploadId", f"{_SOURCE} {COPY_SOURCE}-range {_REPEATED}"
+        ),
+        "partNumber": Operation("UploadPart", multipart.upload_part, "uploadId", _REPEATED),
+        _COPY: Operation(
+            "CopyObject",
+            write_objects.copy_object,
+            headers=f"{_SOURCE} {_OBJECT} x-oss-metadata-directive x-oss-tagging-directive",
+        ),
+        "": Operation("PutObject", write_objects.put_object, _CALLBACK, f"{_OBJECT} {_CALLED_BACK}"),
     },
     ("Object", "POST"): {
         "uploads": Operation(
-            "InitiateMultipartUpload", multipart.initiate_multipart_upload, "encoding-type sequential"
+            "InitiateMultipartUpload", multipart.initiate_multipart_upload, "encoding-type sequential", _OBJECT
         ),
         "uploadId": Operation(
-            "CompleteMultipartUpload", multipart.complete_multipart_upload, f"encoding-type {_CALLBACK}"
+            "CompleteMultipartUpload",
+            multipart.complete_multipart_upload,
+            f"encoding-type sequential {_CALLBACK}",
+            f"{_REPEATED} x-oss-forbid-overwrite {_CALLED_BACK}",
         ),
     },
     ("Object", "DELETE"): {
-        "uploadId": Operation("AbortMultipartUpload", multipart.abort_multipart_upload),
+        "uploadId": Operation("AbortMultipartUpload", multipart.abort_multipart_upload, "sequential", _REPEATED),
         "": Operation("DeleteObject", write_objects.delete_object, _VERSION),
     },
-    ("Service", "GET"): {"": Operation("ListBuckets", buckets.list_buckets, "prefix marker max-keys")},
+    ("Service", "GET"): {
+        "": Operation("ListBuckets", buckets.list_buckets, "prefix marker max-keys", buckets.RESOURCE_GROUP_HEADER)
+    },
     ("Bucket", "PUT"): {
-        "acl": Operation("PutBucketAcl", buckets.put_bucket_acl),
+        "acl": Operation("PutBucketAcl", buckets.put_bucket_acl, headers="x-oss-acl"),
         "cors": Operation("PutBucketCors", buckets.put_bucket_cors),
-        "lifecycle": Operation("PutBucketLifecycle", lifecycle.put_bucket_lifecycle),
+        "lifecycle": Operation("PutBucketLifecycle", lifecycle.put_bucket_lifecycle, headers=lifecycle.OVERLAP),
         "publicAccessBlock": Operation("PutBucketPublicAccessBlock", buckets.put_public_access_block),
-        "": Operation("PutBucket", buckets.put_bucket),
+        "": Operation("PutBucket", buckets.put_bucket, headers=f"x-oss-acl {buckets.RESOURCE_GROUP_HEADER}"),
     },
     ("Bucket", "GET"): {
         "acl": Operation("GetBucketAcl", buckets.get_bucket_acl),
@@ -105,7 +148,8 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "uploads": Operation(
             "ListMultipartUploads",
             multipart.list_multipart_uploads,
-            "prefix delimiter max-uploads key-marker upload-id-marker encoding-type",
+            # ossutil sends max-parts, which means nothing here.
+            "prefix delimiter max-uploads max-parts key-marker upload-id-marker encoding-type",
         ),
         "list-type": Operation(
             "ListObjectsV2", list_objects.list_objects_v2, f"{_LIST} start-after continuation-token fetch-owner"
@@ -123,7 +167,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "delete": Operation("DeleteMultipleObjects", write_objects.delete_multiple_objects, "encoding-type"),
         # Not of OSS: obeys the rules of the bucket now.
         "lifecycle": Operation("PostBucketLifecycle", lifecycle.post_bucket_lifecycle, "days", anonymous=True),
-        "": Operation("PostObject", post_object, anonymous=True),
+        "": Operation("PostObject", post_object, headers=f"{OBJECT_ACL} x-oss-callback", anonymous=True),
     },
 }
 
@@ -142,12 +186,17 @@ ACTIONS = {
     "HeadBucket": "GetBucketInfo",
     "GetBucketTags": "GetBucketTagging",
 }
+#: The rights that the ACL of a bucket may give to everybody.
+_OPENED_BY_ACL = {"PutObject", "DeleteObject", "ListObjects", "ListParts", "ListMultipartUploads"}
 #: Operations that check their rights themselves, for each object.
 _OWN_CHECK = ("DeleteMultipleObjects", "PostObject")
 
 KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
     *(f"{names} {operation.parameters}".split() for choice in TABLE.values() for names, operation in choice.items())
 ) - {_COPY}
+
+
+_KNOWN_HEADERS = " ".join(operation.headers for choice in TABLE.values() for operation in choice.values())
 
 
 def check_parameters(names: Iterable[str]) -> None:
@@ -181,15 +230,27 @@ def find_operation(request: Request) -> Operation:
         if other not in known:
             raise not_implemented(f"?{other} in {operation.name}")
     check_version(request.query.get(_VERSION, ""))
-    for header in NOT_KEPT:
-        if request.headers.get(header):
-            raise not_implemented(f"{header}: leave it out")
+    _check_headers(request, operation)
+    action = ACTIONS.get(operation.name, operation.name)
     if not (request.signed or operation.anonymous):
-        raise _anonymous_access()
+        is_acl_to_blame = action in _OPENED_BY_ACL and request.storage.acl == "private"
+        raise denied_by_bucket_acl() if is_acl_to_blame else anonymous_access()
     if operation.name not in _OWN_CHECK:
-        action = ACTIONS.get(operation.name, operation.name)
         request.check_right(f"oss:{action}", request.bucket, request.key)
     return operation
+
+
+def _check_headers(request: Request, operation: Operation) -> None:
+    """Raise OSSError for an `x-oss-` header that the operation does not know: it may ask for something essential.
+
+    Headers that describe an object mean nothing to a read.
+    """
+    known = (_KNOWN_HEADERS if request.method in ("GET", "HEAD") else operation.headers).split()
+    beginnings = tuple(name for name in known if name.endswith("-"))
+    for header, value in request.headers.items():
+        is_meant = bool(value) and header.startswith("x-oss-") and header not in _COMMON_HEADERS
+        if is_meant and header not in known and not header.startswith(beginnings):
+            raise not_implemented(f"{header} in {operation.name}: leave it out")
 
 
 def resource_type(address: Address) -> str:
@@ -206,13 +267,9 @@ def _choose(address: Address, method: str, parameters: Iterable[str], *, is_copy
 
 def _no_operation(request: Request) -> OSSError:
     if request.method in ("GET", "HEAD") and not request.signed:
-        return _anonymous_access()
+        return anonymous_access()
     if PROCESS in request.query:
         return not_implemented(f"{request.method} of ?{PROCESS}")
     message = "The specified method is not allowed against this resource."
     kind = resource_type(request.address)
-    return OSSError(405, "MethodNotAllowed", message, Method=request.method, ResourceType=kind)
-
-
-def _anonymous_access() -> OSSError:
-    return access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
+    return OSSError(405, "MethodNotAllowed", message, "0017-00000001", Method=request.method, ResourceType=kind)

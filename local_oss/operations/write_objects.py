@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote_plus
@@ -11,11 +11,18 @@ from ..bodies import read_small_body, receive_body
 from ..callbacks.image_info import read_image_info
 from ..callbacks.parameters import CallbackParameters
 from ..callbacks.upload_callback import call_back, read_callback
-from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
+from ..errors import Headers, OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, headers_to_store, upload_headers
+from ..object_headers import (
+    check_key,
+    content_type,
+    encryption_headers,
+    forbids_overwrite,
+    headers_to_store,
+    upload_headers,
+)
 from ..request import EncodingType, Request
-from ..storage.index import StoredObject
+from ..storage.index import Part, StoredObject
 from ..storage.storage import Incoming
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .buckets import acl_response
@@ -27,6 +34,9 @@ COPY_SOURCE = "x-oss-copy-source"
 NOT_COPIED = (OBJECT_ACL, "x-oss-storage-class")
 
 MAX_DELETED_KEYS = 1000
+
+#: The EC of a list of keys that is no XML, or not such a list.
+_MALFORMED = "0016-00000608"
 
 MAX_BODY_SIZE = 2 * 1024 * 1024
 
@@ -99,7 +109,21 @@ def copy_object(request: Request) -> Response:
             stored = incoming.commit(key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.exchange.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
-    return xml_response("CopyObjectResult", nodes, upload_headers(stored))
+    return xml_response("CopyObjectResult", nodes, copied_headers(stored, stored.headers))
+
+
+def copied_headers(copied: StoredObject | Part, headers: Mapping[str, str]) -> Headers:
+    """Return the headers of a response about a copy, in which OSS sends no Content-MD5.
+
+    :param headers: those of the object, or of the upload in parts.
+    """
+    return [
+        ("ETag", f'"{copied.etag}"'),
+        copied.crc64_header,
+        ("x-oss-copied-size", str(copied.size)),
+        ("x-oss-ia-retrieve-flow-type", "0"),  # nothing was read from an infrequent class for money
+        *encryption_headers(headers),
+    ]
 
 
 def delete_object(request: Request) -> Response:
@@ -111,11 +135,12 @@ def delete_object(request: Request) -> Response:
 
 def delete_multiple_objects(request: Request) -> Response:
     encoding = EncodingType(request)
-    document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete", any_character=True)
+    body = read_small_body(request.environ, MAX_BODY_SIZE)
+    document = read_xml(body, "Delete", any_character=True, ec=_MALFORMED)
     quiet = document.findtext("Quiet", "false").strip().lower()
     keys = [element.findtext("Key") or "" for element in document.findall("Object")]
     if quiet not in ("true", "false") or not 0 < len(keys) <= MAX_DELETED_KEYS:
-        raise malformed_xml()
+        raise malformed_xml(_MALFORMED, f"the list of Object must have from 1 to {MAX_DELETED_KEYS} members.")
     for key in keys:
         check_key(key)
     for version in document.iterfind("Object/VersionId"):

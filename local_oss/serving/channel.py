@@ -23,8 +23,9 @@ from ..forms.form import MAX_BODY_SIZE, FormInput, content_start
 from ..forms.policy import MAX_OBJECT_SIZE
 from .tls import TLSSocket
 
-_HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
 _HOST = re.compile(rb"(?mi)^host:")
+#: The headers that OSS sends before Connection.
+_BEFORE_CONNECTION = ("Server", "Date", "Content-Type", "Content-Length")
 
 #: Opens a named file for a body.
 Spool = Callable[[], BinaryIO]
@@ -92,14 +93,22 @@ class Task(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
     def build_response_header(self) -> bytes:
+        """Return the headers with the names and in the order of the application, as OSS sends them.
+
+        waitress sorts them, writes Etag and X-Oss-Meta-Name, and drops the length of a 204.
+        """
+        own = self.response_headers
         # waitress adds a Via header when a response has a Server header; its own ident says the same.
-        self.response_headers = [pair for pair in self.response_headers if pair[0] != "Server"]
-        # waitress writes Etag and X-Oss-Meta-Name, but the SDKs pass on header names as they arrive.
-        names = {name.lower().encode(): name.encode() for name, _ in self.response_headers}
-        header: bytes = super().build_response_header()
-        header = _HEADER_NAME.sub(lambda match: names.get(match[0].lower(), match[0]), header)
-        keep_alive = self.version == "1.1" and not self.close_on_finish
-        return header[:-2] + b"Connection: keep-alive\r\n\r\n" if keep_alive else header
+        self.response_headers = [pair for pair in own if pair[0] != "Server"]
+        super().build_response_header()  # decides how the body is sent, and whether the connection stays open
+        names = {name.lower() for name, _ in own}
+        added = [pair for pair in self.response_headers if pair[0].lower() not in names]
+        if self.version == "1.1" and not self.close_on_finish:
+            added.append(("Connection", "keep-alive"))
+        first = [pair for pair in own if pair[0] in _BEFORE_CONNECTION]
+        others = [pair for pair in own if pair[0] not in _BEFORE_CONNECTION]
+        lines = [f"HTTP/{self.version} {self.status}", *(f"{name}: {value}" for name, value in first + added + others)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]

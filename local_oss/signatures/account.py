@@ -84,7 +84,9 @@ class Account:
     def check_right(self, action: str, bucket: str, key: str = "") -> None:
         """Raise OSSError unless the key may do this with a bucket, or with an object in it."""
         if self.policy and not self.policy.allows(action, f"{bucket}/{key}" if key else bucket or "*"):
-            raise access_denied(f"The policy of the security token does not allow {action}.", "0003-00000301")
+            error = access_denied("Access denied by authorizer's policy.", "0003-00000301")
+            error.denied = {"PolicyType": "SessionPolicy", "AuthAction": action}
+            raise error
 
     def begin_session(self, policy: str, expires: int) -> Account:
         """Return a new temporary key, whose token holds the whole key.

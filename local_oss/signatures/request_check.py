@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Any
 
 from ..environ import Address
-from ..errors import OSSError, access_denied, invalid_argument, invalid_policy
+from ..errors import OSSError, access_denied, denied_by_bucket_acl, invalid_argument, invalid_policy, missing_field
 from .account import SKEW, Account, check_access_key, compare_signatures
 from .signed_request import SignedRequest
 from .v1 import check_header_v1, check_query_v1, sign
-from .v4 import LIFETIME, V4, Credential, check_header_v4, check_query_v4, sign_v4, signed_at
+from .v4 import LIFETIME, V4, Credential, check_header_v4, check_query_v4, sign_v4, signed_at, wrong_region
 
 # A URL with any of these counts as signed and is refused if it lacks one of the others.
 _QUERY_V1 = ("OSSAccessKeyId", "Signature")
@@ -119,7 +119,7 @@ def check_form_signature(
 
 def _check_form_v1(fields: Mapping[str, str], account: Account, now: float, *, refuse_v1: bool) -> Account:
     if not fields.keys() & {"ossaccesskeyid", "signature", "policy"}:
-        raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
+        raise denied_by_bucket_acl()
     if refuse_v1:
         raise _v1_is_forbidden()
     access_key_id = _required(fields, "OSSAccessKeyId", "accessKeyId", "0002-00000706", "0002-00000707")
@@ -139,7 +139,8 @@ def _check_form_v4(fields: Mapping[str, str], account: Account, region: str, now
     text = _required(fields, _CREDENTIAL, _CREDENTIAL)
     date = _required(fields, "x-oss-date", "x-oss-date")
     credential = _parse_credential(text)
-    credential.check_region(region, name=_CREDENTIAL)
+    if credential.region != region:
+        raise wrong_region(credential)
     moment = signed_at(date, credential, name=_CREDENTIAL, ec=_INVALID_DATE)
     # OSS documents two limits (protocol.md 5.4): 15 minutes for clocks that run ahead, and 7 days of life.
     if not now - LIFETIME <= moment <= now + SKEW:
@@ -168,6 +169,8 @@ def _parse_credential(text: str) -> Credential:
 def _required(fields: Mapping[str, str], name: str, shown: str, absent: str = "", empty: str = "") -> str:
     """Return the field; raise OSSError with one of two ECs if it is absent or empty."""
     value = fields.get(name.lower())
+    if value is None:
+        raise missing_field(name, absent)
     if not value:
-        raise invalid_argument(f"Post request {shown} is empty.", absent if value is None else empty, name=name)
+        raise invalid_argument(f"Post request {shown} is empty.", empty, name=name)
     return value

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from ..environ import Address, http_time
-from ..errors import access_denied, invalid_argument
+from ..errors import OSSError, access_denied, invalid_argument
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 
@@ -42,16 +42,18 @@ class Credential(NamedTuple):
             raise invalid_argument(message, name=name, value=text)
         return cls(*parts[:3])
 
-    def check_region(self, region: str, *, name: str, ec: str = "") -> None:
-        if self.region != region:
-            raise invalid_argument(f"Invalid signing region in {name}.", ec, name=name, value=str(self))
-
     @property
     def scope(self) -> str:
         return f"{self.day}/{self.region}/oss/aliyun_v4_request"
 
     def __str__(self) -> str:
         return f"{self.access_key_id}/{self.scope}"
+
+
+def wrong_region(credential: Credential, ec: str = "") -> OSSError:
+    """Return the error for an x-oss-credential, of a URL or a form, with another region than the bucket's."""
+    message = "The signing region in credential is invalid."
+    return invalid_argument(message, ec, name="x-oss-credential", value=str(credential))
 
 
 def signed_at(date: str, credential: Credential, *, name: str = "credential", ec: str = "") -> int:
@@ -79,7 +81,9 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
-    credential.check_region(region, name="Credential", ec=_WRONG_REGION)
+    if credential.region != region:
+        message = "Invalid signing region in Authorization header."
+        raise OSSError(400, "InvalidArgument", message, _WRONG_REGION, Authorization=headers["authorization"])
     date = headers.get("x-oss-date") or _date_header(headers.get("date", ""))
     if abs(now - signed_at(date, credential, ec="0002-00000502")) > SKEW:
         raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
@@ -102,7 +106,8 @@ def check_query_v4(request: SignedRequest, account: Account, region: str, now: f
         raise invalid_argument(message, name="x-oss-signature-version", value=version)
     signature = request.required_parameter("x-oss-signature")
     credential = Credential.parse(request.required_parameter("x-oss-credential"), name="x-oss-credential")
-    credential.check_region(region, name="x-oss-credential", ec=_WRONG_REGION)
+    if credential.region != region:
+        raise wrong_region(credential, _WRONG_REGION)
     date = request.required_parameter("x-oss-date")
     moment = signed_at(date, credential)
     expires = request.required_parameter("x-oss-expires")

@@ -60,9 +60,17 @@ class Checked:
         return base64.b64encode(bytes.fromhex(self.md5)).decode() if self.md5 else None
 
     @property
+    def crc64_header(self) -> tuple[str, str]:
+        return "x-oss-hash-crc64ecma", str(self.crc64)
+
+    @property
+    def content_md5_header(self) -> list[tuple[str, str]]:
+        """The header as the one member of a list, which is empty where there is no MD5 of the whole."""
+        return [("Content-MD5", self.content_md5)] if self.content_md5 else []
+
+    @property
     def checksum_headers(self) -> list[tuple[str, str]]:
-        headers = [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]
-        return [*headers, ("Content-MD5", self.content_md5)] if self.content_md5 else headers
+        return [("ETag", f'"{self.etag}"'), self.crc64_header, *self.content_md5_header]
 
 
 @dataclass(frozen=True)

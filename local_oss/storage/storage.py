@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +42,24 @@ _FILE_OF_OBJECT = "SELECT bucket, file FROM objects WHERE bucket = ? AND key = ?
 
 # Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
 FOLDED_BATCH = 20
+
+
+@dataclass(frozen=True)
+class ClassStat:
+    """The objects of one storage class, and their bytes."""
+
+    objects: int = 0
+    size: int = 0
+    billed_size: int = 0
+
+
+@dataclass(frozen=True)
+class BucketStat:
+    """What a bucket holds: its objects by storage class, its unfinished uploads, and their parts."""
+
+    classes: Mapping[str, ClassStat]
+    uploads: int
+    parts: int
 
 
 class Bucket:
@@ -154,15 +172,24 @@ class Bucket:
                     break
         return entries[:limit], len(entries) > limit
 
-    def stat(self) -> tuple[list[tuple[str, int, int]], int]:
-        """Return for each storage class its name, its objects and their bytes; and the number of unfinished uploads."""
+    def stat(self, min_billed_size: int) -> BucketStat:
+        """Return what the bucket holds.
+
+        :param min_billed_size: the bytes that an object counts for at least in `billed_size`.
+        """
         rows = self._index.read(
             "SELECT json_extract(record, '$.headers.\"x-oss-storage-class\"'), COUNT(*),"
-            " SUM(json_extract(record, '$.size')) FROM objects WHERE bucket = ? GROUP BY 1",
+            " SUM(json_extract(record, '$.size')), SUM(MAX(json_extract(record, '$.size'), ?))"
+            " FROM objects WHERE bucket = ? GROUP BY 1",
+            min_billed_size,
             self.name,
         )
-        uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
-        return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
+        uploads = self._index.read(
+            "SELECT COUNT(DISTINCT uploads.id), COUNT(number) FROM uploads LEFT JOIN parts ON upload = uploads.id"
+            " WHERE bucket = ?",
+            self.name,
+        )
+        return BucketStat({name or "Standard": ClassStat(*counts) for name, *counts in rows}, *uploads[0])
 
     def begin(
         self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
@@ -216,7 +243,7 @@ class Bucket:
             if not replacing or replacing[0].file == file:  # the upload ended, or somebody removed the file by hand
                 raise _no_such_upload(upload.id)
             if (replacing[0].number, replacing[0].md5) != (part.number, part.md5):
-                raise invalid_part(str(part.number))
+                raise invalid_part(upload.id, str(part.number), part.etag)
             file = replacing[0].file
         return content
 

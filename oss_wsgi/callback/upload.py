@@ -180,6 +180,8 @@ def plain_etag(text: str) -> str:
     return text.strip('"').upper()
 
 
+# OSS puts the variables into any template, and does not check what comes out.
+_NOT_JSON = "the body is not JSON in UTF-8: callbackBodyType does not fit the template of callbackBody"
 _NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare: `_form_members` reads them
 _PLAIN_TEXT = "[0-9A-Za-z._-]*"  # it needs no escape
 _ESCAPED = ("filename", "mimeType")
@@ -227,7 +229,7 @@ def _json_members(body: bytes) -> dict[str, Any]:
     except MalformedCallbackError:
         raise
     except (ValueError, RecursionError):
-        raise MalformedCallbackError("body_malformed", "the body is not JSON in UTF-8") from None
+        raise MalformedCallbackError("body_malformed", _NOT_JSON) from None
     if not isinstance(members, dict):
         raise MalformedCallbackError("body_malformed", "the body's JSON is not an object")
     return members

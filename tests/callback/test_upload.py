@@ -142,6 +142,15 @@ def test_a_body_that_begins_with_a_brace_is_json(content_type: str) -> None:
     assert Upload.parse(b' \n{"size":"6"}', content_type).size == 6
 
 
+@pytest.mark.parametrize(
+    "body", ['filename="a.png"&size=5385&mimeType="image/png"', '{"mimeType":"image/png", "size":6, "filename","a.png"}']
+)
+def test_a_template_that_does_not_fit_its_type_is_named(body: str) -> None:
+    """Both bodies are of callbacks that OSS sent: tests/recorded/oss.json, rows 3 and 4."""
+    with pytest.raises(MalformedCallbackError, match="callbackBodyType does not fit the template of callbackBody"):
+        Upload.parse(body.encode(), JSON)
+
+
 @pytest.mark.parametrize("content_type", ["", FORM, "application/json5", "text/json"])
 def test_any_other_body_is_a_form_unless_its_type_is_json(content_type: str) -> None:
     assert Upload.parse(b"size=6", content_type).size == 6

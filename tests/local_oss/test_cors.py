@@ -32,7 +32,7 @@ def test_a_preflight_is_answered_anywhere(app, path):
         "Access-Control-Expose-Headers": "ETag, x-oss-request-id",
         "Access-Control-Max-Age": "600",
     }
-    assert response.headers["Vary"] == "Origin"
+    assert "Vary" not in response.headers
 
 
 def test_the_requested_headers_are_echoed(app):
@@ -55,7 +55,7 @@ def test_a_preflight_that_no_rule_allows_is_refused(make_oss, origin, method, he
     assert code(response) == (403, "AccessForbidden", "0003-00000602")
     assert response.xml.findtext("Message") == NOT_ALLOWED
     assert cors(response) == {}
-    assert response.headers["Vary"] == "Origin"
+    assert "Vary" not in response.headers
 
 
 def test_without_rules_every_preflight_is_refused(make_oss):
@@ -114,7 +114,7 @@ def test_errors_have_the_cors_headers_too(app):
         "Access-Control-Allow-Credentials": "true",
         "Access-Control-Expose-Headers": "ETag, x-oss-request-id",
     }
-    assert response.headers["Vary"] == "Origin"
+    assert "Vary" not in response.headers
 
 
 def test_an_upload_from_a_refused_origin_is_stored(app, oss):

@@ -29,6 +29,6 @@ def test_a_missing_number_has_a_default(query, number):
 
 @pytest.mark.parametrize("value", ["0", "1001", "-1", "1.0", "x", "\u0665", "1" * 10])
 def test_a_number_out_of_range_is_rejected(value):
-    with pytest.raises(OSSError, match="must be a whole number from 1 to 1000") as raised:
+    with pytest.raises(OSSError, match="Argument max-keys must be an integer between 1 and 1000") as raised:
         Request.whole_number(request(max_keys=value), "max-keys", 100, 1, 1000)
     assert raised.value.members == {"ArgumentName": "max-keys", "ArgumentValue": value}

@@ -31,7 +31,7 @@ def test_a_created_bucket_is_described(client, oss):
         "CreationDate": "2024-12-03T12:12:12.000Z",
         "Location": "oss-cn-hangzhou",
         "ExtranetEndpoint": "127.0.0.1:8081",
-        "IntranetEndpoint": "127.0.0.1:8081",
+        "IntranetEndpoint": "oss-cn-hangzhou-internal.aliyuncs.com",
         "StorageClass": "IA",
         "DataRedundancyType": "ZRS",
         "AccessMonitor": "Disabled",
@@ -40,6 +40,7 @@ def test_a_created_bucket_is_described(client, oss):
         "Comment": None,
         "BlockPublicAccess": "false",
         "ResourceGroupId": "rg-acfmlocal0000000",
+        "ResourcePoolConfig": None,
     }
     assert bucket.findtext("Owner/ID") == "1000000000000001"
     assert bucket.findtext("AccessControlList/Grant") == "public-read"

@@ -26,7 +26,7 @@ def test_all_buckets_are_listed_with_their_owner(client):
         "Location": "oss-cn-hangzhou",
         "Region": "cn-hangzhou",
         "ExtranetEndpoint": "127.0.0.1:8081",
-        "IntranetEndpoint": "127.0.0.1:8081",
+        "IntranetEndpoint": "oss-cn-hangzhou-internal.aliyuncs.com",
         "StorageClass": "Standard",
     }
 

@@ -102,7 +102,7 @@ def test_a_missing_bucket_is_reported_before_a_missing_operation(client):
 
 
 def test_an_anonymous_read_without_an_operation_needs_a_signature(app, client):
-    assert app.request("/?prefix=a", method="HEAD", status=403).headers["x-oss-ec"] == "0003-00000001"
+    assert app.request("/?prefix=a", method="HEAD", status=403).headers["x-oss-ec"] == "0003-00001201"
     assert client("HEAD", query="prefix=a", status=405).body == b""
 
 

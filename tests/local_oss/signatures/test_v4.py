@@ -68,7 +68,6 @@ def test_bytes_that_are_not_utf8_are_signed_unchanged():
 def test_a_credential_has_five_parts():
     text = "ak/20241203/cn-hangzhou/oss/aliyun_v4_request"
     credential = Credential.parse(text, name="Credential")
-    credential.check_region("cn-hangzhou", name="Credential")
     assert (credential.access_key_id, credential.scope) == ("ak", "20241203/cn-hangzhou/oss/aliyun_v4_request")
     assert str(credential) == text
 
@@ -82,12 +81,11 @@ def test_a_credential_has_five_parts():
         "a/k/20241203/cn-hangzhou/oss/aliyun_v4_request",
         "ak/20241203/cn-hangzhou/oss-cloudbox/aliyun_v4_request",
         "ak/20241203/cn-hangzhou/oss/aws4_request",
-        "ak/20241203/cn-shanghai/oss/aliyun_v4_request",
     ],
 )
 def test_an_invalid_credential_is_named(text):
     with pytest.raises(OSSError) as raised:
-        Credential.parse(text, name="x-oss-credential").check_region("cn-hangzhou", name="x-oss-credential")
+        Credential.parse(text, name="x-oss-credential")
     assert (raised.value.status, raised.value.code) == (400, "InvalidArgument")
     assert raised.value.members == {"ArgumentName": "x-oss-credential", "ArgumentValue": text}
 
@@ -223,9 +221,15 @@ def test_a_date_in_the_header_is_enough(date, ec):
         assert (raised.value.status, raised.value.ec) == (403, ec)
 
 
-def test_a_wrong_region_has_an_ec():
-    error = header_refusal(sign("v4", region="cn-shanghai"))
-    assert (error.status, error.ec) == (400, "0002-00000226")
+def test_a_wrong_region_is_named_where_the_signature_stands():
+    """The two messages are those that oss2's live tests expect."""
+    environ = sign("v4", region="cn-shanghai")
+    error = header_refusal(environ)
+    assert (error.message, error.ec) == ("Invalid signing region in Authorization header.", "0002-00000226")
+    assert error.members == {"Authorization": environ["HTTP_AUTHORIZATION"]}
+    error = query_refusal(sign("v4", expires=60, region="cn-shanghai"))
+    assert (error.message, error.ec) == ("The signing region in credential is invalid.", "0002-00000226")
+    assert error.members["ArgumentName"] == "x-oss-credential"
 
 
 def check_query(environ, *, address=ADDRESS, account=ACCOUNT, region=REGION, now=NOW):
@@ -351,9 +355,8 @@ def test_an_empty_list_of_additional_headers_is_refused():
     assert (error.status, error.code, error.ec) == (400, "InvalidArgument", "0002-00000076")
 
 
-def test_another_region_or_day_is_refused():
+def test_another_day_is_refused():
     environ = sign("v4", expires=60)
-    assert query_refusal(environ, region="cn-shanghai").members["ArgumentName"] == "x-oss-credential"
     environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("%2F20241203%2F", "%2F20241202%2F")
     assert query_refusal(environ).code == "AccessDenied"
 
