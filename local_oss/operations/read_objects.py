@@ -237,9 +237,10 @@ def _overrides(request: Request) -> dict[str, str]:
 def _object_response(stored: StoredObject, file: BinaryIO, request: Request, overrides: dict[str, str]) -> Response:
     headers = _identity_headers(stored)
     described = {"Content-Type": stored.content_type, **stored.headers, **overrides}
+    forced: Headers = []
     if _browsed_domain(request) and described["Content-Type"].partition(";")[0].strip().lower() == DOWNLOADED_TYPE:
         described["Content-Disposition"] = "attachment"
-        headers += [("x-oss-force-download", "true"), ("x-oss-ec", "0048-00000001")]
+        forced = [("x-oss-force-download", "true"), ("x-oss-ec", "0048-00000001")]
     unmodified = is_unmodified(stored, request.headers)
     omitted = ("Content-Type",) if unmodified else ()
     headers += [
@@ -247,6 +248,7 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
         for name, value in described.items()
         if not name.startswith("x-oss-") and name not in omitted
     ]
+    headers += forced
     if unmodified:
         return Response(304, headers)
     standard = request.headers.get("x-oss-range-behavior", "") == "standard"

@@ -41,12 +41,8 @@ NOT_PLAYED = {
     17: "AppendObject is refused by name",
     30: "AppendObject is refused by name",
     38: "the local OSS reads no signatures of S3",
-    43: "issue 43, 2: files of phones at default domains",
-    47: "issue 43, 2: the path style at default domains",
-    49: "issue 43, 2: forced downloads at default domains",
-    50: "the local OSS is each region's only endpoint",
-    51: "issue 43, 2: which default domains refuse data, the local OSS cannot know",
-    54: "issue 43, 2: Block Public Access",
+    50: "the local OSS is the endpoint of its region, and knows no bucket of another",
+    51: "the local OSS cannot know which accounts have buckets that refuse data at their default domain",
 }
 
 #: What a recording may lack: OSS sends ECs for some years only, and some people left them out.
@@ -116,6 +112,7 @@ class Play:
         headers: dict[str, str] | None = None,
         *,
         bucket: str | None = BUCKET,
+        host: str = "local-oss.example",
         signed: str = "v4",
         now: float = NOW,
         **signing: Any,
@@ -128,14 +125,15 @@ class Play:
             environ = sign(
                 signed, method, address=address, query=query, headers=kinds, account=oss.account, now=now, **signing
             )
-        path = f"/{bucket or ''}{'/' if key else ''}{key}"
+        is_named_by_host = bool(bucket) and host.startswith(f"{bucket}.")
+        path = f"/{key}" if is_named_by_host else f"/{bucket or ''}{'/' if key else ''}{key}"
         for name, value in headers.items():
             name = name.upper().replace("-", "_")
             environ[name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"] = value
         environ |= {
             "PATH_INFO": path.encode().decode("latin-1"),
-            "HTTP_HOST": "local-oss.example",
-            "SERVER_NAME": "local-oss.example",
+            "HTTP_HOST": host,
+            "SERVER_NAME": host,
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
         }
@@ -492,6 +490,36 @@ def _(play: Play) -> Answer:
     return play.ask(oss, "GET", "Task_chat_CN.png", text, bucket="airspace", signed="")
 
 
+DOMAIN = f"{BUCKET}.oss-cn-hangzhou.aliyuncs.com"
+
+
+@plays(43)
+def _(play: Play) -> Answer:
+    oss = play.oss(acl="public-read")
+    encrypted = {"x-oss-server-side-encryption": "AES256"}
+    upload = play.ask(oss, "POST", "a.apk", "uploads", headers=encrypted).xml.findtext("UploadId")
+    play.ask(oss, "PUT", "a.apk", f"partNumber=1&uploadId={upload}", b"hi oss")
+    play.ask(oss, "POST", "a.apk", f"uploadId={upload}", headers={"x-oss-complete-all": "yes"})
+    return play.ask(oss, "GET", "a.apk", host=DOMAIN, signed="")
+
+
+@plays(47)
+def _(play: Play) -> Answer:
+    return play.ask(play.oss(), "GET", "a", host="oss-cn-hangzhou.aliyuncs.com")
+
+
+@plays(49)
+def _(play: Play) -> Answer:
+    oss = play.oss(acl="public-read")
+    play.ask(oss, "PUT", "a", body=b"<html></html>", headers={"Content-Type": "text/html"})
+    return play.ask(oss, "GET", "a", host=DOMAIN, signed="")
+
+
+@plays(54)
+def _(play: Play) -> Answer:
+    return play.ask(play.oss(), "PUT", "a", body=b"hi oss", headers={"x-oss-object-acl": "public-read"})
+
+
 @plays(44)
 def _(play: Play) -> Answer:
     return play.ask(play.oss(), "POST", "key")
@@ -574,7 +602,9 @@ def test_the_local_oss_answers_as_recorded(row: dict[str, Any], play: Play) -> N
         compare(row, row["elements"], here, in_order=True)
     if "headers" in row:
         headers = [pair for pair in row["headers"] if pair[0].lower() != "connection"]
-        compare(row, headers, list(answer.headers), in_order=row["headers_in_order"])
+        names = [name for name, _ in headers]
+        here = [pair for pair in answer.headers if pair[0] in names] if "is_excerpt" in row else list(answer.headers)
+        compare(row, headers, here, in_order=row["headers_in_order"])
     for path, names in row.get("document", {}).items():
         if path != "order":
             document = answer.xml.find(path) if path else answer.xml
