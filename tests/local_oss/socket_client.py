@@ -27,11 +27,11 @@ def put(oss, server, key, content):
     return ask(server, "PUT", f"/examplebucket/{quote(key)}", content, put_headers(oss, key))
 
 
-def put_headers(oss, key, content_type=""):
+def put_headers(oss, key, content_type="", method="PUT"):
     address = Address("examplebucket", key)
     kind = {"content-type": content_type} if content_type else {}
     account = Account(oss.access_key_id, oss.access_key_secret)
-    signed = sign("v1", "PUT", address=address, query="", headers=kind, account=account, now=time.time())
+    signed = sign("v1", method, address=address, query="", headers=kind, account=account, now=time.time())
     return {**kind, **{name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}}
 
 

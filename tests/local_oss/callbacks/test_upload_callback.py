@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
+from webtest import TestApp
 
 from local_oss.callbacks.image_info import read_image_info
 from local_oss.callbacks.parameters import NAMES, CallbackParameters, parse_callback_url
@@ -13,7 +14,7 @@ from local_oss.callbacks.upload_callback import callback_request, callback_value
 from local_oss.inspector.exchange import Exchange
 from local_oss.storage.storage import Storage
 
-from ..form_client import NOW, callback_field
+from ..form_client import NOW, callback_field, form, policy, post, sign_v1
 from ..signed_client import SignedClient
 from .test_image_info import png
 
@@ -115,6 +116,21 @@ def test_invalid_variables_store_nothing(put, oss, var, ec):
     response = put(callback=callback_field(), callback_var=var, status=400)
     assert (response.xml.findtext("Code"), response.xml.findtext("EC")) == ("InvalidArgument", ec)
     assert oss.storage.bucket("examplebucket").get("a") is None
+
+
+def test_a_variable_whose_name_lacks_x_is_ignored(put, recorder):
+    """oss2's live test sends one, and gets as far as the callback."""
+    callback = callback_field(callbackBody="a=${x:a}&b=${bucket}")
+    put(callback=callback, callback_var=encoded(**{"x:a": "1", "callbackUrl": "b", "bucket": "c"}), status=200)
+    assert recorder.body_received == b"a=1&b=examplebucket"
+
+
+def test_a_temporary_key_is_another_requester_than_the_owner(make_oss, recorder):
+    oss = make_oss(security_token="token")
+    fields = {"key": "a", "callback": callback_field(), "x-oss-security-token": "token", **sign_v1(oss, policy())}
+    post(TestApp(oss), form(fields), status=200)
+    names = ("HTTP_X_OSS_OWNER", "HTTP_X_OSS_REQUESTER")
+    assert [recorder.environ[name] for name in names] == ["1000000000000001", "300000000000000001"]
 
 
 def test_two_callbacks_are_refused(put):

@@ -80,6 +80,24 @@ def test_each_header_comes_once_and_none_names_waitress(server):
     assert "via" not in names
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "names"),
+    [
+        (
+            "GET",
+            "none",
+            ["Content-Type", "Content-Length", "Connection", "x-oss-request-id", "x-oss-server-time", "x-oss-ec"],
+        ),
+        ("DELETE", "a", ["Content-Length", "Connection", "x-oss-request-id", "x-oss-server-time"]),
+    ],
+)
+def test_headers_come_with_the_names_and_in_the_order_of_osss(oss, server, method, key, names):
+    """tests/recorded/oss.json, rows 32 and 43; http.client keeps the order, and waitress would sort."""
+    response, _ = ask(server, method, f"/examplebucket/{key}", headers=put_headers(oss, key, method=method))
+    assert [name for name, _ in response.getheaders()] == ["Server", "Date", *names]
+    assert response.getheader("Connection") == "keep-alive"
+
+
 def test_a_taken_port_is_an_os_error(oss, server):
     with pytest.raises(OSError, match="in use"):
         LocalOSSServer(oss, port=server.port)

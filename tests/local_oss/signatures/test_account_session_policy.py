@@ -1,8 +1,10 @@
 import json
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from local_oss.signatures.account import PolicyError, SessionPolicy
+from local_oss.errors import OSSError
+from local_oss.signatures.account import Account, PolicyError, SessionPolicy
 
 
 def statement(effect="Allow", action="oss:PutObject", resource="acs:oss:*:*:bucket/user/*"):
@@ -60,6 +62,16 @@ def test_what_nothing_allows_or_anything_denies_is_denied():
         assert not allows(text, name="bucket/user/secret")
         assert allows(text, "oss:GetObject", "bucket/user/secret")
     assert not allows(policy(denied))
+
+
+def test_a_denial_has_osss_words_and_names_the_action():
+    account = Account("id", "secret", policy=SessionPolicy.parse(policy(statement())))
+    with pytest.raises(OSSError) as raised:
+        account.check_right("oss:DeleteObject", "bucket", "user/a")
+    body = raised.value.response("id", "host").body
+    assert "<Message>Access denied by authorizer's policy.</Message>" in body.decode()
+    detail = ElementTree.fromstring(body).find("AccessDeniedDetail")
+    assert detail.findtext("AuthAction") == "oss:DeleteObject"
 
 
 def test_a_pattern_of_many_stars_takes_no_time():
