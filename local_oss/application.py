@@ -58,6 +58,7 @@ ASSUME_ROLE = "AssumeRole"
 #: The headers that come before OSS's own, of which the last is the EC.
 _FIRST = ("Content-Type", "Content-Length")
 _EC = "x-oss-ec"
+_PLACED = frozenset((*_FIRST, _EC))
 
 logger = logging.getLogger(__name__)
 
@@ -242,11 +243,11 @@ class LocalOSS(Service):
         response.headers = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
-            *(pair for pair in response.headers if pair[0] in _FIRST),
+            *[pair for pair in response.headers if pair[0] in _FIRST],
             ("x-oss-request-id", exchange.id),
-            *(pair for pair in response.headers if pair[0] not in (*_FIRST, _EC)),
+            *[pair for pair in response.headers if pair[0] not in _PLACED],
             ("x-oss-server-time", str(milliseconds)),
-            *(pair for pair in response.headers if pair[0] == _EC),
+            *[pair for pair in response.headers if pair[0] == _EC],
         ]
         shown = b"" if exchange.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
         exchange.finish(response.status, response.headers, shown)
@@ -330,9 +331,10 @@ class LocalOSS(Service):
             names_bucket=resolver.names(address),
         )
         response = find_operation(request).handle(request)
-        content_type = dict(response.headers).get("Content-Type")
-        if self.inspector.has_pages and method in ("GET", "HEAD") and address.key and content_type:
-            response.headers += object_headers(content_type)  # the pages share the origin of the objects
+        if self.inspector.has_pages and method in ("GET", "HEAD") and address.key:
+            content_type = dict(response.headers).get("Content-Type")
+            if content_type:
+                response.headers += object_headers(content_type)  # the pages share the origin of the objects
         return response
 
     def _request_faults(self, environ: WSGIEnvironment) -> Faults:

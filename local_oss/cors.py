@@ -181,6 +181,7 @@ def _read_rule(element: ElementTree.Element) -> CORSRule:
             raise malformed_xml()
         texts[child.tag].append((child.text or "").strip())
     texts["AllowedMethod"] = [method.upper() for method in texts["AllowedMethod"]]
+    texts["AllowedHeader"] = [name.lower() for name in texts["AllowedHeader"]]
     origins, methods, headers, exposed, ages = map(tuple, texts.values())
     if not origins or not methods or len(ages) > 1:
         raise malformed_xml()

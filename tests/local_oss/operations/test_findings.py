@@ -205,11 +205,11 @@ FINDINGS = [
         before=BEGUN,
     ),
     Finding(
-        "a method of CORS becomes upper case",
-        "ali-oss",
+        "a method of CORS becomes upper case, a header lower",
+        "ali-oss, Python SDK 2",
         "GET",
         "cors",
-        texts={"CORSRule/AllowedMethod": "GET"},
+        texts={"CORSRule/AllowedMethod": "GET", "CORSRule/AllowedHeader": "x-a"},
         before=(
             (
                 "PUT",
@@ -217,7 +217,7 @@ FINDINGS = [
                 "",
                 None,
                 b"<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>get</AllowedMethod>"
-                b"</CORSRule></CORSConfiguration>",
+                b"<AllowedHeader>X-A</AllowedHeader></CORSRule></CORSConfiguration>",
             ),
         ),
     ),
