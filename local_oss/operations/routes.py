@@ -230,11 +230,11 @@ def find_operation(request: Request) -> Operation:
         if other not in known:
             raise not_implemented(f"?{other} in {operation.name}")
     check_version(request.query.get(_VERSION, ""))
-    _check_headers(request, operation)
     action = ACTIONS.get(operation.name, operation.name)
     if not (request.signed or operation.anonymous):
         is_acl_to_blame = action in _OPENED_BY_ACL and request.storage.acl == "private"
         raise denied_by_bucket_acl() if is_acl_to_blame else anonymous_access()
+    _check_headers(request, operation)
     if operation.name not in _OWN_CHECK:
         request.check_right(f"oss:{action}", request.bucket, request.key)
     return operation
