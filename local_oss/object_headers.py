@@ -70,7 +70,7 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
     """
     acl = fields.get("x-oss-object-acl", default_acl)
     if acl:
-        one_of(ACLS, "x-oss-object-acl", acl)
+        one_of(ACLS, "x-oss-object-acl", acl, "no such object access control exists", "0017-00000104")
     if fields.get("x-oss-storage-class"):
         one_of(STORAGE_CLASSES, "x-oss-storage-class", fields["x-oss-storage-class"])
     for name in NOT_KEPT:
@@ -107,9 +107,11 @@ def headers_to_store(bucket: Bucket, fields: Mapping[str, str], default_acl: str
     return headers
 
 
-def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
+def one_of(allowed: tuple[str, ...], name: str, value: str, message: str = "", ec: str = "") -> str:
+    """Return the value; raise OSSError, with OSS's message where it is known, unless it is allowed."""
     if value not in allowed:
-        raise invalid_argument(f"The {name} must be one of {', '.join(allowed)}.", name=name, value=value)
+        message = message or f"The {name} must be one of {', '.join(allowed)}."
+        raise invalid_argument(message, ec, name=name, value=value)
     return value
 
 

@@ -75,10 +75,8 @@ def put_bucket(request: Request) -> Response:
         raise not_implemented(f"{RESOURCE_GROUP_HEADER} but {RESOURCE_GROUP}")
     settings = _read_configuration(read_small_body(request.environ, MAX_BODY_SIZE))
     if "x-oss-acl" in request.headers:
-        acl = request.headers["x-oss-acl"]
-        if acl not in ACLS:
-            message = "no such bucket access control exists"
-            raise invalid_argument(message, "0015-00000204", name="x-oss-acl", value=acl)
+        message = "no such bucket access control exists"
+        acl = one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"], message, "0015-00000204")
         if acl in PUBLIC_ACLS and _blocks_public_access(request):
             raise access_denied("Put public bucket acl is not allowed")
         settings["acl"] = acl
@@ -247,7 +245,8 @@ def _read_configuration(body: bytes) -> dict[str, str]:
     for element in read_xml(body, "CreateBucketConfiguration"):
         text = (element.text or "").strip()
         if element.tag == "StorageClass":
-            settings["storage-class"] = one_of(STORAGE_CLASSES, "StorageClass", text)
+            message = "No such bucket storage class exists."
+            settings["storage-class"] = one_of(STORAGE_CLASSES, "StorageClass", text, message, "0013-00000101")
         elif element.tag == "DataRedundancyType":
             settings["redundancy"] = one_of(REDUNDANCIES, "DataRedundancyType", text)
         elif element.tag != "LocationConstraint":

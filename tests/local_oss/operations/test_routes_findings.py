@@ -143,6 +143,25 @@ FINDINGS = [
         for name in ("x-oss-server-side-encryption", "x-oss-bucket-tagging", "x-oss-resource-group-id")
     ),
     Finding(
+        "an ACL of an object has OSS's error",
+        "Swift SDK 2",
+        "PUT",
+        "",
+        "a",
+        {"x-oss-object-acl": "public"},
+        b"hi",
+        400,
+        {"Message": "no such object access control exists", "ArgumentValue": "public", "EC": "0017-00000104"},
+    ),
+    Finding(
+        "a class of a bucket has OSS's error",
+        "Swift SDK 2",
+        "PUT",
+        body=b"<CreateBucketConfiguration><StorageClass>Cold</StorageClass></CreateBucketConfiguration>",
+        status=400,
+        texts={"Message": "No such bucket storage class exists.", "EC": "0013-00000101"},
+    ),
+    Finding(
         "the group of all buckets is found",
         "oss2",
         "PUT",
