@@ -66,9 +66,9 @@ class Form:
         self._events = _parse(stream, length, boundary, self._body_md5, position)
         self.fields: dict[str, str] = {}
         file = self._read_fields()
-        #: The size of the file if no further field follows it; that may not be known before the end.
-        self.announced_size = length - position.read - len(f"\r\n--{boundary}--\r\n")
-        position.is_sought = False
+        #: The size of the file if no further field follows it, which only the end tells; 0 if it is not known.
+        self.announced_size = length - position.read - len(f"\r\n--{boundary}--\r\n") if position.stops else 0
+        position.stops = 0
         disposition = file.header("Content-Disposition", "")
         _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquote(value))
         self.file_name: str = options.get("filename", "")
@@ -147,11 +147,14 @@ class FormInput:
 
 
 class Position:
-    """How many bytes of a body a parser has read; while `is_sought`, it stops where the headers of a part may end."""
+    """How many bytes of a body a parser has read, which stops at blank lines: there the headers of a part may end.
+
+    It does so `stops` times at most, and has then lost count of where the file begins.
+    """
 
     def __init__(self) -> None:
         self.read = 0
-        self.is_sought = True
+        self.stops = 1000
 
     def pieces(self, chunk: bytes, before: bytes) -> Iterator[bytes]:
         """Yield a chunk in pieces, and count each.
@@ -159,7 +162,8 @@ class Position:
         :param before: the end of the chunk before it.
         """
         text, start = before + chunk, len(before)
-        while self.is_sought and (end := text.find(_BLANK_LINE, max(0, start - 3))) >= 0:
+        while self.stops and (end := text.find(_BLANK_LINE, max(0, start - 3))) >= 0:
+            self.stops -= 1
             piece, start = text[start : end + len(_BLANK_LINE)], end + len(_BLANK_LINE)
             self.read += len(piece)
             yield piece
@@ -182,7 +186,7 @@ def _parse(stream: Readable, length: int, boundary: str, body_md5: Any, position
                 body_md5.update(chunk)
             for piece in position.pieces(chunk, end):
                 yield from parser.parse(piece)
-            end = chunk[-3:] if position.is_sought else b""
+            end = chunk[-3:] if position.stops else b""
         parser.close()
     except multipart.ParserLimitReached:
         raise _field_too_long() from None

@@ -121,7 +121,7 @@ def copied_headers(copied: StoredObject | Part, headers: Mapping[str, str]) -> H
         ("ETag", f'"{copied.etag}"'),
         copied.crc64_header,
         ("x-oss-copied-size", str(copied.size)),
-        ("x-oss-ia-retrieve-flow-type", "0"),  # nothing was read from an infrequent class for money
+        ("x-oss-ia-retrieve-flow-type", "0"),  # as recorded; what OSS counts there, it does not say
         *encryption_headers(headers),
     ]
 

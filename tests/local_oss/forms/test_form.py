@@ -79,6 +79,21 @@ def test_a_large_file_comes_in_chunks():
     assert max(map(len, pieces)) <= CHUNK_SIZE + len(BOUNDARY) + 8
 
 
+@pytest.mark.parametrize("padding", [0, CHUNK_SIZE - 120, CHUNK_SIZE - 60, 2 * CHUNK_SIZE])
+@pytest.mark.parametrize("value", ["a", "a\r\n\r\nb"])
+def test_the_size_of_the_file_is_known_before_it_is_read(padding, value):
+    content = b"\r\n\r\n" * 100_000
+    form = Form(environ(body(part("x", value * 9 + "-" * padding), part("file", content, filename="a"))))
+    assert form.announced_size == len(content)
+    assert b"".join(form.chunks()) == content
+
+
+def test_a_field_of_blank_lines_hides_the_size_of_the_file():
+    """To stop at each of them would take seconds."""
+    form = Form(environ(body(part("x", "\r\n" * 5000), part("file", b"hi", filename="a"))))
+    assert (form.announced_size, b"".join(form.chunks())) == (0, b"hi")
+
+
 def test_the_file_is_read_only_on_demand():
     stream = io.BytesIO(body(FILE.replace(b"hi oss", bytes(10 * CHUNK_SIZE))))
     Form(environ(stream.getvalue(), **{"wsgi.input": stream}))
