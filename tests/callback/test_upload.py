@@ -143,7 +143,7 @@ def test_a_body_that_begins_with_a_brace_is_json(content_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ['filename="a.png"&size=5385&mimeType="image/png"', '{"mimeType":"image/png", "size":6, "filename","a.png"}']
+    "body", ['filename="a.png"&size=5385&mimeType="image/png"', '{"mimeType":"image/png","size":6,"filename","a.png"}']
 )
 def test_a_template_that_does_not_fit_its_type_is_named(body: str) -> None:
     """Both bodies are of callbacks that OSS sent: tests/recorded/oss.json, rows 3 and 4."""
