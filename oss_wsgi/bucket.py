@@ -80,6 +80,8 @@ def read_on(
                 part = piece[: size - start]
                 start += len(part)
                 yield part
+                if len(part) < len(piece):
+                    return
             if start < size:
                 raise EOFError("OSS sent fewer bytes than the object has")
         except Exception as error:  # a client of the user's own may raise any

@@ -585,14 +585,18 @@ def _parts(body: _Body, boundary: bytes) -> Generator[_Part]:
 
 
 def _delimiter_lines(body: _Body, boundary: bytes) -> Generator[tuple[int, int]]:
-    """Yield where each delimiter line begins and ends, as far as the last one. Raises FormError if there is no last."""
+    """Yield where each delimiter line begins and ends, as far as the last one.
+
+    Raises FormError if there is no last one, or the body ends before its length.
+    """
     delimiter = _CRLF + b"--" + boundary
     padding = rb"[ \t]{0,%d}" % _MAX_PADDING
     line = re.compile(re.escape(delimiter) + rb"(?:--%b(\r\n|\Z)|%b\r\n)" % (padding, padding))
     longest = len(delimiter) + len(b"--") + _MAX_PADDING + len(_CRLF)
     # A form begins with a delimiter, so the line break that belongs to it is put before the form.
     window, offset = _CRLF, -len(_CRLF)
-    for piece in body.pieces(0, body.length):
+    pieces = body.pieces(0, body.length)
+    for piece in pieces:
         window += piece
         is_whole = offset + len(window) == body.length
         position = 0
@@ -602,6 +606,8 @@ def _delimiter_lines(body: _Body, boundary: bytes) -> Generator[tuple[int, int]]
             if match:
                 yield offset + found + len(_CRLF), offset + position
                 if match[1] is not None:
+                    for _ in pieces:  # the application reads what follows too, so it must be there
+                        pass
                     return
         done = found if found >= 0 else max(position, len(window) - len(delimiter) + 1)
         window, offset = window[done:], offset + done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import itertools
 import logging
 import re
 import threading
@@ -512,9 +513,12 @@ def test_names_are_compared_as_browsers_escape_them() -> None:
 def test_of_an_object_no_more_is_read_than_its_size() -> None:
     site = Site()
     signed_id = site.upload(PHOTO)
-    site.bucket.read = lambda key, etag, start: iter([PHOTO.data[:3], PHOTO.data[3:] + b"more", b"x"])  # type: ignore[method-assign]
+    more = itertools.repeat(b"x", 10)
+    pieces = itertools.chain([PHOTO.data[:3], PHOTO.data[3:] + b"more"], more)
+    site.bucket.read = lambda key, etag, start: pieces  # type: ignore[method-assign]
     site.post_entries([("photo", signed_id)], "photo")
     assert site.seen == browser_form([("photo", PHOTO)])
+    assert len(list(more)) == 10, "a stream that never ends is not read on"
 
 
 def test_a_page_in_gbk_says_so_in_the_marker() -> None:
@@ -594,6 +598,11 @@ def test_a_body_that_ends_early_is_refused(caplog: pytest.LogCaptureFixture) -> 
     for stream in (io.BytesIO(body[:-1]), Short(body[:-1]), Short(body[:700])):
         site.post(body, stream=stream)
         assert site.refused(400, "form_malformed", caplog), NEVER
+        caplog.clear()
+    with_epilogue = body + b"epilogue" * 20
+    for stream in (io.BytesIO(with_epilogue), Short(with_epilogue)):
+        site.post(with_epilogue, stream=stream, CONTENT_LENGTH=str(len(with_epilogue) + 1))
+        assert site.refused(400, "form_malformed", caplog), "the epilogue is a part of the body"
         caplog.clear()
     for count in (20, 700):
         site.post(body, stream=Broken(body[:count]))
