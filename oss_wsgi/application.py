@@ -336,7 +336,8 @@ class DirectUpload:
         self._probe: Probe | None = None
         if settings.ticket_secret or settings.ticket_secret_file:  # else only this process knows the secret
             gate = ProbeGate(self._secrets, clock=self._clock)
-            self._probe = Probe(self._app, gate, self._callback_path, self._callback_urls, self.ledger)
+            urls, forms = self._callback_urls, bool(self._forms)
+            self._probe = Probe(self._app, gate, self._callback_path, urls, self.ledger, forms=forms)
             self.reads_body = self._probe.reads_body
 
     def count_in(self, metrics: Metrics) -> Metrics:

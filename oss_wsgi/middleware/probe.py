@@ -58,6 +58,7 @@ class Probe:
     :param callback_urls: the callback URLs whose targets are tried besides the received one when a callback is
         verified.
     :param ledger: the one whose place the probe learns.
+    :param forms: whether the application's forms bring files of OSS.
     """
 
     def __init__(
@@ -67,8 +68,11 @@ class Probe:
         path: str,
         callback_urls: Iterable[str] = (),
         ledger: Ledger | None = None,
+        *,
+        forms: bool = False,
     ) -> None:
         self._app = app
+        self._forms = forms
         self._app_reads_body = body_test(app)
         self._ledger = ledger
         self._gate = gate
@@ -107,6 +111,7 @@ class Probe:
             "fix": several_values(environ) if has_authorization else missing_authorization(environ),
         }
         arrived["ticket_secrets"] = self._gate.fingerprints
+        arrived["forms"] = self._forms
         place = getattr(self._ledger, "place", None)  # a ledger of the application's own need not have one
         if isinstance(place, Place):
             arrived["ledger"] = {"fingerprint": place.fingerprint, "is_of_one_machine": place.is_of_one_machine}

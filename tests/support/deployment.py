@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from local_oss import CORSRule, LocalOSS
 from oss_wsgi import DirectUpload, Settings
+from oss_wsgi.sdk.client import SDKClient
 from oss_wsgi.testing.local_oss import environ_for
 
 from .server_threads import serving_application, serving_oss
@@ -59,6 +61,19 @@ def deployed(
         environ |= {"OSS_LEDGER": str(folder / "ledger.sqlite3"), **(settings or {})}
         applications.append(front(DirectUpload(view, Settings.from_environ(environ), **(app or {}))))
         yield Deployment(local, url, environ)
+
+
+def set_lifecycle_rule(deployment: Deployment, prefix: str, **members: Any) -> None:
+    """Let the bucket have one lifecycle rule; an action is the name of its class in the SDK, and its days."""
+    with SDKClient(Settings.from_environ(deployment.environ), clock=time.time, timeout=60.0) as client:
+        sdk = client.sdk
+        made = {
+            name: getattr(sdk, value[0])(days=value[1]) if isinstance(value, tuple) else value
+            for name, value in members.items()
+        }
+        rule = sdk.LifecycleRule(**{"id": "r", "prefix": prefix, "status": "Enabled", **made})
+        configuration = sdk.LifecycleConfiguration(rules=[rule])
+        client.ask("put_bucket_lifecycle", "PutBucketLifecycleRequest", lifecycle_configuration=configuration)
 
 
 def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> Front:

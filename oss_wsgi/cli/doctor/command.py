@@ -21,7 +21,7 @@ from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
 from .oss import check_bucket, check_clock, check_cors, check_public_access, check_region, check_v4
-from .rights import check_parts, check_recovery
+from .rights import check_lifecycle, check_parts, check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
 
@@ -44,6 +44,7 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "answer": check_answer,
     "recovery": check_recovery,
     "parts": check_parts,
+    "lifecycle": check_lifecycle,
     "write": check_write,
 }
 

@@ -1,6 +1,6 @@
 """Checks of `doctor` on what the access key may do beyond signed forms: recover lost reports, upload in parts.
 
-Rights are tried by requests that change nothing.
+Rights are tried by requests that change nothing. The bucket's lifecycle rules are read here too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from ...exceptions import BucketError, BucketRefusedError, NotStoredError
 from ...explanations.text import Text, sentences
 from ...parts.uploads import UPLOAD_LIFETIME
 from ...sdk.bucket import SDKBucket
-from ...sdk.client import REINSTALL_SDK, SDKCallError, SDKClient, has_sdk
+from ...sdk.client import REINSTALL_SDK, SDKCallError, has_sdk
+from ..http_client import Response
 from ..refusals import fix_sdk_error, say_sdk_error
 from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
+from .probe import probe_report
 
 #: What a request does, the RAM action that it needs, and the request.
 Right = tuple[str, str, Callable[[SDKBucket], object]]
@@ -27,6 +29,9 @@ ABSENT = "oss-wsgi-doctor-looks-for-nothing"
 #: An upload ID that OSS does not know.
 _NO_UPLOAD = "0" * 32
 _UPLOAD_DAYS = UPLOAD_LIFETIME // 86400
+#: Days after which the printed rule deletes uploads, and how many it needs: a form may bring a file for one day.
+_EXPIRY_DAYS = 7
+_MIN_EXPIRY_DAYS = 2
 
 #: How far back `oss-wsgi reconcile` looks unless it is told otherwise, in seconds.
 SWEEP_SECONDS = 26 * 3600
@@ -157,29 +162,19 @@ def _check_rule(context: CheckContext) -> Finding:
     prefix = context.settings.upload_dir
     names = Text("under {1}", prefix) if prefix else "in the bucket"
     try:
-        with context.sdk_client() as client:
-            days = _abort_days(client, prefix)
+        days = _days_of_rules(context, "abort_multipart_upload")
     except SDKCallError as cause:
-        fix = fix_sdk_error(cause, "oss:GetBucketLifecycle", client.bucket)
-        return warning(
-            Text("the lifecycle rules cannot be read: {1}", say_sdk_error(cause)),
-            sentences(fix, "Or see in the console whether there is a rule."),
-        )
+        return warning(*_unreadable_rules(cause, context))
     if not days:
         message = Text(
             "no lifecycle rule removes unfinished parts {1}, and they cost money until somebody aborts them", names
         )
-        applied_to = Text("Files with Specified Prefix: {1}", prefix) if prefix else "Whole Bucket"
-        rule = (
-            f"<Rule><ID>oss-wsgi-parts</ID><Prefix>{html.escape(prefix, quote=False)}</Prefix>"
-            f"<Status>Enabled</Status><AbortMultipartUpload><Days>{_UPLOAD_DAYS}</Days></AbortMultipartUpload></Rule>"
-        )
         fix = Text(
             "Add the rule in the console, Data Management > Lifecycle > Create Rule: Status: Enabled, Applied To: {1}, "
             "Delete Parts: Validity Period (Days): {2}. As XML, beside the bucket's other rules: `{3}`",
-            applied_to,
+            Text("Files with Specified Prefix: {1}", prefix) if prefix else "Whole Bucket",
             _UPLOAD_DAYS,
-            rule,
+            _rule_of("oss-wsgi-parts", prefix, "AbortMultipartUpload", _UPLOAD_DAYS),
         )
         return warning(message, fix)
     if min(days) < _UPLOAD_DAYS:
@@ -194,21 +189,111 @@ def _check_rule(context: CheckContext) -> Finding:
     return ok(Text("OSS removes unfinished parts {1} after {2} days", names, min(days)))
 
 
-def _abort_days(client: SDKClient, prefix: str) -> list[int]:
-    """Return after how many days the bucket's rules abort all uploads under a prefix. Raises SDKCallError."""
+def check_lifecycle(context: CheckContext) -> Iterator[Finding]:
+    """Look for a rule that deletes old uploads.
+
+    An application that copies its files, such as one with forms, needs one. One that keeps its objects must have none,
+    so a missing rule is yellow only where forms are on.
+    """
+    context.require("OSS_UPLOAD_DIR")
+    prefix = context.settings.upload_dir
+    _ = context.host
+    has_forms = _has_forms(context)
+
+    def problem(message: str, fix: str) -> Finding:
+        return warning(message, fix) if has_forms else ok(message)
+
+    if not prefix:
+        message = "OSS_UPLOAD_DIR is empty, so no lifecycle rule can delete old uploads and nothing else"
+        fix = "If your application copies the files of forms, set a prefix: `export OSS_UPLOAD_DIR=uploads/`."
+        yield problem(message, fix)
+        return
+    if not has_sdk():
+        yield ok("oss-wsgi[sdk] is not installed, so nothing can ask OSS for its lifecycle rules")
+        return
     try:
-        rules = client.ask("get_bucket_lifecycle", "GetBucketLifecycleRequest").lifecycle_configuration.rules
+        days = _days_of_rules(context, "expiration")
+    except SDKCallError as cause:
+        yield problem(*_unreadable_rules(cause, context))
+        return
+    if not days:
+        yield _without_expiry(prefix, has_forms)
+    elif min(days) < _MIN_EXPIRY_DAYS:
+        message = Text(
+            "OSS deletes objects under {1} after {2} days, but a form may bring a file for longer", prefix, min(days)
+        )
+        fix = Text("Set its days to {1} or more in the console, Data Management > Lifecycle.", _MIN_EXPIRY_DAYS)
+        yield problem(message, fix)
+    else:
+        yield ok(
+            Text(
+                "OSS deletes objects under {1} after {2} days: your application must have copied by then what it keeps",
+                prefix,
+                min(days),
+            )
+        )
+
+
+def _without_expiry(prefix: str, has_forms: bool) -> Finding:
+    """Return the finding for a bucket that keeps all uploads, with the rule that deletes them."""
+    rule = Text(
+        "Data Management > Lifecycle > Create Rule: Status: Enabled, Applied To: {1}, Object Lifecycle: Validity "
+        "Period (Days): {2}, Delete Objects. As XML, beside the bucket's other rules: `{3}`",
+        Text("Files with Specified Prefix: {1}", prefix),
+        _EXPIRY_DAYS,
+        _rule_of("oss-wsgi-uploads", prefix, "Expiration", _EXPIRY_DAYS),
+    )
+    if has_forms:
+        message = Text(
+            "forms bring objects under {1}, and no lifecycle rule deletes them after they have served", prefix
+        )
+        condition = "If your application keeps copies of these files, and not the objects, add the rule in the console"
+        return warning(message, Text("{1}: {2}", condition, rule))
+    message = Text("no lifecycle rule deletes objects under {1}, so your application may keep them", prefix)
+    return Finding("green", message, Text("{1}: {2}", "If it keeps copies instead, add the rule in the console", rule))
+
+
+def _has_forms(context: CheckContext) -> bool:
+    """Return whether the application says that its forms bring files of OSS; False if it cannot be asked."""
+    try:
+        responses = [call.response for call in context.probe_calls]
+    except NotCheckedError:
+        return False
+    reports = [probe_report(response) for response in responses if isinstance(response, Response)]
+    return any(report is not None and report.get("forms") is True for report in reports)
+
+
+def _rule_of(name: str, prefix: str, action: str, days: int) -> str:
+    """Return a lifecycle rule as XML."""
+    return (
+        f"<Rule><ID>{name}</ID><Prefix>{html.escape(prefix, quote=False)}</Prefix><Status>Enabled</Status>"
+        f"<{action}><Days>{days}</Days></{action}></Rule>"
+    )
+
+
+def _unreadable_rules(cause: SDKCallError, context: CheckContext) -> tuple[str, str]:
+    """Return the message and the fix where OSS does not tell the bucket's rules."""
+    fix = fix_sdk_error(cause, "oss:GetBucketLifecycle", context.settings.bucket or "")
+    message = Text("the lifecycle rules cannot be read: {1}", say_sdk_error(cause))
+    return message, sentences(fix, "Or see in the console whether there is a rule.")
+
+
+def _days_of_rules(context: CheckContext, action: str) -> list[int]:
+    """Return after how many days the bucket's rules do this with everything under the prefix. Raises SDKCallError.
+
+    :param action: its name in the SDK, ``expiration`` or ``abort_multipart_upload``.
+    """
+    prefix = context.settings.upload_dir
+    try:
+        with context.sdk_client() as client:
+            rules = client.ask("get_bucket_lifecycle", "GetBucketLifecycleRequest").lifecycle_configuration.rules
     except SDKCallError as error:
         if error.code == "NoSuchLifecycle":
             return []
         raise
-    return [
-        rule.abort_multipart_upload.days
+    actions = [
+        getattr(rule, action)
         for rule in rules or ()
-        if rule.status == "Enabled"
-        and prefix.startswith(rule.prefix or "")
-        and not rule.tags
-        and not rule.filter
-        and rule.abort_multipart_upload
-        and rule.abort_multipart_upload.days
+        if rule.status == "Enabled" and prefix.startswith(rule.prefix or "") and not rule.tags and not rule.filter
     ]
+    return [each.days for each in actions if each and each.days]

@@ -65,7 +65,7 @@ def test_without_settings_each_cause_is_printed_once() -> None:
     assert sum("export OSS_BUCKET" in line for line in lines) == 1
     assert "`oss-wsgi serve`" in "".join(lines)
     assert [line for line in lines if "not checked: no bucket is set" in line] == [
-        "red    host, page, clock, bucket, region, v4, cors, recovery: not checked: no bucket is set"
+        "red    host, page, clock, bucket, region, v4, cors, recovery, lifecycle: not checked: no bucket is set"
     ]
     findings = run_doctor({}, status=1)
     assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}

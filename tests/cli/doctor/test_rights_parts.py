@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from local_oss.operations.lifecycle import read_rules
 from oss_wsgi.cli.doctor import rights, write
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.exceptions import BucketRefusedError
-from oss_wsgi.sdk.client import SDKClient
-from oss_wsgi.settings import Settings
 
-from ...support.deployment import ORIGIN, Deployment, deployed
+from ...support.deployment import ORIGIN, Deployment, deployed, set_lifecycle_rule
 from ..command import oss_wsgi
 from .runs import run_doctor
 
@@ -38,17 +35,10 @@ def findings(deployment: Deployment, **environ: str) -> list[tuple[str, str]]:
     return [(finding.colour, finding.message) for finding in checked]
 
 
-def set_rule(deployment: Deployment, days: int, **members: Any) -> None:
+def set_rule(deployment: Deployment, days: int, prefix: str = "user/", **members: Any) -> None:
     """Let the bucket have one lifecycle rule, which aborts uploads in parts."""
-    settings = Settings.from_environ(deployment.environ)
-    with SDKClient(settings, clock=time.time, timeout=60.0) as client:
-        sdk = client.sdk
-        abort = sdk.LifecycleRuleAbortMultipartUpload(days=days)
-        rule = sdk.LifecycleRule(
-            **{"id": "r", "prefix": "user/", "status": "Enabled", "abort_multipart_upload": abort, **members}
-        )
-        configuration = sdk.LifecycleConfiguration(rules=[rule])
-        client.ask("put_bucket_lifecycle", "PutBucketLifecycleRequest", lifecycle_configuration=configuration)
+    abort = ("LifecycleRuleAbortMultipartUpload", days)
+    set_lifecycle_rule(deployment, prefix, abort_multipart_upload=abort, **members)
 
 
 def test_rights_and_a_rule_that_are_there_are_green(deployment: Deployment) -> None:
