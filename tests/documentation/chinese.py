@@ -56,6 +56,7 @@ STYLES = {
 ELSEWHERE = {
     "https://www.alibabacloud.com/help/en/": "https://help.aliyun.com/zh/",
     "https://ant.design/components/upload#": "https://ant.design/components/upload-cn#",
+    "https://www.wangeditor.com/en/v5/": "https://www.wangeditor.com/v5/",
     "https://element-plus.org/en-US/": "https://element-plus.org/zh-CN/",
 }
 
