@@ -336,6 +336,7 @@ export class Forms {
   }
 
   #forget(form) {
+    if (!(form instanceof HTMLFormElement)) return; // a component may have an event of this name
     this.#held.delete(form);
     for (const input of filesIn(form)) this.#begin(input);
   }

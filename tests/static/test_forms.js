@@ -425,6 +425,13 @@ test("a reset form forgets its files, and that it waited", async () => {
   same(submitted, []);
 });
 
+test("another element may have an event called reset", async () => {
+  await page('<div></div><input type="file" name="photo">');
+  document.querySelector("div").dispatchEvent(new Event("reset", { bubbles: true }));
+  await pass(1);
+  same(line(), null);
+});
+
 test("a form that has left the page is not submitted, and its files are abandoned", async () => {
   const [form, input] = await page();
   cloud.next("form");

@@ -315,6 +315,7 @@
     #isAsking = false;
 
     get elements() {
+      if (!(#isAsking in this)) throw new TypeError("Illegal invocation");
       return document.querySelectorAll("input,button").filter(({ form }) => form === this);
     }
 
