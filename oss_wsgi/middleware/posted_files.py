@@ -39,6 +39,7 @@ from ..wsgi.facts import RETRY_LATER, RequestFacts, facts_of, reasoned
 from ..wsgi.observers import Observers, observed
 from ..wsgi.questions import HOLD_KEY, WouldWaitError, callback_test, pass_on
 from ..wsgi.responses import AnsweredError, ClosingBody, html_response, status_of
+from .form_charset import Encoder, encoder_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -75,24 +76,6 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _POSITION = re.compile(r"[0-9]{1,6}")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
-
-#: The charsets that a page may have (Encoding standard), and those whose characters Python knows by another name.
-_CHARSETS = re.compile(
-    r"utf-8|gbk|gb18030|euc-jp|iso-2022-jp|ibm866|koi8-[ru]|iso-8859-(?:[2-8]|1[03-6])|windows-125[0-8]"
-)
-_CODECS = {
-    "big5": "big5hkscs",
-    "euc-kr": "cp949",
-    "gb2312": "gbk",
-    "iso-8859-1": "cp1252",
-    "iso-8859-8-i": "iso-8859-8",
-    "macintosh": "mac-roman",
-    "shift_jis": "cp932",
-    "utf-16be": "utf-8",
-    "utf-16le": "utf-8",
-    "windows-874": "cp874",
-    "x-mac-cyrillic": "mac-cyrillic",
-}
 
 _PAGE = (
     '<!DOCTYPE html>\n<html lang="{0}">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
@@ -255,8 +238,8 @@ class PostedFiles:
         """Return the files of a form, in its order; FormError for a malformed form, UnverifiedError for a signed ID."""
         parts = _parts(body, boundary)
         marker = next(parts)
-        fields, codec = _marked_fields(body.read(marker.value, marker.end, _MAX_MARKER))
-        listed = {_encoded(_LINE_BREAK.sub("\r\n", field.name), codec): field for field in fields}
+        fields, encoder = _marked_fields(body.read(marker.value, marker.end, _MAX_MARKER))
+        listed = {_escaped(_LINE_BREAK.sub("\r\n", field.name), encoder): field for field in fields}
         files: list[_PostedFile] = []
         for part in parts:
             name, is_file = _name_of(part.head)
@@ -267,7 +250,7 @@ class PostedFiles:
             if len(files) == MAX_FILES:
                 raise FormError("form_malformed", f"the form has more than {MAX_FILES} signed IDs")
             upload = self._open_signed_id(body.read(part.value, part.end, _MAX_SIGNED_ID).decode("latin-1"))
-            files.append(_PostedFile(listed[name].name, upload, part, _head_of_file(name, upload, codec)))
+            files.append(_PostedFile(listed[name].name, upload, part, _head_of_file(name, upload, encoder)))
         missing = [field.name for field in listed.values() if field.is_short_of_ids]
         if missing:
             hint = f"oss_wsgi.files lists {min(missing)[:_MAX_SHOWN]!r}, and no field of this name holds a signed ID"
@@ -635,16 +618,16 @@ def _parameters(value: bytes) -> dict[bytes, bytes]:
     return parameters
 
 
-def _marked_fields(value: bytes) -> tuple[list[_Field], str]:
-    """Return the fields that the marker lists, and Python's name of the form's charset. Raises FormError.
+def _marked_fields(value: bytes) -> tuple[list[_Field], Encoder]:
+    """Return the fields that the marker lists, and how the form's charset is encoded. Raises FormError.
 
     A field is ``NAME``, or ``NAME:1:3`` if only its second and fourth part hold signed IDs.
     """
     text, separator, parameter = value.decode("latin-1").partition(";")
     attribute, _, charset = parameter.lower().partition("=")
     charset = charset if separator else "utf-8"
-    codec = _CODECS.get(charset) or (charset if _CHARSETS.fullmatch(charset) else None)
-    if codec is None or attribute not in ("", "charset"):
+    encoder = encoder_of(charset)
+    if encoder is None or attribute not in ("", "charset"):
         raise FormError("form_malformed", f"oss_wsgi.files names an unknown charset, {charset[:_MAX_SHOWN]!r}")
     if not text.isascii() or _BARE_PERCENT.search(text):
         raise FormError("form_malformed", "oss_wsgi.files is not percent-encoded")
@@ -657,21 +640,20 @@ def _marked_fields(value: bytes) -> tuple[list[_Field], str]:
             fields.append(_Field(unquote_to_bytes(name).decode(), frozenset(map(int, positions))))
         except UnicodeDecodeError:
             raise FormError("form_malformed", "oss_wsgi.files is not UTF-8") from None
-    return fields, codec
+    return fields, encoder
 
 
-def _encoded(text: str, codec: str) -> bytes:
+def _escaped(text: str, encoder: Encoder) -> bytes:
     """Return a name as browsers write it into a header (HTML standard, multipart/form-data encoding algorithm)."""
-    data = text.encode(codec, "xmlcharrefreplace")
-    return data.replace(b'"', b"%22").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
+    return encoder(text).replace(b'"', b"%22").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
 
 
-def _head_of_file(name: bytes, upload: Upload, codec: str) -> bytes:
+def _head_of_file(name: bytes, upload: Upload, encoder: Encoder) -> bytes:
     """Return the headers of a file's part, with the blank line after them. ``name`` is escaped already."""
     filename = upload.filename or (upload.object or "").rpartition("/")[2] or "blob"
     mime_type = upload.mime_type or ""
     content_type = mime_type if _PRINTABLE.fullmatch(mime_type) else "application/octet-stream"
-    disposition = b'form-data; name="%s"; filename="%s"' % (name, _encoded(filename, codec))
+    disposition = b'form-data; name="%s"; filename="%s"' % (name, _escaped(filename, encoder))
     return b"Content-Disposition: %s\r\nContent-Type: %s\r\n\r\n" % (disposition, content_type.encode())
 
 

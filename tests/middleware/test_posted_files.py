@@ -183,20 +183,20 @@ class ByID(NamedTuple):
 
 @given(
     st.lists(st.tuples(texts, st.one_of(st.text(max_size=40), files, stored.map(ByID)))),
-    st.sampled_from([("utf-8", "utf-8"), ("GBK", "gbk"), ("Shift_JIS", "cp932"), ("ISO-2022-JP", "iso-2022-jp")]),
+    st.sampled_from(["UTF-8", "GBK", "Big5", "Shift_JIS", "ISO-2022-JP"]),
     st.lists(st.integers(0, 3), max_size=5),
     st.booleans(),
 )
 def test_any_form_is_read_byte_for_byte_as_without_us(
-    entries: list[tuple[str, Any]], charset: tuple[str, str], ways: list[int], has_pipe: bool
+    entries: list[tuple[str, Any]], charset: str, ways: list[int], has_pipe: bool
 ) -> None:
     site = Site()
     of_ids = {name for name, value in entries if isinstance(value, ByID)}
     fields = {as_sent(name) for name in of_ids}
     entries = [(name, value) for name, value in entries if not isinstance(value, str) or as_sent(name) not in fields]
-    marker = ",".join(quote(name, safe="") for name in sorted(of_ids)) + f";charset={charset[0]}"
+    marker = ",".join(quote(name, safe="") for name in sorted(of_ids)) + f";charset={charset}"
     ids = [(name, site.upload(value.file) if isinstance(value, ByID) else value) for name, value in entries]
-    body = browser_form([("oss_wsgi.files", marker), *ids], charset=charset[1])
+    body = browser_form([("oss_wsgi.files", marker), *ids], charset=charset.lower())
 
     def read(environ: dict[str, Any]) -> bytes:
         stream = environ["wsgi.input"]
@@ -213,7 +213,7 @@ def test_any_form_is_read_byte_for_byte_as_without_us(
     site.view = read
     site.post(body, stream=Pipe(body) if has_pipe else None)
     as_files = [(name, value.file if isinstance(value, ByID) else value) for name, value in entries]
-    expected = browser_form(as_files, charset=charset[1])
+    expected = browser_form(as_files, charset=charset.lower())
     assert site.seen == expected
     assert site.calls[0]["CONTENT_LENGTH"] == str(len(expected))
 
@@ -485,22 +485,6 @@ def test_values_may_hold_what_looks_like_a_boundary() -> None:
     entries = [("a", value) for value in values]
     assert site.post_entries([*entries, ("photo", site.upload(PHOTO))], "photo") == "saved"
     assert site.seen == browser_form([*entries, ("photo", PHOTO)])
-
-
-def test_every_charset_of_a_page_is_known_and_no_other_is() -> None:
-    """Those that ``document.characterSet`` returns, by the Encoding standard."""
-    single = "IBM866 KOI8-R KOI8-U macintosh windows-874 x-mac-cyrillic ISO-8859-8-I"
-    iso = [f"ISO-8859-{number}" for number in (*range(2, 9), 10, 13, 14, 15, 16)]
-    windows = [f"windows-{number}" for number in range(1250, 1259)]
-    others = "UTF-8 GBK gb18030 Big5 EUC-JP ISO-2022-JP Shift_JIS EUC-KR UTF-16BE UTF-16LE"
-    for charset in (*single.split(), *iso, *windows, *others.split()):
-        site = Site()
-        body = browser_form([("oss_wsgi.files", f"a;charset={charset}"), ("a", site.upload(NASTY))])
-        assert (charset, site.post(body)) == (charset, "saved")
-    for charset in ("ISO-8859-12", "utf-7", "unicode_escape", "rot13", "hex", "idna", "undefined", "utf-32", ""):
-        site = Site()
-        site.post(browser_form([("oss_wsgi.files", f"a;charset={charset}"), ("a", site.upload(NASTY))]))
-        assert (charset, site.status) == (charset, "400 Bad Request")
 
 
 def test_names_are_compared_as_browsers_escape_them() -> None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from oss_wsgi.middleware.form_charset import encoder_of
+
 BOUNDARY = "----WebKitFormBoundaryq2Gk5oWXnTbBzJ0A"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
@@ -19,13 +21,12 @@ class File(NamedTuple):
 def browser_form(
     entries: Iterable[tuple[str, str | File]], *, charset: str = "utf-8", boundary: str = BOUNDARY
 ) -> bytes:
-    """Return the body that a browser posts for the entries of a form."""
+    """Return the body that a browser posts for the entries of a form, in the charset of its page."""
+    encoded = encoder_of(charset)
+    assert encoded is not None
 
     def with_line_breaks(text: str) -> bytes:
         return encoded(re.sub(r"\r\n|\r|\n", "\r\n", text))
-
-    def encoded(text: str) -> bytes:
-        return text.encode(charset, "xmlcharrefreplace")
 
     def escaped(data: bytes) -> bytes:
         return data.replace(b"\n", b"%0A").replace(b"\r", b"%0D").replace(b'"', b"%22")
