@@ -87,7 +87,7 @@ def saved(page: Page) -> Any:
     return json.loads(page.locator("body").inner_text())
 
 
-NAMES = ['a "quoted"; name.txt', "100%22.txt", "猫 😀.png", "x", "comma,name.tar.gz", "back\\slash.txt"]
+NAMES = ['a "quoted"; name.txt', "100%22.txt", "猫 😀 €.png", "x", "comma,name.tar.gz", "back\\slash.txt"]
 
 
 @pytest.mark.parametrize("path", ["/edit", "/gbk"])
