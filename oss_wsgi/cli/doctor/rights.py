@@ -255,6 +255,8 @@ def _without_expiry(prefix: str, has_forms: bool) -> Finding:
 
 def _has_forms(context: CheckContext) -> bool:
     """Return whether the application says that its forms bring files of OSS; False if it cannot be asked."""
+    if context.app is not None:
+        return bool(context.app.forms)
     try:
         responses = [call.response for call in context.probe_calls]
     except NotCheckedError:

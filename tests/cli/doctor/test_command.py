@@ -80,7 +80,7 @@ def test_a_check_that_is_run_alone_says_its_cause_in_full() -> None:
 def test_no_line_to_paste_lets_everybody_upload(deployment: Deployment) -> None:
     findings = run_doctor(deployment.environ | {"OSS_ALLOW_ANONYMOUS": ""}, "--only", "settings")
     (fix,) = (finding["fix"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
-    assert "If it has one, all is well." in fix
+    assert "If it has none, pass one" in fix
     assert "OSS_ALLOW_ANONYMOUS=on" not in fix
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from local_oss.operations.lifecycle import read_rules
+from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.cli.doctor import rights
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.sdk.client import SDKCallError
 
-from ...support.deployment import Deployment, deployed, set_lifecycle_rule
+from ...support.deployment import Deployment, deployed, not_found, set_lifecycle_rule
 from .runs import finding_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
@@ -52,6 +53,18 @@ def test_a_rule_leaves_a_form_its_time(tmp_path: Path, days: int, forms: bool, c
         found = finding(deployment)
     assert found.colour == colour
     assert f"OSS deletes objects under user/ {message}" in found.message
+
+
+def test_an_application_that_was_loaded_is_not_asked_over_the_network(tmp_path: Path) -> None:
+    with deployed(tmp_path, settings={"OSS_UPLOAD_DIR": "user/"}) as deployment:
+        values = Settings.from_environ({**deployment.environ, "OSS_CALLBACK_URL": ""})
+        colours = {
+            forms: next(
+                rights.check_lifecycle(CheckContext({}, app=DirectUpload(not_found, values, forms=forms)))
+            ).colour
+            for forms in (True, False)
+        }
+    assert colours == {True: "yellow", False: "green"}
 
 
 def test_without_a_prefix_no_rule_can_tell_uploads_from_other_objects(tmp_path: Path) -> None:
