@@ -80,7 +80,7 @@ def read_on(
                 part = piece[: size - start]
                 start += len(part)
                 yield part
-                if len(part) < len(piece):
+                if len(part) < len(piece):  # OSS sends more bytes than the object has
                     return
             if start < size:
                 raise EOFError("OSS sent fewer bytes than the object has")

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 Encoder = Callable[[str], bytes]
 
+_ROWS_OF_NEC, _ROWS_OF_IBM = b"\xed\xee", b"\xfa\xfb\xfc"
+
 #: The charsets that a page may have and Python knows by the same name, and those that it knows by another one.
 _CHARSETS = re.compile(r"utf-8|gb18030|euc-jp|iso-2022-jp|ibm866|koi8-[ru]|iso-8859-(?:[2-8]|1[03-6])|windows-125[0-8]")
 _CODECS = {
@@ -47,7 +49,7 @@ def _joined(encode: Encoder, text: str) -> bytes:
 
 
 def _gbk(character: str) -> bytes:
-    """GBK has the characters of GB18030 that take two bytes, and the euro sign."""
+    """Return a character in GBK, which has those of GB18030 that take two bytes, and the euro sign."""
     if character == "€":
         return b"\x80"
     data = character.encode("gb18030", "ignore")
@@ -55,7 +57,7 @@ def _gbk(character: str) -> bytes:
 
 
 def _big5(character: str) -> bytes:
-    """Browsers write neither the first rows of Hong Kong's characters nor Python's other names for some signs."""
+    """Return a character in Big5, of which browsers do not write the rows that only Hong Kong has."""
     for codec in ("big5hkscs", "cp950"):
         data = character.encode(codec, "ignore")
         if len(data) == 1 or data[:1] >= b"\xa1":
@@ -64,17 +66,15 @@ def _big5(character: str) -> bytes:
 
 
 def _shift_jis(character: str) -> bytes:
-    """Of the characters that occur twice, browsers write IBM's, and Python NEC's."""
+    """Return a character in Shift_JIS. Where it occurs twice, browsers write IBM's place, and Python NEC's."""
     data = _encoded("cp932", character)
     return _of_ibm().get(character, data) if data[0] in _ROWS_OF_NEC else data
 
 
-_ROWS_OF_NEC = b"\xed\xee"
-
-
 @functools.cache
 def _of_ibm() -> dict[str, bytes]:
-    pairs = (bytes([row, cell]) for row in b"\xfa\xfb\xfc" for cell in range(0x40, 0xFD))
+    """Return the places of IBM's characters."""
+    pairs = (bytes([row, cell]) for row in _ROWS_OF_IBM for cell in range(0x40, 0xFD))
     return {pair.decode("cp932", "ignore"): pair for pair in pairs}
 
 
