@@ -1,6 +1,6 @@
 /**
  * Uploads the files that a person chooses in an `<input type="file" data-oss-upload>`. `upload.js` loads this where a page
- * has such an input. The text goes to the `<output>` of the input, if there is one.
+ * has such an input. The `<output>` of the input, if there is one, has a line for each file.
  */
 
 import { explain, loadWords, visible } from "./words.js";
@@ -29,6 +29,7 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
   stopRound.get(input)?.();
   const uploader = new Uploader({ serverUrl: input.dataset.ossUpload || defaultUrl });
   const output = outputOf(input);
+  const lines = new Map();
   const name = input.name || input.dataset.ossName;
   const fields = [];
   const stop = () => {
@@ -55,7 +56,7 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
     input.setCustomValidity(running ? words("states.sending") : failed ? stateOf(failed, words) : "");
     const isSettled = uploader.items.every(({ state }) => state === "stored" || state === "failed");
     if (isSettled && (failed || !input.required)) input.value = "";
-    if (output) output.textContent = uploader.items.map((item) => `${visible(item.file.name)}: ${stateOf(item, words)}`).join("\n");
+    for (const item of uploader.items) lines.get(item)?.show(item);
   };
   const tell = (type, item) => {
     input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, composed: true, detail: { item } }));
@@ -80,10 +81,11 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
     show();
     tell("fail", item);
   });
-  uploader.add(input.files);
+  for (const item of uploader.add(input.files)) lines.set(item, new Line(item, words));
+  output?.replaceChildren(...[...lines.values()].map(({ element }) => element));
   if (!name && !input.required) input.value = "";
   uploader.start();
-  show(); // also where nothing is chosen any more
+  show();
 }
 
 /** Uploads the files that an input had before the module was loaded; an empty input says how many files it takes. */
@@ -98,8 +100,42 @@ function limitOf(input) {
   return Number(input.dataset.ossMaxFiles) || Infinity;
 }
 
+/**
+ * The line of a file in an `<output>`: its name, and its state or, while it is sent, a bar with the share. It has the font and
+ * the colors of the page. Screen readers say the whole line when its state changes, and nothing while the bar moves.
+ */
+class Line {
+  #words;
+  #bar = Object.assign(document.createElement("progress"), { max: 1 });
+  #share = document.createElement("data"); // no style sheet means it
+  #state = document.createElement("span");
+
+  constructor({ file }, words) {
+    this.#words = words;
+    const name = document.createElement("bdi");
+    name.textContent = visible(file.name);
+    this.#bar.setAttribute("aria-label", name.textContent);
+    this.#share.setAttribute("aria-hidden", "true"); // the bar says it
+    this.element = Object.assign(document.createElement("span"), { lang: words.lang, dir: words.dir });
+    this.element.setAttribute("aria-atomic", "true");
+    this.element.append(name, ": ", this.#state);
+    // A Content-Security-Policy may forbid attributes with styles, but never these.
+    Object.assign(this.element.style, { display: "block", marginTop: "0.25em", overflowWrap: "anywhere" });
+    Object.assign(this.#bar.style, { accentColor: "currentColor", maxWidth: "100%" });
+    Object.assign(this.#share.style, { fontVariantNumeric: "tabular-nums" });
+  }
+
+  show(item) {
+    const isSent = item.state === "sending";
+    this.#bar.value = item.progress;
+    this.#share.textContent = `${Math.floor(item.progress * 100)} %`;
+    const text = isSent ? "" : stateOf(item, this.#words);
+    if (isSent && !this.#bar.parentNode) this.#state.replaceChildren(this.#bar, " ", this.#share);
+    else if (!isSent && this.#state.textContent !== text) this.#state.textContent = text;
+  }
+}
+
 function stateOf(item, words) {
-  if (item.state === "sending") return `${Math.floor(item.progress * 100)} %`;
   if (item.state === "failed") return explain(item.error, words, item.file);
   if (item.state !== "retrying") return words(`states.${item.state}`);
   return [explain(item.error, words, item.file), words("states.retrying")].join(words("sentences"));

@@ -124,6 +124,7 @@ class Row {
       state: find(".state"), facts: find(".facts"), close: find(".close"), progress: find("progress"),
       more: find(".more"), message: find(".message"), detail: find(".detail"), key: find(".object bdi"),
       answer: find(".answer"), title: find(".answer-title"), text: find("pre"), retry: find(".retry"), show: find(".show"),
+      showText: find(".show span"),
       pause: find(".pause"), offer: find(".offer"), resume: find(".continue"), startOver: find(".offer .plain"),
     };
     const { link, name, close, progress, retry, show: more, pause, resume, startOver } = this.parts;
@@ -189,11 +190,9 @@ class Row {
 
   rename() {
     if (!this.element) return;
-    const { text, title, show: more } = this.parts;
+    const { text, title } = this.parts;
     text.setAttribute("aria-label", words("answer"));
     title.textContent = words("answer");
-    more.setAttribute("aria-label", words("details"));
-    more.title = words("details");
     this.parts.resume.textContent = words("resume");
     this.parts.startOver.textContent = words("startOver");
     this.update();
@@ -221,10 +220,13 @@ class Row {
     show(parts.message, isGrouped ? "" : explainState(item));
     show(parts.detail, error && !isGrouped ? technical(error) : "");
     show(parts.key, isStored ? visible(item.key) : "");
-    if (isStored && item.url) parts.link.href = linkTo(item);
+    const url = isStored ? answeredUrl(item) : "";
+    if (url || (isStored && item.url)) parts.link.href = url || linkTo(item);
     else parts.link.removeAttribute("href");
+    parts.link.classList.toggle("answered", url !== "");
     show(parts.text, visible(withoutSignedId(item.answer)));
     parts.show.hidden = !isStored;
+    show(parts.showText, words(item.answer === "" ? "object" : "details"));
     parts.answer.hidden = !isStored || parts.show.getAttribute("aria-expanded") === "false";
     parts.title.hidden = item.answer === "";
     show(parts.retry, words(item.notStored ? "sendAgain" : "retry"));
@@ -238,7 +240,7 @@ class Row {
     const { file, state, retryIn } = item;
     const sending = state === "sending";
     const hasParts = item.upload !== null;
-    const isHidden = !item.running || state === "waiting" || state === "retrying";
+    const isHidden = !item.running || ["waiting", "preparing", "signing", "retrying"].includes(state);
     parts.progress.hidden = hasParts ? !item.running && state !== "paused" : isHidden;
     parts.progress.value = item.progress;
     const rate = item.rate();
@@ -265,6 +267,17 @@ function isOffered({ state, resumable }) {
 /** Returns an answer without the signed ID at its end: it is a proof for forms, which nobody should copy from a screen. */
 function withoutSignedId(answer) {
   return answer.replace(/,\s*"signed_id":\s*"[\w-]+"\s*\}$/, "}");
+}
+
+/** Returns the address in the application's answer, its member `url`; "" without one that a browser opens as a page. */
+function answeredUrl({ answer }) {
+  try {
+    const { url } = JSON.parse(answer);
+    const { protocol, href } = new URL(url, document.baseURI);
+    return typeof url === "string" && /^https?:$/.test(protocol) ? href : "";
+  } catch {
+    return "";
+  }
 }
 
 /** Returns the sentence under a file that did not simply succeed: what happened, and what to do. */
@@ -392,6 +405,7 @@ function showBar() {
   updateAgain(running);
   document.body.classList.toggle("has-files", rows.size > 0);
   document.body.classList.toggle("all-sent", rows.size > 0 && queued + running === 0);
+  document.body.classList.toggle("all-done", rows.size > 0 && done === rows.size);
   document.title = running > 0 ? `${percent.format(progress)} · ${words("title")}` : words("title");
   guardLeaving(running > 0);
 }

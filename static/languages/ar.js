@@ -25,6 +25,7 @@ export default {
   resume: "متابعة",
   startOver: "البدء من جديد",
   details: "الرد",
+  object: "الاسم في التخزين",
   answer: "رد التطبيق",
   twin: "له اسم وحجم ملف آخر في القائمة",
   separator: "\u00a0· ",

@@ -25,6 +25,7 @@ export default {
   resume: "Fortsetzen",
   startOver: "Von vorn",
   details: "Antwort",
+  object: "Name im Speicher",
   answer: "Die Anwendung hat geantwortet",
   twin: "gleicher Name und gleiche Größe wie eine andere Datei hier",
   separator: "\u00a0· ",

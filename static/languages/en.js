@@ -25,6 +25,7 @@ export default {
   resume: "Continue",
   startOver: "Start over",
   details: "Answer",
+  object: "Name in storage",
   answer: "The application answered",
   twin: "same name and size as another file here",
   separator: "\u00a0· ",

@@ -25,6 +25,7 @@ export default {
   resume: "Continuar",
   startOver: "Empezar de nuevo",
   details: "Respuesta",
+  object: "Nombre en el almacenamiento",
   answer: "La aplicación respondió",
   twin: "mismo nombre y tamaño que otro archivo de la lista",
   separator: "\u00a0· ",

@@ -25,6 +25,7 @@ export default {
   resume: "Continuer",
   startOver: "Recommencer",
   details: "Réponse",
+  object: "Nom dans le stockage",
   answer: "L’application a répondu",
   twin: "même nom et même taille qu’un autre fichier de la liste",
   separator: "\u00a0· ",

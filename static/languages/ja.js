@@ -25,6 +25,7 @@ export default {
   resume: "続ける",
   startOver: "最初から送る",
   details: "応答",
+  object: "ストレージでの名前",
   answer: "アプリケーションの応答",
   twin: "一覧にある別のファイルと名前とサイズが同じです",
   separator: "\u00a0· ",

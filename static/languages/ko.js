@@ -25,6 +25,7 @@ export default {
   resume: "계속",
   startOver: "처음부터",
   details: "응답",
+  object: "저장소에서의 이름",
   answer: "애플리케이션의 응답",
   twin: "목록의 다른 파일과 이름과 크기가 같음",
   separator: "\u00a0· ",

@@ -25,6 +25,7 @@ export default {
   resume: "Continuar",
   startOver: "Recomeçar",
   details: "Resposta",
+  object: "Nome no armazenamento",
   answer: "A aplicação respondeu",
   twin: "mesmo nome e tamanho de outro arquivo da lista",
   separator: "\u00a0· ",

@@ -25,6 +25,7 @@ export default {
   resume: "Продолжить",
   startOver: "Начать заново",
   details: "Ответ",
+  object: "Имя в хранилище",
   answer: "Ответ приложения",
   twin: "имя и размер как у другого файла в списке",
   separator: "\u00a0· ",

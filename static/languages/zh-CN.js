@@ -25,6 +25,7 @@ export default {
   resume: "继续",
   startOver: "从头开始",
   details: "答复",
+  object: "存储空间中的名称",
   answer: "应用的回复",
   twin: "与列表中另一文件同名且大小相同",
   separator: "\u00a0· ",

@@ -25,6 +25,7 @@ export default {
   resume: "繼續",
   startOver: "從頭開始",
   details: "回應",
+  object: "儲存空間中的名稱",
   answer: "應用程式的回應",
   twin: "與清單中另一檔案同名且大小相同",
   separator: "\u00a0· ",

@@ -10,6 +10,7 @@ async function page(html = INPUT) {
   await settled();
   return [document.querySelector("input"), document.querySelector("output")];
 }
+const lines = (output) => output.children.map(({ textContent }) => textContent);
 const hidden = () => document.querySelectorAll("input[type=hidden]").map(({ name, value }) => [name, value]);
 const events = () => {
   const heard = [];
@@ -25,11 +26,13 @@ test("a chosen file is uploaded at once, and the output shows its progress and e
   cloud.next("form");
   choose(input, png());
   await settled();
-  same([output.textContent, input.validationMessage], ["cat.png: 0 %", "Sending"]);
+  const bar = output.querySelector("progress");
+  same([output.textContent, bar.value, input.validationMessage], ["cat.png:  0 %", 0, "Sending"]);
   cloud.last("form").onProgress(999, 1000);
-  same(output.textContent, "cat.png: 99 %");
+  same([output.textContent, bar.value, bar.max, bar.getAttribute("aria-label")], ["cat.png:  99 %", 0.999, 1, "cat.png"]);
   cloud.serve(cloud.last("form"));
   await settled();
+  same(output.querySelector("progress"), null);
   same([output.textContent, input.checkValidity(), input.value], ["cat.png: Done", true, ""]);
   same(
     heard.map(([type]) => type),
@@ -258,10 +261,34 @@ test("more files than allowed are refused together", async () => {
   same([output.textContent, input.validationMessage, input.value, network.sent], [sentence, sentence, "", []]);
   choose(input, png("a"), png("b"));
   await settled();
-  same([output.textContent, input.checkValidity()], ["a: Done\nb: Done", true]);
+  same([lines(output), input.checkValidity()], [["a: Done", "b: Done"], true]);
   choose(input, png("a"), png("b"), png("c"));
   await settled();
   same([cloud.asked("form").length, output.textContent], [2, sentence]);
+});
+
+test("each file has a line of its own, which is said as a whole when its state changes, and not while its bar moves", async () => {
+  const [input, output] = await page('<input type="file" id="file" multiple data-oss-upload><output for="file"></output>');
+  cloud.next("form", (exchange) => exchange.reply(403, xml("AccessDenied")));
+  cloud.next("form");
+  choose(input, png("a.png"), png("b.png"));
+  await settled();
+  same(lines(output), ["a.png: Storage refused the file: permission does not cover it.", "b.png:  0 %"]);
+  const written = output.children.map((line) => [line.style.display, line.getAttribute("aria-atomic")]);
+  same(written, [["block", "true"], ["block", "true"]]);
+  const [failed, sent] = output.children.map((line) => line.querySelector("span").childNodes[0]);
+  cloud.last("form").onProgress(1, 2);
+  const now = output.children.map((line) => line.querySelector("span").childNodes[0]);
+  same([now[0] === failed, now[1] === sent, sent.localName], [true, true, "progress"]);
+  same(output.querySelectorAll("[aria-hidden]").map(({ textContent }) => textContent), ["50 %"]);
+});
+
+test("a line is in the language of its words, also on a page of another one", async () => {
+  const [input, output] = await page(`<div data-language="ar">${INPUT}</div>`);
+  choose(input, png());
+  await settled();
+  const [line] = output.children;
+  same([line.lang, line.dir, line.querySelector("bdi").textContent], ["ar", "rtl", "cat.png"]);
 });
 
 test("an input without a limit says nothing before a choice", async () => {

@@ -77,13 +77,16 @@ test("files that were chosen before the script came are in the list", async () =
   same(rows().length, 1);
 });
 
-test("a finished file shows its name, its answer, and a link to the object", async () => {
+test("a finished file shows its name, its answer behind a button that says so, and a link to the object", async () => {
   await open();
   await send(text("cat.txt"));
   same([row("cat.txt").dataset.state, at("cat.txt", ".state"), $("summary").textContent], ["stored", "Done", "1 file done"]);
   same(button("cat.txt", ".name a").href, `${cloud.bucket}/uploads/1-cat.txt`);
   const more = button("cat.txt", ".show");
-  same([more.hidden, more.getAttribute("aria-expanded"), at("cat.txt", ".object")], [false, "false", ""]);
+  same(
+    [at("cat.txt", ".show"), more.getAttribute("aria-expanded"), at("cat.txt", ".object")],
+    ["Answer", "false", ""],
+  );
   await click(more);
   same(at("cat.txt", ".object"), "uploads/1-cat.txt");
   same(
@@ -105,7 +108,7 @@ test("without an answer there is no title for one, and a long one is reached by 
   await send(text());
   button("a.txt", "pre").scrollHeight = 10;
   await click(button("a.txt", ".show"));
-  same([at("a.txt", ".answer-title"), button("a.txt", "pre").tabIndex], ["", 0]);
+  same([at("a.txt", ".show"), at("a.txt", ".answer-title"), button("a.txt", "pre").tabIndex], ["Name in storage", "", 0]);
   await send(text("b.txt"));
   await click(button("b.txt", ".show"));
   same(button("b.txt", "pre").tabIndex, -1, "a short one has nothing to scroll");
@@ -115,6 +118,39 @@ test("where the server signs links, the row leads there", async () => {
   await open({ "link-url": "link" });
   await send(text("a b#.txt"));
   same(button("a b#.txt", ".name a").href, "https://shop.example.com/link/uploads/1-a%20b%23.txt");
+});
+
+test("where the answer has a url, the name is a link to it that shows itself, and only to what is a page", async () => {
+  await open({ "link-url": "link" });
+  const links = [
+    ["/photos/7", "https://shop.example.com/photos/7"],
+    ["https://cdn.example.com/a b", "https://cdn.example.com/a%20b"],
+    ["javascript:alert(1)", null],
+    ["https://", null],
+    [7, null],
+  ];
+  for (const [index, [url, href]] of links.entries()) {
+    cloud.next("form", (exchange) => exchange.reply(200, JSON.stringify({ url })));
+    await send(text(`${index}.txt`));
+    const link = button(`${index}.txt`, ".name a");
+    const expected = href ?? `https://shop.example.com/link/uploads/${index + 1}-${index}.txt`;
+    same([link.href, link.classList.contains("answered")], [expected, href !== null]);
+  }
+});
+
+test("a page whose files are all done leads to the next choice, and one with a failure does not", async () => {
+  const isDone = () => document.body.classList.contains("all-done");
+  await open();
+  await send(text("a.txt"));
+  same(isDone(), true);
+  cloud.next("form", (exchange) => exchange.reply(403, xml("AccessDenied")));
+  await send(text("b.txt"));
+  same([isDone(), document.body.classList.contains("all-sent")], [false, true]);
+  await click(button("b.txt", ".close"));
+  same(isDone(), true);
+  choose($("file"), text("c.txt"));
+  await settled();
+  same(isDone(), false);
 });
 
 test("a page without recovery asks nobody", async () => {
@@ -178,6 +214,11 @@ test("what is left is said in seconds, minutes and hours", async () => {
 
 test("a file that waits or rests shows no bar of its own, a small one that is answered a full one", async () => {
   await open();
+  cloud.next("signature", () => {});
+  await send(text("asking"));
+  same([at("asking", ".state"), button("asking", "progress").hidden], ["Asking for permission", true]);
+  await click(button("asking", ".close"));
+  await click(button("asking", ".close"));
   cloud.always("form", (exchange) => exchange.fields.key.endsWith("4-d") || exchange.complete());
   await send(new File([], "empty"), text("b"), text("c"), text("d"));
   same(
@@ -805,7 +846,7 @@ test("an attribute switches the language of the whole page", async () => {
     [$("summary").textContent, document.title, at("a.txt", ".state"), $("upload").textContent],
     ["2 Dateien fertig", "Dateien hochladen", "Fertig", "Hochladen"],
   );
-  same([button("a.txt", ".show").title, button("a.txt", ".show").getAttribute("aria-label")], ["Antwort", "Antwort"]);
+  same(button("a.txt", ".show").textContent, "Antwort");
   same(button("a.txt", "pre").getAttribute("aria-label"), button("a.txt", ".answer-title").textContent);
   includes($("limits").textContent, "Bis zu");
   document.documentElement.dataset.language = "ar";
