@@ -82,7 +82,9 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
     tell("fail", item);
   });
   for (const item of uploader.add(input.files)) lines.set(item, new Line(item, words));
-  output?.replaceChildren(...[...lines.values()].map(({ element }) => element));
+  const elements = [...lines.values()].map(({ element }) => element);
+  for (const element of elements.slice(0, -1)) element.append("\n"); // for programs that read the text
+  output?.replaceChildren(...elements);
   if (!name && !input.required) input.value = "";
   uploader.start();
   show();

@@ -5,6 +5,7 @@ The newest of them are kept in bounded memory.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 import time
@@ -65,6 +66,7 @@ class Exchange:
     :param dropped: no answer was sent.
     :param is_under_way: it has no end yet.
     :param asked: the callback that has no answer yet.
+    :param recovered: the id of the exchange by which the application asked for the object whose callback had failed.
     :param clock: the monotonic time at which it began.
     :param begun: that too; once a callback is sent, the time at which that began.
     :param changed: is called with the exchange when there is more of it to show, except for its end.
@@ -99,6 +101,7 @@ class Exchange:
     again: str = ""
     is_under_way: bool = False
     asked: CallbackRequest | None = None
+    recovered: str = ""
     clock: float = field(default_factory=time.monotonic)
     begun: float = field(default_factory=time.monotonic)
     changed: Callable[[Exchange], None] = field(default=lambda exchange: None, repr=False, compare=False)
@@ -185,7 +188,8 @@ class Exchange:
     @property
     def has_failed(self) -> bool:
         """Whether a client, or the application, did not get what it wanted."""
-        return self.dropped or self.status == 203 or self.status >= 400 or self.is_cors_refusal
+        is_lost = self.status == 203 and not self.recovered
+        return self.dropped or is_lost or self.status >= 400 or self.is_cors_refusal
 
     @property
     def is_cors_refusal(self) -> bool:
@@ -198,8 +202,16 @@ class Exchange:
         return not any(name.lower() == "access-control-allow-origin" for name, _ in self.answer_headers)
 
     @property
+    def user_file(self) -> str:
+        """The name of the user's file, where the object is not called so too; else ""."""
+        return "" if f"/{self.key}".endswith(f"/{self.file_name}") else self.file_name
+
+    @property
     def upload_id(self) -> str:
-        return dict(self.query).get("uploadId", "")
+        answered = (
+            re.search(rb"<UploadId>([^<]+)<", self.answer) if self.operation == "InitiateMultipartUpload" else None
+        )
+        return answered[1].decode() if answered else dict(self.query).get("uploadId", "")
 
     @property
     def size(self) -> int | None:

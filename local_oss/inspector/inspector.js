@@ -13,7 +13,7 @@ if (live && list) {
   };
 
   const show = (next) => {
-    const rows = next.querySelectorAll("#exchanges li");
+    const rows = next.querySelectorAll("#exchanges > ol > li");
     const current = list.querySelector("ol");
     if (!rows.length || !current) {
       list.replaceChildren(...(next.getElementById("exchanges")?.childNodes ?? []));
@@ -38,11 +38,20 @@ if (live && list) {
     if (count && text && count.textContent !== text) count.textContent = text;
   };
 
-  // A row keeps its link, which may have the focus.
+  // A row keeps its link and its summary, which may have the focus, and stays open.
   const update = (row, next) => {
     if (row.dataset.level === next.dataset.level && row.textContent === next.textContent) return;
     row.dataset.level = next.dataset.level;
-    row.firstElementChild.replaceChildren(...next.cloneNode(true).firstElementChild.childNodes);
+    const [link, folded] = row.children;
+    const [nextLink, nextFolded] = next.cloneNode(true).children;
+    link.replaceChildren(...nextLink.childNodes);
+    if (!folded || !nextFolded) {
+      folded?.remove();
+      row.append(...[nextFolded].filter(Boolean));
+    } else {
+      folded.firstElementChild.textContent = nextFolded.firstElementChild.textContent;
+      folded.lastElementChild.replaceWith(nextFolded.lastElementChild);
+    }
   };
 
   // An exchange goes on in stages; between them only its seconds change, and what was opened stays open.

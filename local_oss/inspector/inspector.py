@@ -39,6 +39,7 @@ from .pages import (
     object_page,
     objects_page,
 )
+from .rows import rows_of
 
 #: Name -> what the page says.
 CHANGES = {
@@ -53,7 +54,7 @@ LATE_SECONDS = 6.0
 #: Seconds that the links to objects are valid.
 LINK_LIFETIME = 3600
 MAX_FORM = 64 * 1024
-#: Exchanges in the list beside one, and links to those of the same upload.
+#: Rows in the list beside an exchange, and links to those of the same upload.
 MAX_BESIDE = 40
 MAX_RELATED = 200
 
@@ -81,7 +82,7 @@ class Inspector:
         if environ.get("HTTP_AUTHORIZATION") or _SIGNED.search(str(environ.get("QUERY_STRING", ""))):
             return None
         if not is_own:
-            return self._root(environ) if path in ("", "/") else None
+            return self._root(environ, path.strip("/"))
         page = self._page(environ)
         refusal = self._access.refusal(environ, self._oss.url)
         if refusal:
@@ -111,21 +112,40 @@ class Inspector:
     def record(self, exchange: Exchange) -> None:
         if self.has_pages:
             self.journal.add(exchange)
+            self._note_recovery(exchange)
         if self._options.log:
             link = f"{self._oss.url}{ROOT}/requests/{exchange.id}" if self.has_pages else ""
             line = log_line(exchange, link)
             if line:
                 self._options.log(line)
 
-    def _root(self, environ: Mapping[str, Any]) -> Response | None:
-        """Return the activity for a person who opens the root; None for a program that lists buckets, or a stranger."""
-        if (
-            environ["REQUEST_METHOD"] not in ("GET", "HEAD")
-            or environ.get("QUERY_STRING")
-            or environ.get("HTTP_ORIGIN")
-        ):
+    def _note_recovery(self, head: Exchange) -> None:
+        """Note that the application asked with its key for an object whose callback failed: so it recovers a report."""
+        if head.operation != "HeadObject" or head.status != 200 or not head.header("authorization"):
+            return
+        uploads = (other for other in self.journal.exchanges() if other.kind == "upload" and other.stored)
+        upload = next((other for other in uploads if (other.bucket, other.key) == (head.bucket, head.key)), None)
+        if upload and upload.status == 203 and not upload.recovered:
+            upload.recovered = head.id
+            self.journal.add(upload)
+
+    def _root(self, environ: Mapping[str, Any], bucket: str) -> Response | None:
+        """Return the activity for a person who opens the root, and a redirect to its objects for a bucket.
+
+        None for a program, which lists buckets or objects, and for a stranger.
+        """
+        is_asked = environ["REQUEST_METHOD"] in ("GET", "HEAD") and not environ.get("QUERY_STRING")
+        if not is_asked or environ.get("HTTP_ORIGIN") or "/" in bucket:
             return None
-        return None if self._access.refusal(environ, self._oss.url) else self._show(self._page(environ), environ, "")
+        if bucket and ("text/html" not in environ.get("HTTP_ACCEPT", "") or not self._has_bucket(bucket)):
+            return None
+        if self._access.refusal(environ, self._oss.url):
+            return None
+        page = self._page(environ)
+        return _see_other(page, "/objects", bucket=bucket) if bucket else self._show(page, environ, "")
+
+    def _has_bucket(self, name: str) -> bool:
+        return any(bucket.name == name for bucket in self._oss.storage.buckets())
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
@@ -177,7 +197,7 @@ class Inspector:
             exchange,
             strict=self._options.strict,
             related=islice(self._related(page, exchange), MAX_RELATED),
-            beside=matching(self.journal.exchanges(), query)[:MAX_BESIDE],
+            beside=rows_of(matching(self.journal.exchanges(), query))[:MAX_BESIDE],
             filters=filters_of(query),
             changes=CHANGES,
         )
@@ -186,6 +206,8 @@ class Inspector:
         """Yield links to the parts of the same upload, and to its callbacks sent again."""
         if exchange.origin:
             yield page.link(f"/requests/{exchange.origin}"), "The upload whose callback this is"
+        if exchange.recovered:
+            yield page.link(f"/requests/{exchange.recovered}"), "How the application asked for it"
         for other in reversed(self.journal.exchanges()):
             if other.id == exchange.id:
                 continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from oss_wsgi.explanations.languages import CHINESE, ENGLISH, in_language
 from oss_wsgi.explanations.text import Text
@@ -30,6 +30,8 @@ ROOT = "/_inspect"
 #: Characters and lines from which a block may scroll, on a narrow screen.
 _SCREENFUL = 600
 _LINES = 15
+
+_UNITS = ("kB", "MB", "GB", "TB")
 
 #: Characters that turn the letters around them, or that are invisible.
 # Joiners count only where they join nothing, and tags outside a flag: emoji, and scripts from Hebrew on, need them.
@@ -127,6 +129,7 @@ def environment() -> Environment:
             # The value of a form's field comes back as it is.
             "field_value": lambda value: escape(xml_text(value)),
             "masked": masked,
+            "members": members,
             "local_time": lambda seconds, pattern: time.strftime(pattern, time.localtime(seconds)),
             "pretty": pretty,
             "size": size_text,
@@ -147,14 +150,30 @@ def visible(value: str) -> str:
 
 
 def size_text(size: int | None) -> str:
+    """Return a size as the upload page shows it."""
     if size is None:
         return ""
-    amount, unit = float(size), "B"
-    for larger_unit in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger_unit
-    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+    if size < 1000:
+        return f"{size} B"
+    power = min((len(str(size)) - 1) // 3, len(_UNITS))
+    amount = size / 1000**power
+    digits = 0 if amount >= 100 or round(amount, 1).is_integer() else 1
+    return f"{amount:,.{digits}f} {_UNITS[power - 1]}"
+
+
+def members(body: bytes) -> list[tuple[str, str]]:
+    """Return the members of a JSON object, or the fields of a form; none of anything else."""
+    content = body.decode(errors="replace")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return parse_qsl(content, keep_blank_values=True) if re.match(r"[\w.-]+=", content) else []
+    if not isinstance(document, dict):
+        return []
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in document.items()
+    ]
 
 
 def duration_text(seconds: float) -> str:

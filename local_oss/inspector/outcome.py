@@ -26,6 +26,8 @@ def outcome(exchange: Exchange) -> tuple[Level, str]:
         if not failed:
             return "good", "Accepted" if len(exchange.calls) == 1 else "Both accepted"
         return "bad", "Not accepted" if failed == len(exchange.calls) else "One of two accepted"
+    if exchange.recovered:
+        return "good", "Stored, lost report recovered"
     if exchange.status == 203:
         return "warn", "Stored, application not told"
     if exchange.error and exchange.kind == "cors":
@@ -48,6 +50,8 @@ def reason(exchange: Exchange) -> tuple[str, str]:
     if exchange.origin:
         failure = next((call.failure for call in reversed(exchange.calls) if call.failure), None)
         return (failure.message, "") if failure else ("", "")
+    if exchange.recovered:
+        return "The report was lost, but the application asked for the object later, and learned of the upload so.", ""
     if exchange.status == 203 and exchange.error:
         row = find(exchange.error.ec)
         return (sentences(exchange.error.message, row.meaning), row.fix) if row else (exchange.error.message, "")

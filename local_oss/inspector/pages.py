@@ -17,9 +17,10 @@ from .access import PICTURES, SAFE, essence
 from .exchange import KINDS, MAX_EXCHANGES, Exchange, Journal
 from .markup import Page
 from .outcome import outcome
+from .rows import rows_of
 
 FILTERS = ("object", "status", "kind", "q")
-#: Exchanges of one page.
+#: Rows of one page.
 PAGE_SIZE = 100
 OBJECTS_PAGE_SIZE = 200
 #: Bytes of a text that are shown.
@@ -41,17 +42,22 @@ STATUSES = {
 }
 
 
-WORDS = {
-    "slow_down": "503 SlowDown, before anything is read: any next request",
-    "slow_upload": "The file takes longer to arrive",
-    "dropped_connection": "The connection ends without an answer",
-    "damaged_object": "The object joined from parts has another CRC-64 than its parts",
-    "callback_timeout": "The application does not answer in time: 203",
-    "callback_status": "The application answers another status: 203",
-    "callback_not_json": "The application answers no JSON: 203",
-    "callback_too_long": "The application’s answer is longer than 1 MiB: 203",
-    "callback_no_length": "The application’s answer has no Content-Length: 203",
-    "callback_refused": "Nothing listens at the callback URL: 203",
+#: Group -> its faults, each with a sentence that says what happens.
+FAULT_GROUPS = {
+    "Any request": {"slow_down": "OSS answers 503 SlowDown, before it reads anything"},
+    "Sending a file": {
+        "slow_upload": "The file takes longer to arrive",
+        "dropped_connection": "The connection ends without an answer",
+        "damaged_object": "The object joined from parts has another CRC-64 than its parts",
+    },
+    "The callback, so that the page gets 203": {
+        "callback_timeout": "The application does not answer in time",
+        "callback_status": "The application answers another status",
+        "callback_not_json": "The application’s answer is not JSON",
+        "callback_too_long": "The application’s answer is longer than 1 MiB",
+        "callback_no_length": "The application’s answer has no Content-Length",
+        "callback_refused": "Nothing listens at the callback URL",
+    },
 }
 _DETAILS = {
     "seconds": "Seconds",
@@ -78,6 +84,7 @@ def activity_page(page: Page, journal: Journal, query: Mapping[str, str], **valu
     """Return the page; `values` are for the page that has no exchanges yet."""
     exchanges = journal.exchanges()
     matches = matching(exchanges, query)
+    rows = rows_of(matches)
     start = int(query["from"]) if query.get("from", "").isdecimal() and len(query["from"]) < 6 else 0
     filters = filters_of(query)
     count = Text("{1} request" if len(matches) == 1 else "{1} requests", len(matches))
@@ -97,10 +104,10 @@ def activity_page(page: Page, journal: Journal, query: Mapping[str, str], **valu
         kinds={"": "Any kind", **KINDS},
         statuses=STATUSES,
         has_exchanges=bool(exchanges),
-        rows=matches[start : start + PAGE_SIZE],
+        rows=rows[start : start + PAGE_SIZE],
         outcome=outcome,
         newer=others(max(0, start - PAGE_SIZE)) if start else "",
-        older=others(start + PAGE_SIZE) if start + PAGE_SIZE < len(matches) else "",
+        older=others(start + PAGE_SIZE) if start + PAGE_SIZE < len(rows) else "",
         **values,
     )
 
@@ -203,8 +210,9 @@ def _folders(key: str) -> list[str]:
 
 
 def faults_page(page: Page, faults: Faults) -> Response:
-    pending = [(fault.name, _details(fault), _often(times)) for fault, times in faults.pending()]
-    return page.response("faults.html", faults=FAULTS, pending=pending, words=WORDS, detail_words=_DETAILS)
+    sentences = {name: sentence for group in FAULT_GROUPS.values() for name, sentence in group.items()}
+    pending = [(sentences[fault.name], _details(fault), _often(times)) for fault, times in faults.pending()]
+    return page.response("faults.html", faults=FAULTS, groups=FAULT_GROUPS, pending=pending, detail_words=_DETAILS)
 
 
 def add_fault(faults: Faults, form: Mapping[str, str]) -> None:

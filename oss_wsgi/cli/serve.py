@@ -382,6 +382,7 @@ def _greeting(url: str, reason: str | None, settings: Settings, arguments: Names
         yield Text("{1}: a local OSS at {2} takes the files.", reason, settings.host)
         kept_nowhere = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
         yield Text("Files go to {1}.", os.path.abspath(arguments.local_dir)) if arguments.local_dir else kept_nowhere
+        yield Text("See what OSS was asked, and what it stores: {1}/", settings.endpoint)
     if reason and arguments.app is None:
         if not settings.recover and not has_sdk():
             yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."

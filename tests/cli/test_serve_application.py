@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -186,7 +187,10 @@ def test_an_application_that_shows_no_direct_upload_is_warned_of(folder: Path, m
 def test_where_files_go_is_said(folder: Path, tmp_path_factory: Any) -> None:
     with served(folder, "--app", "shop:application") as running:
         sentence = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR).\n"
-        assert sentence in running.log("Ctrl-C ends it")
+        window = re.search(r"See what OSS was asked, and what it stores: (\S+)\n", running.log("Ctrl-C ends it"))
+        assert sentence in running.log()
+        assert window
+        assert b"<h1>Activity</h1>" in fetch(window[1])
     kept = tmp_path_factory.mktemp("kept") / "files"
     with served(folder, "--app", "shop:application", "--local-dir", str(kept)) as running:
         assert f"Files go to {kept}.\n" in running.log("Ctrl-C ends it")

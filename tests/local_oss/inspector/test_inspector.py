@@ -18,6 +18,7 @@ from webtest import TestApp
 from local_oss import CORSRule
 
 from ..form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4
+from ..signed_client import SignedClient
 from ..stored import put
 from .conftest import Browser
 
@@ -52,6 +53,36 @@ def test_the_root_is_osss_own_answer_to_all_others(app, headers):
     response = app.get("/", headers=headers, status="*")
     assert response.content_type == "application/xml"
     assert response.status_int in (400, 403)
+
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/examplebucket", "/examplebucket/"])
+def test_a_person_who_opens_a_bucket_is_led_to_its_objects(app, upload, path):
+    upload("cat.txt")
+    page = app.get(path, headers=HTML, status=303).follow()
+    assert "cat.txt" in page.text
+    assert page.content_type == "text/html"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/examplebucket", {"Accept": "*/*"}),
+        ("/examplebucket", {}),
+        ("/examplebucket", {**HTML, "Authorization": "OSS4-HMAC-SHA256 x"}),
+        ("/examplebucket?Signature=x&OSSAccessKeyId=y&Expires=9", HTML),
+        ("/examplebucket?prefix=a", HTML),
+        ("/examplebucket", {**HTML, **ORIGIN}),
+        ("/examplebucket", {**HTML, "Host": "rebound.example:8081"}),
+        ("/examplebucket/cat.txt", HTML),
+        ("/no-such-bucket", HTML),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_bucket_is_osss_own_answer_to_all_others(app, path, headers):
+    assert app.get(path, headers=headers, status="*").content_type == "application/xml"
 
 
 def test_a_page_that_asks_learns_of_each_exchange(browser, upload):
@@ -319,6 +350,72 @@ def test_a_callback_that_is_sent_again_is_listed_while_it_waits(browser, upload,
     assert "Altered body" in seen[0]
     assert "Waiting for the callback’s answer" in seen[0]
     assert "Waiting for the callback’s answer" not in browser.page().text
+
+
+def lose_a_report(oss, upload):
+    oss.fail_next("callback_status")
+    value = callback_field()
+    upload("cat.txt", callback=value, conditions=[{"callback": value}])
+
+
+def test_an_upload_says_that_the_application_asked_for_it_after_its_report_was_lost(oss, browser, upload):
+    lose_a_report(oss, upload)
+    assert browser.newest(status="failed") == browser.newest()
+    SignedClient(oss)("HEAD", "examplebucket", key="cat.txt", status=200)
+    assert "Stored, lost report recovered" in browser.page().text
+    assert browser.newest(status="failed") == []
+    head = browser.newest(kind="read")[0]
+    upload_page = browser.page(f"/requests/{browser.newest(kind='upload')[0]}").text
+    assert f'href="/_inspect/requests/{head}">How the application asked for it' in upload_page
+
+
+def test_an_upload_says_no_such_thing_where_somebody_else_asked_or_the_report_had_arrived(oss, app, browser, upload):
+    lose_a_report(oss, upload)
+    app.head("/examplebucket/cat.txt")
+    SignedClient(oss)("HEAD", "examplebucket", key="dog.txt", status=404)
+    assert "Stored, application not told" in browser.page().text
+    value = callback_field()
+    upload("cat.txt", callback=value, conditions=[{"callback": value}])
+    SignedClient(oss)("HEAD", "examplebucket", key="cat.txt", status=200)
+    assert "recovered" not in browser.page().text
+
+
+def test_the_list_has_the_name_of_the_users_file_beside_the_objects(browser, upload):
+    upload("photos/5f3a.txt")
+    upload("photos/a.txt")
+    assert re.findall(r'class="file"><bdi>(.*?)<', browser.page().text) == ["a.txt"]
+    assert "<bdi>a.txt</bdi> · PostObject" in browser.exchange(1).text
+
+
+def test_a_preflight_is_folded_into_its_upload(app, browser, upload):
+    app.options("/examplebucket", headers={"Origin": "http://page.example", "Access-Control-Request-Method": "POST"})
+    upload("cat.txt", headers={"Origin": "http://page.example"})
+    text = browser.page().text
+    assert "<summary>1 preflight</summary>" in text
+    assert text.count("<li ") == 2
+    preflight = browser.newest()[1]
+    assert '<details class="folded">' in browser.exchange().text
+    assert '<details class="folded" open>' in browser.page(f"/requests/{preflight}").text
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("object=${object}&x=a%20b&empty=", "application/x-www-form-urlencoded"),
+        ('{"object":${object},"x":"a b","empty":""}', "application/json"),
+    ],
+)
+def test_the_body_of_a_callback_is_a_table_above_its_text(browser, upload, recorder, body, kind):
+    value = callback_field(callbackBody=body, callbackBodyType=kind)
+    upload("图.txt", callback=value, conditions=[{"callback": value}])
+    table, text = browser.exchange().text.partition("The body as it was sent")[::2]
+    for row in (
+        "object<td><code>图.txt</code>",
+        "x<td><code>a b</code>",
+        'empty<td><span class="quiet">(empty)</span>',
+    ):
+        assert f"<th scope=row>{row}" in table
+    assert recorder.body_received.decode() in unescape(text)
 
 
 def test_a_callback_that_failed_has_the_reason_and_the_cure_of_explain(browser, upload, recorder):

@@ -3,7 +3,7 @@ from html import unescape
 import jinja2
 import pytest
 
-from local_oss.inspector.markup import Page, environment
+from local_oss.inspector.markup import Page, environment, members, size_text
 
 from ...support.hidden_characters import HIDDEN, SHOWN
 
@@ -24,6 +24,39 @@ def test_what_is_written_or_joins_stays_whole(name):
 
 def test_a_field_of_a_form_has_its_value_as_it_is():
     assert written("holiday-\u202egnp.exe", template="{{ value|field_value }}") == "holiday-\u202egnp.exe"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1550, "1.6 kB"),
+        (99_960, "100 kB"),
+        (149_600, "150 kB"),
+        (1_572_864, "1.6 MB"),
+        (3_000_000_000, "3 GB"),
+        (5 * 10**15, "5,000 TB"),
+    ],
+)
+def test_a_size_is_written_as_on_the_upload_page(size, text):
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "pairs"),
+    [
+        (b'{"a": 1, "b": {"c": "\xe5\x9b\xbe"}, "d": "x"}', [("a", "1"), ("b", '{"c": "图"}'), ("d", "x")]),
+        (b"a=1&b=&a=2", [("a", "1"), ("b", ""), ("a", "2")]),
+        (b"[1]", []),
+        (b"plain text with a = in it", []),
+        (b"", []),
+        (b"\xff=1", []),
+    ],
+)
+def test_members_of_a_body(body, pairs):
+    assert members(body) == pairs
 
 
 @pytest.mark.parametrize(
