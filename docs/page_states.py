@@ -1,7 +1,8 @@
-"""Photographs the upload page and an old application's form in their states, on several widths, light and dark.
+"""Photographs the upload page, forms and the window of the local OSS, on several widths, light and dark.
 
 `docs/pictures.py` calls it. Each strip has a column for each state: a desk, and below it smaller screens. The upload
-page is empty, half-way, with one failure among ten, and done; the form is new, waits for its files, and has been sent.
+page is empty, half-way, with one failure among ten, and done; an old application's form is new, waits for its files,
+and has been sent. An input on a page of one's own and the window have one state, with a phone beside the desk.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parent.parent
 #: Width of a screen: its height, and its width in a strip.
 SCREENS = {1280: (860, 318), 768: (860, 198), 360: (740, 104)}
 FORM_SCREENS = {820: (360, 434), 360: (380, 268)}
+INPUT_SCREENS = {1280: (300, 896), 390: (300, 273)}
+WINDOW_SCREENS = {1280: (800, 896), 390: (800, 273)}
 COLORS = (("light", "#ffffff", "#d8dce2"), ("dark", "#000000", "#2f353d"))
 PHOTOS = {
     "Beach at sunset.png": (206, 96, 44),
@@ -42,9 +45,24 @@ REFUSAL = {
     "body": "<Error><Code>AccessDenied</Code></Error>",
     "headers": {"Access-Control-Allow-Origin": "*"},
 }
+#: A page as it was before its three lines of HTML, without a style sheet.
+OWN_PAGE = """<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><title>Address book</title>
+<body><h1>Address book of eric</h1>
+<form><p><label for="photos">Photos</label> <input type="file" id="photos" multiple data-oss-upload>
+<output for="photos"></output></p><p><button>Save</button></p></form>
+<script type="module" src="/oss/upload.js"></script>"""
+#: What the browser itself tells of a form that is on its way.
+PROGRESS = """const { send } = XMLHttpRequest.prototype;
+XMLHttpRequest.prototype.send = function (body) {
+  send.call(this, body);
+  this.upload.dispatchEvent(new ProgressEvent("progress", { loaded: 62, total: 100 }));
+};"""
 STRIP = """<!doctype html><style>
 body {{ display: grid; grid-auto-flow: column; gap: 14px; width: max-content; margin: 0 }}
 body {{ padding: 14px; background: {ground} }}
+section {{ display: grid; gap: 14px }}
+.beside {{ grid-auto-flow: column }}
 div {{ display: flex; gap: 14px; align-items: start }}
 img {{ display: block; border: 1px solid {line}; border-radius: 5px }}
 </style>{columns}"""
@@ -167,8 +185,74 @@ def form_states_of(page: Any, url: str, files: list[Path]) -> list[bytes]:
     return shots
 
 
+def input_of(page: Any, url: str, files: list[Path]) -> bytes:
+    """Return a photograph of an input with a file that is stored, one that was refused, and one on its way."""
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        form = route.request.post_data_buffer
+        if files[0].name.encode() in form:
+            route.continue_()
+        elif files[2].name.encode() in form:
+            route.fulfill(**REFUSAL)
+        else:
+            held.append(route)
+
+    page.route("**/local-bucket", answer)
+    page.add_init_script(PROGRESS)
+    page.goto(url)  # a browser lets only pages of this machine send forms to it
+    page.set_content(OWN_PAGE)
+    page.locator("#photos").set_input_files([files[0], files[2], files[4]])
+    page.get_by_text("Done").wait_for()
+    page.get_by_text("refused").wait_for()
+    page.locator("progress").wait_for()
+    shot = page.screenshot()
+    for route in held:
+        route.continue_()
+    page.locator("progress").wait_for(state="detached")
+    return shot
+
+
+def fill_window(context: Any, url: str, files: list[Path]) -> str:
+    """Upload files, of which one is refused and the report of one is lost at first; return the window's URL."""
+    page = context.new_page()
+    forms: list[Any] = []
+
+    def send(number: int, end: str) -> None:
+        page.locator("#file").set_input_files(files[number])
+        page.locator("#upload").click()
+        page.locator(f"[data-state={end}]").filter(has_text=files[number].name).wait_for()
+
+    def alter(route: Any) -> None:
+        forms.append(route)
+        route.continue_(post_data=route.request.post_data_buffer.replace(b"image/png", b"image/gif"))
+
+    page.route("**/local-bucket", alter, times=1)
+    page.goto(url)
+    send(0, "failed")
+    window = str(forms[0].request.url.removesuffix("local-bucket"))
+    send(1, "stored")
+    send(2, "stored")
+    faults = context.new_page()
+    faults.goto(f"{window}_inspect/faults")
+    fault = faults.locator("form:has([value=callback_timeout])")
+    fault.get_by_role("checkbox").check()
+    fault.get_by_role("button").click()
+    send(3, "stored")
+    send(4, "stored")
+    return window
+
+
+def window_of(page: Any, url: str) -> bytes:
+    """Return a photograph of the window's list."""
+    page.goto(url)
+    page.locator(".live:not([hidden])").wait_for()
+    page.locator("summary").last.click()
+    return page.screenshot()
+
+
 def photograph(folder: Path) -> None:
-    """Write ``states-light.png``, ``states-dark.png``, and ``states-form-...`` of the old application."""
+    """Write ``states-light.png`` and ``states-dark.png`` of the page, ``states-window-...``, ``-input-`` and ``-form-``."""
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         temporary = Path(name)
         files = write_files(temporary)
@@ -177,28 +261,38 @@ def photograph(folder: Path) -> None:
         command = [sys.executable, "-m", "oss_wsgi", "serve", "--app", "claims:application", "--forms"]
         command += ["--authorize", "uploads:authorize", *FREE_PORTS]
         environ = clean_environ(PYTHONPATH=str(ROOT))
-        with running_server(OSS_MULTIPART="off") as server:
-            _photograph(folder / "states", browser, SCREENS, lambda page: states_of(page, f"{server.url}/", files))
+        with running_server(OSS_MULTIPART="off", OSS_UPLOAD_DIR="photos/") as server:
+            url = f"{server.url}/"
+            context = browser.new_context(locale="en-GB")
+            window = fill_window(context, url, files)
+            context.close()
+            photographs = functools.partial(_photograph, browser=browser)
+            photographs(folder / "states-window", screens=WINDOW_SCREENS, take=lambda page: [window_of(page, window)])
+            photographs(folder / "states-input", screens=INPUT_SCREENS, take=lambda page: [input_of(page, url, files)])
+            photographs(folder / "states", screens=SCREENS, take=lambda page: states_of(page, url, files))
         with serving(command, environ, temporary) as server:
             take = functools.partial(form_states_of, url=server.url, files=files)
-            _photograph(folder / "states-form", browser, FORM_SCREENS, take)
+            photographs(folder / "states-form", screens=FORM_SCREENS, take=take)
 
 
 def _photograph(
-    path: Path, browser: Any, screens: dict[int, tuple[int, int]], take: Callable[[Any], list[bytes]]
+    path: Path, *, browser: Any, screens: dict[int, tuple[int, int]], take: Callable[[Any], list[bytes]]
 ) -> None:
     """Write two strips, whose names begin with ``path``, of the photographs that ``take`` returns of a page."""
     for scheme, ground, line in COLORS:
         shots = []
         for width, (height, part) in screens.items():
             viewport = {"width": width, "height": height}
-            phone = {"is_mobile": True, "has_touch": True} if width == 360 else {}
-            context = browser.new_context(viewport=viewport, color_scheme=scheme, locale="en-GB", **phone)
+            looks = {"is_mobile": True, "has_touch": True} if width < 400 else {}
+            looks |= {"viewport": viewport, "color_scheme": scheme}
+            context = browser.new_context(bypass_csp=True, locale="en-GB", **looks)
             shots.append([_image(shot, part) for shot in take(context.new_page())])
             context.close()
+        states = list(zip(*shots, strict=True))
+        kind = "beside" if len(states) == 1 else "below"
         columns = ""
-        for desk, *others in zip(*shots, strict=True):
-            columns += f"<section>{desk}<div style='margin-top: 14px'>{''.join(others)}</div></section>"
+        for desk, *others in states:
+            columns += f"<section class={kind}>{desk}<div>{''.join(others)}</div></section>"
         strip = browser.new_page(viewport={"width": 1364, "height": 600})
         strip.set_content(STRIP.format(ground=ground, line=line, columns=columns))
         strip.locator("body").screenshot(path=f"{path}-{scheme}.png")

@@ -186,6 +186,46 @@ def test_a_callback_that_waits_is_shown_and_goes_on_by_itself(
     expect(row.get_by_role("link")).to_be_focused()
 
 
+def test_what_is_folded_into_a_row_stays_open_and_grows_while_one_looks(
+    page: Page, oss: LocalOSS, upload: Upload
+) -> None:
+    headers = {"Origin": PAGE_ORIGIN, "Access-Control-Request-Method": "POST"}
+    urllib.request.urlopen(urllib.request.Request(oss.host, headers=headers, method="OPTIONS")).close()
+    rows = page.get_by_role("listitem")
+    expect(rows).to_contain_text("Preflight allowed")
+    upload("cat.txt")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Stored, application told")
+    summary = page.locator("summary")
+    expect(summary).to_have_text("1 preflight")
+    summary.click()
+    expect(rows).to_have_count(2)
+    urllib.request.urlopen(f"{oss.host}/cat.txt").close()
+    expect(summary).to_have_text("1 preflight · 1 read")
+    expect(rows).to_have_count(3)
+    expect(summary).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_end_of_a_long_name_is_in_sight(browser: Browser, oss: LocalOSS, upload: Upload, width: int) -> None:
+    upload(f"{'x' * 300}/the end.txt")
+    context = browser.new_context(viewport={"width": width, "height": 700})
+    page = context.new_page()
+    page.goto(f"{oss.url}/")
+    name = page.locator(".exchanges .name")
+    box = name.bounding_box()
+    end = name.locator("bdi").evaluate("""bdi => {
+        const range = document.createRange(), text = bdi.firstChild;
+        range.setStart(text, text.length - 11);
+        range.setEnd(text, text.length);
+        const { left, right } = range.getBoundingClientRect();
+        return [left, right];
+    }""")
+    assert box
+    assert box["x"] < end[0] < end[1] <= box["x"] + box["width"] + 1
+    context.close()
+
+
 def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload: Upload) -> None:
     page.get_by_label("Object").fill("cat")
     page.get_by_role("button", name="Filter").click()
@@ -383,7 +423,7 @@ def test_axe_finds_nothing_on_any_page(
         caught.value.close()
     oss.fail_next("callback_timeout")
     page.goto(f"{oss.url}/")
-    exchanges = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    exchanges = page.locator("#exchanges li > a").evaluate_all("links => links.map(link => link.href)")
     assert len(exchanges) == 8
     names = ("objects", "objects?prefix=user/", "faults", "object?bucket=my-bucket&key=user/cat.png")
     names += ("object?bucket=my-bucket&key=notes.txt", "?object=nothing-has-this", "nowhere")

@@ -231,6 +231,30 @@ def test_a_required_input_keeps_its_choice_until_it_fails(page: Page, shop: Runn
     page.wait_for_url(re.compile(r"/saved\?photo=[A-Za-z0-9_-]{200,}$"))
 
 
+def test_each_file_has_a_line_in_the_font_and_the_colors_of_the_page(
+    page: Page, shop: RunningServer, complaints: list[str]
+) -> None:
+    held: list[Route] = []
+    page.route("**/local-bucket", lambda route: held.append(route))
+    page.goto(f"{shop.url}/form?strict")
+    page.locator("input[type=file]").set_input_files([file("a.png", PNG, "image/png"), file("b.png", PNG, "image/png")])
+    bars = page.locator("output progress")
+    expect(bars).to_have_count(2)
+    button = page.locator("input[type=file]").bounding_box()
+    boxes = [bar.bounding_box() for bar in bars.all()]
+    tops = [box["y"] for box in (button, *boxes) if box]
+    assert tops == sorted(set(tops)), "one below the other"
+    looks = "e => { const s = getComputedStyle(e); return [s.fontFamily, s.fontSize, s.color, s.backgroundColor] }"
+    line = page.locator("output > span").first
+    assert line.evaluate(looks) == page.locator("output").evaluate(looks)
+    expect(page.get_by_role("progressbar", name="a.png")).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(page.locator("output")).to_have_text("a.png: Done b.png: Done")
+    expect(bars).to_have_count(0)
+    assert complaints == []
+
+
 def test_a_form_sends_the_signed_ids_and_not_the_files(page: Page, shop: RunningServer) -> None:
     page.goto(f"{shop.url}/form?strict")
     page.evaluate(

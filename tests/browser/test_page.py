@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 CORS = {"Access-Control-Allow-Origin": "*"}
 
 
-def test_a_finished_file_shows_name_size_and_a_check(page: UploadPage) -> None:
+def test_a_finished_file_shows_name_size_and_that_it_is_done(page: UploadPage) -> None:
     page.upload(file("a.txt"))
     row = page.row("a.txt")
-    expect(row.locator(".mark")).to_be_visible()
+    for part in (row.locator(".mark"), row.get_by_text("Done", exact=True), row.get_by_text("Answer", exact=True)):
+        expect(part).to_be_visible()
+        box = part.bounding_box()
+        assert box
+        assert box["width"] > 10
     expect(row.locator("pre")).to_be_hidden()
     expect(row.get_by_role("paragraph")).to_have_text(["a.txt", "Done5 bytes"])
     page.button("Answer", of="a.txt").click()
@@ -30,6 +34,22 @@ def test_a_finished_file_shows_name_size_and_a_check(page: UploadPage) -> None:
     expect(row.locator("pre")).to_contain_text('"Status"')
     page.button("Answer", of="a.txt").click()
     expect(row.locator("pre")).to_be_hidden()
+
+
+def test_on_a_phone_the_next_choice_outweighs_clearing_what_is_done(page: UploadPage) -> None:
+    page.page.set_viewport_size({"width": 390, "height": 800})
+    page.upload(file("a.txt"), file("b.txt"))
+    clear = page.page.get_by_role("button", name="Clear finished")
+    expect(clear).to_be_visible()
+    choose = page.page.locator("#choose")
+    weight = "element => [getComputedStyle(element).backgroundColor, getComputedStyle(element).borderColor]"
+    transparent = "rgba(0, 0, 0, 0)"
+    assert clear.evaluate(weight) == [transparent, transparent]
+    assert transparent not in choose.evaluate(weight)
+    widths = [box["width"] for box in (choose.bounding_box(), clear.bounding_box()) if box]
+    assert widths[0] > widths[1]
+    page.choose(file("c.txt"))
+    assert choose.evaluate(weight) != page.upload_button.evaluate(weight), "the next step is Upload now"
 
 
 def test_ten_files_that_failed_for_one_reason_share_a_banner(page: UploadPage) -> None:

@@ -62,7 +62,8 @@ def do(page: Any, name: str, value: Any) -> None:
         field, _, text = value.partition("=")
         page.locator(f"[name={field}]").fill(text)
     elif name == "click":
-        page.get_by_role("button", name=value, exact=True).or_(page.get_by_role("link", name=value, exact=True)).click()
+        link = page.get_by_role("link", name=value, exact=True)
+        page.get_by_role("button", name=value, exact=True).or_(link).first.click()
     elif name == "open":
         page.get_by_role("link").filter(has_text=value).first.click()
     elif name == "upload":
