@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,9 +157,9 @@ def size_text(size: int | None) -> str:
     if size < 1000:
         return f"{size} B"
     power = min((len(str(size)) - 1) // 3, len(_UNITS))
-    amount = size / 1000**power
-    digits = 0 if amount >= 100 or round(amount, 1).is_integer() else 1
-    return f"{amount:,.{digits}f} {_UNITS[power - 1]}"
+    digits = 0 if size >= 100 * 1000**power else 1
+    amount = Decimal(size).scaleb(-3 * power).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{amount:,} {_UNITS[power - 1]}".replace(".0 ", " ")
 
 
 def members(body: bytes) -> list[tuple[str, str]]:
