@@ -135,7 +135,7 @@ class Inspector:
         None for a program, which lists buckets or objects, and for a stranger.
         """
         is_asked = environ["REQUEST_METHOD"] in ("GET", "HEAD") and not environ.get("QUERY_STRING")
-        if not is_asked or environ.get("HTTP_ORIGIN") or "/" in bucket:
+        if not is_asked or environ.get("HTTP_ORIGIN"):
             return None
         if bucket and ("text/html" not in environ.get("HTTP_ACCEPT", "") or not self._has_bucket(bucket)):
             return None

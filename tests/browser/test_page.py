@@ -36,6 +36,14 @@ def test_a_finished_file_shows_name_size_and_that_it_is_done(page: UploadPage) -
     expect(row.locator("pre")).to_be_hidden()
 
 
+def test_no_answer_makes_a_link_that_runs_a_script(page: UploadPage) -> None:
+    answer = '{"url": "javascript:alert(1)"}'
+    page.page.route(STORAGE, lambda route: route.fulfill(body=answer, headers=CORS))
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("Done")
+    assert page.link("a.txt").startswith("http://")
+
+
 def test_on_a_phone_the_next_choice_outweighs_clearing_what_is_done(page: UploadPage) -> None:
     page.page.set_viewport_size({"width": 390, "height": 800})
     page.upload(file("a.txt"), file("b.txt"))

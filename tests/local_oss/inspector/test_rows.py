@@ -48,6 +48,7 @@ def test_preflights_fold_into_the_requests_that_follow_them_one_by_one():
         [("PostObject", "b"), "Preflight"],
         [("PostObject", "c")],
     ]
+    assert [row.folded for row in rows_of(made[::-1])] == [(), [made[1]], [made[0]]]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,13 @@ def test_a_preflight_folds_into_no_other_request(other):
 
 
 def test_reads_fold_into_the_last_upload_of_their_object_before_them():
-    made = [exchange("GetObject"), post("a"), post("a"), exchange("HeadObject", "HEAD"), exchange("GetObject", key="b")]
+    refused = exchange("PostObject", "POST", status=403)
+    made = [exchange("GetObject"), post("a"), post("a"), refused, exchange("HeadObject"), exchange("GetObject", key="b")]
     assert rows(*made) == [
         [("GetObject", "a")],
         [("PostObject", "a")],
         [("PostObject", "a"), "HeadObject"],
+        [("PostObject", "a")],
         [("GetObject", "b")],
     ]
 
@@ -94,6 +97,16 @@ def test_parts_fold_into_the_beginning_of_their_upload_and_into_its_end_once_tha
     ]
     assert rows(*parts()) == [
         [("CompleteMultipartUpload", "a"), "InitiateMultipartUpload", "Preflight", "UploadPart", "UploadPart"]
+    ]
+
+
+def test_parts_fold_into_the_end_that_stored_their_upload():
+    begun, _, part, _, end = parts()
+    early = parts()[-1]
+    early.status, early.stored = 400, None
+    assert rows(begun, part, early, end) == [
+        [("CompleteMultipartUpload", "a")],
+        [("CompleteMultipartUpload", "a"), "InitiateMultipartUpload", "UploadPart"],
     ]
 
 
