@@ -252,7 +252,7 @@ def window_of(page: Any, url: str) -> bytes:
 
 
 def photograph(folder: Path) -> None:
-    """Write ``states-light.png`` and ``states-dark.png`` of the page, ``states-window-...``, ``-input-`` and ``-form-``."""
+    """Write ``states-light.png`` and ``states-dark.png`` of the page, and those of window, input and form."""
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         temporary = Path(name)
         files = write_files(temporary)

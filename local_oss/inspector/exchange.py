@@ -203,15 +203,16 @@ class Exchange:
 
     @property
     def user_file(self) -> str:
-        """The name of the user's file, where the object is not called so too; else ""."""
+        """The name of the user's file in a form, unless the object has the same name; else ""."""
         return "" if f"/{self.key}".endswith(f"/{self.file_name}") else self.file_name
 
     @property
     def upload_id(self) -> str:
-        answered = (
-            re.search(rb"<UploadId>([^<]+)<", self.answer) if self.operation == "InitiateMultipartUpload" else None
-        )
-        return answered[1].decode() if answered else dict(self.query).get("uploadId", "")
+        """The ID of the upload in parts that it begins, or belongs to; else ""."""
+        if self.operation == "InitiateMultipartUpload":
+            answered = re.search(rb"<UploadId>([^<]+)<", self.answer)
+            return answered[1].decode() if answered else ""
+        return dict(self.query).get("uploadId", "")
 
     @property
     def size(self) -> int | None:

@@ -51,7 +51,7 @@ def reason(exchange: Exchange) -> tuple[str, str]:
         failure = next((call.failure for call in reversed(exchange.calls) if call.failure), None)
         return (failure.message, "") if failure else ("", "")
     if exchange.recovered:
-        return "The report was lost, but the application asked for the object later, and learned of the upload so.", ""
+        return "The report was lost. The application asked for the object later, and so it knows of the upload.", ""
     if exchange.status == 203 and exchange.error:
         row = find(exchange.error.ec)
         return (sentences(exchange.error.message, row.meaning), row.fix) if row else (exchange.error.message, "")

@@ -94,12 +94,6 @@ def _folds(exchange: Exchange, head: Exchange) -> bool:
 
 
 def _sort(exchange: Exchange) -> str:
-    if exchange.kind == "cors":
-        return "preflight"
-    return (
-        "part"
-        if exchange.operation in ("UploadPart", "UploadPartCopy")
-        else "read"
-        if exchange.kind == "read"
-        else "call"
-    )
+    if exchange.operation in ("UploadPart", "UploadPartCopy"):
+        return "part"
+    return {"cors": "preflight", "read": "read"}.get(exchange.kind, "call")
