@@ -503,6 +503,7 @@ class Line {
     this.#meter = meter;
     this.#status = status;
     this.#bar = Object.assign(document.createElement("progress"), { max: 1 });
+    this.#bar.style.accentColor = "currentColor"; // as that of an input of its own
     this.#share = document.createElement("data"); // old style sheets have rules for every span
     element.setAttribute("data-oss-state", "");
     status.setAttribute("role", "status");
