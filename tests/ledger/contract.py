@@ -3,22 +3,29 @@
 class TestMyLedger(LedgerContract):
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         return MyLedger(clock=clock, wait_timeout=wait_timeout)
+
+The tests of faults need a store that can be brought to them: see ``unwritable``, ``failing`` and ``elsewhere``. A class
+that does not define what a test needs does not have the test.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import ClassVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import Any, ClassVar
 
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, SweepRunningError, TicketUsedError
 from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.testing import FrozenClock
+
+from ..support import forks
+from ..support.waiting import wait_until
 
 NOW = 1733227932
 SUCCESS = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
@@ -156,6 +163,33 @@ def assert_used(ledger: Ledger, upload: UploadIdentity) -> TicketUsedError:
     return raised.value
 
 
+#: What another process does with the same store, until it gets a line.
+_ELSEWHERE = """
+import sys
+from tests.ledger.contract import SUCCESS, identity
+{ledger}
+def handle(transaction=None):
+    print("handling", flush=True)
+    sys.stdin.readline()
+    return SUCCESS
+if {holds}:
+    with ledger.hold("a"):
+        handle()
+else:
+    print(ledger.run_once(identity(), handle).status, flush=True)
+"""
+
+
+def needs(hook: str) -> Callable[[Any], Any]:
+    """Mark a test of the contract that needs a method which not every ledger's class of tests defines."""
+
+    def mark(test: Any) -> Any:
+        test.hook = hook
+        return test
+
+    return mark
+
+
 def first_ended(calls: list[Call], number: int) -> list[Call]:
     """Wait until ``number`` of the calls have ended, and return those that have."""
     end = time.monotonic() + DEADLINE / 2
@@ -174,20 +208,45 @@ class LedgerContract:
 
     def __init_subclass__(cls) -> None:
         cls.__test__ = True
+        for name, test in vars(LedgerContract).items():
+            hook = getattr(test, "hook", None)
+            if hook is not None and getattr(cls, hook) is getattr(LedgerContract, hook):
+                setattr(cls, name, None)  # pytest does not collect it
 
     @abstractmethod
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         """Return a ledger without uploads; ``clock`` returns Unix seconds, ``wait_timeout`` is in seconds."""
 
-    @contextmanager
-    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+    def unwritable(self, ledger: Ledger) -> AbstractContextManager[None]:
         """Let the store of ``ledger`` refuse to be written to during the with block, as on a full disk or a standby.
 
-        What is stored stays, and can be written to afterwards. Override it where the store can be brought to that;
-        without it the tests that need it are skipped.
+        What is stored stays, and can be written to afterwards.
         """
-        pytest.skip("the test class does not override unwritable, which makes this ledger's store refuse writes")
-        yield
+        raise NotImplementedError
+
+    def failing(self, ledger: Ledger) -> AbstractContextManager[None]:
+        """Let the store lose what it has not committed, and refuse or end what it is asked during the with block.
+
+        It is entered while a handler runs.
+        """
+        raise NotImplementedError
+
+    def elsewhere(self) -> str:
+        """Return Python that assigns ``ledger`` one of the same store, for another process."""
+        raise NotImplementedError
+
+    @contextmanager
+    def another_process(self, *, holds: bool = False) -> Iterator[forks.Fork | Any]:
+        """Handle ``identity()`` in another process, or hold the lock "a", until it gets a line or is killed."""
+        code = _ELSEWHERE.format(ledger=self.elsewhere(), holds=holds)
+        with forks.start(["-c", code], os.environ, forks.ROOT, stdin=forks.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "handling\n"
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
 
     @pytest.fixture
     def clock(self) -> LedgerClock:
@@ -479,6 +538,7 @@ class LedgerContract:
 
     # A store that cannot be written to.
 
+    @needs("unwritable")
     @pytest.mark.parametrize("max_objects", [1, 3])
     def test_a_ledger_that_cannot_store_refuses_before_the_handler(self, ledger: Ledger, max_objects: int) -> None:
         """If the report were refused after the handler ran, the next one would make it do its work twice."""
@@ -497,6 +557,65 @@ class LedgerContract:
         assert ledger.run_once(upload, handler) == SUCCESS
         assert handler.calls == in_vain + 1
         assert ledger.run_once(identity("before"), Handler(FAILURE)) == SUCCESS
+
+    @needs("failing")
+    def test_a_response_that_is_not_stored_is_not_returned_and_leaves_nothing_locked(
+        self, ledger: Ledger, impatient_ledger: Ledger
+    ) -> None:
+        ledger.run_once(identity("before"), Handler())
+        handler = Handler()
+        with ExitStack() as fault:
+
+            def handle(transaction: object) -> StoredResponse:
+                fault.enter_context(self.failing(ledger))
+                return handler()
+
+            with pytest.raises(LedgerUnavailableError) as raised:
+                ledger.run_once(identity(), handle)
+            assert raised.value.reason == "ledger_unavailable"
+        assert impatient_ledger.run_once(identity(may_wait=False), handler) == SUCCESS
+        assert handler.calls == 2
+        for upload in identity(), identity("before"):
+            assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
+
+    # Other processes.
+
+    @pytest.mark.slow
+    @needs("elsewhere")
+    def test_an_upload_that_another_process_handles_is_waited_for(
+        self, ledger: Ledger, impatient_ledger: Ledger, clock: LedgerClock
+    ) -> None:
+        with self.another_process() as process:
+            refused = Call(impatient_ledger, identity(), Handler(FAILURE))
+            at_once = Call(ledger, identity(may_wait=False), Handler(FAILURE))
+            for call in first_ended([refused, at_once], 2):
+                error = call.outcome()
+                assert isinstance(error, LedgerUnavailableError)
+                assert error.reason == "ledger_busy"
+            assert Call(ledger, identity("t2", may_wait=False), Handler()).outcome() == SUCCESS
+            waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
+            assert process.communicate("\n", DEADLINE)[0] == f"{SUCCESS.status}\n"
+            assert waiting.outcome() == SUCCESS
+
+    @pytest.mark.slow
+    @needs("elsewhere")
+    def test_an_upload_whose_process_is_killed_is_handled_again(self, ledger: Ledger) -> None:
+        with self.another_process() as process:
+            process.kill()
+            assert_handled(ledger, identity())
+
+    @pytest.mark.slow
+    @needs("elsewhere")
+    def test_a_lock_ends_with_its_process(self, ledger: Ledger) -> None:
+        def is_free() -> bool:
+            with suppress(SweepRunningError), ledger.hold("a"):
+                return True
+            return False
+
+        with self.another_process(holds=True) as process:
+            assert not is_free()
+            process.kill()
+            wait_until(is_free)  # until the server has noticed
 
     # Expiry.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import pytest
@@ -69,10 +69,17 @@ class Contract(LedgerContract):
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         return SQLLedger(self.url, clock=clock, wait_timeout=wait_timeout, threads=16)
 
-    @contextmanager
-    def unwritable(self, ledger: Ledger) -> Iterator[None]:
-        with unwritable.database(self.direct_url or self.url):
-            yield
+    def unwritable(self, ledger: Ledger) -> AbstractContextManager[None]:
+        return unwritable.database(self.direct_url or self.url)
+
+    def failing(self, ledger: Ledger) -> AbstractContextManager[None]:
+        return unwritable.cut(self.direct_url or self.url)
+
+    def elsewhere(self) -> str:
+        return f"""
+from oss_wsgi.ledger.sql import SQLLedger
+ledger = SQLLedger({self.url!r}, clock=lambda: 1733227932.0, wait_timeout=60.0)
+"""
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
         """The database has a clock of its own: see test_a_response_is_deleted_when_both_clocks_have_passed."""

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from oss_wsgi.exceptions import (
     HandlerCommittedError,
     LedgerUnavailableError,
     SettingsError,
-    SweepRunningError,
     TicketUsedError,
 )
 from oss_wsgi.ledger import transactional
@@ -47,7 +46,6 @@ from .contract import (
     LedgerClock,
     handling,
     identity,
-    waiting_call,
 )
 from .test_sql import emptied
 
@@ -455,19 +453,6 @@ def test_a_probe_waits_no_longer_than_its_call(engine: Engine, ledger: SQLLedger
             ledger.run_once(identity(may_wait=False), Handler(FAILURE))
 
 
-def test_a_standby_refuses_before_the_handler(server: Server, engine: Engine, ledger: SQLLedger) -> None:
-    ledger.run_once(identity(), Handler())
-    ledger.close()
-    with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER DATABASE app SET default_transaction_read_only = on")
-    try:
-        assert_cannot_store(ledger, "read-only transaction")
-    finally:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("SET TRANSACTION READ WRITE")
-            connection.exec_driver_sql("ALTER DATABASE app RESET default_transaction_read_only")
-
-
 def test_a_commit_that_waits_for_a_standby_leaves_no_session_and_the_next_handler_is_refused() -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     options = "-csynchronous_standby_names=away", "-csynchronous_commit=local"
@@ -537,22 +522,6 @@ def test_several_hosts_are_one_place_in_any_order(server: Server, monkeypatch: p
 
 
 # Locks of sweeps.
-
-
-@BOTH
-def test_a_lock_is_held_by_one_of_two_processes_and_ends_with_it(server: Server, ledger: SQLLedger) -> None:
-    process = start_handling(server, "hold")
-    with pytest.raises(SweepRunningError), ledger.hold("sweep"):
-        pytest.fail("another process holds it")
-    process.kill()
-    process.communicate()
-
-    def is_free() -> bool:
-        with suppress(SweepRunningError), ledger.hold("sweep"):
-            return True
-        return False
-
-    wait_until(is_free)  # until the server has noticed
 
 
 @BOTH
@@ -640,7 +609,7 @@ def test_close_closes_all_connections_in_the_end(server: Server, engine: Engine)
 # Processes.
 
 PROGRAM = """
-import os, signal, sys, time
+import sys
 from oss_wsgi.ledger.sql import SQLLedger
 from tests.ledger.contract import SUCCESS, identity
 ledger = SQLLedger(sys.argv[1], clock=lambda: 1733227932.0, wait_timeout=60.0)
@@ -648,30 +617,16 @@ def handle(transaction):
     print("handling", flush=True)
     sys.stdin.readline()
     return SUCCESS
-if sys.argv[2] == "hold":
-    with ledger.hold("sweep"):
-        handle(None)
-else:
-    print(ledger.run_once(identity(), handle).status, flush=True)
+print(ledger.run_once(identity(), handle).status, flush=True)
 """
 
 
-def start_handling(server: Server, act: str = "handle") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, server.url, act]
+def start_handling(server: Server) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, server.url]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "handling\n"
     return process
-
-
-@BOTH
-def test_a_process_killed_in_its_handler_lets_go_of_the_upload(server: Server, ledger: SQLLedger) -> None:
-    process = start_handling(server)
-    process.kill()
-    process.communicate()
-    handler = Handler()
-    assert ledger.run_once(identity(), handler) == SUCCESS
-    assert handler.calls == 1
 
 
 @BOTH
@@ -694,18 +649,6 @@ def test_a_stopped_process_keeps_its_upload_and_the_others_are_refused(server: S
         assert process.communicate("\n")[0] == "200 OK\n"
         assert ledger.run_once(identity(), refused) == SUCCESS
         assert refused.calls == 0
-
-
-@BOTH
-def test_a_call_that_may_not_wait_does_not_wait_for_another_process(server: Server, engine: Engine) -> None:
-    """The wait of those that may is longer than the test."""
-    process = start_handling(server)
-    sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=300.0)
-    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=300.0) as ledger:
-        for each in (ledger, sharing):
-            with pytest.raises(LedgerUnavailableError, match="handles an upload of this ticket: ask again"):
-                each.run_once(identity()._replace(may_wait=False), Handler(FAILURE))
-    process.communicate("\n")
 
 
 @pytest.mark.parametrize("server", ["mariadb"], indirect=True)
@@ -734,18 +677,6 @@ def test_a_browsers_request_holds_up_no_other_ticket(server: Server) -> None:
         with handling(ledger, identity("b", may_wait=False), BlockingHandler()):
             for may_wait in (True, False):
                 assert ledger.run_once(identity(f"c {may_wait}", may_wait=may_wait), Handler()) == SUCCESS
-
-
-@BOTH
-def test_a_call_waits_for_another_process_after_one_that_might_not(server: Server) -> None:
-    """It has the session of the other call, whose limit of waits must be gone."""
-    clock = LedgerClock()
-    with SQLLedger(server.url, clock=clock, wait_timeout=60.0) as ledger:
-        assert ledger.run_once(identity("t2")._replace(may_wait=False), Handler()) == SUCCESS
-        process = start_handling(server)
-        waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
-        process.communicate("\n")
-        assert waiting.outcome() == SUCCESS
 
 
 FORKING = """

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,10 +82,16 @@ class TestContract(LedgerContract):
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> SQLiteLedger:
         return SQLiteLedger(self.path, clock=clock, wait_timeout=wait_timeout)
 
-    @contextmanager
-    def unwritable(self, ledger: Ledger) -> Iterator[None]:
-        with unwritable.files():
-            yield
+    def unwritable(self, ledger: Ledger) -> AbstractContextManager[None]:
+        return unwritable.files()
+
+    failing = unwritable
+
+    def elsewhere(self) -> str:
+        return f"""
+from oss_wsgi.ledger.sqlite import SQLiteLedger
+ledger = SQLiteLedger({str(self.path)!r}, clock=lambda: 1733227932.0, wait_timeout=60.0)
+"""
 
 
 @pytest.mark.slow
@@ -95,6 +101,9 @@ class TestContractWithLockFiles(TestContract):
     @pytest.fixture(autouse=True)
     def lock_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(fcntl, "F_OFD_SETLK", raising=False)
+
+    def elsewhere(self) -> str:
+        return "import fcntl\nvars(fcntl).pop('F_OFD_SETLK', None)" + super().elsewhere()
 
 
 def lock_file(path: Path) -> Path:
@@ -407,31 +416,6 @@ def test_a_file_that_another_one_replaces_is_noticed(path: Path, ledger: SQLiteL
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS, "it was written into the file that is there"
 
 
-def fill_disk(connection: sqlite3.Connection) -> None:
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-
-
-def test_a_response_that_cannot_be_stored_is_not_returned(
-    path: Path, ledger: SQLiteLedger, statements: Statements, caplog: pytest.LogCaptureFixture
-) -> None:
-    large = Handler(StoredResponse("200 OK", "text/plain", bytes(1_000_000)))
-    ledger.run_once(identity("t0"), Handler())
-
-    def handle(transaction: object) -> StoredResponse:
-        fill_disk(statements.connections[-1])
-        return large()
-
-    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
-        ledger.run_once(identity("t1"), handle)
-    assert [(record.levelname, "full" in record.getMessage()) for record in caplog.records] == [("ERROR", True)]
-    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as other:
-        assert other.run_once(identity("t1"), large) == large.result
-    assert large.calls == 2
-    assert ledger.run_once(identity("t0"), Handler(FAILURE)) == SUCCESS
-    assert ledger.run_once(identity("t1"), Handler(FAILURE)) == large.result
-
-
 @pytest.mark.slow
 @POSIX
 def test_a_full_disk_shows_before_the_handler(path: Path) -> None:
@@ -537,25 +521,6 @@ def test_a_locked_file_still_gives_stored_responses(
         assert handler.calls == 1
     assert ledger.run_once(identity("t1"), handler) == SUCCESS
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-
-
-@pytest.mark.usefixtures("few_tries")
-def test_a_response_that_a_locked_file_does_not_take_blocks_nobody(
-    path: Path, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
-) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-
-        def handle(transaction: object) -> StoredResponse:
-            connection.execute("BEGIN IMMEDIATE")
-            return SUCCESS
-
-        with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
-            ledger.run_once(identity("t1"), handle)
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as other:
-        handler = Handler()
-        assert other.run_once(identity("t1"), handler) == SUCCESS
-        assert handler.calls == 1
 
 
 @pytest.mark.usefixtures("few_tries")

@@ -1,4 +1,4 @@
-"""Stores that refuse writes for a while, as ``LedgerContract.unwritable`` needs them."""
+"""Stores that refuse writes for a while or lose their connections, as faults of ``LedgerContract``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from oss_wsgi.ledger.sql_engine import engine_from
 from ..support.redis_servers import Server
 
 _READ_ONLY = "default_transaction_read_only"
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+)
 _REFUSE = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no space left on device'"
 
 
@@ -35,10 +38,8 @@ def database(url: str) -> Iterator[None]:
             run = connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql
             if engine.dialect.name == "postgresql":
                 # Sessions take it over when they begin; this one has begun, and can end it.
-                others = "FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
-                end_others = f"SELECT pg_terminate_backend(pid) {others}"
-                begin = [f"ALTER DATABASE app SET {_READ_ONLY} = on", end_others]
-                end = [f"ALTER DATABASE app RESET {_READ_ONLY}", end_others]
+                begin = [f"ALTER DATABASE app SET {_READ_ONLY} = on", _END_OTHERS]
+                end = [f"ALTER DATABASE app RESET {_READ_ONLY}", _END_OTHERS]
             else:
                 tables = ("oss_wsgi_answers", "oss_wsgi_tickets")
                 begin = [
@@ -57,15 +58,31 @@ def database(url: str) -> Iterator[None]:
 
 
 @contextmanager
+def cut(url: str) -> Iterator[None]:
+    """Let a database's server end all connections of the tests."""
+    engine = engine_from(url, threads=1, wait_timeout=60.0)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(_END_OTHERS)
+        else:
+            others = "FROM information_schema.processlist WHERE user = substring_index(current_user(), '@', 1)"
+            numbers = connection.exec_driver_sql(f"SELECT id {others} AND id <> connection_id()").scalars().all()
+            for number in numbers:
+                connection.exec_driver_sql(f"KILL {number}")
+    engine.dispose()
+    yield
+
+
+@contextmanager
 def redis(servers: Sequence[Server]) -> Iterator[None]:
-    """Let Redis servers refuse writes, because their replica is missing."""
+    """Let Redis servers refuse to store; locks can be deleted."""
     with ExitStack() as stack:
         clients = [stack.enter_context(server.client()) for server in servers]
         try:
             for client in clients:
-                client.config_set("min-replicas-to-write", 1)
+                client.execute_command("ACL", "SETUSER", "default", "-set", "-hset")
             yield
         finally:
             for client in clients:
                 with suppress(OSError):
-                    client.config_set("min-replicas-to-write", 0)
+                    client.execute_command("ACL", "SETUSER", "default", "+set", "+hset")
