@@ -101,23 +101,6 @@ def test_a_signed_url_may_ask_for_a_callback(put, recorder):
     assert recorder.body_received == b"size=6"
 
 
-@pytest.mark.parametrize(
-    ("var", "ec"),
-    [
-        ("A" * 6000, "0007-00000101"),
-        ("%", "0007-00000102"),
-        (base64.b64encode(b"{").decode(), "0007-00000103"),
-        (base64.b64encode(b"[]").decode(), "0007-00000103"),
-        (encoded(**{"x:a": 1}), "0007-00000103"),
-        (encoded(**{"x:User": "b"}), "0007-00000103"),
-    ],
-)
-def test_invalid_variables_store_nothing(put, oss, var, ec):
-    response = put(callback=callback_field(), callback_var=var, status=400)
-    assert (response.xml.findtext("Code"), response.xml.findtext("EC")) == ("InvalidArgument", ec)
-    assert oss.storage.bucket("examplebucket").get("a") is None
-
-
 def test_a_variable_whose_name_lacks_x_is_ignored(put, recorder):
     """oss2's live test sends one, and gets as far as the callback."""
     callback = callback_field(callbackBody="a=${x:a}&b=${bucket}")

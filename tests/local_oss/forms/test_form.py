@@ -100,44 +100,6 @@ def test_the_file_is_read_only_on_demand():
     assert stream.tell() == CHUNK_SIZE
 
 
-@pytest.mark.parametrize(
-    ("payload", "code"),
-    [
-        pytest.param(b"\x00\xff" * 100, "MalformedPOSTRequest", id="noise"),
-        pytest.param(body(part("key", "a")), "MalformedPOSTRequest", id="no file"),
-        pytest.param(body(FILE)[:-4], "MalformedPOSTRequest", id="no end"),
-        pytest.param(body(part("key", "a")[:-5]), "MalformedPOSTRequest", id="no blank line"),
-        pytest.param(body(b"Content-Type: text/plain\r\n\r\nx", FILE), "MalformedPOSTRequest", id="part without name"),
-        pytest.param(body(part("", "x"), FILE), "InvalidArgument", id="empty name"),
-        pytest.param(body(b"\xff: x\r\n\r\nx", FILE), "MalformedPOSTRequest", id="header not UTF-8"),
-        pytest.param(body(part("a", "1"), part("A", "2"), FILE), "InvalidArgument", id="field twice"),
-        pytest.param(body(part("key", b"\xff"), FILE), "InvalidArgument", id="value not UTF-8"),
-        pytest.param(body(FILE, FILE), "IncorrectNumberOfFilesInPOSTRequest", id="two files"),
-        pytest.param(body(FILE, part("File", "x")), "IncorrectNumberOfFilesInPOSTRequest", id="two, in another case"),
-        pytest.param(body(part("a" * 100000, "1"), FILE), "FieldItemTooLong", id="very long name"),
-        pytest.param(
-            body(*(part(f"a{i}", b"x" * 2 * 1024**2) for i in range(4)), FILE),
-            "MaxPOSTPreDataLengthExceededError",
-            id="long fields",
-        ),
-        pytest.param(
-            body(*(part(f"{i:0>8000}", "") for i in range(1050)), FILE),
-            "MaxPOSTPreDataLengthExceededError",
-            id="long names of empty fields",
-        ),
-    ],
-)
-def test_a_malformed_or_oversized_form_is_refused(payload, code):
-    assert refusal(payload) == (400, code)
-
-
-@pytest.mark.parametrize("long", [part("a" * 8193, "1"), part("a", bytes(2 * 1024**2 + 1))], ids=["name", "value"])
-def test_a_long_name_and_a_long_value_are_the_same_error(long):
-    with pytest.raises(OSSError) as caught:
-        read(body(long, FILE))
-    assert (caught.value.message, caught.value.ec) == ("Your name of form field is too long.", "0006-00000110")
-
-
 def test_exact_names_refuses_another_spelling():
     payload = body(part("Content-Type", "a/b"), part("Name", "x"), FILE)
     assert Form(environ(payload), exact_names=True).fields == {"content-type": "a/b", "name": "x"}

@@ -90,104 +90,20 @@ V1_FORM = dict(zip(("policy", "signature"), V1_PUBLISHED["made"][1:], strict=Tru
 V1_ACCOUNT = Account("id", V1_PUBLISHED["made"][0])
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        pytest.param({"ossaccesskeyid": None}, (400, "InvalidArgument", "0002-00000706"), id="no access key id"),
-        pytest.param({"ossaccesskeyid": ""}, (400, "InvalidArgument", "0002-00000707"), id="empty access key id"),
-        pytest.param({"signature": None}, (400, "InvalidArgument", "0002-00000703"), id="no signature"),
-        pytest.param({"signature": ""}, (400, "InvalidArgument", "0002-00000704"), id="empty signature"),
-        pytest.param({"policy": None}, (400, "InvalidPolicyDocument", "0006-00000205"), id="no policy"),
-        pytest.param({"signature": "é"}, (403, "SignatureDoesNotMatch", "0002-00000705"), id="not ASCII"),
-        pytest.param({"x-oss-security-token": "t"}, (403, "InvalidAccessKeyId", "0002-00000902"), id="stray token"),
-        pytest.param({"x-oss-signature-version": "OSS2"}, (400, "InvalidArgument", "0002-00000701"), id="V2"),
-        pytest.param({"x-oss-signature-version": ""}, (400, "InvalidArgument", "0002-00000701"), id="empty version"),
-    ],
-)
-def test_an_incomplete_or_wrong_v1_form_is_refused(changes, expected):
-    form = {name: value for name, value in {**V1_FORM, **changes}.items() if value is not None}
-    assert refusal(form, V1_ACCOUNT) == expected
-
-
-def test_a_form_without_a_signature_is_denied():
-    assert refusal({"key": "a"}) == (403, "AccessDenied", "0003-00000001")
-
-
 def test_an_empty_token_counts_as_none():
     check({**V1_FORM, "x-oss-security-token": ""}, V1_ACCOUNT)
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("form", "account", "name"),
     [
-        pytest.param({"policy": None}, (400, "InvalidArgument", "0002-00000702"), id="no policy"),
-        pytest.param({"x-oss-signature": None}, (400, "InvalidArgument", "0002-00000703"), id="no signature"),
-        pytest.param({"x-oss-signature": ""}, (400, "InvalidArgument", "0002-00000704"), id="empty signature"),
-        pytest.param({"x-oss-credential": None}, (400, "InvalidArgument", ""), id="no credential"),
-        pytest.param({"x-oss-date": None}, (400, "InvalidArgument", ""), id="no date"),
-        pytest.param(
-            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/oss/aliyun_v3_request"},
-            (400, "InvalidArgument", "0002-00000710"),
-            id="other terminator",
-        ),
-        pytest.param(
-            {"x-oss-credential": "a\tb/20241203/cn-hangzhou/oss/aliyun_v4_request"},
-            (400, "InvalidArgument", "0002-00000708"),
-            id="malformed access key id",
-        ),
-        pytest.param(
-            {"x-oss-credential": "LTAI5tExampleKeyId000001/2024123/cn-hangzhou/oss/aliyun_v4_request"},
-            (403, "AccessDenied", "0002-00000709"),
-            id="malformed day",
-        ),
-        pytest.param(
-            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-beijing/oss/aliyun_v4_request"},
-            (400, "InvalidArgument", ""),
-            id="other region",
-        ),
-        pytest.param(
-            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/s3/aliyun_v4_request"},
-            (400, "InvalidArgument", ""),
-            id="other service",
-        ),
-        pytest.param(
-            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241202/cn-hangzhou/oss/aliyun_v4_request"},
-            (403, "AccessDenied", "0002-00000709"),
-            id="day is not the date's",
-        ),
-        pytest.param({"x-oss-date": "2024-12-03T12:12:12Z"}, (403, "AccessDenied", "0002-00000709"), id="other format"),
-        pytest.param({"x-oss-date": "20241303T121212Z"}, (403, "AccessDenied", "0002-00000709"), id="no such month"),
-        pytest.param({"x-oss-security-token": "t"}, (403, "InvalidAccessKeyId", "0002-00000902"), id="stray token"),
-        pytest.param(
-            {"x-oss-signature": V4_FORM["x-oss-signature"].upper()},
-            (403, "SignatureDoesNotMatch", "0002-00000705"),
-            id="upper-case hex",
-        ),
+        *((V1_FORM, V1_ACCOUNT, name) for name in ("OSSAccessKeyId", "Signature")),
+        *((V4_FORM, V4_ACCOUNT, name) for name in ("policy", "x-oss-signature", "x-oss-credential", "x-oss-date")),
     ],
 )
-def test_an_incomplete_or_wrong_v4_form_is_refused(changes, expected):
-    form = {name: value for name, value in {**V4_FORM, **changes}.items() if value is not None}
-    assert refusal(form) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "name", "message"),
-    [
-        ({"ossaccesskeyid": ""}, "OSSAccessKeyId", "Post request accessKeyId is empty."),
-        ({"signature": ""}, "Signature", "Post request signature is empty."),
-    ],
-)
-def test_an_empty_v1_field_is_named(changes, name, message):
+def test_an_empty_field_is_named(form, account, name):
     with pytest.raises(OSSError) as caught:
-        check({**V1_FORM, **changes}, V1_ACCOUNT)
-    assert caught.value.message == message
-    assert caught.value.members == {"ArgumentName": name, "ArgumentValue": ""}
-
-
-@pytest.mark.parametrize("name", ["policy", "x-oss-signature", "x-oss-credential", "x-oss-date"])
-def test_an_empty_v4_field_is_named(name):
-    with pytest.raises(OSSError) as caught:
-        check({**V4_FORM, name: ""})
+        check({**form, name.lower(): ""}, account)
     assert caught.value.members == {"ArgumentName": name, "ArgumentValue": ""}
 
 
