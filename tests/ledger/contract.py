@@ -102,6 +102,14 @@ class Call(threading.Thread):
         except BaseException as error:
             self._outcome = error
 
+    def response(self) -> StoredResponse:
+        """Wait for the end of the call, and return its response or raise its error."""
+        outcome = self.outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert outcome is not None
+        return outcome
+
     def outcome(self) -> StoredResponse | BaseException | None:
         """Wait for the end of the call, and return its response or its error."""
         self.join(DEADLINE)
@@ -586,12 +594,12 @@ class LedgerContract:
         self, ledger: Ledger, impatient_ledger: Ledger, clock: LedgerClock
     ) -> None:
         with self.another_process() as process:
-            refused = Call(impatient_ledger, identity(), Handler(FAILURE))
+            impatient = Call(impatient_ledger, identity(), Handler(FAILURE))
             at_once = Call(ledger, identity(may_wait=False), Handler(FAILURE))
-            for call in first_ended([refused, at_once], 2):
-                error = call.outcome()
-                assert isinstance(error, LedgerUnavailableError)
-                assert error.reason == "ledger_busy"
+            assert len(first_ended([impatient, at_once], 2)) == 2
+            for call, says in (impatient, "after 0.02 s"), (at_once, "ask again"):
+                with pytest.raises(LedgerUnavailableError, match=f"ledger_busy: .*{says}"):
+                    call.response()
             assert Call(ledger, identity("t2", may_wait=False), Handler()).outcome() == SUCCESS
             waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
             assert process.communicate("\n", DEADLINE)[0] == f"{SUCCESS.status}\n"
