@@ -135,13 +135,6 @@ def test_without_the_guard_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
     assert post(upload={"bucket": "forged"}).status_int == 500
 
 
-def test_it_serves_post_at_its_own_root_only() -> None:
-    assert post(path="/more").status_int == 404
-    response = post(method="GET")
-    assert response.status_int == 405
-    assert response.headers["Allow"] == "POST"
-
-
 def post_confirmed(confirm: Any) -> tuple[Any, list[Upload]]:
     uploads: list[Upload] = []
     return post(uploads.append, confirm=confirm), uploads

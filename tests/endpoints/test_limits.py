@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import AccessLog, DirectUpload, Grant, Metrics, RateLimit, Settings
+from oss_wsgi import AccessLog, DirectUpload, Grant, Metrics, Settings
 from oss_wsgi.exceptions import CredentialsError
 
 from ..support.example_settings import EXAMPLE
@@ -50,18 +50,6 @@ def test_what_the_limits_allow_is_signed_and_no_more() -> None:
         assert app.get(f"/oss/signature?filename=a&size={size}", status=status)
 
 
-def test_head_and_options() -> None:
-    app = client({"allowed_origins": ("https://page.example.com",)})
-    head = app.head("/oss/limits")
-    assert head.body == b""
-    assert int(head.headers["Content-Length"]) > 100
-    options = app.options("/oss/limits", headers={"Origin": "https://page.example.com"})
-    assert options.status_int == 204
-    assert options.headers["Access-Control-Allow-Origin"] == "https://page.example.com"
-    assert app.post("/oss/limits", status=405).headers["Allow"] == "GET, HEAD, OPTIONS"
-    assert app.get("/oss/limits/x", status=404).json["error"]["code"] == "not_found"
-
-
 @pytest.mark.parametrize(
     ("authorize", "status"),
     [
@@ -75,21 +63,6 @@ def test_the_refusals_are_those_of_the_signature(authorize: Any, status: int) ->
     app = client(authorize=authorize)
     answers = [app.get(f"/oss/{path}", status=status) for path in ("limits", "signature")]
     assert answers[0].json == answers[1].json
-
-
-def test_a_page_of_another_origin_is_refused_before_authorize() -> None:
-    asked: list[Any] = []
-    app = client(authorize=asked.append)
-    headers = {"Origin": "https://evil.example.net", "Sec-Fetch-Site": "cross-site"}
-    assert app.get("/oss/limits", headers=headers, status=403).json["error"]["code"] == "origin_foreign"
-    assert asked == []
-
-
-def test_limits_and_signatures_count_against_one_rate_limit() -> None:
-    app = client(rate_limit=RateLimit(2, 3600, clock=time.monotonic))
-    app.get("/oss/limits")
-    app.get("/oss/signature")
-    assert int(app.get("/oss/limits", status=429).headers["Retry-After"]) > 0
 
 
 def test_without_credentials_the_limits_are_still_told() -> None:
@@ -127,10 +100,3 @@ def test_the_log_knows_who_asked(caplog: pytest.LogCaptureFixture) -> None:
     app = AccessLog(client(authorize=lambda request: Grant(user="eric")).app, clock=time.monotonic)
     webtest.TestApp(app).get("/oss/limits")
     assert vars(caplog.records[-1])["user"] == "eric"
-
-
-def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
-    assert client().app.is_nonblocking("GET", "/oss/limits", {})
-    assert not client().app.is_nonblocking("HEAD", "/oss/limits", {})
-    assert not client(authorize=lambda request: Grant()).app.is_nonblocking("GET", "/oss/limits", {})
-    assert not client(on_refused=print).app.is_nonblocking("GET", "/oss/limits", {})

@@ -284,31 +284,6 @@ def test_nobody_begins_without_authorize(make: Callable[..., Site], caplog: pyte
         assert reason(caplog) == "anonymous"
 
 
-def test_the_rate_counts_each_request_but_the_urls_of_parts(make: Callable[..., Site]) -> None:
-    seen: list[str] = []
-
-    def rate_limit(who: str) -> float | None:
-        seen.append(who)
-        return 7.0 if len(seen) > 5 else None
-
-    site = make(authorize=granting(), rate_limit=rate_limit)
-    file = site.upload()
-    assert site.ask("GET", "/s3/params?filename=a").status_int == 200
-    for ask in (site.list, site.complete, site.abort):
-        assert ask(file).status_int == 200
-    for answer in (
-        site.ask("GET", "/s3/params?filename=a"),
-        site.ask("POST", "/s3/multipart", {"filename": "a"}),
-        site.list(file),
-        site.complete(file),
-        site.abort(file),
-    ):
-        assert refused(answer, 429, "too_many_requests")
-        assert answer.headers["Retry-After"] == "7"
-    assert site.sign(file, 1).status_int == 200
-    assert seen == ["user:eric"] * 10
-
-
 def test_a_grant_that_no_part_can_carry_is_refused_with_the_reason_in_the_log(
     make: Callable[..., Site], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,51 +293,6 @@ def test_a_grant_that_no_part_can_carry_is_refused_with_the_reason_in_the_log(
 
 
 # Pages.
-
-OTHER_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example.com"}
-
-
-def test_a_page_of_another_origin_is_refused_at_each_step(site: Site) -> None:
-    file = site.upload()
-    key = urlencode({"key": file.key})
-    for asked in [
-        ("GET", "/s3/params?filename=a", None),
-        ("POST", "/s3/multipart", {"filename": "a"}),
-        ("GET", f"/s3/multipart/{file.id}/1?{key}", None),
-        ("GET", f"/s3/multipart/{file.id}?{key}", None),
-        ("POST", f"/s3/multipart/{file.id}/complete?{key}", {"parts": file.parts}),
-        ("DELETE", f"/s3/multipart/{file.id}?{key}", None),
-    ]:
-        assert refused(site.ask(*asked, headers=OTHER_SITE), 403, "origin_foreign")
-    assert (site.unfinished, site.stored) == (1, [])
-
-
-def test_a_listed_origin_may_get_post_and_delete_with_a_content_type(make: Callable[..., Site]) -> None:
-    site = make({"allowed_origins": (PAGES,)})
-    file = site.upload()
-    for path, method in [
-        ("/s3/params", "GET"),
-        ("/s3/multipart", "POST"),
-        (f"/s3/multipart/{file.id}", "DELETE"),
-        (f"/s3/multipart/{file.id}", "GET"),
-        (f"/s3/multipart/{file.id}/1", "GET"),
-        (f"/s3/multipart/{file.id}/complete", "POST"),
-    ]:
-        headers = {
-            "Origin": PAGES,
-            "Access-Control-Request-Method": method,
-            "Access-Control-Request-Headers": "content-type",
-        }
-        answer = site.ask("OPTIONS", path, headers=headers)
-        assert answer.status_int == 204
-        assert answer.headers["Access-Control-Allow-Origin"] == PAGES
-        assert method in answer.headers["Access-Control-Allow-Methods"]
-        assert answer.headers["Access-Control-Allow-Headers"] == "content-type"
-    answer = site.complete(file, headers={"Origin": PAGES, "Sec-Fetch-Site": "cross-site"})
-    assert answer.headers["Access-Control-Allow-Origin"] == PAGES
-    assert answer.json["answer"]["number"] == 1
-    answer = site.complete(file, [], headers=OTHER_SITE)
-    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize(("on", "code"), [(True, "not_found"), (False, "multipart_off")])
@@ -430,22 +360,6 @@ def test_an_exception_of_the_bucket_client_is_a_refusal_that_a_page_can_read(
     assert readable(answer)
     assert reason(caplog) == "multipart_failed"
     assert caplog.records[-1].exc_info
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("POST", "/s3/params", "GET, HEAD, OPTIONS"),
-        ("GET", "/s3/multipart", "POST, OPTIONS"),
-        ("POST", "/s3/multipart/x", "GET, HEAD, DELETE, OPTIONS"),
-        ("DELETE", "/s3/multipart/x/1", "GET, HEAD, OPTIONS"),
-        ("GET", "/s3/multipart/x/complete", "POST, OPTIONS"),
-    ],
-)
-def test_other_methods_are_not_allowed(site: Site, method: str, path: str, allowed: str) -> None:
-    answer = site.ask(method, path)
-    assert refused(answer, 405, "method_not_allowed")
-    assert answer.headers["Allow"] == allowed
 
 
 @pytest.mark.parametrize("path", ["/s3", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2", "/s3x"])
@@ -829,16 +743,3 @@ def test_observers_and_metrics_see_steps_and_no_ticket(make: Callable[..., Site]
         ("list", "ok"), ("abort", "repeated"),
     ]:  # fmt: skip
         assert f'oss_wsgi_multipart_total{{outcome="{outcome}",step="{step}"}}' in text.decode()
-
-
-def test_only_what_signs_is_answered_in_the_loop(make: Callable[..., Site]) -> None:
-    site = make()
-    is_nonblocking = site.application.is_nonblocking
-    assert is_nonblocking("GET", "/oss/s3/multipart/x/1", {})
-    assert is_nonblocking("GET", "/oss/s3/params", {})
-    for method, path in [
-        ("POST", "/oss/s3/multipart"), ("GET", "/oss/s3/multipart/x"), ("DELETE", "/oss/s3/multipart/x"),
-        ("POST", "/oss/s3/multipart/x/complete"), ("GET", "/oss/s3/nothing"), ("GET", "/oss/s4"),
-    ]:  # fmt: skip
-        assert not is_nonblocking(method, path, {})
-    assert not make(authorize=granting()).application.is_nonblocking("GET", "/oss/s3/params", {})

@@ -58,10 +58,6 @@ def test_another_site_is_refused_before_authorize_is_called(headers: dict[str, s
     assert "origin" in response.json["error"]["message"]
 
 
-def test_a_head_of_another_site_is_refused_too() -> None:
-    assert ask({"Sec-Fetch-Site": "cross-site"}, method="HEAD", authorize=never).status_int == 403
-
-
 @pytest.mark.parametrize(
     ("headers", "host"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Metrics, RateLimit, Settings
+from oss_wsgi import DirectUpload, Grant, Metrics, Settings
 
 from .test_signature import CLOCK, SETTINGS
 
@@ -67,16 +67,6 @@ def test_what_a_form_is_refused_for_a_put_is_too() -> None:
     for method in ("put", "post"):
         assert sign(app, size="-1", method=method, status=400).json["error"]["code"] == "size_malformed"
         assert sign(app, size="11", method=method, status=403).json["error"]["code"] == "size_not_allowed"
-
-
-def test_the_gate_is_that_of_forms() -> None:
-    foreign = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
-    assert sign(client(), headers=foreign, status=403).json["error"]["code"] == "origin_foreign"
-    assert sign(client(authorize=lambda request: None), status=403)
-    assert sign(client({"allow_anonymous": False}), status=403)
-    app = client(rate_limit=RateLimit(1, 60, clock=CLOCK))
-    sign(app)
-    assert int(sign(app, status=429).headers["Retry-After"]) > 0
 
 
 def test_a_grant_that_no_put_can_carry_is_refused_with_the_reason_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -79,12 +79,6 @@ def test_a_request_refused_before_does_not_count() -> None:
     assert limit.callers == []
 
 
-def test_head_counts_as_get_does() -> None:
-    limit = Recorder()
-    RootClient(rate_limit=limit).app.head("/sign")
-    assert len(limit.callers) == 1
-
-
 @pytest.mark.parametrize("wrong", [True, False, 0, -1, math.nan, math.inf, "5", {}, Grant()])
 def test_a_limit_that_returns_no_seconds_is_500(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = RootClient(rate_limit=Recorder(wrong)).get()

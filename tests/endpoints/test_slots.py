@@ -1,4 +1,4 @@
-"""Slots: which requests of browsers hold a thread, how many, and for whom."""
+"""Slots: how many requests of browsers hold a thread, and for whom; which do is in test_contract."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from oss_wsgi import Grant
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.endpoints.slots import SLOTS, Slots
 from oss_wsgi.exceptions import SlotsTakenError
-from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY, Again
+from oss_wsgi.wsgi.responses import THREADS_KEY
 
 from ..parts.site import SECRET, Site
 from ..support.closing import closing_fixture
+from .test_contract import slots_are_free
 
 
 def environ(address: str = "", threads: object = None) -> dict[str, Any]:
@@ -74,67 +75,7 @@ def test_a_forked_child_holds_no_slot_and_its_parent_keeps_its_own() -> None:
             pass
 
 
-def granting(request: webob.Request) -> Grant:
-    return Grant(user="eric", dir="u/")
-
-
 make = closing_fixture(Site)
-
-
-@pytest.fixture
-def site(make: Callable[..., Site]) -> Site:
-    return make({"recover": True}, authorize=granting)
-
-
-def asks(site: Site) -> dict[str, Callable[[], webob.Response]]:
-    """Return what asks each of the endpoints that hold a slot."""
-    file, done = site.upload(), site.upload()
-    form = site.ask("GET", "/signature?filename=a.png").json
-    proof = {"ticket": form["fields"]["callback"], "object": form["fields"]["key"]}
-    return {
-        "begin": lambda: site.ask("POST", "/s3/multipart", {"filename": "a"}),
-        "list": lambda: site.list(file),
-        "complete": lambda: site.complete(file),
-        "abort": lambda: site.abort(done),
-        "recover": lambda: site.ask("POST", "/recover", proof),
-    }
-
-
-STEPS = ["begin", "list", "complete", "abort", "recover"]
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_request_without_a_slot_is_refused_at_once_and_asks_nobody(site: Site, step: str) -> None:
-    ask, begun = asks(site)[step], site.begin()
-    before = len(site.bucket.requests)  # type: ignore[attr-defined]
-    with SLOTS.hold({"REMOTE_ADDR": "1"}), SLOTS.hold({"REMOTE_ADDR": "2"}):
-        answer = ask()
-        assert (answer.status_int, answer.headers["Retry-After"]) == (503, "1")
-        assert len(site.bucket.requests) == before  # type: ignore[attr-defined]
-        assert site.ask("GET", "/s3/params?filename=a").status_int == 200
-        assert site.sign(begun, 1).status_int == 200
-        assert site.ask("GET", "/signature?filename=a").status_int == 200
-    assert ask().status_int == (404 if step == "recover" else 200)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_user_or_a_ticket_that_holds_two_is_refused_and_asks_the_server_for_another_try(
-    site: Site, step: str
-) -> None:
-    ask, again = asks(site)[step], Again()
-    again.is_offered = True
-    with (
-        SLOTS.hold({"REMOTE_ADDR": "1", THREADS_KEY: 8}) as one,
-        SLOTS.hold({"REMOTE_ADDR": "2", THREADS_KEY: 8}) as two,
-    ):
-        for slot in (one, two):
-            slot.share("user:eric")
-        environ = {THREADS_KEY: 8, "REMOTE_ADDR": "3", AGAIN_KEY: again}
-        inner = site.application
-        site.application = lambda env, start: inner({**env, **environ}, start)  # type: ignore[assignment]
-        assert ask().status_int == 503
-        assert again.is_asked
-    assert ask().status_int == (404 if step == "recover" else 200)
 
 
 def test_what_a_ticket_holds_counts_for_whoever_has_it(make: Callable[..., Site]) -> None:
@@ -154,15 +95,6 @@ def test_what_a_ticket_holds_counts_for_whoever_has_it(make: Callable[..., Site]
             for slot in (one, two):
                 slot.share(f"ticket:{ticket_id}")
             assert ask().status_int == 503
-
-
-def slots_are_free() -> bool:
-    """Return whether no request holds a slot: of two threads one may be held."""
-    try:
-        with SLOTS.hold({"REMOTE_ADDR": "9", THREADS_KEY: 2}):
-            return True
-    except SlotsTakenError:
-        return False
 
 
 def test_the_slot_is_held_while_callables_run_and_oss_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,31 +120,4 @@ def test_the_slot_is_held_while_callables_run_and_oss_is_asked(monkeypatch: pyte
     assert site.complete(file).status_int == 200
     site.close()
     assert free == [False] * 3
-    assert slots_are_free()
-
-
-class _StartError(Exception):
-    pass
-
-
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("fault", ["the bucket raises", "start_response raises"])
-def test_the_slot_is_free_again_whatever_happens(
-    site: Site, step: str, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask = asks(site)[step]
-    if fault == "the bucket raises":
-        site.bucket.fail_next(RuntimeError("a bug"))  # type: ignore[attr-defined]
-    else:
-        inner = site.application
-
-        def application(environ: Any, start_response: Any) -> Any:
-            def start(*arguments: Any) -> Any:
-                raise _StartError
-
-            return inner(environ, start)
-
-        site.application = application  # type: ignore[assignment]
-    with contextlib.suppress(RuntimeError, _StartError):
-        ask()
     assert slots_are_free()
