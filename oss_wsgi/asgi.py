@@ -6,7 +6,6 @@ import asyncio
 import functools
 import inspect
 import io
-import logging
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from .callback.signed_id import MAX_AGE
 from .exceptions import CallbackError
 from .serving.bodies import BODIES, RefusedBody
 from .settings import Settings
-from .wsgi.facts import facts_of
+from .wsgi.facts import no_such_path
 from .wsgi.responses import THREADS_KEY
 
 try:
@@ -52,8 +51,6 @@ _SCOPE_KEY, _BODY_KEY = "original", "body"
 
 #: The event loop of the request that a thread answers.
 _LOOP: ContextVar[asyncio.AbstractEventLoop] = ContextVar("loop")
-
-log = logging.getLogger(__name__)
 
 
 class DirectUpload:
@@ -103,7 +100,7 @@ class DirectUpload:
         self._last_loop: asyncio.AbstractEventLoop | None = None
         #: The WSGI application that answers; the tools of ``oss_wsgi.testing`` take it.
         self.wsgi = WSGIDirectUpload(
-            _nothing,
+            no_such_path,
             settings,
             prefix=prefix,
             authorize=self._plain(authorize, "authorize"),
@@ -325,11 +322,6 @@ def _check(settings: object, time_limit: object, threads: object, options: dict[
             raise TypeError(
                 f"{name} must be a plain function: only authorize, may_complete and on_upload may be async def."
             )
-
-
-def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse a request outside the prefix."""
-    return facts_of(environ).not_found(log, start_response)
 
 
 def _paths(scope: Scope) -> tuple[str, str]:

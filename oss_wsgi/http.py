@@ -105,3 +105,10 @@ def is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def byte_count(value: object) -> int | None:
+    """Return a number of bytes, of up to 15 digits, from a text or a value of JSON; None for anything else."""
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= 15 else None
+    return value if type(value) is int and 0 <= value < 10**15 else None

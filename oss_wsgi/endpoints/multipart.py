@@ -15,7 +15,7 @@ from ..callback.parameters import TICKET_MEMBER
 from ..callback.upload import plain_etag
 from ..exceptions import CallableFailedError, MalformedRequestError, OSSWSGIError, ReasonedError
 from ..explanations.rows import hint_of
-from ..http import json_object
+from ..http import byte_count, json_object
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
@@ -23,7 +23,7 @@ from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.environ import MAX_BODY_BYTES as USUAL_BODY_BYTES
 from ..wsgi.environ import query_pairs, read_body
-from ..wsgi.facts import RequestFacts, ask_again, facts_of
+from ..wsgi.facts import RequestFacts, ask_again, facts_of, no_such_path
 from ..wsgi.observers import Observers
 from ..wsgi.responses import AnsweredError, json_response, read_response, status_of
 from ..wsgi.uploads import respond
@@ -155,7 +155,7 @@ class MultipartEndpoint:
         self._address = address
         self._clock = clock
         self._observers = observers
-        self._unknown_path = readable(_no_step, gate.allowed_origins, _ANY_METHOD)
+        self._unknown_path = readable(no_such_path, gate.allowed_origins, _ANY_METHOD)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         facts_of(environ)  # the copies below share them
@@ -266,7 +266,7 @@ class MultipartEndpoint:
             grant,
             filename=filename,
             content_type=parameters.get("type") or None,
-            size=_digits(parameters.get("metadata[size]")),
+            size=byte_count(parameters.get("metadata[size]")),
         )
         facts.object = form.fields["key"]
         self._issued(grant, form.expire, "POST", facts)
@@ -290,7 +290,7 @@ class MultipartEndpoint:
         size, part_size = _number(members, "size"), _number(members, "part_size")
         if size is None:
             metadata = members.get("metadata")
-            size = _digits(metadata.get("size")) if isinstance(metadata, dict) else None
+            size = byte_count(metadata.get("size")) if isinstance(metadata, dict) else None
         environ = _with_body(environ, body)
         grant = self._gate.grant(environ, slot)
         facts.user = grant.user
@@ -367,10 +367,6 @@ class MultipartEndpoint:
         return json_response(environ, start_response, 200, payload)
 
 
-def _no_step(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    return facts_of(environ).not_found(log, start_response)
-
-
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
     """Return an application that refuses with 404 instead of a ``MultipartEndpoint``; the log names the setting."""
 
@@ -429,18 +425,10 @@ def _text(members: Mapping[str, Any], name: str) -> str | None:
 
 def _number(members: Mapping[str, Any], name: str) -> int | None:
     value = members.get(name)
-    if value is None:
-        return None
-    if type(value) is not int or not 0 <= value < 10**15:
+    count = None if isinstance(value, str) else byte_count(value)
+    if count is None and value is not None:
         raise MalformedRequestError(f"{name}_malformed", f"The {name} must be a whole number of bytes.")
-    return value
-
-
-def _digits(value: object) -> int | None:
-    """Return the size in a page's own metadata if it is a whole number, else None."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
-        return int(value)
-    return value if type(value) is int and 0 <= value < 10**15 else None
+    return count
 
 
 def _claimed_parts(body: bytes) -> dict[int, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import MalformedRequestError
+from ..http import byte_count
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
@@ -121,6 +122,7 @@ def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _size(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+    size = byte_count(text)
+    if size is None:
         raise MalformedRequestError("size_malformed", "The size must be a number of bytes, in digits.")
-    return int(text)
+    return size

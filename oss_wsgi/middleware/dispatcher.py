@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..wsgi.environ import MAX_BODY_BYTES
-from ..wsgi.facts import facts_of
+from ..wsgi.facts import no_such_path
 from ..wsgi.observers import Observers, observed
 from ..wsgi.questions import (
     BodyLimit,
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..wsgi.observers import Step
-
-log = logging.getLogger(__name__)
 
 
 class _Mount(NamedTuple):
@@ -188,17 +185,13 @@ class PathRouter(_Router):
             for path, part in endpoints.items()
         }
         self._subtrees = {prefix + path: own(path, subtree) for path, subtree in (subtrees or {}).items()}
-        self._nothing = own("", Subtree(_no_endpoint, lambda method, rest: None))
+        self._nothing = own("", Subtree(no_such_path, lambda method, rest: None))
 
     def _find(self, path: str) -> _Mount:
         if not is_below(path, self._prefix):
             return self._app
         end = path.find("/", len(self._prefix) + 1)
         return self._subtrees.get(path if end < 0 else path[:end], self._nothing)
-
-
-def _no_endpoint(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    return facts_of(environ).not_found(log, start_response)
 
 
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:

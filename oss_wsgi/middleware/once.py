@@ -90,16 +90,14 @@ class OncePerUpload:
         Raises as ``Delivery.handle`` does.
         """
         upload, may_wait = self._signed(upload), asked is None
+        handler: Handler
         if self._handler is not None:
-            delivered = self._delivery.handle(upload, self._handler.handle, may_wait=may_wait)
-            delivered = delivered._replace(response=self._handler.for_page(delivered.response, upload))
+            handler = self._handler.handle
         elif self._request_for is None:
             raise TypeError("OncePerUpload needs request_for to deliver an upload to an application's own view.")
         else:
-            view = View(self._app, self._request_for(upload, asked))
-            delivered = self._delivery.handle(upload, view, may_wait=may_wait)
-            if not delivered.is_repeated:
-                delivered = delivered._replace(headers=view.headers)
+            handler = View(self._app, self._request_for(upload, asked))
+        delivered = self._for_page(self._delivery.handle(upload, handler, may_wait=may_wait), upload, handler)
         if asked is not None and delivered.is_repeated:
             facts_of(asked).reason = "repeated"
         return delivered
@@ -116,6 +114,14 @@ class OncePerUpload:
     def _signed(self, upload: Upload) -> Upload:
         return upload if self._signed_ids is None else self._signed_ids.signed(upload)
 
+    def _for_page(self, delivered: Delivered, upload: Upload, handler: Handler) -> Delivered:
+        """Return a delivered response with what is new each time, or as the application's own view has just made it."""
+        if self._handler is not None:
+            return Delivered(self._handler.for_page(delivered.response, upload), delivered.is_repeated)
+        if isinstance(handler, View) and not delivered.is_repeated:
+            return delivered._replace(headers=handler.headers)
+        return delivered
+
     def _respond(
         self,
         delivered: Delivered,
@@ -124,10 +130,8 @@ class OncePerUpload:
         facts: RequestFacts,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        response = delivered.response
-        if self._handler is not None:
-            response = self._handler.for_page(response, upload)
-        if delivered.is_repeated:
+        response, is_repeated, headers = self._for_page(delivered, upload, handler)
+        if is_repeated:
             facts.reason = "repeated"
             return respond(response, start_response)
         # DEBUG, because masking and escaping an INFO line would take longer than the rest of this function.
@@ -135,7 +139,7 @@ class OncePerUpload:
             fields = {**facts.fields(), **({} if upload.size is None else {"bytes": upload.size})}
             line = "handled: object=%r size=%s user=%r oss_request_id=%s"
             log.debug(line, upload.object, upload.size, upload.user, facts.oss_request_id, extra=fields)
-        return respond(response, start_response, handler.headers if isinstance(handler, View) else None)
+        return respond(response, start_response, headers)
 
     def _respond_later(
         self,

@@ -66,6 +66,8 @@ _RETRY_SOON = ("Retry-After", "1")
 _OF_USERS = (CallableFailedError, HandlerFailedError)
 _NO_MESSAGES: Mapping[str, str] = {}
 
+_log = logging.getLogger(__name__)
+
 
 class RequestFacts:
     """One request, as the log and observers may know it; made once, where the request enters.
@@ -214,6 +216,11 @@ def facts_of(environ: WSGIEnvironment) -> RequestFacts:
     if not isinstance(facts, RequestFacts):
         facts = environ[FACTS_KEY] = RequestFacts(environ)
     return facts
+
+
+def no_such_path(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Refuse a request with 404: an application for paths at which there is no endpoint."""
+    return facts_of(environ).not_found(_log, start_response)
 
 
 def _matching(pattern: re.Pattern[str], text: object) -> str:

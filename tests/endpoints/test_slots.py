@@ -1,4 +1,4 @@
-"""Slots: how many requests of browsers hold a thread, and for whom; which do is in test_contract."""
+"""Slots: how many requests of browsers hold a thread, and for whom; which do is in test_gate_contract."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from oss_wsgi.wsgi.responses import THREADS_KEY
 
 from ..parts.site import SECRET, Site
 from ..support.closing import closing_fixture
-from .test_contract import slots_are_free
+from .test_gate_contract import slots_are_free
 
 
 def environ(address: str = "", threads: object = None) -> dict[str, Any]:
