@@ -5,19 +5,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 import webob
 
-from oss_wsgi import Metrics
+from oss_wsgi import CallbackEndpoint, Metrics, PostPresigner, Settings, SignatureEndpoint
+from oss_wsgi.endpoints.health import HealthEndpoint, ReadinessEndpoint
+from oss_wsgi.endpoints.metrics import MetricsEndpoint
 from oss_wsgi.endpoints.slots import SLOTS
 from oss_wsgi.exceptions import SlotsTakenError
+from oss_wsgi.testing import FrozenClock
 from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY, Again
 
 from ..parts.site import Site, granting
 from ..support.closing import closing_fixture
+from ..support.example_settings import EXAMPLE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 PAGES = "https://pages.example.com"
 FOREIGN = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example.com"}
@@ -114,6 +121,23 @@ def test_it_is_at_its_own_path_and_has_its_own_methods(site: Site, name: str) ->
     assert (answer.status_int, answer.headers["Allow"]) == (405, endpoint.allow)
     ask.path = f"{ask.path.partition('?')[0]}/x/y"
     assert ask().status_int == 404
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        SignatureEndpoint(PostPresigner(Settings(**EXAMPLE), clock=FrozenClock()), allow_anonymous=True),
+        CallbackEndpoint(),
+        HealthEndpoint(),
+        ReadinessEndpoint({}, clock=FrozenClock()),
+        MetricsEndpoint(Metrics()),
+    ],
+    ids=lambda endpoint: type(endpoint).__name__,
+)
+def test_an_endpoint_that_somebody_mounts_is_at_its_own_root_only(endpoint: WSGIApplication) -> None:
+    for method in ("GET", "POST"):
+        response = webob.Request.blank("/below?filename=a", method=method).get_response(endpoint)
+        assert (response.status_int, response.json["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("name", [name for name, endpoint in ENDPOINTS.items() if "HEAD" in endpoint.allow])
@@ -216,18 +240,24 @@ def test_only_what_asks_oss_needs_a_slot_and_without_one_nobody_is_asked(site: S
 
 
 @pytest.mark.parametrize("name", WITH_SLOT)
-def test_a_user_who_holds_two_slots_is_refused_and_the_server_is_asked_for_another_try(site: Site, name: str) -> None:
+@pytest.mark.parametrize("holder", ["user", "address"])
+def test_who_holds_two_slots_is_refused_and_the_server_is_asked_for_another_try(
+    site: Site, name: str, holder: str
+) -> None:
     ask, again = Asking(site, name), Again()
     again.is_offered = True
     environ = {THREADS_KEY: 8, "REMOTE_ADDR": "3", AGAIN_KEY: again}
     inner = site.application
     site.application = lambda env, start: inner({**env, **environ}, start)  # type: ignore[assignment]
     with contextlib.ExitStack() as stack:
-        for address in ("1", "2"):
-            stack.enter_context(SLOTS.hold({"REMOTE_ADDR": address, THREADS_KEY: 8})).share("user:eric")
+        for address in ("3", "3") if holder == "address" else ("1", "2"):
+            slot = stack.enter_context(SLOTS.hold({"REMOTE_ADDR": address, THREADS_KEY: 8}))
+            if holder == "user":
+                slot.share("user:eric")
         assert ask().status_int == 503
         assert again.is_asked
-    assert ask().status_int != 503
+        environ["REMOTE_ADDR"] = "4"
+        assert (ask().status_int == 503) is (holder == "user")
 
 
 class _StartError(Exception):
