@@ -33,30 +33,6 @@ def closed_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-def test_a_cancelled_file_does_not_stop_the_others(page: UploadPage) -> None:
-    held: list[Route] = []
-    page.page.route(STORAGE, lambda route: held.append(route), times=1)
-    page.upload(file("held.txt"))
-    expect(page.row("held.txt")).to_contain_text("Sending")
-    page.upload(file("other.txt"))
-    expect(page.row("other.txt")).to_contain_text("Done")
-    with page.page.expect_event("requestfailed") as stopped:
-        page.button("Cancel", of="held.txt").click()
-    assert stopped.value.method == "POST"
-    expect(page.row("held.txt")).to_contain_text("Cancelled")
-    expect(page.row("held.txt")).not_to_contain_text('"Status"')
-    page.button("Retry", of="held.txt").click()
-    expect(page.row("held.txt")).to_contain_text('"Status"')
-    assert len(page.signatures) == 3
-
-
-def test_a_double_click_on_cancel_does_not_remove_the_row(page: UploadPage) -> None:
-    page.page.route(STORAGE, lambda route: None)
-    page.upload(file("a.txt"))
-    page.button("Cancel", of="a.txt").dblclick()
-    expect(page.row("a.txt")).to_contain_text("Cancelled")
-
-
 def test_a_refusal_by_the_real_policy_is_readable(page: UploadPage) -> None:
     """The signature pins the size, so the local OSS itself refuses another file."""
     page.expects("status of 400")

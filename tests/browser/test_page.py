@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..support.running_server import running_server
-from .test_going_wrong import STORAGE, xml
-from .test_uploading import DROP
+from .test_going_wrong import STORAGE
 from .upload_page import PNG, UploadPage, expect, file, wait_until
 
 if TYPE_CHECKING:
@@ -36,14 +35,6 @@ def test_a_finished_file_shows_name_size_and_that_it_is_done(page: UploadPage) -
     expect(row.locator("pre")).to_be_hidden()
 
 
-def test_no_answer_makes_a_link_that_runs_a_script(page: UploadPage) -> None:
-    answer = '{"url": "javascript:alert(1)"}'
-    page.page.route(STORAGE, lambda route: route.fulfill(body=answer, headers=CORS))
-    page.upload(file("a.txt"))
-    expect(page.row("a.txt")).to_contain_text("Done")
-    assert page.link("a.txt").startswith("http://")
-
-
 def test_on_a_phone_the_next_choice_outweighs_clearing_what_is_done(page: UploadPage) -> None:
     page.page.set_viewport_size({"width": 390, "height": 800})
     page.upload(file("a.txt"), file("b.txt"))
@@ -58,21 +49,6 @@ def test_on_a_phone_the_next_choice_outweighs_clearing_what_is_done(page: Upload
     assert widths[0] > widths[1]
     page.choose(file("c.txt"))
     assert choose.evaluate(weight) != page.upload_button.evaluate(weight), "the next step is Upload now"
-
-
-def test_ten_files_that_failed_for_one_reason_share_a_banner(page: UploadPage) -> None:
-    page.expects("status of 403")
-    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("InvalidAccessKeyId"), headers=CORS))
-    page.upload(*(file(f"{number}.txt") for number in range(10)))
-    banner = page.page.get_by_role("region", name="10 files failed")
-    expect(banner).to_contain_text("Storage does not know the server's access key.")
-    expect(banner.get_by_role("button")).to_have_count(1)
-    expect(page.page.locator("main > :not(#live)").get_by_text("Storage does not know")).to_have_count(1)
-    expect(page.rows.first.get_by_role("paragraph")).to_have_text(["0.txt", "Failed5 bytes"])
-    page.page.unroute(STORAGE)
-    banner.get_by_role("button").click()
-    expect(page.summary).to_have_text("10 files done")
-    expect(banner).to_have_count(0)
 
 
 def test_limits_are_said_before_the_choice_and_refuse_when_a_file_is_chosen(open_page: OpenPage) -> None:
@@ -116,21 +92,6 @@ def test_a_double_tap_or_a_held_key_sends_each_file_once(page: UploadPage) -> No
     page.page.keyboard.up("Enter")
     expect(page.summary).to_have_text("8 files done")
     assert len(page.signatures) == 8
-
-
-def test_the_overlay_says_what_will_happen_and_goes_away(page: UploadPage) -> None:
-    overlay = page.page.locator("#overlay")
-    dragged = {"dataTransfer": page.page.evaluate_handle(DROP, [["a.txt", "a"], ["b.txt", "b"]])}
-    for end, target in (("dragleave", "body"), ("dragend", "body"), ("drop", "h1")):
-        page.page.dispatch_event("h1", "dragenter", dragged)
-        expect(overlay).to_be_visible()
-        expect(overlay).to_have_text("Drop to add 2 items Nothing is sent before you press Upload.")
-        page.page.dispatch_event(target, end, dragged)
-        expect(overlay).to_be_hidden()
-    expect(page.rows).to_have_count(2)
-    page.page.dispatch_event("h1", "dragenter", dragged)
-    page.page.keyboard.press("Escape")
-    expect(overlay).to_be_hidden()
 
 
 def test_a_folder_keeps_its_paths(open_page: OpenPage, tmp_path: Path) -> None:

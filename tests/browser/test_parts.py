@@ -182,37 +182,6 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(page: UploadPage, runni
     assert running.objects == []
 
 
-def test_a_server_that_fails_at_the_end_is_asked_again_and_the_handler_runs_once(
-    page: UploadPage, running: Stand, tmp_path: Path
-) -> None:
-    page.expects("status of 503")
-    completes: list[int] = []
-
-    def lose(route: Route) -> None:
-        response = route.fetch()
-        completes.append(response.status)
-        if len(completes) == 1:
-            route.fulfill(status=503, body="{}")
-        else:
-            route.fulfill(response=response)
-
-    page.page.route("**/complete?*", lose)
-    page.upload(large(tmp_path, 2 * PART))
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert completes == [200, 200]
-    assert len(running.uploads) == 1
-
-
-def test_a_file_that_was_damaged_in_storage_is_sent_anew(page: UploadPage, running: Stand, tmp_path: Path) -> None:
-    page.expects("status of 500")
-    running.oss.fail_next("damaged_object")
-    path = large(tmp_path, 2 * PART)
-    page.upload(path)
-    expect(page.row("film.bin")).to_contain_text("Done")
-    assert page.stored("film.bin") == path.read_bytes()
-    assert len(running.uploads) == 1
-
-
 def test_axe_finds_nothing_where_a_file_is_paused_or_offered(
     open_page: OpenPage, running: Stand, tmp_path: Path, axe: str
 ) -> None:

@@ -35,12 +35,9 @@ class Stand:
     url: str
     oss: LocalOSS
     uploads: list[Upload] = field(default_factory=list)
-    failing: bool = False
     release: threading.Event = field(default_factory=threading.Event)
 
     def save(self, upload: Upload) -> dict[str, Any]:
-        if self.failing:
-            raise RuntimeError("the database is down")
         assert self.release.wait(60)
         self.uploads.append(upload)
         return {"number": len(self.uploads)}
@@ -133,29 +130,6 @@ def test_an_answer_that_was_lost_is_fetched_and_the_handler_does_not_run_again(
     assert [upload.recovered for upload in running.uploads] == [False]
 
 
-def test_a_handler_that_fails_for_long_leaves_a_plain_sentence_and_retry_tells_it(
-    page: UploadPage, running: Stand
-) -> None:
-    page.expects("status of 500")
-    page.page.clock.install()
-    running.failing = True
-    page.upload(file("photo.png", PNG, "image/png"))
-    row = page.row("photo.png")
-    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
-        expect(row).to_contain_text("making sure that it arrived")
-        page.page.clock.run_for(seconds * 1000)
-        page.wait_for_questions(number)
-    expect(row).to_contain_text("Stored, but the application was not told")
-    expect(row.locator(".message")).to_have_text(
-        "The file is in storage, so there is no need to send it again; Retry tells the application."
-    )
-    expect(page.summary).to_have_text("1 file stored but not reported")
-    running.failing = False
-    page.button("Retry", of="photo.png").click()
-    expect_done(page)
-    assert len(running.objects) == len(page.signatures) == 1
-
-
 def test_a_connection_that_dies_after_the_last_byte_does_not_send_the_file_twice(
     page: UploadPage, running: Stand
 ) -> None:
@@ -166,22 +140,6 @@ def test_a_connection_that_dies_after_the_last_byte_does_not_send_the_file_twice
     expect_done(page)
     assert [upload.recovered for upload in running.uploads] == [False], "its callback went out"
     assert len(running.objects) == len(page.signatures) == 1
-
-
-def test_send_it_again_is_offered_only_when_it_is_known_not_to_be_stored(page: UploadPage, running: Stand) -> None:
-    page.expects(NETWORK_ERROR, "status of 404")
-    page.stop_clock()  # after two seconds it is sent again by itself
-    running.oss.fail_next("dropped_connection", times=None)
-    page.upload(file("photo.png", PNG, "image/png"))
-    row = page.row("photo.png")
-    page.pass_time_until(lambda: row.get_attribute("data-state") == "retrying")
-    expect(row.locator(".message")).to_have_text("The file did not arrive in storage.")
-    running.oss.clear_faults()
-    assert page.button("Retry", of="photo.png").count() == 0
-    page.button("Send it again", of="photo.png").click()
-    expect_done(page)
-    assert len(running.objects) == 1
-    assert len(page.signatures) == 2
 
 
 def test_an_answer_that_the_page_may_not_read_is_asked_for(page: UploadPage, running: Stand) -> None:
@@ -196,31 +154,6 @@ def test_an_answer_that_the_page_may_not_read_is_asked_for(page: UploadPage, run
     page.upload(file("photo.png", PNG, "image/png"))
     expect_done(page)
     assert len(running.objects) == len(running.uploads) == 1
-
-
-def test_a_server_that_stays_away_leaves_one_plain_sentence_and_retry_asks_again(
-    page: UploadPage, running: Stand
-) -> None:
-    page.expects(NETWORK_ERROR, "status of 409")
-    page.page.clock.install()
-    running.oss.fail_next("dropped_connection", stored=True)
-    page.page.route("**/oss/recover", lambda route: route.abort())
-    page.upload(file("photo.png", PNG, "image/png"))
-    row = page.row("photo.png")
-    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
-        expect(row).to_contain_text("making sure that it arrived")
-        page.page.clock.run_for(seconds * 1000)
-        page.wait_for_questions(number)
-    expect(row).to_contain_text("Sent, but without an answer")
-    expect(row.locator(".message")).to_have_text(
-        "Everything was sent; Retry asks again whether it arrived, and does not send it twice."
-    )
-    expect(page.summary).to_have_text("1 file without an answer")
-    assert page.button("Send it again", of="photo.png").count() == 0
-    page.page.unroute("**/oss/recover")
-    page.button("Retry", of="photo.png").click()
-    expect_done(page)
-    assert len(running.objects) == len(page.signatures) == 1
 
 
 def leave_while_answering(page: UploadPage, running: Stand, payload: Any) -> None:
@@ -245,18 +178,6 @@ def test_a_file_that_was_being_answered_is_asked_for_after_a_reload_and_not_sent
     page.upload(payload)
     expect(page.summary).to_have_text("2 files done")
     assert len(running.objects) == 2, "once it is answered, the same file is another upload"
-
-
-def test_a_file_that_did_not_arrive_before_the_reload_is_sent(page: UploadPage, running: Stand) -> None:
-    page.expects("status of 404")
-    payload = file("photo.png", PNG, "image/png")
-    leave_while_answering(page, running, payload)
-    for stored in running.objects:
-        running.oss.storage.bucket(running.oss.bucket).delete(stored.key)
-    page.upload(payload)
-    expect(page.row("photo.png")).to_contain_text("Done")
-    assert len(page.signatures) == 2
-    assert len(running.objects) == 1
 
 
 # OSS_REPORT_BY=page.
