@@ -57,11 +57,18 @@ def sign(text: bytes) -> str:
 
 
 def refused(arguments: dict[str, Any], verifier: CallbackVerifier) -> str:
-    """Return the reason of the refusal; ``is_valid`` must refuse, too."""
+    """Return the reason of the refusal; ``is_valid`` refuses too, and ``check_headers`` what no body can change."""
     assert verifier.is_valid(**arguments) is False
     with pytest.raises(UnverifiedError) as raised:
         verifier.verify(**arguments)
     assert ("is missing" in raised.value.hint) is raised.value.reason.endswith("missing")
+    headers = arguments["authorization"], arguments["pub_key_url"]
+    if raised.value.reason == "signature_wrong":
+        verifier.check_headers(*headers)
+    else:
+        with pytest.raises(UnverifiedError) as raised_early:
+            verifier.check_headers(*headers)
+        assert (raised_early.value.reason, raised_early.value.hint) == (raised.value.reason, raised.value.hint)
     return raised.value.reason
 
 
@@ -219,6 +226,7 @@ def test_an_unavailable_key_is_not_a_wrong_signature() -> None:
         verifier.verify(**arguments)
     assert not isinstance(raised.value, UnverifiedError)
     assert verifier.is_valid(**arguments) is False
+    verifier.check_headers(arguments["authorization"], arguments["pub_key_url"])  # it needs no key
     urls = [arguments["pub_key_url"], b64(OSS_PUBLIC_KEY_URLS[0].encode()), "which is refused at once"]
     assert [verifier.has_key(url) for url in urls] == [False, True, True]
 
