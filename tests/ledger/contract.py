@@ -663,7 +663,6 @@ class LedgerContract:
         assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
-        """A ledger whose clock a test cannot set overrides this test."""
         valid = identity("valid", expires=NOW + 10 * 86_400)
         ledger.run_once(identity("expired"), Handler())
         ledger.run_once(valid, Handler())
