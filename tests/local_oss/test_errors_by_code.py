@@ -378,11 +378,11 @@ ERRORS = {
     "400 CORSRuleBeyondLimit 0034-00000006": [cors(*[ORIGIN + METHOD] * 11)],
 }
 
-#: The ECs of what needs more than a request: temporary keys, an application that is called, parts, and pictures.
+#: The ECs of what needs more than a request: temporary keys, an application that is called, parts, pictures, options.
 ELSEWHERE = {
-    *("0002-00000007", "0003-00000301", "0003-00000601"),
+    *("0002-00000007", "0002-00000080", "0003-00000301", "0003-00000601", "0016-00000901"),
     *("0007-00000007", "0007-00000008", "0007-00000203", "0007-00000205"),
-    *("0040-00000007", "0040-00000311", "0042-00000216"),
+    *("0040-00000007", "0040-00000311", "0042-00000216", "0048-00000001", "0048-00000200", "0048-00000203"),
 }
 
 
