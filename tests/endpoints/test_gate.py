@@ -116,7 +116,14 @@ def test_a_callable_that_fails_is_named_in_the_log(
 
 
 @pytest.mark.parametrize(
-    ("name", "answers"), [("authorize", [True, "eric", {}]), ("may_complete", [None, 0, 1, "no", Grant()])]
+    ("name", "answers"),
+    [
+        (
+            "authorize",
+            [True, False, "", "eric", {}, [Grant()], Grant, Grant.__init__, webob.exc.HTTPOk(), ValueError()],
+        ),
+        ("may_complete", [None, 0, 1, "no", Grant()]),
+    ],
 )
 def test_an_answer_of_another_type_is_an_error(name: str, answers: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     for answer in answers:

@@ -143,13 +143,6 @@ def test_without_authorize_every_request_is_refused(caplog: pytest.LogCaptureFix
     assert "reason=anonymous " in caplog.text
 
 
-def test_authorize_gets_the_request() -> None:
-    seen = []
-    RootClient(authorize=lambda request: seen.append(request) or Grant()).get("?filename=a")
-    assert seen[0].GET["filename"] == "a"
-    assert isinstance(seen[0], webob.Request)
-
-
 def test_authorize_may_raise_a_webob_exc(caplog: pytest.LogCaptureFixture) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise webob.exc.HTTPUnauthorized(headers={"WWW-Authenticate": "Basic"})
@@ -163,10 +156,6 @@ def test_authorize_may_raise_a_webob_exc(caplog: pytest.LogCaptureFixture) -> No
         "refused: status=401 reason=not_authorized"
     ]
     assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
-
-
-def test_a_grant_error_in_authorize_is_403() -> None:
-    assert RootClient(authorize=lambda request: Grant(dir="users/../admin/")).get().status_int == 403
 
 
 def test_missing_or_expired_credentials_are_503() -> None:

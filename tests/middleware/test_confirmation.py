@@ -44,11 +44,6 @@ def test_the_application_gets_a_confirmed_upload() -> None:
     assert (response.text, calls) == ("ok", [(replace(UPLOAD, confirmed=True), b"a=1")])
 
 
-def test_an_accepted_upload_is_marked_unconfirmed() -> None:
-    response, calls = post(unavailable(accept=True))
-    assert (response.text, calls) == ("ok", [(replace(UPLOAD, confirmed=False), b"a=1")])
-
-
 @pytest.mark.parametrize(
     ("confirm", "status", "reason"),
     [(lambda upload: False, 403, "not_confirmed"), (unavailable(accept=False), 503, "down")],
