@@ -87,7 +87,7 @@ def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["dangling link", "hard link"])
 @pytest.mark.parametrize("end", ["-lock", "-wal", "-shm", "-journal"])
 def test_what_another_user_put_beside_the_ledger_is_refused_unchanged(tmp_path: Path, end: str, kind: str) -> None:
     """As root: the ledger belongs to another user, whose SQLite files root would give to that user."""
