@@ -255,10 +255,9 @@ def test_the_published_urls_are_accepted(moment, additional, token, signature):
     )
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("style", STYLES)
-def test_a_url_of_the_sdk_is_accepted_in_every_style(style, method):
-    check_query(sign("v4", method, style=style, query="x=%2F&acl", expires=60, additional=["host"]))
+def test_a_url_of_the_sdk_is_accepted_in_every_style(style):
+    check_query(sign("v4", "PUT", style=style, query="x=%2F&acl", expires=60, additional=["host"]))
 
 
 def test_a_url_expires():
