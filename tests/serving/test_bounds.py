@@ -1,11 +1,13 @@
-"""What this machine allows: connections by descriptors and memory, and more descriptors where the system does."""
+"""What this machine allows: connections by descriptors and memory, files by what is free, and more descriptors."""
 
 from __future__ import annotations
 
 import io
 import os
 import resource
+import shutil
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ import pytest
 from oss_wsgi.serving import bounds
 from oss_wsgi.serving.bounds import (
     MAX_DESCRIPTORS,
+    MEMORY_BODY_BYTES,
     allowed_connection_limit,
     default_connection_limit,
+    default_file_bytes,
     most_connections,
     raise_descriptor_limit,
 )
@@ -74,3 +78,19 @@ def test_descriptors_are_raised_as_far_as_the_system_allows(
     limits = limit_descriptors(monkeypatch, soft, hard)
     raise_descriptor_limit()
     assert limits == asked
+
+
+def test_files_take_half_of_what_is_free_shared_by_processes_and_one_body_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=64 * MEBIBYTE))
+    assert [default_file_bytes(), default_file_bytes(4)] == [32 * MEBIBYTE, 8 * MEBIBYTE]
+    assert default_file_bytes(64) == MEMORY_BODY_BYTES
+
+
+def test_files_take_one_body_where_no_folder_of_temporary_files_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: str) -> None:
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", fail)
+    assert default_file_bytes() == MEMORY_BODY_BYTES

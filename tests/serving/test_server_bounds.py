@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.serving.bounds import default_connection_limit, default_file_bytes
 from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.serving.server import evictable
 
@@ -157,16 +156,8 @@ def test_of_many_connections_that_one_address_makes_at_once_the_first_stay() -> 
 def test_files_take_half_of_what_is_free_and_threads_half_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
     megabyte = 1 << 20
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 * megabyte))
-    assert (default_file_bytes(), default_file_bytes(4)) == (32 * megabyte, 8 * megabyte)
     with running(threads=8) as server:
         assert (server.file_bytes, server.adj.outbuf_high_watermark) == (32 * megabyte, 2 * megabyte)
-
-
-def test_the_default_limit_leaves_descriptors_to_the_application() -> None:
-    import resource
-
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    assert 16 <= default_connection_limit() <= max(16, soft - 64)
 
 
 def test_without_descriptors_accepting_pauses_and_others_are_served(caplog: pytest.LogCaptureFixture) -> None:
