@@ -85,6 +85,22 @@ def test_headers_come_from_a_file_or_standard_input(tmp_path: Path, cat: str) ->
         assert "--headers-from: /none cannot be read: No such file" in oss_wsgi(*command, "/none", status=2).stderr
 
 
+def test_a_file_outside_the_grant_is_no_question_of_the_login(tmp_path: Path, cat: str) -> None:
+    with deployed(tmp_path, settings={"OSS_UPLOAD_CONTENT_TYPES": "text/plain"}) as deployment:
+        refused = oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
+        assert "no signature: 403 The type image/png is not allowed" in refused
+        assert "add the type to OSS_UPLOAD_CONTENT_TYPES" in refused
+        assert "log in" not in refused
+
+
+def test_the_endpoint_may_have_a_query_of_its_own(tmp_path: Path, cat: str) -> None:
+    def authorize(request: Any) -> Grant:
+        return Grant(dir=f"albums/{request.GET['album']}/")
+
+    with deployed(tmp_path, app={"authorize": authorize}) as deployment:
+        assert "albums/7/" in oss_wsgi("upload", cat, "--endpoint", f"{deployment.signature}?album=7").stdout
+
+
 def test_without_a_callback_the_output_says_so(tmp_path: Path, cat: str) -> None:
     with deployed(tmp_path, settings={"OSS_CALLBACK_URL": ""}) as deployment:
         for more in ([], ["--put"]):

@@ -2,12 +2,16 @@ import pytest
 
 from local_oss.callbacks.sender import (
     FAULT_REPLIES,
+    CallbackCall,
     CallbackError,
     CallbackReply,
     accepted_body,
     cannot_connect,
     timed_out,
 )
+from local_oss.errors import ErrorText
+from local_oss.inspector.exchange import Exchange
+from local_oss.inspector.outcome import outcome
 from oss_wsgi.explanations.rows import find
 
 from ..form_client import callback_field, form, policy, post, sign_v1
@@ -71,6 +75,22 @@ def test_lines_come_without_the_inspector_too(make_oss, lines, tmp_path):
     oss = make_oss(log=lines.append, inspector=False, directory=tmp_path / "other")
     post(TestApp(oss), form({"key": "a", **sign_v1(oss, policy())}), status=204)
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [
+        ([False], ("good", "Accepted")),
+        ([True], ("bad", "Not accepted")),
+        ([False, False], ("good", "Both accepted")),
+        ([False, True], ("bad", "One of two accepted")),
+        ([True, True], ("bad", "Not accepted")),
+    ],
+)
+def test_what_came_of_a_callback_sent_again_is_said(failed, expected):
+    failure = ErrorText("Error status : 403.")
+    calls = [CallbackCall(None, None, failure if each else None, 0.1) for each in failed]
+    assert outcome(Exchange(origin="1", calls=calls)) == expected
 
 
 def test_every_way_in_which_a_callback_fails_has_a_row():
