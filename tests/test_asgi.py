@@ -315,12 +315,12 @@ def test_beyond_the_memory_of_all_bodies_the_oldest_get_503(monkeypatch: pytest.
     run(requests())
 
 
-def test_a_report_that_finds_a_thread_is_answered_beside_requests_that_hold_all_memory(
+def test_a_report_that_finds_a_thread_and_no_other_is_answered_beside_requests_that_hold_all_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bodies = Bodies(Limits(buffered_bytes=12_000), clock=time.monotonic)
     monkeypatch.setattr("oss_wsgi.asgi.BODIES", bodies)
-    is_asked, released = threading.Event(), threading.Event()
+    is_asked, is_told, released = threading.Event(), threading.Event(), threading.Event()
 
     def authorize(request: Any) -> Grant:
         if request.method == "POST":
@@ -328,18 +328,24 @@ def test_a_report_that_finds_a_thread_is_answered_beside_requests_that_hold_all_
             released.wait(WAIT)
         return Grant()
 
-    app = with_parts(authorize=authorize, threads=1)
+    def on_upload(upload: Upload) -> None:
+        is_told.set()
+        released.wait(WAIT)
+
+    app = with_parts(authorize=authorize, on_upload=on_upload, threads=1)
 
     async def requests() -> None:
-        form = await signed(app)
+        forms = [await signed(app), await signed(app)]
         body = json.dumps({"filename": "a", "x": "x" * 9000}).encode()
         slow = asyncio.create_task(ask(app, "POST", "/oss/s3/multipart", body))
         await until(is_asked)
         refused = await ask(app, "POST", "/oss/s3/multipart", body)
         assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "1")
-        assert (await report(app, form)).status == 200
+        reported = asyncio.create_task(report(app, forms[0]))
+        await until(is_told)
+        assert (await report(app, forms[1])).status == 503
         released.set()
-        assert (await slow).status == 200
+        assert ((await reported).status, (await slow).status) == (200, 200)
 
     run(requests())
 
@@ -712,6 +718,14 @@ def test_authorize_may_raise_an_exception_of_starlette() -> None:
     assert refuse(429).status == 429
     assert refuse(303, {"Location": "/login"}).status == 500
     assert refuse(499).status == 500
+
+
+def test_an_exception_of_starlette_in_a_handler_is_an_error_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    async def save(upload: Upload) -> None:
+        raise starlette.exceptions.HTTPException(409, "taken")
+
+    assert run(report(application(on_upload=save))).status == 500
+    assert "HTTPConflict" not in caplog.text
 
 
 @pytest.mark.slow

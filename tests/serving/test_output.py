@@ -51,6 +51,15 @@ def test_only_temporary_files_count_as_files() -> None:
     assert (bool(output), output.memory, output.file_bytes) == (False, 0, 0)
 
 
+def test_beyond_its_memory_a_response_goes_to_a_file_however_small_its_pieces_are() -> None:
+    output = an_output(outbuf_overflow=1 << 20, outbuf_high_watermark=16 << 20)
+    for _ in range(64):
+        output.append(b"a" * (64 << 10))
+    assert output.memory <= 1 << 20
+    assert output.file_bytes == (4 << 20) - output.memory
+    output.close()
+
+
 def test_bytes_and_files_are_sent_in_order() -> None:
     output = an_output()
     pieces = [b"a" * 50, a_file(b"b" * 60), b"c" * 2000, a_file(b"d" * 70), a_file(b"e" * 80), b"f"]

@@ -124,6 +124,8 @@ test("progress is the sum of all parts and never goes back", async () => {
   cloud.heal();
   await settled();
   same(item.sent, PART * 1.25, "its last byte was sent");
+  two.progress(0.5);
+  same(item.sent, PART * 1.25, "what OSS refused no longer counts");
   await pass(2);
   same(
     seen,
