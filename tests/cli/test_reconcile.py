@@ -284,6 +284,15 @@ def test_a_process_that_remembers_nothing_does_not_sweep(project: Project, varia
     assert project.told() == []
 
 
+def test_a_process_that_remembers_nothing_counts_or_sweeps_where_the_application_remembers(project: Project) -> None:
+    lost = project.lose(2)
+    assert "2 untold" in project.run("--dry-run", status=1, OSS_LEDGER="").stdout
+    changed = APPLICATION.replace("on_upload=save", "on_upload=save, known=lambda pairs: []")
+    (project.folder / "shop.py").write_text(changed)
+    assert "2 recovered" in project.run(OSS_LEDGER="").stdout
+    assert project.told() == lost
+
+
 def test_a_bucket_that_cannot_be_asked_is_status_1_with_the_reason(project: Project) -> None:
     project.lose(1)
     run = project.run(status=1, OSS_ACCESS_KEY_ID="unknown")
