@@ -256,6 +256,15 @@ test("a person who was refused sees no line until the server allows a file", asy
   same(status(), "a.txt: Done");
 });
 
+test("a person of whom the server has said nothing yet sees the line at once", async () => {
+  cloud.next("limits", (exchange) => refuse(exchange, 503, "unavailable"));
+  cloud.next("limits");
+  const [, input] = await page();
+  choose(input, text());
+  await settled();
+  same(line() !== null, true);
+});
+
 test("what the limits exclude goes itself, beside the signed ID of another file", async () => {
   cloud.limits.max_size = 6;
   const [form, input] = await page();
