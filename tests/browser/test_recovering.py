@@ -35,9 +35,12 @@ class Stand:
     url: str
     oss: LocalOSS
     uploads: list[Upload] = field(default_factory=list)
+    failing: bool = False
     release: threading.Event = field(default_factory=threading.Event)
 
     def save(self, upload: Upload) -> dict[str, Any]:
+        if self.failing:
+            raise RuntimeError("the database is down")
         assert self.release.wait(60)
         self.uploads.append(upload)
         return {"number": len(self.uploads)}

@@ -51,6 +51,8 @@ class UploadPage:
         self.url = f"{url}/"
         self.complaints: list[str] = []
         self.signatures: list[str] = []
+        #: Requests for what became of a file, once they are answered or have failed.
+        self.questions: list[str] = []
         self.stored_parts: list[str] = []
         self._expected: tuple[str, ...] = ()
         page.set_default_timeout(120_000)  # the usual 30 s are too short beside twenty busy processes
@@ -58,6 +60,7 @@ class UploadPage:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._on_request)
         page.on("requestfinished", self._on_finished)
+        page.on("requestfailed", self._on_end)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -68,8 +71,13 @@ class UploadPage:
             self.signatures.append(request.url)
 
     def _on_finished(self, request: Request) -> None:
+        self._on_end(request)
         if request.method == "PUT" and "partNumber=" in request.url:
             self.stored_parts.append(request.url)
+
+    def _on_end(self, request: Request) -> None:
+        if request.url.endswith("/oss/recover"):
+            self.questions.append(request.url)
 
     def open(self) -> None:
         self.page.goto(self.url)
@@ -87,6 +95,10 @@ class UploadPage:
         """Let time pass for the page only when the test says so, since a busy machine would miss its pauses."""
         self.page.clock.install()
         self.page.clock.pause_at(time.time() + 60)
+
+    def wait_for_questions(self, number: int) -> None:
+        """Wait until the page has asked this many times what became of a file; its clock also runs by itself."""
+        wait_until(lambda: len(self.questions) >= number, self.page)
 
     @contextlib.contextmanager
     def without_answers(self) -> Iterator[None]:
