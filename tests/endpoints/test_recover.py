@@ -22,8 +22,6 @@ from ..support.callbacks import without_signed_id
 from ..support.closing import closing_fixture
 from .test_multipart import reason
 
-ORIGIN = "https://pages.example.com"
-
 
 class Site:
     """An application with recovery, its handler's calls, and the last form."""
@@ -217,11 +215,6 @@ def test_a_body_over_16_kib_is_not_read(site: Site, caplog: pytest.LogCaptureFix
     assert reason(caplog) == "body_too_large"
 
 
-def test_only_post_is_allowed(site: Site) -> None:
-    answer = webob.Request.blank("/oss/recover", method="GET").get_response(site.client.application)
-    assert (answer.status_int, answer.headers["Allow"]) == (405, "POST, OPTIONS")
-
-
 def test_without_the_setting_there_is_no_such_path(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     site = make({"recover": False})
@@ -232,30 +225,7 @@ def test_without_the_setting_there_is_no_such_path(make: Callable[..., Site], ca
     assert site.recover().json["error"]["code"] == "not_found"
 
 
-# Who may ask.
-
-
-def test_a_page_of_a_foreign_origin_is_refused(site: Site) -> None:
-    site.lose()
-    answer = site.recover(Origin=ORIGIN)
-    assert (answer.status_int, answer.json["error"]["code"]) == (403, "origin_foreign")
-    assert site.uploads == []
-
-
-def test_a_page_of_a_listed_origin_sends_a_preflight_and_reads_each_answer(make: Callable[..., Site]) -> None:
-    site = make({"allowed_origins": (ORIGIN,)})
-    site.lose()
-    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    headers["Access-Control-Request-Headers"] = "content-type"
-    request = webob.Request.blank("/oss/recover", method="OPTIONS", headers=headers)
-    preflight = request.get_response(site.client.application)
-    assert preflight.status_int == 204
-    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
-    assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
-    for answer in (site.recover(Origin=ORIGIN), site.recover("garbage", Origin=ORIGIN)):
-        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
-    assert len(site.uploads) == 1
+# How often.
 
 
 def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(
@@ -307,11 +277,6 @@ def test_a_forwarded_upload_reaches_the_applications_own_view_without_the_person
         assert not {"HTTP_COOKIE", "HTTP_AUTHORIZATION", "REMOTE_USER"} & environ.keys()
         assert dict(pair.split(b"=") for pair in environ["body"].split(b"&"))[b"size"] == b"5"
     assert len(seen) == 2
-
-
-def test_it_never_runs_in_the_loop_of_a_server(site: Site) -> None:
-    assert not site.client.direct_upload.is_nonblocking("POST", "/oss/recover", {})
-    assert not site.client.direct_upload.is_nonblocking("OPTIONS", "/oss/recover", {})
 
 
 def test_a_recovery_is_logged_with_both_request_ids(site: Site, caplog: pytest.LogCaptureFixture) -> None:

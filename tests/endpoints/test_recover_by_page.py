@@ -22,9 +22,9 @@ from ..recovery.test_reconciler_events import event, message
 from ..support.callbacks import without_signed_id
 from ..support.closing import closing_fixture
 from .test_multipart import reason
-from .test_recover import ORIGIN
 from .test_recover import Site as LosingSite
 
+ORIGIN = "https://pages.example.com"
 HELLO = "5D41402ABC4B2A76B9719D911017C592"
 
 

@@ -219,6 +219,13 @@ def test_a_malformed_list_deletes_nothing(client, bucket, body):
     assert keys(bucket) == ["a"]
 
 
+def test_a_list_with_a_key_that_no_object_has_deletes_nothing(client, bucket):
+    stored.put(bucket, "a")
+    body = delete_document("a", "/b")
+    assert code(client("POST", "examplebucket", "delete", body, status=400)) == (400, "InvalidObjectName")
+    assert keys(bucket) == ["a"]
+
+
 def acl_of(client, key="a", **options):
     return client("GET", "examplebucket", "acl", key=key, **options)
 
