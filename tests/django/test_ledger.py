@@ -76,11 +76,10 @@ class Contract(LedgerContract):
 
     def elsewhere(self) -> str:
         return f"""
-from django.db import connections
 from oss_wsgi.django.ledger import DjangoLedger
 from tests.django import project
 project.configure()
-connections.settings["default"].update({project.database(self.url)!r})
+project.use({project.database(self.url)!r})
 ledger = DjangoLedger(clock=lambda: 1733227932.0, wait_timeout=60.0)
 """
 
@@ -201,6 +200,18 @@ def test_its_place_is_that_of_the_database(tmp_path: Path) -> None:
     assert ledger.place == place_of_file(tmp_path / "django.db") is not None
     use({"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"})
     assert DjangoLedger(clock=LedgerClock()).place is None
+
+
+def test_a_connection_that_has_grown_too_old_meanwhile_is_not_used(tmp_path: Path) -> None:
+    use({**project.sqlite(tmp_path / "django.db"), "CONN_MAX_AGE": 60})
+    ledger = DjangoLedger(clock=LedgerClock())
+    ledger.check()
+    first = connections["default"].connection
+    ledger.load("a")
+    assert connections["default"].connection is first is not None
+    connections["default"].close_at = 0
+    ledger.load("a")
+    assert connections["default"].connection not in (first, None)
 
 
 def test_a_database_that_django_does_not_know_is_refused() -> None:
