@@ -100,7 +100,9 @@ def test_an_invalid_list_of_parts_completes_nothing(ask, upload_id, bucket, part
         for number, name, body in ((1, "small", b"x"), (2, "big", PART))
     }
     body = part_list(*((number, tags[name]) for number, name in parts))
-    assert code(ask("POST", f"uploadId={upload_id}", body, status=400)) == (400, expected)
+    response = ask("POST", f"uploadId={upload_id}", body, status=400)
+    assert code(response) == (400, expected)
+    assert (response.headers.get("x-oss-ec") == "0042-00000205") == (expected == "MalformedXML")
     assert bucket.get("a") is None
 
 
