@@ -1,5 +1,7 @@
 """What a signature and a callback cost in process, beside the bare cost of their cryptography and encoding.
 
+And what a form of 20 fields costs an application that reads it, without and with ``forms=True``.
+
     pytest tests/benchmarks/test_hot_paths.py -p pytest_benchmark.plugin --benchmark-enable --benchmark-group-by=group
 
 The last column that pytest-benchmark prints in each group is the ratio to the fastest, the bare work. The callbacks are
@@ -21,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+import webob
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from oss_wsgi import DirectUpload, PresignedURL, PublicKeyStore, Settings, URLPresigner
 from tests.benchmarks.callbacks import CALLBACK, ENVIRON, KEY_URL, SIGNATURE, Reporter
+from tests.support.browser_form import CONTENT_TYPE, browser_form
 
 CALLBACKS = 20_000
 REPORTER = Reporter()
@@ -163,3 +167,23 @@ def test_callback_bare(benchmark: Any, requests: list[bytes], reading: bool) -> 
             json.loads(ticket)
 
     benchmark.pedantic(bare, setup=one, rounds=CALLBACKS if benchmark.enabled else 1)
+
+
+def read_form(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    fields = webob.Request(environ).POST
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(len(fields)).encode()]
+
+
+@pytest.mark.parametrize("forms", [False, True], ids=["", "with forms=True"])
+def test_form_without_files(benchmark: Any, forms: bool) -> None:
+    benchmark.group = "form of 20 fields without files"
+    app = DirectUpload(read_form, Settings.from_environ(ENVIRON), forms=forms)
+    body = browser_form([(f"field{number}", "a text of a person") for number in range(20)])
+    head = f"POST /save HTTP/1.1\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = environ(head.encode() + body)
+
+    def send() -> tuple[str, bytes]:
+        return call(app, {**request, "wsgi.input": io.BytesIO(body)})
+
+    assert benchmark(send) == ("200 OK", b"20")
