@@ -1,17 +1,20 @@
 """Builds dist/oss-wsgi.pyz, which runs on several Pythons of the kind of machine that it is built on.
 
 Run from the checkout's folder, in an environment with oss-wsgi[bundle]: python examples/single-file/pyz.py
+Two builds with the same SOURCE_DATE_EPOCH, Python and packages are the same file.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 from shiv import __version__ as shiv_version
@@ -20,12 +23,23 @@ from shiv.builder import create_archive
 from shiv.constants import BUILD_AT_TIMESTAMP_FORMAT
 
 CHECKOUT = Path(__file__).parents[2]
-PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10")
+#: The oldest first: its packages run on all of them.
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 EXTRAS = "local,sdk,credentials,metrics"
 #: What dependencies need on some of the Pythons alone; pip asks this one.
 FURTHER = ("legacy-cgi", "async-timeout", "tomli")
 #: What does not belong to the package, such as an earlier build, whose files would come along.
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "docs")
+#: What nothing that the file runs needs: the library of pictures (the local OSS then names it), commands, tests and sources
+#: of libraries, and what pip notes about its own run, which differs from build to build.
+UNNEEDED = shutil.ignore_patterns(
+    *("PIL", "pillow-*", "pillow.libs"),
+    *("bin", "SelfTest", "__pycache__", "*.pyc", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h"),
+    *("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "*__mypyc.*.so"),
+)
+#: Packages that also run without their compiled modules, and a bit slower. The file has one of each for every Python; they
+#: were half of its size, and only libraries of temporary keys import most of them.
+PURE = {"aiohttp", "charset_normalizer", "frozenlist", "multidict", "propcache", "yarl"}
 UNPACK = Path(__file__).with_name("unpack.py")
 
 
@@ -37,14 +51,18 @@ def main() -> int:
     parser.add_argument("--site-packages", type=Path, metavar="DIR", help="take these packages, and ask pip for none")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="oss-wsgi-pyz-") as folder:
-        packages = arguments.site_packages or install(Path(folder), arguments.python or PYTHONS)
+        packages = Path(folder) / "packages"
+        if arguments.site_packages:
+            lay(arguments.site_packages, packages)
+        else:
+            install(Path(folder), arguments.python or PYTHONS, packages)
         build(packages, arguments.output)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 2**20:.0f} MiB")
     return 0
 
 
-def install(folder: Path, pythons: list[str] | tuple[str, ...]) -> Path:
-    """Install the packages for each Python, laid over each other, and return their folder.
+def install(folder: Path, pythons: list[str] | tuple[str, ...], packages: Path) -> None:
+    """Install the packages for each Python, laid over each other, all in the versions that the first one gets.
 
     Compiled modules have the Python's version in their names, or are made for all of them.
     """
@@ -52,20 +70,37 @@ def install(folder: Path, pythons: list[str] | tuple[str, ...]) -> Path:
     pip = [sys.executable, "-m", "pip"]
     subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(folder), str(folder / "source")], check=True)
     (wheel,) = folder.glob("*.whl")
-    together = folder / "packages"
-    for version in pythons:
-        target = folder / version
-        command = [*pip, "install", "-q", "--only-binary", ":all:", "--no-compile", "--python-version", version]
-        subprocess.run([*command, "--target", str(target), f"{wheel}[{EXTRAS}]", *FURTHER], check=True)
-        shutil.copytree(target, together, dirs_exist_ok=True)
-    shutil.rmtree(together / "bin", ignore_errors=True)
-    return together
+    versions = folder / "versions.txt"
+    versions.touch()
+    for python in pythons:
+        target = folder / python
+        command = [*pip, "install", "-q", "--only-binary", ":all:", "--no-compile", "--python-version", python]
+        command += ["--constraint", str(versions), "--target", str(target), f"{wheel}[{EXTRAS}]", *FURTHER]
+        subprocess.run(command, check=True)
+        found = {each.name: each.version for each in distributions(path=[str(target)]) if each.name != "oss-wsgi"}
+        versions.write_text("".join(f"{name}=={version}\n" for name, version in found.items()))
+        lay(target, packages)
+
+
+def lay(site_packages: Path, packages: Path) -> None:
+    """Copy what is needed of installed packages, without the rights that the umask of their installation gave."""
+
+    def unneeded(folder: str, names: list[str]) -> set[str]:
+        compiled = {name for name in names if name.endswith(".so")}
+        return UNNEEDED(folder, names) | (compiled if PURE & {*Path(folder).relative_to(site_packages).parts} else set())
+
+    def copy(source: str, target: str) -> None:
+        shutil.copyfile(source, target)
+        Path(target).chmod(0o644)
+
+    shutil.copytree(site_packages, packages, ignore=unneeded, copy_function=copy, dirs_exist_ok=True)
 
 
 def build(packages: Path, output: Path) -> None:
     """Write the archive: shiv's own, started by unpack.py."""
+    built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     environment = Environment(
-        built_at=time.strftime(BUILD_AT_TIMESTAMP_FORMAT, time.gmtime()),
+        built_at=time.strftime(BUILD_AT_TIMESTAMP_FORMAT, built),
         shiv_version=shiv_version,
         compile_pyc=False,
         entry_point="oss_wsgi.__main__:main",
@@ -73,7 +108,9 @@ def build(packages: Path, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     create_archive([packages], output, "/usr/bin/env python3", "unpack:start", environment)
     with zipfile.ZipFile(output, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(UNPACK, UNPACK.name)
+        entry = zipfile.ZipInfo(UNPACK.name, built[:6])
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, UNPACK.read_bytes())
 
 
 if __name__ == "__main__":
