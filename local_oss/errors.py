@@ -146,6 +146,12 @@ def not_implemented(what: str) -> OSSError:
     return OSSError(501, "NotImplemented", f"The local OSS has no {what}. Nothing was changed.")
 
 
+def not_installed(what: str, module: str) -> OSSError:
+    """Return the error for what needs a library that is not here, such as Pillow, which the .pyz leaves out."""
+    message = f"{what} needs {module}, which is not installed here: pip install 'oss-wsgi[local]'."
+    return OSSError(501, "NotImplemented", message)
+
+
 def insufficient_storage() -> OSSError:
     """Return the error for a request that needs more room than the disk has; a real OSS has no such error."""
     message = "The disk of the local OSS is full. Make room in its folder and try again; nothing was stored."

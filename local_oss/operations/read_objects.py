@@ -23,6 +23,7 @@ from ..errors import (
     header_value,
     invalid_argument,
     is_header_value,
+    not_installed,
 )
 from ..object_headers import PUBLIC_ACLS
 from ..request import Request
@@ -281,8 +282,10 @@ def _identity_headers(stored: StoredObject) -> Headers:
 
 
 def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[str, str]) -> Response:
-    from .image_process import process  # which loads Pillow
-
+    try:
+        from .image_process import process  # which loads Pillow
+    except ModuleNotFoundError as error:
+        raise not_installed("x-oss-process", error.name or "") from None
     response = process(text, stored, file)
     modified = ("Last-Modified", formatdate(stored.last_modified, usegmt=True))
     headers = {**dict(response.headers), **overrides}

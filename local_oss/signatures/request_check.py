@@ -11,7 +11,15 @@ from contextlib import suppress
 from typing import Any
 
 from ..environ import Address
-from ..errors import OSSError, access_denied, denied_by_bucket_acl, invalid_argument, invalid_policy, missing_field
+from ..errors import (
+    OSSError,
+    access_denied,
+    denied_by_bucket_acl,
+    invalid_argument,
+    invalid_policy,
+    missing_field,
+    not_implemented,
+)
 from .account import SKEW, Account, check_access_key, compare_signatures
 from .signed_request import SignedRequest
 from .v1 import check_header_v1, check_query_v1, sign
@@ -22,6 +30,10 @@ _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 #: The first word of an Authorization header of version 1.
 V1 = "OSS"
+#: How a client of S3 signs (protocol.md 15.4).
+_S3_ALGORITHMS = ("AWS", "AWS4-HMAC-SHA256")
+_QUERY_S3 = ("AWSAccessKeyId", "X-Amz-Algorithm", "X-Amz-Signature")
+_S3_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _CREDENTIAL = "x-oss-credential"
 _INVALID_DATE = "0002-00000709"
 _ACCESS_KEY_ID = re.compile(r"[\w.-]+/", re.ASCII)
@@ -73,6 +85,8 @@ def check_request_signature(
     if in_query_v4:
         return check_query_v4(request, account, region, now)
     algorithm = request.headers["authorization"].partition(" ")[0] if in_header else ""
+    if algorithm in _S3_ALGORITHMS or _has_any(request, _QUERY_S3):
+        raise _s3_refusal(request)
     if algorithm == V4:
         return check_header_v4(request, account, region, now)
     if refuse_v1 and (in_query_v1 or algorithm == V1):
@@ -94,6 +108,15 @@ def _is_form(request: SignedRequest) -> bool:
     """
     is_multipart = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
+
+
+def _s3_refusal(request: SignedRequest) -> OSSError:
+    """Return OSS's error for chunks of S3 that it cannot read, else the error that the local OSS has for S3."""
+    encoding = request.headers.get("content-encoding", "")
+    if "aws-chunked" in encoding.lower() and request.headers.get("x-amz-content-sha256") != _S3_CHUNKS:
+        message = "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value."
+        return invalid_argument(message, "0017-00000804", name="Content-Encoding", value=encoding)
+    return not_implemented("signatures of S3: use an SDK of OSS")
 
 
 def _v1_is_forbidden() -> OSSError:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 from urllib.parse import quote
 
@@ -44,6 +45,14 @@ def ask():
 
     yield ask
     oss.close()
+
+
+def test_without_pillow_the_error_names_it_and_what_installs_it(ask, monkeypatch):
+    drawn = picture()
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.delitem(sys.modules, image_process.__name__)
+    answer = ask("image/info", drawn, status=501)
+    assert "x-oss-process needs PIL, which is not installed here: pip install 'oss-wsgi[local]'." in answer.text
 
 
 def opened(response):
