@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -72,14 +73,20 @@ def install(folder: Path, pythons: list[str] | tuple[str, ...], packages: Path) 
     (wheel,) = folder.glob("*.whl")
     versions = folder / "versions.txt"
     versions.touch()
-    for python in pythons:
+
+    def install_for(python: str) -> Path:
         target = folder / python
         command = [*pip, "install", "-q", "--only-binary", ":all:", "--no-compile", "--python-version", python]
         command += ["--constraint", str(versions), "--target", str(target), f"{wheel}[{EXTRAS}]", *FURTHER]
         subprocess.run(command, check=True)
-        found = {each.name: each.version for each in distributions(path=[str(target)]) if each.name != "oss-wsgi"}
-        versions.write_text("".join(f"{name}=={version}\n" for name, version in found.items()))
-        lay(target, packages)
+        return target
+
+    first = install_for(pythons[0])
+    found = [each for each in distributions(path=[str(first)]) if each.name != "oss-wsgi"]
+    versions.write_text("".join(f"{each.name}=={each.version}\n" for each in found))
+    with ThreadPoolExecutor() as executor:
+        for target in [first, *executor.map(install_for, pythons[1:])]:
+            lay(target, packages)
 
 
 def lay(site_packages: Path, packages: Path) -> None:
