@@ -1,7 +1,7 @@
 """Builds dist/oss-wsgi.pyz, which runs on several Pythons of the kind of machine that it is built on.
 
 Run from the checkout's folder, in an environment with oss-wsgi[bundle]: python examples/single-file/pyz.py
-Two builds with the same SOURCE_DATE_EPOCH, Python and packages are the same file.
+Two builds of a commit with the same Python and packages are the same file, byte for byte.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -31,15 +32,15 @@ EXTRAS = "local,sdk,credentials,metrics"
 FURTHER = ("legacy-cgi", "async-timeout", "tomli")
 #: What does not belong to the package, such as an earlier build, whose files would come along.
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "docs")
-#: What nothing that the file runs needs: the library of pictures (the local OSS then names it), commands, tests and sources
-#: of libraries, and what pip notes about its own run, which differs from build to build.
+#: What the page does not need: the library of pictures, which the local OSS then names, commands, tests and sources of
+#: libraries, and what pip notes about its own run, which differs from build to build.
 UNNEEDED = shutil.ignore_patterns(
     *("PIL", "pillow-*", "pillow.libs"),
     *("bin", "SelfTest", "__pycache__", "*.pyc", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h"),
     *("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "*__mypyc.*.so"),
 )
-#: Packages that also run without their compiled modules, and a bit slower. The file has one of each for every Python; they
-#: were half of its size, and only libraries of temporary keys import most of them.
+#: Packages that also run without their compiled modules, of which the file would have one for each Python. Only the
+#: libraries of temporary keys import most of them.
 PURE = {"aiohttp", "charset_normalizer", "frozenlist", "multidict", "propcache", "yarl"}
 UNPACK = Path(__file__).with_name("unpack.py")
 
@@ -94,7 +95,9 @@ def lay(site_packages: Path, packages: Path) -> None:
 
     def unneeded(folder: str, names: list[str]) -> set[str]:
         compiled = {name for name in names if name.endswith(".so")}
-        return UNNEEDED(folder, names) | (compiled if PURE & {*Path(folder).relative_to(site_packages).parts} else set())
+        return UNNEEDED(folder, names) | (
+            compiled if PURE & {*Path(folder).relative_to(site_packages).parts} else set()
+        )
 
     def copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
@@ -103,9 +106,19 @@ def lay(site_packages: Path, packages: Path) -> None:
     shutil.copytree(site_packages, packages, ignore=unneeded, copy_function=copy, dirs_exist_ok=True)
 
 
+def build_time() -> int:
+    """Return SOURCE_DATE_EPOCH, else the time of the commit, else the time."""
+    chosen = os.environ.get("SOURCE_DATE_EPOCH")
+    if chosen is None:
+        with suppress(OSError, subprocess.CalledProcessError):
+            command = ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%ct"]
+            chosen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(chosen or time.time())
+
+
 def build(packages: Path, output: Path) -> None:
     """Write the archive: shiv's own, started by unpack.py."""
-    built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
+    built = time.gmtime(build_time())
     environment = Environment(
         built_at=time.strftime(BUILD_AT_TIMESTAMP_FORMAT, built),
         shiv_version=shiv_version,

@@ -47,7 +47,7 @@ def start():
             user = os.geteuid() if hasattr(os, "geteuid") else ""
             refuse(
                 f"cannot unpack into {', '.join(problems)}. "
-                f"Set SHIV_ROOT to a folder that user {user} may write, with 150 MB free."
+                f"Set SHIV_ROOT to a folder that user {user} may write, with 60 MB free."
             )
     if problems and problems[0].startswith("SHIV_ROOT"):
         note(f"cannot unpack into {problems[0]}, and uses {folder}.")

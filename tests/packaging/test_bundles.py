@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import urllib.request
 import venv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, s
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "single-file.md").read_text(encoding="utf-8")
+#: The time of a commit, which a build takes for its own.
+COMMIT = "1764547200"
 PYZ = ROOT / "examples" / "single-file" / "pyz.py"
 #: The Python below the test environment, without the packages of that environment.
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
@@ -134,8 +138,34 @@ def small_pyz(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list
         shutil.copytree(whole / name, folder / "site" / name)
     for name in needed(importlib.metadata.Distribution.at(whole / "oss_wsgi.egg-info"), set()):
         copy(name, folder / "site")
-    run([sys.executable, str(PYZ), "--site-packages", str(folder / "site"), "--output", "oss-wsgi.pyz"], folder)
+    command = [sys.executable, str(PYZ), "--site-packages", str(folder / "site"), "--output", "oss-wsgi.pyz"]
+    run(command, folder, SOURCE_DATE_EPOCH=COMMIT)
     return [BASE_PYTHON, str(folder / "oss-wsgi.pyz")]
+
+
+def test_two_builds_of_the_pyz_at_two_times_and_places_are_the_same(small_pyz: list[str], tmp_path: Path) -> None:
+    built = Path(small_pyz[-1])
+    site = tmp_path / "elsewhere"
+    shutil.copytree(built.parent / "site", site, copy_function=shutil.copyfile)
+    for file in site.rglob("*"):
+        os.utime(file, (10**9, 10**9))
+        file.chmod(0o700)
+    (site / "oss_wsgi.egg-info" / "direct_url.json").write_text('{"url": "file:///another/place"}')
+    again = tmp_path / "oss-wsgi.pyz"
+    run(
+        [sys.executable, str(PYZ), "--site-packages", str(site), "--output", str(again)],
+        tmp_path,
+        SOURCE_DATE_EPOCH=COMMIT,
+    )
+    assert again.read_bytes() == built.read_bytes()
+
+
+def test_the_pyz_leaves_out_what_the_page_does_not_need(bundle: list[str]) -> None:
+    if not bundle[-1].endswith(".pyz"):
+        pytest.skip("the binary has all of it")
+    names = zipfile.ZipFile(bundle[-1]).namelist()
+    assert [name for name in names if re.search(r"/PIL/|/pillow|/SelfTest/|/aiohttp/.*\.so$|\.pyi$", name)] == []
+    assert "site-packages/aiohttp/client.py" in names
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +267,7 @@ def test_a_bundle_that_cannot_unpack_says_so_without_a_traceback(confined: Confi
     if confined.command[-1].endswith(".pyz"):
         assert process.returncode == 2
         assert sentence.startswith("oss-wsgi: cannot unpack into the cache folder /nonexistent/.cache/oss-wsgi (")
-        assert sentence.endswith("Set SHIV_ROOT to a folder that user 4711 may write, with 150 MB free.")
+        assert sentence.endswith("Set SHIV_ROOT to a folder that user 4711 may write, with 60 MB free.")
     else:
         assert "Could not create temporary directory" in sentence
         assert "Could not create temporary directory" in PAGE

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import re
-import resource
 import shutil
 import socket
 import subprocess
@@ -23,50 +22,20 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
-from ..support.absent import skip_or_fail, skip_without_namespaces
+from ..support.absent import skip_or_fail
+from ..support.containers import LIMITS, build, podman
 from ..support.ports import free_port
 from ..support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 CONTAINER = ROOT / "examples" / "container"
 IMAGE = f"oss-wsgi-test-{uuid.uuid4().hex[:12]}"
-BASE = "docker.io/library/python:3.13-slim"
 USER = 10001
-#: Where limits may not be raised, podman's own defaults would be refused.
-LIMITS = [
-    word
-    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-    if (limit := resource.getrlimit(number)[1]) != resource.RLIM_INFINITY
-    for word in ("--ulimit", f"{name}={limit}:{limit}")
-]
-
-
-def podman(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run podman with runc, which also works if crun cannot use the machine's control groups."""
-    runtime = ["--runtime", "runc"] if shutil.which("runc") else []
-    environ = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
-    process = subprocess.run(["podman", *runtime, *words], capture_output=True, text=True, env=environ, timeout=900)
-    assert not check or process.returncode == 0, process.stdout + process.stderr
-    return process
 
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
-    """Build the image. pip takes the packages from where this machine's pip takes them."""
-    if shutil.which("podman") is None:
-        skip_or_fail("podman")
-    skip_without_namespaces()
-    if podman("image", "exists", BASE, check=False).returncode != 0:
-        pytest.skip(f"the image {BASE} is not here, and no mirror gave its packages: .ci/base-image makes it")
-    trial = podman("run", "--rm", *LIMITS, BASE, "true", check=False)
-    if trial.returncode != 0:
-        pytest.skip(f"this machine runs no containers: {trial.stderr.strip()}")
-    shared = [f"--volume={path}:{path}:ro" for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
-    how = ["--isolation", "chroot", "--network", "host", "--pull=never", "--format", "docker", *LIMITS, *shared]
-    process = podman("build", *how, "-t", IMAGE, "-f", str(CONTAINER / "Dockerfile"), str(ROOT), check=False)
-    if "No matching distribution" in process.stderr or "NewConnectionError" in process.stderr:
-        skip_or_fail("a package index")
-    assert process.returncode == 0, process.stdout + process.stderr
+    build(IMAGE, CONTAINER / "Dockerfile")
     yield IMAGE
     podman("image", "rm", "--force", IMAGE)
 

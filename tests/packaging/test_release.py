@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import venv
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from ..support.absent import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
@@ -118,11 +125,74 @@ def test_the_workflow_builds_the_single_files_as_the_page_says() -> None:
         assert line in built
 
 
+def test_each_file_of_the_release_is_attested_before_it_is_offered() -> None:
+    steps = [step.get("uses", step.get("name", "")).partition("@")[0] for step in jobs()["release"]["steps"]]
+    attested, released = steps.index("actions/attest-build-provenance"), len(steps) - 1
+    assert steps[attested - 1] == "actions/download-artifact"
+    assert attested < released
+    assert jobs()["release"]["steps"][attested]["with"] == {"subject-path": "dist/*"}
+    assert jobs()["pypi"]["steps"][-1]["with"] == {"attestations": True}
+
+
+def test_pypi_gets_packages_and_nothing_else() -> None:
+    (upload,) = [step["with"] for step in jobs()["packages"]["steps"] if step.get("with", {}).get("name") == "packages"]
+    assert upload["path"].split() == ["dist/*.whl", "dist/*.tar.gz"]
+    assert jobs()["pypi"]["steps"][0]["with"]["name"] == "packages"
+
+
+def environment(folder: Path) -> Path:
+    """Return the Python of an environment in which two packages are installed, and a third that they do not need."""
+    prefix = folder / "environment"
+    venv.create(prefix, with_pip=False)
+    site = next((prefix / "lib").glob("python*/site-packages"))
+    for name, further in (("oss-wsgi", "Requires-Dist: webob >= 1.8\n"), ("WebOb", "License: MIT\n"), ("other", "")):
+        metadata = site / f"{name}-1.0.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{further}")
+    return prefix / "bin" / "python"
+
+
+def test_a_list_says_what_is_in_a_file_and_who_needs_what(tmp_path: Path) -> None:
+    if importlib.util.find_spec("cyclonedx") is None:
+        skip_or_fail("cyclonedx-python-lib")
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    built, listed = tmp_path / "a.whl", tmp_path / "a.whl.cdx.json"
+    built.write_bytes(b"wheel")
+    command = [sys.executable, "-W", "error", ROOT / ".ci" / "sbom", built, environment(tmp_path)]
+    texts = []
+    for _ in range(2):
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        texts.append(listed.read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(texts[0]) is None
+    document = json.loads(texts[0])
+    root = document["metadata"]["component"]
+    assert (root["purl"], root["hashes"][0]["content"]) == ("pkg:pypi/oss-wsgi@1.0", sha256(b"wheel").hexdigest())
+    (component,) = document["components"]
+    assert component["licenses"] == [{"license": {"id": "MIT"}}]
+    assert {each["ref"]: each.get("dependsOn", []) for each in document["dependencies"]} == {
+        "pkg:pypi/oss-wsgi@1.0": ["pkg:pypi/webob@1.0"],
+        "pkg:pypi/webob@1.0": [],
+    }
+
+
+def test_a_build_that_depends_on_the_time_is_found(tmp_path: Path) -> None:
+    for command, status in (("date +%N >dist/a", 1), ("echo $SOURCE_DATE_EPOCH >dist/a", 0), ("umask >dist/a", 1)):
+        line = [ROOT / ".ci" / "build-twice", tmp_path / "target", "bash", "-c", f"mkdir dist && {command}"]
+        process = subprocess.run(line, capture_output=True, text=True)
+        assert process.returncode == status, process.stderr
+    assert (tmp_path / "target" / "a").read_text().strip().isdigit()
+
+
 def test_only_a_tag_publishes_and_without_a_stored_token() -> None:
     publishing = {name for name, job in jobs().items() if job.get("permissions")}
     assert publishing == {"pypi", "release"}
     assert all(jobs()[name]["if"] == "github.ref_type == 'tag'" for name in publishing)
     assert jobs()["pypi"]["permissions"] == {"id-token": "write"}
+    assert jobs()["release"]["permissions"] == {"contents": "write", "id-token": "write", "attestations": "write"}
     assert "secrets." not in WORKFLOW.read_text(encoding="utf-8")
 
 

