@@ -142,3 +142,10 @@ def test_signed_urls(run, style, v4):
 def test_forms_by_both_signatures(run, recorder):
     assert run(["postV1", "postV4"], v4=True) == {"postV1": [204, ""], "postV4": [200, '{"Status":"Ok"}']}
     assert recorder.body_received == b"object=posted"
+
+
+def test_the_example_stores_an_object_and_reads_it_back(node, serve):
+    server = serve(bucket="my-bucket", access_key_id="ID", access_key_secret="SECRET")
+    example = Path(__file__).parents[3] / "examples" / "local-oss" / "store.cjs"
+    process = subprocess.run([node, str(example), server.url], capture_output=True, text=True, timeout=300)
+    assert (process.returncode, process.stdout) == (0, "hello from Node\n"), process.stderr
