@@ -354,6 +354,15 @@ ERRORS = {
     "403 AccessDenied 0003-00000005": [anonymous("/examplebucket/private")],
     "400 InvalidArgument 0015-00000204": [request("PUT", "", x_oss_acl="open")],
     "405 MethodNotAllowed 0017-00000001": [request("PATCH")],
+    "400 InvalidArgument 0017-00000804": [
+        anonymous(
+            "/examplebucket/a",
+            method="PUT",
+            authorization="AWS4-HMAC-SHA256 Credential=id/20241203/cn-hangzhou/s3/aws4_request",
+            content_encoding="aws-chunked",
+            x_amz_content_sha256="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        )
+    ],
     "400 InvalidArgument 0017-00000289": [request("GET", "", f"max-keys={number}") for number in ("1001", "-1", "a")],
     "400 InvalidDigest 0017-00000503": [
         *(request("PUT", body=b"hi oss", content_md5=text) for text in ("%", encode("short"))),
