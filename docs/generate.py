@@ -14,6 +14,7 @@ import functools
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from oss_wsgi.explanations.rows import heading_of, rows
 from oss_wsgi.settings import TABLE as SETTINGS
 
 DOCS = Path(__file__).parent
+#: How many codes with one fix stand together below it.
+MANY = 3
 BEGIN, END = "<!-- docs/generate.py writes what follows -->", "<!-- docs/generate.py wrote what stands above -->"
 
 
@@ -83,7 +86,7 @@ def default_shown(text: str, language: str) -> str:
     return chinese()[text] if language == "zh" and text in chinese() else f"`{text}`" if text else ""
 
 
-def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+def options(parser: argparse.ArgumentParser, language: str = "en") -> Iterator[str]:
     """Yield the arguments of one command, a table for each group."""
     flags = {f"--{row.name.replace('_', '-')}" for row in SETTINGS}
     told = False
@@ -94,12 +97,17 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
             continue
         if all(set(action.option_strings) & flags for action in actions):
             if not told:
-                yield "The [settings](settings.md) that are not secret: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+                yield said(
+                    "The [settings](settings.md) that are not secret: `--upload-dir` for `OSS_UPLOAD_DIR`.", language
+                )
+                yield ""
             told = True
             continue
         if group.title not in ("positional arguments", "options", "optional arguments"):
-            yield f"{str(group.title)[0].upper()}{str(group.title)[1:]}:\n"
-        yield table(("argument", "meaning"), [(name_of(action), help_of(action, parser)) for action in actions])
+            title = said(str(group.title), language)
+            yield f"{title[0].upper()}{title[1:]}{said(':', language)}\n"
+        cells = [(name_of(action), said(help_of(action, parser), language)) for action in actions]
+        yield table((said("argument", language), said("meaning", language)), cells)
 
 
 def name_of(action: argparse.Action) -> str:
@@ -121,46 +129,59 @@ def help_of(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     return (action.help or "") % {"default": action.default, "prog": parser.prog}
 
 
-def command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
+def command(parser: argparse.ArgumentParser, level: int, language: str) -> Iterator[str]:
     """Yield a command: what it does, its arguments, its example, and its own commands."""
     yield f"{'#' * level} `{parser.prog}`\n"
     if parser.description:
-        yield f"{prose(parser.description)}\n"
-    yield from options(parser)
+        yield f"{prose(said(parser.description, language))}\n"
+    if parser.prog == "oss-wsgi local":
+        yield f"{said('Its options are [those of the local OSS](local-oss.md).', language)}\n"
+    else:
+        yield from options(parser, language)
     example = re.search(r"Examples?: (.*?)(?:\.\s+[A-Z]|$)", parser.epilog or "", re.DOTALL)
     if example:
         yield f"```text\n$ {' '.join(example[1].split())}\n```\n"
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for child in dict.fromkeys(action.choices.values()):
-                yield from command(child, level + 1)
+                yield from command(child, level + 1, language)
 
 
-def command_line() -> str:
+def command_line(language: str = "en") -> str:
     """Return the command line, made from its parser."""
     root = command_parser()
     (commands,) = (action for action in root._actions if isinstance(action, argparse._SubParsersAction))
     rows = [
-        (f"[`{choice.dest}`](#oss-wsgi-{choice.dest})", choice.help or "")
+        (f"[`{choice.dest}`](#oss-wsgi-{choice.dest})", said(choice.help or "", language))
         for choice in commands._choices_actions  # type: ignore[attr-defined]
     ]
-    parts = [table(("command", "what it does"), rows)]
+    parts = [table((said("command", language), said("what it does", language)), rows)]
     for child in dict.fromkeys(commands.choices.values()):
-        parts += command(child, 2)
+        parts += command(child, 2, language)
     return "\n".join(parts)
 
 
 def reasons(language: str = "en") -> str:
-    """Return the tables of codes: those in our log, those of OSS, and EC numbers."""
+    """Return the tables of codes: those in our log, those of OSS, and EC numbers.
+
+    Many codes with one fix stand in a table of their own, below the fix.
+    """
     parts = []
     heads = tuple(said(head, language) for head in ("code", "meaning", "fix"))
     for kind in ("reason", "outcome", "code", "ec"):
-        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows(kind, language=language)]
-        parts.append(f"## {heading_of(kind, language)}\n\n" + table(heads, cells))
+        found = rows(kind, language=language)
+        uses = Counter(row.fix for row in found)
+        shared = [fix for fix in uses if uses[fix] >= MANY]
+        cells = [(f"`{row.code}`", f'<a id="{row.code}"></a>{prose(row.meaning)}', row.fix) for row in found]
+        parts.append(f"## {heading_of(kind, language)}\n")
+        parts.append(table(heads, [row for row in cells if row[2] not in shared]))
+        for fix in shared:
+            parts.append(f"{said('All of these have one fix:', language)} {prose(fix)}\n")
+            parts.append(table(heads[:2], [row[:2] for row in cells if row[2] == fix]))
     return "\n".join(parts)
 
 
-def metrics() -> str:
+def metrics(language: str = "en") -> str:
     """Return the table of metrics, from the docstring that lists them: its rules of `=` say where the columns are."""
     lines = inspect.cleandoc(Metrics.__doc__ or "").splitlines()
     first, last = (number for number, line in enumerate(lines) if line.startswith("==="))
@@ -173,12 +194,13 @@ def metrics() -> str:
             rows.append(cells)
         else:
             rows[-1][2] += f" {cells[2]}"
-    return table(("metric", "label", "values"), [(f"`{name}`", label, values) for name, label, values in rows])
+    heads = tuple(said(head, language) for head in ("metric", "label", "values"))
+    return table(heads, [(f"`{name}`", label, said(values, language)) for name, label, values in rows])
 
 
-def local_options() -> str:
-    """Return the options of the local OSS's own command."""
-    return "\n".join(options(local_parser()))
+def local_options(language: str = "en") -> str:
+    """Return the options of the local OSS."""
+    return "\n".join(options(local_parser(), language))
 
 
 def meanings_of(kind: type, field: str) -> dict[str, str]:

@@ -80,6 +80,34 @@ def test_the_page_of_the_local_oss_has_each_of_its_operations_and_no_other() -> 
     assert "PostBucketLifecycle" in rows
 
 
+def test_each_code_of_the_reasons_has_an_anchor_of_its_own() -> None:
+    for name in ("docs/reference", "docs/zh-CN/reference"):
+        page = (ROOT / name / "reasons.md").read_text(encoding="utf-8")
+        codes = re.findall(r"^\| `([^`]+)` \| ", page, re.MULTILINE)
+        assert len(codes) == len(set(codes)) > 250
+        assert re.findall(r'<a id="([^"]+)"></a>', page) == codes
+
+
+def test_a_fix_of_many_codes_stands_once() -> None:
+    page = (REFERENCE / "reasons.md").read_text(encoding="utf-8")
+    for kind in ("reason", "outcome", "code", "ec"):
+        heading = f"## {generate.heading_of(kind, 'en')}\n"
+        part = page.partition(heading)[2].partition("\n## ")[0]
+        fixes = re.findall(r"^\| `[^`]+` \| .* \| (.+) \|$", part, re.MULTILINE)
+        assert fixes and max(map(fixes.count, fixes)) < generate.MANY
+        assert not {fix for fix in fixes if f" {fix}\n\n| code" in part}
+
+
+def test_the_options_of_the_local_oss_stand_once() -> None:
+    own = {name for action in local_parser()._actions for name in action.option_strings} - {"-h", "--help"}
+    commands = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
+    part = commands.partition("## `oss-wsgi local`\n")[2].partition("\n## ")[0]
+    assert "local-oss.md" in part
+    assert not re.findall(r"^\| `(--[a-z-]+)", part, re.MULTILINE)
+    page = (REFERENCE / "local-oss.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(--[a-z0-9-]+)", page, re.MULTILINE)) == own
+
+
 def test_the_environ_keys_are_those_of_the_code() -> None:
     page = (REFERENCE / "environ.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in Path(oss_wsgi.__file__).parent.rglob("*.py"))
