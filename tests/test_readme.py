@@ -57,7 +57,7 @@ def test_both_languages_have_the_same_links_and_sections() -> None:
     assert sections[0] == sections[1]
 
 
-@pytest.mark.parametrize("name", [*READMES, "docs/how-to/own-login.md"])
+@pytest.mark.parametrize("name", ["docs/how-to/own-login.md", "docs/zh-CN/how-to/own-login.md"])
 def test_the_line_for_flask_finds_the_login_as_it_is_pasted(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     (expression,) = re.findall(r"yourapp\.app\.session_interface.*?\.get\(\"user\"\)", text)
