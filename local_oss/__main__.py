@@ -56,7 +56,7 @@ def run(arguments: Namespace, program: str) -> int:
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     """Serve until a signal or the command ends it; the command sets ``arguments.status``.
 
-    It greets in the language of ``arguments.environ``. What must be undone at the end goes onto the stack.
+    It greets in the language of ``arguments.environ``. It puts onto the stack whatever must be undone at the end.
 
     Raises CannotStartError.
     """

@@ -24,7 +24,7 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; `oss-wsgi local` has its options too. Those of `LocalOSS` have its names."""
+    """Return the parser; `oss-wsgi local` takes the same options. Arguments of `LocalOSS` keep their names."""
     options = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Run a local OSS for development and tests on a port of this machine. Every option has a default.",

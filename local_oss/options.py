@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What LocalOSS takes, under the names of its arguments.
+    """The options of LocalOSS, under the names of its arguments.
 
     :param bucket: the bucket of a request that names none.
     :param region: with or without the `oss-` that some of OSS's pages put before it.

@@ -32,7 +32,7 @@ _NOT_IN_RANGE = {"max-keys": "0017-00000289"}
 
 
 class Service:
-    """What all requests to one LocalOSS share.
+    """The state that all requests to one LocalOSS share.
 
     :ivar url: the base URL as clients see it.
     :ivar former: the secrets that were kept before the present one.

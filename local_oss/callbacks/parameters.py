@@ -80,7 +80,7 @@ class CallbackURL:
 
 @dataclass(frozen=True)
 class CallbackParameters:
-    """What an upload says about its callback.
+    """The callback that an upload asks for.
 
     :param host: the Host header, "" for the host of each URL.
     :param body: a template with ${variables}.

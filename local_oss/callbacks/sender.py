@@ -53,7 +53,7 @@ class CallbackRequest:
 
 @dataclass(frozen=True)
 class CallbackReply:
-    """What the application replied; `headers` by lower-case name."""
+    """The application's reply; `headers` have lower-case names."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class CallbackReply:
 
 @dataclass(frozen=True)
 class CallbackCall:
-    """One request to one URL, and what came of it.
+    """One request to one URL, and its result.
 
     :param failure: why OSS did not accept the reply; None if it did.
     :param seconds: how long it took.
@@ -114,7 +114,7 @@ class CallbackSender:
         self._transport = transport
 
     def call(self, request: CallbackRequest, fault: Fault | None = None) -> tuple[CallbackCall, bytes]:
-        """Send one request; return what came of it, and the body that OSS relays if it accepts the reply."""
+        """Send one request; return its result, and the body that OSS relays if it accepts the reply."""
         started, reply, failure, relayed = time.monotonic(), None, None, b""
         try:
             reply = self._fail(fault, request) if fault else self._transport(request)

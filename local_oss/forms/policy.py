@@ -29,7 +29,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]', re.DOTALL)
 
 @dataclass(frozen=True)
 class Condition:
-    """What one field must be; the operand is a list for `in` and `not-in`."""
+    """A condition on one field; the operand is a list for `in` and `not-in`."""
 
     operator: str
     name: str
@@ -49,7 +49,7 @@ class SizeRange:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a policy demands; `expiration` in Unix seconds."""
+    """The conditions of a policy; `expiration` is in Unix seconds."""
 
     expiration: float
     conditions: list[Condition]

@@ -150,7 +150,7 @@ class Ledger(Protocol):
 
 
 class Found(NamedTuple):
-    """What a store holds for an upload and its ticket.
+    """The records of a store for an upload and its ticket.
 
     ``response`` is the upload's stored response. ``has_object`` says that another ETag of the object has a response;
     ``objects`` counts the ticket's objects with a response.

@@ -53,7 +53,7 @@ def place_of_memory(ledger: object) -> Place:
 
 
 def _kernel() -> str:
-    """Return what tells this machine from others, but not its containers from each other."""
+    """Return an ID that differs between machines, but not between containers of one machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

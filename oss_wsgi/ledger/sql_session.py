@@ -93,7 +93,7 @@ class OwnTransaction(Transaction):
             super().limit_wait(seconds)
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
-        """Run a statement, and return what it returned."""
+        """Run a statement, and return its result."""
         self._limited(self._patience, self._cursor.execute, statement.text, statement.bound(parameters))
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
 

@@ -181,7 +181,7 @@ def _ordered(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, .
 
 
 class Rows(NamedTuple):
-    """What a statement returned: how many rows it affected, and those that it selected."""
+    """The result of a statement: the number of rows that it changed, and the rows that it selected."""
 
     affected: int
     rows: list[tuple[Any, ...]]
@@ -316,7 +316,7 @@ class Statements:
         return self.compiled(select(notes.c.note).where(notes.c.note.in_(list(digests))))
 
     def end_waits(self, sessions: Collection[int]) -> Statement:
-        """End those of PostgreSQL's sessions that wait for a standby: they do not notice that their client is gone."""
+        """End the PostgreSQL sessions that wait for a standby: they do not notice that their client is gone."""
         activity = table("pg_stat_activity", column("pid"), column("usename"), column("wait_event"))
         pid, user, event = activity.c
         waits = event == literal_column("'SyncRep'"), user == literal_column("current_user")

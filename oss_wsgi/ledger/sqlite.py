@@ -471,7 +471,7 @@ class SQLiteLedger(LoopLedger):
     # Shared commits.
 
     def _submit(self, claim: _SQLiteClaim) -> None:
-        """Queue a response. For a thread, return once another one has committed it, or commit it with all others."""
+        """Queue a response. A thread returns once another thread has committed it, or commits all that wait."""
         turn = claim.turn
         with self._turn:
             self._queue.append(claim)

@@ -84,7 +84,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
-        """Run a statement, and return what it returned."""
+        """Run a statement, and return its result."""
 
     def lock(self, key: Mapping[str, Any]) -> bool:
         """Lock the row of an upload; return whether it is new."""
@@ -155,7 +155,7 @@ class SharedTransaction(Transaction):
         self._end = end
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
-        """Run a statement, and return what it returned."""
+        """Run a statement, and return its result."""
         result = self._execute(statement.text, statement.bound(parameters))
         return Rows(result.rowcount, [tuple(row) for row in result.fetchall()] if statement.returns_rows else [])
 

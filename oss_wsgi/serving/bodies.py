@@ -1,4 +1,4 @@
-"""Bodies that arrive over ASGI: a deadline for each, and one bound of memory for all of this process."""
+"""Bodies that arrive over ASGI: each has a deadline, and together they have one bound of memory in this process."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class Limits:
     :param connections_per_address: None for any number; networks of 64 bits count as one address of IPv6.
     :param buffered_bytes: memory for requests that are not complete or wait for a thread, and for responses that are
         not read, of all connections together.
-    :param file_bytes: the same in temporary files, where bodies of more than 1 MiB go. None: half of what is free there
-        when the server starts.
+    :param file_bytes: the same in temporary files, where bodies of more than 1 MiB go. None means half of the space
+        that is free there when the server starts.
     """
 
     header_timeout: float = 10.0
@@ -81,7 +81,7 @@ class Limits:
 
 
 class Holder(Protocol):
-    """What holds memory for a peer: a connection, or a body."""
+    """A holder of memory for a peer: a connection, or a body."""
 
     address: Any
 

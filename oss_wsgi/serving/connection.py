@@ -400,7 +400,7 @@ class Connection:
         self.interest = interest
 
     def close(self) -> None:
-        """Close now. What is unread in the kernel, or unsent here, is lost."""
+        """Close now. Bytes that are unread in the kernel, or unsent here, are lost."""
         if self.lock is None:
             self._close()
             return

@@ -1,4 +1,4 @@
-"""What a serving process gets from its parent: the listening sockets, and the values that the parent has chosen."""
+"""The listening sockets and the chosen values that a serving process gets from its parent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SOCKETS = ("listeners", "metrics_listeners")
 
 @dataclass
 class Inheritance:
-    """What a child gets from its parent.
+    """The sockets and values that a child gets from its parent.
 
     ``greeting``: the lines to print once the application is there. ``callback_url``: the one that the parent has filled
     in. ``is_local``: whether a local OSS takes the files. ``owns_listeners``: no other process has the sockets, so that

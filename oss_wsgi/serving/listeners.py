@@ -83,9 +83,9 @@ def refuse_handshakes(listener: socket.socket) -> bool:
 
     The kernel completes handshakes by itself. One that ends between the last accept and the close is reset, although
     its client is connected already. So before the close the socket is bound to a network interface that does not exist:
-    the kernel then refuses what would begin a connection, as on a closed port. What is in the backlog, or has begun its
-    handshake, can still be accepted. This cannot be undone and holds in all processes that share the socket, so it is
-    only for one that this process alone has and is about to close.
+    the kernel then refuses what would begin a connection, as on a closed port. Connections in the backlog, and those
+    that have begun their handshake, can still be accepted. This cannot be undone and holds in all processes that
+    share the socket. So use it only for a socket that no other process has, right before it is closed.
 
     Source: socket(7), SO_BINDTODEVICE; SO_BINDTOIFINDEX is the same by number, takes numbers of no interface, and needs
     no privilege since Linux 5.7.

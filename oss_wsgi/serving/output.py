@@ -1,4 +1,4 @@
-"""What a socket has not taken yet: bytes in memory or a temporary file, and files of ``wsgi.file_wrapper``."""
+"""The unsent part of responses: bytes in memory or a temporary file, and files of ``wsgi.file_wrapper``."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ PlainRequest = tuple[str, str, str, str, dict[str, str], int]
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a plain header, a body that came with it, and whole chunks, in one step; waitress reads everything else.
 
-    ``adj.body_limit``, where it is there, is `wsgi.questions.BodyLimit`. It is asked about bodies that do not come
-    with their header.
+    ``adj.body_limit`` may be a `wsgi.questions.BodyLimit`, which is asked about bodies that do not come with
+    their header.
     """
 
     adj: Any
@@ -304,7 +304,7 @@ def _quick_to_read(header: bytes) -> bytes:
 
 
 class Names(dict[str, T]):
-    """What ``derive`` makes of names that clients choose, of header fields or hosts; so their number is bounded."""
+    """The results of ``derive`` for names that clients choose (header fields, hosts), in a bounded number."""
 
     def __init__(self, derive: Callable[[str], T]) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 For a new connection the kernel wakes one of those that wait, and while they are idle that may always be the same one:
 of 2,000 connections that stay, one of two processes got between 0 and 28 %. So each process writes into memory that all
-share how many connections it has. One that has more than another leaves new ones to that other, and rings its bell.
+share how many connections it has. A process leaves new connections to one that has fewer, and rings its bell.
 
 A process that does not answer its bell is left out until it goes on, so that a stopped one delays nobody for long.
 """
@@ -28,7 +28,7 @@ _PATIENCE = 0.05
 
 
 class Share:
-    """What one of ``count`` processes knows of the others. Each process has its own, over the same descriptors.
+    """The view that one of ``count`` processes has of the others. Each has its own, over the same descriptors.
 
     :param number: this process's, from 1 up; 0 for the parent, which accepts nothing.
     :param descriptors: those of another Share; without, new ones are made.

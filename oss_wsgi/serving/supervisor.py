@@ -67,7 +67,7 @@ def pause_before_restart(short_lives: int) -> float:
 
 
 class Child:
-    """One number among the processes: the process that has it now, and those before it."""
+    """One number among the processes: its present process, and those that had it before."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -191,7 +191,7 @@ class Processes:
             self._wake_writer.send(b"\0")
 
     def collect(self) -> tuple[list[Family], int, int]:
-        """Return what all processes have counted, those that have ended too; how many serve; how often one restarted.
+        """Return the counts of all processes, also of ended ones; how many serve; and how often one was restarted.
 
         Called from another thread than `run`'s.
         """

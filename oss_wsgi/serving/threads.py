@@ -24,8 +24,8 @@ class Task(Protocol):
 class Threads:
     """Answers requests in threads, in the order in which they came, ``count`` at a time.
 
-    Callbacks have ``reserved_threads(count)`` threads more, so that one waits only while callbacks hold all of these,
-    however long other requests take.
+    ``reserved_threads(count)`` more threads answer callbacks alone. So a callback waits only while callbacks hold all
+    of these threads, however long other requests take.
 
     :param has_callbacks: whether some requests may be callbacks; without, no more threads are started.
     """
@@ -115,6 +115,6 @@ class Threads:
 def reserved_threads(count: int) -> int:
     """Return how many threads callbacks have beside ``count`` others: a quarter, and at least one.
 
-    None beside a single thread: an application that asks for one may not bear two calls at once.
+    A single thread gets none beside it: an application that asks for one thread may not bear two calls at once.
     """
     return max(1, count // 4) if count > 1 else 0

@@ -25,8 +25,8 @@ def run_until_stopped(
 ) -> int:
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
-    What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
-    They do not change the exit status either, until the program has ended.
+    At the end the stack that ``serve`` has filled is undone. Signals neither interrupt this nor change the exit
+    status until the program has ended; `is_urgent` reports them.
 
     :param say: returns why it cannot start in the language of the person who started it.
     """
@@ -101,7 +101,7 @@ def is_urgent() -> bool:
 
 @dataclass
 class _Ending:
-    """What signals have asked for so far: one for the process, because signals are the process's too.
+    """The end that signals have asked for so far. The process has one, because signals are for the process.
 
     ``was_raised``: `_exit` has raised, or would have. ``time``: when the process must have ended (monotonic clock).
     """
