@@ -176,7 +176,7 @@ def reasons(language: str = "en") -> str:
         parts.append(f"## {heading_of(kind, language)}\n")
         parts.append(table(heads, [row for row in cells if row[2] not in shared]))
         for fix in shared:
-            parts.append(f"{said('All of these have one fix:', language)} {prose(fix)}\n")
+            parts.append(f"{said('All of these have one fix: {}', language).format(prose(fix))}\n")
             parts.append(table(heads[:2], [row[:2] for row in cells if row[2] == fix]))
     return "\n".join(parts)
 

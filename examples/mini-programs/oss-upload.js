@@ -22,7 +22,7 @@ export const TEXTS = {
   },
   zh: {
     unsigned: "服务器不允许上传这个文件。",
-    untold: "文件已保存，但应用没有收到通知。",
+    untold: "文件已存储，但应用未收到通知。",
     refused: "OSS 拒绝了这个文件：",
   },
 };

@@ -137,7 +137,7 @@ def test_people_read_chinese_where_the_page_asks_for_it(site: Site, tmp_path: Pa
     assert run(site, tmp_path, version="v5", language="zh")["message"] == "服务器不允许上传这个文件。"
     assert run(site, tmp_path, fileFirst=True, language="zh")["message"].startswith("OSS 拒绝了这个文件：")
     site.oss.fail_next("callback_status", status=500)
-    assert run(site, tmp_path, language="zh")["message"] == "文件已保存，但应用没有收到通知。"
+    assert run(site, tmp_path, language="zh")["message"] == "文件已存储，但应用未收到通知。"
 
 
 def test_a_refused_signature_is_an_error_and_nothing_is_sent(site: Site, tmp_path: Path) -> None:
