@@ -46,7 +46,7 @@ def chinese() -> dict[str, str]:
 
 def said(text: str, language: str) -> str:
     """Return a text of the code in a language. Raises KeyError where docs/zh-CN/texts.toml lacks it."""
-    return chinese()[text] if language == "zh" else text
+    return chinese()[text] if language == "zh" and text else text
 
 
 def cell(text: str) -> str:
@@ -260,6 +260,9 @@ PAGES_WRITTEN = {
     "zh-CN/reference/settings.md": functools.partial(settings, "zh"),
     "zh-CN/reference/python.md": functools.partial(attributes, "zh"),
     "zh-CN/reference/reasons.md": functools.partial(reasons, "zh"),
+    "zh-CN/reference/command-line.md": functools.partial(command_line, "zh"),
+    "zh-CN/reference/metrics.md": functools.partial(metrics, "zh"),
+    "zh-CN/reference/local-oss.md": functools.partial(local_options, "zh"),
 }
 
 
