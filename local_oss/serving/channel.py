@@ -144,7 +144,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def phase(self) -> Phase:
-        """The event that the connection waits for; its threads may change it at any moment."""
+        """The phase of the connection; its threads may change it at any moment."""
         if not self.connected:
             return CLOSED
         if self._discarding:

@@ -314,7 +314,7 @@ class ReceiptBook:
         custom: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """Return the receipt of a ticket: 250 characters and more, as the grant's data and the names are long.
+        """Return the receipt of a ticket, 250 characters or more: long names and the grant's data add to it.
 
         ``operation`` is OSS's name for the upload in a callback, ``custom`` the ``x:`` variables by name, ``metadata``
         the object's user metadata by name, without ``x-oss-meta-``.
