@@ -15,7 +15,11 @@ from .storage.storage import Incoming
 
 CHUNK_SIZE = 256 * 1024
 
-_NO_DIGEST = "0017-00000503"
+_DIGEST_SIZE = 16
+
+#: The ECs of a Content-MD5: too short for a digest, or another than that of the body.
+_NO_DIGEST = "0017-00000502"
+OTHER_DIGEST = "0017-00000503"
 
 
 class Readable(Protocol):
@@ -37,8 +41,8 @@ def content_md5(text: str) -> bytes:
         digest = base64.b64decode(text, validate=True)
     except ValueError:
         raise invalid_digest(text, _NO_DIGEST) from None
-    if text and len(digest) != 16:
-        raise invalid_digest(text, _NO_DIGEST)
+    if text and len(digest) != _DIGEST_SIZE:  # a hexadecimal digest is read as 24 bytes
+        raise invalid_digest(text, _NO_DIGEST if len(digest) < _DIGEST_SIZE else OTHER_DIGEST)
     return digest
 
 
@@ -56,7 +60,7 @@ def receive_body(request: Request, incoming: Incoming) -> None:
     if incoming.size < size:
         raise _incomplete_body()
     if digest and not hmac.compare_digest(digest, bytes.fromhex(incoming.md5)):
-        raise invalid_digest(header)
+        raise invalid_digest(header, OTHER_DIGEST)
 
 
 def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
@@ -71,7 +75,7 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
     header = environ.get("HTTP_CONTENT_MD5", "").strip()
     digest = content_md5(header)
     if digest and digest != hashlib.md5(body, usedforsecurity=False).digest():
-        raise invalid_digest(header)
+        raise invalid_digest(header, OTHER_DIGEST)
     return body
 
 

@@ -40,6 +40,8 @@ NOT_KEPT = (
     "x-oss-object-worm-retain-until-date",
     "x-oss-object-worm-legal-hold",
 )
+#: Names the object that a request copies.
+COPY_SOURCE = "x-oss-copy-source"
 #: How the names of user metadata begin.
 METADATA = "x-oss-meta-"
 _METADATA_NAME = re.compile(rf"{METADATA}[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
@@ -47,11 +49,11 @@ _METADATA_NAME = re.compile(rf"{METADATA}[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 def check_key(key: str) -> None:
     if not key:
-        raise _invalid_name("The length of object name must be greater than 0.")
+        raise _invalid_name("The length of object name must be greater than 0.", "0016-00000001")
     if len(key.encode()) > MAX_KEY_SIZE:
-        raise _invalid_name("The length of object name must be less than 1024.")
+        raise _invalid_name("The length of object name must be less than 1024.", "0016-00000003")
     if key.startswith(("/", "\\")):
-        raise _invalid_name("The specified object is not valid.")
+        raise _invalid_name("The specified object is not valid.", "0016-00000005")
 
 
 def content_type(fields: Mapping[str, str], file_type: str) -> str:
@@ -72,7 +74,8 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
     if acl:
         one_of(ACLS, "x-oss-object-acl", acl, "no such object access control exists", "0017-00000104")
     if fields.get("x-oss-storage-class"):
-        one_of(STORAGE_CLASSES, "x-oss-storage-class", fields["x-oss-storage-class"])
+        ec = "0013-00000101" if COPY_SOURCE in fields else "0017-00000132"
+        one_of(STORAGE_CLASSES, "x-oss-storage-class", fields["x-oss-storage-class"], ec=ec)
     for name in NOT_KEPT:
         if fields.get(name):
             raise not_implemented(f"{name}: leave it out")
@@ -142,8 +145,8 @@ def redirect(fields: Mapping[str, str]) -> str:
     return _header("success_action_redirect", fields.get("success_action_redirect", ""))
 
 
-def _invalid_name(message: str) -> OSSError:
-    return OSSError(400, "InvalidObjectName", message)
+def _invalid_name(message: str, ec: str) -> OSSError:
+    return OSSError(400, "InvalidObjectName", message, ec)
 
 
 def _header(name: str, value: str) -> str:

@@ -142,7 +142,8 @@ class EncodingType:
     def __init__(self, request: Request) -> None:
         value = request.query.get("encoding-type", "")
         if value not in ("", "url"):
-            raise invalid_argument("Invalid Encoding Method specified in Request.", name="encoding-type", value=value)
+            message = "Invalid Encoding Method specified in Request"
+            raise invalid_argument(message, "0017-00000235", name="encoding-type", value=value)
         self.nodes: list[Node] = [("EncodingType", value)] if value else []
 
     def __call__(self, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import multipart
 
-from ..bodies import Readable, chunks, content_length, content_md5
+from ..bodies import OTHER_DIGEST, Readable, chunks, content_length, content_md5
 from ..errors import OSSError, invalid_argument, invalid_digest, malformed_post
 
 MAX_NAME_SIZE = 8 * 1024
@@ -86,7 +86,7 @@ class Form:
                 message = "POST requires exactly one file upload per request."
                 raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
         if self._body_md5 and not hmac.compare_digest(self._body_md5.digest(), self._content_md5):
-            raise invalid_digest(self._content_md5_header)
+            raise invalid_digest(self._content_md5_header, OTHER_DIGEST)
 
     def _read_fields(self) -> multipart.MultipartSegment:
         """Return the headers of the file."""

@@ -70,7 +70,7 @@ def put_bucket(request: Request) -> Response:
     """Create a bucket; for one that exists, change the ACL. Its storage class cannot be changed."""
     if not is_bucket_name(request.bucket):
         message = "The specified bucket is not valid."
-        raise OSSError(400, "InvalidBucketName", message, BucketName=request.bucket)
+        raise OSSError(400, "InvalidBucketName", message, "0015-00000001", BucketName=request.bucket)
     if request.headers.get(RESOURCE_GROUP_HEADER, RESOURCE_GROUP) != RESOURCE_GROUP:
         raise not_implemented(f"{RESOURCE_GROUP_HEADER} but {RESOURCE_GROUP}")
     settings = _read_configuration(read_small_body(request.environ, MAX_BODY_SIZE))
@@ -170,7 +170,7 @@ def get_bucket_cors(request: Request) -> Response:
     cors = request.oss.cors(request.storage.name)
     if not cors.rules:
         message = "The CORS Configuration does not exist."
-        raise OSSError(404, "NoSuchCORSConfiguration", message, BucketName=request.bucket)
+        raise OSSError(404, "NoSuchCORSConfiguration", message, "0034-00000001", BucketName=request.bucket)
     return xml_response("CORSConfiguration", rule_nodes(cors.rules, cors.vary))
 
 
@@ -208,11 +208,12 @@ def get_bucket_versioning(request: Request) -> Response:
 
 def get_bucket_encryption(request: Request) -> Response:
     message = "The server side encryption configuration does not exist."
-    raise OSSError(404, "NoSuchServerSideEncryptionRule", message, BucketName=request.bucket)
+    raise OSSError(404, "NoSuchServerSideEncryptionRule", message, "0005-00000004", BucketName=request.bucket)
 
 
 def get_bucket_policy(request: Request) -> Response:
-    raise OSSError(404, "NoSuchBucketPolicy", "The bucket policy does not exist.", BucketName=request.bucket)
+    message = "The bucket policy does not exist."
+    raise OSSError(404, "NoSuchBucketPolicy", message, "0030-00000006", BucketName=request.bucket)
 
 
 def acl_response(acl: str) -> Response:

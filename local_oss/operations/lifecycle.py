@@ -156,6 +156,8 @@ def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
 def read_rules(body: bytes) -> list[LifecycleRule]:
     """Return the rules of a LifecycleConfiguration; raise OSSError for a document that OSS does not accept."""
     root = read_xml(body, "LifecycleConfiguration")
+    if not len(root):
+        raise malformed_xml("0014-00000013")
     if not 1 <= len(root) <= MAX_RULES or {child.tag for child in root} != {"Rule"}:
         raise malformed_xml()
     rules = [_read_rule(element) for element in root]
@@ -229,7 +231,11 @@ def _check_times(rule: ElementTree.Element) -> None:
             raise _invalid("Expiration", f"{last} days")
     times = {child.tag for name in ("Expiration", "Transition") for each in rule.iterfind(name) for child in each}
     if "Days" in times and times & {"Date", "CreatedBeforeDate"}:
-        raise OSSError(400, "InvalidRequest", "A lifecycle rule has either Days or CreatedBeforeDate, not both.")
+        message = (
+            "Found mixed CreatedBeforeDate and Days based Expiration and Transition for StorageClass"
+            f" {_text(rule, 'Transition/StorageClass')} actions"
+        )
+        raise OSSError(400, "InvalidRequest", message, "0014-00000080")
 
 
 def _check_tags(rule: ElementTree.Element) -> None:

@@ -28,7 +28,7 @@ def list_objects(request: Request) -> Response:
 def list_objects_v2(request: Request) -> Response:
     query = request.query
     if query["list-type"] != "2":
-        raise invalid_argument("The list-type must be 2.", name="list-type", value=query["list-type"])
+        raise invalid_argument("The list-type must be 2.", "0015-00000401", name="list-type", value=query["list-type"])
     encoding = EncodingType(request)
     token, start = query.get("continuation-token", ""), query.get("start-after", "")
     entries, more, nodes = _page(request, encoding, _read_token(token) if token else start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ..bodies import read_small_body, receive_body
@@ -52,6 +53,17 @@ _CLIENT_ENCRYPTION = {
 }
 
 
+@contextmanager
+def _without_upload(ec: str) -> Iterator[None]:
+    """Give the error for an upload that does not exist its EC, which differs from operation to operation."""
+    try:
+        yield
+    except OSSError as error:
+        if error.code == "NoSuchUpload":
+            error.ec = ec
+        raise
+
+
 def initiate_multipart_upload(request: Request) -> Response:
     """POST `?uploads`: start an upload and return its ID; with `sequential` its parts have to come in order."""
     check_key(request.key)
@@ -65,6 +77,7 @@ def initiate_multipart_upload(request: Request) -> Response:
     return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes], headers)
 
 
+@_without_upload("0042-00000104")
 def upload_part(request: Request) -> Response:
     number, upload = _part_number(request), _upload(request)
     faults = UploadFaults(request.faults)
@@ -76,6 +89,7 @@ def upload_part(request: Request) -> Response:
         return Response(200, [*part.checksum_headers, *encryption_headers(upload.headers)])
 
 
+@_without_upload("0042-00000311")
 def upload_part_copy(request: Request) -> Response:
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
@@ -100,7 +114,7 @@ def complete_multipart_upload(request: Request) -> Response:
     parts = _requested_parts(request, uploaded)
     if any(part.size < MIN_PART_SIZE for part in parts[:-1]):
         message = "Your proposed upload smaller than the minimum allowed size."
-        raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
+        raise OSSError(400, "EntityTooSmall", message, "0042-00000213", MinSizeAllowed=str(MIN_PART_SIZE))
     if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
         acl = headers_to_store(request.storage, {OBJECT_ACL: request.headers[OBJECT_ACL]}).get(OBJECT_ACL)
@@ -133,6 +147,7 @@ def complete_multipart_upload(request: Request) -> Response:
     )
 
 
+@_without_upload("0042-00000002")
 def abort_multipart_upload(request: Request) -> Response:
     request.storage.abort(_upload(request))
     return Response(204)
@@ -182,6 +197,7 @@ def list_multipart_uploads(request: Request) -> Response:
     )
 
 
+@_without_upload("0042-00000002")
 def list_parts(request: Request) -> Response:
     encoding = EncodingType(request)
     limit = request.whole_number("max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
@@ -227,10 +243,15 @@ def _upload(request: Request) -> MultipartUpload:
 def _part_number(request: Request) -> int:
     if "uploadId" not in request.query:
         raise invalid_argument("A partNumber goes with an uploadId.", name="uploadId")
-    number = request.whole_number("partNumber", 0, 1, MAX_PARTS)
+    number = request.query["partNumber"]
     if not number:
-        raise invalid_argument(f"The partNumber must be from 1 to {MAX_PARTS}.", name="partNumber")
-    return number
+        raise invalid_argument(
+            "Unexpected query string parameter", "0017-00000219", name="ResourceType", value="partNumber"
+        )
+    if not (number.isascii() and number.isdigit()) or len(number) > 9 or not 1 <= int(number) <= MAX_PARTS:
+        message = f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive."
+        raise invalid_argument(message, "0017-00000220", name="PartNumber", value=number)
+    return int(number)
 
 
 def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:
@@ -253,7 +274,7 @@ def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Par
         numbers = [part.number for part in parts]
         if numbers != sorted(set(numbers)):
             message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
-            raise OSSError(400, "InvalidPartOrder", message)
+            raise OSSError(400, "InvalidPartOrder", message, "0042-00000209")
     return parts
 
 

@@ -134,10 +134,11 @@ def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str 
     """
     # OSS ignores an invalid date.
     etags, time = headers.get(f"{prefix}if-match", ""), http_time(headers.get(f"{prefix}if-unmodified-since", ""))
+    ec = "" if prefix else "0017-00001001"
     if etags and not _matches(stored, etags):
-        raise _precondition_failed("If-Match")
+        raise _precondition_failed("If-Match", ec)
     if time is not None and int(stored.last_modified) > time:
-        raise _precondition_failed("If-Unmodified-Since")
+        raise _precondition_failed("If-Unmodified-Since", ec)
     etags = headers.get(f"{prefix}if-none-match", "")
     if etags:
         return _matches(stored, etags)
@@ -306,6 +307,6 @@ def _matches(stored: StoredObject, etags: str) -> bool:
     )
 
 
-def _precondition_failed(condition: str) -> OSSError:
+def _precondition_failed(condition: str, ec: str) -> OSSError:
     message = "At least one of the pre-conditions you specified did not hold."
-    return OSSError(412, "PreconditionFailed", message, Condition=condition)
+    return OSSError(412, "PreconditionFailed", message, ec, Condition=condition)

@@ -9,11 +9,11 @@ from ..environ import Address
 from ..errors import OSSError, Response, anonymous_access, denied_by_bucket_acl, not_implemented
 from ..faults import HEADER as FAULTS
 from ..forms.post_object import post_object
-from ..object_headers import ENCRYPTION_HEADERS, METADATA
+from ..object_headers import COPY_SOURCE, ENCRYPTION_HEADERS, METADATA
 from ..request import Request
 from . import buckets, lifecycle, list_objects, multipart, read_objects, write_objects
 from .read_objects import OBJECT_ACL, OVERRIDABLE, PROCESS
-from .write_objects import COPY_SOURCE, check_version
+from .write_objects import check_version
 
 Handler = Callable[[Request], Response]
 

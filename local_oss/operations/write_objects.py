@@ -14,6 +14,7 @@ from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import Headers, OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
 from ..object_headers import (
+    COPY_SOURCE,
     check_key,
     content_type,
     encryption_headers,
@@ -27,8 +28,6 @@ from ..storage.storage import Incoming
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .buckets import acl_response
 from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
-
-COPY_SOURCE = "x-oss-copy-source"
 
 # Headers that a copy never takes from its source.
 NOT_COPIED = (OBJECT_ACL, "x-oss-storage-class")

@@ -97,7 +97,7 @@ def check_request_signature(
         return check_header_v1(request, account, now)
     if in_header:
         message = f"The Authorization header begins with neither {V1} nor {V4}."
-        raise invalid_argument(message, name="Authorization", value=algorithm)
+        raise invalid_argument(message, "0002-00000061", name="Authorization", value=algorithm)
     return None
 
 

@@ -34,12 +34,12 @@ class Credential(NamedTuple):
     region: str
 
     @classmethod
-    def parse(cls, text: str, *, name: str) -> Credential:
+    def parse(cls, text: str, *, name: str, ec: str = "") -> Credential:
         """Return the credential; raise OSSError, which says where it was, if the text has another form."""
         parts = text.split("/")
         if len(parts) != 5 or not parts[0] or parts[3:] != ["oss", "aliyun_v4_request"]:
             message = f"The {name} is not <access key id>/<day>/<region>/oss/aliyun_v4_request."
-            raise invalid_argument(message, name=name, value=text)
+            raise invalid_argument(message, ec, name=name, value=text)
         return cls(*parts[:3])
 
     @property
@@ -54,6 +54,12 @@ def wrong_region(credential: Credential, ec: str = "") -> OSSError:
     """Return the error for an x-oss-credential, of a URL or a form, with another region than the bucket's."""
     message = "The signing region in credential is invalid."
     return invalid_argument(message, ec, name="x-oss-credential", value=str(credential))
+
+
+def _wrong_scope(what: str, ec: str, header: str) -> OSSError:
+    """Return the error for an Authorization header whose credential names another region or product."""
+    message = f"Invalid signing {what} in Authorization header."
+    return OSSError(400, "InvalidArgument", message, ec, Authorization=header)
 
 
 def signed_at(date: str, credential: Credential, *, name: str = "credential", ec: str = "") -> int:
@@ -80,17 +86,18 @@ def sign_v4(secret: str, credential: Credential, text: str) -> str:
 def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
-    credential = Credential.parse(members["Credential"], name="Credential")
+    if members["Credential"].split("/")[3:4] not in ([], ["oss"]):
+        raise _wrong_scope("product", "0002-00000227", headers["authorization"])
+    credential = Credential.parse(members["Credential"], name="Credential", ec="0002-00000213")
     if credential.region != region:
-        message = "Invalid signing region in Authorization header."
-        raise OSSError(400, "InvalidArgument", message, _WRONG_REGION, Authorization=headers["authorization"])
+        raise _wrong_scope("region", _WRONG_REGION, headers["authorization"])
     date = headers.get("x-oss-date") or _date_header(headers.get("date", ""))
     if abs(now - signed_at(date, credential, ec="0002-00000502")) > SKEW:
         raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
     payload = headers.get("x-oss-content-sha256", "")
     if payload != UNSIGNED_PAYLOAD:
         message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
-        raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
+        raise invalid_argument(message, "0002-00000214", name="x-oss-content-sha256", value=payload)
     account = check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
     additional = members.get("AdditionalHeaders")
     _check_additional_headers(request, additional, name="AdditionalHeaders", empty="0002-00000209")

@@ -475,7 +475,7 @@ def _no_such_upload(upload_id: str) -> OSSError:
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or"
         " completed."
     )
-    return OSSError(404, "NoSuchUpload", message, "0042-00000002", UploadId=upload_id)
+    return OSSError(404, "NoSuchUpload", message, UploadId=upload_id)
 
 
 class Storage:

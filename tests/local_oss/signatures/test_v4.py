@@ -142,6 +142,16 @@ def test_a_header_of_the_sdk_is_accepted_in_every_style(style):
     check_header(sign("v4", "PUT", style=style, query="x=%2F&acl", additional=["host"]))
 
 
+def test_another_product_in_a_header_is_refused_as_by_oss():
+    """As the Java SDK's ErrorTest shows; the element is that of another region."""
+    header = f"OSS4-HMAC-SHA256 Credential=ak/{SCOPE.replace('/oss/', '/oss-cloudbox/')},Signature=0"
+    error = header_refusal({**sign("v4"), "HTTP_AUTHORIZATION": header})
+    assert (error.message, error.members) == (
+        "Invalid signing product in Authorization header.",
+        {"Authorization": header},
+    )
+
+
 def test_a_wrong_header_is_refused_even_for_reading(app, oss):
     put(oss.storage.bucket("examplebucket"), "a")
     app.get("/examplebucket/a", status=200)
