@@ -18,11 +18,10 @@ from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
 from ..http_client import Response, TooSlowError, UnreachableError, is_json, json_members
 from ..terminal import plain
-from .context import CheckContext, Finding, address_of, error, is_private, ok, unreachable, warning
+from .context import FIX_REGION, CheckContext, Finding, address_of, error, is_private, ok, unreachable, warning
 from .probe import (
     BODY,
     FIX_CHECK_CALLBACK,
-    FIX_NO_URL,
     LINE_URL,
     ProbeCall,
     compression,
@@ -61,7 +60,7 @@ def check_callback_url(context: CheckContext) -> Iterator[Finding]:
         return
     yield from _check_region(context.settings.region)
     if not text:
-        yield warning("OSS_CALLBACK_URL is not set", FIX_NO_URL)
+        yield warning("OSS_CALLBACK_URL is not set", context.fix_no_url)
         return
     problems = callback_url_problems(text)
     for problem in problems:
@@ -83,7 +82,7 @@ def _check_region(region: str | None) -> Iterator[Finding]:
                 region,
                 list_of_regions,
             ),
-            "Let the page report: `export OSS_REPORT_BY=page`.",
+            FIX_REGION,
         )
     elif is_sent is None and region:
         yield ok(

@@ -19,6 +19,7 @@ from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.ticket import TRIAL_WITH_HANDLER, TRIAL_WITHOUT_HANDLER, ReceiptBook, TicketBook
 from ...credentials import Credentials, StaticCredentialsProvider, valid_credentials
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
+from ...explanations.regions import sends_callbacks
 from ...explanations.text import Text, joined, sentences
 from ...http import DEFAULT_PORTS
 from ...sdk.client import SDKClient
@@ -47,6 +48,8 @@ FIX_NO_SIGNATURE_URL = Text(
     f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}",
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
+#: What to do in a region without callbacks.
+FIX_REGION = "Let the page report: `export OSS_REPORT_BY=page`."
 #: The beginning of a finding of a check that could not run.
 NOT_CHECKED = "not checked: {1}"
 #: The name of the test file.
@@ -302,6 +305,11 @@ class CheckContext:
             raise NotCheckedError(error(Text("nothing can be signed: {1}", cause), FIX_SETTINGS)) from cause
 
     @property
+    def fix_no_url(self) -> str:
+        """Return what to do where OSS_CALLBACK_URL is not set; in a region without callbacks the URL would not help."""
+        return FIX_REGION if sends_callbacks(self.settings.region) is False else FIX_NO_URL
+
+    @property
     def report_url(self) -> str:
         """Return the URL where pages report uploads, beside that of the signature."""
         if self.signature_url is None:
@@ -316,7 +324,7 @@ class CheckContext:
         if self.settings.pages_report:
             return [call_callback(self.report_url, self.secret, TIMEOUT)]
         if not self.callback_urls:
-            raise NotCheckedError(warning(Text(NOT_CHECKED, "OSS_CALLBACK_URL is not set"), FIX_NO_URL))
+            raise NotCheckedError(warning(Text(NOT_CHECKED, "OSS_CALLBACK_URL is not set"), self.fix_no_url))
         return [call_callback(url, self.secret, TIMEOUT) for url in self.callback_urls]
 
 

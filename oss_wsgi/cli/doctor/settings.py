@@ -17,7 +17,6 @@ from ...ledger.memory import MemoryLedger
 from ...ledger.url import is_url, ledger_from, shown
 from ..refusals import read_refusal
 from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
-from .probe import FIX_NO_URL
 
 #: Minutes below which the remaining life of a temporary key is a warning.
 _SHORT_LIFE = 15
@@ -43,7 +42,7 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
     if settings.pages_report:
         yield ok("pages report uploads (OSS_REPORT_BY=page): OSS sends no callbacks")
     elif not settings.callback_url:
-        yield warning("no callback: the application is not told of uploads", FIX_NO_URL)
+        yield warning("no callback: the application is not told of uploads", context.fix_no_url)
     if not settings.ticket_secret:
         yield warning(
             "OSS_TICKET_SECRET is not set: each process makes its own, and refuses uploads that another one signed",

@@ -382,6 +382,13 @@ def test_a_region_without_callbacks_is_red_and_the_page_can_report(url: str) -> 
     assert len(findings) == 2, "the URL is checked all the same"
 
 
+def test_in_a_region_without_callbacks_no_check_asks_for_a_callback_url() -> None:
+    findings = run_doctor(REAL_BUCKET | {"OSS_REGION": "cn-nanjing", "OSS_CALLBACK_URL": ""}, status=1)
+    assert not [finding for finding in findings if "export OSS_CALLBACK_URL" in (finding["fix"] or "")]
+    fixes = {finding["check"]: finding["fix"] for finding in findings if "no callback" in finding["said"]}
+    assert fixes["settings"] == fixes["callback-url"] == "Let the page report: `export OSS_REPORT_BY=page`."
+
+
 def test_of_a_region_that_is_not_listed_it_says_that_nothing_is_known() -> None:
     environ = REAL_BUCKET | {"OSS_REGION": "cn-hangzhou-finance"}
     said = finding_of("callback-url", environ, "green")["said"]
