@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import OSSError, access_denied
+from ..xml_document import iso_time
 
 #: The first characters of the ID of a temporary key.
 ID_PREFIX = "STS."
@@ -164,8 +165,8 @@ def _invalid_token() -> OSSError:
     return OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000006")
 
 
-def too_skewed(request_time: str, server_time: str) -> OSSError:
-    """Return the error for a time more than SKEW seconds from now; both times as the scheme writes them."""
+def too_skewed(request_time: float, server_time: float) -> OSSError:
+    """Return the error for a time more than SKEW seconds from now; clients correct their clocks by it."""
     message = "The difference between the request time and the current time is too large."
     return OSSError(
         403,
@@ -173,8 +174,8 @@ def too_skewed(request_time: str, server_time: str) -> OSSError:
         message,
         "0002-00000504",
         MaxAllowedSkewMilliseconds=str(SKEW * 1000),
-        RequestTime=request_time,
-        ServerTime=server_time,
+        RequestTime=iso_time(request_time),
+        ServerTime=iso_time(server_time),
     )
 
 

@@ -8,7 +8,6 @@ import re
 
 from ..environ import http_time
 from ..errors import access_denied, invalid_argument
-from ..xml_document import iso_time
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 
@@ -43,7 +42,7 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
     if moment is None:
         raise access_denied("OSS authentication requires a valid Date.")
     if abs(now - moment) > SKEW:
-        raise too_skewed(iso_time(moment), iso_time(now))
+        raise too_skewed(moment, now)
     # The second SDK for Python gives the token's header the name that V1 has for the parameter.
     token = headers.get("x-oss-security-token") or headers.get("security-token")
     account = check_access_key(match[1], token, account, now)

@@ -92,8 +92,9 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
     if credential.region != region:
         raise _wrong_scope("region", _WRONG_REGION, headers["authorization"])
     date = headers.get("x-oss-date") or _date_header(headers.get("date", ""))
-    if abs(now - signed_at(date, credential, ec="0002-00000502")) > SKEW:
-        raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
+    moment = signed_at(date, credential, ec="0002-00000502")
+    if abs(now - moment) > SKEW:
+        raise too_skewed(moment, now)
     payload = headers.get("x-oss-content-sha256", "")
     if payload != UNSIGNED_PAYLOAD:
         message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."

@@ -179,8 +179,8 @@ def test_clocks_may_differ_by_15_minutes():
         assert error.code == "RequestTimeTooSkewed"
     assert error.members == {
         "MaxAllowedSkewMilliseconds": "900000",
-        "RequestTime": "20241203T115711Z",
-        "ServerTime": "20241203T121212Z",
+        "RequestTime": "2024-12-03T11:57:11.000Z",
+        "ServerTime": "2024-12-03T12:12:12.000Z",
     }
 
 
