@@ -66,7 +66,7 @@ class OSSError(Exception):
         :param troubleshoot: the URL that an EC completes.
         """
         elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
-        elements.update(self.members)
+        elements.update(sorted(self.members.items()))
         lines = _lines(elements)
         if self.denied:
             lines += ["  <AccessDeniedDetail>", *_lines(self.denied, "    "), "  </AccessDeniedDetail>"]

@@ -156,9 +156,14 @@ def compare_signatures(
         OSSAccessKeyId=access_key_id,
         SignatureProvided=provided,
         StringToSign=string_to_sign,
-        StringToSignBytes=string_to_sign.encode().hex(" ").upper(),
+        StringToSignBytes=shown_bytes(string_to_sign),
         **members,
     )
+
+
+def shown_bytes(text: str) -> str:
+    """Return the bytes of a text as OSS shows them: in hexadecimal, with a blank behind each."""
+    return "".join(f"{byte:02X} " for byte in text.encode())
 
 
 def _invalid_token() -> OSSError:

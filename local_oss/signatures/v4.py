@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from ..environ import Address, http_time
 from ..errors import OSSError, access_denied, invalid_argument
-from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
+from .account import SKEW, Account, check_access_key, compare_signatures, shown_bytes, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 
 V4 = "OSS4-HMAC-SHA256"
@@ -229,7 +229,7 @@ def _check_signature(canonical: str, date: str, credential: Credential, signatur
     text = _string_to_sign(canonical, date, credential)
     expected = sign_v4(account.access_key_secret, credential, text)
     # The string to sign holds only a hash of the request, so the error shows the canonical request too.
-    members = {"CanonicalRequest": canonical, "CanonicalRequestBytes": canonical.encode().hex(" ").upper()}
+    members = {"CanonicalRequest": canonical, "CanonicalRequestBytes": shown_bytes(canonical)}
     compare_signatures(expected, signature, credential.access_key_id, text, "0002-00000201", **members)
 
 

@@ -24,6 +24,12 @@ def test_the_xml_has_the_members_of_oss_in_order():
     ]
 
 
+def test_further_members_are_in_the_order_of_the_alphabet():
+    """As in all recordings that have more than one."""
+    _, elements = members(OSSError(403, "SignatureDoesNotMatch", "", "1", StringToSign="s", CanonicalRequest="c"))
+    assert [name for name, _ in elements[4:]] == ["CanonicalRequest", "StringToSign", "EC", "RecommendDoc"]
+
+
 def test_an_error_without_an_ec_has_no_ec_members():
     response, elements = members(OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid."))
     assert [name for name, _ in elements] == ["Code", "Message", "RequestId", "HostId"]
