@@ -66,7 +66,7 @@ def malformed_xml(ec: str = "", detail: str = "") -> OSSError:
 def write_xml(name: str, content: str | Iterable[Node]) -> bytes:
     """Return a document as OSS prints it: each element on a line of its own, indented by two blanks."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
-    _add_lines(lines, name, content)
+    _add_lines(lines, [(name, content)])
     return "\n".join([*lines, ""]).encode()
 
 
@@ -80,11 +80,11 @@ def iso_time(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
 
-def _add_lines(lines: list[str], name: str, content: str | Iterable[Node], indent: str = "") -> None:
-    if isinstance(content, str):
-        lines.append(f"{indent}<{name}>{xml_escaped(content)}</{name}>")
-        return
-    lines.append(f"{indent}<{name}>")
-    for child in content:
-        _add_lines(lines, *child, f"{indent}  ")
-    lines.append(f"{indent}</{name}>")
+def _add_lines(lines: list[str], nodes: Iterable[Node], indent: str = "") -> None:
+    for name, content in nodes:
+        if isinstance(content, str):
+            lines.append(f"{indent}<{name}>{xml_escaped(content)}</{name}>")
+        else:
+            lines.append(f"{indent}<{name}>")
+            _add_lines(lines, content, f"{indent}  ")
+            lines.append(f"{indent}</{name}>")
