@@ -86,8 +86,10 @@ def install(folder: Path, pythons: list[str] | tuple[str, ...], packages: Path) 
     found = [each for each in distributions(path=[str(first)]) if each.name != "oss-wsgi"]
     versions.write_text("".join(f"{each.name}=={each.version}\n" for each in found))
     with ThreadPoolExecutor() as executor:
-        for target in [first, *executor.map(install_for, pythons[1:])]:
-            lay(target, packages)
+        targets = [first, *executor.map(install_for, pythons[1:])]
+    # The oldest last: of a compiled module that is made for several Pythons, all can load its one.
+    for target in reversed(targets):
+        lay(target, packages)
 
 
 def lay(site_packages: Path, packages: Path) -> None:

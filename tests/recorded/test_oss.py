@@ -169,7 +169,8 @@ class Play:
 def picture(width: int, height: int, kind: str, size: int) -> bytes:
     """Return the beginning of a picture, as long as the picture was."""
     if kind == "jpg":
-        head = b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 17, 8, height, width, 3)
+        frame = struct.pack(">HBHHB", 17, 8, height, width, 3)
+        head = b"\xff\xd8\xff\xc0" + frame.ljust(17, b"\0") + b"\xff\xda"  # the picture itself follows
     else:
         head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height)
     return head.ljust(size, b"\0")
