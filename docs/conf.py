@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation: `python -m sphinx -W docs docs/_build/html`."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -107,6 +108,24 @@ def speak_the_language_of_the_page(app: Any, page: str, template: str, context: 
         context["gettext"] = lambda text: CHINESE_WORDS.get(text, text)
 
 
+#: Name of a build on the host -> its words; the host calls the newest release "stable".
+VERSIONS = {"stable": ("Released", "已发布"), "latest": ("Current", "开发中")}
+_HOST = "https://oss-wsgi.readthedocs.io/en"
+
+
+def offer_both_versions(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let the sidebar lead to the same page of the newest release, and of what is not released yet."""
+    chinese = page.startswith("zh-CN/")
+    built = os.environ.get("READTHEDOCS_VERSION", "latest")
+    context["versions"] = {
+        "label": "版本" if chinese else "Version",
+        "all": [
+            {"name": words[chinese], "url": f"{_HOST}/{name}/{page}.html", "is_shown": name == built}
+            for name, words in VERSIONS.items()
+        ],
+    }
+
+
 def join_chinese_lines(app: Any, page: str, source: list[str]) -> None:
     """Join the lines of a Chinese paragraph, outside the blocks of code."""
     if page.startswith("zh-CN/"):
@@ -118,5 +137,6 @@ def setup(app: Any) -> None:
     app.connect("source-read", join_chinese_lines)
     # After the theme, which makes the tree.
     app.connect("html-page-context", speak_the_language_of_the_page, priority=900)
+    app.connect("html-page-context", offer_both_versions)
     app.connect("autodoc-process-docstring", leave_attributes_to_their_table)
     app.connect("autodoc-process-docstring", show_examples_as_code)
