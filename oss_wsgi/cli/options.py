@@ -31,7 +31,7 @@ BUCKET_SETTINGS = frozenset(
 _LIBRARY = "OSS_CREDENTIALS_LIBRARY"
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256
-EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
+EPILOG = f"Secrets are environment variables only: {', '.join(row.variable for row in TABLE if row.secret)}."
 
 
 def server_parser() -> argparse.ArgumentParser:
@@ -44,9 +44,7 @@ def server_parser() -> argparse.ArgumentParser:
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the bucket, of the server and of its local OSS, and then those that few people need."""
-    bucket = parser.add_argument_group(
-        "bucket; each option is also an environment variable, and secrets are only environment variables"
-    )
+    bucket = parser.add_argument_group("bucket, each option also an environment variable; secrets only there")
     rows = {row.variable: row for row in TABLE}
     _add_settings(bucket, [rows[variable] for variable in _FIRST_SETTINGS])
     server = parser.add_argument_group("server")

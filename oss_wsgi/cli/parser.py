@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -32,6 +33,7 @@ class _Help(argparse.HelpFormatter):
     """The usual help, with a shorter usage and list of commands.
 
     The usage leaves out the settings, which have a group of their own. The list of commands has only the group's title.
+    A line ends at a blank and never at a hyphen, so that names such as ``oss-wsgi[sdk]`` can be found and copied.
     """
 
     def __init__(self, prog: str) -> None:
@@ -44,6 +46,12 @@ class _Help(argparse.HelpFormatter):
         if isinstance(action, argparse._SubParsersAction):
             return self._join_parts([self._format_action(command) for command in action._get_subactions()])
         return super()._format_action(action)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in self._split_lines(text, width - len(indent)))
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -77,6 +77,15 @@ def test_the_help_of_a_command_shows_only_the_settings_that_it_reads(
     assert len(text.splitlines()) <= 40
 
 
+@pytest.mark.parametrize("command", ["", "serve", "local", "sign", "reconcile", "explain", "cors", "doctor"])
+def test_no_line_of_a_help_is_wider_than_80_columns_or_ends_inside_a_name(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = help_of(command).splitlines()
+    assert [line for line in lines if len(line) > 80 or line.endswith("-")] == []
+
+
 def test_a_setting_that_a_command_does_not_read_is_still_an_option() -> None:
     arguments = command_parser().parse_args(["verify", "--upload-dir", "a/"])
     assert arguments.OSS_UPLOAD_DIR == "a/"

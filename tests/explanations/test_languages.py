@@ -172,7 +172,7 @@ def test_the_header_of_a_browser_names_the_language(header: str | None, language
     [
         ("OSS_REGION is not set", "没有设置 OSS_REGION"),
         (Text("not checked: {1}", Text("{1} is missing or invalid", "OSS_REGION")), "未检查：OSS_REGION 缺失或无效"),
-        (Text("the key may not {1}: {2}", "list parts", "NoSuchKey: gone"), "密钥不可以 列举分片：NoSuchKey: gone"),
+        (Text("the key may not {1}: {2}", "list parts", "NoSuchKey: gone"), "密钥不可以“列举分片”：NoSuchKey: gone"),
         (
             sentences(
                 "Let the server in front pass the path on unchanged.", "Let the server in front keep the method."
