@@ -74,7 +74,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     version = sys.modules[__name__.partition(".")[0]].__version__
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {version}", help="print the version")
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for command in COMMANDS:
         command.add(subparsers)
     return parser
@@ -83,7 +83,10 @@ def command_parser() -> argparse.ArgumentParser:
 def _run(words: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
     """Run a command. Return its exit status, and for JSON why it failed, which was printed already, or nothing."""
     try:
-        arguments = command_parser().parse_args(words)
+        parser = command_parser()
+        arguments = parser.parse_args(words)
+        if arguments.command is None:
+            parser.error(f"name a command: `{PROGRAM} --help` lists them")
     except UsageError as error:
         return 2, _failure([error.message])
     except SystemExit:  # after the help

@@ -104,6 +104,10 @@ def test_the_program_is_named_oss_wsgi_however_it_is_started() -> None:
     assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
 
 
+def test_without_a_command_it_says_what_lists_them() -> None:
+    assert "error: name a command: `oss-wsgi --help` lists them" in oss_wsgi(status=2).stderr
+
+
 def test_the_help_fits_one_screen() -> None:
     assert len(oss_wsgi("--help", COLUMNS="80").stdout.splitlines()) <= 24
 
