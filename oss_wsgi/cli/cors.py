@@ -16,7 +16,7 @@ from ..sdk.client import SDKCallError, SDKClient
 from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
 from ..sdk.credentials import access_key
 from ..settings import Settings, items
-from .options import BUCKET_SETTINGS, EPILOG, add_settings, environ_of
+from .options import BUCKET_SECRETS, BUCKET_SETTINGS, add_settings, environ_of, secrets_line
 from .refusals import fix_sdk_error, say_sdk_error
 from .terminal import FailedError, MisuseError, coloured, confirmed, note, print_difference, said, waiting
 
@@ -32,7 +32,7 @@ def add(subparsers: Any) -> None:
         "`apply` adds it and keeps all other rules. "
         "diff and apply need oss-wsgi[sdk] and an access key: diff with oss:GetBucketCors, apply also with "
         "oss:PutBucketCors.",
-        epilog=f"Example: oss-wsgi cors apply https://app.example.com. {EPILOG}",
+        epilog=f"Example: oss-wsgi cors apply https://app.example.com. {secrets_line(*BUCKET_SECRETS)}",
     )
     parser.add_argument("action", choices=["print", "diff", "apply"], metavar="{print,diff,apply}")
     parser.add_argument(

@@ -6,7 +6,6 @@ from argparse import Namespace
 from typing import Any
 
 from ..ledger.url import is_url, shown
-from .options import EPILOG
 from .terminal import MisuseError
 
 _DATABASES = {
@@ -22,7 +21,7 @@ def add(subparsers: Any) -> None:
         "ledger",  # without help, so that the list of commands leaves it out: few need it, once
         description="A ledger creates its tables by itself. If the database user may not, an administrator runs once "
         "what `sql` prints: for PostgreSQL, or for MySQL and MariaDB. It connects to nothing.",
-        epilog=f"Example: oss-wsgi ledger sql --url postgresql: | psql app. {EPILOG}",
+        epilog="Example: oss-wsgi ledger sql --url postgresql: | psql app",
     )
     parser.add_argument("action", choices=["sql"])
     parser.add_argument(

@@ -69,8 +69,8 @@ def command_parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=PROGRAM,
         description="Browser uploads to Alibaba Cloud OSS: serve, try and diagnose them.",
-        epilog="Exit status: 0 success, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from "
-        f"environment variables. Example: {PROGRAM} serve",
+        epilog="Exit status: 0 success, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets of a real "
+        f"bucket come only from environment variables. Example: {PROGRAM} serve",
     )
     version = sys.modules[__name__.partition(".")[0]].__version__
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {version}", help="print the version")

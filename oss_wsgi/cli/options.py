@@ -31,7 +31,16 @@ BUCKET_SETTINGS = frozenset(
 _LIBRARY = "OSS_CREDENTIALS_LIBRARY"
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256
-EPILOG = f"Secrets are environment variables only: {', '.join(row.variable for row in TABLE if row.secret)}."
+#: The secrets with which a command reaches the bucket.
+BUCKET_SECRETS = ("OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
+
+
+def secrets_line(*variables: str) -> str:
+    """Return the sentence of the help about the secrets that a command reads."""
+    return f"Secrets are environment variables only: {', '.join(variables)}."
+
+
+EPILOG = secrets_line(*(row.variable for row in TABLE if row.secret))
 
 
 def server_parser() -> argparse.ArgumentParser:

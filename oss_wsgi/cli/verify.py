@@ -25,7 +25,7 @@ from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback_guard import CallbackGuard
 from ..wsgi.environ import request_target
-from .options import EPILOG, add_settings, environ_of, settings_of
+from .options import add_settings, environ_of, secrets_line, settings_of
 from .terminal import MisuseError, coloured, plain, read_input, waiting
 
 _MAX_INPUT = 1024 * 1024
@@ -43,7 +43,8 @@ def add(subparsers: Any) -> None:
         description="Say whether a captured callback is from OSS, or why not. The input is JSON with target, headers "
         "and body, as CallbackRecorder writes it, or a raw HTTP request. If OSS_TICKET_SECRET is set, the ticket in "
         "the callback is checked too.",
-        epilog=f"Example: oss-wsgi verify callback.json, or oss-wsgi verify < request.txt. {EPILOG}",
+        epilog="Example: oss-wsgi verify callback.json, or oss-wsgi verify < request.txt. "
+        f"{secrets_line('OSS_TICKET_SECRET')}",
     )
     parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
