@@ -167,9 +167,12 @@ def code_lines(language: str, text: str) -> list[str]:
 
 
 def is_translated_line(english: str, chinese: str) -> bool:
-    """Return whether two lines differ only in text that people read: text between two marks with Chinese characters."""
+    """Return whether two lines differ only in text that people read: text between two marks with Chinese characters.
+
+    An English apostrophe before an s is no mark.
+    """
     pieces = re.split("([\"'<>{}`]|  +)", chinese)
-    pattern = "".join("[^\"'<>{}`]+" if HAN.search(piece) else re.escape(piece) for piece in pieces)
+    pattern = "".join("(?:[^\"'<>{}`]|(?<=[a-z])'s\\b)+" if HAN.search(piece) else re.escape(piece) for piece in pieces)
     return re.fullmatch(pattern, english) is not None
 
 

@@ -164,6 +164,12 @@ def test_the_command_leads_links_to_the_chinese_page(pair: tuple[Path, Path]) ->
     assert "(../b.md#more)" in with_links(page)
 
 
+def test_an_apostrophe_does_not_end_a_text() -> None:
+    assert chinese.is_translated_line("a.py  reads the body's members, asks `f`", "a.py  读取请求体的成员，询问 `f`")
+    assert not chinese.is_translated_line("save('it', 'so')", "save('它')")
+    assert not chinese.is_translated_line("save(a's', b)", "save(保存)")
+
+
 @pytest.mark.parametrize(
     ("language", "comment"), [("python", "# told"), ("ini", "; told"), ("js", "// told"), ("js", "/** told: `a` */")]
 )
