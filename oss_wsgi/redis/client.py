@@ -91,11 +91,13 @@ class RedisServer(ForkAware):
     @property
     def client(self) -> Any:
         """The client of redis-py."""
-        if self._client is None:
+        client = self._client  # read once: another thread may close the server
+        if client is None:
             with self._lock:
                 if self._client is None:
                     self._client = self._connect()
-        return self._client
+                client = self._client
+        return client
 
     @property
     def patience(self) -> float:
