@@ -1,7 +1,7 @@
 """The interface of ledgers, and the algorithm by which our ledgers handle each upload once.
 
     run_once(identity, handle)
-      1 gate      in this process: who may handle, who waits, who is refused
+      1 gate      in this process: which call may handle, waits, or is refused
       2 lock      among processes: one lock, which ends when its process dies
       3 find      the stored response, or why the upload is refused
       4 handle    in the store's transaction, if it has one
@@ -36,12 +36,12 @@ _SHARE_OF_GATE = 0.9
 class UploadIdentity(NamedTuple):
     """The identity of an upload: callbacks with the same ticket, object and ETag report the same upload.
 
-    ``ticket`` is the ticket's ID. The others are not part of the identity:
+    ``ticket`` is the ticket's ID. The fields below are not part of the identity:
 
     - ``expires``: the Unix seconds after which the ticket is refused, so the upload need not be remembered any longer
       (``SteadyTime`` says how much longer a ledger remembers it).
-    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it cannot be an upload of the ticket. It
-      is always True for an upload that was found in the bucket.
+    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of the object cannot be an upload of the
+      ticket. An upload that was found in the bucket always has True.
     - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 if the form names its
       object, ``Grant.max_objects`` if it names a prefix.
     - ``may_wait``: False for a browser's request, which the browser repeats by itself: instead of waiting for another
@@ -81,8 +81,8 @@ class Ledger(Protocol):
         """Return the stored response of an upload, or call ``handle(transaction)`` and return its response.
 
         ``transaction`` is None, or a transaction that commits the handler's work and the stored response together. A
-        ledger with a transaction rolls it back after an exception and after any response but 2xx. It calls ``handle``
-        again when another transaction has won, so the returned response may differ from that of the last call.
+        ledger rolls its transaction back after an exception and after any response but 2xx. It calls ``handle`` again
+        when another transaction has won, so the returned response may differ from that of the last call.
 
         A 2xx response is stored at least until ``identity.expires``, even if the clock jumps and comes back. After any
         other response, and after an exception, the upload counts as not handled, and the next call handles it again. A
@@ -99,10 +99,10 @@ class Ledger(Protocol):
 
         Without ``identity.may_wait`` a call that would wait for another one raises ``ledger_busy`` at once.
 
-        Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
-        with ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot be used (``ledger_unavailable``), or
-        when another call takes too long or too many calls wait already (``ledger_busy``); and whatever ``handle``
-        raises, including SystemExit.
+        Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or, with
+        ``forbid_overwrite``, for another ETag of the object; LedgerUnavailableError when the ledger cannot be used
+        (``ledger_unavailable``), or when another call takes too long or too many calls wait already (``ledger_busy``);
+        and any exception of ``handle``, including SystemExit.
         """
         ...
 
@@ -167,7 +167,7 @@ IN_LOOP = -1.0
 
 
 class Pending(ABC):
-    """A response that is being stored. Nobody may get it until it is durable."""
+    """A response that is being stored. Nobody may get the response until it is durable."""
 
     __slots__ = ()
 
@@ -175,7 +175,7 @@ class Pending(ABC):
     def settle(self, wake: Callable[[], None]) -> bool:
         """Return True if storing has succeeded or failed by now; store the response now if that takes no time.
 
-        After False, any thread calls ``wake`` once that is decided; ``wake`` may also be called after True.
+        After False, any thread calls ``wake`` once storing has succeeded or failed; this may happen after True too.
         """
 
     @abstractmethod
@@ -196,10 +196,10 @@ class Claim(ABC):
 
     @abstractmethod
     def store(self, response: StoredResponse) -> StoredResponse:
-        """Store a response durably, and return the stored one. Raises LedgerUnavailableError if that is uncertain."""
+        """Store a response durably, and return the stored one. Raises LedgerUnavailableError if it may be missing."""
 
     def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
-        """Begin to store a response, which calls ``end`` by itself; only ``LoopLedger.begin_once`` needs this."""
+        """Begin to store a response; the store itself calls ``end``. Only ``LoopLedger.begin_once`` needs this."""
         raise NotImplementedError
 
     @abstractmethod
@@ -320,7 +320,7 @@ class LoopLedger(OnceLedger):
     """A ledger that a server's loop may call: it waits for no other host, and for a disk only to store a response."""
 
     def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
-        """Do what ``run_once`` does, but without waiting; return None, with nothing done, if that has to wait.
+        """Do what ``run_once`` does, but without waiting; return None, with nothing done, if it would have to wait.
 
         If the response is pending, the caller must settle it; the upload stays locked until then.
         """

@@ -34,7 +34,7 @@ class MemoryLedger(LoopLedger):
     A response is removed when its ticket has expired, as ``SteadyTime`` describes: a clock that jumps removes nothing.
     With more than ``max_uploads`` responses, or more than ``max_bytes`` in their bodies, the responses that expire
     soonest are removed earlier. If the ticket of such a response is still valid, its upload can be handled a second
-    time, so the log warns once. Notes have a room of their own: with more than ``max_notes``, some are removed earlier.
+    time, so the log warns once. Notes count separately: with more than ``max_notes``, some are removed earlier.
 
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for a call that handles the same upload, or another upload of a
@@ -62,7 +62,7 @@ class MemoryLedger(LoopLedger):
         self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
         self._texts: dict[str, str] = {}
-        # The digests of notes, by the hours at whose end their ``expires`` and their steady time have passed.
+        # The digests of notes, by two hours: ``expires`` passes in one, the steady time of the note in the other.
         self._notes: dict[tuple[int, int], set[bytes]] = {}
         self._time: SteadyTime | None = None
         self._count = 0

@@ -1,4 +1,4 @@
-"""Where a ledger is: what two processes compare to find out whether they share it."""
+"""The place of a ledger, which two processes compare to find out whether they share the ledger."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "redis": 6379}
 
 
 class Place(NamedTuple):
-    """Where a ledger is.
+    """The place of a ledger.
 
     :ivar name: the same in all processes that share the ledger; has neither user nor password.
-    :ivar is_of_one_machine: whether no process of another machine can share it.
+    :ivar is_of_one_machine: whether only processes of one machine can share the ledger.
     """
 
     name: str

@@ -16,13 +16,13 @@ _FILES = 1024
 class FileLocks:
     """Locks of files in the folder ``<path>s``. There are few files, so different uploads may wait for each other.
 
-    :param path: that of the ledger, and ``-lock``.
+    :param path: the ledger's path and ``-lock``.
     """
 
     def __init__(self, path: str) -> None:
         self._ledger, self._folder = path.removesuffix("-lock"), f"{path}s"
         self._held: dict[int, int] = {}
-        #: Held by each call, and during a fork.
+        #: Each call holds this lock, and so does a fork.
         self.mutex = threading.RLock()
         self._make_folder()
 
@@ -34,7 +34,7 @@ class FileLocks:
         """Lock a place; return False if another call or process holds it."""
         self._make_folder()
         path = os.path.join(self._folder, f"{place:04}")
-        with self.mutex:  # a child closes only what is in `_held`
+        with self.mutex:  # a child closes only the files in `_held`
             while True:
                 descriptor = open_private(path, os.O_RDWR | os.O_CREAT, like=self._folder)
                 try:
@@ -57,7 +57,7 @@ class FileLocks:
 
     def unlock(self, place: int) -> None:
         """Unlock a place."""
-        with self.mutex:  # until the file is closed: a child that inherits it would keep the lock
+        with self.mutex:  # held until the file is closed: a child that inherits the file would keep its lock
             descriptor = self._held.pop(place, -1)
             if descriptor >= 0:
                 os.close(descriptor)

@@ -44,7 +44,7 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.2
 log = logging.getLogger(__name__)
 
 # KEYS: the lock; the ticket's hash of 'r' and pair -> response, 'o' and object -> '', 'n' -> how many objects have a
-# response. The lock need not reach a disk or a replica: it may end with its server, as it ends with its holder.
+# response. The lock need not reach a disk or a replica: a lock may end with its server, as well as with its holder.
 _LOCK = Script.of(
     """
 local pair, object, token, lease = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -61,7 +61,7 @@ return false
 
 #: How many hashes of counts the server sums up before it answers others again.
 _COUNTED_AT_ONCE = 4
-# A hash has a value for each hour of OSS_LEDGER_KEEP; to read them all here would hold up the process's other threads.
+# A hash has a value for each hour of OSS_LEDGER_KEEP; reading all values here would hold up the process's threads.
 _SUM = """
 local sum = 0
 for _, count in ipairs(redis.call('HVALS', KEYS[1])) do sum = sum + count end
@@ -70,7 +70,7 @@ return sum
 
 _LOOK = Script.of("return redis.call('HGET', KEYS[1], 'r' .. ARGV[1])")
 
-# For scripts that store something: for how many seconds it is kept.
+# `life` returns for how many seconds a script keeps an entry; `keep` makes a key live at least that long.
 _LIFE = f"""
 local now = redis.call('TIME')[1]
 local function life(expires) return math.max(0, expires - now) + {MARGIN} end
@@ -94,8 +94,8 @@ local function mark(key, counts, ticket, expires)
 end
 """
 
-# The handler has run, so this must not fail for memory: that is asked only before a script's first write, and the first
-# one here needs none. A lock that has expired still counts if no object of the ticket was stored meanwhile.
+# The handler has run, so this must not fail when memory is full. Redis checks memory only before a script's first
+# write, which needs none here. An expired lock still counts if no object of the ticket was stored meanwhile.
 _STORE = Script.of(
     f"""{_MARKING}
 local pair, object, token, response, expires, count, ticket = unpack(ARGV)
@@ -153,12 +153,12 @@ class RedisLedger(OnceLedger):
         ``redis.Redis`` or ``redis.RedisCluster`` of the application's own, which stays open. A URL may end in
         ``?wait_for_sync=off`` or ``?prefix=NAME``.
     :param clock: not used; accepted because other ledgers need one.
-    :param prefix: begins the names of all keys. Applications that share a server have different ones.
+    :param prefix: begins the names of all keys. Applications that share a server need different prefixes.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger.
     :param lease: seconds after which a lock ends; one thread in each process renews the locks of running calls.
     :param wait_for_sync: return only when the response is on the server's disk, if the server has WAITAOF (Redis 7.2,
         Valkey) and ``appendonly``. With ``appendfsync everysec`` an upload then takes up to a second longer; with
-        ``always`` it costs nothing.
+        ``always`` it takes no longer.
 
     Raises SettingsError for a URL or a server that cannot be used, or one that evicts keys.
     """
@@ -239,7 +239,7 @@ class RedisLedger(OnceLedger):
             for mark in {digest(*pair) for pair in pairs}:
                 by_slot.setdefault(mark[:1] if is_cluster else b"", []).append(self._mark(mark))
             for keys in by_slot.values():
-                if is_cluster:  # to wait for the disk at each slot would take minutes
+                if is_cluster:  # waiting for the disk at each slot would take minutes
                     self._server.run(_NOTE, keys, (expires,))
                 else:
                     self._write(_NOTE, keys, (expires,), f"{len(keys)} notes")
@@ -317,7 +317,7 @@ class RedisLedger(OnceLedger):
     def _renew_in_child(self) -> None:
         self._leases.reset()
 
-    # What a claim does.
+    # Claims.
 
     def _write(self, script: Script, keys: list[str], arguments: tuple[str | bytes | int, ...], what: str) -> Any:
         """Run a script, and wait for the disk if so configured; log if ``what`` has not reached the disk in time."""
@@ -333,7 +333,7 @@ class RedisLedger(OnceLedger):
         return answer
 
     def _unlock(self, lock: _Lock, what: str) -> None:
-        """Delete a lock; if that fails, it ends with its lease."""
+        """Delete a lock; if that fails, the lock ends with its lease."""
         try:
             self._server.run(_UNLOCK, [lock.key], [lock.token])
         except server_errors() as error:
@@ -365,7 +365,7 @@ class RedisLedger(OnceLedger):
     def _unavailable(self, error: Exception) -> LedgerUnavailableError:
         return LedgerUnavailableError("ledger_unavailable", f"the ledger {self.url}: {self._server.message(error)}")
 
-    # What the server must be.
+    # Requirements for the server.
 
     def _check_policy(self) -> None:
         """Raise SettingsError if the server evicts keys when its memory is full."""
@@ -458,7 +458,7 @@ class _RedisClaim(Claim):
             server.run(_STORE, self._keys, (self._pair, self._object, self._lock.token, b"", 0, "0", b""))
         finally:
             server.client.delete(*self._keys)
-        server.client.hdel(self._keys[1], "n")  # storing needs this right too, but only once counts are forgotten
+        server.client.hdel(self._keys[1], "n")  # storing needs this right only when it deletes old counts
 
     def store(self, response: StoredResponse) -> StoredResponse:
         ledger, identity = self._ledger, self._identity
@@ -525,7 +525,7 @@ class _Leases:
             return [lock for lock in self._held.values() if lock.is_of_sweep]
 
     def close(self) -> None:
-        """End the thread; while locks are held it runs on, and ends after them."""
+        """End the thread as soon as no locks are held."""
         with self._lock:
             thread = None if self._held else self._thread
             self._wake.set()

@@ -56,7 +56,7 @@ class SQLLedger(TransactionalLedger):
         URL of SQLAlchemy, as a text or as its URL; or an Engine.
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. MySQL counts whole seconds.
-    :param threads: for how many threads there are connections, beside three for sweeps; more threads wait for one.
+    :param threads: how many threads have a connection each, beside three for sweeps; more threads wait for one.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class SQLLedger(TransactionalLedger):
     def _renew_in_child(self) -> None:
         super()._renew_in_child()
         if self._engine is not None:
-            # To drop the parent's sessions takes a lock of their pool, which a thread of the parent may have held.
+            # Dropping the parent's sessions takes their pool's lock, which a thread of the parent may have held.
             inherited.append(self._idle)
             self._idle = IdleSessions(self._clock)
             self._watch.reset()
@@ -189,7 +189,7 @@ class SQLLedger(TransactionalLedger):
             # An application's engine sets up its sessions only through a Connection.
             taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
         except Exception as error:
-            # A pooled connection was cut, perhaps as all others; or else a new one was refused.
+            # Either a pooled connection was cut, and all others may be cut too, or a new connection was refused.
             was_cut = meaning_of(error) is Meaning.UNAVAILABLE and getattr(error, "connection_invalidated", True)
             if was_cut and not self._is_ours:
                 self._dispose()
@@ -227,7 +227,7 @@ class _SQLAlchemyTransaction(SharedTransaction):
         self._info[_SHARED] = self
 
     def before_handler(self) -> None:
-        """Do what every shared transaction does. Raises SettingsError if the claim was committed by itself."""
+        """Do what every shared transaction does. Raises SettingsError if the connection has committed the claim."""
         driver: Any = self._connection.connection.driver_connection
         if self.statements.family == "sqlite" and not driver.in_transaction:
             raise SettingsError(AUTOCOMMIT)  # SQLite alone would begin a transaction with the savepoint
@@ -281,7 +281,7 @@ def _connection_of(handed: Any) -> Connection:
     if isinstance(handed, Connection):
         return handed
     connection = getattr(handed, "connection", None)
-    # A SessionTransaction, which Session.begin yields, has neither of them.
+    # A SessionTransaction, which Session.begin yields, has neither attribute.
     found = connection() if callable(connection) and hasattr(handed, "in_transaction") else None
     if not isinstance(found, Connection):
         raise TypeError(

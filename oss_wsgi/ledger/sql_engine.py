@@ -133,7 +133,7 @@ def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
         if driver == "psycopg":
             arguments["prepare_threshold"] = None  # until the session has proved not to be a pooler's
     elif driver == "pymysql":
-        # A statement may wait for a lock, and for nothing longer: after that the server is gone.
+        # A statement may take as long as it may wait for a lock; after that the server counts as gone.
         timeouts = dict.fromkeys(("read_timeout", "write_timeout"), math.ceil(wait_timeout) + 1)
         arguments = {"connect_timeout": seconds, **timeouts}
     return {name: value for name, value in arguments.items() if name not in url.query}

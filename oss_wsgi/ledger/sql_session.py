@@ -1,4 +1,4 @@
-"""The ledger's own transactions on a driver's connection, within a time limit; on psycopg's in few calls."""
+"""The ledger's own transactions on a driver's connection, within a time limit; with psycopg they take few calls."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class OwnTransaction(Transaction):
 
     :param taken: SQLAlchemy's connection, which ``close`` gives back to its pool.
     :param driver: the driver's connection in it.
-    :param idle: where the session waits for the next transaction; without it, it goes back to the pool.
-    :param on_cut: called when the connection is broken, because the others may be broken too.
+    :param idle: where the session waits for the next transaction; if None, the session goes back to the pool.
+    :param on_cut: called when the connection is broken, because other connections may be broken too.
     :param wait_timeout: seconds for which a statement waits for the server at most.
     """
 
@@ -69,7 +69,7 @@ class OwnTransaction(Transaction):
         self._info = taken.info
         self._driver = driver
         self._cursor = self._driver.cursor()
-        #: Calls the driver, for at most so many seconds.
+        #: Calls a function of the driver, for at most the given seconds.
         self._limited = partial(unlimited if watch is None else watch.limited, driver)
         self.begin()
 
@@ -108,7 +108,7 @@ class OwnTransaction(Transaction):
         self._give_back()
 
     def roll_back(self, error: BaseException | None) -> None:
-        """Roll back, and give the connection back; if it is broken, close it and the pool's others."""
+        """Roll back, and give the connection back; close a broken connection and the pool's others."""
         if not self._is_open:
             return
         try:
@@ -132,7 +132,7 @@ class OwnTransaction(Transaction):
 
 
 class LibpqTransaction(OwnTransaction):
-    """Transactions by libpq itself: with psycopg's cursors a call takes twice the CPU time, by SQLAlchemy three times.
+    """Transactions by libpq itself: psycopg's cursors take twice its CPU time for a call, SQLAlchemy three times.
 
     PyMySQL's cursors take a sixth more than the calls below them, so it has no class of its own.
     A pooler's session gets no prepared statements: other clients use it too.
@@ -156,7 +156,7 @@ class LibpqTransaction(OwnTransaction):
         return _rows(self._limited(self._patience, self._libpq.exec_params, *arguments))
 
     def lock(self, key: Mapping[str, Any]) -> bool:
-        """Lock the row of an upload; return whether it is new. The statement, if it is prepared, begins by itself."""
+        """Lock the row of an upload; return whether it is new. A prepared statement is sent together with BEGIN."""
         if not self._may_prepare:
             return super().lock(key)
         text = self._executing(self.statements.claim, key)
@@ -182,7 +182,7 @@ class LibpqTransaction(OwnTransaction):
         return _checked(self._limited(self._patience, self._libpq.exec_, text.encode()))
 
     def _executing(self, statement: Statement, parameters: Mapping[str, Any]) -> str:
-        """Return the text that executes a prepared statement; prepare the statement if it is not."""
+        """Return the text that executes a prepared statement; prepare the statement before its first use."""
         name = self._names.get(statement.text)
         if name is None:
             name = f"oss_wsgi_{next(_NUMBERS)}"  # never used before, not even by a call that was interrupted here
@@ -240,23 +240,23 @@ def own_transaction(driver: str) -> type[OwnTransaction]:
 class IdleSessions:
     """The sessions that wait for their next transaction, the last used first.
 
-    SQLAlchemy's pool makes them and limits their number. To take one from the pool for each call costs a fifth of the
-    call's CPU time, and 32 threads wait for each other there.
+    SQLAlchemy's pool makes them and limits their number. Taking a session from the pool for each call costs a fifth of
+    the call's CPU time, and 32 threads wait for each other there.
 
     :param clock: returns seconds. A session that has waited for an hour leaves, and the pool replaces its connection:
-        something on the way may have dropped it without a word.
+        a device on the way may have dropped the connection silently.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._sessions: deque[OwnTransaction] = deque()
         self._lock = threading.Lock()
-        #: How many calls ask the pool, which may have no connection before a session leaves.
+        #: How many calls wait for the pool, which may have no connection until a session leaves.
         self._asking = 0
         self._is_closed = False
 
     def take(self, connect: Callable[[], OwnTransaction]) -> OwnTransaction:
-        """Return a session that has begun a transaction; ``connect`` makes one where none is idle."""
+        """Return a session that has begun a transaction; ``connect`` makes a session if none is idle."""
         while (session := self._popped()) is not None and abs(self._clock() - session.idle_since) > RECYCLE_SECONDS:
             session.leave()
         if session is None:
@@ -305,7 +305,7 @@ class Watch:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all statements and the thread, in a forked child: they are the parent's."""
+        """Forget all statements and the thread, in a forked child: they belong to the parent."""
         self._ticks = 0
         self._running: dict[Any, int] = {}
         self._ended = threading.Event()
@@ -315,7 +315,7 @@ class Watch:
 
     def limited(self, connection: Any, seconds: int, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call ``act``, and cut the driver's connection if that takes longer than ``seconds``, exact to a second."""
-        if not hasattr(connection, "fileno"):  # PyMySQL's
+        if not hasattr(connection, "fileno"):  # a connection of PyMySQL
             return act(*arguments)
         self._running[connection] = self._ticks + seconds + 1
         if self._thread is None:
@@ -339,6 +339,6 @@ class Watch:
                 if self._ticks > last and self._running.get(connection) == last:
                     self._running.pop(connection, None)
                     with suppress(Exception):
-                        self.cut.append(connection.info.backend_pid)  # before the call ends, and with it the session
+                        self.cut.append(connection.info.backend_pid)  # the call's end will end the session too
                     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
                         duplicate.shutdown(socket.SHUT_RDWR)

@@ -6,8 +6,8 @@ for a ticket that is valid for one object, else a hash of the object; its ``turn
 each claim. The rows of ``oss_wsgi_answers``:
 
 ``ticket``, ``upload``
-    The key. It is in the order of time, because tickets begin with their expiry. ``upload`` is a hash of object and
-    ETag, by which a sweep finds handled uploads.
+    The key, ordered by time because tickets begin with their expiry. ``upload`` is a hash of object and ETag, by which
+    a sweep finds handled uploads.
 ``expires``, ``forget_after``
     In Unix seconds by the caller's and by the database's clock: a row is deleted when both have passed.
 """
@@ -98,7 +98,7 @@ answers = Table(
     Column("forget_after", BigInteger, nullable=False),
     Column("status", _bytes(1024), nullable=False),
     Column("content_type", _bytes(4096), nullable=False),
-    Column("body", _many_bytes(), quote=True, nullable=False),  # a keyword where MariaDB speaks as Oracle does
+    Column("body", _many_bytes(), quote=True, nullable=False),  # BODY is a keyword in MariaDB's Oracle mode
     Index("oss_wsgi_answers_upload", "upload"),
     Index("oss_wsgi_answers_forget_after", "forget_after"),
     **_INNODB,
@@ -197,7 +197,7 @@ class Statement(NamedTuple):
     constants: Mapping[str, Any]
     returns_rows: bool
     #: For a statement that each upload runs in PostgreSQL: the values for EXECUTE as a text for str.format, and the
-    #: parameters that it takes.
+    #: parameters that the text takes.
     template: str = ""
     of_bytes: Callable[[Mapping[str, Any]], tuple[bytes, ...]] = _ordered(())
     of_numbers: Callable[[Mapping[str, Any]], tuple[int, ...]] = _ordered(())
@@ -207,7 +207,7 @@ class Statement(NamedTuple):
         return self.ordered({**self.constants, **parameters} if self.constants else parameters)
 
     def filled(self, parameters: Mapping[str, Any]) -> str:
-        """Return the template with the parameters in it, which is faster than what psycopg does."""
+        """Return the template with the parameters in it; this is faster than psycopg's way."""
         return self.template.format(*map(bytes.hex, self.of_bytes(parameters)), *self.of_numbers(parameters))
 
     @classmethod
@@ -332,7 +332,7 @@ class Statements:
         return self.compiled(free.with_for_update(skip_locked=True))
 
     def delete_locks(self, keys: Collection[Sequence[Any]]) -> Statement:
-        """Delete the locks with the given keys, but none of a ticket with a response: without it that seems new."""
+        """Delete the locks with the given keys, but none of a ticket with a response: its uploads would seem new."""
         is_used = select(answers.c.ticket).where(answers.c.ticket == tickets.c.ticket).exists()
         return self.compiled(delete(tickets).where(tuple_(*tickets.primary_key).in_(list(keys)), ~is_used))
 

@@ -76,7 +76,7 @@ _COUNT_OBJECT = """
 INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES (?, 'objects', 1, ?, ?)
 ON CONFLICT (ticket, name) DO UPDATE SET value = value + 1, forget_after = max(forget_after, excluded.forget_after)
 """
-# Notes of pairs stand beside those of tickets, under a number, which is no ticket's ID.
+# Notes of pairs are in the same table as notes of tickets: their ticket is 0, which is no ticket's ID.
 _NOTE = """
 INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES (0, ?, NULL, ?, ?)
 ON CONFLICT (ticket, name) DO UPDATE SET expires = max(expires, excluded.expires),
@@ -107,17 +107,17 @@ _TICKET_ID = re.compile("[0-9a-f]{32}")
 _LOCK_PAUSE = 0.005
 #: Seconds for which even a call that must not wait for others waits for the file, because each commit locks it briefly.
 _LEAST_PATIENCE = 0.2
-#: Seconds after which a commit looks at the clock again; if nothing is stored, a call does so before its handler.
+#: Seconds after which a commit looks at the clock again; if nothing is stored, a call looks before its handler.
 _LOOK_SECONDS = 10
 #: How many expired rows a commit deletes, and how many more for each response, while some are left.
 _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
-#: Bytes that a probe writes. With fewer free bytes on the disk than the second, each call writes a probe before its
-#: handler, and a log longer than the third is cut after a commit.
+#: Bytes that a probe writes. While the disk has fewer free bytes than the second number, each call writes a probe
+#: before its handler, and a commit then cuts a log that is longer than the third number.
 _PROBE_BYTES, _PLENTY_BYTES, _LONG_LOG_BYTES = 16_384, 16 * 1024 * 1024, 1024 * 1024
 #: Bytes that a response, beside its body, or a note writes to the log, rounded up: pages of its table and its indexes.
 _ROW_BYTES = 32_768
-#: A loop commits by itself while a commit takes fewer seconds than the first; the second is its wait for other
-#: processes.
+#: A loop commits by itself while a commit takes at most the first number of seconds; it waits for other processes for
+#: at most the second.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
 #: After this many responses a thread writes the log to the tables, so that no loop has to.
 _CHECKPOINT_EVERY = 3_000
@@ -151,7 +151,7 @@ class SQLiteLedger(LoopLedger):
     ) -> None:
         self._clock = clock
         try:
-            self._path = Path(real_path(path))  # by another name there would be another file of locks
+            self._path = Path(real_path(path))  # another name of the file would have another file of locks
             make_file(self._path)
             self._writer = _Connection(self._path, 0.0)
             self._reader = _Connection(self._path, BUSY_SECONDS)
@@ -180,7 +180,7 @@ class SQLiteLedger(LoopLedger):
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
         self._is_proven = False
-        # The free bytes at the last look at the disk, without what was written since; and the time of that look.
+        # The free bytes at the last look at the disk, less the bytes written since; and the time of that look.
         self._free, self._looked_at = 0.0, 0.0
         self._is_behind = False
         self._commit_seconds = 0.0
@@ -280,7 +280,7 @@ class SQLiteLedger(LoopLedger):
         return _SQLiteClaim(self, identity, place, found)
 
     def _wait_for(self, place: int, patience: float) -> None:
-        """Lock what another call has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
+        """Lock a place after another call; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
         if patience <= 0:
             raise busy_error()
         for _ in range(math.ceil(patience / _LOCK_PAUSE)):
@@ -305,7 +305,7 @@ class SQLiteLedger(LoopLedger):
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
-        # A commit, too, takes the turn while it has the writer.
+        # A commit takes these locks in the same order: first the writer, then the turn.
         with self._writer.paused(), self._reader.paused(), self._long_reader.paused(), self._turn, self._locks.mutex:
             yield
 
@@ -318,9 +318,9 @@ class SQLiteLedger(LoopLedger):
     # Reading.
 
     def _read(self, first: _Connection, work: Callable[[sqlite3.Connection], T], *, in_loop: bool = False) -> T:
-        """Return what ``work`` reads: all rows, as a snapshot that stays open keeps the log out of the tables.
+        """Return what ``work`` reads; it must read all rows, because an open snapshot keeps the log out of the tables.
 
-        If nobody uses the connection ``first``, that one reads. In a server's loop raises LedgerUnavailableError
+        Use the connection ``first`` if nobody else does. In a server's loop raises LedgerUnavailableError
         (``ledger_busy``) if both connections are in use.
         """
         if first.acquire(blocking=False):
@@ -373,7 +373,7 @@ class SQLiteLedger(LoopLedger):
         if not self._probing.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
-            if not self._is_proven or self._is_due():  # one probe is enough for all that waited for it
+            if not self._is_proven or self._is_due():  # one probe is enough for all waiting calls
                 with self._writing(seconds):
                     pass
         finally:
@@ -382,7 +382,7 @@ class SQLiteLedger(LoopLedger):
     @contextmanager
     def _writing(self, seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
         """Commit what the with block does; LedgerUnavailableError if that fails, or others write for ``seconds``."""
-        # The limit is for all: without it each thread would wait in vain for another process, one after the other.
+        # Limit this wait too: otherwise the threads would wait for another process one after the other, in vain.
         if not self._writer.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
@@ -422,8 +422,8 @@ class SQLiteLedger(LoopLedger):
     def _is_short_of_space(self) -> bool:
         """Return whether the disk is nearly full.
 
-        The disk is asked once a second, and each time after a failure or while little is left: by the last look, less
-        what was written since.
+        Ask the disk once a second, and at each call after a failure or while few bytes are left: those of the last
+        look, less the bytes written since.
         """
         now = self._clock()
         if not self._is_proven or self._free < _PLENTY_BYTES or not -1 < now - self._looked_at < 1:
@@ -431,7 +431,7 @@ class SQLiteLedger(LoopLedger):
         return self._free < _PLENTY_BYTES
 
     def _must_cut_log(self) -> bool:
-        """Return whether the log is long and the disk so full that the log may soon not go into the tables."""
+        """Return whether the log is long and the disk so full that the log may soon not fit into the tables."""
         with suppress(OSError):
             return self._is_short_of_space() and os.path.getsize(f"{self._path}-wal") > _LONG_LOG_BYTES
         return False
@@ -482,7 +482,7 @@ class SQLiteLedger(LoopLedger):
         if must_wait:
             try:
                 turn.acquire()
-            except BaseException:  # of a signal's handler
+            except BaseException:  # raised by a signal's handler
                 self._withdraw(claim)
                 raise
         if not claim.is_done:
@@ -491,7 +491,7 @@ class SQLiteLedger(LoopLedger):
     def _commit_waiting(self, seconds: float | None = None) -> None:
         """Commit all queued responses, and let a thread that has queued one meanwhile commit next.
 
-        If that would take a wait of more than ``seconds``, leave all of it to a thread.
+        If committing would have to wait for more than ``seconds``, leave it to a thread.
         """
         has_lock, batch = False, list[_SQLiteClaim]()
         try:
@@ -500,7 +500,7 @@ class SQLiteLedger(LoopLedger):
                 connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
                 batch = self._take()
                 self._store(connection, batch)
-                if seconds is None:  # else it would hold up a loop
+                if seconds is None:  # cutting the log would hold up a loop
                     self._cut_log(connection)
             elif seconds is None:  # without a time-out, only a call of this very thread can be in the way
                 batch = self._take()
@@ -510,7 +510,7 @@ class SQLiteLedger(LoopLedger):
                 self._writer.close()
                 batch = self._take()
                 self._fail(batch, error)
-        except BaseException as error:  # of a signal's handler
+        except BaseException as error:  # raised by a signal's handler
             batch = batch or self._take()
             self._fail([claim for claim in batch if claim.error is None], error)
             raise
@@ -644,7 +644,7 @@ class _Connection:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Wait as ``threading.Lock.acquire`` does; return False if another call has the connection.
 
-        Return False at once if that is the call which the handler of a signal, the caller, has interrupted.
+        Return False at once if the caller is a signal's handler that has interrupted that very call.
         """
         if not self._lock.acquire(blocking, timeout):
             return False
@@ -695,7 +695,7 @@ class _Connection:
             yield
 
     def renew_in_child(self) -> None:
-        """Make a new lock. If a connection is still open, do not use the file: SQLite would share its locks."""
+        """Make a new lock. Do not use the file if a connection was inherited: SQLite would share the parent's locks."""
         self._lock, self._is_acquired = threading.RLock(), False
         if self._connection is not None:
             inherited.append(self._connection)
@@ -770,8 +770,8 @@ class _SQLiteClaim(Claim, Pending):
 class ByteLocks:
     """Locks of bytes in the file ``path``: open file description locks, which all threads of a process share.
 
-    ``lockf`` is no alternative: two ledgers of one process would share its locks, and lose them whenever any descriptor
-    of the file is closed.
+    ``lockf`` is no alternative: two ledgers of one process would share their locks, and lose all of them whenever any
+    descriptor of the file is closed.
     """
 
     def __init__(self, path: str) -> None:
@@ -779,7 +779,7 @@ class ByteLocks:
         self._descriptor = -1
         self._file = 0, 0
         self._held: set[int] = set()
-        #: Held by each call, and during a fork.
+        #: Each call holds this lock, and so does a fork.
         self.mutex = threading.RLock()
 
     def __del__(self) -> None:
@@ -793,7 +793,7 @@ class ByteLocks:
     def try_lock(self, place: int) -> bool:
         """Lock a byte; return False if another call or process holds it."""
         with self.mutex:
-            if place in self._held:  # two hashes are equal; the kernel would lock it twice and unlock it once
+            if place in self._held:  # two hashes are equal; the kernel would lock the byte twice and unlock it once
                 return False
             while True:
                 if self._descriptor < 0:

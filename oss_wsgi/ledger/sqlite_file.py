@@ -14,9 +14,9 @@ from ..private_file import check_private, narrow, open_private, sqlite_files
 _APPLICATION_ID = 0x6F737377  # "ossw"
 _VERSION = 1
 # `expires` is in the caller's Unix seconds, `forget_after` in the seconds of `steady_time`. A ticket of 32 hex digits
-# is stored as 16 bytes. `upload` is a hash of the object in its upper half and of the ETag in its lower one. Only its
-# index is not in the order of time; a sweep finds handled uploads by it. `notes` has the number of objects of a ticket
-# that is valid for several, and what was noted of pairs.
+# is stored as 16 bytes. `upload` is a hash of the object in its upper half and of the ETag in its lower one. Only this
+# column's index is not in the order of time; sweeps find handled uploads by that index. `notes` has the number of
+# objects of each ticket that is valid for several, and the notes of pairs.
 _SCHEMA = f"""
 CREATE TABLE answers (ticket NOT NULL, upload INTEGER NOT NULL, object TEXT NOT NULL, etag TEXT NOT NULL,
     status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, expires INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-"""A ledger whose claim is a row that its transaction has locked; the database ends it when its process dies."""
+"""A ledger whose claims are rows locked by transactions, which the database ends when their process dies."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so the handler's work and "
     "the upload's response cannot be stored together: give it an engine with another isolation level."
 )
-#: What is stored to try it; PostgreSQL would store a larger row elsewhere.
+#: The row that a probe stores; PostgreSQL would store a larger one elsewhere.
 _PROBE = {"status": b"", "content_type": b"", "body": bytes(1500)}
 
 
@@ -227,11 +227,11 @@ def _undo(transaction: Transaction) -> None:
 class TransactionalLedger(OnceLedger):
     """The base of the ledgers in SQL databases.
 
-    A claim inserts a row, or updates it if it exists. That locks the row, so that others wait for it, and shows whether
-    the database can store at all. A full disk may have room for this row alone, and a server that misses its standby
-    lets only a COMMIT wait. So two probes, one of them committed, come before a process's first upload and after each
-    failure. The transaction stays open while the handler runs, and stores the response. When a process dies, the
-    database itself ends its transaction; no clock is needed for that.
+    A claim inserts or updates a row. That locks the row, so that other claims wait, and shows whether the database can
+    store at all. A full disk may have room for this row alone, and a server that misses its standby lets only a COMMIT
+    wait. So a process stores two probes, and commits one of them, before its first upload and after each failure. The
+    transaction stays open while the handler runs, and stores the response. When a process dies, the database itself
+    ends its transaction; no clock is needed for that.
 
     A response is deleted when two conditions are met. The caller's clock is past its ``expires``. The database's clock
     has moved, since the response was stored, by the rest of the ticket's lifetime and 24 hours more. So a clock that is
@@ -315,7 +315,7 @@ class TransactionalLedger(OnceLedger):
                 transaction.roll_back(error)
                 raise
         except Exception as error:
-            # Another call's lock, unlike where the response is stored.
+            # Here BUSY means another call's lock, unlike in `_RowClaim.store`.
             if meaning_of(error) in (Meaning.BUSY, Meaning.WRITING):
                 raise (busy_error() if patience <= 0 else ledger_busy_error(self._wait_timeout)) from error
             self._judge(error)
@@ -329,18 +329,18 @@ class TransactionalLedger(OnceLedger):
         if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
             raise _AgainError(ledger_busy_error(self._wait_timeout)) from error
         unavailable = self._unavailable(error, doing)
-        # That the server has closed a pooled connection shows only at its first use, when nothing has happened yet.
+        # A pooled connection that the server has closed fails only at its first use, when nothing has happened yet.
         if meaning is Meaning.UNAVAILABLE and may_repeat:
             raise _AgainError(unavailable, was_cut=True) from error
         raise unavailable from error
 
     def _note_stored(self) -> None:
         self._is_proven = True
-        # Not by a count: a process that ends after a few uploads would never delete anything.
+        # Decide at random, not by a count: a process that ends after a few uploads would never delete anything.
         if random.random() * DELETE_EVERY < 1:  # noqa: S311
             self._must_delete = True
 
-    # What others ask.
+    # The ledger's other methods.
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes.
@@ -364,7 +364,7 @@ class TransactionalLedger(OnceLedger):
 
     def note(self, pairs: Iterable[tuple[str, str]], expires: int) -> None:
         """Note pairs of object and mark, as ``Ledger.note`` describes."""
-        marks = sorted({digest(*pair) for pair in pairs})  # in one order, or two that note at once wait for each other
+        marks = sorted({digest(*pair) for pair in pairs})  # in one order, or two calls at once would deadlock
         if not marks:
             return
         seconds = seconds_until(expires, self._clock())
@@ -399,7 +399,7 @@ class TransactionalLedger(OnceLedger):
             transaction.restore_wait()
 
         self._do(store, end=_undo)
-        self._do(save)  # where a standby is missing, a server may refuse nothing but keep a COMMIT waiting
+        self._do(save)  # a server without its standby may refuse nothing but keep a COMMIT waiting
         self._is_proven = True
 
     def __len__(self) -> int:
@@ -496,7 +496,7 @@ class TransactionalLedger(OnceLedger):
         finally:
             self._checking.release()
 
-    # What has expired.
+    # Expired rows.
 
     def _delete_quietly(self) -> None:
         """Delete some expired rows; only log an error, because the upload is handled."""
@@ -627,7 +627,7 @@ class _RowClaim(Claim):
                 if stored is None:
                     raise  # a deferred constraint of the handler's own tables
                 return stored  # the row of the lock was deleted by hand
-            is_locked = meaning_of(error) is Meaning.BUSY  # a table, by somebody else
+            is_locked = meaning_of(error) is Meaning.BUSY  # somebody else has locked the table
             doing = "did not store the response" if is_locked else "did not say whether it has stored the response"
             self._ledger._judge(error, doing, may_repeat=False)
         self._is_open = False

@@ -27,7 +27,7 @@ def check_ledger(text: str) -> None:
     """Raise ValueError, with neither user nor password, for a text that names no ledger."""
     match = _SCHEME.match(text)
     if match is None:
-        if _WITHOUT_SCHEME.match(text):  # as a path, it would be shown with its password
+        if _WITHOUT_SCHEME.match(text):  # a path would be shown, password included
             raise ValueError(
                 f"must be {_EXPECTED}, not one without its beginning; for a file of this name write ./ before it"
             )
