@@ -1,7 +1,7 @@
-"""What runs a WSGI application: `make_server` on waitress's parser, its limits and drain, several processes, signals.
+"""A server for WSGI applications: `make_server` on waitress's parser, limits, drain, several processes, signals.
 
-`make_server` runs waitress's parser and tasks under our own loop and threads, `supervisor` several processes of one
-command line, and `until_stopped` ends a program by signals. The options are in `cli/`, which calls this.
+`make_server` runs waitress's parser and tasks under our own loop and threads, `supervisor` runs several processes of
+one command line, and `until_stopped` ends a program by signals. The options are in `cli/`, which calls this.
 
 docs/serving.md says why there is a loop of our own, what it gains, and what to check when waitress makes a release.
 """
@@ -52,8 +52,8 @@ def make_server(
 ) -> Any:
     """Return a server for one listening socket or several.
 
-    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. It also
-    has ``drain(seconds, delay=0)``, which ends it in order, so that ``run()`` returns; a signal's handler may call it.
+    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. Its
+    ``drain(seconds, delay=0)`` ends it in order, so that ``run()`` returns; a signal's handler may call ``drain``.
 
     :param is_nonblocking: ``(method, path, headers) -> bool``: which requests ``app`` answers without waiting for a
         disk, a lock or another host. The I/O loop answers these itself; threads answer all others. ``path`` is decoded
@@ -61,19 +61,21 @@ def make_server(
     :param clock: gives seconds that never go back.
     :param owns_listeners: no other process has these sockets. Then ``drain`` refuses new connections a moment before
         it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
-    :param shares_listeners: other processes accept from these sockets at the same time. Then this one takes a few new
-        connections in a turn, and the next ones wake another process.
+    :param shares_listeners: other processes accept from these sockets at the same time. Then this process takes a few
+        new connections in a turn, and the next connections wake another process.
     :param share: what these processes know of each other, so that each gets its share of the connections.
     :param body_limit: ``(method, path) -> int | None``: how many bytes the body of a request to ``app`` may have, up to
-        1 MiB, or ``max_request_body_size`` if that is more. None: what the latter allows. By default the ``body_limit``
-        of ``app``, if it has one, as DirectUpload has. A body that comes with its header is left to ``app``.
+        1 MiB, or ``max_request_body_size`` if that is more. None: ``max_request_body_size``. By default the
+        ``body_limit`` of ``app``, if it has one, as DirectUpload has. ``app`` itself bounds a body that comes with its
+        header.
     :param is_callback: ``(method, path, headers) -> bool``, as for ``is_nonblocking``: which requests are callbacks of
-        OSS. They have a quarter more threads (at least one) than ``threads`` says, except beside a single one; so they
-        do not wait for other requests. By default the ``is_callback`` of ``app``, if it has one, as DirectUpload has.
+        OSS. A quarter as many threads as ``threads`` says, at least one, are added for callbacks alone, except to a
+        single thread; so callbacks do not wait for other requests. By default the ``is_callback`` of ``app``, if it has
+        one, as DirectUpload has.
     :param options: the fields of `bounds.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
-        ``write_timeout``, ``connections_per_address``, ``buffered_bytes``, ``file_bytes``), and waitress's own. Without
-        ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
-        one that is more than the descriptors allow is lowered, and the log says so. ``channel_timeout`` means
+        ``write_timeout``, ``connections_per_address``, ``buffered_bytes``, ``file_bytes``), and waitress's own. By
+        default ``connection_limit`` is what the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory
+        allow; a limit above what the descriptors allow is lowered, and the log says so. ``channel_timeout`` means
         ``idle_timeout``.
     """
     listeners = [listener] if isinstance(listener, socket.socket) else list(listener)
@@ -98,7 +100,7 @@ def make_server(
             log_untrusted=adj.log_untrusted_proxy_headers,
             logger=logging.getLogger("waitress"),
         )
-    # A body that is large goes to a temporary file, and so does a response.
+    # Large bodies go to temporary files, and so do large responses.
     spills = adj.max_request_body_size > adj.inbuf_overflow
     if "connection_limit" not in options:
         limit = default_connection_limit(1 + spills)
@@ -107,7 +109,7 @@ def make_server(
     else:
         limit = allowed_connection_limit(adj.connection_limit, 1 + spills)
     file_bytes = limits.file_bytes or (default_file_bytes() if spills else limits.buffered_bytes)
-    # Unread responses of all threads may fill at most half of the files.
+    # Unread responses of all threads may fill at most half of `file_bytes`.
     watermark = max(file_bytes // 2 // adj.threads, adj.outbuf_overflow)
     adj.outbuf_high_watermark = min(adj.outbuf_high_watermark, watermark)
     return Server(

@@ -20,10 +20,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Bodies(ForkAware):
     """The bodies of requests that arrive, wait for a thread, or are handled.
 
-    Their bounds are those of the server that `make_server` makes, for all applications and loops of the process
-    together. It counts what has arrived, until the request is answered. Beyond ``buffered_bytes`` bodies that still
-    arrive are given up: of the address that has most, the oldest first. A request whose body is complete is refused if
-    others that are complete hold too much.
+    Their bounds are those of `make_server`'s server, for all applications and loops of the process together. The bytes
+    that have arrived count until the request is answered. Beyond ``buffered_bytes``, unfinished bodies are given up:
+    the oldest ones of the address that has most go first. A request with a complete body is refused if other complete
+    bodies hold too much.
     """
 
     def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
@@ -40,7 +40,7 @@ class Bodies(ForkAware):
         self._counts: dict[Any, int] = {}
 
     def _renew_in_child(self) -> None:
-        self._forget()  # the loops that read them do not run here
+        self._forget()  # the loops that read the bodies do not run here
 
     @contextmanager
     def count(self, host: str) -> Iterator[Body]:
@@ -102,19 +102,19 @@ class Body:
         self._loop = asyncio.get_running_loop()
         self._reading: asyncio.Future[bool] | None = None
         self._stream = io.BytesIO()
-        #: Who counts as one peer.
+        #: The peer, as `_address` returns it.
         self.address = address
         self.since = bodies.clock()
-        #: Bytes that are counted for it.
+        #: Bytes that are counted for this body.
         self.held = OBJECTS_BYTES
         self.is_given_up = False
 
     async def read(self, receive: Receive, length: int, *, has_thread: Callable[[], bool]) -> io.BytesIO | None:
         """Read a body of ``length`` bytes; return it, or None if the client is gone.
 
-        It ends earlier, or with more, if the server says so: that the application refuses.
+        If the server delivers fewer or more bytes, the body has these, and the application refuses it.
 
-        :param has_thread: whether a thread waits for this request; then its body is never refused for those of others.
+        :param has_thread: whether a thread waits for this request; then other bodies never make it fail.
 
         Raises BodyTimeoutError and MemoryTakenError.
         """
@@ -139,7 +139,7 @@ class Body:
         return self.since + self._bodies.limits.body_seconds(self._stream.tell(), length)
 
     async def _collect(self, receive: Receive, length: int) -> bool:
-        """Read to the end, or until more has come than was announced; return False if the client is gone."""
+        """Read to the end, or until more bytes have come than announced; return False if the client is gone."""
         more = True
         while more and self._stream.tell() <= length and not self.is_given_up:
             message = await receive()
@@ -163,7 +163,7 @@ class Body:
 
 
 class RefusedBody:
-    """An input that raises an error when it is read: why the body was not read to its end."""
+    """An input that raises an error when it is read, which says why the body was not read to its end."""
 
     def __init__(self, error: CallbackError) -> None:
         self._error = error
@@ -173,7 +173,7 @@ class RefusedBody:
 
 
 def _address(host: str) -> Any:
-    """Return who counts as one peer: an IPv4 address, or a network of 64 bits of IPv6."""
+    """Return the peer of a host: an IPv4 address, or a network of 64 bits of IPv6."""
     try:
         return network_of(host) if ":" in host else host
     except OSError:  # not an address

@@ -22,16 +22,16 @@ _MAX_CONNECTIONS = 100_000
 #: A longer body goes to a temporary file, as does a response that its client does not read.
 MEMORY_BODY_BYTES = 1024 * 1024
 
-#: A peer that sends or takes this many bytes earns a second.
+#: A peer earns one more second each time it has sent or taken this many bytes.
 BYTES_FOR_A_SECOND = 500
-# A body earns at most these seconds, and those that the longest allowed body takes at this speed.
+# A body earns at most this many seconds, plus the time that the longest allowed body takes at this speed.
 _MOST_SECONDS = 10.0
 _BODY_BYTES_IN_A_SECOND = 50_000
 
-#: The memory of a request beside its header and its body, about.
+#: About how much memory a request takes beside its header and its body.
 OBJECTS_BYTES = 2048
 
-# One search finds one of so many holders of memory, and stops once one of so many bytes is free.
+# A search finds a 50th of the holders of memory; `make_room` stops once a 50th of the limit is free.
 SHARE_OF_A_SEARCH = 50
 
 #: How far the limit of descriptors is raised where the system sets no bound.
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 class Limits:
     """The bounds of a server; times in seconds.
 
-    :param header_timeout: for a whole header, from its first byte; the first one of a connection, from the accept.
+    :param header_timeout: for a whole header, from its first byte; for a connection's first header, from the accept.
     :param body_timeout: for a body; a second longer for every 500 bytes received, but at most 10 seconds and a second
         for every 50,000 bytes that the body may have.
     :param idle_timeout: between two requests.
@@ -75,7 +75,7 @@ class Limits:
                 raise ValueError(f"{name} must be a whole number, at least 1, not {value!r}.")
 
     def body_seconds(self, received: int, longest: int) -> float:
-        """Return how long a body may take of which ``received`` bytes have come, and which has at most ``longest``."""
+        """Return how long a body of at most ``longest`` bytes may take after ``received`` bytes have come."""
         most = _MOST_SECONDS + longest / _BODY_BYTES_IN_A_SECOND
         return self.body_timeout + min(received / BYTES_FOR_A_SECOND, most)
 
@@ -90,7 +90,7 @@ H = TypeVar("H", bound=Holder)
 
 
 def first_to_go(holders: Iterable[H], counts: Mapping[Any, int], number: int, order: Callable[[H], Any]) -> list[H]:
-    """Return up to ``number`` holders, the first to go last: of the address that has most, the lowest in order."""
+    """Return up to ``number`` holders. The last one goes first: of the address that has most, the lowest in order."""
     return heapq.nsmallest(number, holders, key=lambda each: (-counts[each.address], order(each)))[::-1]
 
 
@@ -100,7 +100,7 @@ def make_room(
     """Give up holders, the first to go first, until a little less than the limit is held.
 
     :param number: how many holders there are.
-    :param find: returns up to so many that may go, the first to go last.
+    :param find: returns up to a number of holders that may go; the last of the list goes first.
     """
     goal = limit * (SHARE_OF_A_SEARCH - 1) // SHARE_OF_A_SEARCH
     some = max(1, number // SHARE_OF_A_SEARCH)

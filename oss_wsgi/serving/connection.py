@@ -41,20 +41,20 @@ class Phase(enum.IntEnum):
     HEADER = 1
     #: The rest of a request's body.
     BODY = 2
-    #: The response: the loop's turn, a thread, another try, or the end of what the application awaits.
+    #: The response: for the loop's turn, a thread, another try, or something that the application awaits.
     HANDLING = 3
     #: A peer that reads the response.
     WRITING = 4
     #: The first byte of the next request.
     IDLE = 5
-    #: What the peer still sends after the response, so that a close does not destroy that.
+    #: The last bytes of the peer, after the response: closing earlier could destroy the response.
     LINGERING = 6
     CLOSED = 7
 
 
 NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = Phase
 
-#: The phases that may follow each one. The tests of this room check every change; here that would cost a call each.
+#: The phases that may follow each one. The tests of this room check each change; a check here would cost a call each.
 NEXT_PHASES = {
     NEW: {HEADER, CLOSED},
     HEADER: {BODY, HANDLING, CLOSED},
@@ -66,7 +66,7 @@ NEXT_PHASES = {
     CLOSED: set(),
 }
 
-# After the response, what the peer still sends is read, up to these seconds and bytes: a close before would reset the
+# After the response the connection still reads, for up to these seconds and bytes: an earlier close would reset the
 # connection, and a reset can destroy the response on its way.
 LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 26
@@ -75,7 +75,7 @@ _MAX_DISCARDS_IN_A_TURN = 16
 # The size of reads for a request that does not come whole.
 _MANY_BYTES = 64 * 1024
 
-# Once this much of a request has been read, it takes its turn behind those that have just begun.
+# Once this much of a request has been read, the request takes its turn behind requests that have just begun.
 _SMALL_BYTES = 8 * 1024
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -110,26 +110,26 @@ class Connection:
         self.socket = client
         self.fd = fd
         self.addr = addr
-        #: Who counts as one peer: an IPv4 address, or a network of 64 bits of IPv6.
+        #: The peer: an IPv4 address, or a network of 64 bits of IPv6.
         self.address = address
         self.phase: Phase = NEW
-        #: When the phase, or the request that it belongs to, began.
+        #: When the phase, or the request of this phase, began.
         self.since = server.now
         #: When the loop gives up; checked once a second.
         self.deadline: float = server.now + server.limits.header_timeout
-        #: What the poller is asked for.
+        #: The events that the poller watches.
         self.interest = 0
         self.request: Any = None
-        #: What came after the request in work.
+        #: The bytes that came after the current request.
         self.unread = b""
         #: Collects what a task writes if all of it is to leave in one piece.
         self.pieces: list[bytes] | None = None
         self.output: Output | None = None
         #: Bytes of memory that the server counts for this connection.
         self.held = 0
-        #: Bytes in temporary files that the server counts for it.
+        #: Bytes in temporary files that the server counts for this connection.
         self.filed = 0
-        #: Whether reading on is much work: more of a long request, chunks, or what is only read to be dropped.
+        #: Whether reading on is much work: the rest of a long request, chunks, or bytes that are only dropped.
         self.is_large = False
         #: Whether the connection waits in a queue of the server for its turn.
         self.is_queued = False
@@ -140,19 +140,19 @@ class Connection:
         self.may_have_more = False
         self.sent_continue = False
         self.discarded = 0
-        #: What asks for another try of the request, where the server can give one.
+        #: Asks for another try of the request; None if the server cannot give one.
         self.again: Again | None = None
         self.is_put_off = False
-        #: What makes a response that is held back.
+        #: The task of a response that is held back.
         self.task: Any = None
-        #: What that response waits for; the poller watches nothing meanwhile, or a peer that closes would wake it.
+        #: The response waits for this; meanwhile the poller watches nothing, or a peer that closes would wake it.
         self.awaited: Held | None = None
 
     @property
     def adj(self) -> Any:
         return self.server.adj
 
-    # What the loop calls.
+    # Called by the loop.
 
     def handle_event(self) -> None:
         """Do what the poller says is possible."""
@@ -256,7 +256,7 @@ class Connection:
             self.close()
 
     def proceed(self) -> None:
-        """Read the next request out of what came with the one before."""
+        """Read the next request from the bytes that came with the one before."""
         if self.phase == IDLE and self.unread:
             data, self.unread = self.unread, b""
             self.parse(data)
@@ -269,7 +269,7 @@ class Connection:
         self.pieces = []
         request = self.request
         if request.error:
-            self.may_have_more = True  # of what was refused
+            self.may_have_more = True  # of the refused request
         task = (ErrorTask if request.error else LoopTask)(self, request)
         try:
             self.is_closing = self._run(task, task.service)
@@ -280,15 +280,15 @@ class Connection:
             return
         if self.awaited is not None:
             self.task = task
-        if request.body_rcv is not None:  # it may have a file
+        if request.body_rcv is not None:  # the body may have a file
             request.close()
 
     def hold(self, awaited: Held) -> None:
-        """Hold the response back until something else is over."""
+        """Hold the response back until ``awaited`` is settled."""
         self.awaited = awaited
 
     def send_answer(self) -> None:
-        """Send what `answer` made, once nothing holds it back; keep what the socket does not take."""
+        """Send the response of `answer` once nothing holds it back; keep the bytes that the socket does not take."""
         if self.awaited is not None:
             if not self.awaited.settle(self._wake):
                 self.deadline = inf
@@ -496,7 +496,7 @@ class Connection:
         self._hold_output(output)
 
     def _hold_output(self, output: Output) -> None:
-        """Count what is not sent, and the request that a thread still answers."""
+        """Count the unsent output, and the request that a thread still answers."""
         memory, files = output.memory + len(self.unread), output.file_bytes
         request = self.request
         if request is not None:
@@ -538,7 +538,7 @@ class Connection:
         else:
             self.wait_for(0)  # the thread answers first
 
-    # What tasks and threads call.
+    # Called by tasks and threads.
 
     def service(self) -> None:
         """Answer the request in a thread."""
@@ -562,7 +562,7 @@ class Connection:
         return self.phase == CLOSED
 
     def write_soon(self, data: Any) -> int:
-        """Send, or keep what the socket does not take; wait while too much is kept."""
+        """Send, or keep the bytes that the socket does not take; wait while too many are kept."""
         count = len(data)
         if not count:
             return 0
@@ -608,8 +608,8 @@ class Connection:
     def _run(self, task: Any, work: Callable[[], None]) -> bool:
         """Do a task's work; return whether the connection ends after it.
 
-        No exception of the application leaves this method. Only WouldWaitError does, and what a signal's handler raised
-        in the loop.
+        No exception of the application leaves this method. Only WouldWaitError does, and exceptions of a signal's
+        handler in the loop.
         """
         request = task.request
         try:
@@ -645,5 +645,5 @@ class Connection:
 
 
 def _shown(request: RequestParser) -> str:
-    """Return a request's path for the log, on one line; it has none after an error in its header."""
+    """Return a request's path for the log, on one line; a request with an error in its header has no path."""
     return on_one_line(cut(without_ids(getattr(request, "path", ""))))

@@ -18,11 +18,11 @@ _SOCKETS = ("listeners", "metrics_listeners")
 class Inheritance:
     """The sockets and values that a child gets from its parent.
 
-    ``greeting``: the lines to print once the application is there. ``callback_url``: the one that the parent has filled
+    ``greeting``: the lines to print once the application is there. ``callback_url``: the URL that the parent has filled
     in. ``is_local``: whether a local OSS takes the files. ``owns_listeners``: no other process has the sockets, so that
     the end may refuse new connections on them. ``has_metrics``: whether metrics have a port. ``processes``: how many
-    serve side by side; where there are several, ``number`` is this one's, from 1 up, ``lifeline`` the descriptor of a
-    socket to the parent, which serves the metrics of all. ``share`` are the descriptors of a `serving.sharing.Share`.
+    serve side by side. Of several, ``number`` is this process's number, from 1 up, and ``lifeline`` is the descriptor
+    of a socket to the parent, which serves the metrics of all. ``share``: the descriptors of a `serving.sharing.Share`.
     """
 
     listeners: list[socket.socket]
@@ -38,13 +38,13 @@ class Inheritance:
     share: Sequence[int] = ()
 
     def to_environ(self, environ: MutableMapping[str, str]) -> None:
-        """Leave in an environment what `inheritance` takes from it in the child."""
+        """Store these values in an environment, from which `inheritance` takes them in the child."""
         members = {**vars(self), **{name: [one.fileno() for one in getattr(self, name)] for name in _SOCKETS}}
         environ[CHILD_VARIABLE] = json.dumps(members)
 
 
 def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
-    """Take from the environment what a parent has left for this process; None if it is no child."""
+    """Take the parent's values for this process from the environment; None if this process is no child."""
     text = environ.pop(CHILD_VARIABLE, None)
     if text is None:
         return None

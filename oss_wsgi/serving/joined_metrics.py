@@ -1,4 +1,4 @@
-"""The metrics of several registries, or of several processes, as those of one: what each has counted, added up."""
+"""The metrics of several registries, or of several processes, added up as if they were those of one."""
 
 from __future__ import annotations
 

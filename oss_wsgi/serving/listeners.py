@@ -13,7 +13,7 @@ from .until_stopped import CannotStartError
 #: The first descriptor that systemd passes on (sd_listen_fds(3)).
 FIRST_DESCRIPTOR = 3
 
-#: How long the handshakes under way have: the round trip of a distant client, or one packet that is sent again.
+#: How long handshakes under way may take: the round trip of a distant client, or one packet that is sent again.
 HANDSHAKE_SECONDS = 0.25
 
 _SO_BINDTOIFINDEX = 62
@@ -39,7 +39,7 @@ def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> Ca
 
 
 def local_url(listener: socket.socket) -> str:
-    """Return the URL at which this machine reaches a listening socket; of a Unix socket ``unix:`` and its path."""
+    """Return the URL at which this machine reaches a listening socket; for a Unix socket ``unix:`` and its path."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
@@ -81,10 +81,10 @@ def _listening(fd: int) -> socket.socket:
 def refuse_handshakes(listener: socket.socket) -> bool:
     """Refuse new connections to a TCP socket from now on; return False where the system cannot.
 
-    The kernel completes handshakes by itself. One that ends between the last accept and the close is reset, although
-    its client is connected already. So before the close the socket is bound to a network interface that does not exist:
-    the kernel then refuses what would begin a connection, as on a closed port. Connections in the backlog, and those
-    that have begun their handshake, can still be accepted. This cannot be undone and holds in all processes that
+    The kernel completes handshakes by itself. A connection whose handshake ends between the last accept and the close
+    is reset, although its client is connected already. So before the close the socket is bound to a network interface
+    that does not exist: the kernel then refuses new handshakes, as on a closed port. Connections in the backlog, and
+    those that have begun their handshake, can still be accepted. This cannot be undone and holds in all processes that
     share the socket. So use it only for a socket that no other process has, right before it is closed.
 
     Source: socket(7), SO_BINDTODEVICE; SO_BINDTOIFINDEX is the same by number, takes numbers of no interface, and needs

@@ -23,7 +23,7 @@ class Output:
     def __init__(self, adj: Any) -> None:
         self._adj = adj
         self._buffers: list[Any] = []
-        # To the last buffer.
+        # Bytes appended to the last buffer.
         self._appended = 0
         #: Bytes to send.
         self.length = 0

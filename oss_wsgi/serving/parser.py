@@ -36,18 +36,18 @@ _HOST = re.compile(
     r"|(?:[!$&'()*+,;=0-9A-Za-z._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
 )
 
-# waitress's own expressions for these two take time in the square of the length if they fail, and for the blanks also
-# if they match: 30 kB would stop the loop for a minute.
+# waitress's own expressions for these two take time in the square of the length if they fail, and the one for blanks
+# also if it matches: 30 kB would stop the loop for a minute.
 _REQUEST_LINE_OF_WAITRESS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ ]+(?: HTTP/[0-9]\.[0-9])?")
 _BLANKS_AFTER_COLON = re.compile(rb"(\r\n[^ \t:\r\n][^:\r\n]*:)(?:(?:\r\n)?[ \t]){16,}")
 
 #: The most lines of a header: waitress joins continued and repeated ones one by one.
 MAX_HEADER_LINES = 500
 
-# The line before a chunk, and the trailer, whose length waitress does not bound.
+# The most bytes of the line before a chunk, and of the trailer; waitress bounds neither.
 _MAX_CHUNK_LINE = 4096
 
-# waitress copies what follows a chunk for each chunk, and takes 3 microseconds for each.
+# For each chunk waitress copies all bytes that follow, and takes 3 microseconds.
 _PIECE_OF_CHUNKS = 2048
 
 # This many chunks are read at once; the next ones wait until other connections had their turn.
@@ -94,7 +94,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         return end + length
 
     def _received_head(self, data: bytes) -> int:
-        """Keep a part of a header; waitress gets the whole, since it would search all of it again for each part."""
+        """Keep a part of a header; waitress gets whole headers, since it would search from the start at each part."""
         head = self._head
         if head is None:
             head = self._head = bytearray()
@@ -149,7 +149,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
                 raise ParsingError("Malformed target") from error
             self.path = _with_one_slash(self.path)
             if _TRANSFER_ENCODING.search(header_plus):
-                # A proxy that obeys the header which counts for nothing here sees another request.
+                # A proxy that obeys the header that is ignored here would see another request.
                 if "CONTENT_LENGTH" in self.headers:  # RFC 9112 section 6.3
                     raise ParsingError("Content-Length together with Transfer-Encoding")
                 if not self.chunked:  # in HTTP/1.0, or without a value (RFC 9112 section 6.1)
@@ -177,7 +177,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def _check_host(self, header_plus: bytes) -> None:
         """Raise ParsingError unless the request names one host; the host of an absolute target counts.
 
-        RFC 9112 section 3.2: a proxy may take another one of two hosts, and pass the request on for it.
+        RFC 9112 section 3.2: of two hosts a proxy may take the other one, and pass the request on for that host.
         """
         count = len(_HOST_LINE.findall(header_plus))
         if count > 1:
@@ -227,7 +227,7 @@ def _with_body_limit(adj: Any, most: int) -> Any:
 
 
 def _whole_chunks(data: bytes) -> tuple[bytes, int]:
-    """Return what is in the plain chunks that data begins with, and the length of these chunks."""
+    """Return the content of the plain chunks at the start of data, and the length of these chunks."""
     pieces: list[bytes] = []
     consumed = 0
     while len(pieces) < _MAX_CHUNKS_AT_ONCE and (line := _CHUNK_SIZE.match(data, consumed)):
@@ -281,7 +281,7 @@ def _with_one_slash(path: str) -> str:
 
 
 def _connection(value: str) -> str:
-    """Return the value of Connection; of a list the one option that says whether the connection stays.
+    """Return the value of Connection; for a list, the one option that says whether the connection stays.
 
     Tasks, waitress's too, compare the whole value with ``close`` and ``keep-alive``, where HTTP has a list of options
     (RFC 9110 section 7.6.1). ``close`` wins.
@@ -296,7 +296,7 @@ def _quick_to_read(header: bytes) -> bytes:
     """Return a header that waitress reads or refuses as it would this one, but in linear time."""
     breaks = header.count(b"\r\n")
     if not header.count(b"\r") == header.count(b"\n") == breaks:
-        return header  # refused before its expressions
+        return header  # waitress refuses it before it uses those expressions
     line = header.partition(b"\r\n")[0]
     if not _REQUEST_LINE_OF_WAITRESS.fullmatch(line.rstrip()):
         header = b"?" + header[len(line) :]

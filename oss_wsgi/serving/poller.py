@@ -6,7 +6,7 @@ import select
 import selectors
 from typing import Any
 
-#: What a descriptor waits for. For what it is ready, reading or writing shows.
+#: The events that a descriptor waits for. Reading or writing shows which of them has come.
 READ = 1
 WRITE = 4
 

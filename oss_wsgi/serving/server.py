@@ -32,44 +32,44 @@ if TYPE_CHECKING:
 #: How many connections the loop answers before it sends to them, and accepts in a turn.
 BATCH_SIZE = 64
 
-#: How many are accepted in a turn where other processes accept from the same socket, and nothing says how many they
-#: have: one must not take all.
+#: How many connections are accepted in a turn if other processes accept from the same socket, and nothing says how many
+#: connections each has: one process must not take all.
 SHARED_BATCH_SIZE = 4
 
-# Seconds in which a turn reads small requests, and seconds in which it reads long ones; at least one of each.
+# For how many seconds a turn reads small requests, and for how many long ones; it reads at least one of each.
 _SMALL_SECONDS = 0.02
 _LARGE_SECONDS = 0.01
 # This many connections are read in a turn before it answers, and accepts again.
 _MAX_READY = 4 * BATCH_SIZE
 
 _SWEEP_SECONDS = 1.0
-# In a turn: connections whose deadlines are looked at, and those that are ended.
+# How many deadlines a turn looks at, and how many late connections it ends.
 _SWEEP_SIZE = 512
 _EXPIRE_SIZE = 32
 
-#: After this much was held, memory is given back once three quarters of it are free.
+#: If more bytes than this were held, memory is given back once three quarters of them are free.
 PEAK_BYTES = 8 * 1024 * 1024
 _DRAINING_TURN_SECONDS = 0.1
 
 # How long a connection that has sent nothing stays when the listener closes: a request may be on its way.
 FIRST_REQUEST_SECONDS = 2.0
 
-# Pauses of accepting: without descriptors or memory, and while another process has fewer connections.
+# How long accepting pauses if descriptors or memory are short, and if another process has fewer connections.
 _PAUSE_SECONDS = 0.5
 _LEAVING_SECONDS = 0.02
 _LOG_SECONDS = 60.0
-#: From this many waiting requests for each thread the log says so; a short burst is normal.
+#: The log warns if more requests than this wait for each thread; a short burst is normal.
 _MANY_WAITING = 4
 
-# Requests for which the application asks for another try: seconds until it comes at the latest, seconds that a request
-# waits while others end, and while none does; how many may wait, and how many are tried when another one ends.
+# Requests for which the application asks for another try: the most seconds until that try; the most seconds that a
+# request waits while others end, and while none ends; how many may wait; how many are tried when another one ends.
 _AGAIN_SECONDS = 0.2
 _PUT_OFF_SECONDS = 1.0
 _STANDSTILL_SECONDS = 0.5
 _MOST_PUT_OFF = 64
 _TRIES_AT_AN_END = 2
 
-# Errors that accept() passes on from one connection, which is gone then.
+# Errors that accept() reports for one connection, which is then gone.
 _OF_ONE_CONNECTION = frozenset(
     getattr(errno, name)
     for name in (
@@ -157,12 +157,12 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
-        # Requests that wait for another try, and when a request last ended that they may have waited for.
+        # Requests that wait for another try, and when one of the requests that they may wait for last ended.
         self._put_off: deque[Connection] = deque()
         self._ended_at = self.now
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
         self.held = 0
-        #: What of these is in temporary files.
+        #: The part of these that is in temporary files.
         self.filed = 0
         self._peak = 0
         # Connections that can be read or written, in order: those that have little to do go first.
@@ -213,10 +213,10 @@ class Server:
     def drain(self, seconds: float, delay: float = 0.0) -> None:
         """End in order: `run` returns at the latest after ``delay + seconds``. A signal's handler may call this.
 
-        From now on each environ has ``oss_wsgi.draining``. After ``delay`` seconds the server takes what waits in the
-        listeners' backlogs, closes the listeners, answers what has begun and closes each connection after its
-        response. Idle ones are closed; one that has sent nothing yet has 2 seconds. If it is called
-        again, the earlier end counts. Raises ValueError for a negative number and for NaN.
+        From now on each environ has ``oss_wsgi.draining``. After ``delay`` seconds the server accepts the connections
+        in the listeners' backlogs, closes the listeners, answers requests that have begun and closes each connection
+        after its response. Idle connections are closed; one that has sent nothing yet has 2 seconds. If `drain` is
+        called again, the earlier end counts. Raises ValueError for a negative number and for NaN.
         """
         for name, value in (("seconds", seconds), ("delay", delay)):
             if not value >= 0:
@@ -230,7 +230,7 @@ class Server:
         self.pull_trigger()
 
     def close(self) -> None:
-        """Close the listeners and what the loop needs; connections too, where `run` has not."""
+        """Close the listeners, the loop's descriptors, and the connections that `run` has not closed."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -247,10 +247,10 @@ class Server:
         """Wake the loop; any thread and any signal's handler may call this."""
         if not self._is_woken:
             self._is_woken = True
-            with contextlib.suppress(OSError):  # full, so that the loop wakes anyway; or closed
+            with contextlib.suppress(OSError):  # the socket is full, so the loop wakes anyway; or it is closed
                 self._wake_writer.send(b"\0")
 
-    # What connections call.
+    # Called by connections.
 
     def dispatch(self, connection: Connection) -> None:
         """Route a connection whose request is complete: to the loop, or to a thread."""
@@ -263,7 +263,7 @@ class Server:
             self.hand_over(connection)
 
     def hand_over(self, connection: Connection) -> None:
-        """Let a thread answer a connection's request; answer 503 if there is no memory for it to wait in."""
+        """Let a thread answer a connection's request; answer 503 if a waiting request would take too much memory."""
         request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
         asked = request.command, request.path, request.headers
@@ -338,7 +338,7 @@ class Server:
                 self._free("filed", self.file_bytes)
 
     def queue(self, connection: Connection) -> None:
-        """Let a connection have its turn, after those that wait."""
+        """Give a connection its turn, after the connections that wait already."""
         if not connection.is_queued:
             (self._large if connection.is_large else self._small).append(connection)
         connection.is_queued = True
@@ -376,10 +376,10 @@ class Server:
             if self._shares_listeners:
                 self._accept_share(listener)
             else:
-                self._accept(listener, max(BATCH_SIZE, len(events)))  # as many new ones as old ones, or they pile up
+                self._accept(listener, max(BATCH_SIZE, len(events)))  # as many as old ones, or new ones pile up
         self._take(self._small, Connection.handle_event, _SMALL_SECONDS)
         self._take(self.pending, Connection.proceed, _SMALL_SECONDS, BATCH_SIZE)
-        self._seen_signals.clear()  # handlers have run for what has come
+        self._seen_signals.clear()  # the handlers of these signals have run
         self._answer()
         self._take(self._large, Connection.handle_event, _LARGE_SECONDS)
         self._answer()
@@ -395,7 +395,7 @@ class Server:
     def _take(
         self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int = _MAX_READY
     ) -> None:
-        """Work on the first in a queue, ``most`` at the most, until the time is over."""
+        """Work on the first connections in a queue, at most ``most``, until the time is over."""
         if not queue:
             return
         end = self._clock() + seconds
@@ -422,7 +422,7 @@ class Server:
             self._each([each for each in due if each.phase == HANDLING], self.dispatch)
 
     def _answer(self) -> None:
-        """Make a batch of responses, then send them; what is made is sent even when a signal raises in between.
+        """Make a batch of responses, then send them, even if the handler of a signal raises in between.
 
         Batching each phase across connections is about twice as fast as interleaving them: caches stay warm, and a
         client on another processor wakes up once for many responses.
@@ -490,7 +490,7 @@ class Server:
     # Accepting.
 
     def _accept(self, listener: Listener, count: int = BATCH_SIZE) -> int:
-        """Accept what is there, ``count`` at the most, to be read next; return how many were accepted."""
+        """Accept up to ``count`` connections, to be read next; return how many were accepted."""
         # A connection over the limit goes at once, but takes a descriptor until then.
         count = min(count, max(self.connection_limit - len(self.connections), min(BATCH_SIZE, self.connection_limit)))
         accept = listener.socket._accept  # type: ignore[attr-defined]
@@ -534,13 +534,13 @@ class Server:
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
-        """Accept some; for the next connections the kernel wakes the process that has waited longest.
+        """Accept some connections; for the next ones the kernel wakes the process that has waited longest.
 
         If another process has fewer connections, leave new ones to that process for a moment.
         """
         room = SHARED_BATCH_SIZE
         if self._share is not None:
-            # Not a few at a time: what one turn has accepted, a ledger commits together.
+            # Accept many at a time: a ledger commits the uploads of one turn together.
             room = min(BATCH_SIZE, self._share.room(len(self.connections), self.now))
             if room <= 0:
                 self._stop_listening()
@@ -635,16 +635,16 @@ class Server:
         return HANDSHAKE_SECONDS if any(are_refused) else 0.0
 
     def _stop_accepting(self, end: float) -> None:
-        """Take what waits in the backlogs, close the listeners and the idle connections.
+        """Accept the connections in the backlogs, close the listeners and the idle connections.
 
-        Where descriptors or memory are short the listeners stay open, and the next turn goes on, until ``end``.
+        While descriptors or memory are short, the listeners stay open until ``end``, and the next turn goes on.
         """
         self.is_stopping = True
         if self._share is not None:
             self._share.leave()
         is_taken = self._take_backlogs()
         if not is_taken:
-            self._close_idle_connections()  # for their descriptors
+            self._close_idle_connections()  # to free their descriptors
             is_taken = self._take_backlogs()
         if is_taken or self.now >= end:
             self._close_listeners()
@@ -652,11 +652,11 @@ class Server:
         for connection in self.connections.values():
             if connection.phase == NEW:
                 connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
-        # Where descriptors are short, the next attempt waits for this too.
+        # If descriptors are short, the next attempt waits until then too.
         self._next_sweep = self.now if is_taken else self.now + _DRAINING_TURN_SECONDS
 
     def _take_backlogs(self) -> bool:
-        """Accept and answer what waits; return False where descriptors or memory are short."""
+        """Accept and answer the connections in the backlogs; return False if descriptors or memory are short."""
         self._accept_again = None
         for listener in self.listeners:
             left = max(self.adj.backlog, socket.SOMAXCONN) + BATCH_SIZE  # more come while these are taken
@@ -685,8 +685,8 @@ class Server:
         self._close_listeners()
         for connection in list(self.connections.values()):
             connection.close()
-        # Threads finish what they handle, also for clients that have gone, as long as `drain` allows; another call of
-        # `drain`, for a second signal, may shorten that meanwhile.
+        # Threads finish their requests, also for clients that have gone, as long as `drain` allows; another call of
+        # `drain`, for a second signal, may shorten that time meanwhile.
         start = self._clock()
         self.task_dispatcher.shutdown(lambda: max(self._drain_times[1] - start, 0.5) if self._drain_times else 5.0)
         self.close()
@@ -708,10 +708,10 @@ class Server:
         with contextlib.suppress(BlockingIOError):
             while data := self._wake_reader.recv(4096):
                 self._seen_signals.update(data.replace(b"\0", b""))
-                # Python's own handler raises, and an application in the loop may have caught that.
+                # Python's own handler raises KeyboardInterrupt, which an application in the loop may have caught.
                 if signal.SIGINT in data and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                     self._has_ended = True
-        self._is_woken = False  # after the read: it may have taken the byte of a thread that has just reported
+        self._is_woken = False  # after the read, which may have taken the byte of a thread's report
 
 
 def evictable(

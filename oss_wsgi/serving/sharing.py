@@ -1,10 +1,10 @@
 """Spreads new connections over processes that accept from the same sockets.
 
-For a new connection the kernel wakes one of those that wait, and while they are idle that may always be the same one:
-of 2,000 connections that stay, one of two processes got between 0 and 28 %. So each process writes into memory that all
-share how many connections it has. A process leaves new connections to one that has fewer, and rings its bell.
+For a new connection the kernel wakes one of the waiting processes, and perhaps always the same one while all are idle:
+of 2,000 connections that stay, one of two processes got between 0 and 28 %. So each process writes its number of
+connections into shared memory. A process leaves new connections to another that has fewer, and rings the other's bell.
 
-A process that does not answer its bell is left out until it goes on, so that a stopped one delays nobody for long.
+A process that does not answer its bell is ignored until it runs again, so a stopped process delays nobody for long.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import os
 import tempfile
 from math import inf
 
-# How many connections a process may have more than the one with the fewest, beside one for each eight of that one's.
-# Where connections come and go, their number says little, and waking another process for each would double its cost.
+# How many more connections a process may have than the process with the fewest, plus an eighth of the fewest. While
+# connections come and go, their number says little, and waking another process would double the cost of each.
 _MORE_OF_KEPT, _MORE_OF_SHORT = 1, 32
 _EIGHTHS = 8
 # Connections come and go if this many have closed since the last look, about a second ago.
 _MANY_CLOSED = 8
-# A process whose loop has had no turn for this long is ignored; an idle loop has one each second.
+# A process whose loop has had no turn for this long is ignored; an idle loop has a turn each second.
 _ALIVE_SECONDS = 2.0
-# How long a process that heard its bell may take until it has a turn.
+# How long a process may take to have a turn after its bell rang.
 _PATIENCE = 0.05
 
 
 class Share:
-    """The view that one of ``count`` processes has of the others. Each has its own, over the same descriptors.
+    """The view that one of ``count`` processes has of the others. Each process has a Share over the same descriptors.
 
-    :param number: this process's, from 1 up; 0 for the parent, which accepts nothing.
-    :param descriptors: those of another Share; without, new ones are made.
+    :param number: this process's number, from 1 up; 0 for the parent, which accepts nothing.
+    :param descriptors: the descriptors of another Share; None makes new ones.
     """
 
     def __init__(self, count: int, number: int = 0, descriptors: list[int] | None = None) -> None:
@@ -39,11 +39,11 @@ class Share:
         self.descriptors = _make_descriptors(count) if descriptors is None else descriptors
         memory, *bells = self.descriptors
         self._readers, self._writers = bells[::2], bells[1::2]
-        # For each process its connections, and the time of its last turn.
+        # For each process: its number of connections, and the time of its last turn.
         self._memory = mmap.mmap(memory, 16 * count)
         self._table = memoryview(self._memory).cast("d")
         self._more = _MORE_OF_KEPT
-        # When this process rang the bell of another.
+        # When this process rang the bell of each other one.
         self._rung = [-inf] * count
 
     def close(self) -> None:
@@ -66,14 +66,14 @@ class Share:
     def tell(self, connections: int, now: float, number: int = 0) -> None:
         """Tell the others how many connections this process has, at the end of each turn.
 
-        Or the one with a ``number``, which the parent does before one may accept.
+        The parent tells it for the process with a ``number``, before that process may accept.
         """
         place = 2 * ((number or self._number) - 1)
         self._table[place] = connections
         self._table[place + 1] = now
 
     def leave(self, number: int = 0) -> None:
-        """Mark this process as gone, or the one with a ``number``, which the parent does when one has ended."""
+        """Mark this process as gone; the parent marks the process with a ``number`` when that process has ended."""
         self._table[2 * ((number or self._number) - 1) + 1] = 0.0
 
     def note_closed(self, closed: int) -> None:
@@ -92,7 +92,7 @@ class Share:
         other = min(self._others(now), key=lambda other: self._table[2 * other], default=None)
         if other is None:
             return
-        if self._rung[other] <= self._table[2 * other + 1]:  # it has had a turn since
+        if self._rung[other] <= self._table[2 * other + 1]:  # the process has had a turn since
             self._rung[other] = now
         with contextlib.suppress(BlockingIOError):
             os.write(self._writers[other], b"\0")

@@ -1,9 +1,9 @@
 """Several processes that serve on the same listening sockets, and the parent that starts, restarts and ends them.
 
-The parent holds the sockets, and what its command has started beside them, such as a local OSS. Each child is a process
-of the same command line, which inherits the sockets and one end of a socket pair: over it the parent says when to
-accept and when to end, and asks for metrics; the child says that it can serve. A child whose parent is gone reads the
-end of the stream, and ends.
+The parent holds the sockets, and the other things that its command has started, such as a local OSS. Each child is a
+process of the same command line, which inherits the sockets and one end of a socket pair: over this pair the parent
+says when to accept and when to end, and asks for metrics; the child says that it can serve. A child whose parent is
+gone reads the end of the stream, and ends.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .until_stopped import CannotStartError
 #: The exit status of a process that has said in a sentence why it cannot start.
 SAID_WHY = 2
 
-# From the end of the drain until a child is killed.
+# Seconds from the end of the drain until a child is killed.
 _GRACE = 5.0
 _HURRIED_GRACE = 1.0
 
@@ -41,7 +41,7 @@ _OF_THE_TERMINAL = {signal.SIGINT, signal.SIGHUP}
 
 # A child that has served this long is restarted at once: its start cannot be the reason.
 _LONG_LIFE = 10.0
-# A child that has served may end once earlier without a pause.
+# After the first shorter life, a child that has served is restarted without a pause too.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -67,7 +67,7 @@ def pause_before_restart(short_lives: int) -> float:
 
 
 class Child:
-    """One number among the processes: its present process, and those that had it before."""
+    """The process that has one of the numbers, and the processes that had this number before."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -75,9 +75,9 @@ class Child:
         self.channel: socket.socket | None = None
         self.serving_since: float | None = None
         self.short_lives = 0
-        #: When it is to start again.
+        #: When the next process is to start.
         self.start_at: float | None = None
-        #: What this process has counted, as it said last, and the number of the question that it answered.
+        #: The counts that this process sent last, and the number of the question that it answered.
         self.samples: list[Family] = []
         self.answered = 0
         self._unread = b""
@@ -110,7 +110,7 @@ class Child:
 
     def plan_restart(self, now: float) -> float:
         """Plan the next process, because this one has ended; return the pause before it in seconds."""
-        # A start may take long by itself.
+        # The start does not count: it may take long.
         lived = 0.0 if self.serving_since is None else now - self.serving_since
         self.short_lives = 0 if lived >= _LONG_LIFE else self.short_lives + 1
         is_first = self.short_lives == 1 and lived > 0.0
@@ -145,12 +145,12 @@ class Processes:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
-        # Seconds for what has begun, when the listeners close, and when the last child must have ended.
+        # Seconds for requests that have begun, when the listeners close, and when the last child must have ended.
         self._drain: tuple[float, float, float] | None = None
         self._is_told = False
         self._answers = threading.Condition()
         self._asked = 0
-        # What processes have counted that have ended.
+        # The counts of processes that have ended.
         self._past: list[Family] = []
         self._restarts = 0
         self._has_served = False
@@ -159,9 +159,9 @@ class Processes:
     def run(self, ready: Callable[[], object]) -> None:
         """Start the processes, call ``ready`` when each serves or has failed, and run until `drain` has ended.
 
-        The first starts alone, so that an error of all is printed once. Raises CannotStartError if none can serve.
+        The first starts alone, so that a common error is printed once. Raises CannotStartError if none can serve.
         """
-        before = signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the loop
+        before = signal.signal(signal.SIGCHLD, lambda number, frame: None)  # the signal wakes the loop
         wakeup = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         try:
             self._start_all()
@@ -382,7 +382,7 @@ def _signal_name(number: int) -> str:
 class Parent:
     """A child's end of the channel: it reports to the parent, and obeys when the parent says to end.
 
-    :ivar server: what is drained then, as soon as there is one; before, the process is told to end.
+    :ivar server: the server to drain then; while it is None, the process gets SIGTERM instead.
     :param seconds: the longest time that the end may take.
     :param samples: returns what this process has counted.
     """
@@ -405,7 +405,7 @@ class Parent:
         self._may_accept.wait(_START_TOGETHER)
 
     def report(self, asked: int = 0) -> None:
-        """Say what this process has counted."""
+        """Send this process's counts to the parent."""
         if self._samples is not None:
             self._send({"samples": self._samples(), "asked": asked})
 
@@ -419,7 +419,7 @@ class Parent:
                     self._may_accept.set()
                 else:
                     self.report(message["metrics"])
-        # The parent has gone: what has begun is answered.
+        # The parent has gone: requests that have begun are still answered.
         self._end(self._seconds, 0.0)
         time.sleep(self._seconds + _GRACE)
         os._exit(1)  # the application's own threads, or its import, do not end

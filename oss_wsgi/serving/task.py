@@ -37,7 +37,7 @@ _MAX_JOINED_BYTES = 64 * 1024
 
 
 class _Task(WSGITask):  # type: ignore[misc]
-    """waitress's task, with an environ that is made quicker, and with two rules of HTTP that it does not keep.
+    """waitress's task, with an environ that is made quicker, and with two rules of HTTP that waitress does not keep.
 
     The response to HEAD has no body, which the client would take for the next response. 204 and 304 keep the
     connection: they have no body whose length must be told, and browsers send many preflights and revalidations.
@@ -153,7 +153,7 @@ class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
 class LoopTask(_Task):
     """Answers in the loop: makes the response in one piece; anything unusual is left to waitress.
 
-    Where the application has given the connection something to wait for, `resume` makes the response after that.
+    If the application has given the connection something to wait for, `resume` makes the response after that wait.
     """
 
     #: Whether the application has returned, so that there is something to resume.
@@ -228,7 +228,7 @@ def http_date(second: int) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _head(status: str, headers: Headers, length: int, ident: str | None, closes: bool) -> bytes | None:
-    """Return the header of such responses, up to the date; None if waitress must decide about a line."""
+    """Return the header of a response, up to the date; None if waitress must decide about a line."""
     _check_head(status, headers)
     own = ("Content-Length", str(length))
     others = [pair for pair in headers if pair != own]

@@ -15,10 +15,10 @@ class Task(Protocol):
     """A request to answer."""
 
     def service(self) -> None:
-        """Answer it; called in a thread."""
+        """Answer the request; called in a thread."""
 
     def cancel(self) -> None:
-        """Give it up: the threads have ended."""
+        """Give the request up: the threads have ended."""
 
 
 class Threads:
@@ -27,7 +27,7 @@ class Threads:
     ``reserved_threads(count)`` more threads answer callbacks alone. So a callback waits only while callbacks hold all
     of these threads, however long other requests take.
 
-    :param has_callbacks: whether some requests may be callbacks; without, no more threads are started.
+    :param has_callbacks: whether some requests may be callbacks; if not, only ``count`` threads are started.
     """
 
     def __init__(self, count: int, *, has_callbacks: bool = False) -> None:
@@ -115,6 +115,6 @@ class Threads:
 def reserved_threads(count: int) -> int:
     """Return how many threads callbacks have beside ``count`` others: a quarter, and at least one.
 
-    A single thread gets none beside it: an application that asks for one thread may not bear two calls at once.
+    A single thread gets none beside it: an application that asks for one thread may not be safe for two calls at once.
     """
     return max(1, count // 4) if count > 1 else 0

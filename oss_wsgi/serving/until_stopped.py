@@ -28,7 +28,7 @@ def run_until_stopped(
     At the end the stack that ``serve`` has filled is undone. Signals neither interrupt this nor change the exit
     status until the program has ended; `is_urgent` reports them.
 
-    :param say: returns why it cannot start in the language of the person who started it.
+    :param say: translates a reason for which the server cannot start, for the person who started it.
     """
     global _ending
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -54,7 +54,7 @@ def run_until_stopped(
 def drain_on_signals(server: Any, seconds: float, delay: float) -> None:
     """Make the next signal drain a server of `make_server`, and the one after it end the server at once.
 
-    Nothing is raised for a signal from now on: code that catches everything cannot swallow it.
+    From now on a signal raises nothing, so code that catches everything cannot swallow it.
     """
     count = 0
 
@@ -76,14 +76,14 @@ def drain_on_signals(server: Any, seconds: float, delay: float) -> None:
 def wait_for_signal() -> None:
     """Wait until a signal ends the process, by SystemExit; return if one came before and something caught it."""
     while not _ending.was_raised:
-        time.sleep(1)  # a longer one can miss a signal that comes just before it
+        time.sleep(1)  # a longer sleep can miss a signal that comes just before it
 
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
     """Let signals end the process only after the block, which must be short.
 
-    It is for what is made in one step and undone by the stack in another, such as a temporary folder.
+    Use it to make something and enter it in the stack that undoes it, such as a temporary folder.
     """
     _ending.is_deferred = True
     try:
@@ -139,7 +139,7 @@ def _hurry(number: int, frame: object) -> None:
 def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     """Set the handler of the signals that end a server.
 
-    SIGHUP and SIGINT stay ignored where they are, by `nohup` and by shells for what runs in the background.
+    Ignored SIGHUP and SIGINT stay ignored: `nohup`, and shells for programs in the background, ignore them.
     """
     for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
