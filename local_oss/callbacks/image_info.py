@@ -19,17 +19,17 @@ SIGNATURES = {
     b"MM\x00*": "tiff",
 }
 
-#: Reads until the size of a picture is found: a JPEG has four for each segment before it.
+#: The most reads to find a picture's size: a JPEG takes four for each segment before the size.
 _MAX_READS = 20_000
 _MAX_BYTES = 4 * 1024 * 1024
 
 
 class TooManyReadsError(Exception):
-    """Raised for a picture with more blocks, or bytes read again, than any program writes."""
+    """Raised for a picture that takes more reads, or more bytes, than any that a program writes."""
 
 
 class BoundedFile:
-    """A file that can be read only so often, and only so many bytes: libraries read a picture block by block."""
+    """A file that limits the number of reads and of bytes: libraries read a picture block by block."""
 
     def __init__(self, file: BinaryIO, reads: int, size: int) -> None:
         self._file = file
@@ -51,12 +51,12 @@ class BoundedFile:
         return self._file.tell()
 
     def close(self) -> None:
-        """Do nothing: who opened the file closes it."""
+        """Do nothing: the caller, which opened the file, closes it."""
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Width and height in pixels, as the file has them: a photograph is not turned."""
+    """Format, and width and height in pixels as stored: the EXIF orientation does not count."""
 
     width: int
     height: int
@@ -64,7 +64,7 @@ class ImageInfo:
 
 
 def read_image_info(file: BinaryIO) -> ImageInfo | None:
-    """Return size and format, None if the file is not a picture, or has its size behind more blocks than any has.
+    """Return size and format, None if the file is not a picture or its size takes too many reads to find.
 
     The first bytes decide, not the content type, which the browser chooses.
     """

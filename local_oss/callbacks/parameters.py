@@ -84,8 +84,8 @@ class CallbackParameters:
 
     :param host: the Host header, "" for the host of each URL.
     :param body: a template with ${variables}.
-    :param variables: the custom ones, by their names with `x:`.
-    :param requester: the ID of who uploads, "" for that of the account.
+    :param variables: the custom variables by name, with `x:`.
+    :param requester: the ID of the uploader, "" for the account's.
     """
 
     urls: list[CallbackURL]
@@ -231,7 +231,7 @@ def substitute_form(template: str, values: Mapping[str, Value], *, space_as_plus
 
 
 def substitute_json(template: str, values: Mapping[str, Value]) -> str:
-    """Return a JSON body: values with their own quotes, absent ones null; inside a string literal plain text."""
+    """Return a JSON body: values with their own quotes, absent ones null; values in a string literal are plain text."""
 
     def substitute_literal(match: re.Match[str]) -> str:
         return json.dumps(_text(values.get(match[1])), ensure_ascii=False)[1:-1]

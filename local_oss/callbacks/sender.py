@@ -1,6 +1,6 @@
 """One request of a callback: how it reaches the application, what comes back, and whether OSS accepts it.
 
-It goes over HTTP and TLS, or as a WSGI call in this process (protocol.md 8.9).
+The request goes over HTTP or HTTPS, or as a WSGI call in this process (protocol.md 8.9).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The ID of the account that owns the buckets, and whose permanent key it is.
+#: The ID of the account that owns the buckets and the permanent key.
 ACCOUNT_ID = "1000000000000001"
-#: The ID of every role, which is who asks with a temporary key.
+#: The ID of every role; requests with a temporary key have it.
 ROLE_ID = "300000000000000001"
-#: Bytes of a reply that OSS relays at most.
+#: The most bytes of a reply that OSS relays.
 MAX_REPLY_SIZE = 1024 * 1024
-#: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (protocol.md 8.9).
+#: Seconds that OSS waits; a simulated time-out names this number, whatever the transport allows (protocol.md 8.9).
 OSS_TIMEOUT = 5.0
 
 
@@ -65,8 +65,8 @@ class CallbackCall:
     """One request to one URL, and its result.
 
     :param failure: why OSS did not accept the reply; None if it did.
-    :param seconds: how long it took.
-    :param fault: the fault on demand that struck it, "" for none.
+    :param seconds: how long the request took.
+    :param fault: the fault on demand that struck the request, "" for none.
     """
 
     request: CallbackRequest
@@ -77,7 +77,7 @@ class CallbackCall:
 
 
 class CallbackError(Exception):
-    """The application did not accept the callback; `message` and `ec` are those of protocol.md 10.4."""
+    """The application did not accept the callback; protocol.md 10.4 lists `message` and `ec`."""
 
     def __init__(self, message: str, ec: str = "0007-00000203") -> None:
         super().__init__(message)
@@ -99,7 +99,7 @@ def timed_out(address: str, seconds: float) -> CallbackError:
 
 Transport = Callable[[CallbackRequest], CallbackReply]
 
-#: The replies that faults put in the place of the application's.
+#: The replies with which faults replace the application's.
 FAULT_REPLIES: dict[str, CallbackReply] = {
     "callback_not_json": CallbackReply(200, {"content-length": "2"}, b"OK"),
     "callback_too_long": CallbackReply(200, {"content-length": str(MAX_REPLY_SIZE + 1)}),
@@ -125,7 +125,7 @@ class CallbackSender:
         return CallbackCall(request, reply, failure, seconds, fault.name if fault else ""), relayed
 
     def _fail(self, fault: Fault, request: CallbackRequest) -> CallbackReply:
-        """Return what arrives instead of the application's reply; raise CallbackError if nothing does."""
+        """Return what arrives instead of the application's reply; raise CallbackError if nothing arrives."""
         if fault.details.get("delivered"):
             with contextlib.suppress(CallbackError):
                 self._transport(request)
@@ -226,7 +226,7 @@ class WSGITransport:
 
 
 def webob_request(request: CallbackRequest) -> webob.Request:
-    import webob  # not at the top: a local OSS without a transport needs none
+    import webob  # not at the top: a local OSS without a transport needs no webob
 
     url = request.url
     own: Any = {
@@ -244,7 +244,7 @@ def webob_request(request: CallbackRequest) -> webob.Request:
 def _start_tls(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:
     """Return the connection under TLS; raise OSError unless it has a valid certificate of `host`."""
     is_ip_address = not host.strip("0123456789.")
-    if sni or is_ip_address:  # which Python does not send in the handshake
+    if sni or is_ip_address:  # Python sends no IP address in the handshake
         return context.wrap_socket(connection, server_hostname=host)
     # Python compares the certificate only with a name that it sends.
     context.check_hostname = False

@@ -48,13 +48,13 @@ class CallbackKey:
         return self._private_key.public_key().public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
     def sign(self, string_to_sign: bytes) -> str:
-        # OSS signs over MD5, so this must.
+        # OSS signs over MD5, so this key must too.
         signature = self._private_key.sign(string_to_sign, padding.PKCS1v15(), hashes.MD5())  # noqa: S303
         return base64.b64encode(signature).decode("ascii")
 
 
 def _generate_small(bits: int) -> rsa.RSAPrivateKey:
-    """Return a key that may be as short as OSS's: `cryptography` makes none of 512 bits (protocol.md 8.7)."""
+    """Return a key that may be as short as OSS's: `cryptography` makes no key of 512 bits (protocol.md 8.7)."""
     if bits < 512 or bits % 16:
         raise ValueError(f"a callback key needs at least 512 bits and a multiple of 16, not {bits}")
     p = q = _generate_prime(bits // 2)
@@ -71,6 +71,6 @@ def _generate_prime(bits: int) -> int:
     fixed_bits = 0b11 << (bits - 2) | 1
     while True:
         candidate = secrets.randbits(bits) | fixed_bits
-        # Of random numbers of this size, none that is not prime passes Fermat's test for these bases.
+        # A random composite number of this size does not pass Fermat's test for these bases.
         if candidate % EXPONENT != 1 and all(pow(base, candidate - 1, candidate) == 1 for base in (2, 3, 5, 7, 11)):
             return candidate

@@ -58,12 +58,12 @@ def read_callback(request: Request) -> CallbackParameters | None:
 def call_back(
     request: Request, callback: CallbackParameters, stored: StoredObject, image: ImageInfo | None, operation: str
 ) -> Response:
-    """Call the URLs in order and return the response that relays the JSON of the first that succeeds to the client.
+    """Call the URLs in order, and return the response that relays the first successful JSON to the client.
 
-    A fault strikes one URL, so that the next may succeed.
+    A fault strikes one URL; the next URL may succeed.
 
     :param operation: the name of the upload in callbacks, such as PostObject.
-    :raises OSSError: 203 CallbackFailed. The object stays, and only this error says that the application was not told.
+    :raises OSSError: 203 CallbackFailed. The object stays; only this error shows that the application got no report.
     """
     oss = request.oss
     values = callback_values(request, callback, stored, image, operation)
@@ -160,7 +160,7 @@ def _parse_variables(text: str) -> dict[str, str]:
     members = json_object(source)
     if members is None or not all(isinstance(value, str) for value in members.values()):
         raise _invalid("The callback var is not expecten json.", "0007-00000103")
-    for name in members:  # one without x: is ignored
+    for name in members:  # a name without x: is ignored
         if name.startswith("x:") and name != name.lower():
             raise _invalid("The name of a callback var must be x: and lower-case letters.", "0007-00000103")
     return members
