@@ -16,7 +16,7 @@ from ..errors import OSSError, invalid_argument, invalid_digest, malformed_post
 MAX_NAME_SIZE = 8 * 1024
 MAX_VALUE_SIZE = 2 * 1024 * 1024
 MAX_FIELDS_SIZE = 8 * 1024 * 1024
-#: An object of the largest size, the fields before it, and room for what follows it.
+#: The largest object, the fields before it, and room for the fields after it.
 MAX_BODY_SIZE = 5 * 1024**3 + 2 * MAX_FIELDS_SIZE
 
 #: The fields whose documented spelling has capital letters, or that have no prefix.
@@ -47,7 +47,7 @@ class Form:
     """The form in `environ`: the constructor reads the fields, `chunks` reads the file.
 
     `fields` has lower-case names, since OSS accepts any case (protocol.md 2.2). `file_name` and `file_type` are
-    those of the file, "" for what is missing. `source` is a file that begins with the content of the form's file and
+    those of the file, "" if missing. `source` is a file that begins with the content of the form's file and
     may become the object, or None.
 
     :param exact_names: refuse names that are spelled in another case than documented.
@@ -66,7 +66,7 @@ class Form:
         self._events = _parse(stream, length, boundary, self._body_md5, position)
         self.fields: dict[str, str] = {}
         file = self._read_fields()
-        #: The size of the file if no further field follows it, which only the end tells; 0 if it is not known.
+        #: The size of the file unless a field follows it, which only the end of the body shows; 0 if unknown.
         self.announced_size = length - position.read - len(f"\r\n--{boundary}--\r\n") if position.stops else 0
         position.stops = 0
         disposition = file.header("Content-Disposition", "")
@@ -76,7 +76,7 @@ class Form:
         self.source = stream.content if isinstance(stream, FormInput) and stream.at_content else None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the file's content; then read the rest, ignored unless it is a second file (protocol.md 2.2)."""
+        """Yield the file's content; then ignore the rest, but raise OSSError for a second file (protocol.md 2.2)."""
         for event in self._events:
             if event is None:
                 break
@@ -89,7 +89,7 @@ class Form:
             raise invalid_digest(self._content_md5_header, OTHER_DIGEST)
 
     def _read_fields(self) -> multipart.MultipartSegment:
-        """Return the headers of the file."""
+        """Read the fields, and return the headers of the file."""
         total = 0
         for segment in self._events:
             if len((segment.name or "").encode()) > MAX_NAME_SIZE:
@@ -134,7 +134,7 @@ class FormInput:
 
     @property
     def at_content(self) -> bool:
-        """Whether exactly the head was read: if a parser has just found the file, `content` begins with its content."""
+        """Whether exactly the head was read: a parser that has just found the file finds its bytes in `content`."""
         return not self._head and self.content.tell() == 0
 
     def read(self, size: int) -> bytes:
@@ -147,9 +147,9 @@ class FormInput:
 
 
 class Position:
-    """How many bytes of a body a parser has read, which stops at blank lines: there the headers of a part may end.
+    """Counts the bytes that a parser has read, and cuts the body at blank lines: there a part's headers may end.
 
-    It does so `stops` times at most, and has then lost count of where the file begins.
+    After the last of the `stops` cuts, the count no longer shows where the file begins.
     """
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class Position:
     def pieces(self, chunk: bytes, before: bytes) -> Iterator[bytes]:
         """Yield a chunk in pieces, and count each.
 
-        :param before: the end of the chunk before it.
+        :param before: the end of the chunk before this one.
         """
         text, start = before + chunk, len(before)
         while self.stops and (end := text.find(_BLANK_LINE, max(0, start - 3))) >= 0:
@@ -175,7 +175,7 @@ class Position:
 def _parse(stream: Readable, length: int, boundary: str, body_md5: Any, position: Position) -> Iterator[Any]:
     """Yield the parser's events: a segment, the pieces of its content, None at its end.
 
-    It does not refer to the form: a cycle of both would keep the body until garbage is collected.
+    The generator does not refer to the form: such a cycle would keep the body until garbage is collected.
     """
     try:
         parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
@@ -214,7 +214,7 @@ def field_name(name: str, *, exact: bool) -> str:
 
 
 def _documented_spelling(name: str, lower: str) -> str:
-    if lower.startswith(_METADATA):  # what follows is the user's
+    if lower.startswith(_METADATA):  # the user chose the rest
         return _METADATA + name[len(_METADATA) :]
     return _DOCUMENTED_SPELLING.get(lower, lower if lower.startswith(_PREFIXES) else name)
 

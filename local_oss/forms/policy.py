@@ -1,4 +1,4 @@
-"""The policy of a form, read (protocol.md 3.1, protocol.md 3.2, protocol.md 3.5) and compared with the form."""
+"""The policy of a form: its parser (protocol.md 3.1, protocol.md 3.2, protocol.md 3.5) and its check of a form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import OSSError, access_denied, invalid_policy
 from ..signatures.v4 import V4
 
 MAX_OBJECT_SIZE = 5 * 1024**3
-#: Under V4 the policy must name those of these fields that the form has (protocol.md 3.3.3).
+#: Under V4 the policy must name each of these fields that the form has (protocol.md 3.3.3).
 COVERED_FIELDS = ("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-security-token")
 #: The fields that a strict check accepts without a condition: they sign the policy, or store nothing.
 UNCOVERED_FIELDS = ("policy", "ossaccesskeyid", "signature", "x-oss-signature", "success_action_status")
@@ -263,7 +263,7 @@ def holds(condition: Condition, value: str) -> bool:
 
 
 def not_named(policy: Policy, fields: Mapping[str, str], *, strict: bool = False) -> list[str]:
-    """Return the fields that a condition must name, and none does."""
+    """Return the fields that need a condition and have none."""
     named = {condition.name.lower() for condition in policy.conditions}
     if strict:
         names = [name for name in fields if name not in UNCOVERED_FIELDS]

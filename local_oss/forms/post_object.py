@@ -33,7 +33,7 @@ def post_object(request: Request) -> Response:
     file_type = form.file_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=oss.options.strict)
     callback = read_form_callback(request, fields, signer)
-    # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
+    # This follows the policy's check, which compares the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file_name)
     check_key(key)
     signer.check_right("oss:PutObject", request.bucket, key)
