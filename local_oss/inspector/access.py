@@ -1,4 +1,4 @@
-"""Who may use the inspector, and the headers of objects that share its origin."""
+"""Access to the inspector, and the headers of objects that share its origin."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Access:
         self._everywhere = everywhere
 
     def is_known_host(self, environ: Mapping[str, Any], own_url: str) -> bool:
-        """Return whether the Host is a name or an address that no stranger's DNS can lead here."""
+        """Return whether the Host is a name or an address that no stranger's DNS can point to this server."""
         if not _HOST.fullmatch(str(environ.get("HTTP_HOST") or "localhost")):
             return False
         host = host_name(environ) if environ.get("HTTP_HOST") else "localhost"
@@ -94,7 +94,7 @@ def plain(status: int, text: str, headers: Headers | None = None) -> Response:
 #: The headers of all answers of the inspector.
 SAFE: Headers = [
     ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),  # with no-referrer a form of our own would send the Origin null
+    ("Referrer-Policy", "same-origin"),  # with no-referrer our own forms would send `Origin: null`
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ]
@@ -103,7 +103,7 @@ SAFE: Headers = [
 def essence(content_type: str) -> str:
     """Return `type/subtype` in lower case; "" for a text that is not exactly one media type.
 
-    Browsers read such a text as they like: of `image/png,text/html` they take the last.
+    Browsers guess the type of such a text: of `image/png,text/html` they take the last.
     """
     match = _MEDIA_TYPE.fullmatch(content_type)
     return match[1].lower() if match else ""
@@ -112,7 +112,7 @@ def essence(content_type: str) -> str:
 def object_headers(content_type: str) -> Headers:
     """Return headers that keep a browser from running an object; none for a type that browsers do not run.
 
-    They give the object an origin of its own, which can do nothing to the pages.
+    The headers give the object an origin of its own, which cannot touch the inspector's pages.
     """
     if essence(content_type) in _HARMLESS:
         return []

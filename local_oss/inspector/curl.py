@@ -1,8 +1,8 @@
 """A recorded request as a line for curl, in sh, bash, zsh and fish.
 
-Anybody can have a request recorded, and a developer pastes the line into a shell. So it holds only those values of the
-request that are nothing but text to a terminal, a shell and curl. Files have a fixed name, and the address is that at
-which the developer sees the window.
+Anybody can have a request recorded, and a developer pastes the line into a shell. So the line holds only values that
+are plain text to a terminal, a shell and curl. Files have a fixed name, and the address is the one at which the
+developer opened the inspector.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from .exchange import Exchange
 from .masks import HIDDEN, masked
 
-#: The file that the person who runs the line sends, in the folder of that person.
+#: The name of the file that curl sends, in the current folder.
 FILE = "FILE"
 
 #: Headers that curl makes itself, or that belong to the connection.
@@ -24,19 +24,19 @@ _OWN = frozenset(
     """.split()  # noqa: SIM905
 )
 _METHOD = re.compile("[A-Z]{1,20}")
-#: Names that neither curl's `--form-string NAME=VALUE` nor its `-H NAME: VALUE` reads otherwise.
+#: Names that curl takes literally in `--form-string NAME=VALUE` and in `-H NAME: VALUE`.
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9:._-]*")
-#: What follows `type=`, where curl would read a `;` as the next option, of which one names a file.
+#: The value of `type=`: after a `;` curl would read another option, and one of those names a file.
 _MEDIA_TYPE = re.compile("[A-Za-z0-9][A-Za-z0-9.+_-]*/[A-Za-z0-9][A-Za-z0-9.+_-]*")
 _PLAIN_WORD = re.compile("[A-Za-z0-9@%+=:,./_-]+")
-#: What is percent-encoded in a URL: all but what ASCII can print, and the mark of a hidden token.
+#: Characters to percent-encode in a URL: all except printable ASCII and the mark of a hidden token.
 _NOT_IN_URL = re.compile(f"[^!-~{HIDDEN}]")
 
 
 def curl_line(exchange: Exchange, address: str) -> str:
-    """Return the command, without security tokens, after comments that say what it lacks.
+    """Return the command, without security tokens, after comments that say what the command lacks.
 
-    :param address: scheme, host and port to which it sends the request.
+    :param address: scheme, host and port to send the request to.
     """
     words = ["curl", "-i"]
     left_out = len(exchange.left_out)
@@ -68,7 +68,7 @@ def curl_line(exchange: Exchange, address: str) -> str:
     elif exchange.method == "PUT" and not exchange.header("x-oss-copy-source"):
         words += ["--data-binary", f"@{FILE}"]
     target = _NOT_IN_URL.sub(lambda match: quote(match[0].encode("latin-1", "replace")), masked(_target(exchange)))
-    words += ["--globoff"] if re.search(r"[][{}]", target) else []  # or curl asks for several URLs
+    words += ["--globoff"] if re.search(r"[][{}]", target) else []  # else curl requests several URLs
     words += ["--path-as-is"] if "/." in target else []
     line = " ".join(map(_quoted, [*words, address + target]))
     comments = []
@@ -80,18 +80,18 @@ def curl_line(exchange: Exchange, address: str) -> str:
 
 
 def _is_text(name: str, value: str) -> bool:
-    """Return whether a value is only text: what a terminal obeys, or what turns text around, is not printable."""
+    """Return whether a value is only text, without characters that control a terminal or reverse the text."""
     return bool(_NAME.fullmatch(name)) and value.isprintable()
 
 
 def _target(exchange: Exchange) -> str:
-    """Return path and query; the path names the bucket, which the host may have named."""
+    """Return path and query; the path names the bucket, even if the request's host named it."""
     path, mark, query = exchange.target.partition("?")
     if exchange.fields is not None and exchange.bucket:
         path = f"/{quote(exchange.bucket)}"
     elif exchange.bucket and unquote(path.replace("+", " ")).removeprefix("/") == exchange.key:
         path = f"/{quote(exchange.bucket)}{path}"
-    # A target that does not begin with a slash, such as `@host/`, would move the host.
+    # A target that does not begin with a slash, such as `@host/`, would change the host.
     return path + mark + query if path.startswith("/") else f"/{path}{mark}{query}"
 
 

@@ -1,6 +1,6 @@
-"""What is recorded of one request: who asked for what, what was stored, who was called back, what was answered.
+"""The record of one request: the client, the request, the stored object, the callbacks and the answer.
 
-The newest of them are kept in bounded memory.
+The newest records are kept in bounded memory.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..errors import ErrorText, OSSError
 from ..signatures.signed_request import read_headers
 from ..storage.index import StoredObject
 
-#: Characters of a field or a header that are kept; a longer value is left out as a whole.
+#: The most characters to keep of a field or a header; a longer value is left out as a whole.
 MAX_VALUE = 64 * 1024
-#: Characters of all fields, and bytes of an answer, that are kept.
+#: The most characters to keep of all fields, and the most bytes of an answer.
 MAX_FIELDS = 512 * 1024
 MAX_ANSWER = 64 * 1024
-#: Exchanges and bytes that are kept.
+#: The most exchanges and bytes to keep.
 MAX_EXCHANGES = 1000
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -53,23 +53,23 @@ _OPERATIONS = {
 
 @dataclass
 class Exchange:
-    """One request; a part that is missing, or not known yet, has its default.
+    """One request; an attribute that is missing, or not known yet, has its default.
 
-    Pages show it while it is under way, so each part is set as a whole.
+    Pages show an exchange while it is under way, so each attribute is set as a whole.
 
     :param started: Unix seconds.
-    :param operation: the name of the operation, as OSS's pages have it; until that is known, the method.
+    :param operation: the operation's name in OSS's documentation; until the name is known, the method.
     :param target: path and query, as they were sent.
     :param fields: the fields of a form, by lower-case name; None for a request that is not a form.
     :param origin: the id of the exchange whose callback was sent again; "" for a request that came from a client.
-    :param mistake: the known mistake that makes the signature that was received.
+    :param mistake: the known mistake that leads to the received signature.
     :param dropped: no answer was sent.
-    :param is_under_way: it has no end yet.
+    :param is_under_way: the exchange has not ended.
     :param asked: the callback that has no answer yet.
     :param recovered: the id of the exchange by which the application asked for the object whose callback had failed.
-    :param clock: the monotonic time at which it began.
-    :param begun: that too; once a callback is sent, the time at which that began.
-    :param changed: is called with the exchange when there is more of it to show, except for its end.
+    :param clock: the monotonic time at which the exchange began.
+    :param begun: the same; once a callback is sent, the monotonic time at which the callback began.
+    :param changed: called with the exchange when there is more to show, except at its end.
     """
 
     id: str = ""
@@ -162,12 +162,12 @@ class Exchange:
         self.asked = None
 
     def note_error(self, error: OSSError) -> None:
-        """Keep the texts of an error, but for those that are too long."""
+        """Keep the texts of an error, except texts that are too long."""
         members = {name: _kept(value) for name, value in error.members.items()}
         self.error = ErrorText(_kept(error.message), error.ec, error.code, members)
 
     def finish(self, status: int, headers: Iterable[tuple[str, str]] = (), body: object = b"") -> None:
-        """Keep the answer, status 0 for none; a body that is no bytes is an object, and is not kept."""
+        """Keep the answer, status 0 for none; a body other than bytes is an object's content, and is not kept."""
         self.status, self.dropped = status, status == 0 and not self.origin
         self.seconds = time.monotonic() - self.clock
         self.answer_headers = tuple((name, value[:MAX_VALUE]) for name, value in headers)
@@ -208,7 +208,7 @@ class Exchange:
 
     @property
     def upload_id(self) -> str:
-        """The ID of the upload in parts that it begins, or belongs to; else ""."""
+        """The ID of the upload in parts that the request begins, or belongs to; else ""."""
         if self.operation == "InitiateMultipartUpload":
             answered = re.search(rb"<UploadId>([^<]+)<", self.answer)
             return answered[1].decode() if answered else ""
@@ -233,7 +233,7 @@ class Journal(Locked):
     """The newest exchanges by their ids, from their beginning on; a new one drops the oldest. Threads may share it.
 
     :ivar bytes: about how many bytes the exchanges take.
-    :ivar count: how much news there was, for pages that ask: exchanges that were added, that went on, or that ended.
+    :ivar count: the number of changes, for pages that ask for news: exchanges that began, went on, or ended.
     """
 
     def __init__(self) -> None:
@@ -243,7 +243,7 @@ class Journal(Locked):
         super().__init__()
 
     def add(self, exchange: Exchange) -> None:
-        """Add an exchange, or what is new of one that is already there, which keeps its place."""
+        """Add an exchange, or update one that is already there, which keeps its place."""
         cost = exchange.cost()
         with self._lock:
             _, former = self._exchanges.get(exchange.id, (None, 0))
@@ -276,7 +276,7 @@ def new_request_id(started: float) -> str:
 
 
 def _size(value: object) -> int:
-    """Return about how many bytes a value takes with all that it holds: texts, and what is made of them."""
+    """Return about how many bytes a value takes with all that it holds: texts, and objects made of texts."""
     if isinstance(value, str | bytes):
         return sys.getsizeof(value)
     parts: Iterable[object] = ()

@@ -1,4 +1,4 @@
-"""One exchange from top to bottom: what came, what was checked, what was stored, who was called, what was answered."""
+"""The page of one exchange: the request, its checks, the stored object, the callbacks and the answer."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MARKS = {True: ("good", "✓", "holds"), False: ("bad", "✗", "does not hold"),
 #: A value of more characters than this is not shown again if the condition already says it.
 _LONG = 80
 
-#: A condition of a policy; whether it holds, None where nothing could be compared, such as the size of a file that was
-#: not read; and what it was compared with.
+#: A condition of a policy; whether it holds, None if there was no value to compare, such as the size of a file that was
+#: not read; and that value.
 Line = tuple[str, bool | None, str]
 
 
@@ -49,9 +49,9 @@ def exchange_page(
 ) -> Response:
     """Return the page of an exchange.
 
-    :param strict: every field has to be named by the policy, as LocalOSS(strict=True) asks.
-    :param related: links to other exchanges of the same upload, and their words.
-    :param beside: the list that stands beside it, where the window has room, and the ways to send its callback again.
+    :param strict: the policy has to name every field, as LocalOSS(strict=True) requires.
+    :param related: links to other exchanges of the same upload, and the texts of the links.
+    :param beside: the list to show beside the exchange if the window has room, and the ways to resend its callback.
     """
     why, fix = reason(exchange)
     if page.language != ENGLISH and exchange.error and not fix:
@@ -77,7 +77,7 @@ def exchange_page(
 
 
 def _callback(exchange: Exchange) -> list[tuple[str, str]]:
-    """Return the members of a form's callback; none if it has no valid one."""
+    """Return the members of a form's callback; none if the form has no valid callback."""
     try:
         callback = parse_callback((exchange.fields or {}).get("callback", ""))
     except OSSError:
@@ -120,7 +120,7 @@ def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
 
 
 def _policy(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
-    """Return the policy with a condition on each line, and what came of each condition if the policy is one."""
+    """Return the policy with a condition on each line, and each condition's result if the policy is valid."""
     source = (exchange.fields or {}).get("policy", "")
     lines: list[Line] = []
     try:
@@ -133,7 +133,7 @@ def _policy(exchange: Exchange, *, strict: bool) -> dict[str, Any]:
             decoded = _indented(document)
             lines = list(_lines(document, exchange, strict=strict))
         except (OSSError, AttributeError, KeyError, TypeError):
-            pass  # no policy, whose text is shown as it is
+            pass  # not a policy: its text is shown as it is
     wrong = [line for line in lines if line[1] is False]
     refused = exchange.error if exchange.error and exchange.error.code == "InvalidPolicyDocument" else None
     if refused:
@@ -158,7 +158,7 @@ def _json(value: object) -> str:
 
 
 def _lines(document: Mapping[str, Any], exchange: Exchange, *, strict: bool) -> Iterator[Line]:
-    """Yield a line for the expiration, for each condition, and for each field that one had to name, and does not."""
+    """Yield a line for the expiration, for each condition, and for each field that needs a condition and has none."""
     fields = exchange.fields or {}
     policy = parse_policy(fields["policy"])
     values = compared_values(fields, bucket=exchange.bucket, file_type=exchange.file_type)

@@ -1,4 +1,4 @@
-// Keeps the list of exchanges, and one that is under way, new while the page is open; copies links and commands.
+// Updates the list of exchanges, and an exchange that is under way, while the page is open; copies links and commands.
 
 const words = document.documentElement.lang.startsWith("zh")
   ? { live: "实时更新", reconnecting: "正在重新连接", copied: "已复制" }

@@ -74,7 +74,7 @@ class Inspector:
         self._access = Access(everywhere=self._options.inspector == "everywhere")
 
     def answer(self, environ: Mapping[str, Any]) -> Response | None:
-        """Return the response to a request for the inspector; None for one that is OSS's."""
+        """Return the response to a request for the inspector; None for a request to OSS."""
         if not self.has_pages:
             return None
         path = str(environ.get("PATH_INFO", ""))
@@ -120,7 +120,7 @@ class Inspector:
                 self._options.log(line)
 
     def _note_recovery(self, head: Exchange) -> None:
-        """Note that the application asked with its key for an object whose callback failed: so it recovers a report."""
+        """Note a recovered report: with its key, the application asked for an object whose callback failed."""
         if head.operation != "HeadObject" or head.status != 200 or not head.header("authorization"):
             return
         uploads = (other for other in self.journal.exchanges() if other.kind == "upload" and other.stored)
@@ -130,9 +130,9 @@ class Inspector:
             self.journal.add(upload)
 
     def _root(self, environ: Mapping[str, Any], bucket: str) -> Response | None:
-        """Return the activity for a person who opens the root, and a redirect to its objects for a bucket.
+        """Return the activity for a person who opens the root; for the root of a bucket, a redirect to its objects.
 
-        None for a program, which lists buckets or objects, and for a stranger.
+        Return None for a program, which lists buckets or objects, and for a stranger.
         """
         is_asked = environ["REQUEST_METHOD"] in ("GET", "HEAD") and not environ.get("QUERY_STRING")
         if not is_asked or environ.get("HTTP_ORIGIN"):
@@ -279,9 +279,9 @@ class Inspector:
 
 
 def _address(environ: Mapping[str, Any]) -> str:
-    """Return scheme, host and port at which a person looks at the pages, which Access has checked; "" without a Host.
+    """Return scheme, host and port of the pages' URL, as Access has checked them; "" without a Host.
 
-    Below localhost, a host would name a bucket.
+    `localhost` replaces its subdomains: they would name a bucket.
     """
     host = re.sub(r".*\.(?=localhost\b)", "", str(environ.get("HTTP_HOST", "")))
     return f"{environ.get('wsgi.url_scheme', 'http')}://{host}" if host else ""
@@ -303,7 +303,7 @@ def _see_other(page: Page, path: str, **query: str) -> Response:
 
 
 def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the fields of a form; None if the body is no form, or too long."""
+    """Return the fields of a form; None if the body is not a form, or too long."""
     length = str(environ.get("CONTENT_LENGTH") or "0")
     media_type = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded" or not length.isdecimal() or int(length) > MAX_FORM:
@@ -322,11 +322,11 @@ def send_again(
     url: CallbackURL | None,
     on_request: Callable[[CallbackRequest], None],
 ) -> list[CallbackCall]:
-    """Send the request, and return what came of it; two calls for "twice".
+    """Send the request, and return the calls that this made: two for "twice".
 
     :param change: a name of CHANGES.
-    :param url: another URL, for which it is signed again.
-    :param on_request: is called with what is sent, before it is.
+    :param url: another URL, for which the request is signed again.
+    :param on_request: called with each request before it is sent.
     """
     if url and url != request.url:
         request = _signed(replace(request.with_header("Host", url.netloc), url=url), url, sender.key)

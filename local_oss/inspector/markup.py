@@ -1,4 +1,4 @@
-"""The writing of the inspector's pages: Jinja2 templates, the filter that every text passes, and links."""
+"""The rendering of the inspector's pages: Jinja2 templates, the filter that every text passes, and links."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 #: The path below which the inspector answers; no bucket may have this name.
 ROOT = "/_inspect"
 
-#: Characters and lines from which a block may scroll, on a narrow screen.
+#: A block with this many characters or lines may scroll on a narrow screen.
 _SCREENFUL = 600
 _LINES = 15
 
 _UNITS = ("kB", "MB", "GB", "TB")
 
-#: Characters that turn the letters around them, or that are invisible.
-# Joiners count only where they join nothing, and tags outside a flag: emoji, and scripts from Hebrew on, need them.
+#: Characters that reverse the letters around them, or that are invisible.
+# Joiners match only where nothing is joined, tags only outside a flag: emoji, and scripts from Hebrew on, need both.
 _HIDDEN = re.compile(
     r"[\0-\x08\v\f\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
     r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb]"
@@ -46,13 +46,13 @@ _HIDDEN = re.compile(
 
 @dataclass(frozen=True)
 class Page:
-    """What is needed to write any page.
+    """The values that every page needs.
 
     :param base: the path at which the local OSS is mounted.
-    :param token: goes into every form.
-    :param signed_path: returns the path with which anybody can GET an object for an hour, of a bucket and a key; None
-        where a security token would stand in it.
-    :param language: of the person who reads it.
+    :param token: the token of every form.
+    :param signed_path: takes a bucket and a key, and returns a path with which anybody can GET the object for an hour;
+        None if the path would contain a security token.
+    :param language: the reader's language.
     """
 
     base: str
@@ -102,7 +102,7 @@ class Page:
 
 @cache
 def environment() -> Environment:
-    """Return the templates; everything that they write is escaped, with what cannot be seen made visible."""
+    """Return the templates; they escape every text, and make invisible characters visible."""
     # Not at the top: a LocalOSS without the inspector needs no Jinja2.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
     from markupsafe import Markup, escape
@@ -163,7 +163,7 @@ def size_text(size: int | None) -> str:
 
 
 def members(body: bytes) -> list[tuple[str, str]]:
-    """Return the members of a JSON object, or the fields of a form; none of anything else."""
+    """Return the members of a JSON object, or the fields of a form; an empty list for other texts."""
     content = body.decode(errors="replace")
     try:
         document = json.loads(content)
@@ -182,7 +182,7 @@ def duration_text(seconds: float) -> str:
 
 
 def pretty(body: bytes) -> str:
-    """Return a body as text: JSON with indents, and bytes that are no text as their number."""
+    """Return a body as text: JSON with indents, and for bytes that are not text their number."""
     if b"\0" in body[:1024]:
         return f"({len(body)} bytes)"
     content = body.decode(errors="replace")

@@ -1,6 +1,6 @@
 """Hides security tokens in what is shown.
 
-A temporary key of a real account comes with its token. Key secrets never come: a request carries only a signature.
+A request with a temporary key of a real account carries the token. No request carries a key's secret, only a signature.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 
 HIDDEN = "•••"
 
-#: A browser also sends the cookies of all ports of a host: they are other servers'.
+#: A browser sends the cookies of all ports of a host, so some belong to other servers.
 _NAMES = ("security-token", "x-oss-security-token", "cookie", "proxy-authorization")
 #: A token behind its name: in a query, a header, a condition of a policy, or a canonical request.
 _TOKEN = re.compile(r"""(security(?:-|%2d)token(?:\s*[:=]\s*|"\s*[:,]\s*"))[^"&\s<>]+""", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""How an exchange ended, or how far it is: a few words for the list and the log, and a sentence for its own page."""
+"""The outcome of an exchange, or its progress: a few words for the list and the log, a sentence for its own page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Level = Literal["good", "warn", "bad", "quiet", "busy"]
 
 
 def outcome(exchange: Exchange) -> tuple[Level, str]:
-    """Return how well an exchange ended, and how, in a few words."""
+    """Return the level of an exchange's outcome, and the outcome in a few words."""
     if exchange.is_under_way:
         waits_for = "Waiting for the callback’s answer, {1}\u00a0s" if exchange.asked else "Under way, {1}\u00a0s"
         return "busy", Text(waits_for, int(time.monotonic() - exchange.begun))
@@ -46,7 +46,7 @@ def outcome(exchange: Exchange) -> tuple[Level, str]:
 
 
 def reason(exchange: Exchange) -> tuple[str, str]:
-    """Return why it failed and its fix, in the words of `explain`; "" where there is nothing to say."""
+    """Return the reason of a failed exchange and its fix, in the words of `explain`; "" for an unknown one."""
     if exchange.origin:
         failure = next((call.failure for call in reversed(exchange.calls) if call.failure), None)
         return (failure.message, "") if failure else ("", "")

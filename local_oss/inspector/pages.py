@@ -23,9 +23,9 @@ FILTERS = ("object", "status", "kind", "q")
 #: Rows of one page.
 PAGE_SIZE = 100
 OBJECTS_PAGE_SIZE = 200
-#: Bytes of a text that are shown.
+#: The most bytes of a text to show.
 MAX_SHOWN = 64 * 1024
-#: Pictures that the pages show, by this type.
+#: The types of pictures that the pages show.
 _SHOWN = PICTURES | {"image/svg+xml"}
 _TEXTS = ("application/json", "application/xml", "application/javascript", "application/x-yaml", "application/x-sh")
 
@@ -81,7 +81,7 @@ def matching(exchanges: Iterable[Exchange], query: Mapping[str, str]) -> list[Ex
 
 
 def activity_page(page: Page, journal: Journal, query: Mapping[str, str], **values: Any) -> Response:
-    """Return the page; `values` are for the page that has no exchanges yet."""
+    """Return the page; a page without exchanges shows `values`."""
     exchanges = journal.exchanges()
     matches = matching(exchanges, query)
     rows = rows_of(matches)
@@ -160,7 +160,7 @@ def objects_page(page: Page, storage: Storage, query: Mapping[str, str], default
 
 
 def object_page(page: Page, storage: Storage, bucket: str, key: str) -> Response:
-    """Return the page of an object: what is known of it, and a preview if it is a picture or a text."""
+    """Return the page of an object: its properties, and a preview of a picture or a text."""
     opened = storage.bucket(bucket).open(key)
     if opened is None:
         return page.message("No such object", key, status=404)

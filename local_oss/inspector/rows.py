@@ -9,7 +9,7 @@ from oss_wsgi.explanations.text import Text
 
 from .exchange import Exchange
 
-#: What a row calls the exchanges that are folded into it, one and several of them.
+#: The words of a row for the exchanges folded into it: for one, and for several.
 _WORDS = {
     "preflight": ("{1} preflight", "{1} preflights"),
     "part": ("{1} part", "{1} parts"),
@@ -37,7 +37,7 @@ class Row:
 
 
 def rows_of(exchanges: Sequence[Exchange]) -> list[Row]:
-    """Return the rows of exchanges that come newest first; what failed always has a row of its own."""
+    """Return the rows of exchanges that come newest first; a failed exchange always has a row of its own."""
     heads: dict[str, Exchange] = {}
     for fold in (_fold_parts, _fold_reads, _fold_preflights):
         fold(exchanges[::-1], heads)
@@ -52,7 +52,7 @@ def rows_of(exchanges: Sequence[Exchange]) -> list[Row]:
 
 
 def _fold_parts(exchanges: Iterable[Exchange], heads: dict[str, Exchange]) -> None:
-    """Fold what belongs to one upload in parts into its completion or, until that comes, into its beginning."""
+    """Fold the exchanges of an upload in parts into its completion or, until it is completed, into its beginning."""
     uploads: dict[str, list[Exchange]] = {}
     for exchange in exchanges:
         if exchange.upload_id:
