@@ -1,6 +1,6 @@
 """AssumeRole of STS: a temporary key with the rights of a session policy, asked for at the root of the local OSS.
 
-It takes requests of Alibaba Cloud's RPC style with signature 1.0 (protocol.md 14.1), and no other operation of STS.
+Requests use Alibaba Cloud's RPC style with signature 1.0 (protocol.md 14.1). No other operation of STS is served.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..signatures.account import SKEW, Account, PolicyError
 from ..xml_document import write_xml
 
 MAX_BODY_SIZE = 64 * 1024
-#: Seconds that a session may last. The longest is that of the longest role; a role's own limit is mostly 3,600.
+#: Seconds that a session may last. The maximum is the highest limit that a role can have; most roles have 3,600.
 DURATIONS = range(900, 43_200 + 1)
 MAX_POLICY_SIZE = 2048
 _VERSION = "2015-04-01"
@@ -31,16 +31,16 @@ _ROLE = re.compile(r"acs:ram::([0-9A-Za-z_-]{1,64}):role/([A-Za-z0-9.@_-]{1,64})
 _SESSION_NAME = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
 _SIGNATURE = ("AccessKeyId", "Signature", "SignatureMethod", "SignatureNonce", "SignatureVersion", "Timestamp")
 _KNOWN = {"Action", "DurationSeconds", "Format", "Policy", "RoleArn", "RoleSessionName", "SecurityToken", "Version"}
-#: What libraries send to say where they ask, and how they sign by default.
+#: The parameters in which libraries send their region, and the default type of signature.
 _IGNORED = {"RegionId", "SignatureType"}
 
 Parameters = Mapping[str, str]
 
 
 def rpc_parameters(environ: Mapping[str, Any]) -> Parameters | None:
-    """Return the parameters of a request of RPC style; None for one that OSS answers.
+    """Return the parameters of a request of RPC style; None for a request to OSS.
 
-    It reads the body of a POST of an ordinary web form to the root, for which OSS has no use.
+    This reads the body of an ordinary web form POSTed to the root: OSS has no use for such a request.
     """
     if environ.get("PATH_INFO") not in ("", "/") or environ["REQUEST_METHOD"] not in ("GET", "POST"):
         return None
@@ -55,7 +55,7 @@ def rpc_parameters(environ: Mapping[str, Any]) -> Parameters | None:
 
 
 def assume_role(method: str, parameters: Parameters, account: Account, now: float, request_id: str) -> Response:
-    """Return a temporary key, or why it is refused, in the format that the parameters choose."""
+    """Return a temporary key, or the reason of a refusal, in the format that the parameters choose."""
     try:
         _check_operation(parameters)
         _check_signature(method, parameters, account, now)

@@ -1,7 +1,7 @@
 """Operations on buckets: ListBuckets, and for one bucket its creation, deletion, description, ACL and CORS rules.
 
-Of the rights that an ACL gives to everybody, the local OSS grants only the reading of objects. Nobody lists or changes
-anything without a signature.
+An ACL can let everybody read objects. The local OSS grants no other right without a signature: neither listing nor
+changing anything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_BODY_SIZE = 16 * 1024
 
 ACLS = ("private", "public-read", "public-read-write")
 
-#: Bytes that OSS bills at least for an object of any class but Standard.
+#: The fewest bytes that OSS bills for an object of any class except Standard.
 MIN_BILLED_SIZE = 64 * 1024
 
 #: The resource group that an account has by default; its ID is made up.
@@ -67,7 +67,7 @@ def list_buckets(request: Request) -> Response:
 
 
 def put_bucket(request: Request) -> Response:
-    """Create a bucket; for one that exists, change the ACL. Its storage class cannot be changed."""
+    """Create a bucket, or change the ACL of an existing one, whose storage class cannot be changed."""
     if not is_bucket_name(request.bucket):
         message = "The specified bucket is not valid."
         raise OSSError(400, "InvalidBucketName", message, "0015-00000001", BucketName=request.bucket)
@@ -134,7 +134,7 @@ def get_bucket_acl(request: Request) -> Response:
 
 
 def put_bucket_acl(request: Request) -> Response:
-    """PUT `?acl`: set the ACL from `x-oss-acl`; a bucket that is missing is made, as by PutBucket."""
+    """PUT `?acl`: set the ACL from `x-oss-acl`; create a missing bucket, as PutBucket does."""
     if "x-oss-acl" not in request.headers:
         raise invalid_argument("The x-oss-acl header is missing.", name="x-oss-acl")
     return put_bucket(request)
@@ -186,7 +186,7 @@ def get_bucket_stat(request: Request) -> Response:
         ("ObjectCount", str(sum(each.objects for each in stat.classes.values()))),
         ("MultipartUploadCount", str(stat.uploads)),
         ("LiveChannelCount", "0"),
-        # OSS counts about once an hour, and this OSS at once. An empty bucket was never counted.
+        # OSS counts about once an hour, the local OSS at once. For an empty bucket, 0 says that nothing was counted.
         ("LastModifiedTime", str(int(request.exchange.started)) if stat.classes else "0"),
     ]
     for name in STORAGE_CLASSES:
@@ -232,7 +232,7 @@ def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
 
 
 def _blocks_public_access(request: Request) -> bool:
-    """Return whether the bucket blocks public access, or would if it is made now."""
+    """Return whether the bucket blocks public access, or would block it if created now."""
     try:
         return request.storage.blocks_public_access
     except OSSError:  # it does not exist
@@ -256,6 +256,6 @@ def _read_configuration(body: bytes) -> dict[str, str]:
 
 
 def _has_settings(bucket: Bucket, settings: Mapping[str, str]) -> bool:
-    """Return whether the settings that cannot be changed are those that the bucket has."""
+    """Return whether the request keeps the bucket's values of the settings that cannot be changed."""
     current = {"storage-class": bucket.storage_class, "redundancy": bucket.redundancy}
     return all(settings.get(name, value) == value for name, value in current.items())

@@ -38,7 +38,7 @@ FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BM
 #: Texts of EXIF that `image/info` shows; OSS shows all.
 _SHOWN = ("DateTime", "Make", "Model", "Orientation", "Software")
 _MODES = ("lfit", "mfit", "fill", "pad", "fixed")
-#: Where the area of a crop begins, as parts of what the picture has beside it: left and upper.
+#: Where the area of a crop begins: which part of the remaining width is left of it, and of the height above it.
 _TILES: dict[str, tuple[float, float]] = {
     "nw": (0, 0),
     "north": (0.5, 0),
@@ -50,13 +50,13 @@ _TILES: dict[str, tuple[float, float]] = {
     "south": (0.5, 1),
     "se": (1, 1),
 }
-#: What Pillow raises for a damaged picture; of some damage it only warns, which tests may turn into errors.
+#: The errors that Pillow raises for a damaged picture; it only warns of some damage, and tests may raise the warning.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, TypeError, LookupError, struct.error, Warning)
 
 
 @dataclass
 class Output:
-    """What becomes of the result, and how many pixels the results of all actions may have."""
+    """The format and quality of the result, and how many pixels the results of all actions may have."""
 
     format: str
     pixels: ResultPixels
@@ -68,7 +68,7 @@ Action = Callable[[Image.Image, Arguments, Output], Image.Image]
 
 
 def process(text: str, stored: StoredObject, file: BinaryIO) -> Response:
-    """Return the response to an `x-oss-process`; raise OSSError 501 for what is not done here, and 400."""
+    """Return the response to an `x-oss-process`; raise OSSError 501 if unsupported, 400 if invalid."""
     kind, *actions = text.split("/")
     if kind != "image":
         raise not_implemented(f"x-oss-process={kind}/")
@@ -128,11 +128,11 @@ def _step(text: str) -> tuple[Action, Arguments]:
 
 def _processed(image: Image.Image, steps: list[tuple[Action, Arguments]], output: Output) -> Response:
     image.load()
-    _check_exif(image)  # of a PNG it may have come after the pixels
+    _check_exif(image)  # a PNG may have EXIF data after the pixels
     for action, arguments in steps:
         result = action(image, arguments, output)
         if result is not image:
-            image.close()  # or its pixels stay until the end
+            image.close()  # else its pixels stay in memory until the end
         image = result
     buffer = io.BytesIO()
     options: dict[str, object] = {}
@@ -152,7 +152,7 @@ def _writable(image: Image.Image, image_format: str) -> Image.Image:
 
 
 def _on_canvas(image: Image.Image, size: tuple[int, int], color: str) -> Image.Image:
-    """Return the picture in the middle of an opaque one."""
+    """Return an opaque picture of this size with the given picture in its middle."""
     canvas = Image.new("RGB", size, color)
     canvas.info = image.info
     corner = (size[0] - image.width) // 2, (size[1] - image.height) // 2
@@ -199,7 +199,7 @@ def _resize(image: Image.Image, arguments: Arguments, output: Output) -> Image.I
     if mode == "fixed":
         return _resized(image, *target)
     if mode == "fill":
-        # It cuts before it resizes: the whole could grow beyond all bounds.
+        # `fit` crops before it resizes: the whole picture could grow beyond all bounds.
         return ImageOps.fit(_plain(image), target, Image.Resampling.LANCZOS)
     return _on_canvas(_plain(_scaled(image, min(across, down), output, may_grow=True)), target, f"#{color}")
 
@@ -214,9 +214,9 @@ def _scaled(image: Image.Image, scale: float, output: Output, *, may_grow: bool)
 
 
 def _resized(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return the picture with other sides, and change that side first which leaves the smaller picture between.
+    """Return the resized picture; change first the side that leaves the smaller intermediate picture.
 
-    Pillow up to 12 always changes the width first: between 1 x 16,384 pixels and 16,384 x 1 that is a gigabyte.
+    Pillow up to 12 always changes the width first: from 1 x 16,384 pixels to 16,384 x 1 that takes a gigabyte.
     """
     image = _plain(image)
     if image.width * height < width * image.height:

@@ -1,8 +1,8 @@
 """The lifecycle rules of a bucket (protocol.md 16.3): stored and returned as they are, and obeyed on demand.
 
-OSS obeys them once a day. The local OSS does it for `LocalOSS.apply_lifecycle()` and for a POST of `?lifecycle`, which
-a real OSS does not have. Of a rule it obeys AbortMultipartUpload and Expiration; a rule that is limited by Tag or
-Filter and the storage classes of Transition are only kept.
+OSS obeys the rules once a day, the local OSS on `LocalOSS.apply_lifecycle()` and on a POST of `?lifecycle`, which a
+real OSS does not have. The local OSS obeys AbortMultipartUpload and Expiration. It only stores Transition, and rules
+that Tag or Filter limit.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _ACTIONS = frozenset(
     }
 )
 _CLASS = {"StorageClass", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
-#: The elements that an element may have.
+#: Element -> the child elements that it may have.
 _CHILDREN = {
-    # Days and Date, in the rule itself, are of an old API: ali-oss sends them beside an Expiration.
+    # Days and Date in the rule itself belong to an old API: ali-oss sends them beside an Expiration.
     "Rule": {"ID", "Prefix", "Status", "Filter", "Tag", "Days", "Date", *_ACTIONS},
     "Expiration": {"Days", "CreatedBeforeDate", "Date", "ExpiredObjectDeleteMarker"},
     "AbortMultipartUpload": {"Days", "CreatedBeforeDate", "Date"},
@@ -63,20 +63,20 @@ _CHILDREN = {
     "Not": {"Prefix", "Tag"},
 }
 _REPEATED = {"Transition", "NoncurrentVersionTransition", "Tag"}
-#: The classes that a rule may move objects to, in the order in which it may.
+#: The classes that a rule may move objects to, in the only order allowed.
 _CLASSES = ("IA", "Archive", "ColdArchive", "DeepColdArchive")
 _MAX_TAGS = 20
 _TAG = re.compile(r"[\w +=.:/-]*")
 _BOOLEANS = {"ExpiredObjectDeleteMarker", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00(\.000)?Z")
 
-#: Returns whether what was last changed at one moment has expired at another; both in Unix seconds.
+#: Takes the last change of an object and the present, in Unix seconds; returns whether the object has expired.
 Expiry = Callable[[float, float], bool]
 
 
 @dataclass(frozen=True)
 class LifecycleRule:
-    """One rule, as far as it is obeyed here; `node` is the whole of it."""
+    """The parts of a rule that the local OSS obeys; `node` is the whole rule."""
 
     id: str
     prefix: str
@@ -133,14 +133,14 @@ def post_bucket_lifecycle(request: Request) -> Response:
 
 
 def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
-    """Remove what has expired by the rules of a bucket at a moment, in Unix seconds."""
+    """Remove everything that has expired at `now`, in Unix seconds, by the rules of a bucket."""
     report = LifecycleReport()
     text = bucket.settings.get(_SETTING)
     for rule in read_rules(text.encode()) if text else ():
         if rule.abort:
             for upload in bucket.uploads(rule.prefix):
                 if rule.abort(upload.started, now):
-                    with suppress(OSSError):  # it was completed or aborted meanwhile
+                    with suppress(OSSError):  # the upload was completed or aborted meanwhile
                         bucket.abort(upload)
                         report.aborted.append((upload.key, upload.id))
         if rule.expiration:
@@ -202,7 +202,7 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
 
 
 def _move_to_expiration(rule: ElementTree.Element) -> None:
-    """Make an Expiration of the Days or the Date of a rule itself; drop them beside one."""
+    """Turn the Days or the Date of the rule itself into an Expiration; drop both if the rule has an Expiration."""
     for name in ("Days", "Date"):
         for child in rule.findall(name):
             rule.remove(child)
@@ -211,9 +211,9 @@ def _move_to_expiration(rule: ElementTree.Element) -> None:
 
 
 def _check_times(rule: ElementTree.Element) -> None:
-    """Raise OSSError if objects would change their class against its order, or expire before that.
+    """Raise OSSError if objects would change classes in a wrong order, or expire before they change.
 
-    The order of dates does not count, and a rule has only days or only dates.
+    Only days are compared, not dates; a rule must not mix both.
     """
     last = _text(rule, "Expiration/Days")
     for name, time_name in (("Transition", "Days"), ("NoncurrentVersionTransition", "NoncurrentDays")):
@@ -249,7 +249,7 @@ def _check_tags(rule: ElementTree.Element) -> None:
 
 
 def _read_expiry(element: ElementTree.Element) -> Expiry:
-    """Return what an Expiration or an AbortMultipartUpload says, which has to name exactly one time."""
+    """Return the expiry of an Expiration or AbortMultipartUpload; raise OSSError unless it names exactly one time."""
     names = [child.tag for child in element if child.tag != "ExpiredObjectDeleteMarker"]
     if not names and len(element):  # there are no versions here
         return lambda moment, now: False
@@ -271,7 +271,7 @@ def _read_expiry(element: ElementTree.Element) -> Expiry:
 
 
 def _check_overlap(rules: Sequence[LifecycleRule]) -> None:
-    """Raise OSSError if two rules have a common action, and the prefix of one begins with that of the other."""
+    """Raise OSSError if two rules share an action, and the prefix of one begins with the other's prefix."""
     for one, other in itertools.combinations(rules, 2):
         alike = one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)
         common = sorted(one.actions & other.actions)

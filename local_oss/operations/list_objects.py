@@ -92,8 +92,8 @@ def _listing(
 ) -> Response:
     """Return the response with an element for each entry.
 
-    :param name: of the element of an object.
-    :param members: what each object has besides.
+    :param name: the name of an object's element.
+    :param members: further elements of each object.
     """
     for entry in entries:
         if isinstance(entry, CommonPrefix):

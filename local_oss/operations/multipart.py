@@ -30,7 +30,7 @@ from .write_objects import copied_headers, described, open_source, store
 
 MAX_PARTS = 10000
 
-#: In bytes, of every part but the last.
+#: The smallest size in bytes of every part except the last.
 MIN_PART_SIZE = 100 * 1024
 
 MAX_BODY_SIZE = 4 * 1024 * 1024
@@ -39,7 +39,7 @@ MAX_UPLOADS = 1000
 
 MAX_LISTED_PARTS = 1000
 
-#: The EC of a list of parts that is no XML.
+#: The EC for a list of parts that is not XML.
 _MALFORMED = "0042-00000205"
 
 #: The metadata of an object that its client encrypts, and the elements of ListParts that repeat them.
@@ -55,7 +55,7 @@ _CLIENT_ENCRYPTION = {
 
 @contextmanager
 def _without_upload(ec: str) -> Iterator[None]:
-    """Give the error for an upload that does not exist its EC, which differs from operation to operation."""
+    """Add the operation's own EC to the error for an upload that does not exist."""
     try:
         yield
     except OSSError as error:
@@ -93,7 +93,7 @@ def upload_part(request: Request) -> Response:
 def upload_part_copy(request: Request) -> Response:
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
-        # Of a range that is not inside the object nothing is said: all of it is copied (UploadPartCopy's page).
+        # OSS ignores a range that is not inside the object and copies the whole object (UploadPartCopy's page).
         part_range = requested_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
         start, length = part_range or (0, source.size)
         last = start + length - 1
@@ -115,7 +115,7 @@ def complete_multipart_upload(request: Request) -> Response:
     if any(part.size < MIN_PART_SIZE for part in parts[:-1]):
         message = "Your proposed upload smaller than the minimum allowed size."
         raise OSSError(400, "EntityTooSmall", message, "0042-00000213", MinSizeAllowed=str(MIN_PART_SIZE))
-    if request.headers.get(OBJECT_ACL):  # instead of the one that began the upload
+    if request.headers.get(OBJECT_ACL):  # replaces the ACL that began the upload
         others = {name: value for name, value in upload.headers.items() if name != OBJECT_ACL}
         acl = headers_to_store(request.storage, {OBJECT_ACL: request.headers[OBJECT_ACL]}).get(OBJECT_ACL)
         upload = replace(upload, headers=others | ({OBJECT_ACL: acl} if acl else {}))
@@ -162,7 +162,7 @@ def list_multipart_uploads(request: Request) -> Response:
     limit = request.whole_number("max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
     entries: dict[tuple[str, str], Node] = {}
     for upload in request.storage.uploads(prefix):
-        if (upload.key, upload.id) <= (key_marker, id_marker or "~"):  # no id is behind a tilde
+        if (upload.key, upload.id) <= (key_marker, id_marker or "~"):  # every id sorts before a tilde
             continue
         common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
         if not common:
@@ -178,7 +178,7 @@ def list_multipart_uploads(request: Request) -> Response:
         elif common != key_marker:
             entries[common, ""] = "CommonPrefixes", [("Prefix", encoding(common))]
     more = len(entries) > limit
-    next_key, next_id = list(entries)[:limit][-1] if entries else ("", "")  # OSS names the last one in any case
+    next_key, next_id = list(entries)[:limit][-1] if entries else ("", "")  # OSS names the last entry in any case
     return xml_response(
         "ListMultipartUploadsResult",
         [

@@ -1,7 +1,7 @@
-"""What a picture may cost: its bytes, its pixels, its frames, and the pictures that are processed at once.
+"""Limits on the cost of pictures: bytes, pixels, frames, and the pictures that are processed at once.
 
-A file of a few kilobytes can ask for minutes and gigabytes. What is checked here is read from the file before Pillow
-decodes it. What Pillow itself reads it reads through a BoundedFile.
+A file of a few kilobytes can cost minutes and gigabytes. These checks read the file before Pillow decodes it. Pillow
+reads the file through a BoundedFile.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ MAX_SIDE = 16_384
 MAX_PIXELS = 16_777_216
 MAX_FRAMES = 10_000
 
-#: Pixels of a source that all results of its actions may have beside as many as the source has.
+#: All results of a source's actions together may have this many pixels more than the source.
 _MORE_PIXELS = 2 * MAX_PIXELS
-#: Pixels of the pictures that are processed at once, of which each counts with those of its source and a largest
-#: result: one of the largest sources, or seven thumbnails.
+#: The most pixels of the pictures processed at once. Each picture counts as its source and one largest result, so one
+#: of the largest sources fits, or seven thumbnails.
 _PIXELS_AT_ONCE = 8 * MAX_PIXELS
 MAX_WAIT = 60.0
 
-#: A GIF of the largest size has two reads for each 128 bytes, twice.
+#: Pillow reads a GIF of the largest size twice, with two reads for each 128 bytes.
 _MAX_READS = 700_000
 #: A progressive JPEG has 10 scans, each of which is decoded over all pixels.
 _MAX_SCANS = 100
 _MAX_SCANNED_PIXELS = 12 * MAX_SOURCE_PIXELS
-#: EXIF data have at most 64 KiB in a JPEG; it may be cut into several.
+#: A block of EXIF data in a JPEG has at most 64 KiB; there may be several blocks.
 _MAX_EXIF_BLOCKS = 4
 MAX_EXIF = _MAX_EXIF_BLOCKS * 64 * 1024
-#: Values that are no bytes: Pillow makes an object of each. A TIFF has one for each strip.
+#: The most values that are not bytes: Pillow makes an object of each. A TIFF has one for each strip.
 _MAX_NUMBERS = 100_000
 #: The types of TIFF whose values stay bytes: BYTE, ASCII and UNDEFINED.
 _BYTES = (1, 2, 7)
@@ -50,7 +50,7 @@ _FURTHER = (0x8769, 0x8825, 0xA005)
 
 
 def bounded(file: BinaryIO, size: int) -> BinaryIO:
-    """Return the file of a picture, with what of a file Pillow uses."""
+    """Return the file of a picture as a BoundedFile, which has the methods that Pillow uses."""
     return cast(BinaryIO, BoundedFile(file, _MAX_READS, 4 * size + 16 * 1024 * 1024))
 
 
@@ -101,7 +101,7 @@ class ResultPixels:
         self._left = source[0] * source[1] + _MORE_PIXELS
 
     def take(self, width: int, height: int) -> None:
-        """Raise OSSError if there would be too many with the next result."""
+        """Count the next result; raise OSSError if the results then have too many pixels."""
         self._left -= width * height
         if self._left < 0:
             message = (
@@ -151,10 +151,10 @@ class Turns(ForkAware):
             yield
 
     def _renew_in_child(self) -> None:
-        self._begin()  # no other thread goes on there
+        self._begin()  # the child has no other threads
 
 
-#: Of the whole process: LocalOSS may be there several times.
+#: The whole process shares this: it may have several LocalOSS.
 _TURNS = Turns(_PIXELS_AT_ONCE)
 
 
@@ -170,7 +170,7 @@ def too_large(message: str, ec: str = "") -> OSSError:
 
 
 def _directories(file: BinaryIO) -> int:
-    """Return how many pictures a TIFF has, or MAX_FRAMES + 1 if it has more; the values of the first are checked."""
+    """Check the values of a TIFF's first picture, and count the pictures up to MAX_FRAMES + 1."""
     head = file.read(8)
     order = "<" if head[:2] == b"II" else ">"
     offset = first = struct.unpack(f"{order}I", head[4:])[0]

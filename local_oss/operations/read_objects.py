@@ -1,6 +1,6 @@
 """GetObject, HeadObject and GetObjectMeta, with their conditions and ranges.
 
-A request without a signature may read what its ACL, or that of the bucket, lets everybody read.
+A request without a signature may read an object if its ACL, or else the bucket's ACL, lets everybody read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OVERRIDABLE = (
     "Content-Encoding",
 )
 
-#: What GetObject compresses where a client accepts gzip: texts of these types, from this size on (GetObject's page).
+#: GetObject compresses texts of these types, from this size on, for clients that accept gzip (GetObject's page).
 COMPRESSED_TYPES = frozenset(
     """
     text/cache-manifest text/xml text/plain text/css text/html application/javascript application/x-javascript
@@ -56,10 +56,10 @@ COMPRESSED_TYPES = frozenset(
 )
 MIN_COMPRESSED_SIZE = 1024
 
-#: Programs for phones: their types and the ends of their names. OSS's default domains do not hand them to everybody.
+#: Programs for phones: their types, and how their names end. OSS's default domains do not serve them to everybody.
 PACKAGE_TYPES = ("application/vnd.android.package-archive", "application/iphone")
 PACKAGE_NAMES = (".apk", ".ipa")
-#: What browsers download from a default domain, where they would show it from a domain of the owner's.
+#: Browsers download this type from a default domain; from the owner's own domain they show it.
 DOWNLOADED_TYPE = "text/html"
 
 _REFUSED = re.compile(r"q=0(\.0*)?")
@@ -77,7 +77,7 @@ def get_object(request: Request) -> Response:
                 response = _processed(stored, file, request.query[PROCESS], overrides)
             else:
                 response = _object_response(stored, file, request, overrides)
-        except OSSError as error:  # which has the headers of the object that was found
+        except OSSError as error:  # the error has the headers of the object that was found
             error.headers[:0] = _identity_headers(stored)
             raise
         if isinstance(response.body, FileRange):
@@ -113,7 +113,7 @@ class FileRange:
 
 
 class Gzipped(FileRange):
-    """A file as gzip, made while it is sent."""
+    """A file as gzip, compressed while it is sent."""
 
     def __iter__(self) -> Iterator[bytes]:
         compressor = zlib.compressobj(wbits=31)
@@ -129,7 +129,7 @@ def no_such_key(key: str) -> OSSError:
 def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str = "") -> bool:
     """Return whether the response is 304, because the client has this object already.
 
-    :param prefix: of the headers' names: a copy has conditions on its source.
+    :param prefix: the prefix of the headers' names: a copy has conditions on its source.
     :raises OSSError: 412, when If-Match or If-Unmodified-Since does not hold.
     """
     # OSS ignores an invalid date.
@@ -150,9 +150,9 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
     """Return the start and the length of the requested range; None for the whole object.
 
     OSS returns the whole object for a header that is no single range, and for a range that is not inside the object.
-    What follows a comma and is no range does not count.
+    It ignores a text after a comma that is not a range.
 
-    :param standard: follow HTTP for such a range: one that ends after the object ends with it.
+    :param standard: follow HTTP for a range that is not inside the object: cut a range that ends after the object.
     :raises OSSError: 416, when `standard` is set and the range begins after the object.
     """
     first, *others = header.strip().split(",")
@@ -179,7 +179,7 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
 def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
     """Return an object and its content.
 
-    :raises OSSError: the object is missing, or the request may not read it, which then does not hear whether it exists.
+    :raises OSSError: the object is missing, or the request may not read it; then the error hides whether it exists.
     """
     opened = request.storage.open(request.key)
     try:
@@ -195,11 +195,11 @@ def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
 
 def _check_readable(request: Request, stored: StoredObject | None) -> None:
     acl = stored.headers.get(OBJECT_ACL) if stored else None
-    # Block Public Access leaves the ACLs as they are, and they do not count.
+    # Block Public Access does not change the ACLs, but they have no effect.
     is_public = (acl or request.storage.acl) in PUBLIC_ACLS and not request.storage.blocks_public_access
     if request.signed or is_public:
         return
-    if stored is None and not request.names_bucket:  # it may mean a bucket that does not exist, whose answer is 404 too
+    if stored is None and not request.names_bucket:  # it may mean a missing bucket, which is 404 too
         return
     if acl:
         raise access_denied("You do not have read permission on this object.", "0003-00000005")
@@ -212,7 +212,7 @@ def _browsed_domain(request: Request) -> str:
 
 
 def _check_domain(request: Request, stored: StoredObject) -> None:
-    """Raise OSSError for a program of a phone that a browser would get from a default domain."""
+    """Raise OSSError if a browser asks for a phone's program at a default domain."""
     domain = _browsed_domain(request)
     is_package = stored.content_type in PACKAGE_TYPES or stored.key.lower().endswith(PACKAGE_NAMES)
     if domain and is_package and request.method == "GET":
@@ -269,7 +269,7 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
 
 
 def _identity_headers(stored: StoredObject) -> Headers:
-    """Return the headers that say which object was found, in OSS's order; those of its content are not among them."""
+    """Return the headers that identify the object, in OSS's order, without those that describe its content."""
     own = {"x-oss-storage-class": "Standard", **stored.headers}
     return [
         ("Accept-Ranges", "bytes"),
@@ -284,7 +284,7 @@ def _identity_headers(stored: StoredObject) -> Headers:
 
 def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[str, str]) -> Response:
     try:
-        from .image_process import process  # which loads Pillow
+        from .image_process import process  # loads Pillow
     except ModuleNotFoundError as error:
         raise not_installed("x-oss-process", error.name or "") from None
     response = process(text, stored, file)

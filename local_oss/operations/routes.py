@@ -17,7 +17,7 @@ from .write_objects import check_version
 
 Handler = Callable[[Request], Response]
 
-#: What a signed URL carries.
+#: The parameters that sign a URL.
 SIGNATURE_PARAMETERS = frozenset(
     """
     OSSAccessKeyId Signature Expires security-token x-oss-signature-version x-oss-credential x-oss-date x-oss-expires
@@ -26,11 +26,11 @@ SIGNATURE_PARAMETERS = frozenset(
 )
 _RESPONSE = " ".join(f"response-{name.lower()}" for name in OVERRIDABLE)
 _CALLBACK = "callback callback-var"
-#: The ID that the one version of an object has.
+#: The parameter with the ID of an object's one version.
 _VERSION = "versionId"
 _LIST = "prefix delimiter max-keys encoding-type"
 
-#: The headers of any request: those of its signature, and those that change nothing for the owner of a bucket.
+#: The headers that any request may have: those of its signature, and those without effect for a bucket's owner.
 _COMMON_HEADERS = frozenset(
     {
         "x-oss-date",
@@ -47,18 +47,18 @@ _CONDITIONS = " ".join(
     f"{COPY_SOURCE}-if-{name}" for name in ("match", "none-match", "modified-since", "unmodified-since")
 )
 _SOURCE = f"{COPY_SOURCE} {_CONDITIONS}"
-#: What clients repeat in each request of an upload in parts: only its beginning, and for the ACL its end, count.
+#: Clients repeat these headers in each request of an upload in parts. Only its beginning counts; for the ACL, its end.
 _REPEATED = f"{OBJECT_ACL} {METADATA} x-oss-complete-all"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation: its name in OSS's documentation, and what it knows of the query and the headers.
+    """An operation: its name in OSS's documentation, and the query parameters and headers that it knows.
 
     :param parameters: the names of further parameters of the query, with blanks between them.
     :param headers: the names of headers that begin with `x-oss-`, with blanks between them. One that ends with a
         hyphen stands for all that begin with it.
-    :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
+    :param anonymous: the operation accepts unsigned requests: it is open to all, or checks a signature itself.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Operation:
     anonymous: bool = False
 
 
-#: Stands among the names of the query for the header of a copy, whose query is that of an upload.
+#: This name in the query stands for the header of a copy: a copy and an upload have the same query.
 _COPY = "(copy)"
 
 # For each type of resource and method, the names that the query must have, in the order in which they are tried.
@@ -165,7 +165,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
     ("Bucket", "POST"): {
         "delete": Operation("DeleteMultipleObjects", write_objects.delete_multiple_objects, "encoding-type"),
-        # Not of OSS: obeys the rules of the bucket now.
+        # OSS has no such operation: it obeys the rules of the bucket now.
         "lifecycle": Operation("PostBucketLifecycle", lifecycle.post_bucket_lifecycle, "days", anonymous=True),
         "": Operation("PostObject", post_object, headers=f"{OBJECT_ACL} x-oss-callback", anonymous=True),
     },
@@ -214,7 +214,7 @@ def operation_name(address: Address, method: str, parameters: Iterable[str], *, 
 def find_operation(request: Request) -> Operation:
     """Return the operation for a request.
 
-    :raises OSSError: there is no such bucket or no such operation, or it needs a signature.
+    :raises OSSError: there is no such bucket or no such operation, or the operation needs a signature.
     """
     kind = resource_type(request.address)
     if kind != "Service" and not (kind == "Bucket" and request.method == "PUT"):
@@ -256,7 +256,7 @@ def _check_headers(request: Request, operation: Operation) -> None:
 
 
 def resource_type(address: Address) -> str:
-    """Return what a request addresses, in OSS's words."""
+    """Return the type of the resource that a request addresses, in OSS's words."""
     return "Object" if address.key else "Bucket" if address.bucket else "Service"
 
 

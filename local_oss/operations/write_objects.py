@@ -34,7 +34,7 @@ NOT_COPIED = (OBJECT_ACL, "x-oss-storage-class")
 
 MAX_DELETED_KEYS = 1000
 
-#: The EC of a list of keys that is no XML, or not such a list.
+#: The EC for a body that is not XML, or not a list of keys.
 _MALFORMED = "0016-00000608"
 
 MAX_BODY_SIZE = 2 * 1024 * 1024
@@ -64,7 +64,7 @@ def store(
     callback: CallbackParameters | None,
     operation: str,
 ) -> Response:
-    """Store what an upload sends, and return the response: of the application if there is a callback.
+    """Store the content of an upload, and return the response: the application's if there is a callback.
 
     :param receive: writes the content.
     :param respond: makes the response without a callback.
@@ -95,7 +95,7 @@ def copy_object(request: Request) -> Response:
     key, media_type, headers = described(request)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
-        # Of an object that is copied onto itself only the metadata changes, whatever the directive.
+        # Copying an object onto itself changes only its metadata, whatever the directive.
         keeps_metadata = directive == "COPY" and _source(request) != (request.bucket, key)
         if keeps_metadata or not request.headers.get("content-type"):
             media_type = source.content_type
@@ -120,7 +120,7 @@ def copied_headers(copied: StoredObject | Part, headers: Mapping[str, str]) -> H
         ("ETag", f'"{copied.etag}"'),
         copied.crc64_header,
         ("x-oss-copied-size", str(copied.size)),
-        ("x-oss-ia-retrieve-flow-type", "0"),  # as recorded; what OSS counts there, it does not say
+        ("x-oss-ia-retrieve-flow-type", "0"),  # as recorded; OSS does not say what it counts
         *encryption_headers(headers),
     ]
 
