@@ -47,7 +47,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         try:
             super().parse_header(header_plus)
         except (ParsingError, ValueError) as error:
-            # After the scheme waitress reads only the length; the application answers a wrong length as OSS does.
+            # With a scheme set, only the length is wrong; the application answers a wrong length as OSS does.
             if self.url_scheme is None:
                 raise ParsingError(str(error)) from error
             self._leave_unread()
@@ -55,7 +55,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if hosts > 1 or (not hosts and self.version == "1.1"):  # RFC 9112 section 3.2
             raise ParsingError("a request has one Host header")
         if "close" in re.split(r"[\s,]+", self.headers.get("CONNECTION", "").lower()):
-            self.headers["CONNECTION"] = "close"  # waitress knows it only if it stands alone
+            self.headers["CONNECTION"] = "close"  # waitress recognizes only a lone `close`
         media_type = self.headers.get("CONTENT_TYPE", "").lower()
         is_form = self.command == "POST" and media_type.startswith("multipart/form-data")
         has_no_body = self.command in ("GET", "HEAD") and self.body_rcv is not None  # whatever its length says
@@ -65,7 +65,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self.body_rcv.buf = RequestBody(self.adj.inbuf_overflow, self._spool, is_form=is_form)
 
     def _leave_unread(self) -> None:
-        """Hand the request on without its body; the application rejects it by its length."""
+        """Hand the request on without its body; the application rejects the request by its length."""
         self.body_rcv, self.content_length, self.expect_continue = None, 0, False
         self.headers["CONNECTION"] = "close"
         self.unread = True
@@ -83,7 +83,7 @@ class Task(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[ARRIVED] = self.request.arrived
-        environ["PATH_INFO"] = self.request.path  # waitress makes one slash of several at the beginning
+        environ["PATH_INFO"] = self.request.path  # waitress merges slashes at the beginning
         return environ
 
     def set_close_on_finish(self) -> None:
@@ -98,7 +98,7 @@ class Task(WSGITask):  # type: ignore[misc]
         waitress sorts them, writes Etag and X-Oss-Meta-Name, and drops the length of a 204.
         """
         own = self.response_headers
-        # waitress adds a Via header when a response has a Server header; its own ident says the same.
+        # waitress adds a Via header to a response with a Server header; waitress's own ident says the same.
         self.response_headers = [pair for pair in own if pair[0] != "Server"]
         super().build_response_header()  # decides how the body is sent, and whether the connection stays open
         names = {name.lower() for name, _ in own}
@@ -114,12 +114,11 @@ class Task(WSGITask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection, which closes gently after a body that was not read.
 
-    It closes only its writing half and discards what still arrives. A full close would reset the connection, and a
-    client that is still sending would not see the response.
+    The channel closes only its writing half and discards what still arrives. A full close would reset the connection,
+    and a client that is still sending would not see the response.
 
-    Its server has two attributes more than waitress's: `spool`, and `tls_context`, which is None without HTTPS.
-
-    `fd`, `address`, `phase` and `since` say the same as those of a connection of oss_wsgi's own server.
+    The channel's server has two attributes more than waitress's: `spool`, and `tls_context`, which is None without
+    HTTPS. `fd`, `address`, `phase` and `since` mean the same as in a connection of oss_wsgi's own server.
     """
 
     task_class = Task
@@ -139,12 +138,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def since(self) -> float:
-        """When the client last sent or took something: an upload that goes on is not silent."""
+        """When the client last sent or received something: an upload that goes on is not silent."""
         return float(self.last_activity)
 
     @property
     def phase(self) -> Phase:
-        """The phase of the connection; its threads may change it at any moment."""
+        """The phase of the connection; threads may change the phase at any moment."""
         if not self.connected:
             return CLOSED
         if self._discarding:

@@ -29,14 +29,14 @@ from .tls import CERTIFICATE_FILE, server_context
 if TYPE_CHECKING:
     from ..application import LocalOSS
 
-#: Beyond this, the connections that have been silent for longest are closed. Fewer where descriptors are few.
+#: Beyond this number, the connections that have been silent for longest are closed. Few descriptors lower the number.
 MAX_CONNECTIONS = 1000
-# Of a body that has not arrived whole.
+# How much of a body to keep in memory until it has arrived whole.
 _MEMORY_BYTES = 64 * 1024
-# Pause of accepting, without descriptors or memory.
+# How long to pause accepting when descriptors or memory run out.
 _PAUSE_SECONDS = 0.5
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-#: mallopt's M_TRIM_THRESHOLD, and its own default; both are glibc's.
+#: glibc's M_TRIM_THRESHOLD for mallopt, and its default value.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 * 1024
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class LocalOSSServer:
     :param port: 0 for a free port; `port` and `url` then have its number.
     :param tls: serve HTTPS, with a certificate that is kept in the folder of `oss`; `certificate` is the file to trust.
     :raises OSError: the port is taken, or the certificate cannot be read or written.
-    :raises ValueError: the file of the certificate holds none.
+    :raises ValueError: the certificate's file holds no certificate.
     """
 
     def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False) -> None:
@@ -154,7 +154,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
-        # waitress closes a connection once it can write, so one whose client does not read would keep its thread.
+        # waitress closes a connection only once it can write, so a client that does not read would keep a thread.
         for channel in [*self.active_channels.values()]:
             if channel.phase == WRITING and channel.last_activity < now - self.adj.channel_timeout:
                 channel.give_up()
@@ -171,8 +171,8 @@ class _State:
 class RequestThreads:
     """Runs the requests of a server of waitress, with one more thread whenever all are busy.
 
-    With a fixed number of threads, uploads that wait for their callbacks could block the requests that these send here.
-    A thread ends after a second without a request.
+    With a fixed number of threads, uploads that wait for their callbacks could block the requests that the callbacks
+    send here. A thread ends after a second without a request.
     """
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class RequestThreads:
                 task.service()
             except BaseException:
                 logger.exception("a request failed outside the application: %r", task)
-            del task  # or an idle thread keeps the last request
+            del task  # else an idle thread keeps the last request
             with self._changed:
                 self._running -= 1
                 self._idle += 1
@@ -227,7 +227,7 @@ class RequestThreads:
 
 
 def _return_freed_memory() -> None:
-    """Let glibc return what it frees: after one large block it keeps all memory below the last block in use."""
+    """Let glibc return freed memory: after one large block, glibc keeps all memory below the last block in use."""
     if sys.platform.startswith("linux"):
         with contextlib.suppress(ImportError, OSError, AttributeError):  # another C library
             import ctypes

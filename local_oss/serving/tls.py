@@ -28,14 +28,14 @@ from oss_wsgi.private_file import open_own, write_private
 KEY_FILE = ".tls.pem"
 CERTIFICATE_FILE = "certificate.pem"
 
-#: The longest that Apple's systems accept.
+#: The longest lifetime that Apple's systems accept.
 _LIFETIME = timedelta(days=825)
 _RENEWED_AHEAD = timedelta(days=30)
 _RECORD_SIZE = 16 * 1024
 
 
 def server_context(directory: Path) -> ssl.SSLContext:
-    """Return the context of a server with the certificate of a folder, made where it has none that lasts a month.
+    """Return a server's context with the folder's certificate; make a new one unless that lasts another month.
 
     :raises OSError: the files cannot be read or written, or (UnsafeFileError) another user owns the one with the key or
         may write to it.
@@ -61,7 +61,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
 class TLSSocket:
     """The server's side of a TLS connection, without blocking, as waitress uses a socket.
 
-    Its threads read and write at the same time, which OpenSSL does not allow, so a lock admits one at a time.
+    waitress's threads read and write at the same time, which OpenSSL does not allow, so a lock admits one at a time.
     """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
@@ -78,7 +78,7 @@ class TLSSocket:
         """Read what has arrived, about `size` bytes at most; return whether recv() has something to return."""
         with self._lock:
             try:
-                if self._context:  # not earlier: it fails if the client is gone already
+                if self._context:  # not earlier: wrapping fails if the client is gone
                     context, self._context = self._context, None
                     self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
                 while len(self._received) < size and not self._ended:
@@ -115,7 +115,7 @@ class TLSSocket:
             self._socket.close()
 
     def _say_goodbye(self) -> None:
-        """Tell the client that nothing was cut off; where the connection is gone, nobody needs it."""
+        """Tell the client that nothing was cut off, unless the connection is gone."""
         if isinstance(self._socket, ssl.SSLSocket):
             with contextlib.suppress(OSError, ValueError):
                 self._socket.unwrap()
