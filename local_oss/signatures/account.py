@@ -17,7 +17,7 @@ from ..xml_document import iso_time
 #: The first characters of the ID of a temporary key.
 ID_PREFIX = "STS."
 
-#: Seconds that the clock of a client may differ.
+#: Seconds by which a client's clock may differ.
 SKEW = 15 * 60
 
 #: The fields of a resource before the bucket and the key: acs:oss:REGION:ACCOUNT:BUCKET/KEY.
@@ -25,19 +25,19 @@ _FIELDS = 4
 
 
 class PolicyError(ValueError):
-    """A policy that cannot be read, or has something that is not obeyed here; the message names it."""
+    """A policy that is malformed, or uses an unsupported feature; the message names the fault."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Which actions on which resources a policy allows or denies; patterns, in which * and ? are wildcards."""
+    """The actions and resources that a policy allows or denies, as patterns with the wildcards * and ?."""
 
     allows: bool
     actions: tuple[str, ...]
     resources: tuple[str, ...]
 
     def is_about(self, action: str, name: str) -> bool:
-        """Return whether it is about an action on a bucket, or on an object `BUCKET/KEY`."""
+        """Return whether the statement is about an action on a bucket, or on an object `BUCKET/KEY`."""
         return any(_matches(pattern, action) for pattern in self.actions) and any(
             _is_resource(pattern, name) for pattern in self.resources
         )
@@ -45,7 +45,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class SessionPolicy:
-    """What a session may do: what a statement allows and none denies."""
+    """The rights of a session: everything that a statement allows and none denies."""
 
     statements: tuple[Statement, ...]
 
@@ -141,7 +141,7 @@ def check_access_key(access_key_id: str, token: str | None, account: Account, no
 def compare_signatures(
     expected: str, provided: str, access_key_id: str, string_to_sign: str, ec: str = "", **members: str
 ) -> None:
-    """Raise OSSError if the two signatures differ; it shows what was signed, so that a client can compare."""
+    """Raise OSSError if the signatures differ; the error shows what was signed, so that a client can compare."""
     if hmac.compare_digest(expected.encode(), provided.encode()):
         return
     message = (
@@ -171,7 +171,7 @@ def _invalid_token() -> OSSError:
 
 
 def too_skewed(request_time: float, server_time: float) -> OSSError:
-    """Return the error for a time more than SKEW seconds from now; clients correct their clocks by it."""
+    """Return the error for a time more than SKEW seconds from now; clients use it to correct their clocks."""
     message = "The difference between the request time and the current time is too large."
     return OSSError(
         403,
@@ -211,10 +211,10 @@ def _is_resource(pattern: str, name: str) -> bool:
     if pattern == "*":
         return True
     *fields, resource = pattern.split(":", _FIELDS)
-    # Of the region and the account a session has only one.
+    # A session has only one region and one account, so neither is compared.
     return len(fields) == _FIELDS and fields[:2] == ["acs", "oss"] and _matches(resource, name)
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a pattern fits a whole text; of the wildcards of fnmatch it has * and ?."""
+    """Return whether a pattern fits a whole text; * and ? are its only wildcards."""
     return fnmatchcase(text, pattern.replace("[", "[[]"))

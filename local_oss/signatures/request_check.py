@@ -1,6 +1,6 @@
 """The signature of a request, in its header or its URL, or of a form (protocol.md 4, protocol.md 5), V1 or V4.
 
-That of a request also decides which object the request means.
+A request's signature also decides which object the request means.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 #: The first word of an Authorization header of version 1.
 V1 = "OSS"
-#: How a client of S3 signs (protocol.md 15.4).
+#: The ways in which a client of S3 signs (protocol.md 15.4).
 _S3_ALGORITHMS = ("AWS", "AWS4-HMAC-SHA256")
 _QUERY_S3 = ("AWSAccessKeyId", "X-Amz-Algorithm", "X-Amz-Signature")
 _S3_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -51,11 +51,11 @@ def signed_address(
 ) -> tuple[Address, Account | None]:
     """Return the address that the request means, and the key that signed it.
 
-    A signature fits one candidate at most, since each is another resource to sign, and the request means that one. An
+    Each candidate is another resource to sign, so a signature fits at most one: the one that the request means. An
     unsigned request means the first.
 
     :param refuse_v1: accept V4 only.
-    :raises OSSError: the signature fits none; the error shows the first.
+    :raises OSSError: the signature fits no candidate; the error shows the first.
     """
     first, *others = candidates
     try:
@@ -104,14 +104,14 @@ def check_request_signature(
 def _is_form(request: SignedRequest) -> bool:
     """Return whether this is a form, which is signed in its fields: its header and URL are ignored (protocol.md 2.1).
 
-    A POST to a bucket without a query counts as one whatever its type, so that the refusal names a wrong type.
+    A POST to a bucket without a query counts as a form of any type, so that the refusal names a wrong type.
     """
     is_multipart = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
 
 
 def _s3_refusal(request: SignedRequest) -> OSSError:
-    """Return OSS's error for chunks of S3 that it cannot read, else the error that the local OSS has for S3."""
+    """Return OSS's error for S3 chunks that OSS cannot read, else the local OSS's own error for S3."""
     encoding = request.headers.get("content-encoding", "")
     if "aws-chunked" in encoding.lower() and request.headers.get("x-amz-content-sha256") != _S3_CHUNKS:
         message = "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value."

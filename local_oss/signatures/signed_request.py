@@ -1,4 +1,4 @@
-"""What a request signature covers: method, headers, query, and the bucket and object that the request means."""
+"""The parts of a request that are signed: method, headers, query, and the bucket and object that it means."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SignedRequest:
     """One request as a signature sees it.
 
     :param headers: by lower-case name.
-    :param query: decoded, in the order of the URL; `+` is a space, as oss2 sends it and signs it.
+    :param query: decoded, in the order of the URL; `+` is a space, as oss2 sends and signs it.
     """
 
     method: str

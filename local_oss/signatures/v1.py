@@ -43,7 +43,7 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
         raise access_denied("OSS authentication requires a valid Date.")
     if abs(now - moment) > SKEW:
         raise too_skewed(moment, now)
-    # The second SDK for Python gives the token's header the name that V1 has for the parameter.
+    # The second SDK for Python names the token's header as V1 names the parameter.
     token = headers.get("x-oss-security-token") or headers.get("security-token")
     account = check_access_key(match[1], token, account, now)
     text = string_to_sign(request, date)

@@ -1,4 +1,4 @@
-"""Signature V4 of a request, in the Authorization header or in the URL, and what forms share with it."""
+"""Signature V4 of a request, in the Authorization header or in the URL, and the functions that forms share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
 class Credential(NamedTuple):
-    """Who signed, for which day and region: `<access key id>/<day>/<region>/oss/aliyun_v4_request`."""
+    """The signer, the day and the region: `<access key id>/<day>/<region>/oss/aliyun_v4_request`."""
 
     access_key_id: str
     day: str
@@ -35,7 +35,7 @@ class Credential(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, *, name: str, ec: str = "") -> Credential:
-        """Return the credential; raise OSSError, which says where it was, if the text has another form."""
+        """Return the credential; raise OSSError, which says where the text was, if it has another form."""
         parts = text.split("/")
         if len(parts) != 5 or not parts[0] or parts[3:] != ["oss", "aliyun_v4_request"]:
             message = f"The {name} is not <access key id>/<day>/<region>/oss/aliyun_v4_request."
@@ -154,12 +154,12 @@ def signed_path(address: Address, account: Account, region: str, now: float, lif
 def canonical_request(request: SignedRequest, additional: str = "") -> str:
     """Return the canonical request, whose hash V4 signs.
 
-    :param additional: the names of headers that are signed besides those that always are, joined by `;`.
+    :param additional: the names of further signed headers, beside those that always are, joined by `;`.
     """
     headers = request.headers
     names = sorted(_header_names(additional))
     signed = [name for name in sorted(headers) if _is_always_signed(name) or name in names]
-    # A URL is signed without the signature that it then carries.
+    # The signature of a URL does not cover itself.
     query = sorted(
         (quote(name, safe=""), quote(value, safe="")) for name, value in request.query if name != b"x-oss-signature"
     )
@@ -205,7 +205,7 @@ def _is_always_signed(name: str) -> bool:
 
 
 def _date_header(header: str) -> str:
-    """Return a `Date` as an `x-oss-date`, in whose place it may stand; "" for one that is not in GMT."""
+    """Return a `Date` header in the format of `x-oss-date`, which it may replace; "" if it is not in GMT."""
     if not header:
         raise access_denied("OSS authentication requires a valid Date.", "0002-00000503")
     moment = http_time(header)
