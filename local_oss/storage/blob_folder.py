@@ -4,11 +4,11 @@
     <directory>/.incoming/<process>/                      files that one process is writing
     <directory>/.incoming/<process>/.owner                names of files that it is moving or removing
 
-A file moves to its folder before the transaction that names it in the index ends, and is removed after the one that
-names it no longer. So at whatever moment a process is killed, the index names whole files only. The next process that
-starts removes what the killed one was writing, and of the files that it noted those that the index does not name. It
-touches no other file, whatever its name looks like: a person may keep files in these folders too. Nothing waits for the
-disk: this is a tool for development, and a loss of power may damage the objects of the last seconds.
+A file moves to its folder before the transaction that adds its name to the index ends. A file is removed after the
+transaction that drops its name. So whenever a process is killed, the index names only whole files. The next process to
+start removes the files that the killed process was writing, and the noted files that the index does not name. No other
+file is touched, whatever its name: a person may keep files in these folders too. No write waits for the disk: this is a
+tool for development, and a loss of power may damage the objects of the last seconds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHUNK_SIZE = 1024 * 1024
 MAX_STEM_SIZE = 120
 
 _PROCESS = re.compile("[0-9a-f]{16}")
-#: What a process writes in its folder: content, and notes.
+#: The names of the files that a process writes in its folder: content, and notes.
 _OF_PROCESS = re.compile(rf"{re.escape(LOCK_NAME)}|(?:{re.escape(LOCK_NAME)}-)?[0-9a-f]{{16}}")
 #: A folder, and a name of `file_name`.
 _NOTE = re.compile(r"(?!\.\.?/)([^/]+)/([^/]*-[0-9a-f]{16}(?:\.[^./]*)?)")
@@ -42,7 +42,7 @@ _NOTE = re.compile(r"(?!\.\.?/)([^/]+)/([^/]*-[0-9a-f]{16}(?:\.[^./]*)?)")
 class Notes:
     """The files that a process is moving or removing, as lines of a file that end at a zero byte.
 
-    At other times there is no line. Writing the zero costs a third of cutting the file.
+    Otherwise the file has no line. Writing the zero byte costs a third of truncating the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +64,7 @@ class Notes:
         text = "".join(f"{folder}/{name}\n" for folder, name in files)
         with self._lock:
             self._under_way += 1
-            # Without a note, on a full disk, the worst is a file that stays if this process is killed now.
+            # A full disk allows no note: at worst, a file stays if this process is killed now.
             with suppress(OSError, ValueError):
                 self.file.write(f"{text}\0".encode())
                 self.file.seek(-1, os.SEEK_CUR)
@@ -74,7 +74,7 @@ class Notes:
             with self._lock:
                 self._under_way -= 1
                 if not self._under_way:
-                    with suppress(OSError, ValueError):  # the latter after `close`
+                    with suppress(OSError, ValueError):  # ValueError after `close`
                         self.file.seek(0)
                         self.file.write(b"\0")
                         self.file.seek(0)
@@ -104,7 +104,7 @@ class BlobFolder:
         return isinstance(path, str) and os.path.dirname(path) == str(self.process_folder)
 
     def noted(self, files: Iterable[tuple[str, str]]) -> AbstractContextManager[None]:
-        """Note files, as folder and name, that are moved or removed in a with block, which begins in a transaction."""
+        """Note files (folder, name) that a with block moves or removes; the block begins in a transaction."""
         if self._notes.process != os.getpid():  # a forked child, whose parent goes on writing to the inherited file
             self._notes = Notes(self.process_folder / f"{LOCK_NAME}-{secrets.token_hex(8)}")
         return self._notes.hold(files)
@@ -117,7 +117,7 @@ class BlobFolder:
 
     def open(self, folder: str, name: str) -> BinaryIO | None:
         """Open a file for reading; None if it does not exist."""
-        with suppress(FileNotFoundError):  # whoever can write to the folder may have put a link in its place
+        with suppress(FileNotFoundError):  # somebody may have put a link in its place
             return open(self._directory / folder / name, "rb", opener=open_private)
         return None
 
@@ -126,7 +126,7 @@ class BlobFolder:
 
     def remove_folder(self, folder: str) -> None:
         """Remove the empty folder of a deleted bucket."""
-        with suppress(OSError):  # it stays when somebody put other files there
+        with suppress(OSError):  # the folder stays if somebody put other files there
             (self._directory / folder).rmdir()
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class BlobFolder:
                 self.process_folder.rmdir()
 
     def _clear_dead_folders(self, connection: sqlite3.Connection) -> None:
-        """Remove what killed processes left: their folders, and files that they noted and the index does not name."""
+        """Remove the folders of killed processes, and the files that they noted and the index does not name."""
         with os.scandir(self._incoming) as entries:
             folders = [entry for entry in entries if _PROCESS.fullmatch(entry.name)]
         dead = [Path(folder) for folder in folders if folder.is_dir(follow_symlinks=False) and _is_dead(Path(folder))]
@@ -155,7 +155,7 @@ class BlobFolder:
             if name not in named:
                 self.remove(folder, name)
         for process_folder in dead:
-            with suppress(OSError):  # it stays when somebody put other files there
+            with suppress(OSError):  # the folder stays if somebody put other files there
                 for path in [*process_folder.iterdir()]:
                     if _OF_PROCESS.fullmatch(path.name):
                         path.unlink()
@@ -191,4 +191,4 @@ def file_name(key: str, token: str) -> str:
 def _is_dead(process_folder: Path) -> bool:
     with suppress(FileNotFoundError), file_lock(process_folder / LOCK_NAME) as is_dead:
         return is_dead
-    return False  # it has just ended by itself
+    return False  # the process has just ended normally

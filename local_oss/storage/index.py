@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS parts (
 ) WITHOUT ROWID;
 """
 
-# Which of the connections.
+# The places of the two connections in their list.
 WRITER = 0
 READER = 1
 
@@ -65,7 +65,7 @@ class Checked:
 
     @property
     def content_md5_header(self) -> list[tuple[str, str]]:
-        """The header as the one member of a list, which is empty where there is no MD5 of the whole."""
+        """A list with the header; an empty list without an MD5 of the whole content."""
         return [("Content-MD5", self.content_md5)] if self.content_md5 else []
 
     @property
@@ -150,7 +150,7 @@ class IndexDatabase(ForkAware):
                 connection.execute(statement)
 
     def read(self, statement: str, *values: Any) -> list[Any]:
-        """Return the rows of a query, which sees only what transactions have committed."""
+        """Return the rows of a query; the query sees only committed transactions."""
         with self._read_lock:
             return self._connection(READER).execute(statement, values).fetchall()
 
@@ -164,7 +164,7 @@ class IndexDatabase(ForkAware):
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # not when the disk is full, or a signal came after COMMIT
+                if connection.in_transaction:  # false if the disk is full, or a signal came after COMMIT
                     connection.execute("ROLLBACK")
                 raise
 
@@ -188,11 +188,11 @@ class IndexDatabase(ForkAware):
 
     def _renew_in_child(self) -> None:
         self._write_lock, self._read_lock = threading.RLock(), threading.RLock()
-        inherited.append(self._connections)  # they are open only if `_paused` has failed
+        inherited.append(self._connections)  # still open only if `_paused` has failed
         self._connections = [None for _ in self._connections]
 
     def _connection(self, purpose: int) -> sqlite3.Connection:
-        """Return the connection for a purpose, whose lock the caller holds."""
+        """Return the connection for a purpose; the caller holds the lock for that purpose."""
         connection = self._connections[purpose]
         if connection is None:
             connection = self._connections[purpose] = self._connect()

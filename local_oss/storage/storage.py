@@ -1,4 +1,4 @@
-"""The buckets in a folder: what the index knows of them, and the content that their objects and parts name."""
+"""The buckets in a folder: their records in the index, and the content of their objects and parts."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Bucket:
 
     @property
     def blocks_public_access(self) -> bool:
-        """Whether nobody may use a public ACL or set one, which is so unless it was switched off."""
+        """Whether nobody may use or set a public ACL: true unless Block Public Access was switched off."""
         return self.settings.get(PUBLIC_ACCESS_BLOCK, "true") == "true"
 
     @property
@@ -120,13 +120,13 @@ class Bucket:
             content = self._blobs.open(self.name, stored.file)
             if content:
                 return stored, content
-            # It was replaced or deleted between the two steps, unless somebody removed the file by hand.
+            # The object was replaced or deleted between the two steps, unless somebody removed the file by hand.
             current = self.get(key)
             stored = current if current and current.file != stored.file else None
         return None
 
     def change_headers(self, key: str, headers: Mapping[str, str | None]) -> bool:
-        """Change these headers of an object and leave the others; None removes one. Return False for no object."""
+        """Change these headers of an object and leave the others; None removes one. Return False without an object."""
         values = (self.name, key.encode())
         with self._index.transaction() as connection:
             row = connection.execute("SELECT record FROM objects WHERE bucket = ? AND key = ?", values).fetchone()
@@ -175,7 +175,7 @@ class Bucket:
     def stat(self, min_billed_size: int) -> BucketStat:
         """Return what the bucket holds.
 
-        :param min_billed_size: the bytes that an object counts for at least in `billed_size`.
+        :param min_billed_size: the fewest bytes that an object counts in `billed_size`.
         """
         rows = self._index.read(
             "SELECT json_extract(record, '$.headers.\"x-oss-storage-class\"'), COUNT(*),"
@@ -236,7 +236,7 @@ class Bucket:
             return incoming.commit(*metadata, now=now, forbid_overwrite=forbid_overwrite)
 
     def open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
-        """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
+        """Open the content of a part, even if somebody has meanwhile sent the same part again."""
         file = part.file
         while (content := self._blobs.open(PARTS, file)) is None:
             replacing, _ = self.parts(upload, after=part.number - 1, limit=1)
@@ -259,7 +259,7 @@ class Bucket:
     ) -> Iterator[tuple[sqlite3.Connection, list[tuple[str, str]]]]:
         """Begin a transaction.
 
-        It yields a list too, for the files that the index no longer names: folder and name.
+        Also yield a list, for the files that the index no longer names: folder and name.
 
         :param incoming: new content that the index names from now on, in `folder`.
         """
@@ -298,11 +298,11 @@ class Bucket:
 class Incoming:
     """New content of a bucket in a file, whose MD5 and CRC-64 are computed while it is written.
 
-    It is deleted at the end of the `with` block unless it has become an object or a part.
+    The file is deleted at the end of the `with` block unless it has become an object or a part.
 
     :ivar path: where the file is.
-    :ivar name: the name that it keeps.
-    :ivar is_stored: whether it has become an object or a part.
+    :ivar name: the name that the file keeps.
+    :ivar is_stored: whether the file has become an object or a part.
     """
 
     def __init__(self, blobs: BlobFolder, bucket: Bucket) -> None:
@@ -323,7 +323,7 @@ class Incoming:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # the disk is full: what is stored was closed before, and the rest is deleted now
+        with suppress(OSError):  # a full disk: a stored file was closed before, and any other is deleted now
             if self._file:
                 self._file.close()
         if self.path and not self.is_stored:
@@ -342,7 +342,7 @@ class Incoming:
         """Write the whole content.
 
         :param chunks: the content, read from `source`.
-        :param source: a file from `BlobFolder.create`, which becomes the content itself: that saves a copy.
+        :param source: a file from `BlobFolder.create`; the file itself becomes the content, which saves a copy.
         """
         if source is None or not self._blobs.has_created(source):
             for chunk in chunks:
@@ -364,8 +364,8 @@ class Incoming:
     def join(self, upload: MultipartUpload, parts: Sequence[Part]) -> None:
         """Write the whole contents of parts, for the object that completes their upload.
 
-        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
-        one of OSS's). It has an MD5 only if the upload is sequential.
+        The object's ETag is the MD5 of the parts' ETags, joined as they are written, not of the content (the Go SDK's
+        tests have an ETag from OSS). The object has an MD5 only if the upload is sequential.
         """
         for part in parts:
             with self._bucket.open_part(upload, part) as content:
@@ -466,7 +466,7 @@ def _check_sequence(number: int, last: int) -> None:
 
 
 def _changed(values: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return changed members; None removes a member."""
+    """Return the values with these changes; None removes a member."""
     return {name: value for name, value in {**values, **changes}.items() if value is not None}
 
 
@@ -489,7 +489,7 @@ class Storage:
             os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         self._index = IndexDatabase(str(path))
         try:
-            for file in sqlite_files(path):  # of an index that others could read until now
+            for file in sqlite_files(path):  # others could read an old index until now
                 narrow(file)
             for folder in (PARTS, *(name for (name,) in self._index.read("SELECT name FROM buckets"))):
                 narrow_folder(directory / folder)
