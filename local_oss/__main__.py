@@ -38,9 +38,9 @@ EXPOSED = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM, SIGHUP or Ctrl-C; return exit status 0 then, 2 if it cannot start.
+    """Run until SIGTERM, SIGHUP or Ctrl-C and return exit status 0; return 2 if the server cannot start.
 
-    With a command, run until that ends, and return its exit status.
+    With a command, run until the command ends, and return its exit status.
     """
     arguments = parser().parse_args(argv)
     arguments.environ = os.environ
@@ -48,15 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Namespace, program: str) -> int:
-    """Do what `main` says with arguments that were parsed."""
+    """Do what `main` does, with parsed arguments."""
     arguments.status = 0
     return run_until_stopped(program, lambda stack: serve(arguments, stack)) or arguments.status
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
-    """Serve until a signal or the command ends it; the command sets ``arguments.status``.
+    """Serve until a signal arrives or the command ends; the command sets ``arguments.status``.
 
-    It greets in the language of ``arguments.environ``. It puts onto the stack whatever must be undone at the end.
+    The greeting is in the language of ``arguments.environ``. The stack receives whatever must be undone at the end.
 
     Raises CannotStartError.
     """
@@ -64,13 +64,13 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     if callback_url:
         arguments.cors += page_origins(callback_url)
     try:
-        with signals_deferred():  # or a folder stays that is made and not yet on the stack
+        with signals_deferred():  # else a new folder that is not yet on the stack would stay
             oss = start(arguments, stack)
     except ModuleNotFoundError as error:
         raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
     language = spoken_language(arguments.environ)
     for line in short_greeting(oss, callback_url) if arguments.words else greeting(oss, arguments):
-        # Standard output is the command's own.
+        # Standard output belongs to the command.
         print(in_language(line, language), file=sys.stderr if arguments.words else sys.stdout, flush=True)
     if arguments.words:
         environ = environ_with(oss, arguments.environ, callback_url, security_token=arguments.security_token)
@@ -82,7 +82,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
 def start(arguments: Namespace, stack: contextlib.ExitStack, prefix: str = "--") -> LocalOSS:
     """Start serving in a thread of its own and return; closing the stack ends it.
 
-    :param prefix: of the options that errors name: those of `serve` are `--local-dir` and `--local-listen`.
+    :param prefix: the beginning of the options that errors name: `serve` has `--local-dir` and `--local-listen`.
 
     :raises CannotStartError: an argument is wrong, or the port is taken.
     :raises ModuleNotFoundError: the extra is missing.

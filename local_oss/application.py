@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 ASSUME_ROLE = "AssumeRole"
 
-#: The headers that come before OSS's own, of which the last is the EC.
+#: These headers come before OSS's own; the EC comes last.
 _FIRST = ("Content-Type", "Content-Length")
 _EC = "x-oss-ec"
 _PLACED = frozenset((*_FIRST, _EC))
@@ -68,7 +68,7 @@ P = ParamSpec("P")
 def _takes(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[LocalOSS, Options], None]], Callable[Concatenate[LocalOSS, P], None]]:
-    """Return a decorator for a function of options: the method takes their arguments, and passes the options on."""
+    """Return a decorator: callers pass the arguments of `options`, and the method receives the Options."""
 
     def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
         @wraps(Options.__init__)
@@ -86,7 +86,7 @@ class LocalOSS(Service):
         with LocalOSS("examplebucket", transport=my_app) as oss:
             ...  # post a form to it, signed with oss.access_key_id and oss.access_key_secret
 
-    It takes the arguments that `Options` describes.
+    `Options` describes the arguments.
 
     :raises ValueError: the bucket has a name that OSS does not allow.
     """
@@ -161,7 +161,7 @@ class LocalOSS(Service):
     def signed_url(self, key: str, *, bucket: str | None = None, expires: float = 3600) -> str:
         """Return a URL with which anybody may GET an object for some seconds.
 
-        :raises ValueError: they are less than one, or more than the 7 days of signature V4.
+        :raises ValueError: `expires` is less than one, or more than the 7 days of signature V4.
         """
         if not 1 <= expires <= LIFETIME:
             raise ValueError(f"a signed URL is valid for 1 to {LIFETIME} seconds, not {expires:g}")
@@ -172,11 +172,11 @@ class LocalOSS(Service):
         """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
 
         `slow_down` (503) fails any request except preflights, the inspector and the public key. All others fail
-        uploads: a form, a PUT, one in parts.
+        uploads: forms, PUTs and uploads in parts.
 
         - `slow_upload`: the file takes `seconds` longer to arrive.
         - `dropped_connection`: no response; with `stored=True`, after the object was stored.
-        - `damaged_object`: an object that is made of parts has another CRC-64 than they have.
+        - `damaged_object`: an object made of parts has another CRC-64 than its parts.
         - `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
           `callback_no_length`, `callback_refused`: one URL of a callback fails; with `delivered=True` (for all but
           the last) the application gets the request and only its reply is lost.
@@ -249,7 +249,7 @@ class LocalOSS(Service):
             ("x-oss-server-time", str(milliseconds)),
             *[pair for pair in response.headers if pair[0] == _EC],
         ]
-        shown = b"" if exchange.operation == ASSUME_ROLE else response.body  # which holds a secret and a token
+        shown = b"" if exchange.operation == ASSUME_ROLE else response.body  # its body holds a secret
         exchange.finish(response.status, response.headers, shown)
         self.inspector.record(exchange)
         return _send(environ, start_response, response)
@@ -260,11 +260,11 @@ class LocalOSS(Service):
         if error.code == "SignatureDoesNotMatch" and is_own:
             try:
                 exchange.computed, exchange.mistake = self._mistake_in(error, exchange.fields or {})
-            except Exception:  # the answer to the client must not depend on it
+            except Exception:  # a failed examination must not change the answer
                 logger.exception("request %s: its signature could not be examined", exchange.id)
 
     def _mistake_in(self, error: OSSError, fields: Mapping[str, str]) -> tuple[str, str]:
-        """Return the right signature and the mistake in the one that came, for SignatureDoesNotMatch."""
+        """Return the right signature and the mistake in the received one, for SignatureDoesNotMatch."""
         scope = None
         if fields.get("x-oss-signature-version") == V4:
             credential = Credential.parse(fields["x-oss-credential"], name="x-oss-credential")
@@ -290,7 +290,7 @@ class LocalOSS(Service):
         try:
             candidates = resolver.candidates
         except OSSError:
-            if method == "OPTIONS":  # whose rules do not depend on the object
+            if method == "OPTIONS":  # CORS rules do not depend on the object
                 return self._cors(resolver).preflight(environ)
             raise
         exchange.note_address(candidates[0], _operation_name(environ, candidates[0], exchange))
@@ -307,7 +307,7 @@ class LocalOSS(Service):
             raise OSSError(403, "SecondLevelDomainForbidden", message)
         faults = self._request_faults(environ)
         try:
-            # A path as a key of each bucket is an address that only a signature can choose.
+            # The path may be a key of any bucket: only a signature can choose one of these addresses.
             addresses = [*candidates, *resolver.in_each_bucket()]
             arrived, refuse_v1 = arrival(environ, now), self.options.refuse_v1
             address, signer = signed_address(
@@ -349,7 +349,7 @@ class LocalOSS(Service):
         return BucketResolver(environ, self.bucket, names, urlsplit(self.url).hostname or "", self._cnames)
 
     def _check_exists(self, address: Address, method: str) -> None:
-        """Raise OSSError if there is no such bucket, unless it is to be created."""
+        """Raise OSSError if there is no such bucket, unless the request creates it."""
         if address.bucket and (address.key or method != "PUT"):
             self.storage.bucket(address.bucket)
 
@@ -368,7 +368,7 @@ def _operation_name(environ: WSGIEnvironment, address: Address, exchange: Exchan
 
 
 def _internal_error(error: Exception, request_id: str) -> OSSError:
-    """Log an error that is no refusal, and return what the client is told of it."""
+    """Log an unexpected error, and return the error that the client gets."""
     if is_disk_full(error):
         logger.error("request %s failed: the disk is full: %s", request_id, error)
         return insufficient_storage()
@@ -391,7 +391,7 @@ def _complete(response: Response, method: str) -> None:
     if response.status != 304 and not any(name == "Content-Length" for name, _ in headers):
         headers.append(("Content-Length", str(len(body))))
     if method == "HEAD" and response.status >= 400:
-        # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
+        # A HEAD has no body, so a header carries the XML; the SDKs read the code from it.
         headers.append(("x-oss-err", b64encode(body).decode()))
 
 

@@ -17,7 +17,7 @@ CHUNK_SIZE = 256 * 1024
 
 _DIGEST_SIZE = 16
 
-#: The ECs of a Content-MD5: too short for a digest, or another than that of the body.
+#: The ECs for a Content-MD5 that is too short for a digest, and for one that differs from the body's.
 _NO_DIGEST = "0017-00000502"
 OTHER_DIGEST = "0017-00000503"
 
@@ -47,7 +47,7 @@ def content_md5(text: str) -> bytes:
 
 
 def receive_body(request: Request, incoming: Incoming) -> None:
-    """Write the body of a request to new content; raise OSSError if it is not as its headers say, or too large."""
+    """Write the body of a request to new content; raise OSSError if it is too large or contradicts its headers."""
     size = content_length(request.environ.get("CONTENT_LENGTH") or "")
     if size > MAX_OBJECT_SIZE:
         message = "Your proposed upload exceeds the maximum allowed size."
@@ -64,7 +64,7 @@ def receive_body(request: Request, incoming: Incoming) -> None:
 
 
 def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """Return the body, b"" without a length; raise OSSError if it is not as its headers say, or too large."""
+    """Return the body, b"" without a length; raise OSSError if it is too large or contradicts its headers."""
     length = content_length(environ.get("CONTENT_LENGTH") or "0")
     if length > limit:
         message = f"The body of this request must not be larger than {limit} bytes."

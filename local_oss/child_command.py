@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _KEY_FILE = "callback_pub_key.pem"
 _LEDGER_FILE = "ledger.sqlite3"
-#: The ports of servers that have another one than most.
+#: The default ports of servers whose port is not the usual one.
 _PORTS = {"flask": 5000, "waitress-serve": 8080}
 _USUAL_PORT = 8000
 _NAMED_PORT = re.compile(r"(?:^|\s)(?:--port|-p|--bind|-b|--listen|runserver)[=\s]+(?:\S*:)?([0-9]{2,5})(?=\s|$)")
 
 
 def callback_url_of(words: Sequence[str], environ: Mapping[str, str]) -> str:
-    """Return OSS_CALLBACK_URL, or else the usual one at the port that a command names, or at its server's own port."""
+    """Return OSS_CALLBACK_URL, or else the usual URL at the port that the words name, or at their server's default."""
     named = _NAMED_PORT.search(" ".join(words))
     usual = next((_PORTS[name] for name in map(os.path.basename, words[:3]) if name in _PORTS), _USUAL_PORT)
     url = f"http://127.0.0.1:{named[1] if named else usual}/oss/callback"
@@ -51,11 +51,11 @@ def environ_with(
 ) -> dict[str, str]:
     """Return an environment in which an application of oss_wsgi uses a local OSS.
 
-    The ticket secret, OSS_LEDGER and OSS_ALLOW_ANONYMOUS keep the values that they have.
+    The ticket secret, OSS_LEDGER and OSS_ALLOW_ANONYMOUS keep their values.
     """
     key_file = oss.directory.absolute() / _KEY_FILE
     write_private(key_file, oss.public_key_pem, replace=True)
-    # What belongs to a real bucket would contradict the rest.
+    # Credentials of a real bucket would contradict the other variables.
     others = {name: text for name, text in environ.items() if not name.startswith("ALIBABA_CLOUD_")}
     others.pop("OSS_CREDENTIALS_LIBRARY", None)
     if not (others.get("OSS_TICKET_SECRET") or others.get("OSS_TICKET_SECRET_FILE")):
@@ -80,7 +80,7 @@ def environ_with(
 def run_command(words: Sequence[str], environ: Mapping[str, str], stack: contextlib.ExitStack) -> int:
     """Run a command, pass signals on to it, and return its exit status, as a shell shows it.
 
-    Ctrl-C in a terminal reaches the command by itself. The end of the stack ends the command.
+    Ctrl-C in a terminal reaches the command directly. Closing the stack ends the command.
 
     Raises CannotStartError.
     """

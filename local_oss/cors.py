@@ -23,13 +23,13 @@ NOT_ALLOWED = (
 
 #: The bucket's setting that holds its rules as XML; "" after they were deleted.
 _SETTING = "cors"
-#: For stored rules, whose limit may have been another one when they were stored.
+#: For reading stored rules: another limit may have applied when they were stored.
 _NO_LIMIT = 10**6
-#: Of the name of a header.
+#: One character of a header's name.
 _LETTER = r"[!#$%&'+.^_`|~0-9A-Za-z-]"
-#: The elements of a rule, with what their texts must be and the EC of those that are not.
+#: The elements of a rule: the pattern of their texts, and the EC for a text that does not match.
 _CHILDREN = {
-    # `https://*` would allow every host, which is written `*`. OSS takes an origin without a scheme too.
+    # OSS refuses `https://*`: `*` says the same. It accepts an origin without a scheme.
     "AllowedOrigin": (r"\*|(?![^*]*://\*?$)([A-Za-z][A-Za-z0-9+.-]*://)?(?!$)[^/\s*]*(\*[^/\s*]*)?", "0034-00000009"),
     "AllowedMethod": ("|".join(METHODS), ""),
     "AllowedHeader": (rf"(?!$){_LETTER}*(\*{_LETTER}*)?", ""),
@@ -41,7 +41,7 @@ _SEQUENCES = ("allowed_origins", "allowed_methods", "allowed_headers", "expose_h
 
 @dataclass(frozen=True)
 class CORSRule:
-    """One rule. An origin or a header may hold one `*`; the origin `*` alone answers `*` and allows no credentials."""
+    """One rule. An origin or a header may hold one `*`; for the origin `*`, responses say `*`, without credentials."""
 
     allowed_origins: Sequence[str]
     allowed_methods: Sequence[str] = ("GET", "HEAD", "POST")
@@ -64,7 +64,7 @@ class CORSRule:
     def headers(self, origin: str, allowed: Headers | None = None) -> Headers:
         """Return the headers of a response.
 
-        :param allowed: what a preflight says besides.
+        :param allowed: the further headers of a preflight's response.
         """
         if _matches_any(origin, [each for each in self.allowed_origins if each != "*"]):
             headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
@@ -89,12 +89,12 @@ class CORS:
     always_allowed: Sequence[str] = ()
 
     def headers(self, environ: Mapping[str, Any]) -> Headers:
-        """Return the headers of a response, which may be an error; a request that no rule allows is served too."""
+        """Return the headers of a response or an error; a request that no rule allows is served all the same."""
         if not self.rules:
             return []
         headers: Headers = [("Vary", "Origin")] if self.vary else []
         origin, method = environ.get("HTTP_ORIGIN", ""), environ["REQUEST_METHOD"]
-        # A preflight asks about another method than its own and has its own headers.
+        # A preflight asks about another method; `preflight` returns its headers.
         rule = self._find(origin, method) if origin and method != "OPTIONS" else None
         return headers + rule.headers(origin) if rule else headers
 
@@ -134,7 +134,7 @@ def _matches_any(value: str, patterns: Sequence[str]) -> bool:
 
 
 def stored_rules(bucket: Bucket) -> tuple[list[CORSRule], bool] | None:
-    """Return the rules that `?cors` stored with a bucket, as `read_rules` does; None if it never stored any."""
+    """Return the rules that `?cors` stored with a bucket, as `read_rules` does; None if none were ever stored."""
     text = bucket.settings.get(_SETTING)
     if text is None:
         return None
@@ -142,12 +142,12 @@ def stored_rules(bucket: Bucket) -> tuple[list[CORSRule], bool] | None:
 
 
 def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:
-    """Store the rules with the bucket; after an empty list it has none, not even the configured ones."""
+    """Store the rules with the bucket; an empty list leaves the bucket without rules, even without configured ones."""
     bucket.change({_SETTING: write_xml("CORSConfiguration", rule_nodes(rules, vary)).decode() if rules else ""})
 
 
 def read_rules(body: bytes, max_rules: int = MAX_RULES) -> tuple[list[CORSRule], bool]:
-    """Return the rules of a CORSConfiguration, and whether every response says `Vary: Origin`; or raise OSSError."""
+    """Return the rules, and whether every response says `Vary: Origin`; raise OSSError for an invalid document."""
     root = read_xml(body, "CORSConfiguration")
     elements = root.findall("CORSRule")
     if not elements or {child.tag for child in root} - {"CORSRule", "ResponseVary"}:

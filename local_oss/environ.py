@@ -1,4 +1,4 @@
-"""What the environ of a request says: which bucket and object it means, and when it arrived."""
+"""The bucket and the object that a request's environ names, and the time at which the request arrived."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class BucketResolver:
         """The bucket that the Host is bound to, or its first label if that names a bucket.
 
         The first label counts below an endpoint, below this service's own host name, and wherever a bucket has that
-        name. An IP address, a bare name such as localhost, an OSS endpoint and this service's own host name no bucket.
+        name. No bucket belongs to an IP address, a bare name such as localhost, an OSS endpoint or this service's host.
         """
         host = host_name(self.environ)
         if host in self.cnames:
@@ -98,7 +98,7 @@ class BucketResolver:
         return label if below_endpoint or label in self.buckets else None
 
     def names(self, address: Address) -> bool:
-        """Return whether the request names the bucket of an address of its, in the Host or the path."""
+        """Return whether the request names the bucket of this address, in the Host or the path."""
         return bool(self.bucket_of_host) or Address(address.bucket or "", self._path) != address
 
     def in_each_bucket(self) -> list[Address]:
@@ -141,16 +141,16 @@ def is_endpoint(environ: Mapping[str, Any]) -> bool:
 
 
 def default_domain(environ: Mapping[str, Any]) -> str:
-    """Return the Host if it is a bucket's default domain in the internet, BUCKET.oss-REGION.aliyuncs.com; else ""."""
+    """Return the Host if it is a bucket's public default domain, BUCKET.oss-REGION.aliyuncs.com; else ""."""
     host = host_name(environ)
     endpoint = host.partition(".")[2]
     return host if _ENDPOINT.fullmatch(endpoint) and not endpoint.endswith("-internal.aliyuncs.com") else ""
 
 
 def arrival(environ: Mapping[str, Any], now: float) -> float:
-    """Return when the request arrived, on the clock that now reads `now` (a test has a clock of its own).
+    """Return the time of arrival, on the clock that now reads `now` (a test has a clock of its own).
 
-    That is `now` if the server noted no arrival in `environ`.
+    Return `now` if the server noted no arrival in `environ`.
     """
     arrived = environ.get(ARRIVED)
     return now if arrived is None else now - (time.monotonic() - arrived)
@@ -174,9 +174,9 @@ def _names_no_bucket(host: str) -> bool:
 
 
 def _with_blanks(environ: Mapping[str, Any]) -> str:
-    """Return PATH_INFO with a blank for each `+` of the URL, as OSS reads it; a plus is written `%2B`.
+    """Return PATH_INFO with a blank for each `+` of the URL, as OSS reads it; `%2B` stands for a plus.
 
-    Only the target as it was sent tells the two apart. Without it, or where a server has changed it, each is a plus.
+    Only REQUEST_URI tells `+` from `%2B`. If it is missing or does not match PATH_INFO, both stand for a plus.
     """
     path, sent = str(environ.get("PATH_INFO", "")), str(environ.get("REQUEST_URI", "")).partition("?")[0]
     if "+" not in path or "+" not in sent:
@@ -188,6 +188,6 @@ def _with_blanks(environ: Mapping[str, Any]) -> str:
 
 
 def _method(environ: Mapping[str, Any]) -> str:
-    """Return the method; for a preflight, that of the request it is about."""
+    """Return the method; for a preflight, the method that it asks about."""
     method = str(environ["REQUEST_METHOD"])
     return str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", method)) if method == "OPTIONS" else method

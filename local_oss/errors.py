@@ -1,4 +1,4 @@
-"""What OSS answers: a status, headers and a body, and for every refusal an error as XML (protocol.md 10.1)."""
+"""OSS's responses: a status, headers and a body, and an error as XML for every refusal (protocol.md 10.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 Headers = list[tuple[str, str]]
 
-#: Where an EC is explained: for accounts of the Chinese site, and for those of the international one.
+#: The pages that explain an EC: for accounts of the Chinese site, and for those of the international one.
 TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
 TROUBLESHOOT_INTERNATIONAL = "https://api.alibabacloud.com/troubleshoot?q="
 
@@ -35,7 +35,7 @@ class Response:
 
 @dataclass(frozen=True)
 class ErrorText:
-    """The texts of an error, to keep in place of the exception, which keeps alive all that its frames hold."""
+    """The texts of an error, to keep instead of the exception, whose frames keep their values alive."""
 
     message: str
     ec: str = ""
@@ -46,8 +46,8 @@ class ErrorText:
 class OSSError(Exception):
     """A refusal: status, code, message, EC and any further XML members.
 
-    `headers` holds what the response carries beside the XML, `denied` the elements of AccessDeniedDetail: which right a
-    policy denies.
+    `headers` holds further headers of the response. `denied` holds the elements of AccessDeniedDetail, which name the
+    right that a policy denies.
     """
 
     def __init__(self, status: int, code: str, message: str, ec: str = "", **members: str) -> None:
@@ -70,7 +70,7 @@ class OSSError(Exception):
         lines = _lines(elements)
         if self.denied:
             lines += ["  <AccessDeniedDetail>", *_lines(self.denied, "    "), "  </AccessDeniedDetail>"]
-        # A 304 has no body, so it has no content type. A copy whose condition fails is answered with one.
+        # A 304 has no body, so it has no content type. A copy whose condition fails gets a 304.
         headers = [*self.headers] if self.status == 304 else [*self.headers, ("Content-Type", "application/xml")]
         if self.ec:
             lines += _lines({"EC": self.ec, "RecommendDoc": troubleshoot + self.ec})
@@ -107,12 +107,12 @@ def invalid_argument(message: str, ec: str = "", *, name: str = "", value: str =
 
 
 def invalid_digest(value: str, ec: str = "") -> OSSError:
-    """Return the error for a Content-MD5 that is no digest, or not that of the body."""
+    """Return the error for a Content-MD5 that is not a digest, or differs from the body's."""
     return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.", ec, **{"Content-MD5": value})
 
 
 def invalid_part(upload_id: str, number: str, etag: str) -> OSSError:
-    """Return the error for a part that an upload does not have, or not with the ETag that was given."""
+    """Return the error for a part that an upload does not have, or that has another ETag than the given one."""
     message = (
         "One or more of the specified parts could not be found or the specified entity tag might not have matched"
         " the part's entity tag."
@@ -134,7 +134,7 @@ def no_such_bucket(name: str) -> OSSError:
 
 
 def missing_field(name: str, ec: str = "") -> OSSError:
-    """Return the error for a form that lacks a field, or has it only behind the file."""
+    """Return the error for a field that a form lacks, or that only follows the file."""
     message = (
         f"The bucket POST must contain the specified '{name}'. If it is specified, please check the order of the fields"
     )
@@ -142,12 +142,12 @@ def missing_field(name: str, ec: str = "") -> OSSError:
 
 
 def not_implemented(what: str) -> OSSError:
-    """Return the error for what this OSS cannot do; the message names it."""
+    """Return the error for a feature that the local OSS does not have; the message names it."""
     return OSSError(501, "NotImplemented", f"The local OSS has no {what}. Nothing was changed.")
 
 
 def not_installed(what: str, module: str) -> OSSError:
-    """Return the error for what needs a library that is not here, such as Pillow, which the .pyz leaves out."""
+    """Return the error for a feature that needs a missing library, such as Pillow, which the .pyz leaves out."""
     message = f"{what} needs {module}, which is not installed here: pip install 'oss-wsgi[local]'."
     return OSSError(501, "NotImplemented", message)
 
@@ -170,9 +170,9 @@ def xml_text(value: str) -> str:
 
 
 def xml_escaped(value: str) -> str:
-    """Return `value` for XML, each character that XML 1.0 cannot hold as a reference, as OSS lists keys.
+    """Return `value` escaped; characters that XML 1.0 cannot hold become references, as in OSS's lists of keys.
 
-    Most readers refuse such a document, so a client asks for `encoding-type=url`.
+    Most parsers refuse such references, so clients ask for `encoding-type=url`.
     """
     return _NOT_IN_XML.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value))
 

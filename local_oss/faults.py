@@ -44,7 +44,7 @@ class Fault:
 class Faults(Locked):
     """The pending faults, in order; each strikes the first operation that it can. Safe to share between threads.
 
-    :param fallback: further faults, for names that none of these has.
+    :param fallback: the faults to use for names that have no fault here.
     """
 
     def __init__(self, fallback: Faults | None = None) -> None:
@@ -99,7 +99,7 @@ class Faults(Locked):
         self.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
 
     def with_header(self, header: str) -> Faults:
-        """Return the faults that a header names, divided by commas, with these as fallback; or raise OSSError."""
+        """Return the faults that a header lists, with these as fallback; raise OSSError for an invalid list."""
         faults = Faults(fallback=self)
         try:
             for text in filter(None, map(str.strip, header.split(","))):
@@ -112,7 +112,7 @@ class Faults(Locked):
 class UploadFaults:
     """The faults of one upload, and a context manager around its response.
 
-    Create it before the body is read, when the upload has passed its checks: a refused upload uses up no fault.
+    Create it after the upload's checks and before its body is read, so that a refused upload uses up no fault.
     """
 
     def __init__(self, faults: Faults) -> None:
@@ -121,7 +121,7 @@ class UploadFaults:
             time.sleep(slow.details["seconds"])
 
     def arrived(self) -> None:
-        """Raise ConnectionDroppedError if nothing may be stored. Called when the body was read."""
+        """Raise ConnectionDroppedError if nothing may be stored. Call this after the body was read."""
         if self._dropped and not self._dropped.details["stored"]:
             raise ConnectionDroppedError
 

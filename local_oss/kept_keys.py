@@ -13,17 +13,17 @@ from oss_wsgi.private_file import make_private_folder, open_own, write_private
 from .callbacks.signing_key import CallbackKey
 
 FILE = ".keys.json"
-#: Secrets of former access keys that are kept, so that the inspector can name a signature of one.
+#: How many secrets of former access keys are kept, so that the inspector can recognize their signatures.
 MAX_FORMER = 8
 
 
 class DamagedKeysError(ValueError):
-    """Raised when the file of the keys holds none."""
+    """Raised when the file of the keys holds no keys."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that are kept; `former` are the secrets of the access keys before this one, the newest first."""
+    """The keys that are kept; `former` holds the secrets of earlier access keys, the newest first."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
@@ -32,12 +32,12 @@ class Keys:
 
 
 def new_keys(make_callback_key: Callable[[], CallbackKey], former: tuple[str, ...] = ()) -> Keys:
-    """Return new keys, which are kept nowhere."""
+    """Return new keys, without storing them."""
     return Keys(f"LOCAL{secrets.token_hex(10)}", secrets.token_hex(20), make_callback_key(), former)
 
 
 def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, bits: int, reset: bool = False) -> Keys:
-    """Return the keys of a folder, and make those that it lacks.
+    """Return the keys of a folder, and make the missing ones.
 
     :param bits: the size of the callback key; one of another size is replaced.
     :param reset: make new ones.
@@ -74,7 +74,7 @@ def _read(path: Path) -> Keys | None:
 
 
 def _write(path: Path, keys: Keys, *, replace: bool) -> Keys:
-    """Write the file, and return what it holds then.
+    """Write the file, and return the keys that it then holds.
 
     :param replace: False to leave the file of another process that started at the same time.
     """

@@ -57,7 +57,7 @@ def check_key(key: str) -> None:
 
 
 def content_type(fields: Mapping[str, str], file_type: str) -> str:
-    """Return the type: of x-oss-content-type, else of the part, else of the field Content-Type (protocol.md 2.3)."""
+    """Return the type: x-oss-content-type, else the file part's, else the field Content-Type (protocol.md 2.3)."""
     value = fields.get("x-oss-content-type") or file_type or fields.get("content-type") or DEFAULT_CONTENT_TYPE
     return _header("Content-Type", value)
 
@@ -67,7 +67,7 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
 
     :param fields: form fields or request headers, by lower-case name.
     :param default_acl: the ACL if `fields` has none; a form may have it in a request header.
-    :param default_class: the storage class if `fields` has none: that of the bucket.
+    :param default_class: the bucket's storage class, used if `fields` has none.
     :raises OSSError: OSS does not accept one of the values.
     """
     acl = fields.get("x-oss-object-acl", default_acl)
@@ -100,7 +100,7 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
 
 
 def headers_to_store(bucket: Bucket, fields: Mapping[str, str], default_acl: str = "") -> dict[str, str]:
-    """Return the headers to keep with an object of this bucket, which has the bucket's storage class by default.
+    """Return the headers to keep with an object of this bucket; by default the object has the bucket's storage class.
 
     :raises OSSError: what `object_headers` raises; 403 for a public ACL if the bucket blocks public access.
     """
@@ -123,7 +123,7 @@ def upload_headers(stored: StoredObject) -> Headers:
 
 
 def encryption_headers(headers: Mapping[str, str]) -> Headers:
-    """Return those of an object's headers that tell how it is encrypted."""
+    """Return the headers that say how an object is encrypted."""
     return [(name, value) for name, value in headers.items() if name in ENCRYPTION_HEADERS]
 
 
@@ -141,7 +141,7 @@ def forbids_overwrite(fields: Mapping[str, str]) -> bool:
 
 
 def redirect(fields: Mapping[str, str]) -> str:
-    """Return success_action_redirect, "" if absent; raise OSSError for one that cannot stand in a header."""
+    """Return success_action_redirect, "" if absent; raise OSSError for a value that a header cannot hold."""
     return _header("success_action_redirect", fields.get("success_action_redirect", ""))
 
 

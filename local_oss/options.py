@@ -27,30 +27,30 @@ class Options:
     :param security_token_expires: Unix seconds, after which the token is refused.
     :param directory: the folder of the objects; without it a temporary one, which close() removes.
     :param url: the base URL as clients see it; a LocalOSSServer sets it.
-    :param reset_keys: with `directory`, make new keys in the place of those that are kept there.
-    :param inspector: serve what was asked and answered at `/` and `/_inspect`, to this machine; "everywhere" to all.
-    :param acl: of `bucket` and of the buckets of `create_bucket()`: `private`, or `public-read` to let everybody read,
-        which implies `allow_public`.
+    :param reset_keys: with `directory`, replace the keys that are kept there with new ones.
+    :param inspector: show requests and answers at `/` and `/_inspect`, to this machine; "everywhere": to all machines.
+    :param acl: the ACL of `bucket` and of the buckets of `create_bucket()`: `private`, or `public-read` to let
+        everybody read, which implies `allow_public`.
     :param allow_public: switch Block Public Access off for `bucket` and for new buckets. Without it OSS's default
         holds: a public ACL of a bucket or an object is refused.
     :param refuse_v1: refuse signatures of version 1, as OSS does for new accounts and new buckets (protocol.md 4).
     :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
-    :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until they get others by `?cors`,
-        and of requests that mean no bucket.
+    :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until `?cors` replaces them, and of
+        requests that mean no bucket.
     :param max_cors_rules: the most rules that `?cors` accepts; OSS's pages say 10 and 20.
     :param key_bits: the size of the key that signs callbacks; OSS's own has 512 bits.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
     :param callback_timeout: seconds that a callback URL has to reply over HTTP.
     :param international: errors name the page of OSS's international site, as for accounts of that site.
     :param strict: refuse every form field that the policy does not name, except the policy, the fields that sign it
-        and `success_action_status` (protocol.md 3.3.2). What passes is pinned.
+        and `success_action_status` (protocol.md 3.3.2). So the policy pins every other field.
     :param exact_field_names: refuse form fields that are not spelled as documented (protocol.md 2.2).
     :param space_as_plus: in callbacks of the form type, write a space in a value as `+`, not `%20` (protocol.md 7.3).
     :param test_mode: let a request ask for the faults of `fail_next` in the header `x-oss-local-fault`:
         `callback_status; status=404; times=2, slow_upload`; and let an unsigned `POST /bucket?lifecycle&days=8` do what
         `apply_lifecycle` does 8 days ahead.
     :param allow_private_callback: call private addresses, such as this machine; OSS does not (protocol.md 7.1).
-    :param log: is called with a line for each upload, and for what failed: the exchanges of the inspector as text.
+    :param log: called with a line for each upload and each failed request: the inspector's exchanges as text.
     :param clock: returns Unix seconds.
     """
 
@@ -85,5 +85,5 @@ class Options:
 
     @property
     def new_bucket_settings(self) -> dict[str, str]:
-        """The settings of a new bucket, whoever makes it."""
+        """The settings of a new bucket, whether the options or a request creates it."""
         return {PUBLIC_ACCESS_BLOCK: "false"} if self.allow_public or self.acl != Options.acl else {}

@@ -1,4 +1,4 @@
-"""One request to the local OSS, and what all its requests share, as the operations and the inspector see them."""
+"""One request to the local OSS, and the state that all requests share, for the operations and the inspector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PUBLIC_KEY_PATH = "callback_pub_key.pem"
 
-#: The EC of a number that is out of its range, where it is known.
+#: Parameter -> the EC of a number out of its range, where the EC is known.
 _NOT_IN_RANGE = {"max-keys": "0017-00000289"}
 
 
@@ -36,7 +36,7 @@ class Service:
 
     :ivar url: the base URL as clients see it.
     :ivar former: the secrets that were kept before the present one.
-    :ivar configured_buckets: those that have the CORS rules of the options until they get or delete rules of their own.
+    :ivar configured_buckets: the buckets that have the options' CORS rules until `?cors` replaces or deletes them.
     :ivar resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
     """
 
@@ -68,10 +68,10 @@ class Service:
 class Request:
     """One request, after its signature was checked.
 
-    :param signer: the key that signed it; None for an anonymous request, which has few rights.
+    :param signer: the key that signed the request; None for an anonymous request, which has few rights.
     :param faults: the faults that this request can trigger.
-    :param exchange: its ID and its beginning, and what the inspector shows of it.
-    :param names_bucket: False for a request to the default bucket because it names none.
+    :param exchange: the request's ID and start, and what the inspector shows of the request.
+    :param names_bucket: False if the request uses the default bucket because it names none.
     """
 
     environ: WSGIEnvironment
@@ -134,7 +134,7 @@ class Request:
 
 
 class EncodingType:
-    """Encodes the names in a response when the client asks for that: XML cannot hold every key.
+    """Encodes the names in a response when the client asks for encoding: XML cannot hold every key.
 
     `nodes` is the element that repeats the parameter.
     """

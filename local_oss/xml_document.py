@@ -1,4 +1,4 @@
-"""XML documents: a safe reader for those of clients, and a writer for those of OSS."""
+"""XML documents: a safe reader for clients' documents, and a writer for OSS's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Node = tuple[str, "str | Iterable[Node]"]
 
 
 _REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
-#: What XML 1.0 cannot hold, even as a reference: control characters, and two that are no characters.
+#: The code points that XML 1.0 cannot hold, even as references: control characters, and two noncharacters.
 _FORBIDDEN = [*(code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)), 0xFFFE, 0xFFFF]
 
 
@@ -22,7 +22,7 @@ def read_xml(body: bytes, root: str, *, any_character: bool = False, ec: str = "
     """Return the root element with all namespaces removed.
 
     :param any_character: read characters that XML 1.0 forbids too, as they are or as references.
-    :param ec: of the error.
+    :param ec: the EC of the error.
     :raises OSSError: the body is not UTF-8 XML, declares a document type, or has a root element of another name.
     """
     try:
