@@ -80,7 +80,7 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
 
 
 def chunks(source: Readable, size: int) -> Iterator[bytes]:
-    """Yield what a file or a stream has next, up to `size` bytes."""
+    """Yield the next data of a file or a stream, up to `size` bytes."""
     while size > 0 and (chunk := source.read(min(CHUNK_SIZE, size))):
         size -= len(chunk)
         yield chunk

@@ -73,7 +73,7 @@ class CallbackURL:
         return f"{self.path}?{self.query}" if self.query else self.path
 
     def string_to_sign(self, body: bytes) -> bytes:
-        """Return what is signed: the path percent-decoded with `+` kept, query and body as sent (protocol.md 8.2)."""
+        """Return the signed text: the path percent-decoded with `+` kept, query and body as sent (protocol.md 8.2)."""
         query = f"?{self.query}" if self.query else ""
         return unquote_to_bytes(self.path) + query.encode() + b"\n" + body
 

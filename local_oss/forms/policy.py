@@ -106,7 +106,7 @@ def parse_policy_json(source: bytes) -> Any:
 
 
 def _describe(error: json.JSONDecodeError) -> str:
-    """Return what is wrong, in OSS's words."""
+    """Return the fault of the JSON, in OSS's words."""
     rest = error.doc[error.pos :].lstrip()
     if error.msg.startswith("Expecting ',' delimiter"):
         return f", or {_closing_bracket(error.doc[: error.pos])} expected"

@@ -65,7 +65,7 @@ _FILES = {"inspector.css": "text/css", "inspector.js": "text/javascript", "icon.
 
 
 class Inspector:
-    """The pages, what they do, and the journal that they show."""
+    """The pages, their actions, and the journal that they show."""
 
     def __init__(self, oss: Service) -> None:
         self.journal = Journal()

@@ -1,4 +1,4 @@
-"""Hides security tokens in what is shown.
+"""Hides security tokens in texts that are shown.
 
 A request with a temporary key of a real account carries the token. No request carries a key's secret, only a signature.
 """

@@ -38,7 +38,7 @@ FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BM
 #: Texts of EXIF that `image/info` shows; OSS shows all.
 _SHOWN = ("DateTime", "Make", "Model", "Orientation", "Software")
 _MODES = ("lfit", "mfit", "fill", "pad", "fixed")
-#: Where the area of a crop begins: which part of the remaining width is left of it, and of the height above it.
+#: Where the area of a crop begins: the share of the remaining width to its left, and of the remaining height above it.
 _TILES: dict[str, tuple[float, float]] = {
     "nw": (0, 0),
     "north": (0.5, 0),

@@ -109,7 +109,7 @@ class Bucket:
         return Incoming(self._blobs, self)
 
     def get(self, key: str) -> StoredObject | None:
-        """Return what is known of an object; None if it does not exist."""
+        """Return the record of an object; None if it does not exist."""
         rows = self._index.read("SELECT record FROM objects WHERE bucket = ? AND key = ?", self.name, key.encode())
         return from_text(StoredObject, rows[0][0]) if rows else None
 
@@ -173,7 +173,7 @@ class Bucket:
         return entries[:limit], len(entries) > limit
 
     def stat(self, min_billed_size: int) -> BucketStat:
-        """Return what the bucket holds.
+        """Return the numbers of the bucket's contents.
 
         :param min_billed_size: the fewest bytes that an object counts in `billed_size`.
         """
