@@ -70,8 +70,7 @@ class Threads:
         with self._has_ended:
             self._is_ending = True
             self._may_begin.notify_all()
-            while self._running and waited < seconds():
-                self._has_ended.wait(0.1)
+            while waited < seconds() and not self._has_ended.wait_for(lambda: not self._running, 0.1):
                 waited += 0.1
             if self._running and seconds():
                 log.warning("%d threads are still at work, and are cut off as the process ends", self._running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -124,6 +125,23 @@ def test_the_end_waits_for_what_has_begun_and_gives_up_the_rest(
     assert company.threads.waiting == 0
     assert "c" not in company.begun
     assert [record.message for record in caplog.records] == ["1 requests that waited for a thread are given up"]
+
+
+def test_a_thread_that_ends_takes_nothing_of_the_time_for_the_others(made: list[Company]) -> None:
+    made.append(company := Company(3, has_callbacks=False))
+    names = ["a", "b", "c"]
+    company.add(*names)
+    company.wait_for(*names)
+    asked: list[float] = []
+
+    def seconds() -> float:  # each further question means that 0.1 s more have passed
+        asked.append(time.monotonic())
+        if names:
+            company.end(names.pop())
+        return 60.0
+
+    company.threads.shutdown(seconds)
+    assert asked[-1] - asked[0] > 0.09 * (len(asked) - 1)
 
 
 def test_a_failing_request_ends_no_thread(made: list[Company], caplog: pytest.LogCaptureFixture) -> None:
