@@ -355,7 +355,10 @@ class Settings:
     def bucket_and_host(self) -> tuple[str, str]:
         """Return the bucket, and the address for its forms; SettingsError if no bucket is set."""
         if self.bucket is None or self.host is None:
-            fix = ", or try it with `oss-wsgi serve --app MODULE:NAME`, which needs none."
+            fix = (
+                ", or try it without a bucket: `oss-wsgi serve --app MODULE:NAME` serves a WSGI application, and "
+                "`oss-wsgi local -- COMMAND` runs any command."
+            )
             raise SettingsError(MISSING["bucket"].removesuffix(".") + fix)
         return self.bucket, self.host
 
