@@ -220,7 +220,7 @@ def test_secrets_are_in_no_error(secret: str) -> None:
 def test_a_missing_bucket_or_key_is_an_error_when_used() -> None:
     with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set"):
         Settings().credentials()
-    with pytest.raises(SettingsError, match=r"OSS_BUCKET and OSS_REGION must be set.*`oss-wsgi serve .*`oss-wsgi local --"):
+    with pytest.raises(SettingsError, match=r"OSS_BUCKET and OSS_REGION must be set.*`oss-wsgi serve.*`oss-wsgi local"):
         Settings().bucket_and_host()
 
 
