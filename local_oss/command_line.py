@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,13 @@ PROGRAM = "local-oss"
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#@]+", re.IGNORECASE)
 
 
+class _Help(argparse.HelpFormatter):
+    """The usual help, whose lines end at a blank and never at a hyphen, so that names can be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser; `oss-wsgi local` takes the same options. Arguments of `LocalOSS` keep their names."""
     options = argparse.ArgumentParser(
@@ -30,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         description="Run a local OSS for development and tests on a port of this machine. Every option has a default.",
         epilog="Other users of this machine can see the command line: give no AccessKey secret that you use elsewhere.",
         allow_abbrev=False,
+        formatter_class=_Help,
     )
     add = options.add_argument
     add("--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="default: %(default)s")

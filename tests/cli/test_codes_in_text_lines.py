@@ -99,6 +99,32 @@ def test_a_sentence_of_the_page_is_known_in_all_languages(name: str, explained: 
             assert codes_of_sentences(text) == []
 
 
+CORS_CHROMIUM = (
+    "Access to XMLHttpRequest at 'https://b.oss-cn-hangzhou.aliyuncs.com/' from origin 'https://app.example.com' has been "
+    "blocked by CORS policy: No 'Access-Control-Allow-Origin' header is present on the requested resource."
+)
+CORS_FIREFOX = "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote resource at https://b/."
+CORS_SAFARI = "Origin https://app.example.com is not allowed by Access-Control-Allow-Origin. Status code: 403"
+CSP_CHROMIUM = (
+    "Connecting to 'https://b/' violates the following Content Security Policy directive: \"default-src 'self'\". Note that "
+    "'connect-src' was not explicitly set, so 'default-src' is used as a fallback."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (CORS_CHROMIUM, "blocked by CORS policy"),
+        (CORS_FIREFOX, "blocked by CORS policy"),
+        (CORS_SAFARI, "blocked by CORS policy"),
+        (CSP_CHROMIUM, "page: the page's Content-Security-Policy does not allow the bucket"),
+    ],
+    ids=["CORS in Chromium", "CORS in Firefox", "CORS in Safari", "CSP in Chromium"],
+)
+def test_what_the_console_of_a_browser_says_is_known(text: str, name: str) -> None:
+    assert names(text) == [name]
+
+
 def test_a_sentence_about_an_error_leads_to_its_code() -> None:
     pairs = re.findall(r'^ {6}([A-Z]\w+|[1-5][0-9]{2}): "(.+)",$', WORDS, re.MULTILINE)
     assert len(pairs) > 60

@@ -50,6 +50,11 @@ def test_every_option_has_a_default():
     assert (arguments.callback_timeout, arguments.max_cors_rules) == (5.0, 10)
 
 
+def test_the_help_breaks_no_name_at_its_hyphens(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "x-oss-local-fault: NAME" in parser().format_help()
+
+
 def test_the_options_are_those_of_the_class(monkeypatch):
     seen = {}
 
