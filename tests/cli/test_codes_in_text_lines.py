@@ -100,14 +100,14 @@ def test_a_sentence_of_the_page_is_known_in_all_languages(name: str, explained: 
 
 
 CORS_CHROMIUM = (
-    "Access to XMLHttpRequest at 'https://b.oss-cn-hangzhou.aliyuncs.com/' from origin 'https://app.example.com' has been "
-    "blocked by CORS policy: No 'Access-Control-Allow-Origin' header is present on the requested resource."
+    "Access to XMLHttpRequest at 'https://b.oss-cn-hangzhou.aliyuncs.com/' from origin 'https://app.example.com' has "
+    "been blocked by CORS policy: No 'Access-Control-Allow-Origin' header is present on the requested resource."
 )
 CORS_FIREFOX = "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote resource at https://b/."
 CORS_SAFARI = "Origin https://app.example.com is not allowed by Access-Control-Allow-Origin. Status code: 403"
 CSP_CHROMIUM = (
-    "Connecting to 'https://b/' violates the following Content Security Policy directive: \"default-src 'self'\". Note that "
-    "'connect-src' was not explicitly set, so 'default-src' is used as a fallback."
+    "Connecting to 'https://b/' violates the following Content Security Policy directive: \"default-src 'self'\". Note "
+    "that 'connect-src' was not explicitly set, so 'default-src' is used as a fallback."
 )
 
 
