@@ -103,7 +103,9 @@ CORS_CHROMIUM = (
     "Access to XMLHttpRequest at 'https://b.oss-cn-hangzhou.aliyuncs.com/' from origin 'https://app.example.com' has "
     "been blocked by CORS policy: No 'Access-Control-Allow-Origin' header is present on the requested resource."
 )
-CORS_FIREFOX = "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote resource at https://b/."
+CORS_FIREFOX = (
+    "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote resource at https://b/."
+)
 CORS_SAFARI = "Origin https://app.example.com is not allowed by Access-Control-Allow-Origin. Status code: 403"
 CSP_CHROMIUM = (
     "Connecting to 'https://b/' violates the following Content Security Policy directive: \"default-src 'self'\". Note "
