@@ -120,8 +120,11 @@ CSP_CHROMIUM = (
         (CORS_FIREFOX, "blocked by CORS policy"),
         (CORS_SAFARI, "blocked by CORS policy"),
         (CSP_CHROMIUM, "page: the page's Content-Security-Policy does not allow the bucket"),
+        ("Failed to fetch", "Failed to fetch"),
+        ("Uncaught (in promise) TypeError: Failed to fetch", "Failed to fetch"),
+        ("TypeError: NetworkError when attempting to fetch resource.", "Failed to fetch"),
+        ("Unhandled Promise Rejection: TypeError: Load failed", "Failed to fetch"),
     ],
-    ids=["CORS in Chromium", "CORS in Firefox", "CORS in Safari", "CSP in Chromium"],
 )
 def test_what_the_console_of_a_browser_says_is_known(text: str, name: str) -> None:
     assert names(text) == [name]
