@@ -124,20 +124,24 @@ class ForkAware:
         return
 
 
-class Locked(ForkAware):
-    """Base class for objects with a lock, ``_lock``, for which a fork waits, and which is new in a child."""
+class WithLock(ForkAware):
+    """Base class for objects with a lock, ``_lock``, which is new in a child. A fork does not wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         super().__init__()
 
+    def _renew_in_child(self) -> None:
+        self._lock = threading.RLock()
+
+
+class Locked(WithLock):
+    """Base class for objects with a lock, ``_lock``, for which a fork waits, and which is new in a child."""
+
     @contextmanager
     def _paused(self) -> Iterator[None]:
         with self._lock:
             yield
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.RLock()
 
 
 #: What a child has inherited open: it must neither use nor close that, and garbage collection would close it.

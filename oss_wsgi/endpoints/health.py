@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..exceptions import OSSWSGIError
-from ..threads import ForkAware
+from ..threads import WithLock
 from ..wsgi.facts import facts_of
 from ..wsgi.responses import json_response
 
@@ -35,7 +34,7 @@ class HealthEndpoint:
         return method == "GET" and not path
 
 
-class ReadinessEndpoint(ForkAware):
+class ReadinessEndpoint(WithLock):
     """Application: GET or HEAD returns 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
 
     ``draining`` is one of the names once a server of `make_server` has been told to stop.
@@ -53,13 +52,9 @@ class ReadinessEndpoint(ForkAware):
         self._checks = dict(checks)
         self._clock = clock
         self._keep = keep
-        self._lock = threading.Lock()
         self._failing: list[str] | None = None
         self._until = float("-inf")
         super().__init__()
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 
-from ..threads import ForkAware
+from ..threads import WithLock
 
 # Refilling adds fractions, so their sum may differ slightly from a whole request.
 _SLACK = 1e-6
 
 
-class RateLimit(ForkAware):
+class RateLimit(WithLock):
     """Callable ``(who) -> float | None``: None counts the request and lets it pass, a number is the seconds to wait.
 
         RateLimit(30, 60, clock=time.monotonic)  # 30 at once, then one every 2 seconds
@@ -41,11 +40,7 @@ class RateLimit(ForkAware):
         self._clock = clock
         self._max_callers = max_callers
         self._callers: dict[str, tuple[float, float]] = {}  # who -> used requests, and when that was computed
-        self._lock = threading.Lock()
         super().__init__()
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.Lock()
 
     def __call__(self, who: str) -> float | None:
         with self._lock:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import threading
 import time
 from typing import Any
 
 from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, server_errors
-from ..threads import ForkAware
+from ..threads import WithLock
 from .rate_limit import check_rate
 
 #: Seconds for connecting and for an answer: short, because requests wait for it.
@@ -42,7 +41,7 @@ return 0
 log = logging.getLogger(__name__)
 
 
-class RedisRateLimit(ForkAware):
+class RedisRateLimit(WithLock):
     """Callable ``(who) -> float | None``, like ``RateLimit``, which counts for all processes and machines together.
 
         RedisRateLimit(30, 60, "redis://127.0.0.1:6379/0")  # 30 at once, then one every 2 seconds
@@ -79,11 +78,7 @@ class RedisRateLimit(ForkAware):
         self._interval = seconds / count
         self._passes_when_away = pass_when_away
         self._away_until = self._logged_until = -math.inf
-        self._lock = threading.Lock()
         super().__init__()
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"RedisRateLimit({self._stem!r}, {self._server.shown!r})"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 import logging
 import math
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from ..exceptions import LedgerUnavailableError
+from ..threads import Locked
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     NOTHING_FOUND,
@@ -28,7 +28,7 @@ from .steady_time import SteadyTime
 log = logging.getLogger(__name__)
 
 
-class MemoryLedger(LoopLedger):
+class MemoryLedger(LoopLedger, Locked):
     """A ledger for one process. It forgets everything when the process ends.
 
     A response is removed when its ticket has expired, as ``SteadyTime`` describes: a clock that jumps removes nothing.
@@ -68,7 +68,6 @@ class MemoryLedger(LoopLedger):
         self._count = 0
         self._bytes = 0
         self._overflow_logged = False
-        self._lock = threading.RLock()
         super().__init__(wait_timeout)
 
     @property
@@ -147,14 +146,6 @@ class MemoryLedger(LoopLedger):
 
     def _hold(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
-
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        with self._lock:
-            yield
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.RLock()
 
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:

@@ -112,9 +112,9 @@ class _Policy:
 
     def __init__(self, text: str) -> None:
         self._directives = text.split(";")
-        script = self._sources("script-src-elem", "script-src", "default-src") or []
+        self._script = self._sources("script-src-elem", "script-src", "default-src")
         #: The nonces of scripts.
-        self.nonces = [match[1] for match in map(_NONCE.fullmatch, script) if match]
+        self.nonces = [match[1] for match in map(_NONCE.fullmatch, self._script or ()) if match]
 
     def __str__(self) -> str:
         return ";".join(self._directives)
@@ -124,7 +124,7 @@ class _Policy:
         sandbox = self._sources("sandbox")
         if sandbox is not None and not {"allow-scripts", "allow-same-origin"} <= set(map(str.lower, sandbox)):
             return False
-        script = self._sources("script-src-elem", "script-src", "default-src")
+        script = self._script
         if script is not None and nonce not in self.nonces:
             if "'strict-dynamic'" in map(str.lower, script):  # it makes browsers ignore 'self'
                 return False

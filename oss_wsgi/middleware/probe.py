@@ -7,7 +7,6 @@ import hmac
 import logging
 import re
 import secrets as random
-import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from ..callback.verifier import string_to_sign
 from ..explanations.text import parts_of
 from ..ledger.base import Ledger
 from ..ledger.place import Place
-from ..threads import ForkAware
+from ..threads import WithLock
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback, decoded_path, header
 from ..wsgi.questions import body_test
@@ -134,7 +133,7 @@ def target_digest(target: bytes) -> str:
     return hashlib.sha256(string_to_sign(target, b"")).hexdigest()
 
 
-class ProbeGate(ForkAware):
+class ProbeGate(WithLock):
     """Recognizes probes: their proof was made with one of the secrets, within the last two minutes, and is new.
 
     :param secrets: the ticket secrets, or a callable that returns the current ones.
@@ -145,11 +144,7 @@ class ProbeGate(ForkAware):
         self._proofs = DerivedSecrets(secrets, lambda texts: [(_key(text), secret_fingerprint(text)) for text in texts])
         self._clock = clock
         self._seen: dict[str, float] = {}
-        self._lock = threading.Lock()
         super().__init__()
-
-    def _renew_in_child(self) -> None:
-        self._lock = threading.Lock()
 
     @property
     def fingerprints(self) -> list[str]:
