@@ -144,6 +144,44 @@ class Locked(WithLock):
             yield
 
 
+class Awaited(ForkAware):
+    """Calls into a library that has locks of its own, such as OpenSSL: a fork waits for those that have begun.
+
+    It waits for ``PATIENCE`` at most: a call may take long, and may itself wait for what the fork has paused.
+    """
+
+    def __init__(self) -> None:
+        self._renew_in_child()
+        super().__init__()
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Let the with block be a call that a fork of another thread waits for; while one waits, no call begins."""
+        caller = threading.get_ident()
+        with self._entry:
+            self._callers.add(caller)
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._callers.discard(caller)
+                self._ended.notify_all()
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        own = {threading.get_ident()}
+        with self._entry, self._ended:
+            self._ended.wait_for(lambda: self._callers <= own, timeout=PATIENCE)
+            yield
+
+    def _renew_in_child(self) -> None:
+        self._entry = threading.RLock()
+        self._ended = threading.Condition(threading.RLock())
+        self._callers: set[int] = set()
+
+
+#: Seconds for which a fork waits for calls.
+PATIENCE = 5.0
 #: What a child has inherited open: it must neither use nor close that, and garbage collection would close it.
 inherited: list[object] = []
 

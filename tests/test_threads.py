@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from oss_wsgi import MemoryLedger
-from oss_wsgi.threads import ForkAware, TimeLimitError, cached_property, call_within, calls_ahead
+from oss_wsgi import MemoryLedger, threads
+from oss_wsgi.threads import Awaited, ForkAware, TimeLimitError, cached_property, call_within, calls_ahead
 
 from .support.children import fork, forking
 from .support.waiting import wait_until
@@ -265,6 +265,60 @@ assert interruptions
 def test_handlers_of_signals_that_raise_anywhere_in_the_hooks_leave_no_lock_taken() -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+@forking
+def test_a_fork_waits_for_a_call_that_has_begun() -> None:
+    seen: list[str] = []
+    has_begun, may_end = threading.Event(), threading.Event()
+    before = Paused("before", seen, may_end.set)
+    awaited = Awaited()
+    after = Paused("after", seen)
+
+    def call() -> None:
+        with awaited.call():
+            has_begun.set()
+            assert may_end.wait(60)
+            seen.append("call")
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert has_begun.wait(60)
+    fork(lambda: True)
+    thread.join()
+    assert seen == ["pause before", "call", "pause after", "resume after", "resume before"]
+    assert before.seen is after.seen
+
+
+@forking
+def test_a_call_may_fork_itself_and_its_child_may_call() -> None:
+    awaited = Awaited()
+
+    def called() -> bool:
+        with awaited.call():
+            return True
+
+    with awaited.call():
+        fork(called)
+    assert called()
+
+
+@forking
+def test_a_fork_waits_a_while_only_for_a_call_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "PATIENCE", 0.01)
+    awaited, has_begun, may_end = Awaited(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        with awaited.call():
+            has_begun.set()
+            assert may_end.wait(60)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert has_begun.wait(60)
+    fork(lambda: True)
+    may_end.set()
+    thread.join()
 
 
 @forking
