@@ -46,6 +46,7 @@ from .options import Options
 from .request import PUBLIC_KEY_PATH, Request, Service
 from .signatures.account import Account
 from .signatures.request_check import signed_address
+from .signatures.s3 import as_oss, as_s3, is_s3
 from .signatures.v1 import SUB_RESOURCES
 from .signatures.v4 import LIFETIME, V4, Credential, signed_path
 from .storage.storage import Storage
@@ -316,10 +317,12 @@ class LocalOSS(Service):
         except OSSError as error:
             if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
                 self._check_exists(candidates[0], method)
-            if error.code == "SignatureDoesNotMatch" and not error.members["StringToSign"].startswith(V4):
+            if error.code == "SignatureDoesNotMatch" and "CanonicalRequest" not in error.members:
                 # V1 signs some parameters, and an SDK's list of them may differ from ours.
                 check_parameters(name for name, _ in exchange.query if name not in SUB_RESOURCES)
             raise
+        if resolver.is_s3:
+            environ = as_oss(environ, address)
         exchange.note_address(address, _operation_name(environ, address, exchange))
         request = Request(
             environ=environ,
@@ -331,6 +334,8 @@ class LocalOSS(Service):
             names_bucket=resolver.names(address),
         )
         response = find_operation(request).handle(request)
+        if resolver.is_s3:
+            response.headers = as_s3(response.headers)
         if self.inspector.has_pages and method in ("GET", "HEAD") and address.key:
             content_type = dict(response.headers).get("Content-Type")
             if content_type:
@@ -346,7 +351,8 @@ class LocalOSS(Service):
 
     def _resolver(self, environ: WSGIEnvironment) -> BucketResolver:
         names = [bucket.name for bucket in self.storage.buckets()]
-        return BucketResolver(environ, self.bucket, names, urlsplit(self.url).hostname or "", self._cnames)
+        host = urlsplit(self.url).hostname or ""
+        return BucketResolver(environ, self.bucket, names, host, self._cnames, is_s3(environ))
 
     def _check_exists(self, address: Address, method: str) -> None:
         """Raise OSSError if there is no such bucket, unless the request creates it."""

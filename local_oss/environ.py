@@ -41,6 +41,7 @@ class BucketResolver:
     :param default: the bucket of a request that names none.
     :param service_host: the host name of this service's own URL.
     :param cnames: the host names that are bound to a bucket.
+    :param is_s3: a client of S3 asks, which always names a bucket, and whose signature covers no other address.
     """
 
     environ: dict[str, Any]
@@ -48,6 +49,7 @@ class BucketResolver:
     buckets: Collection[str]
     service_host: str
     cnames: Mapping[str, str]
+    is_s3: bool = False
 
     @cached_property
     def candidates(self) -> list[Address]:
@@ -62,6 +64,8 @@ class BucketResolver:
         path, method = self._path, _method(self.environ)
         segment, _, key = path.partition("/")
         in_path, in_default = Address(segment, key), Address(self.default, path)
+        if self.is_s3:
+            return [Address(self.bucket_of_host, path) if self.bucket_of_host else in_path if segment else SERVICE]
         if self.bucket_of_host:
             # A form goes to the root of a bucket's host; some clients name the bucket in the path as well.
             is_named_twice = method == "POST" and path.rstrip("/") == self.bucket_of_host
@@ -106,7 +110,7 @@ class BucketResolver:
 
         ali-oss sends such requests to an endpoint that is an IP address; only their signature names the bucket.
         """
-        return [] if self.bucket_of_host else [Address(name, self._path) for name in self.buckets]
+        return [] if self.bucket_of_host or self.is_s3 else [Address(name, self._path) for name in self.buckets]
 
     @cached_property
     def _path(self) -> str:

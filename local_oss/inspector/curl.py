@@ -65,7 +65,9 @@ def curl_line(exchange: Exchange, address: str) -> str:
         has_type = bool(_MEDIA_TYPE.fullmatch(exchange.file_type))
         left_out += bool(exchange.file_type) and not has_type
         words += ["-F", f"file=@{FILE};type={exchange.file_type}" if has_type else f"file=@{FILE}"]
-    elif exchange.method == "PUT" and not exchange.header("x-oss-copy-source"):
+    elif exchange.method == "PUT" and not (
+        exchange.header("x-oss-copy-source") or exchange.header("x-amz-copy-source")
+    ):
         words += ["--data-binary", f"@{FILE}"]
     target = _NOT_IN_URL.sub(lambda match: quote(match[0].encode("latin-1", "replace")), masked(_target(exchange)))
     words += ["--globoff"] if re.search(r"[][{}]", target) else []  # else curl requests several URLs

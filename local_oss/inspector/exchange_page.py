@@ -102,15 +102,18 @@ def _signature(exchange: Exchange) -> dict[str, Any]:
 
 
 def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
+    names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
+    texts = [(words, error.members[name]) for name, words in names.items() if name in error.members]
     provided, computed = error.members.get("SignatureProvided", ""), exchange.computed
+    if not computed:  # of a temporary key, or of a client of S3
+        return {"texts": texts, "signatures": [("Received", provided, "")]}
     index = first_difference(provided, computed)
     where = Text("from character {1}", index + 1)
     if len(provided) != len(computed):
         lengths = len(provided), len(computed)
         where = Text("from character {1}; {2} characters, not {3}", index + 1, *lengths)
-    names = {"StringToSign": "String to sign", "CanonicalRequest": "Canonical request"}
     return {
-        "texts": [(words, error.members[name]) for name, words in names.items() if name in error.members],
+        "texts": texts,
         "signatures": [
             ("Received", provided[:index], provided[index:]),
             ("Computed", computed[:index], computed[index:]),

@@ -59,7 +59,7 @@ MAX_BESIDE = 40
 MAX_RELATED = 200
 
 #: The parameters of a signed URL, which asks for an object.
-_SIGNED = re.compile(r"(^|&)(Signature|x-oss-signature)=")
+_SIGNED = re.compile(r"(^|&)(Signature|x-oss-signature|X-Amz-Signature)=")
 _FOLDER = Path(__file__).parent
 _FILES = {"inspector.css": "text/css", "inspector.js": "text/javascript", "icon.svg": "image/svg+xml"}
 

@@ -10,7 +10,7 @@ import re
 HIDDEN = "•••"
 
 #: A browser sends the cookies of all ports of a host, so some belong to other servers.
-_NAMES = ("security-token", "x-oss-security-token", "cookie", "proxy-authorization")
+_NAMES = ("security-token", "x-oss-security-token", "x-amz-security-token", "cookie", "proxy-authorization")
 #: A token behind its name: in a query, a header, a condition of a policy, or a canonical request.
 _TOKEN = re.compile(r"""(security(?:-|%2d)token(?:\s*[:=]\s*|"\s*[:,]\s*"))[^"&\s<>]+""", re.IGNORECASE)
 

@@ -63,10 +63,12 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self._leave_unread()
         elif self.body_rcv is not None:
             self.body_rcv.buf = RequestBody(self.adj.inbuf_overflow, self._spool, is_form=is_form)
+        if self.body_rcv is None:  # waitress would ask for a body that never comes
+            self.expect_continue = False
 
     def _leave_unread(self) -> None:
         """Hand the request on without its body; the application rejects the request by its length."""
-        self.body_rcv, self.content_length, self.expect_continue = None, 0, False
+        self.body_rcv, self.content_length = None, 0
         self.headers["CONNECTION"] = "close"
         self.unread = True
 

@@ -138,10 +138,11 @@ def check_access_key(access_key_id: str, token: str | None, account: Account, no
     return account
 
 
-def compare_signatures(
-    expected: str, provided: str, access_key_id: str, string_to_sign: str, ec: str = "", **members: str
-) -> None:
-    """Raise OSSError if the signatures differ; the error shows what was signed, so that a client can compare."""
+def compare_signatures(expected: str, provided: str, string_to_sign: str, ec: str, **members: str) -> None:
+    """Raise OSSError if the signatures differ; the error shows what was signed, so that a client can compare.
+
+    :param members: further elements of the error: the access key ID, which OSS and S3 name differently.
+    """
     if hmac.compare_digest(expected.encode(), provided.encode()):
         return
     message = (
@@ -153,7 +154,6 @@ def compare_signatures(
         "SignatureDoesNotMatch",
         message,
         ec,
-        OSSAccessKeyId=access_key_id,
         SignatureProvided=provided,
         StringToSign=string_to_sign,
         StringToSignBytes=shown_bytes(string_to_sign),

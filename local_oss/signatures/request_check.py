@@ -1,4 +1,4 @@
-"""The signature of a request, in its header or its URL, or of a form (protocol.md 4, protocol.md 5), V1 or V4.
+"""The signature of a request, in its header or its URL, or of a form (protocol.md 4, 5 and 15.4), V1, V4 or S3's.
 
 A request's signature also decides which object the request means.
 """
@@ -18,9 +18,9 @@ from ..errors import (
     invalid_argument,
     invalid_policy,
     missing_field,
-    not_implemented,
 )
 from .account import SKEW, Account, check_access_key, compare_signatures
+from .s3 import check_s3, is_s3
 from .signed_request import SignedRequest
 from .v1 import check_header_v1, check_query_v1, sign
 from .v4 import LIFETIME, V4, Credential, check_header_v4, check_query_v4, sign_v4, signed_at, wrong_region
@@ -30,10 +30,6 @@ _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 #: The first word of an Authorization header of version 1.
 V1 = "OSS"
-#: The ways in which a client of S3 signs (protocol.md 15.4).
-_S3_ALGORITHMS = ("AWS", "AWS4-HMAC-SHA256")
-_QUERY_S3 = ("AWSAccessKeyId", "X-Amz-Algorithm", "X-Amz-Signature")
-_S3_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _CREDENTIAL = "x-oss-credential"
 _INVALID_DATE = "0002-00000709"
 _ACCESS_KEY_ID = re.compile(r"[\w.-]+/", re.ASCII)
@@ -78,6 +74,8 @@ def check_request_signature(
     request = SignedRequest.read(environ, address)
     if _is_form(request):
         return None
+    if is_s3(environ):
+        return check_s3(request, account, now)
     in_header = bool(request.headers.get("authorization"))
     in_query_v1, in_query_v4 = (_has_any(request, names) for names in (_QUERY_V1, _QUERY_V4))
     if in_header + in_query_v1 + in_query_v4 > 1:
@@ -85,8 +83,6 @@ def check_request_signature(
     if in_query_v4:
         return check_query_v4(request, account, region, now)
     algorithm = request.headers["authorization"].partition(" ")[0] if in_header else ""
-    if algorithm in _S3_ALGORITHMS or _has_any(request, _QUERY_S3):
-        raise _s3_refusal(request)
     if algorithm == V4:
         return check_header_v4(request, account, region, now)
     if refuse_v1 and (in_query_v1 or algorithm == V1):
@@ -108,15 +104,6 @@ def _is_form(request: SignedRequest) -> bool:
     """
     is_multipart = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
-
-
-def _s3_refusal(request: SignedRequest) -> OSSError:
-    """Return OSS's error for S3 chunks that OSS cannot read, else the local OSS's own error for S3."""
-    encoding = request.headers.get("content-encoding", "")
-    if "aws-chunked" in encoding.lower() and request.headers.get("x-amz-content-sha256") != _S3_CHUNKS:
-        message = "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value."
-        return invalid_argument(message, "0017-00000804", name="Content-Encoding", value=encoding)
-    return not_implemented("signatures of S3: use an SDK of OSS")
 
 
 def _v1_is_forbidden() -> OSSError:
@@ -152,7 +139,7 @@ def _check_form_v1(fields: Mapping[str, str], account: Account, now: float, *, r
         raise invalid_policy("The policy is empty.", "0006-00000205")
     account = check_access_key(access_key_id, fields.get("x-oss-security-token"), account, now)
     expected = sign(account.access_key_secret, policy)
-    compare_signatures(expected, signature, access_key_id, policy, "0002-00000705")
+    compare_signatures(expected, signature, policy, "0002-00000705", OSSAccessKeyId=access_key_id)
     return account
 
 
@@ -171,7 +158,7 @@ def _check_form_v4(fields: Mapping[str, str], account: Account, region: str, now
         raise OSSError(403, "RequestTimeTooSkewed", message, _INVALID_DATE)
     account = check_access_key(credential.access_key_id, fields.get("x-oss-security-token"), account, now)
     expected = sign_v4(account.access_key_secret, credential, policy)
-    compare_signatures(expected, signature, credential.access_key_id, policy, "0002-00000705")
+    compare_signatures(expected, signature, policy, "0002-00000705", OSSAccessKeyId=credential.access_key_id)
     return account
 
 

@@ -18,16 +18,20 @@ class SignedRequest:
 
     :param headers: by lower-case name.
     :param query: decoded, in the order of the URL; `+` is a space, as oss2 sends and signs it.
+    :param path: the decoded path of the URL, which S3 signs in place of bucket and key.
     """
 
     method: str
     address: Address
     headers: Mapping[str, str]
     query: tuple[tuple[bytes, bytes], ...]
+    path: bytes = b""
 
     @classmethod
     def read(cls, environ: Mapping[str, Any], address: Address) -> SignedRequest:
-        return cls(environ["REQUEST_METHOD"], address, read_headers(environ), _query(environ.get("QUERY_STRING", "")))
+        path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1")
+        query = _query(environ.get("QUERY_STRING", ""))
+        return cls(environ["REQUEST_METHOD"], address, read_headers(environ), query, path)
 
     @property
     def resource(self) -> str:

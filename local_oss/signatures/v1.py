@@ -47,7 +47,8 @@ def check_header_v1(request: SignedRequest, account: Account, now: float) -> Acc
     token = headers.get("x-oss-security-token") or headers.get("security-token")
     account = check_access_key(match[1], token, account, now)
     text = string_to_sign(request, date)
-    compare_signatures(sign(account.access_key_secret, text), match[2], match[1], text, "0002-00000040")
+    expected = sign(account.access_key_secret, text)
+    compare_signatures(expected, match[2], text, "0002-00000040", OSSAccessKeyId=match[1])
     return account
 
 
@@ -60,7 +61,8 @@ def check_query_v1(request: SignedRequest, account: Account, now: float) -> Acco
     check_not_expired(int(expires), now)
     account = check_access_key(access_key_id, request.parameter("security-token"), account, now)
     text = string_to_sign(request, expires)
-    compare_signatures(sign(account.access_key_secret, text), signature, access_key_id, text, "0002-00000040")
+    expected = sign(account.access_key_secret, text)
+    compare_signatures(expected, signature, text, "0002-00000040", OSSAccessKeyId=access_key_id)
     return account
 
 

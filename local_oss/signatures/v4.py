@@ -64,23 +64,33 @@ def _wrong_scope(what: str, ec: str, header: str) -> OSSError:
 
 def signed_at(date: str, credential: Credential, *, name: str = "credential", ec: str = "") -> int:
     """Return an `x-oss-date` in Unix seconds; raise OSSError if it is no date or not on the credential's day."""
-    try:
-        if not _DATE.fullmatch(date):
-            raise ValueError
-        moment = calendar.timegm(time.strptime(date, DATE))
-    except ValueError:
-        raise access_denied("The x-oss-date is not valid.", ec) from None
+    moment = utc_seconds(date)
+    if moment is None:
+        raise access_denied("The x-oss-date is not valid.", ec)
     if date[:8] != credential.day:
         raise access_denied(f"The day of the {name} is not the day of the x-oss-date.", ec)
     return moment
 
 
+def utc_seconds(date: str) -> int | None:
+    """Return a date such as 20261201T093000Z in Unix seconds; None if it is not one."""
+    try:
+        return calendar.timegm(time.strptime(date, DATE)) if _DATE.fullmatch(date) else None
+    except ValueError:
+        return None
+
+
 def sign_v4(secret: str, credential: Credential, text: str) -> str:
     """Return the V4 signature of a string to sign, or of the policy of a form, in hexadecimal."""
-    key = f"aliyun_v4{secret}".encode()
-    for part in (credential.day, credential.region, "oss", "aliyun_v4_request"):
-        key = hmac.digest(key, part.encode(), hashlib.sha256)
-    return hmac.digest(key, text.encode(), hashlib.sha256).hex()
+    return chained_hmac(f"aliyun_v4{secret}", *credential.scope.split("/"), text)
+
+
+def chained_hmac(key: str, *texts: str) -> str:
+    """Return the HMAC-SHA256 of the last text in hexadecimal; that of each text is the key of the next one's."""
+    digest = key.encode()
+    for text in texts:
+        digest = hmac.digest(digest, text.encode(), hashlib.sha256)
+    return digest.hex()
 
 
 def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> Account:
@@ -230,7 +240,7 @@ def _check_signature(canonical: str, date: str, credential: Credential, signatur
     expected = sign_v4(account.access_key_secret, credential, text)
     # The string to sign holds only a hash of the request, so the error shows the canonical request too.
     members = {"CanonicalRequest": canonical, "CanonicalRequestBytes": shown_bytes(canonical)}
-    compare_signatures(expected, signature, credential.access_key_id, text, "0002-00000201", **members)
+    compare_signatures(expected, signature, text, "0002-00000201", OSSAccessKeyId=credential.access_key_id, **members)
 
 
 def _string_to_sign(canonical: str, date: str, credential: Credential) -> str:

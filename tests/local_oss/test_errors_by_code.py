@@ -132,6 +132,20 @@ def authorized(text, oss):
     return anonymous("/examplebucket/a", x_oss_content_sha256="UNSIGNED-PAYLOAD", **headers)(oss=oss)
 
 
+@row
+def of_s3(text, oss, *, in_header=False):
+    """Ask for an object as a client of S3 does, with a wrong signature."""
+    text = text.format(credential=f"{oss.access_key_id}/20241203/cn-hangzhou/s3/aws4_request", id=oss.access_key_id)
+    if not in_header:
+        return anonymous(f"/examplebucket/a?X-Amz-SignedHeaders=host&X-Amz-Signature=0&{text}")(oss=oss)
+    text = f"AWS4-HMAC-SHA256 Credential={text}, SignedHeaders=host, Signature=0"
+    headers = {"x_amz_date": "20241203T121212Z", "x_amz_content_sha256": "UNSIGNED-PAYLOAD"}
+    return anonymous("/examplebucket/a", authorization=text, **headers)(oss=oss)
+
+
+S3_URL = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date=20241203T121212Z&X-Amz-Expires=60"
+
+
 def by_sdk(sign_request, oss, *, version="v4", method="GET", key_id=None, **options):
     account = Account(key_id or oss.access_key_id, oss.access_key_secret)
     return sign_request(version, method, address=Address("examplebucket", "a"), account=account, **options)
@@ -381,6 +395,12 @@ ERRORS = {
             x_amz_content_sha256="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         )
     ],
+    "400 InvalidArgument 0002-00000404": [of_s3("{id}/cn-hangzhou/s3/aws4_request", in_header=True)],
+    "403 AccessDenied 0002-00000409": [of_s3("{id}/20241204/cn-hangzhou/s3/aws4_request", in_header=True)],
+    "400 InvalidArgument 0002-00000411": [of_s3(S3_URL.replace("SHA256", "SHA1"))],
+    "400 InvalidArgument 0002-00000415": [of_s3(S3_URL.replace("20241203T121212Z", "2024-12-03"))],
+    "400 InvalidArgument 0002-00000425": [of_s3(S3_URL.replace("{credential}", "{id}"))],
+    "403 SignatureDoesNotMatch 0002-00000429": [of_s3(S3_URL), of_s3("{credential}", in_header=True)],
     "400 InvalidArgument 0017-00000289": [request("GET", "", f"max-keys={number}") for number in ("1001", "-1", "a")],
     "400 InvalidDigest 0017-00000502": [
         *(request("PUT", body=b"hi oss", content_md5=text) for text in ("%", encode("short"))),

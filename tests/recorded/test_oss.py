@@ -40,7 +40,7 @@ NOT_PLAYED = {
     12: "the local OSS sends no events; the product reads this one below",
     17: "AppendObject is refused by name",
     30: "AppendObject is refused by name",
-    38: "the local OSS reads no signatures of S3",
+    38: "the local OSS reads no signatures V2 of S3",
     50: "the local OSS is the endpoint of its region, and knows no bucket of another",
     51: "the local OSS cannot know which accounts have buckets that refuse data at their default domain",
 }

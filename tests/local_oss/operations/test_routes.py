@@ -128,10 +128,11 @@ def test_a_parameter_of_another_operation_changes_nothing(client, oss, bucket):
     put(bucket, "a", b"old")
     oss.create_bucket("empty-bucket")
     before = state(oss)
+    of_signatures = ("x-oss-", "x-amz-", "x-id", "security-", "expires")
     for name in sorted(KNOWN_PARAMETERS - {"", "acl", "cors", "lifecycle", "publicAccessBlock"}):
         for method in ("PUT", "DELETE"):
             for bucket_name, key in (("examplebucket", "a"), ("empty-bucket", "")):
-                if name.lower().startswith(("x-oss-", "security-", "expires")) or (key, method) == ("a", "PUT"):
+                if name.lower().startswith(of_signatures) or (key, method) == ("a", "PUT"):
                     continue
                 response = client(method, bucket_name, f"{name}=1", b"<x/>", key=key, status="*")
                 assert response.status_int >= 400, (method, name)

@@ -104,6 +104,12 @@ def test_a_wrong_length_is_rejected_before_the_body_arrives(local, server, metho
         assert b"Post body size must be less than 5G." in response
 
 
+def test_an_empty_object_is_stored_though_its_client_waits_for_leave_to_send(local, server, keep_alive):
+    headers = {**put_headers(local, "empty"), "Content-Length": "0", "Expect": "100-continue"}
+    for _ in range(2):
+        assert keep_alive("PUT", "/examplebucket/empty", headers=headers).status == 200
+
+
 def test_a_client_that_is_still_sending_sees_the_error(local, server):
     with connect(server) as connection:
         connection.sendall(head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB}))

@@ -63,11 +63,13 @@ def test_a_token_that_another_secret_made_or_that_was_changed_is_none():
 
 
 def test_equal_signatures_are_accepted():
-    compare_signatures("0" * 64, "0" * 64, "ak", "text")
+    compare_signatures("0" * 64, "0" * 64, "text", "ec")
 
 
 def test_different_signatures_show_what_was_signed():
-    error = refusal(compare_signatures, "expected", "provided", "ak", "a\n\u4e2d", "ec", CanonicalRequest="c")
+    error = refusal(
+        compare_signatures, "expected", "provided", "a\n\u4e2d", "ec", OSSAccessKeyId="ak", CanonicalRequest="c"
+    )
     assert (error.status, error.code, error.ec) == (403, "SignatureDoesNotMatch", "ec")
     assert error.members == {
         "OSSAccessKeyId": "ak",

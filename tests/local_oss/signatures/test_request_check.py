@@ -83,36 +83,6 @@ def test_another_algorithm_is_refused(algorithm):
     assert (error.status, error.code, error.members["ArgumentValue"]) == (400, "InvalidArgument", algorithm)
 
 
-@pytest.mark.parametrize("payload", ["STREAMING-UNSIGNED-PAYLOAD-TRAILER", "UNSIGNED-PAYLOAD"])
-def test_chunks_of_s3_get_the_error_of_oss(payload):
-    error = refusal(
-        {
-            "REQUEST_METHOD": "PUT",
-            "HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=ak/20261201/cn-hangzhou/s3/aws4_request",
-            "HTTP_CONTENT_ENCODING": "aws-chunked",
-            "HTTP_X_AMZ_CONTENT_SHA256": payload,
-        }
-    )
-    assert (error.status, error.code, error.ec) == (400, "InvalidArgument", "0017-00000804")
-    assert error.message == "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value."
-    assert error.members == {"ArgumentName": "Content-Encoding", "ArgumentValue": "aws-chunked"}
-
-
-@pytest.mark.parametrize(
-    "signature",
-    [
-        {"HTTP_AUTHORIZATION": "AWS ak:s"},
-        {"HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=ak/20261201/cn-hangzhou/s3/aws4_request"},
-        {"QUERY_STRING": "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=s"},
-        {"QUERY_STRING": "AWSAccessKeyId=ak&Signature=s&Expires=1"},
-    ],
-)
-def test_a_signature_of_s3_is_refused_by_name(signature):
-    error = refusal({"REQUEST_METHOD": "GET", **signature})
-    assert (error.status, error.code) == (501, "NotImplemented")
-    assert "signatures of S3" in error.message
-
-
 def test_header_and_url_of_a_form_are_ignored():
     form = {
         "REQUEST_METHOD": "POST",

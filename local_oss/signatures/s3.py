@@ -1,0 +1,171 @@
+"""The signature V4 of S3, in the Authorization header or in the URL, and the names of S3 (protocol.md 15.4)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from ..environ import Address
+from ..errors import Headers, access_denied, invalid_argument, not_implemented
+from .account import SKEW, Account, check_access_key, compare_signatures, shown_bytes, too_skewed
+from .signed_request import SignedRequest, check_not_expired
+from .v4 import LIFETIME, UNSIGNED_PAYLOAD, chained_hmac, utc_seconds
+
+S3_V4 = "AWS4-HMAC-SHA256"
+_S3_V2 = "AWS"
+#: A URL with any of these is signed as S3 does.
+_IN_QUERY = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature")
+_IN_QUERY_V2 = "AWSAccessKeyId"
+_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+_PAYLOAD = "x-amz-content-sha256"
+#: <access key id>/<day>/<region>/s3/aws4_request
+_CREDENTIAL = re.compile(r"([^/]+)/([0-9]{8})/([^/]+)/s3/aws4_request")
+_AUTHORIZATION = re.compile(rf"{S3_V4} +Credential=([^, ]*), *SignedHeaders=([^, ]*), *Signature=([^, ]*)")
+
+#: Checksums of the kinds that OSS does not have.
+_UNUSED = ("HTTP_X_AMZ_CHECKSUM_", "HTTP_X_AMZ_SDK_CHECKSUM_")
+_STORAGE_CLASSES = {"STANDARD": "Standard", "STANDARD_IA": "IA", "GLACIER": "Archive", "DEEP_ARCHIVE": "ColdArchive"}
+#: What an object keeps, and a client of S3 reads by its own name.
+_KEPT = re.compile("x-oss-(?=meta-|storage-class$|server-side-encryption$)")
+
+
+def is_s3(environ: Mapping[str, Any]) -> bool:
+    """Return whether a client of S3 signed the request."""
+    if environ.get("HTTP_AUTHORIZATION", "").partition(" ")[0] in (S3_V4, _S3_V2):
+        return True
+    query = environ.get("QUERY_STRING", "")
+    names = {unquote_to_bytes(pair.partition("=")[0]).decode("latin-1") for pair in query.split("&")}
+    return not names.isdisjoint((*_IN_QUERY, _IN_QUERY_V2))
+
+
+def check_s3(request: SignedRequest, account: Account, now: float) -> Account:
+    """Return the key that signed the request; raise OSSError for a wrong signature, or one that is not V4."""
+    _check_payload(request.headers)
+    authorization = request.headers.get("authorization", "")
+    if authorization.startswith(S3_V4):
+        return _check_header(request, authorization, account, now)
+    if authorization or request.parameter(_IN_QUERY_V2) is not None:
+        raise not_implemented("signature V2 of S3: sign with V4, as boto3 does with region_name='cn-hangzhou'")
+    return _check_query(request, account, now)
+
+
+def as_oss(environ: Mapping[str, Any], address: Address) -> dict[str, Any]:
+    """Return the environ of a request with the headers of S3 by the names that OSS has for them."""
+    acl = "HTTP_X_OSS_OBJECT_ACL" if address.key else "HTTP_X_OSS_ACL"
+    own = {
+        acl if name == "HTTP_X_AMZ_ACL" else name.replace("HTTP_X_AMZ_", "HTTP_X_OSS_"): value
+        for name, value in environ.items()
+        if not name.startswith(_UNUSED)
+    }
+    storage_class = own.get("HTTP_X_OSS_STORAGE_CLASS")
+    if storage_class in _STORAGE_CLASSES:
+        own["HTTP_X_OSS_STORAGE_CLASS"] = _STORAGE_CLASSES[storage_class]
+    return own
+
+
+def as_s3(headers: Headers) -> Headers:
+    """Return the headers of a response, what an object keeps by the names of S3."""
+    return [(_KEPT.sub("x-amz-", name), value) for name, value in headers]
+
+
+def _check_payload(headers: Mapping[str, str]) -> None:
+    """Raise OSSError for a body in chunks: OSS reads one kind of them, and this OSS none."""
+    encoding, payload = headers.get("content-encoding", ""), headers.get(_PAYLOAD, "")
+    if "aws-chunked" in encoding.lower() and payload != _CHUNKS:
+        message = "aws-chunked encoding is not supported with the specified x-amz-content-sha256 value."
+        raise invalid_argument(message, "0017-00000804", name="Content-Encoding", value=encoding)
+    if payload.startswith("STREAMING-"):
+        raise not_implemented(f"{payload}: let the client send the body as it is")
+
+
+def _check_header(request: SignedRequest, authorization: str, account: Account, now: float) -> Account:
+    match = _AUTHORIZATION.fullmatch(authorization)
+    if not match:
+        message = f"The Authorization header is not {S3_V4} Credential=..., SignedHeaders=..., Signature=..."
+        raise invalid_argument(message, name="Authorization")
+    credential = _credential(match[1], "Credential", "0002-00000404")
+    date = request.headers.get("x-amz-date", "")
+    moment = utc_seconds(date)
+    if moment is None:
+        raise access_denied("The x-amz-date is not valid.")
+    if date[:8] != credential[2]:
+        raise access_denied("The day of the Credential is not the day of the x-amz-date.", "0002-00000409")
+    if abs(now - moment) > SKEW:
+        raise too_skewed(moment, now)
+    account = check_access_key(credential[1], request.headers.get("x-amz-security-token"), account, now)
+    payload = request.headers.get(_PAYLOAD)
+    if payload is None:
+        raise invalid_argument(f"The request has no {_PAYLOAD}.", name=_PAYLOAD)
+    _compare(request, account, credential, date, signed_headers=match[2], payload=payload, signature=match[3])
+    return account
+
+
+def _check_query(request: SignedRequest, account: Account, now: float) -> Account:
+    algorithm = request.required_parameter("X-Amz-Algorithm")
+    if algorithm != S3_V4:
+        message = f"The X-Amz-Algorithm is not {S3_V4}."
+        raise invalid_argument(message, "0002-00000411", name="X-Amz-Algorithm", value=algorithm)
+    credential = _credential(request.required_parameter("X-Amz-Credential"), "X-Amz-Credential", "0002-00000425")
+    date = request.required_parameter("X-Amz-Date")
+    moment = utc_seconds(date)
+    if moment is None:
+        raise invalid_argument("The X-Amz-Date is not valid.", "0002-00000415", name="X-Amz-Date", value=date)
+    if date[:8] != credential[2]:
+        raise access_denied("The day of the X-Amz-Credential is not the day of the X-Amz-Date.")
+    expires = request.required_parameter("X-Amz-Expires")
+    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
+        message = f"The X-Amz-Expires must be a number of seconds from 1 to {LIFETIME}."
+        raise invalid_argument(message, name="X-Amz-Expires", value=expires)
+    if moment > now + SKEW:
+        raise access_denied("Request is not valid yet.")
+    check_not_expired(moment + int(expires), now)
+    account = check_access_key(credential[1], request.parameter("X-Amz-Security-Token"), account, now)
+    signed_headers, signature = (request.required_parameter(f"X-Amz-{name}") for name in ("SignedHeaders", "Signature"))
+    payload = request.headers.get(_PAYLOAD, UNSIGNED_PAYLOAD)
+    _compare(request, account, credential, date, signed_headers=signed_headers, payload=payload, signature=signature)
+    return account
+
+
+def _credential(text: str, name: str, ec: str) -> re.Match[str]:
+    """Return a match with access key ID, day and region. OSS takes any region: its pages show us-east-1."""
+    match = _CREDENTIAL.fullmatch(text)
+    if not match:
+        message = f"The {name} is not <access key id>/<day>/<region>/s3/aws4_request."
+        raise invalid_argument(message, ec, name=name, value=text)
+    return match
+
+
+def _compare(
+    request: SignedRequest,
+    account: Account,
+    credential: re.Match[str],
+    date: str,
+    *,
+    signed_headers: str,
+    payload: str,
+    signature: str,
+) -> None:
+    """Raise OSSError unless this is the signature; AWS's page "Create a signed AWS API request" has the steps."""
+    query = sorted(
+        (quote(name, safe=""), quote(value, safe="")) for name, value in request.query if name != b"X-Amz-Signature"
+    )
+    headers = [f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in signed_headers.split(";")]
+    canonical = "\n".join(
+        (
+            request.method,
+            quote(request.path) or "/",
+            "&".join(f"{name}={value}" for name, value in query),
+            *headers,
+            "",
+            signed_headers,
+            payload,
+        )
+    )
+    scope = credential[0].partition("/")[2]
+    text = "\n".join((S3_V4, date, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    expected = chained_hmac(f"AWS4{account.access_key_secret}", *scope.split("/"), text)
+    members = {"CanonicalRequest": canonical, "CanonicalRequestBytes": shown_bytes(canonical)}
+    compare_signatures(expected, signature, text, "0002-00000429", AWSAccessKeyId=credential[1], **members)
