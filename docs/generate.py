@@ -1,8 +1,8 @@
-"""Writes the parts of the reference that the code knows: settings, attributes, command line, reasons, metrics.
+"""Writes the parts of pages that the code knows: settings, attributes, command line, reasons, metrics, and the speed.
 
     python docs/generate.py
 
-writes them into the pages in docs/reference/ and in docs/zh-CN/reference/, between two comments. A test compares the
+writes them into the pages in docs/ and in docs/zh-CN/, between two comments. A test compares the
 pages with the code. docs/zh-CN/texts.toml has the Chinese of what the code says in English.
 """
 
@@ -25,6 +25,7 @@ else:
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.speed_chart import names, newest
 from local_oss.command_line import parser as local_parser
 from oss_wsgi import DirectUpload, Grant, Metrics, Upload
 from oss_wsgi.cli.main import command_parser
@@ -250,6 +251,42 @@ def attributes(language: str = "en") -> str:
     return "\n".join(parts)
 
 
+def speed(language: str = "en") -> str:
+    """Return the table of the newest benchmark's figures, and what they were measured with."""
+    results = newest()
+    works, machine, versions = results["works"], results["machine"], results["versions"]
+
+    def figures(work: str, server: str, figure: str) -> str:
+        """Return a figure with 16 and with 64 connections."""
+        found = (works[f"{work}, {number} connections"].get(server, {}).get(figure) for number in (16, 64))
+        return " / ".join(f"{value:,}" for value in found if value is not None)
+
+    def closed(work: str, server: str) -> str:
+        found = works[f"{work}, 16 connections, one for each request"].get(server)
+        return f"{found['requests_a_second']:,}" if found else ""
+
+    rows = [
+        (
+            shown,
+            figures("signature", name, "requests_a_second"),
+            figures("signature", name, "p99_ms"),
+            closed("signature", name),
+            figures("callback", name, "requests_a_second"),
+            figures("callback", name, "p99_ms"),
+            closed("callback", name),
+            f"{max(work[name]['peak_mib'] for work in works.values() if name in work):.0f}",
+        )
+        for name, shown in names(versions).items()
+    ]
+    heads = ("16 / 64 connections", "signatures a second", "p99, ms", "a connection each")
+    heads += ("callbacks a second", "p99, ms", "a connection each", "MiB")
+    shown = ", ".join(f"{name} {version}" for name, version in versions.items())
+    facts = said("Measured on {} with {} cores of {}, {}: {}.", language).format(
+        results["date"], machine["cores"], machine["processor"], machine["system"], shown
+    )
+    return f"{table(tuple(said(head, language) for head in heads), rows)}\n{facts}"
+
+
 PAGES_WRITTEN = {
     "reference/settings.md": settings,
     "reference/python.md": attributes,
@@ -257,12 +294,14 @@ PAGES_WRITTEN = {
     "reference/reasons.md": reasons,
     "reference/metrics.md": metrics,
     "reference/local-oss.md": local_options,
+    "explanation/speed.md": speed,
     "zh-CN/reference/settings.md": functools.partial(settings, "zh"),
     "zh-CN/reference/python.md": functools.partial(attributes, "zh"),
     "zh-CN/reference/reasons.md": functools.partial(reasons, "zh"),
     "zh-CN/reference/command-line.md": functools.partial(command_line, "zh"),
     "zh-CN/reference/metrics.md": functools.partial(metrics, "zh"),
     "zh-CN/reference/local-oss.md": functools.partial(local_options, "zh"),
+    "zh-CN/explanation/speed.md": functools.partial(speed, "zh"),
 }
 
 

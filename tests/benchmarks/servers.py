@@ -5,6 +5,7 @@
     python -m tests.benchmarks.servers --idle 1000        beside 1,000 idle connections
     python -m tests.benchmarks.servers --hosting          `server:application` under other servers, one process each
     python -m tests.benchmarks.servers --tls              callbacks through nginx, with a TLS handshake for each
+    python -m tests.benchmarks.servers --json tests/benchmarks/results/0.1.0.json     for docs/speed_chart.py
     python -m tests.benchmarks.servers --rounds 5 --seconds 5 --connections 16,64 --only wrapped
 
 Prints for each its requests a second, p50 and p99 in milliseconds, CPU microseconds per request and peak memory, and
@@ -19,14 +20,22 @@ PHP, Node, Go (held to one core) and nginx take part where they are installed. A
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
+from importlib import metadata
 from pathlib import Path
+
+from oss_wsgi import __version__
 
 from ..support.ports import free_port
 from .callbacks import SIGNATURE, Reporter
@@ -130,6 +139,42 @@ def report(chosen: list[Server]) -> None:
             print(f"{server.name:22}{rate:8.0f}{p50:8.2f}{p99:8.2f}{cpu:8.0f}{server.peak:6.1f}  {spread}")
 
 
+def keep(path: Path, chosen: list[Server]) -> None:
+    """Write the medians of all figures, the machine and the versions, beside the works that the file has already."""
+    works = json.loads(path.read_text(encoding="utf-8"))["works"] if path.exists() else {}
+    for server in chosen:
+        for work, figures in server.figures.items():
+            rate, p50, p99, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
+            works.setdefault(work, {})[server.name] = {
+                "requests_a_second": round(rate),
+                "p50_ms": round(p50, 2),
+                "p99_ms": round(p99, 2),
+                "cpu_us": round(cpu),
+                "peak_mib": round(server.peak, 1),
+            }
+    document = {"date": f"{date.today()}", "machine": _machine(), "versions": _versions(), "works": works}
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _machine() -> dict[str, object]:
+    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="ascii"))
+    system = f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
+    return {"processor": processor[1] if processor else "unknown", "cores": os.cpu_count(), "system": system}
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of those that are compared, as far as they are installed."""
+    versions = {"oss_wsgi": __version__, "python": platform.python_version()}
+    versions |= {name: metadata.version(name) for name in ("waitress", "webob", "cryptography")}
+    for name, option in (("php", "--version"), ("node", "--version"), ("go", "version")):
+        if shutil.which(name) is not None:
+            said = subprocess.run([name, option], capture_output=True, text=True, check=True).stdout
+            number = re.search(r"\d+(?:\.\d+)+", said)
+            assert number is not None, said
+            versions[name] = number[0]
+    return versions
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosting", action="store_true", help="our application under other servers")
@@ -141,6 +186,7 @@ def main() -> None:
     parser.add_argument("--connections", default="16,64", help="comma-separated (default: %(default)s)")
     parser.add_argument("--only", default="", help="servers whose names hold this text")
     parser.add_argument("--work", default="signature,callback,page", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also keep medians, machine and versions")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.exit(2, "wrk is missing: apt-get install wrk\n")
@@ -158,6 +204,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Benchmark(run, Path(folder)).measure(chosen)
     report(chosen)
+    if arguments.json is not None:
+        keep(arguments.json, chosen)
 
 
 if __name__ == "__main__":

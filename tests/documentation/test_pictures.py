@@ -29,8 +29,10 @@ def test_every_picture_that_a_page_names_is_committed_and_no_other() -> None:
     assert len(named()) >= 6
 
 
-def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
-    script_of_docs("pictures").draw(tmp_path)
+@pytest.mark.parametrize(("script", "kind"), [("pictures", "flow-"), ("speed_chart", "speed-")])
+def test_the_diagrams_are_those_of_the_script(tmp_path: Path, script: str, kind: str) -> None:
+    script_of_docs(script).draw(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {name for name in named() if name.startswith(kind)}
     for diagram in tmp_path.iterdir():
         assert diagram.read_text(encoding="utf-8") == (PICTURES / diagram.name).read_text(encoding="utf-8")
 
@@ -38,7 +40,7 @@ def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
 def test_the_hidden_steps_of_the_pages_take_all_but_the_diagrams_and_the_states() -> None:
     """test_pages.py types the pages and sees their pictures."""
     taken = {name for page in pages() for name in taken_by(page)}
-    assert taken == {name for name in named() if not name.startswith(("flow-", "states-"))}
+    assert taken == {name for name in named() if not name.startswith(("flow-", "states-", "speed-"))}
 
 
 @pytest.mark.browser
