@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..environ import Address
 from ..errors import Headers, access_denied, invalid_argument, not_implemented
+from ..faults import HEADER as FAULTS
 from .account import SKEW, Account, check_access_key, compare_signatures, shown_bytes, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 from .v4 import LIFETIME, UNSIGNED_PAYLOAD, chained_hmac, utc_seconds
@@ -149,10 +150,15 @@ def _compare(
     signature: str,
 ) -> None:
     """Raise OSSError unless this is the signature; AWS's page "Create a signed AWS API request" has the steps."""
+    names = signed_headers.split(";")
+    own = {"host", *(name for name in request.headers if name.startswith(("x-amz-", "x-oss-")) and name != FAULTS)}
+    unsigned = sorted(own.difference(names))
+    if unsigned:
+        raise access_denied(f"There were headers present in the request which were not signed: {', '.join(unsigned)}.")
     query = sorted(
         (quote(name, safe=""), quote(value, safe="")) for name, value in request.query if name != b"X-Amz-Signature"
     )
-    headers = [f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in signed_headers.split(";")]
+    headers = [f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in names]
     canonical = "\n".join(
         (
             request.method,

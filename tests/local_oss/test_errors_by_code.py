@@ -138,7 +138,7 @@ def of_s3(text, oss, *, in_header=False):
     text = text.format(credential=f"{oss.access_key_id}/20241203/cn-hangzhou/s3/aws4_request", id=oss.access_key_id)
     if not in_header:
         return anonymous(f"/examplebucket/a?X-Amz-SignedHeaders=host&X-Amz-Signature=0&{text}")(oss=oss)
-    text = f"AWS4-HMAC-SHA256 Credential={text}, SignedHeaders=host, Signature=0"
+    text = f"AWS4-HMAC-SHA256 Credential={text}, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=0"
     headers = {"x_amz_date": "20241203T121212Z", "x_amz_content_sha256": "UNSIGNED-PAYLOAD"}
     return anonymous("/examplebucket/a", authorization=text, **headers)(oss=oss)
 

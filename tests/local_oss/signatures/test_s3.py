@@ -136,6 +136,19 @@ def test_what_is_wrong_is_named(environ, code, ec):
     assert (error.code, error.ec) == (code, ec)
 
 
+@pytest.mark.parametrize("environ", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("name", ["HTTP_X_AMZ_ACL", "HTTP_X_AMZ_META_COLOR", "HTTP_X_OSS_OBJECT_ACL"])
+def test_nobody_may_add_a_header_that_is_not_signed(environ, name):
+    error = refusal({**environ, name: "public-read"})
+    assert (error.status, error.code) == (403, "AccessDenied")
+    assert error.message.endswith(f" were not signed: {name[5:].lower().replace('_', '-')}.")
+    assert check({**environ, "HTTP_X_OSS_LOCAL_FAULT": "slow_down"}) is ACCOUNT
+
+
+def test_the_host_is_signed():
+    assert refusal(url("SignedHeaders=host", "SignedHeaders=range")).message.endswith(" were not signed: host.")
+
+
 def test_a_header_needs_the_digest_of_its_body():
     error = refusal({name: value for name, value in GET.items() if name != "HTTP_X_AMZ_CONTENT_SHA256"})
     assert (error.status, error.members["ArgumentName"]) == (400, "x-amz-content-sha256")
