@@ -19,7 +19,8 @@ from .errors import OSSError
 #: The environ key for the value of time.monotonic() when the request arrived.
 ARRIVED = "local_oss.arrived"
 
-_ENDPOINT = re.compile(r"oss-[a-z0-9-]+\.aliyuncs\.com")
+#: Clients of S3 use the second of its forms.
+_ENDPOINT = re.compile(r"(?:s3\.)?oss-[a-z0-9-]+\.aliyuncs\.com")
 _BUCKET_NAME = re.compile("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
@@ -65,7 +66,7 @@ class BucketResolver:
         segment, _, key = path.partition("/")
         in_path, in_default = Address(segment, key), Address(self.default, path)
         if self.is_s3:
-            return [Address(self.bucket_of_host, path) if self.bucket_of_host else in_path if segment else SERVICE]
+            return [Address(self.bucket_of_host, path) if self.bucket_of_host else in_path if path else SERVICE]
         if self.bucket_of_host:
             # A form goes to the root of a bucket's host; some clients name the bucket in the path as well.
             is_named_twice = method == "POST" and path.rstrip("/") == self.bucket_of_host
@@ -115,7 +116,8 @@ class BucketResolver:
     @cached_property
     def _path(self) -> str:
         try:
-            return _with_blanks(self.environ).encode("latin-1").decode().removeprefix("/")
+            path = str(self.environ.get("PATH_INFO", "")) if self.is_s3 else _with_blanks(self.environ)
+            return path.encode("latin-1").decode().removeprefix("/")
         except UnicodeError:
             raise OSSError(400, "InvalidObjectName", "The specified object is not valid.") from None
 

@@ -144,44 +144,8 @@ class Locked(WithLock):
             yield
 
 
-class Awaited(ForkAware):
-    """Calls into a library that has locks of its own, such as OpenSSL: a fork waits for those that have begun.
-
-    It waits for ``PATIENCE`` at most: a call may take long, and may itself wait for what the fork has paused.
-    """
-
-    def __init__(self) -> None:
-        self._renew_in_child()
-        super().__init__()
-
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Let the with block be a call that a fork of another thread waits for; while one waits, no call begins."""
-        caller = threading.get_ident()
-        with self._entry:
-            self._callers.add(caller)
-        try:
-            yield
-        finally:
-            with self._ended:
-                self._callers.discard(caller)
-                self._ended.notify_all()
-
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        own = {threading.get_ident()}
-        with self._entry, self._ended:
-            self._ended.wait_for(lambda: self._callers <= own, timeout=PATIENCE)
-            yield
-
-    def _renew_in_child(self) -> None:
-        self._entry = threading.RLock()
-        self._ended = threading.Condition(threading.RLock())
-        self._callers: set[int] = set()
-
-
-#: Seconds for which a fork waits for calls.
-PATIENCE = 5.0
+#: Seconds for which a fork waits for calls into other libraries.
+PATIENCE = 2.0
 #: What a child has inherited open: it must neither use nor close that, and garbage collection would close it.
 inherited: list[object] = []
 
@@ -203,6 +167,47 @@ def no_fork() -> Iterator[None]:
         yield
 
 
+class _Calls:
+    """The calls that a fork waits for, by their threads."""
+
+    def __init__(self) -> None:
+        self.callers: list[int] = []
+        #: Held while a fork waits and forks, so that no call begins.
+        self.entry = threading.RLock()
+        self.ended = threading.Condition(threading.RLock())
+
+
+_calls = _Calls()
+
+
+@contextmanager
+def awaited() -> Iterator[None]:
+    """Let the with block be a call into a library that has locks of its own, such as OpenSSL.
+
+    A fork in another thread waits until the call has ended, for ``PATIENCE`` at most; then the child may have inherited
+    a lock of the library that nobody releases.
+    """
+    calls, caller = _calls, threading.get_ident()
+    try:
+        with calls.entry:
+            calls.callers.append(caller)
+        yield
+    finally:
+        with calls.ended:
+            if caller in calls.callers:
+                calls.callers.remove(caller)
+            calls.ended.notify_all()
+
+
+@contextmanager
+def _without_calls() -> Iterator[None]:
+    """Wait for the calls of other threads, and keep new ones waiting while the with block runs."""
+    calls, own = _calls, threading.get_ident()
+    with calls.entry, calls.ended:
+        calls.ended.wait_for(lambda: all(caller == own for caller in calls.callers), PATIENCE)
+        yield
+
+
 def _objects() -> list[ForkAware]:
     """Return the objects that exist now, in the order in which they were made."""
     return [each for reference in _fork_aware.valuerefs() if (each := reference()) is not None]
@@ -220,7 +225,7 @@ def _persist(step: Callable[[], object], errors: list[BaseException]) -> None:
 
 def _pausing(errors: list[BaseException]) -> Iterator[None]:
     """Pause all objects, and yield; let them go on when the generator ends, or nobody has it any more."""
-    with _fork_lock, ExitStack() as paused:
+    with _fork_lock, _without_calls(), ExitStack() as paused:
         for each in _objects():
             _persist(partial(_enter, paused, each), errors)
         yield
@@ -243,8 +248,8 @@ def _before_fork() -> None:
 
 
 def _renew() -> None:
-    global _fork_lock
-    _fork_lock = threading.RLock()
+    global _fork_lock, _calls
+    _fork_lock, _calls = threading.RLock(), _Calls()
     errors: list[BaseException] = []
     for each in _objects():
         _persist(each._renew_in_child, errors)

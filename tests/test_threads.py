@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from oss_wsgi import MemoryLedger, threads
-from oss_wsgi.threads import Awaited, ForkAware, TimeLimitError, cached_property, call_within, calls_ahead
+from oss_wsgi.threads import ForkAware, TimeLimitError, awaited, cached_property, call_within, calls_ahead
 
 from .support.children import fork, forking
 from .support.waiting import wait_until
@@ -268,48 +268,53 @@ def test_handlers_of_signals_that_raise_anywhere_in_the_hooks_leave_no_lock_take
 
 
 @forking
-def test_a_fork_waits_for_a_call_that_has_begun() -> None:
+def test_a_fork_waits_for_a_call_that_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     has_begun, may_end = threading.Event(), threading.Event()
-    before = Paused("before", seen, may_end.set)
-    awaited = Awaited()
-    after = Paused("after", seen)
+    paused = Paused("object", seen)
 
     def call() -> None:
-        with awaited.call():
+        with awaited():
             has_begun.set()
             assert may_end.wait(60)
             seen.append("call")
 
+    class Waiting(threading.Condition):
+        def wait_for(self, *arguments: Any) -> bool:
+            may_end.set()
+            return super().wait_for(*arguments)
+
+    monkeypatch.setattr(threads._calls, "ended", Waiting())
     thread = threading.Thread(target=call)
     thread.start()
     assert has_begun.wait(60)
     fork(lambda: True)
     thread.join()
-    assert seen == ["pause before", "call", "pause after", "resume after", "resume before"]
-    assert before.seen is after.seen
+    assert seen == ["call", "pause object", "resume object"]
+    assert paused.seen is seen
 
 
 @forking
 def test_a_call_may_fork_itself_and_its_child_may_call() -> None:
-    awaited = Awaited()
-
     def called() -> bool:
-        with awaited.call():
+        with awaited():
             return True
 
-    with awaited.call():
+    with awaited():
+        with awaited():
+            pass
         fork(called)
     assert called()
+    assert not threads._calls.callers
 
 
 @forking
 def test_a_fork_waits_a_while_only_for_a_call_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "PATIENCE", 0.01)
-    awaited, has_begun, may_end = Awaited(), threading.Event(), threading.Event()
+    has_begun, may_end = threading.Event(), threading.Event()
 
     def call() -> None:
-        with awaited.call():
+        with awaited():
             has_begun.set()
             assert may_end.wait(60)
 

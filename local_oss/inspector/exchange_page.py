@@ -106,7 +106,7 @@ def _mismatch(exchange: Exchange, error: ErrorText) -> dict[str, Any]:
     texts = [(words, error.members[name]) for name, words in names.items() if name in error.members]
     provided, computed = error.members.get("SignatureProvided", ""), exchange.computed
     if not computed:  # of a temporary key, or of a client of S3
-        return {"texts": texts, "signatures": [("Received", provided, "")]}
+        return {"texts": texts, "signatures": [("Received", provided, "")], "where": ""}
     index = first_difference(provided, computed)
     where = Text("from character {1}", index + 1)
     if len(provided) != len(computed):

@@ -17,13 +17,13 @@ from .write_objects import check_version
 
 Handler = Callable[[Request], Response]
 
-#: The parameters that sign a URL, and x-id, in which clients of S3 repeat the operation's name.
+#: The parameters that sign a URL, and those of S3 that tell OSS nothing: checksums, and x-id, the operation's name.
 SIGNATURE_PARAMETERS = frozenset(
     """
     OSSAccessKeyId Signature Expires security-token x-oss-signature-version x-oss-credential x-oss-date x-oss-expires
     x-oss-signature x-oss-additional-headers x-oss-security-token
-    X-Amz-Algorithm X-Amz-Credential X-Amz-Date X-Amz-Expires X-Amz-SignedHeaders X-Amz-Security-Token X-Amz-Signature
-    x-id
+    X-Amz-Algorithm X-Amz-Content-Sha256 X-Amz-Credential X-Amz-Date X-Amz-Expires X-Amz-SignedHeaders
+    X-Amz-Security-Token X-Amz-Signature x-amz-checksum-crc32 x-amz-checksum-mode x-amz-sdk-checksum-algorithm x-id
     """.split()  # noqa: SIM905
 )
 _RESPONSE = " ".join(f"response-{name.lower()}" for name in OVERRIDABLE)

@@ -134,6 +134,9 @@ def delete_object(request: Request) -> Response:
 
 def delete_multiple_objects(request: Request) -> Response:
     encoding = EncodingType(request)
+    if not request.headers.get("content-md5"):
+        message = "Missing Some Required Arguments."
+        raise OSSError(400, "MissingArgument", message, "0016-00000606", ArgumentName="Content-MD5")
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     document = read_xml(body, "Delete", any_character=True, ec=_MALFORMED)
     quiet = document.findtext("Quiet", "false").strip().lower()

@@ -20,13 +20,13 @@ from ..errors import (
     missing_field,
 )
 from .account import SKEW, Account, check_access_key, compare_signatures
+from .s3 import PARAMETERS as S3_PARAMETERS
 from .s3 import check_s3, is_s3
 from .signed_request import SignedRequest
 from .v1 import check_header_v1, check_query_v1, sign
 from .v4 import LIFETIME, V4, Credential, check_header_v4, check_query_v4, sign_v4, signed_at, wrong_region
 
-# A URL with any of these counts as signed and is refused if it lacks one of the others.
-_QUERY_V1 = ("OSSAccessKeyId", "Signature")
+# A URL with any of these, or with OSSAccessKeyId or Signature, counts as signed: it needs the others too.
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 #: The first word of an Authorization header of version 1.
 V1 = "OSS"
@@ -74,12 +74,15 @@ def check_request_signature(
     request = SignedRequest.read(environ, address)
     if _is_form(request):
         return None
+    in_header = bool(request.headers.get("authorization"))
+    names = {name.decode(errors="replace") for name, _ in request.query}
+    in_query_s3, in_query_v4 = (not names.isdisjoint(known) for known in (S3_PARAMETERS, _QUERY_V4))
+    # S3's signature V2 has a parameter of this name too.
+    in_query_v1 = "OSSAccessKeyId" in names or ("Signature" in names and not in_query_s3)
+    if in_header + in_query_s3 + in_query_v1 + in_query_v4 > 1:
+        raise invalid_argument("The request carries more than one signature.", name="Authorization")
     if is_s3(environ):
         return check_s3(request, account, now)
-    in_header = bool(request.headers.get("authorization"))
-    in_query_v1, in_query_v4 = (_has_any(request, names) for names in (_QUERY_V1, _QUERY_V4))
-    if in_header + in_query_v1 + in_query_v4 > 1:
-        raise invalid_argument("The request carries more than one signature.", name="Authorization")
     if in_query_v4:
         return check_query_v4(request, account, region, now)
     algorithm = request.headers["authorization"].partition(" ")[0] if in_header else ""
@@ -108,10 +111,6 @@ def _is_form(request: SignedRequest) -> bool:
 
 def _v1_is_forbidden() -> OSSError:
     return access_denied("V1 signature is forbidden", "0002-00000080")
-
-
-def _has_any(request: SignedRequest, names: tuple[str, ...]) -> bool:
-    return any(request.parameter(name) is not None for name in names)
 
 
 def check_form_signature(

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from ..explanations.text import Text
-from ..threads import Awaited, inherited
+from ..threads import inherited
 from .base import DEFAULT_WAIT_TIMEOUT
 from .place import Place, place_of_server
 from .sql_engine import check_backend, engine_from, shown_url
@@ -69,8 +69,6 @@ class SQLLedger(TransactionalLedger):
     ) -> None:
         self._is_ours = not isinstance(url_or_engine, Engine)
         self._watch, self._idle = Watch(), IdleSessions(clock)
-        # libpq takes locks of OpenSSL for a password and for TLS, and a child would inherit them taken.
-        self._opening = Awaited()
         weakref.finalize(self, self._watch.stop)
         if isinstance(url_or_engine, Engine):
             check_backend(url_or_engine.dialect.name)
@@ -189,11 +187,7 @@ class SQLLedger(TransactionalLedger):
         assert statements is not None  # noqa: S101
         try:
             # An application's engine sets up its sessions only through a Connection.
-            if self._is_ours:
-                with self._opening.call():
-                    taken: Any = engine.raw_connection()
-            else:
-                taken = engine.connect()
+            taken: Any = engine.raw_connection() if self._is_ours else engine.connect()
         except Exception as error:
             # Either a pooled connection was cut, and all others may be cut too, or a new connection was refused.
             was_cut = meaning_of(error) is Meaning.UNAVAILABLE and getattr(error, "connection_invalidated", True)

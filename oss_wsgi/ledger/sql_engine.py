@@ -12,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
+from ..threads import awaited
 
 #: Scheme of a URL -> its driver, the driver's module, and the extra that installs it.
 DRIVERS = {
@@ -84,6 +85,12 @@ def engine_from(
     def connected(connection: Any, record: Any) -> None:
         limited(connection, math.ceil(wait_timeout), set_up, connection, record.info, wait_timeout)
 
+    def connect(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+        # libpq takes locks of OpenSSL for a password and for TLS, and a child would inherit them taken.
+        with awaited():
+            return dialect.connect(*arguments, **options)
+
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", connected)
     return engine
 

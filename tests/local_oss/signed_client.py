@@ -1,5 +1,7 @@
 """A client whose requests the official SDK signs."""
 
+import base64
+import hashlib
 from urllib.parse import quote
 
 from webtest import TestApp
@@ -11,7 +13,10 @@ from .sdk_signer import signed_headers
 
 
 class SignedClient:
-    """Sends path-style requests with the account of a LocalOSS: `client("PUT", "newbucket", "acl")`."""
+    """Sends path-style requests with the account of a LocalOSS: `client("PUT", "newbucket", "acl")`.
+
+    A list of objects to delete gets its Content-MD5, which OSS asks for.
+    """
 
     def __init__(self, oss):
         self._oss = oss
@@ -20,6 +25,8 @@ class SignedClient:
     def __call__(self, method, bucket="", query="", body=b"", *, key="", headers=None, status=None):
         account = Account(self._oss.access_key_id, self._oss.access_key_secret)
         headers = {"content-type": "application/xml", **(headers or {})}
+        if query.partition("&")[0] == "delete" and "content-md5" not in headers:
+            headers["content-md5"] = base64.b64encode(hashlib.md5(body).digest()).decode()
         address = Address(bucket or None, key)
         signed = signed_headers("v4", method, address=address, query=query, headers=headers, account=account)
         return self._app.request(

@@ -137,13 +137,27 @@ def of_s3(text, oss, *, in_header=False):
     """Ask for an object as a client of S3 does, with a wrong signature."""
     text = text.format(credential=f"{oss.access_key_id}/20241203/cn-hangzhou/s3/aws4_request", id=oss.access_key_id)
     if not in_header:
-        return anonymous(f"/examplebucket/a?X-Amz-SignedHeaders=host&X-Amz-Signature=0&{text}")(oss=oss)
-    text = f"AWS4-HMAC-SHA256 Credential={text}, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=0"
+        return anonymous(f"/examplebucket/a?{text}")(oss=oss)
     headers = {"x_amz_date": "20241203T121212Z", "x_amz_content_sha256": "UNSIGNED-PAYLOAD"}
     return anonymous("/examplebucket/a", authorization=text, **headers)(oss=oss)
 
 
-S3_URL = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date=20241203T121212Z&X-Amz-Expires=60"
+S3_URL = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date=20241203T121212Z&X-Amz-Expires=60"
+    f"&X-Amz-SignedHeaders=host&X-Amz-Signature={'0' * 64}"
+)
+S3_HEADER = (
+    "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-content-sha256;x-amz-date,"
+    f" Signature={'0' * 64}"
+)
+
+
+def s3_url(old="", new=""):
+    return of_s3(S3_URL.replace(old, new))
+
+
+def s3_header(old="", new=""):
+    return of_s3(S3_HEADER.replace(old, new), in_header=True)
 
 
 def by_sdk(sign_request, oss, *, version="v4", method="GET", key_id=None, **options):
@@ -395,12 +409,24 @@ ERRORS = {
             x_amz_content_sha256="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         )
     ],
-    "400 InvalidArgument 0002-00000404": [of_s3("{id}/cn-hangzhou/s3/aws4_request", in_header=True)],
-    "403 AccessDenied 0002-00000409": [of_s3("{id}/20241204/cn-hangzhou/s3/aws4_request", in_header=True)],
-    "400 InvalidArgument 0002-00000411": [of_s3(S3_URL.replace("SHA256", "SHA1"))],
-    "400 InvalidArgument 0002-00000415": [of_s3(S3_URL.replace("20241203T121212Z", "2024-12-03"))],
-    "400 InvalidArgument 0002-00000425": [of_s3(S3_URL.replace("{credential}", "{id}"))],
-    "403 SignatureDoesNotMatch 0002-00000429": [of_s3(S3_URL), of_s3("{credential}", in_header=True)],
+    "400 InvalidArgument 0002-00000402": [s3_header("SHA256", "SHA1")],
+    "400 InvalidArgument 0002-00000403": [s3_header("Credential={credential}, ")],
+    "400 InvalidArgument 0002-00000404": [s3_header("{credential}", "{id}/cn-hangzhou/s3/aws4_request")],
+    "400 InvalidArgument 0002-00000405": [s3_header("SignedHeaders=host;x-amz-content-sha256;x-amz-date, ")],
+    "400 InvalidArgument 0002-00000406": [s3_header(old, "Other=") for old in ("Credential=", "Signature=")],
+    "400 InvalidArgument 0002-00000408": [s3_header("0" * 64, "0" * count) for count in (0, 63, 65)],
+    "403 AccessDenied 0002-00000409": [s3_header("{credential}", "{id}/20241204/cn-hangzhou/s3/aws4_request")],
+    "400 InvalidArgument 0002-00000411": [s3_url("SHA256", "SHA1")],
+    "400 InvalidArgument 0002-00000415": [s3_url("20241203T121212Z", "2024-12-03")],
+    "400 InvalidArgument 0002-00000420": [s3_url("=host", "=range")],
+    "400 InvalidArgument 0002-00000423": [s3_url("0" * 64, "0" * count) for count in (63, 65)],
+    "400 InvalidArgument 0002-00000425": [s3_url("{credential}", "{id}")],
+    "400 InvalidArgument 0002-00000426": [s3_header("host;"), s3_header("host;x-amz-content-sha256;x-amz-date")],
+    "400 InvalidArgument 0002-00000428": [s3_url("=host", "=host;none"), s3_header("host;", "host;host;")],
+    "403 SignatureDoesNotMatch 0002-00000429": [s3_url(), s3_header()],
+    "400 MissingArgument 0016-00000606": [
+        request("POST", "", "delete", b"<Delete><Object><Key>there</Key></Object></Delete>", content_md5=""),
+    ],
     "400 InvalidArgument 0017-00000289": [request("GET", "", f"max-keys={number}") for number in ("1001", "-1", "a")],
     "400 InvalidDigest 0017-00000502": [
         *(request("PUT", body=b"hi oss", content_md5=text) for text in ("%", encode("short"))),

@@ -82,3 +82,29 @@ def test_a_mistake_that_nobody_knows_is_not_guessed(app, browser, oss):
     fields = sign_v4(oss, fields=v4_fields(oss))
     post(app, form({"key": "a", **fields, "x-oss-signature": "0" * 64}), status=403)
     assert "No known mistake" in mistake(browser)
+
+
+def test_the_signatures_of_a_client_of_s3_are_not_compared(app, browser, oss):
+    names = "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
+    credential = f"{oss.access_key_id}/20241203/us-east-1/s3/aws4_request"
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={'0' * 64}",
+        "x-amz-date": "20241203T121212Z",
+        "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+        "x-amz-security-token": "",
+    }
+    app.get("/examplebucket/a", headers=headers, status=403)
+    text = mistake(browser)
+    assert "No known mistake" in text
+    assert "Canonical request" in text
+    assert "Computed" not in text
+
+
+def test_the_signatures_of_a_temporary_key_are_not_compared(app, browser, oss):
+    token = oss.account.begin_session("", 1733231532)
+    fields = sign_v1(oss, policy())
+    fields |= {"OSSAccessKeyId": token.access_key_id, "x-oss-security-token": token.security_token}
+    post(app, form({"key": "a", **fields}), status=403)
+    text = mistake(browser)
+    assert "Computed" not in text
+    assert token.security_token not in text

@@ -1,5 +1,7 @@
 """boto3, a client of S3, against the local OSS: what OSS takes, and what it refuses (protocol.md 15.4)."""
 
+import base64
+import hashlib
 import io
 import urllib.request
 
@@ -74,9 +76,26 @@ def test_an_object_is_stored_read_listed_copied_and_deleted(connect):
     assert [each["Key"] for each in client.list_objects_v2(Bucket=bucket)["Contents"]] == ["copy", KEY]
     assert client.list_objects_v2(Bucket=bucket, Delimiter="/")["CommonPrefixes"] == [{"Prefix": "films/"}]
     client.delete_object(Bucket=bucket, Key="copy")
-    client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": KEY}]})
+    client.delete_object(Bucket=bucket, Key=KEY)
     assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     assert refusal(client.get_object, Bucket=bucket, Key=KEY)["Error"]["Code"] == "NoSuchKey"
+
+
+def with_content_md5(params, **_):
+    body = params["body"]
+    params["headers"]["Content-MD5"] = base64.b64encode(hashlib.md5(body).digest()).decode()
+
+
+def test_a_list_of_objects_to_delete_needs_a_content_md5(connect):
+    """boto3 has sent a CRC32 in its place since 1.36, which OSS does not take."""
+    client, bucket = connect(**PLAIN), connect.oss.bucket
+    client.put_object(Bucket=bucket, Key=KEY, Body=b"hello")
+    listed = {"Bucket": bucket, "Delete": {"Objects": [{"Key": KEY}]}}
+    error = refusal(client.delete_objects, **listed)["Error"]
+    assert (error["Code"], error["ArgumentName"], error["EC"]) == ("MissingArgument", "Content-MD5", "0016-00000606")
+    client.meta.events.register("before-call.s3.DeleteObjects", with_content_md5)
+    client.delete_objects(**listed)
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 def test_an_empty_object_is_stored(connect):

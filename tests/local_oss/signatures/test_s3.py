@@ -10,7 +10,7 @@ import pytest
 from webtest import TestApp
 
 from local_oss import LocalOSS
-from local_oss.environ import Address
+from local_oss.environ import Address, BucketResolver
 from local_oss.errors import OSSError
 from local_oss.signatures.account import Account
 from local_oss.signatures.request_check import check_request_signature
@@ -116,7 +116,7 @@ def test_another_secret_does_not_match():
         (header("/20130524/", "/"), "InvalidArgument", "0002-00000404"),
         (header("/s3/", "/oss/"), "InvalidArgument", "0002-00000404"),
         (header("/20130524/", "/20130525/"), "AccessDenied", "0002-00000409"),
-        (header(",Signature=", ",Other="), "InvalidArgument", ""),
+        (header(",Signature=", ",Other="), "InvalidArgument", "0002-00000406"),
         ({**GET, "HTTP_X_AMZ_DATE": "2013-05-24"}, "AccessDenied", ""),
         ({**GET, "HTTP_X_AMZ_DATE": "20139924T000000Z"}, "AccessDenied", ""),
         (header("AKIAIOSFODNN7EXAMPLE", "other"), "InvalidAccessKeyId", "0002-00000902"),
@@ -145,12 +145,35 @@ def test_nobody_may_add_a_header_that_is_not_signed(environ, name):
     assert check({**environ, "HTTP_X_OSS_LOCAL_FAULT": "slow_down"}) is ACCOUNT
 
 
-def test_the_host_is_signed():
-    assert refusal(url("SignedHeaders=host", "SignedHeaders=range")).message.endswith(" were not signed: host.")
+def test_a_long_list_of_signed_headers_is_refused_before_it_is_written_anywhere():
+    names = ";".join(["host", *["x-a"] * 4000])
+    error = refusal({**url("SignedHeaders=host", f"SignedHeaders={names}"), "HTTP_X_A": "a" * 20_000})
+    assert error.ec == "0002-00000428"
+    assert "CanonicalRequest" not in error.members
 
 
-def test_a_header_needs_the_digest_of_its_body():
-    error = refusal({name: value for name, value in GET.items() if name != "HTTP_X_AMZ_CONTENT_SHA256"})
+def test_the_order_of_the_members_is_free():
+    scheme, *members = GET["HTTP_AUTHORIZATION"].replace(",", " ").split()
+    assert check({**GET, "HTTP_AUTHORIZATION": f"{scheme} {', '.join(reversed(members))}"}) is ACCOUNT
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {**GET, "QUERY_STRING": URL["QUERY_STRING"]},
+        {**GET, "QUERY_STRING": "OSSAccessKeyId=ak&Signature=s&Expires=1"},
+        {**GET, "QUERY_STRING": "x-oss-signature-version=OSS4-HMAC-SHA256"},
+        {**URL, "HTTP_AUTHORIZATION": "OSS ak:s"},
+        {**URL, "QUERY_STRING": f"{URL['QUERY_STRING']}&OSSAccessKeyId=ak"},
+    ],
+)
+def test_one_signature_is_enough(environ):
+    assert refusal(environ).message == "The request carries more than one signature."
+
+
+@pytest.mark.parametrize("digest", ["", "garbage", EMPTY[1:]])
+def test_a_header_needs_the_digest_of_its_body(digest):
+    error = refusal({**GET, "HTTP_X_AMZ_CONTENT_SHA256": digest})
     assert (error.status, error.members["ArgumentName"]) == (400, "x-amz-content-sha256")
 
 
@@ -221,10 +244,36 @@ def test_headers_get_the_names_of_oss():
     assert as_oss(environ, Address("examplebucket", "")) == {**shared, "HTTP_X_OSS_ACL": "private"}
 
 
+def test_a_header_by_both_names_is_refused():
+    environ = {"HTTP_X_OSS_OBJECT_ACL": "public-read", "HTTP_X_AMZ_ACL": "private"}
+    for names in (environ, reversed(environ)):
+        with pytest.raises(OSSError) as raised:
+            as_oss({name: environ[name] for name in names}, ADDRESS)
+        assert raised.value.code == "InvalidArgument"
+
+
 def test_what_an_object_keeps_gets_the_names_of_s3():
     kept = [("x-oss-meta-color", "red"), ("x-oss-storage-class", "IA"), ("x-oss-server-side-encryption", "AES256")]
     other = [("ETag", '"A"'), ("x-oss-request-id", "A"), ("x-oss-storage-class-other", "A")]
     assert as_s3([*kept, *other]) == [*((name.replace("oss", "amz"), value) for name, value in kept), *other]
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "bucket", "key"),
+    [
+        ("examplebucket.s3.oss-cn-hangzhou.aliyuncs.com", "/a", "examplebucket", "a"),
+        ("missing.s3.oss-cn-hangzhou.aliyuncs.com", "/examplebucket/a", "missing", "examplebucket/a"),
+        ("s3.oss-cn-hangzhou.aliyuncs.com", "/missing", "missing", ""),
+        ("s3.oss-cn-hangzhou.aliyuncs.com", "/", None, ""),
+        ("127.0.0.1", "/missing/a+b", "missing", "a+b"),
+        ("127.0.0.1", "//a", "", "a"),
+    ],
+)
+def test_a_client_of_s3_names_its_bucket(host, path, bucket, key):
+    environ = {"REQUEST_METHOD": "PUT", "HTTP_HOST": host, "PATH_INFO": path, "REQUEST_URI": path}
+    resolver = BucketResolver(environ, "examplebucket", ["examplebucket"], "127.0.0.1", {}, is_s3=True)
+    assert resolver.candidates == [Address(bucket, key)]
+    assert resolver.in_each_bucket() == []
 
 
 def test_a_request_in_chunks_stores_nothing(tmp_path):
