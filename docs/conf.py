@@ -108,7 +108,7 @@ def speak_the_language_of_the_page(app: Any, page: str, template: str, context: 
         context["gettext"] = lambda text: CHINESE_WORDS.get(text, text)
 
 
-#: Name of a build on the host -> its words; the host calls the newest release "stable".
+#: Name of a build on the host -> its words; the host calls the newest release "stable", and others by their tags.
 VERSIONS = {"stable": ("Released", "已发布"), "latest": ("Current", "开发中")}
 _HOST = "https://oss-wsgi.readthedocs.io/en"
 
@@ -117,10 +117,15 @@ def offer_both_versions(app: Any, page: str, template: str, context: dict[str, A
     """Let the sidebar lead to the same page of the newest release, and of what is not released yet."""
     chinese = page.startswith("zh-CN/")
     built = os.environ.get("READTHEDOCS_VERSION", "latest")
+    shown = built if built in VERSIONS else "stable"
     context["versions"] = {
         "label": "版本" if chinese else "Version",
         "all": [
-            {"name": words[chinese], "url": f"{_HOST}/{name}/{page}.html", "is_shown": name == built}
+            {
+                "name": f"{words[chinese]} ({__version__})" if name == shown else words[chinese],
+                "url": f"{_HOST}/{name}/{page}.html",
+                "is_shown": name == shown,
+            }
             for name, words in VERSIONS.items()
         ],
     }
