@@ -258,11 +258,12 @@ def speed(language: str = "en") -> str:
 
     def figures(work: str, server: str, figure: str) -> str:
         """Return a figure with 16 and with 64 connections."""
-        found = (works[f"{work}, {number} connections"].get(server, {}).get(figure) for number in (16, 64))
+        titles = (f"{work}, {number} connections" for number in (16, 64))
+        found = (works.get(title, {}).get(server, {}).get(figure) for title in titles)
         return " / ".join(f"{value:,}" for value in found if value is not None)
 
     def closed(work: str, server: str) -> str:
-        found = works[f"{work}, 16 connections, one for each request"].get(server)
+        found = works.get(f"{work}, 16 connections, one for each request", {}).get(server)
         return f"{found['requests_a_second']:,}" if found else ""
 
     rows = [
@@ -276,7 +277,7 @@ def speed(language: str = "en") -> str:
             closed("callback", name),
             f"{max(work[name]['peak_mib'] for work in works.values() if name in work):.0f}",
         )
-        for name, shown in names(versions).items()
+        for name, shown in names(results).items()
     ]
     heads = ("16 / 64 connections", "signatures a second", "p99, ms", "a connection each")
     heads += ("callbacks a second", "p99, ms", "a connection each", "MiB")

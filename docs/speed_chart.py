@@ -42,39 +42,44 @@ _WIDTH, _LABEL, _BAR, _ROW, _HEAD, _GAP = 760, 210, 470, 26, 42, 18
 
 
 def newest() -> dict[str, Any]:
-    """Return the figures of the newest release."""
-    documents = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")]
-    found: dict[str, Any] = max(documents, key=lambda document: document["date"])
+    """Return the figures of the newest release: RESULTS has a file for each, such as 1.2.3.json."""
+    path = max(RESULTS.glob("*.json"), key=lambda path: [int(part) for part in path.stem.split(".")])
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def names(versions: dict[str, str]) -> dict[str, str]:
-    """Return the servers that are shown, by their names in the figures, with their versions."""
-    short = {name: ".".join(version.split(".")[:2]) for name, version in versions.items()}
-    node, go = f"Node {short['node'].split('.')[0]}", f"Go {short['go']}"
-    return {
+def names(results: dict[str, Any]) -> dict[str, str]:
+    """Return the servers that are shown, by their names in the figures, with their versions; only those that ran."""
+    short = {name: ".".join(version.split(".")[:2]) for name, version in results["versions"].items()}
+    node, go = f"Node {short.get('node', '').split('.')[0]}", f"Go {short.get('go', '')}"
+    shown = {
         OURS: OURS,
         "webob on waitress": f"WebOb on waitress {short['waitress']}",
         "http.server": "http.server",
-        "php -S": f"PHP {short['php']}, php -S",
+        "php -S": f"PHP {short.get('php', '')}, php -S",
         "node": node,
         "node, like for like": f"{node}, like for like",
         "go": f"{go}, one core",
         "go, like for like": f"{go}, like for like",
     }
+    ran = {name for work in results["works"].values() for name in work}
+    return {name: words for name, words in shown.items() if name in ran}
 
 
 def chart(results: dict[str, Any], words: dict[str, str], colors: dict[str, str]) -> str:
     """Return the chart as SVG: a group of bars for each benchmark, the quickest server first."""
     shapes: list[str] = []
-    shown = names(results["versions"])
+    shown = names(results)
     top = 0
     for work, heading in list(words.items())[1:]:
-        rates = {name: figures["requests_a_second"] for name, figures in results["works"][work].items()}
+        figures = results["works"].get(work, {})
+        rates = {name: figures[name]["requests_a_second"] for name in shown if name in figures}
+        if not rates:
+            continue
         shapes.append(_text(0, top + 22, heading, colors["ink"], 'font-weight="600" font-size="17"'))
         top += _HEAD
         for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
-            width = max(2, round(_BAR * rate / max(rates.values())))
+            width = max(2, round(_BAR * rate / max(1, *rates.values())))
             ours = name == OURS
             ink, weight = (colors["ink"], 'font-weight="600"') if ours else (colors["quiet"], "")
             fill = colors["ours" if ours else "theirs"]

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from oss_wsgi import __version__
 
@@ -139,21 +140,40 @@ def report(chosen: list[Server]) -> None:
             print(f"{server.name:22}{rate:8.0f}{p50:8.2f}{p99:8.2f}{cpu:8.0f}{server.peak:6.1f}  {spread}")
 
 
-def keep(path: Path, chosen: list[Server]) -> None:
-    """Write the medians of all figures, the machine and the versions, beside the works that the file has already."""
-    works = json.loads(path.read_text(encoding="utf-8"))["works"] if path.exists() else {}
-    for server in chosen:
-        for work, figures in server.figures.items():
-            rate, p50, p99, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
-            works.setdefault(work, {})[server.name] = {
-                "requests_a_second": round(rate),
-                "p50_ms": round(p50, 2),
-                "p99_ms": round(p99, 2),
-                "cpu_us": round(cpu),
-                "peak_mib": round(server.peak, 1),
-            }
-    document = {"date": f"{date.today()}", "machine": _machine(), "versions": _versions(), "works": works}
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+class Kept:
+    """The file with the figures of a release; a further run of other works on the same machine adds to it.
+
+    Raises ValueError, before anything is measured, where the file is none, or is of another machine or other versions.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._document: dict[str, Any] = {"date": f"{date.today()}", "machine": _machine(), "versions": _versions()}
+        self._document["works"] = {}
+        if not path.parent.is_dir():
+            raise ValueError(f"{path.parent} is no folder")
+        if path.exists():
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(earlier, dict) or not isinstance(earlier.get("works"), dict):
+                raise ValueError(f"{path} has no figures of a benchmark: name a new file")
+            measured = {name: earlier.get(name) for name in ("machine", "versions")}
+            if measured != {name: self._document[name] for name in measured}:
+                raise ValueError(f"{path} was measured elsewhere, with {measured}: name a new file")
+            self._document = earlier
+
+    def add(self, chosen: list[Server]) -> None:
+        """Write the medians of all figures."""
+        for server in chosen:
+            for work, figures in server.figures.items():
+                rate, p50, p99, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
+                self._document["works"].setdefault(work, {})[server.name] = {
+                    "requests_a_second": round(rate),
+                    "p50_ms": round(p50, 2),
+                    "p99_ms": round(p99, 2),
+                    "cpu_us": round(cpu),
+                    "peak_mib": round(server.peak, 1),
+                }
+        self._path.write_text(json.dumps(self._document, indent=1) + "\n", encoding="utf-8")
 
 
 def _machine() -> dict[str, object]:
@@ -190,6 +210,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.exit(2, "wrk is missing: apt-get install wrk\n")
+    try:
+        kept = Kept(arguments.json) if arguments.json is not None else None
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"--json: {error}\n")
     raise_descriptor_limit()
     known = behind_tls() if arguments.tls else hosting() if arguments.hosting else peers()
     chosen = [server for server in known if arguments.only in server.name and can_run(server)]
@@ -204,8 +228,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Benchmark(run, Path(folder)).measure(chosen)
     report(chosen)
-    if arguments.json is not None:
-        keep(arguments.json, chosen)
+    if kept is not None:
+        kept.add(chosen)
 
 
 if __name__ == "__main__":
