@@ -146,9 +146,9 @@ def not_implemented(what: str) -> OSSError:
     return OSSError(501, "NotImplemented", f"The local OSS has no {what}. Nothing was changed.")
 
 
-def not_installed(what: str, module: str) -> OSSError:
+def not_installed(what: str, library: str) -> OSSError:
     """Return the error for a feature that needs a missing library, such as Pillow, which the .pyz leaves out."""
-    message = f"{what} needs {module}, which is not installed here: pip install 'oss-wsgi[local]'."
+    message = f"{what} needs {library}, which is not installed here: pip install 'oss-wsgi[local]'."
     return OSSError(501, "NotImplemented", message)
 
 

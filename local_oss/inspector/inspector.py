@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,7 @@ class Inspector:
         if path in ("", "/"):
             buckets = [bucket.name for bucket in self._oss.storage.buckets()]
             own = {"url": self._oss.url, "bucket": self._options.bucket, "buckets": buckets}
+            own["pillow_by"] = "" if find_spec("PIL") else "pip install 'oss-wsgi[local]'"
             return activity_page(page, self.journal, query, **own)
         if path == "/news":  # the pages ask each second
             return plain(200, str(self.journal.count))

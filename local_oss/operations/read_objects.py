@@ -285,8 +285,8 @@ def _identity_headers(stored: StoredObject) -> Headers:
 def _processed(stored: StoredObject, file: BinaryIO, text: str, overrides: dict[str, str]) -> Response:
     try:
         from .image_process import process  # loads Pillow
-    except ModuleNotFoundError as error:
-        raise not_installed("x-oss-process", error.name or "") from None
+    except ModuleNotFoundError:
+        raise not_installed("x-oss-process", "Pillow") from None
     response = process(text, stored, file)
     modified = ("Last-Modified", formatdate(stored.last_modified, usegmt=True))
     headers = {**dict(response.headers), **overrides}

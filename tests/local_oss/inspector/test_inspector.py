@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from webtest import TestApp
 
 from local_oss import CORSRule
+from local_oss.inspector import inspector
 
 from ..form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4
 from ..signed_client import SignedClient
@@ -29,6 +30,16 @@ def test_the_root_is_the_activity(app, upload):
     assert "Waiting for the first request" in app.get("/").text
     upload()
     assert "dir/a.txt" in app.get("/").text
+
+
+def test_the_activity_says_what_is_not_installed(app, monkeypatch):
+    words = "Pillow is not in this program"
+    monkeypatch.setattr(inspector, "find_spec", lambda name: name)
+    assert words not in app.get("/").text
+    monkeypatch.setattr(inspector, "find_spec", {}.get)
+    page = app.get("/")
+    assert words in page.text
+    assert "<code>pip install 'oss-wsgi[local]'</code>" in unescape(page.text)
 
 
 def test_the_pages_list_what_is_stored_where(make_oss, tmp_path):

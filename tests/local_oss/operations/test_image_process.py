@@ -52,7 +52,7 @@ def test_without_pillow_the_error_names_it_and_what_installs_it(ask, monkeypatch
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.delitem(sys.modules, image_process.__name__)
     answer = ask("image/info", drawn, status=501)
-    assert "x-oss-process needs PIL, which is not installed here: pip install 'oss-wsgi[local]'." in answer.text
+    assert "x-oss-process needs Pillow, which is not installed here: pip install 'oss-wsgi[local]'." in answer.text
 
 
 def opened(response):
