@@ -112,7 +112,8 @@ def environment() -> Environment:
 
     def with_code(sentence: str) -> Markup:
         """Return a sentence with its `commands` marked."""
-        return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(shown(sentence))))  # noqa: S704
+        text = str(escape(shown(sentence)))  # of a Markup, re.sub would escape the tags
+        return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", text))  # noqa: S704
 
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
