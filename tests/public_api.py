@@ -70,6 +70,9 @@ def described(path: str, value: Any) -> Iterator[str]:
         yield from (f"    {field.name}" for field in dataclasses.fields(value) if not field.name.startswith("_"))
     for name, attribute in sorted(_attributes(value).items()):
         function = getattr(attribute, "__func__", attribute)
+        if isinstance(attribute, property):
+            yield f"    {name}: {attribute.fget.__annotations__['return']}"
+            continue
         yield f"    {name}{_signature(function) if inspect.isfunction(function) else ''}"
 
 
