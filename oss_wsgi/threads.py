@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -168,13 +169,20 @@ def no_fork() -> Iterator[None]:
 
 
 class _Calls:
-    """The calls that a fork waits for, by their threads."""
+    """The calls that a fork waits for, by their threads; no call begins while somebody has ``entry``."""
 
     def __init__(self) -> None:
         self.callers: list[int] = []
-        #: Held while a fork waits and forks, so that no call begins.
         self.entry = threading.RLock()
-        self.ended = threading.Condition(threading.RLock())
+
+    def wait(self) -> None:
+        """Wait until other threads have no call, for ``PATIENCE`` at most.
+
+        It looks again and again: a Condition would keep its lock if the handler of a signal raised in its methods.
+        """
+        own, end = threading.get_ident(), time.monotonic() + PATIENCE
+        while any(caller != own for caller in self.callers) and time.monotonic() < end:
+            time.sleep(0.001)
 
 
 _calls = _Calls()
@@ -193,19 +201,8 @@ def awaited() -> Iterator[None]:
             calls.callers.append(caller)
         yield
     finally:
-        with calls.ended:
-            if caller in calls.callers:
-                calls.callers.remove(caller)
-            calls.ended.notify_all()
-
-
-@contextmanager
-def _without_calls() -> Iterator[None]:
-    """Wait for the calls of other threads, and keep new ones waiting while the with block runs."""
-    calls, own = _calls, threading.get_ident()
-    with calls.entry, calls.ended:
-        calls.ended.wait_for(lambda: all(caller == own for caller in calls.callers), PATIENCE)
-        yield
+        if caller in calls.callers:
+            calls.callers.remove(caller)
 
 
 def _objects() -> list[ForkAware]:
@@ -225,7 +222,8 @@ def _persist(step: Callable[[], object], errors: list[BaseException]) -> None:
 
 def _pausing(errors: list[BaseException]) -> Iterator[None]:
     """Pause all objects, and yield; let them go on when the generator ends, or nobody has it any more."""
-    with _fork_lock, _without_calls(), ExitStack() as paused:
+    with _fork_lock, _calls.entry, ExitStack() as paused:
+        _calls.wait()
         for each in _objects():
             _persist(partial(_enter, paused, each), errors)
         yield

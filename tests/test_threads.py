@@ -279,12 +279,8 @@ def test_a_fork_waits_for_a_call_that_has_begun(monkeypatch: pytest.MonkeyPatch)
             assert may_end.wait(60)
             seen.append("call")
 
-    class Waiting(threading.Condition):
-        def wait_for(self, *arguments: Any) -> bool:
-            may_end.set()
-            return super().wait_for(*arguments)
-
-    monkeypatch.setattr(threads._calls, "ended", Waiting())
+    wait = threads._calls.wait
+    monkeypatch.setattr(threads._calls, "wait", lambda: (may_end.set(), wait()))
     thread = threading.Thread(target=call)
     thread.start()
     assert has_begun.wait(60)

@@ -75,11 +75,16 @@ def test_an_error_of_the_applications_engine_is_left_as_it_is(error: BaseExcepti
     ("scheme", "name"),
     [("postgresql", "connect_timeout"), ("postgresql", "application_name"), ("mysql", "read_timeout")],
 )
-def test_a_parameter_in_the_url_holds(scheme: str, name: str) -> None:
+def test_a_parameter_in_the_url_holds(scheme: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_from(f"{scheme}://u@127.0.0.1:1/app?{name}=77", threads=1, wait_timeout=4.0)
     connect = Handler(ConnectionRefusedError())
     seen: list[Any] = []
-    sqlalchemy.event.listen(engine, "do_connect", lambda *arguments: seen.append(arguments[3]) or connect())
+
+    def note(*arguments: object, **options: object) -> None:
+        seen.append(options)
+        connect()
+
+    monkeypatch.setattr(engine.dialect, "connect", note)
     with pytest.raises(ConnectionRefusedError):
         engine.connect()
     assert str(seen[0][name]) == "77"
