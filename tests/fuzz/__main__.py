@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from . import __doc__ as description
 CORPUS = Path(__file__).with_name("corpus")
 #: The most bytes of an input.
 MAX_INPUT = 4096
+#: The inputs that hypothesis makes, which take about a second, before the time is looked at again.
+BATCH = 1000
 
 
 def main() -> int:
@@ -53,7 +56,7 @@ def run(name: str, seconds: int, inputs: int | None) -> int:
         limit = f"-runs={inputs}" if inputs is not None else f"-max_total_time={seconds}"
         # What is found goes into the first folder.
         arguments = [sys.argv[0], limit, f"-max_len={MAX_INPUT}", "-print_final_stats=1", "-verbosity=0"]
-        arguments += [f"-artifact_prefix={tempfile.gettempdir()}/fuzz-{name}-", found, str(CORPUS / name)]
+        arguments += [f"-artifact_prefix={_failed_prefix(name)}", found, str(CORPUS / name)]
         atheris.Setup(arguments, TARGETS[name])
         atheris.Fuzz()  # ends the process
     return 0
@@ -68,15 +71,44 @@ def _run_with_hypothesis(name: str, seconds: int, inputs: int | None) -> int:
     end = time.monotonic() + seconds
     known = [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
     pieces = st.lists(st.one_of(st.binary(max_size=20), st.sampled_from(known)), max_size=4)
+    last = b""
 
-    @settings(max_examples=inputs or 10_000_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    # Hypothesis makes the same examples each time where the variable CI is set, unless derandomize is false.
+    @settings(
+        max_examples=min(inputs or BATCH, BATCH),
+        derandomize=False,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.one_of(st.binary(max_size=MAX_INPUT), pieces.map(b"".join)))
     def check(data: bytes) -> None:
-        if inputs is not None or time.monotonic() < end:
-            TARGETS[name](data)
+        nonlocal last
+        last = data
+        TARGETS[name](data)
 
-    check()
+    done = 0
+
+    def is_over() -> bool:
+        return time.monotonic() >= end if inputs is None else done >= inputs
+
+    try:
+        while not is_over():
+            check()
+            done += BATCH
+    except Exception:
+        # The last input is the smallest that fails: hypothesis ends with it.
+        path = Path(f"{_failed_prefix(name)}crash-{hashlib.sha1(last).hexdigest()}")
+        path.write_bytes(last)
+        print(f"the input is in {path}", flush=True)
+        raise
     return 0
+
+
+def _failed_prefix(name: str) -> str:
+    """Return how the path of a file with a failing input begins."""
+    return f"{tempfile.gettempdir()}/fuzz-{name}-"
 
 
 if __name__ == "__main__":

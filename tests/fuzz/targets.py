@@ -13,7 +13,7 @@ from oss_wsgi import Grant, PostedFiles, PostPresigner, Settings, Upload
 from oss_wsgi.bucket import StoredObject
 from oss_wsgi.callback.parameters import FORM, JSON
 from oss_wsgi.callback.signed_id import SignedIDBook
-from oss_wsgi.callback.ticket import ReceiptBook, TicketBook, new_ticket
+from oss_wsgi.callback.ticket import NewTicket, ReceiptBook, TicketBook, new_ticket
 from oss_wsgi.exceptions import (
     MalformedCallbackError,
     MalformedRecoveryError,
@@ -84,13 +84,19 @@ def forms(data: bytes) -> None:
 _tickets = TicketBook(_SECRETS, clock=_clock)
 _receipts = ReceiptBook(_SECRETS, clock=_clock, keep_seconds=7 * 24 * 3600)
 _signed_ids = SignedIDBook(_SECRETS, _BUCKET, clock=_clock)
-_ticket = new_ticket(
-    bucket=_BUCKET, key="a/b.png", prefix="a/", sizes=(0, 9), content_types=[], expires_at=int(_NOW), user="eric"
-)
+
+
+def _new_ticket() -> NewTicket:
+    return new_ticket(
+        bucket=_BUCKET, key="a/b.png", prefix="a/", sizes=(0, 9), content_types=[], expires_at=int(_NOW), user="eric"
+    )
+
+
 _upload = _signed_ids.signed(Upload(bucket=_BUCKET, object="a/b.png", etag="AB", size=4, user="eric"))
+# Ticket and receipt are of two tickets: of one, they would be the same text if their labels were the same.
 _SEALED: Mapping[str, Callable[[str], object]] = {
-    _tickets.seal(_ticket): _tickets.open,
-    _receipts.seal(_ticket): _receipts.open,
+    _tickets.seal(_new_ticket()): _tickets.open,
+    _receipts.seal(_new_ticket()): _receipts.open,
     _upload.signed_id: _signed_ids.open,
 }
 
@@ -214,6 +220,6 @@ def paths(data: bytes) -> None:
 
 
 #: The targets by their names.
-TARGETS: Mapping[str, Callable[[bytes], None]] = {
+TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target for target in (parser, policies, forms, sealed, callbacks, posted_forms, events, paths)
 }
