@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import webtest
 
+from .support.absent import PROCESSES
 from .support.callbacks import without_signed_id
 from .support.forks import run
 from .support.running_server import (
@@ -145,7 +146,7 @@ def test_local_overrides_a_configured_bucket() -> None:
     assert answer["accessid"] == "LTAI5tExampleKeyId000001"
 
 
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", ["1", pytest.param("2", marks=PROCESSES)])
 def test_files_in_the_local_oss_are_private_and_the_page_gets_a_signed_link(count: str, tmp_path: Path) -> None:
     with running_server("--processes", count, "--local-dir", str(tmp_path / "files")) as server:
         form = signed(server.url)

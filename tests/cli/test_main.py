@@ -15,12 +15,14 @@ import pytest
 from oss_wsgi import __version__
 from oss_wsgi.cli.main import command_parser
 
+from ..support.absent import linux_only
 from ..support.running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
+DEV_FULL = linux_only("/dev/full")
 NAMES = [
     name
     for action in command_parser()._actions
@@ -79,9 +81,9 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
         (">&-", ["explain", "AccessDenied"]),
         ("2>&-", ["upload", "missing"]),
         (">&- 2>&-", ["explain"]),
-        (">/dev/full", ["explain"]),
-        (">/dev/full", ["--help"]),
-        (">/dev/full 2>/dev/full", ["explain", "AccessDenied"]),
+        pytest.param(">/dev/full", ["explain"], marks=DEV_FULL),
+        pytest.param(">/dev/full", ["--help"], marks=DEV_FULL),
+        pytest.param(">/dev/full 2>/dev/full", ["explain", "AccessDenied"], marks=DEV_FULL),
     ],
 )
 def test_a_closed_or_full_output_causes_no_traceback(redirection: str, arguments: list[str]) -> None:

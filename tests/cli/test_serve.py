@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ..support.absent import linux_only
 from ..support.running_server import clean_environ, serving
 from .command import oss_wsgi
 
@@ -20,7 +21,7 @@ def test_an_option_of_a_setting_overrides_the_environment() -> None:
     assert errors.startswith("oss-wsgi serve: OSS_UPLOAD_DIR")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are read by Linux's prlimit")
+@linux_only("prlimit, which reads the limits of another process")
 def test_it_raises_the_limit_of_descriptors_as_far_as_the_system_allows() -> None:
     """A shell lowers it first, as a service manager does."""
     command = 'ulimit -Sn 300 && exec "$@"'

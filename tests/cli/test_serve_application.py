@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from ..support.absent import PROCESSES
 from ..support.forks import start
 from ..support.running_server import FREE_PORTS, RunningServer, clean_environ, fetch, send, serving, signed, upload
 from ..support.waiting import wait_until
@@ -124,7 +125,7 @@ second = DirectUpload(first, settings, prefix="/more", authorize=allow, on_uploa
 """
 
 
-@pytest.mark.parametrize("options", [[], ["--processes", "2"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--processes", "2"], marks=PROCESSES)])
 def test_the_metrics_port_shows_what_the_application_counts_itself(folder: Path, options: list[str]) -> None:
     (folder / "counting.py").write_text(COUNTS_ITSELF)
     with served(folder, "--app", "counting:second", "--metrics-listen", "127.0.0.1:0", *options) as running:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ..support.absent import PROCESSES
 from ..support.browser_form import CONTENT_TYPE, File, browser_form
 from ..support.running_server import FREE_PORTS, RunningServer, fetch, signed, upload
 from ..support.waiting import wait_until
@@ -52,7 +53,12 @@ def takes_forms(running: RunningServer, prefix: str = "/oss") -> bool:
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["--reload"], ["--processes", "2"]], ids=["one process", "--reload", "--processes"]
+    "more",
+    [
+        pytest.param([], id="one process"),
+        pytest.param(["--reload"], id="--reload"),
+        pytest.param(["--processes", "2"], id="--processes", marks=PROCESSES),
+    ],
 )
 def test_an_application_that_knows_nothing_of_us_reads_files_of_oss(folder: Path, more: list[str]) -> None:
     with served(folder, *AUTHORIZED, "--prefix", "/up", *more) as running:

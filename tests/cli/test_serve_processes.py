@@ -26,6 +26,7 @@ from oss_wsgi.serving.inheritance import Inheritance
 from oss_wsgi.serving.sharing import Share
 
 from ..serving.test_listeners import HAND_OVER
+from ..support.absent import PROCESSES
 from ..support.callbacks import without_signed_id
 from ..support.forks import run
 from ..support.ports import free_port, listens
@@ -44,7 +45,7 @@ from ..support.waiting import wait_until
 from .command import oss_wsgi
 from .test_serve_application import ROOT, children_of, is_gone
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, PROCESSES]
 
 LEDGER_LINE = "    export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3\n"
 SECRET_LINE = "    export OSS_TICKET_SECRET=$(python3 -c 'import secrets; print(secrets.token_hex(32))')\n"

@@ -13,6 +13,7 @@ import pytest
 
 from oss_wsgi.signing.grant import Grant
 
+from ..support.absent import linux_only
 from ..support.callbacks import without_signed_id
 from ..support.deployment import Deployment, deployed, saying
 from ..support.running_server import clean_environ
@@ -153,7 +154,7 @@ def test_an_unreadable_file_does_not_stop_the_others(deployment: Deployment, cat
     [
         pytest.param("fifo", "not a regular file", id="a FIFO, which nobody writes into"),
         pytest.param("/dev/zero", "not a regular file", id="a device"),
-        pytest.param("/proc/self/status", "claims to be empty", id="a file of /proc"),
+        pytest.param("/proc/self/status", "claims to be empty", id="a file of /proc", marks=linux_only("/proc")),
         pytest.param("/", "this is a folder: name the files in it", id="a folder"),
     ],
 )
@@ -180,6 +181,7 @@ def test_the_query_of_the_endpoint_is_kept(deployment: Deployment, cat: str) -> 
     oss_wsgi("upload", cat, "--endpoint", f"{deployment.signature}?")
 
 
+@linux_only("file names that are not UTF-8")
 def test_a_file_name_that_is_not_utf_8_is_uploaded(deployment: Deployment, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"\xff\x1b.txt")
     odd.write_bytes(b"x")

@@ -29,6 +29,7 @@ from oss_wsgi.ledger.steady_time import MARGIN
 from ..support.children import fork, forking
 from ..support.foreign_files import AS_ROOT, NOBODY
 from ..support.ledger_programs import POSIX, ROOT, output, start
+from ..support.open_files import has_open
 from ..support.sqlite_statements import Statements
 from ..support.waiting import wait_until
 from . import unwritable
@@ -115,8 +116,8 @@ def test_a_response_survives_a_restart(path: Path) -> None:
     for handler in Handler(), second:
         with SQLiteLedger(path, clock=LedgerClock()) as ledger:
             assert ledger.run_once(identity(), handler) == SUCCESS
-        files = [os.path.realpath(file) for file in Path("/proc/self/fd").glob("*")]
-        assert not [file for file in files if file.startswith(str(path))], "close closes all"
+            assert has_open(path) and has_open(lock_file(path))
+        assert not has_open(path) and not has_open(lock_file(path))
     assert second.calls == 0
     assert set(path.parent.iterdir()) == {path, lock_file(path)}
     assert rows(path, "SELECT expires, forget_after FROM answers") == [(NOW + 300, NOW + 300 + MARGIN)]
@@ -199,6 +200,7 @@ with SQLiteLedger(path, clock=clock, wait_timeout=60.0) as ledger:
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used before the fork"])
 def test_an_instance_made_before_a_fork_works_in_all_children(path: Path, used: bool) -> None:
     code = """
+from tests.support.open_files import has_open
 ledger = SQLiteLedger(path, clock=clock, wait_timeout=60.0)
 if sys.argv[2] == "True":
     ledger.run_once(identity("before"), lambda _: success("before"))
@@ -206,8 +208,8 @@ children = []
 for _ in range(4):
     child = os.fork()
     if not child:
-        files = [os.path.realpath(f"/proc/self/fd/{number}") for number in range(256)]
-        assert not [file for file in files if file.startswith(path)], "SQLite allows no connection in a child"
+        assert not has_open(path), "SQLite allows no connection in a child"
+        assert not has_open(path + "-lock")
         for number in range(20):
             ledger.run_once(identity(number), lambda _: os.write(1, b"%d\\n" % number) and success("child"))
         ledger.close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from oss_wsgi.serving.listeners import HANDSHAKE_SECONDS, refuse_handshakes
 
+from ..support.absent import linux_only
 from ..support.server_thread import (
     REQUEST,
     SetClock,
@@ -25,7 +25,7 @@ from ..support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse handshakes before the close"),
+    linux_only("refusing handshakes before the close"),
 ]
 
 # With this option the kernel keeps a handshake under way until the client sends something.

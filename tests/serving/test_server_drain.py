@@ -19,6 +19,7 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.serving import make_server
 from oss_wsgi.serving.connection import HANDLING, HEADER, IDLE, NEW
 
+from ..support.absent import INHERITED_SOCKETS, PROCESSES
 from ..support.forks import start
 from ..support.ports import listens
 from ..support.running_server import SERVER, clean_environ, running_server
@@ -371,7 +372,7 @@ def test_server_py_cleans_up_whatever_ends_it(tmp_path: Path, numbers: list[str]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=PROCESSES)])
 def test_signals_until_it_has_ended_leave_the_exit_status_0(processes: str, name: str) -> None:
     with running_server("--processes", processes) as server:
         server.log("Ctrl-C ends it.")
@@ -381,6 +382,7 @@ def test_signals_until_it_has_ended_leave_the_exit_status_0(processes: str, name
         assert server.process.returncode == 0
 
 
+@INHERITED_SOCKETS
 def test_listen_together_with_inherited_sockets_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         fds = [listener.fileno()]

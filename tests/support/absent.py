@@ -6,9 +6,20 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from typing import NoReturn
 
 import pytest
+
+
+def linux_only(what: str) -> pytest.MarkDecorator:
+    """Return a mark that skips a test of ``what`` elsewhere than on Linux, in CI too."""
+    return pytest.mark.skipif(sys.platform != "linux", reason=f"tested on Linux alone: {what}")
+
+
+#: docs/reference/versions.md names these two.
+PROCESSES = linux_only("--processes")
+INHERITED_SOCKETS = linux_only("inherited sockets")
 
 
 def skip_or_fail(what: str) -> NoReturn:
@@ -20,6 +31,8 @@ def skip_or_fail(what: str) -> NoReturn:
 
 def skip_without_namespaces() -> None:
     """Skip, in CI too, if this user may make no namespaces: then no container runs, whatever is installed."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux has namespaces")
     if shutil.which("unshare") is None:
         skip_or_fail("unshare")
     problem = _namespaces_problem()

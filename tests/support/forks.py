@@ -40,14 +40,16 @@ def start(
 ) -> Fork | subprocess.Popen[str]:
     """Start Python with these arguments: a script, ``-m`` and a module, or ``-c`` and code; its streams are text.
 
-    Without ``stdin`` its standard input is empty. Where no fork will do, it is a new process.
+    Without ``stdin`` its standard input is empty. Where no fork will do, it is a new process: macOS lacks the sockets
+    that ``Fork`` needs, and some of its libraries end a fork that uses them.
 
     :param may_fork: whether oss_wsgi and the SDK may be imported already.
     """
     message = json.dumps([list(arguments), dict(environ), str(cwd or Path.cwd())]).encode()
     unknown = {name for name in environ if name.startswith("PYTHON") and environ[name] != os.environ.get(name)}
     has_options = arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")
-    if may_fork and hasattr(os, "fork") and len(message) < MAX_MESSAGE and not has_options and not unknown - FOLLOWED:
+    is_linux = sys.platform == "linux"
+    if may_fork and is_linux and len(message) < MAX_MESSAGE and not has_options and not unknown - FOLLOWED:
         sys.audit("subprocess.Popen", sys.executable, arguments, cwd, environ)
         return Fork(arguments, message, stdin, stdout, stderr)
     return subprocess.Popen(
