@@ -12,14 +12,24 @@ from typing import NoReturn
 import pytest
 
 
+def _on_linux_alone(what: str) -> str:
+    return f"tested on Linux alone: {what}"
+
+
 def linux_only(what: str) -> pytest.MarkDecorator:
     """Return a mark that skips a test of ``what`` elsewhere than on Linux, in CI too."""
-    return pytest.mark.skipif(sys.platform != "linux", reason=f"tested on Linux alone: {what}")
+    return pytest.mark.skipif(sys.platform != "linux", reason=_on_linux_alone(what))
 
 
 #: docs/reference/versions.md names these two.
 PROCESSES = linux_only("--processes")
 INHERITED_SOCKETS = linux_only("inherited sockets")
+
+
+def skip_off_linux(what: str) -> None:
+    """Skip the running test of ``what`` elsewhere than on Linux, in CI too."""
+    if sys.platform != "linux":
+        pytest.skip(_on_linux_alone(what))
 
 
 def skip_or_fail(what: str) -> NoReturn:
@@ -31,8 +41,7 @@ def skip_or_fail(what: str) -> NoReturn:
 
 def skip_without_namespaces() -> None:
     """Skip, in CI too, if this user may make no namespaces: then no container runs, whatever is installed."""
-    if sys.platform != "linux":
-        pytest.skip("only Linux has namespaces")
+    skip_off_linux("namespaces")
     if shutil.which("unshare") is None:
         skip_or_fail("unshare")
     problem = _namespaces_problem()
