@@ -20,6 +20,7 @@ import webtest
 from .support.absent import PROCESSES
 from .support.callbacks import without_signed_id
 from .support.forks import run
+from .support.ledger_programs import LOCKS
 from .support.running_server import (
     FREE_PORTS,
     REAL_BUCKET,
@@ -221,7 +222,7 @@ def test_secret_and_ledger_last_as_long_as_the_local_folder(tmp_path: Path) -> N
     assert secrets[0] == secrets[1]
     assert len(secrets[0]) == 64
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["files", "files.ledger.sqlite3", "files.ledger.sqlite3-lock", "files.ticket-secret"]
+    assert left == ["files", "files.ledger.sqlite3", f"files.ledger.sqlite3{LOCKS}", "files.ticket-secret"]
     for name in left[1:]:
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
 

@@ -15,6 +15,7 @@ import os
 import re
 import sqlite3
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -859,7 +860,7 @@ def _set_lock(descriptor: int, kind: int, place: int) -> bool:
 def _locks_beside(path: Path) -> ByteLocks | FileLocks:
     """Return the kind of locks that this system has."""
     name, place = f"{path}-lock", 2 * _PLACES - 1
-    if not hasattr(fcntl, "F_OFD_SETLK"):
+    if sys.platform != "linux" or not hasattr(fcntl, "F_OFD_SETLK"):
         return FileLocks(name)
     locks = ByteLocks(name)
     try:

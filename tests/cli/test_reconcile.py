@@ -24,6 +24,7 @@ from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
 from ..support.foreign_files import AS_ROOT, NOBODY, plant, victim_of
 from ..support.forks import run, start
+from ..support.ledger_programs import BYTE_LOCKS
 from ..support.running_server import clean_environ
 from ..support.server_threads import serving_oss
 from ..support.waiting import wait_until
@@ -228,7 +229,7 @@ def test_without_an_application_the_settings_of_the_server_are_used(project: Pro
 
 
 @AS_ROOT
-@pytest.mark.parametrize(("end", "kind"), [("-lock", "link"), ("-wal", "hard link")])
+@pytest.mark.parametrize(("end", "kind"), [pytest.param("-lock", "link", marks=BYTE_LOCKS), ("-wal", "hard link")])
 def test_root_gives_no_file_away_that_the_services_user_put_beside_the_ledger(
     project: Project, tmp_path: Path, end: str, kind: str
 ) -> None:

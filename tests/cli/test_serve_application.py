@@ -361,9 +361,18 @@ def test_without_hupper_a_sentence_says_what_to_install(folder: Path) -> None:
     assert errors == "oss-wsgi serve: --reload needs hupper: pip install 'oss-wsgi[reload]'.\n"
 
 
+# Runs Python with its standard input as its terminal.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 @pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "Ctrl-C"])
 def test_a_terminal_ends_both_processes(folder: Path, is_closed: bool) -> None:
-    command = ["setsid", "--ctty", sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS]
+    command = [sys.executable, "-c", ON_TERMINAL, "-m", "oss_wsgi", "serve", *FREE_PORTS]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [*command, "--app", "shop:application", "--reload"],

@@ -17,7 +17,7 @@ from oss_wsgi.ledger.base import LoopLedger, Pending, StoredResponse
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
-from ..support.ledger_programs import POSIX, output, start
+from ..support.ledger_programs import BYTE_LOCKS, POSIX, output, start
 from ..support.sqlite_statements import Statements
 from .contract import (
     DEADLINE,
@@ -336,6 +336,7 @@ def test_what_interrupts_a_commit_leaves_no_upload_locked(ledger: SQLiteLedger, 
 
 
 @pytest.mark.slow
+@BYTE_LOCKS
 def test_a_long_log_is_written_to_the_tables_by_a_thread(ledger: SQLiteLedger, statements: Statements) -> None:
     threads: list[threading.Thread] = []
 

@@ -11,6 +11,7 @@ from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.place import place_of_file, place_of_server
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
+from ..support.absent import linux_only
 from .contract import LedgerClock
 
 
@@ -55,6 +56,7 @@ def test_a_server_on_this_machine_belongs_to_it(monkeypatch: pytest.MonkeyPatch)
     assert place_of_server("redis", "localhost", None, "0").fingerprint != here.fingerprint
 
 
+@linux_only("what tells a machine from its containers")
 def test_a_file_is_one_place_for_all_containers_that_mount_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = SQLiteLedger(tmp_path / "ledger.sqlite3", clock=LedgerClock())
     os.link(ledger.path, tmp_path / "mounted")

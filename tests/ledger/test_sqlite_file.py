@@ -17,7 +17,7 @@ from oss_wsgi.ledger import sqlite_file
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
 from ..support.foreign_files import AS_ROOT, KINDS, NOBODY, plant, victim_of
-from ..support.ledger_programs import POSIX, output, start
+from ..support.ledger_programs import BYTE_LOCKS, LOCKS, POSIX, output, start
 from .contract import Handler, LedgerClock, identity
 
 
@@ -40,6 +40,7 @@ def test_only_this_user_can_read_the_files(path: Path, is_there: bool) -> None:
         ledger.run_once(identity(), Handler())
         modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert len(modes) == 4
+    assert modes.pop(f"ledger.db{LOCKS}") == (0o600 if LOCKS == "-lock" else 0o700)
     assert set(modes.values()) == {0o600}
 
 
@@ -47,7 +48,7 @@ def test_only_this_user_can_read_the_files(path: Path, is_there: bool) -> None:
 def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     with SQLiteLedger(str(tmp_path / name), clock=LedgerClock()) as ledger:
         ledger.run_once(identity(), Handler())
-    assert {entry.name for entry in tmp_path.iterdir()} == {name, f"{name}-lock"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {name, f"{name}{LOCKS}"}
 
 
 def test_a_relative_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +56,7 @@ def test_a_relative_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.Mo
     with SQLiteLedger("ledger.db", clock=LedgerClock()) as ledger:
         monkeypatch.chdir("/")
         ledger.run_once(identity(), Handler())
-    assert {entry.name for entry in tmp_path.iterdir()} == {"ledger.db", "ledger.db-lock"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"ledger.db", f"ledger.db{LOCKS}"}
 
 
 def refusal(path: Path | str) -> str:
@@ -88,7 +89,7 @@ def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
 
 @POSIX
 @pytest.mark.parametrize("kind", ["dangling link", "hard link"])
-@pytest.mark.parametrize("end", ["-lock", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("end", [pytest.param("-lock", marks=BYTE_LOCKS), "-wal", "-shm", "-journal"])
 def test_what_another_user_put_beside_the_ledger_is_refused_unchanged(tmp_path: Path, end: str, kind: str) -> None:
     """As root: the ledger belongs to another user, whose SQLite files root would give to that user."""
     folder, victim = tmp_path / "of the service", victim_of(tmp_path)
@@ -119,7 +120,7 @@ def test_a_ledger_that_is_no_regular_file_with_one_name_is_refused(tmp_path: Pat
 
 
 @POSIX
-@pytest.mark.parametrize("end", ["", "-lock", "-wal"])
+@pytest.mark.parametrize("end", ["", pytest.param("-lock", marks=BYTE_LOCKS), "-wal"])
 def test_a_link_that_comes_while_the_ledger_is_open_is_not_followed(tmp_path: Path, end: str) -> None:
     victim, path, handler = victim_of(tmp_path), tmp_path / "ledger.db", Handler()
     before = victim.state()

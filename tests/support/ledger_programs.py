@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from .absent import linux_only
+
 ROOT = Path(__file__).parents[2]
+#: How the name of what a ledger locks ends: a file, of which Linux locks single bytes, and elsewhere a folder of files.
+LOCKS = "-lock" if sys.platform == "linux" else "-locks"
+BYTE_LOCKS = linux_only("a ledger that locks single bytes of a file")
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and file modes are POSIX's")
 _PROLOGUE = """
 import os, sys
