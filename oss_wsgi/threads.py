@@ -10,7 +10,6 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -147,6 +146,8 @@ class Locked(WithLock):
 
 #: Seconds for which a fork waits for calls into other libraries.
 PATIENCE = 2.0
+#: Seconds between two looks at them.
+_STEP = 0.001
 #: What a child has inherited open: it must neither use nor close that, and garbage collection would close it.
 inherited: list[object] = []
 
@@ -180,9 +181,11 @@ class _Calls:
 
         It looks again and again: a Condition would keep its lock if the handler of a signal raised in its methods.
         """
-        own, end = threading.get_ident(), time.monotonic() + PATIENCE
-        while any(caller != own for caller in self.callers) and time.monotonic() < end:
-            time.sleep(0.001)
+        own, pause = threading.get_ident(), threading.Event()
+        for _ in range(round(PATIENCE / _STEP)):
+            if all(caller == own for caller in self.callers):
+                return
+            pause.wait(_STEP)
 
 
 _calls = _Calls()
