@@ -224,15 +224,18 @@ def test_a_connection_that_opens_too_late_is_not_used(
 ) -> None:
     connect, close = http.client.HTTPSConnection.connect, http.client.HTTPSConnection.close
     too_late, closed = threading.Event(), threading.Event()
+    own: list[http.client.HTTPSConnection] = []
 
     def connect_late(connection: http.client.HTTPSConnection) -> None:
+        own.append(connection)
         connection.timeout = DEADLINE  # the whole call is late, not its socket
         connect(connection)
         assert too_late.wait(DEADLINE)
 
     def record_close(connection: http.client.HTTPSConnection) -> None:
         close(connection)
-        closed.set()
+        if connection in own:  # a thread of an earlier test may close another one
+            closed.set()
 
     monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect_late)
     monkeypatch.setattr(http.client.HTTPSConnection, "close", record_close)
