@@ -38,7 +38,7 @@ WORDS = {
         "callback, 16 connections, one for each request": "每秒回调数，每次一个新连接，与 OSS 相同",
     },
 }
-_WIDTH, _LABEL, _BAR, _ROW, _HEAD, _GAP = 760, 210, 470, 26, 42, 18
+_WIDTH, _MARGIN, _LABEL, _BAR, _ROW, _HEAD, _GAP = 760, 12, 210, 470, 26, 42, 18
 
 
 def newest() -> dict[str, Any]:
@@ -90,9 +90,10 @@ def chart(results: dict[str, Any], words: dict[str, str], colors: dict[str, str]
             ]
             top += _ROW
         top += _GAP
+    box = f"-{_MARGIN} 0 {_WIDTH + 2 * _MARGIN} {top}"
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" font-size="15"',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" font-size="15"',
             " font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">",
             f"<title>{escape(words['title'])}</title>",
             *shapes,
