@@ -13,8 +13,17 @@ HIDDEN = "•••"
 _NAMES = ("security-token", "x-oss-security-token", "x-amz-security-token", "cookie", "proxy-authorization")
 #: A token behind its name: in a query, a header, a condition of a policy, or a canonical request.
 _TOKEN = re.compile(r"""(security(?:-|%2d)token(?:\s*[:=]\s*|"\s*[:,]\s*"))[^"&\s<>]+""", re.IGNORECASE)
+#: The bytes of what was signed, in an answer.
+_BYTES = re.compile(r"(<(?:StringToSign|CanonicalRequest)Bytes>)((?:[0-9A-F]{2} )+)")
 
 
 def masked(text: str, name: str = "") -> str:
     """Return the value of a header, parameter or field, or any other text, without security tokens."""
-    return HIDDEN if name.lower() in _NAMES else _TOKEN.sub(rf"\1{HIDDEN}", text)
+    if name.lower() in _NAMES:
+        return HIDDEN
+    return _BYTES.sub(_masked_bytes, _TOKEN.sub(rf"\1{HIDDEN}", text))
+
+
+def _masked_bytes(match: re.Match[str]) -> str:
+    has_token = _TOKEN.search(bytes.fromhex(match[2]).decode(errors="replace"))
+    return f"{match[1]}{HIDDEN}" if has_token else match[0]

@@ -1,6 +1,7 @@
 import pytest
 
 from local_oss.inspector.masks import HIDDEN, masked
+from local_oss.signatures.account import shown_bytes
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,11 @@ def test_a_token_is_hidden_behind_its_name_in_any_text(text):
 )
 def test_a_text_without_a_token_stays(text):
     assert masked(text) == text
+
+
+@pytest.mark.parametrize("name", ["StringToSignBytes", "CanonicalRequestBytes"])
+def test_a_token_is_hidden_among_the_bytes_of_what_was_signed(name):
+    signed = "GET\nx-oss-security-token:a%2Bb/c+d==\n/b/a"
+    assert masked(f"<{name}>{shown_bytes(signed)}</{name}>") == f"<{name}>{HIDDEN}</{name}>"
+    harmless = f"<{name}>{shown_bytes('GET /b/a')}</{name}>"
+    assert masked(harmless) == harmless
