@@ -12,8 +12,8 @@ from ..environ import Address
 from ..errors import Headers, access_denied, invalid_argument, not_implemented
 from ..faults import HEADER as FAULTS
 from .account import SKEW, Account, check_access_key, compare_signatures, shown_bytes, too_skewed
-from .signed_request import SignedRequest, check_not_expired
-from .v4 import LIFETIME, UNSIGNED_PAYLOAD, chained_hmac, utc_seconds
+from .signed_request import SignedRequest
+from .v4 import UNSIGNED_PAYLOAD, chained_hmac, check_lifetime, utc_seconds
 
 S3_V4 = "AWS4-HMAC-SHA256"
 #: How an Authorization header of S3 begins, of any version.
@@ -132,13 +132,7 @@ def _check_query(request: SignedRequest, account: Account, now: float) -> Accoun
         raise invalid_argument("The X-Amz-Date is not valid.", "0002-00000415", name="X-Amz-Date", value=date)
     if date[:8] != credential[2]:
         raise access_denied("The day of the X-Amz-Credential is not the day of the X-Amz-Date.")
-    expires = request.required_parameter("X-Amz-Expires")
-    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
-        message = f"The X-Amz-Expires must be a number of seconds from 1 to {LIFETIME}."
-        raise invalid_argument(message, name="X-Amz-Expires", value=expires)
-    if moment > now + SKEW:
-        raise access_denied("Request is not valid yet.")
-    check_not_expired(moment + int(expires), now)
+    check_lifetime(request, "X-Amz-Expires", moment, now)
     account = check_access_key(credential[1], request.parameter("X-Amz-Security-Token"), account, now)
     signed_headers = request.required_parameter("X-Amz-SignedHeaders")
     names = _signed_names(request, signed_headers, "X-Amz-SignedHeaders", "0002-00000420")
@@ -184,8 +178,7 @@ def _signed_names(request: SignedRequest, text: str, name: str, ec: str) -> list
     names = text.split(";")
     if "host" not in names:
         raise invalid_argument(f"The {name} does not hold host.", ec, name=name, value=text)
-    absent = next((each for each in names if each not in request.headers), None)
-    if absent is not None or len(set(names)) < len(names):
+    if len(set(names)) < len(names) or not request.headers.keys() >= set(names):
         message = f"The {name} holds headers that the request does not have, or one twice."
         raise invalid_argument(message, "0002-00000428", name=name, value=text)
     own = {each for each in request.headers if each.startswith(("x-amz-", "x-oss-"))}
@@ -206,14 +199,11 @@ def _compare(
     signature: str,
 ) -> None:
     """Raise OSSError unless this is the signature; AWS's page "Create a signed AWS API request" has the steps."""
-    query = sorted(
-        (quote(name, safe=""), quote(value, safe="")) for name, value in request.query if name != b"X-Amz-Signature"
-    )
     canonical = "\n".join(
         (
             request.method,
             quote(request.path) or "/",
-            "&".join(f"{name}={value}" for name, value in query),
+            "&".join(f"{name}={value}" for name, value in request.sorted_query("X-Amz-Signature")),
             *(f"{name}:{' '.join(request.headers[name].split())}" for name in names),
             "",
             ";".join(names),

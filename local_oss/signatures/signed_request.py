@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from ..environ import Address
 from ..errors import access_denied, invalid_argument
@@ -37,6 +37,11 @@ class SignedRequest:
     def resource(self) -> str:
         """The bucket and the key. The bucket is signed by name even if only the Host names it."""
         return f"/{self.address.bucket}/{self.address.key}" if self.address.bucket else "/"
+
+    def sorted_query(self, signature: str) -> list[tuple[str, str]]:
+        """Return the query as V4 signs it, encoded and without the signature, which does not cover itself."""
+        pairs = ((name, value) for name, value in self.query if name != signature.encode())
+        return sorted((quote(name, safe=""), quote(value, safe="")) for name, value in pairs)
 
     def parameter(self, name: str) -> str | None:
         """Return the first parameter of this name, "" if it has no value, None if it is missing."""

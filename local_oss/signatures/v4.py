@@ -128,19 +128,27 @@ def check_query_v4(request: SignedRequest, account: Account, region: str, now: f
         raise wrong_region(credential, _WRONG_REGION)
     date = request.required_parameter("x-oss-date")
     moment = signed_at(date, credential)
-    expires = request.required_parameter("x-oss-expires")
-    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
-        message = f"The x-oss-expires must be a number of seconds from 1 to {LIFETIME}."
-        raise invalid_argument(message, name="x-oss-expires", value=expires)
-    if moment > now + SKEW:
-        raise access_denied("Request is not valid yet.")
-    check_not_expired(moment + int(expires), now)
+    check_lifetime(request, "x-oss-expires", moment, now)
     account = check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
     additional = request.parameter(_ADDITIONAL)
     _check_additional_headers(request, additional, name=_ADDITIONAL, empty="0002-00000076", absent="0002-00000077")
     canonical = canonical_request(request, additional or "")
     _check_signature(canonical, date, credential, signature, account)
     return account
+
+
+def check_lifetime(request: SignedRequest, name: str, moment: int, now: float) -> None:
+    """Raise OSSError unless a URL that was signed at a moment is valid now.
+
+    :param name: the parameter with the seconds for which the URL is valid.
+    """
+    expires = request.required_parameter(name)
+    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
+        message = f"The {name} must be a number of seconds from 1 to {LIFETIME}."
+        raise invalid_argument(message, name=name, value=expires)
+    if moment > now + SKEW:
+        raise access_denied("Request is not valid yet.")
+    check_not_expired(moment + int(expires), now)
 
 
 def signed_path(address: Address, account: Account, region: str, now: float, lifetime: int) -> str:
@@ -169,15 +177,11 @@ def canonical_request(request: SignedRequest, additional: str = "") -> str:
     headers = request.headers
     names = sorted(_header_names(additional))
     signed = [name for name in sorted(headers) if _is_always_signed(name) or name in names]
-    # The signature of a URL does not cover itself.
-    query = sorted(
-        (quote(name, safe=""), quote(value, safe="")) for name, value in request.query if name != b"x-oss-signature"
-    )
     return "\n".join(
         (
             request.method,
             quote(request.resource, safe="/"),
-            "&".join(f"{name}={value}" if value else name for name, value in query),
+            "&".join(f"{name}={value}" if value else name for name, value in request.sorted_query("x-oss-signature")),
             "".join(f"{name}:{headers[name]}\n" for name in signed),
             ";".join(names),
             headers.get("x-oss-content-sha256", UNSIGNED_PAYLOAD),
