@@ -23,16 +23,19 @@ COLORS = {
     "light": {"ink": "#1a1f26", "quiet": "#49515c", "ours": "#164aaa", "theirs": "#b3bdca"},
     "dark": {"ink": "#e7eaee", "quiet": "#aeb6c1", "ours": "#82adff", "theirs": "#4f5967"},
 }
-#: End of the file's name -> the chart's words: its title, and the heading of each benchmark's bars.
-WORDS = {
+#: End of the file's name -> the chart's title.
+TITLES = {
+    "": "Requests a second on one core, beside other servers",
+    ".zh-CN": "一个核心上每秒的请求数，与其他服务器比较",
+}
+#: End of the file's name -> the heading of each benchmark's bars.
+HEADINGS = {
     "": {
-        "title": "Requests a second on one core, beside other servers",
         "signature, 16 connections": "Signatures a second, 16 kept connections",
         "callback, 16 connections": "Callbacks a second, 16 kept connections",
         "callback, 16 connections, one for each request": "Callbacks a second, each on a new connection, as from OSS",
     },
     ".zh-CN": {
-        "title": "一个核心上每秒的请求数，与其他服务器比较",
         "signature, 16 connections": "每秒签名数，16 个长连接",
         "callback, 16 connections": "每秒回调数，16 个长连接",
         "callback, 16 connections, one for each request": "每秒回调数，每次一个新连接，与 OSS 相同",
@@ -66,12 +69,15 @@ def names(results: dict[str, Any]) -> dict[str, str]:
     return {name: words for name, words in shown.items() if name in ran}
 
 
-def chart(results: dict[str, Any], words: dict[str, str], colors: dict[str, str]) -> str:
-    """Return the chart as SVG: a group of bars for each benchmark, the quickest server first."""
+def chart(results: dict[str, Any], language: str, colors: dict[str, str]) -> str:
+    """Return the chart as SVG: a group of bars for each benchmark, the quickest server first.
+
+    :param language: the end of the file's name.
+    """
     shapes: list[str] = []
     shown = names(results)
     top = 0
-    for work, heading in list(words.items())[1:]:
+    for work, heading in HEADINGS[language].items():
         figures = results["works"].get(work, {})
         rates = {name: figures[name]["requests_a_second"] for name in shown if name in figures}
         if not rates:
@@ -95,7 +101,7 @@ def chart(results: dict[str, Any], words: dict[str, str], colors: dict[str, str]
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" font-size="15"',
             " font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">",
-            f"<title>{escape(words['title'])}</title>",
+            f"<title>{escape(TITLES[language])}</title>",
             *shapes,
             "</svg>",
             "",
@@ -111,8 +117,8 @@ def draw(folder: Path) -> None:
     """Write the charts."""
     results = newest()
     for kind, colors in COLORS.items():
-        for end, words in WORDS.items():
-            (folder / f"speed-{kind}{end}.svg").write_text(chart(results, words, colors), encoding="utf-8")
+        for language in TITLES:
+            (folder / f"speed-{kind}{language}.svg").write_text(chart(results, language, colors), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,10 @@ class Benchmark:
             print(f"{server.name}: {work}: {load.lost} errors of connections", file=sys.stderr)
 
 
+def medians(rounds: list[Figures]) -> Figures:
+    return Figures(*(statistics.median(column) for column in zip(*rounds, strict=True)))
+
+
 def report(chosen: list[Server]) -> None:
     works = list(dict.fromkeys(work for server in chosen for work in server.figures))
     for work in works:
@@ -135,7 +139,7 @@ def report(chosen: list[Server]) -> None:
                 ours.rate / theirs.rate if theirs.rate else float("inf")
                 for ours, theirs in zip(figures, base.figures[work], strict=False)
             )
-            rate, p50, p99, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
+            rate, p50, p99, cpu = medians(figures)
             spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
             print(f"{server.name:22}{rate:8.0f}{p50:8.2f}{p99:8.2f}{cpu:8.0f}{server.peak:6.1f}  {spread}")
 
@@ -165,7 +169,7 @@ class Kept:
         """Write the medians of all figures."""
         for server in chosen:
             for work, figures in server.figures.items():
-                rate, p50, p99, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
+                rate, p50, p99, cpu = medians(figures)
                 self._document["works"].setdefault(work, {})[server.name] = {
                     "requests_a_second": round(rate),
                     "p50_ms": round(p50, 2),
